@@ -1,0 +1,49 @@
+"""Turn AudioCraft and Flashy training checkpoints into light, verified, deployment-ready releases."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .dora_main import with_export
+    from .errors import ExportError
+    from .experiment import find_xp, list_xps
+    from .export import export_checkpoint, export_encodec, export_lm, export_pretrained_compression_model, export_xp
+    from .options import ExportOptions
+    from .release import ExportReport
+    from .solver import ExportMixin
+
+__version__ = "0.1.0"
+__all__ = [
+    "ExportError",
+    "ExportMixin",
+    "ExportOptions",
+    "ExportReport",
+    "export_checkpoint",
+    "export_encodec",
+    "export_lm",
+    "export_pretrained_compression_model",
+    "export_xp",
+    "find_xp",
+    "list_xps",
+    "with_export",
+]
+
+_HOMES = {
+    "ExportError": "errors",
+    "ExportMixin": "solver",
+    "ExportOptions": "options",
+    "ExportReport": "release",
+    "find_xp": "experiment",
+    "list_xps": "experiment",
+    "with_export": "dora_main",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES.get(name, 'export')}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

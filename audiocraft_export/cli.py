@@ -1,0 +1,185 @@
+"""Host: the command `audiocraft-export`."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import logging
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, NoReturn, Optional, Sequence, Union
+
+from . import __version__
+from .errors import ExperimentError, ExportError, OptionError
+from .options import CHOICES, ExportOptions
+
+if TYPE_CHECKING:
+    from .release import ExportReport
+
+Result = Union["ExportReport", ExportError]
+
+DESCRIPTION = "Turn training checkpoints of AudioCraft and Flashy into light, verified releases."
+EXAMPLES = """\
+examples:
+  audiocraft-export run 9357e12e                        an XP of ./outputs, by its signature
+  audiocraft-export run 9357 5ad2 --dora-dir /data/xps  by unique prefixes, from another Dora folder
+  audiocraft-export run 9357e12e -P audiocraft          from the Dora folder of a training package
+  audiocraft-export run runs/old/checkpoint.th --folder release --dtype float16
+"""
+HELP = {
+    "folder": "where the release goes (default: the folder `export` of the XP); with several XPs, one folder a "
+              "signature inside it",
+    "weights": "which weights",
+    "checkpoint": "an epoch or a name NAME, as in checkpoint_NAME.th (default: checkpoint.th)",
+    "dtype": "of floating point tensors (default: as stored)",
+    "codec": "put the compression model beside a language model, or not",
+    "verify": "read the bytes back, or also rebuild the model with AudioCraft, or neither",
+    "version": "AudioCraft version tag (default: the installed one)",
+}
+
+
+def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
+    """Run the command; exits with 0 (all done), 1 (something could not be exported) or 2 (wrong usage).
+
+    Args:
+        argv: the arguments; None is those of the process.
+
+    Raises:
+        SystemExit: always.
+    """
+    args = _parser().parse_args(argv)
+    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
+    try:
+        sys.exit(args.verb(args))
+    except ExportError as exc:
+        _complain(exc, args.debug)
+        sys.exit(2 if isinstance(exc, OptionError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="audiocraft-export", description=DESCRIPTION, epilog=EXAMPLES, allow_abbrev=False,
+                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"audiocraft-export {__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    run = verbs.add_parser("run", help="export experiments", allow_abbrev=False, epilog=EXAMPLES,
+                           formatter_class=argparse.RawDescriptionHelpFormatter,
+                           description="Export experiments by signature, or XP folders and checkpoint files by path.")
+    run.set_defaults(verb=_run)
+    run.add_argument("targets", nargs="+", metavar="SIG|PATH",
+                     help="a Dora signature or a unique prefix of one, an XP folder, or a checkpoint file")
+    where = run.add_mutually_exclusive_group()
+    where.add_argument("--dora-dir", metavar="DIR", help="the Dora folder (default: that of -P, $AUDIOCRAFT_DORA_DIR, "
+                                                         "that of $DORA_PACKAGE, ./outputs)")
+    where.add_argument("-P", "--package", help="training package, whose main is asked for its Dora folder")
+    for field in fields(ExportOptions):
+        valid = [value for value in CHOICES.get(field.name, ()) if value]
+        run.add_argument(f"--{field.name}", default=field.default, help=HELP[field.name],
+                         metavar="{" + ",".join(valid) + "}" if valid else field.name.upper())
+    run.add_argument("--json", action="store_true", help="one JSON object a line on stdout, nothing else")
+    run.add_argument("--jobs", type=_positive, default=1, metavar="N", help="export so many at once")
+    run.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    options = ExportOptions(**{field.name: getattr(args, field.name) for field in fields(ExportOptions)})
+    dora_dir = _dora_dir(args)
+    many = len(args.targets) > 1
+
+    def export(target: str) -> Result:
+        try:
+            return _export(target, dora_dir, options, many)
+        except ExportError as exc:
+            return exc
+
+    failed = 0
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for target, result in zip(args.targets, pool.map(export, args.targets)):
+            failed += isinstance(result, ExportError)
+            _show(target, result, args)
+    if many:
+        print(f"{len(args.targets) - failed} of {len(args.targets)} exported, {failed} failed.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _export(target: str, dora_dir: Callable[[], Path], options: ExportOptions, many: bool) -> ExportReport:
+    from .experiment import Experiment, find_xp
+    from .export import RELEASE_FOLDER, export_checkpoint, export_experiment
+    path = Path(target)
+    if path.is_file():
+        folder = Path(options.folder) / path.absolute().parent.name if options.folder and many else options.folder
+        return export_checkpoint(path, folder or path.parent / RELEASE_FOLDER, options)
+    if os.sep in target and not path.exists():
+        raise ExperimentError(f"There is no file or folder {target}: give a signature, or the path of an XP folder or "
+                              "of a checkpoint.")
+    xp = Experiment.at(path) if path.is_dir() else find_xp(target, dora_dir())
+    if options.folder and many:
+        options = options.replace(folder=Path(options.folder) / xp.folder.absolute().name)
+    return export_experiment(xp, options)
+
+
+def _show(target: str, result: Result, args: argparse.Namespace) -> None:
+    if isinstance(result, ExportError):
+        if args.json:
+            print(json.dumps({"target": target, "error": str(result)}))
+        _complain(result, args.debug)
+    elif args.json:
+        print(json.dumps({"target": target, **result.to_dict()}))
+    else:
+        print(result)
+
+
+def _dora_dir(args: argparse.Namespace) -> Callable[[], Path]:
+    """Finds the Dora folder the first time it is needed: asking a training package takes seconds."""
+    def find() -> Path:
+        directory = args.dora_dir or (None if args.package else os.environ.get("AUDIOCRAFT_DORA_DIR"))
+        package = args.package or os.environ.get("DORA_PACKAGE")
+        if directory is None and package:
+            directory = _ask_package(package)
+        return Path(directory or "outputs")
+    return lru_cache(maxsize=None)(find)
+
+
+def _ask_package(package: str) -> Path:
+    """The Dora folder of a training package.
+
+    Raises:
+        ExportError: if its main cannot be imported.
+    """
+    from dora._utils import get_main
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said), redirect_stderr(said):
+            return Path(get_main(package=package).dora.dir)
+    except (Exception, SystemExit) as exc:  # importing a training package may run into anything
+        reason = f"{type(exc).__name__}: {exc}" if isinstance(exc, Exception) else said.getvalue().strip()
+        raise ExportError(f"The training package {package} cannot be asked for its Dora folder ({reason}): "
+                          "name the folder with --dora-dir.") from exc
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no positive number")
+    return int(text)
+
+
+def _complain(exc: ExportError, debug: bool) -> None:
+    if debug:
+        logging.error("%s", exc, exc_info=exc)
+    else:
+        print(f"audiocraft-export: {exc}", file=sys.stderr)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage around it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")

@@ -1,0 +1,110 @@
+"""The compression model that a language model needs beside it.
+
+`compression_model_checkpoint` of the language model's configuration names it, in the forms that
+`audiocraft.solvers.compression.CompressionSolver.model_from_checkpoint` accepts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from .checkpoint import Source, open_checkpoint, read_file
+from .config import Config
+from .errors import CheckpointError, ExperimentError
+from .experiment import Experiment, find_xp
+from .families import COMPRESSION, family_of, solver_of
+from .release import model_content, reference_content
+from .weights import Weights, choose, pack
+
+KEY = "compression_model_checkpoint"
+REMEDY = "Put it there, or export without it (codec=none)."
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A compression model, ready to be released.
+
+    Args:
+        content: of its file.
+        origin: where it comes from, for the manifest.
+    """
+
+    content: Mapping[str, Any]
+    origin: Mapping[str, Any]
+
+
+def find_codec(config: Config, xp_folder: Path, version: str) -> Codec:
+    """The compression model of a language model.
+
+    Args:
+        config: the language model's configuration.
+        xp_folder: its XP folder: `//sig/` is looked up beside it.
+        version: AudioCraft version tag.
+
+    Raises:
+        CheckpointError: if it cannot be found, or is no compression model.
+    """
+    form = config.get(KEY)
+    if not isinstance(form, str):
+        raise CheckpointError(f"The language model names no compression model ({KEY} is missing in its configuration): "
+                              "export it without one (codec=none).")
+    try:
+        return _resolve(form, xp_folder, version)
+    except (CheckpointError, ExperimentError) as exc:
+        raise CheckpointError(f"The compression model {KEY}={config.shown(KEY)} cannot be released: {exc} "
+                              f"{REMEDY}") from exc
+
+
+def from_file(path: Path, version: str) -> Codec:
+    """A compression model from a training checkpoint, or from a file that was exported already.
+
+    Raises:
+        CheckpointError: if it is no compression model.
+    """
+    state, _ = read_file(path)
+    if "exported" in state:
+        return Codec(_exported(state, path), {"file": asdict(Source.of(path))})
+    checkpoint = open_checkpoint(path)
+    family = family_of(checkpoint.config)
+    if family is not COMPRESSION:
+        raise CheckpointError(f"{path} is {family.kind} (solver={solver_of(checkpoint.config)}), "
+                              "no compression model.")
+    state = pack(choose(checkpoint, "best"), None).state
+    return Codec(model_content(state, checkpoint.config.text, version),
+                 {"sig": checkpoint.sig, "checkpoint": asdict(Source.of(path))})
+
+
+def _resolve(form: str, xp_folder: Path, version: str) -> Codec:
+    kind, _, name = form[2:].partition("/") if form.startswith("//") else ("", "", form)
+    if kind == "pretrained":
+        if not Path(name).is_absolute():
+            return Codec(reference_content(name, version), {"pretrained": name})
+        path = Path(name)
+        return from_file(path / COMPRESSION.file if path.is_dir() else path, version)
+    if kind == "sig":
+        return from_file(find_xp(name, xp_folder.parent.parent).checkpoint(), version)
+    path = _reference_folder() / name if kind == "reference" else xp_folder / name
+    return from_file(Experiment.at(path).checkpoint() if path.is_dir() else path, version)
+
+
+def _reference_folder() -> Path:
+    folder: Optional[str] = os.environ.get("AUDIOCRAFT_REFERENCE_DIR")
+    if not folder:
+        raise CheckpointError("where //reference/ is, this machine does not say: set AUDIOCRAFT_REFERENCE_DIR.")
+    return Path(folder)
+
+
+def _exported(state: Mapping[Any, Any], path: Path) -> dict[str, Any]:
+    """The content of an exported compression model, checked and with its tensors compacted."""
+    if isinstance(state.get("pretrained"), str):
+        return reference_content(state["pretrained"], str(state.get("version")))
+    text, weights = state.get("xp.cfg"), state.get("best_state")
+    if not isinstance(text, str) or not isinstance(weights, dict) \
+            or Config.parse(text).get("compression_model") is None:
+        raise CheckpointError(f"{path} was exported, but is no compression model.")
+    return model_content(pack(Weights(weights, "best_state", "exported before"), None).state, text,
+                         str(state.get("version")))

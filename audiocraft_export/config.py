@@ -1,0 +1,91 @@
+"""The configuration of an experiment (`xp.cfg`): plain data, its YAML text, values in it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from .errors import CheckpointError
+
+OWN_KEYS = ("export", "exporter")
+
+
+class Config:
+    """An XP's configuration, unresolved, without the keys of this package.
+
+    Args:
+        values: plain data: dicts, lists, numbers, texts, interpolations as their text.
+
+    Raises:
+        CheckpointError: if OmegaConf cannot hold it.
+    """
+
+    def __init__(self, values: Mapping[Any, Any]) -> None:
+        self._values = {key: value for key, value in values.items() if key not in OWN_KEYS}
+        try:
+            self._cfg: DictConfig = OmegaConf.create(self._values)
+            self.text: str = OmegaConf.to_yaml(self._cfg)
+        except (OmegaConfBaseException, YAMLError) as exc:
+            raise CheckpointError(f"The configuration (xp.cfg) cannot be written as YAML ({_reason(exc)}).") from exc
+
+    @classmethod
+    def load(cls, path: Path) -> Config:
+        """Read a YAML file, such as Hydra's `.hydra/config.yaml`.
+
+        Raises:
+            CheckpointError: if it cannot be read or is no mapping.
+        """
+        try:
+            return cls.parse(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as exc:
+            raise CheckpointError(f"The configuration {path} cannot be read ({_reason(exc)}).") from exc
+
+    @classmethod
+    def parse(cls, text: str) -> Config:
+        """The configuration written as YAML.
+
+        Raises:
+            CheckpointError: if it is no mapping in YAML.
+        """
+        try:
+            cfg = OmegaConf.create(text)
+        except (YAMLError, OmegaConfBaseException) as exc:
+            raise CheckpointError(f"The configuration is no YAML of OmegaConf ({_reason(exc)}).") from exc
+        if not isinstance(cfg, DictConfig):
+            raise CheckpointError("The configuration is no mapping of keys to values.")
+        return cls(unwrap(cfg))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a dotted key, resolved; `default` if it is not there, missing or null.
+
+        Raises:
+            CheckpointError: if its interpolation cannot be resolved here (the value is not shown:
+                an interpolation may read a secret from the environment).
+        """
+        try:
+            value = OmegaConf.select(self._cfg, key, default=default)
+        except (OmegaConfBaseException, RecursionError) as exc:
+            raise CheckpointError(f"`{key}` of the configuration (xp.cfg) cannot be resolved on this machine "
+                                  f"({type(exc).__name__}).") from exc
+        return default if value is None else value
+
+    def shown(self, key: str) -> Any:
+        """The value of a top-level key as it was written, for a message: an interpolation stays text."""
+        return self._values.get(key)
+
+
+def unwrap(cfg: Any) -> Any:
+    """A living configuration (OmegaConf, argparse namespace) as the data in it, unresolved."""
+    if OmegaConf.is_config(cfg):
+        return OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
+    return vars(cfg) if isinstance(cfg, Namespace) else cfg
+
+
+def _reason(exc: BaseException) -> str:
+    return str(exc).split("\n")[0] or type(exc).__name__

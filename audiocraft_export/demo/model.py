@@ -1,0 +1,52 @@
+"""A small language model over codebooks, shaped like MusicGen's."""
+
+import torch
+from torch import nn
+
+
+class CodebookLM(nn.Module):
+    """Predict the next token of every codebook.
+
+    Args:
+        card: tokens a codebook; the special token is `card`.
+        n_q: number of codebooks.
+        dim: width of the transformer.
+        num_heads: attention heads.
+        num_layers: transformer layers.
+    """
+
+    def __init__(self, card: int, n_q: int, dim: int, num_heads: int, num_layers: int) -> None:
+        super().__init__()
+        self.card = card
+        self.emb = nn.ModuleList([nn.Embedding(card + 1, dim) for _ in range(n_q)])
+        layer = nn.TransformerEncoderLayer(dim, num_heads, 4 * dim, dropout=0., batch_first=True, norm_first=True)
+        self.transformer = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
+        self.out_norm = nn.LayerNorm(dim)
+        self.linears = nn.ModuleList([nn.Linear(dim, card, bias=False) for _ in range(n_q)])
+        self.register_buffer("n_steps", torch.zeros((), dtype=torch.long))
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """Logits of the token at each step, given those before it.
+
+        Args:
+            codes: tokens, of shape `[B, K, T]`.
+
+        Returns:
+            Logits of shape `[B, K, T, card]`.
+        """
+        past = nn.functional.pad(codes[..., :-1], (1, 0), value=self.card)
+        x = torch.stack([emb(past[:, k]) for k, emb in enumerate(self.emb)]).sum(dim=0)
+        mask = nn.Transformer.generate_square_subsequent_mask(codes.shape[-1])
+        x = self.out_norm(self.transformer(x, mask=mask, is_causal=True))
+        return torch.stack([linear(x) for linear in self.linears], dim=1)
+
+
+def synthetic_codes(batch_size: int, n_q: int, length: int, card: int, generator: torch.Generator) -> torch.Tensor:
+    """Token sequences that count up, each codebook in its own step: easy to learn.
+
+    Returns:
+        Tokens of shape `[B, K, T]`.
+    """
+    start = torch.randint(card, (batch_size, n_q, 1), generator=generator)
+    step = torch.arange(1, n_q + 1).view(1, n_q, 1)
+    return (start + step * torch.arange(length)) % card

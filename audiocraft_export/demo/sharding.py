@@ -1,0 +1,45 @@
+"""FSDP on CPU workers, with the state dicts that AudioCraft stores under it (`audiocraft.optim.fsdp`)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed._shard.sharded_tensor import ShardedTensor
+from torch.distributed.fsdp import FullStateDictConfig, ShardingStrategy, StateDictType
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+
+
+class Sharded(FSDP):
+    """A model of which each worker holds a shard of the parameters; `state_dict` gives that shard.
+
+    Args:
+        model: the same on all workers.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model, sharding_strategy=ShardingStrategy.SHARD_GRAD_OP, device_id=torch.device("cpu"),
+                         use_orig_params=True)
+        FSDP.set_state_dict_type(self, StateDictType.LOCAL_STATE_DICT)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The parameters by name, without FSDP's own view of all of them."""
+        state = super().state_dict(*args, **kwargs)
+        return {name: value for name, value in state.items() if not isinstance(value, ShardedTensor)}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load the shard of this worker."""
+        own = self.state_dict()
+        for name, value in state.items():
+            own[name].copy_(value)
+
+
+@contextmanager
+def whole_state_dict(model: Sharded) -> Iterator[None]:
+    """While inside, `state_dict` of rank zero gives the whole model, and nothing on the others."""
+    # offload_to_cpu=True crashes torch 2.13 where the model is on the CPU already.
+    config = FullStateDictConfig(offload_to_cpu=False, rank0_only=True)
+    with FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT, config):
+        yield

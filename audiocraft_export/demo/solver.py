@@ -1,0 +1,121 @@
+"""The solver: trains, validates, keeps the best state and writes checkpoints, as AudioCraft's StandardSolver does."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Optional
+
+import flashy
+import torch
+
+from .model import CodebookLM, synthetic_codes
+from .sharding import Sharded, whole_state_dict
+from .state import EMA, BestState
+
+
+class DemoSolver(flashy.BaseSolver):
+    """Train a CodebookLM on synthetic tokens.
+
+    Args:
+        cfg: the Hydra configuration.
+    """
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.model: torch.nn.Module = CodebookLM(**cfg.lm)
+        self.ema: Optional[EMA] = None
+        flashy.distrib.broadcast_model(self.model)
+        if cfg.fsdp.use:
+            self.model = Sharded(self.model)
+        else:
+            self.ema = EMA(self.model, cfg.optim.ema.decay) if cfg.optim.ema.use else None
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=cfg.optim.lr)
+        self.best_state = BestState()
+        self.fsdp_best_state: dict[str, Any] = {}
+        self.register_stateful("model", "optimizer", "ema", "best_state", "fsdp_best_state")
+
+    def run(self) -> None:
+        """Train up to the configured number of epochs, from the last checkpoint if there is one."""
+        self.restore()
+        for _ in range(self.epoch, self.cfg.optim.epochs + 1):
+            self.run_stage("train", self.train)
+            with torch.no_grad(), self.ema.swapped() if self.ema else nullcontext():
+                metrics = self.run_stage("valid", self.valid)
+                self.update_best_state(metrics["ce"])
+            self.commit()
+
+    def train(self) -> dict[str, float]:
+        """One epoch of updates."""
+        self.model.train()
+        average = flashy.averager()
+        metrics: dict[str, float] = {}
+        for codes in self.log_progress("train", self.batches(self.cfg.optim.updates_per_epoch, seed=self.epoch)):
+            loss = self.loss(codes)
+            loss.backward()
+            if not self.cfg.fsdp.use:
+                flashy.distrib.sync_model(self.model)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            if self.ema:
+                self.ema.step()
+            metrics = average({"ce": loss.item()})
+        return flashy.distrib.average_metrics(metrics, self.cfg.optim.updates_per_epoch)
+
+    def valid(self) -> dict[str, float]:
+        """Cross entropy, in nats a token, on sequences that are the same in every epoch."""
+        self.model.eval()
+        average = flashy.averager()
+        metrics: dict[str, float] = {}
+        for codes in self.batches(self.cfg.dataset.valid_batches, seed=0):
+            metrics = average({"ce": self.loss(codes).item()})
+        return flashy.distrib.average_metrics(metrics, self.cfg.dataset.valid_batches)
+
+    def loss(self, codes: torch.Tensor) -> torch.Tensor:
+        """Cross entropy of the model for tokens of shape `[B, K, T]`."""
+        return torch.nn.functional.cross_entropy(self.model(codes).flatten(0, 2), codes.flatten())
+
+    def batches(self, count: int, seed: int) -> Any:
+        """Batches of tokens of shape `[B, K, T]`, this worker's share of them."""
+        cfg, workers = self.cfg, flashy.distrib.world_size()
+        generator = torch.Generator().manual_seed(seed * workers + flashy.distrib.rank())
+        return [synthetic_codes(cfg.dataset.batch_size // workers, cfg.lm.n_q, cfg.dataset.length, cfg.lm.card,
+                                generator) for _ in range(count)]
+
+    def update_best_state(self, ce: float) -> None:
+        """Keep the present weights if they are the best on the validation metric."""
+        if ce > min((epoch["valid"]["ce"] for epoch in self.history), default=ce):
+            return
+        self.best_state.update(self.model)
+        if self.cfg.fsdp.use:
+            with whole_state_dict(self.model):
+                whole = BestState()
+                whole.update(self.model)
+                self.fsdp_best_state.update(whole.state_dict())
+
+    def sharded(self, path: Path) -> Path:
+        """Under FSDP every rank stores its own shard: rank 1 in `checkpoint.th.1`."""
+        rank = flashy.distrib.rank()
+        return path.with_name(f"{path.name}.{rank}") if rank and self.cfg.fsdp.use else path
+
+    def commit(self, save_checkpoint: bool = True) -> None:
+        """Store the metrics and, as configured, the checkpoints of this epoch."""
+        epoch = self.epoch
+        super().commit(save_checkpoint=False)
+        if not flashy.distrib.is_rank_zero() and not self.cfg.fsdp.use:
+            return
+        save = self.cfg.checkpoint
+        paths = [self.checkpoint_path] if save.save_last else []
+        if save.save_every and epoch % save.save_every == 0:
+            paths.append(self.folder / f"checkpoint_{epoch}.th")
+        for path in paths if save_checkpoint else []:
+            with flashy.utils.write_and_rename(self.sharded(path)) as stream:
+                torch.save(self.state_dict(), stream)
+
+    def restore(self) -> bool:
+        """Go on from the last checkpoint of this XP."""
+        path = self.sharded(self.checkpoint_path)
+        if not path.exists():
+            return False
+        # Our own file; torch >= 2.6 would refuse the configuration in it.
+        self.load_state_dict(torch.load(path, "cpu", weights_only=False))
+        return True

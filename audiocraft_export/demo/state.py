@@ -1,0 +1,71 @@
+"""What a solver keeps beside the model: its moving average and its best state, stored as AudioCraft stores them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def copy_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A copy of a state dict that later training does not change."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
+
+class EMA:
+    """Moving average of the floating point tensors of a model, as AudioCraft's ModuleDictEMA."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = model
+        self.decay = decay
+        self.state = {"model": copy_state(self._tensors())}
+        self.count = 0.
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        named = [*self.model.named_parameters(), *self.model.named_buffers()]
+        return {name: tensor for name, tensor in named if tensor.is_floating_point()}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Take the present weights into the average, without bias towards the first ones."""
+        self.count = self.count * self.decay + 1
+        for name, tensor in self._tensors().items():
+            self.state["model"][name].lerp_(tensor, 1 / self.count)
+
+    @contextmanager
+    def swapped(self) -> Iterator[None]:
+        """The model has the averaged weights while inside."""
+        own = copy_state(self.model.state_dict())
+        self.model.load_state_dict({**own, **self.state["model"]})
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(own)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint stores."""
+        return {"state": self.state, "count": self.count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """What the checkpoint stored."""
+        self.state, self.count = state["state"], state["count"]
+
+
+class BestState:
+    """The best weights so far, as AudioCraft's BestStateDictManager."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, dict[str, torch.Tensor]] = {}
+
+    def update(self, model: nn.Module) -> None:
+        """Keep a copy of the present weights."""
+        self.states["model"] = copy_state(model.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint stores."""
+        return self.states
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """What the checkpoint stored."""
+        self.states = state

@@ -1,0 +1,24 @@
+"""The entry point that Dora looks for."""
+
+import flashy
+import torch
+from dora import hydra_main
+
+from audiocraft_export import with_export
+
+from .solver import DemoSolver
+
+
+@with_export
+@hydra_main(config_path="config", config_name="config", version_base="1.3")
+def main(cfg):
+    """Train the experiment that Dora started."""
+    torch.manual_seed(cfg.seed)
+    torch.set_num_threads(cfg.num_threads)
+    flashy.setup_logging()
+    flashy.distrib.init(backend="gloo")
+    DemoSolver(cfg).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Experiments on disk: a Dora folder holds `xps/<signature>`, each with its own checkpoints.
+
+Dora's own way from a signature back to an experiment composes the stored `argv` again with the
+configuration of today, and so may find another experiment; here only the folder counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from .errors import ExperimentError
+
+AnyPath = Union[str, "os.PathLike[str]"]
+CHECKPOINT = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
+SIGNATURE = re.compile(r"[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An XP folder, whatever state it is in; nothing is read before it is asked for.
+
+    Args:
+        folder: the XP folder, `<dora_dir>/xps/<sig>` or a copy of one.
+        sig: Dora's signature, which the checkpoints must have too; None if it is not known.
+    """
+
+    folder: Path
+    sig: Optional[str]
+
+    @classmethod
+    def at(cls, folder: Path) -> Experiment:
+        """The XP folder at a path; one with another name (a copy) has no signature to hold it to."""
+        name = folder.absolute().name
+        return cls(folder, name if SIGNATURE.fullmatch(name) else None)
+
+    @property
+    def argv(self) -> Optional[list[str]]:
+        """The command line stored by Dora, or None."""
+        argv = _read_json(self.folder / ".argv.json")
+        return argv if isinstance(argv, list) else None
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The metrics stored by Dora, one entry an epoch; empty if there are none to read."""
+        history = _read_json(self.folder / "history.json")
+        return history if isinstance(history, list) else []
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The checkpoint files, sorted by name."""
+        try:
+            names = sorted(name for name in os.listdir(self.folder) if CHECKPOINT.fullmatch(name))
+        except OSError as exc:
+            raise ExperimentError(f"The XP folder {self.folder} cannot be read ({exc.strerror}).") from exc
+        return [self.folder / name for name in names]
+
+    def checkpoint(self, name: Union[str, int, None] = None) -> Path:
+        """The path of `checkpoint.th`, or of `checkpoint_<name>.th`.
+
+        Raises:
+            ExperimentError: if there is no such file; the message lists those that exist.
+        """
+        path = self.folder / ("checkpoint.th" if name is None else f"checkpoint_{name}.th")
+        if path.is_file():
+            return path
+        there = [CHECKPOINT.fullmatch(other.name)["name"] or other.name  # type: ignore[index]
+                 for other in self.checkpoints]
+        remedy = f"choose one of these with checkpoint=: {', '.join(there)}." if there else \
+            "this folder has no checkpoint at all: train it first."
+        raise ExperimentError(f"No {path.name} in {self.folder}; {remedy}")
+
+
+def find_xp(sig: str, dora_dir: AnyPath) -> Experiment:
+    """Find an experiment by its Dora signature or a prefix that only one experiment has.
+
+    Raises:
+        ExperimentError: if there is none (near ones are offered) or more than one.
+    """
+    xps = Path(dora_dir) / "xps"
+    if _is_name(sig) and (xps / sig).is_dir():
+        return Experiment(xps / sig, sig)
+    names = [xp.folder.name for xp in list_xps(dora_dir)]
+    found = [name for name in names if sig and name.startswith(sig)]
+    if len(found) == 1:
+        return Experiment(xps / found[0], found[0])
+    if found:
+        raise ExperimentError(f"{sig} is the start of {len(found)} experiments in {xps}: "
+                              f"{_listing(found)}; give more of the signature.")
+    near = get_close_matches(sig, names, n=3, cutoff=0.6)
+    remedy = f"did you mean {' or '.join(near)}?" if near else \
+        f"it holds {_listing(names)}." if names else "it holds no experiment."
+    raise ExperimentError(f"No XP {sig!r} in {xps}; {remedy}")
+
+
+def list_xps(dora_dir: AnyPath) -> list[Experiment]:
+    """All experiments of a Dora folder, sorted by signature.
+
+    Raises:
+        ExperimentError: if this is no Dora folder.
+    """
+    xps = Path(dora_dir) / "xps"
+    try:
+        with os.scandir(xps) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+    except OSError as exc:
+        raise ExperimentError(f"{dora_dir} is no Dora folder: {xps} cannot be read ({exc.strerror}); "
+                              "name the right one with --dora-dir, or the training package with -P.") from exc
+    return [Experiment(xps / name, name) for name in names]
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and "\0" not in text and text not in (".", "..") and Path(text).name == text
+
+
+def _listing(names: list[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,249 @@
+"""From a signature to a release: the one pipeline, and the only module that joins its rooms."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from . import writer
+from .checkpoint import HYDRA_CONFIG, Checkpoint, open_checkpoint
+from .codec import Codec, find_codec, from_file
+from .config import Config, unwrap
+from .errors import CheckpointError, ExportError
+from .experiment import AnyPath, Experiment, find_xp
+from .families import CODEC_FILE, COMPRESSION, GENERAL, LM_FILE, Family, family_of, solver_of
+from .loadback import audiocraft_version, load_back
+from .options import ExportOptions
+from .release import ExportReport, Manifest, ReleaseFile, best_epoch, model_content, reference_content
+from .unpickle import plain
+from .weights import Weights, choose, pack
+
+logger = logging.getLogger(__name__)
+PathOrText = Union[Path, str]
+RELEASE_FOLDER = "export"
+UNKNOWN_VERSION = "unknown"
+
+
+def export_xp(sig: str, dora_dir: AnyPath, options: ExportOptions = ExportOptions()) -> ExportReport:
+    """Export the experiment with a Dora signature.
+
+    Args:
+        sig: the signature, or a prefix that only one experiment has.
+        dora_dir: the Dora folder, which holds `xps/`.
+        options: how.
+
+    Raises:
+        ExportError: if there is no such experiment, its checkpoint cannot be released, or the release
+            cannot be written or does not verify.
+    """
+    return export_experiment(find_xp(sig, dora_dir), options)
+
+
+def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions()) -> ExportReport:
+    """Export an experiment that was found.
+
+    Args:
+        xp: the experiment.
+        options: how.
+
+    Raises:
+        ExportError: as `export_xp`.
+    """
+    path = xp.checkpoint(options.checkpoint)
+    checkpoint = open_checkpoint(path)
+    if xp.sig is not None and checkpoint.sig not in (None, xp.sig):
+        raise CheckpointError(f"{path} was written by the experiment {checkpoint.sig}, not {xp.sig}: it was "
+                              f"copied here; export {checkpoint.sig} instead, or name the file itself and a folder.")
+    return _export(checkpoint, xp.folder, Path(options.folder or xp.folder / RELEASE_FOLDER), options)
+
+
+def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = ExportOptions()) -> ExportReport:
+    """Export one checkpoint file, wherever it lies.
+
+    Args:
+        path: a training checkpoint.
+        folder: where the release goes.
+        options: how; `folder` and `checkpoint` of the options do not count here.
+
+    Raises:
+        ExportError: if it cannot be released, or the release cannot be written or does not verify.
+    """
+    return _export(open_checkpoint(Path(path)), Path(path).absolute().parent, Path(folder), options)
+
+
+def export_state(state: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path,
+                 options: ExportOptions = ExportOptions()) -> ExportReport:
+    """Export the state of a living solver, for which no checkpoint is on disk.
+
+    Args:
+        state: what the solver would store, with tensors on any device.
+        cfg: the experiment's configuration: OmegaConf, argparse namespace or dict.
+        sig: Dora's signature.
+        xp_folder: the XP folder.
+        options: how; `checkpoint` of the options does not count here.
+
+    Raises:
+        ExportError: if it cannot be released, or the release cannot be written or does not verify.
+    """
+    from .memory import describe
+    checkpoint = Checkpoint(f"the solver of XP {sig}", describe(state), Config(plain(unwrap(cfg))), "solver", sig)
+    return _export(checkpoint, xp_folder, Path(options.folder or xp_folder / RELEASE_FOLDER), options)
+
+
+def after_training(exc: ExportError, sig: str, xp_folder: Path, dora_dir: Path) -> ExportError:
+    """The error to show when a training went well and its export did not: what is safe, and how to go on."""
+    safe = f"its checkpoints are safe in {xp_folder}" if Experiment(xp_folder, sig).checkpoints else \
+        "it has no checkpoint on disk"
+    return ExportError(f"The training of XP {sig} is finished and {safe}, but its export failed: {exc} "
+                       f"To export it later: audiocraft-export run {sig} --dora-dir {dora_dir}")
+
+
+def export_lm(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrText:
+    """Drop-in for `audiocraft.utils.export.export_lm`: the best state of a language model.
+
+    Args:
+        checkpoint_path: a training checkpoint.
+        out_file: the file to write.
+
+    Returns:
+        `out_file`.
+
+    Raises:
+        ExportError: if it cannot be exported or written.
+    """
+    checkpoint = open_checkpoint(Path(checkpoint_path))
+    if family_of(checkpoint.config) is COMPRESSION:
+        raise CheckpointError(f"{checkpoint_path} is a compression model (solver=compression): use export_encodec.")
+    return _export_best(checkpoint, out_file)
+
+
+def export_encodec(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrText:
+    """Drop-in for `audiocraft.utils.export.export_encodec`: the best state of a compression model.
+
+    Args:
+        checkpoint_path: a training checkpoint.
+        out_file: the file to write.
+
+    Returns:
+        `out_file`.
+
+    Raises:
+        ExportError: if it cannot be exported or written.
+    """
+    checkpoint = open_checkpoint(Path(checkpoint_path))
+    family = family_of(checkpoint.config)
+    if family not in (COMPRESSION, GENERAL):
+        raise CheckpointError(f"{checkpoint_path} is {family.kind} (solver={solver_of(checkpoint.config)}): "
+                              "use export_lm.")
+    return _export_best(checkpoint, out_file)
+
+
+def export_pretrained_compression_model(pretrained_encodec: str, out_file: PathOrText) -> PathOrText:
+    """Drop-in for `audiocraft.utils.export.export_pretrained_compression_model`.
+
+    Args:
+        pretrained_encodec: name of a public model without `//pretrained/`, such as `facebook/encodec_32khz`, or the
+            path of a compression model that was exported before.
+        out_file: the file to write.
+
+    Returns:
+        `out_file`.
+
+    Raises:
+        ExportError: if it cannot be exported or written.
+    """
+    path = Path(pretrained_encodec)
+    content = from_file(path, _version_tag(None)).content if path.exists() else \
+        reference_content(pretrained_encodec, _version_tag(None))
+    writer.write_single(Path(out_file), ReleaseFile(CODEC_FILE, content))
+    return out_file
+
+
+def _export_best(checkpoint: Checkpoint, out_file: PathOrText) -> PathOrText:
+    weights = pack(choose(checkpoint, "best"), None)
+    content = model_content(weights.state, checkpoint.config.text, _version_tag(None))
+    writer.write_single(Path(out_file), ReleaseFile(LM_FILE, content))
+    return out_file
+
+
+def _export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions) -> ExportReport:
+    folder = folder.absolute()
+    family = family_of(checkpoint.config)
+    tag = _version_tag(options.version)
+    weights = pack(choose(checkpoint, options.weights), options.dtype)
+    codec = find_codec(checkpoint.config, xp_folder, tag) if family.codec and options.codec == "auto" else None
+    files = [ReleaseFile(family.file, model_content(weights.state, checkpoint.config.text, tag))]
+    if codec is not None:
+        files.append(ReleaseFile(CODEC_FILE, codec.content))
+    draft = _draft(checkpoint, family, weights, codec, options, tag)
+
+    def check(where: Path) -> None:
+        if options.verify != "none":
+            writer.read_back(where)
+        if options.verify == "load":
+            load_back(where, family)
+
+    existing = Manifest.load(folder)
+    if existing is not None and checkpoint.source is not None and existing.key == draft.key \
+            and [file.name for file in existing.files] == [file.name for file in files] \
+            and writer.is_intact(folder, existing):
+        if options.verify == "load":
+            load_back(folder, family)
+        return ExportReport(folder, existing, written=False)
+    for warning in draft.warnings:
+        logger.warning("%s: %s", checkpoint.where, warning)
+    manifest = writer.write_release(folder, files, lambda written: replace(draft, files=written), check)
+    return ExportReport(folder, manifest)
+
+
+def _draft(checkpoint: Checkpoint, family: Family, weights: Weights, codec: Optional[Codec],
+           options: ExportOptions, tag: str) -> Manifest:
+    """The manifest but for the files, which are not written yet."""
+    tensors = weights.tensors.values()
+    return Manifest(
+        sig=checkpoint.sig,
+        solver=solver_of(checkpoint.config),
+        epoch=len(checkpoint.history),
+        weights=weights.source,
+        why=weights.why,
+        tensors=len(tensors),
+        parameters=sum({id(tensor.blob): tensor.numel for tensor in tensors}.values()),
+        dtypes=dict(sorted(Counter(tensor.dtype for tensor in tensors).items())),
+        files=[],
+        checkpoint=asdict(checkpoint.source) if checkpoint.source else None,
+        codec=codec.origin if codec else None,
+        config=checkpoint.config_source,
+        best=best_epoch(checkpoint.history, family.metrics),
+        options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": tag},
+        warnings=list(_warnings(checkpoint, family, tag)),
+        versions={"audiocraft": tag, "python": platform.python_version(), **_versions()},
+        time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _warnings(checkpoint: Checkpoint, family: Family, tag: str) -> Iterator[str]:
+    if checkpoint.strangers:
+        yield f"ignored in the checkpoint, neither imported nor released: {', '.join(checkpoint.strangers)}"
+    if checkpoint.sig is None:
+        yield "the checkpoint holds no signature (xp.sig): nothing proves that it belongs to this experiment"
+    if checkpoint.config_source == HYDRA_CONFIG.as_posix():
+        yield f"the checkpoint holds no configuration (xp.cfg): it was taken from {checkpoint.config_source}"
+    if not checkpoint.history:
+        yield "no epoch was finished when this state was stored"
+    if family.audiocraft and tag == UNKNOWN_VERSION:
+        yield "AudioCraft is not installed here and no version was given: the release is tagged unknown"
+
+
+def _version_tag(asked: Optional[str]) -> str:
+    return asked or audiocraft_version() or UNKNOWN_VERSION
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("audiocraft-export", "torch", "omegaconf")}

@@ -1,0 +1,195 @@
+"""A release as plain data: its files, its manifest, and the report of making it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+MANIFEST = "export.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ReleaseFile:
+    """One file of a release, before it is written.
+
+    Args:
+        name: in the release folder.
+        content: what `torch.load` will give, with tensors described, not loaded.
+    """
+
+    name: str
+    content: Mapping[str, Any]
+
+
+def model_content(state: Mapping[str, Any], config: str, version: str) -> dict[str, Any]:
+    """The four keys of an exported model, as `audiocraft.utils.export` names and orders them.
+
+    Args:
+        state: tensors by name.
+        config: `xp.cfg` as YAML.
+        version: AudioCraft version tag.
+    """
+    return {"best_state": state, "xp.cfg": config, "version": version, "exported": True}
+
+
+def reference_content(pretrained: str, version: str) -> dict[str, Any]:
+    """A compression model by its public name, as `export_pretrained_compression_model` writes it."""
+    return {"pretrained": pretrained, "exported": True, "version": version}
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """One file of a release, as written."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a release is and where it comes from: `export.json`, written last.
+
+    Args:
+        sig: Dora's signature of the experiment.
+        solver: the `solver` of its configuration.
+        epoch: number of epochs trained.
+        weights: section of the checkpoint that the weights come from.
+        why: why from there.
+        tensors: number of tensors.
+        parameters: number of elements in them; tied ones count once.
+        dtypes: number of tensors by element type.
+        files: name, bytes and sha256 of each file.
+        checkpoint: name, bytes and mtime_ns of the checkpoint; None for the state of a living solver.
+        codec: where the compression model comes from, for language models.
+        config: where the configuration comes from: `checkpoint`, `.hydra/config.yaml` or `solver`.
+        best: metric, epoch and validation metrics of the best epoch; of the last one where no metric is known.
+        options: what the export was asked for.
+        warnings: what is odd about it.
+        versions: AudioCraft's tag in the release, and what made it.
+        time: when, UTC, ISO 8601.
+        format: of this manifest.
+    """
+
+    sig: Optional[str]
+    solver: Optional[str]
+    epoch: int
+    weights: str
+    why: str
+    tensors: int
+    parameters: int
+    dtypes: Mapping[str, int]
+    files: list[WrittenFile]
+    checkpoint: Optional[Mapping[str, Any]]
+    codec: Optional[Mapping[str, Any]]
+    config: str
+    best: Optional[Mapping[str, Any]]
+    options: Mapping[str, Any]
+    warnings: list[str]
+    versions: Mapping[str, str]
+    time: str
+    format: int = FORMAT
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; numbers that JSON does not have (NaN, infinity) become null."""
+        return dict(_jsonable(asdict(self)))
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What decides whether another export would make the same release."""
+        same = ("sig", "checkpoint", "codec", "options", "format")
+        return {name: value for name, value in self.to_dict().items() if name in same}
+
+    @classmethod
+    def load(cls, folder: Path) -> Optional[Manifest]:
+        """The manifest of a release folder; None if there is none that can be read."""
+        try:
+            values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            return cls(**{**values, "files": [WrittenFile(**file) for file in values["files"]]})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export did.
+
+    Args:
+        folder: the release folder.
+        manifest: of the release in it.
+        written: False if that very release was there already, and nothing was written.
+    """
+
+    folder: Path
+    manifest: Manifest
+    written: bool = True
+
+    @property
+    def files(self) -> list[Path]:
+        """The paths of the release's files, without the manifest."""
+        return [self.folder / file.name for file in self.manifest.files]
+
+    @property
+    def bytes(self) -> int:
+        """Size of the release's files, in bytes."""
+        return sum(file.bytes for file in self.manifest.files)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"folder": str(self.folder), "written": self.written, **self.manifest.to_dict()}
+
+    def __str__(self) -> str:
+        done = "exported" if self.written else "already exported"
+        manifest = self.manifest
+        return (f"{manifest.sig or 'checkpoint'} {done}: {manifest.weights} after {manifest.epoch} epochs, "
+                f"{manifest.tensors} tensors, {_size(self.bytes)} in {self.folder}")
+
+
+def best_epoch(history: list[Any], metrics: tuple[str, ...]) -> Optional[dict[str, Any]]:
+    """The epoch with the lowest validation metric, as AudioCraft's StandardSolver chooses its best state.
+
+    Args:
+        history: the metrics by stage, one entry an epoch.
+        metrics: names in the `valid` stage; the first that is there counts; without any, the last epoch is taken.
+    """
+    stages = [epoch.get("valid") if isinstance(epoch, dict) else None for epoch in history]
+    found = [(index, valid) for index, valid in enumerate(stages, 1) if isinstance(valid, dict)]
+    if not found:
+        return None
+    for metric in metrics:
+        scored = [(valid[metric], index, valid) for index, valid in found if _is_number(valid.get(metric))]
+        if scored:
+            _, index, valid = min(scored, key=lambda entry: entry[0])
+            return {"metric": metric, "epoch": index, "valid": _numbers(valid)}
+    index, valid = found[-1]
+    return {"metric": None, "epoch": index, "valid": _numbers(valid)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _numbers(metrics: Mapping[Any, Any]) -> dict[str, float]:
+    return {str(name): value for name, value in metrics.items() if _is_number(value)}
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _size(count: int) -> str:
+    size, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.3g} {unit}"

@@ -1,0 +1,179 @@
+"""Which weights a release gets, and in what form.
+
+The rules are those of AudioCraft: `fsdp_best_state` is the whole model where `best_state` holds only
+the shard of rank zero (`audiocraft.solvers.base.StandardSolver`, `audiocraft.utils.export.export_lm`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+from .archive import Blob
+from .checkpoint import Checkpoint
+from .errors import CheckpointError
+from .unpickle import ITEMSIZE, Tensor, stranger_name
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a release.
+
+    Args:
+        state: tensors by name; nested where the solver's best state is.
+        source: the section of the checkpoint they come from.
+        why: why from there, for the manifest.
+    """
+
+    state: Mapping[str, Any]
+    source: str
+    why: str
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by their dotted name."""
+        found: dict[str, Tensor] = {}
+        _map(self.state, "", lambda name, tensor: found.setdefault(name, tensor))
+        return found
+
+
+def choose(checkpoint: Checkpoint, which: str) -> Weights:
+    """Choose the weights of a release.
+
+    Args:
+        checkpoint: the training checkpoint.
+        which: `best`, `ema` or `last`.
+
+    Raises:
+        CheckpointError: if the checkpoint does not have them, or only a shard of them.
+    """
+    weights = {"best": _best, "ema": _ema, "last": _last}[which](checkpoint)
+    if not weights.tensors:
+        raise CheckpointError(f"{weights.source} of {checkpoint.where} holds no tensor: "
+                              "was the solver saved before its first validation? Use weights=last.")
+    return weights
+
+
+def pack(weights: Weights, dtype: Optional[str]) -> Weights:
+    """The same weights, contiguous, each over exactly its own bytes; tied tensors stay tied.
+
+    Tensors that already are so keep their bytes where they are: nothing is read here.
+
+    Args:
+        weights: as chosen.
+        dtype: to cast floating point tensors to, or None.
+    """
+    packed: dict[Any, Tensor] = {}
+
+    def pack_one(name: str, tensor: Tensor) -> Tensor:
+        target = dtype if dtype and tensor.is_floating_point else tensor.dtype
+        stride = () if tensor.is_contiguous else tensor.stride
+        key = (id(tensor.blob), tensor.dtype, tensor.offset, tensor.numel, tensor.conj, tensor.neg,
+               stride and (tensor.shape, stride))
+        if key not in packed:
+            packed[key] = _pack(tensor, target)
+        return Tensor(packed[key].blob, target, 0, tensor.shape, _contiguous(tensor.shape))
+
+    return Weights(_map(weights.state, "", pack_one), weights.source, weights.why)
+
+
+def _best(checkpoint: Checkpoint) -> Weights:
+    state = checkpoint.state
+    whole = _model(state.get("fsdp_best_state"))
+    if whole:
+        return Weights(whole, "fsdp_best_state", "best state, gathered from all FSDP ranks")
+    if checkpoint.config.get("fsdp.use") is True:
+        raise CheckpointError(f"{checkpoint.where} was trained with FSDP and its fsdp_best_state is empty: best_state "
+                              "holds only the shard of one rank and cannot be released; export the checkpoint of "
+                              "rank zero after a validation.")
+    best = _model(state.get("best_state"))
+    if best:
+        return Weights(best, "best_state", "best state on the validation metric")
+    problem = "an empty best_state" if "best_state" in state else f"no best_state (it has {checkpoint.sections})"
+    raise CheckpointError(f"{checkpoint.where} has {problem}: use weights=last for the latest weights.")
+
+
+def _last(checkpoint: Checkpoint) -> Weights:
+    _refuse_shards(checkpoint, "last")
+    model = checkpoint.state.get("model")
+    if not isinstance(model, dict) or not model:
+        raise CheckpointError(f"{checkpoint.where} has no weights under the name model (it has {checkpoint.sections}): "
+                              "use weights=best, or register the model as `model` in the solver.")
+    return Weights(model, "model", "latest weights, as asked for")
+
+
+def _ema(checkpoint: Checkpoint) -> Weights:
+    _refuse_shards(checkpoint, "ema")
+    averages: Any = checkpoint.state
+    for key in ("ema", "state", "model"):
+        averages = averages.get(key) if isinstance(averages, dict) else None
+    if not isinstance(averages, dict) or not averages:
+        raise CheckpointError(f"{checkpoint.where} has no moving average (ema) of the model: "
+                              "use weights=best or weights=last.")
+    model = _last(checkpoint).state
+    # Tied tensors stand in the average under one of their names only (named_parameters skips the others).
+    by_view = {_view(model.get(name)): average for name, average in averages.items()}
+    by_view.pop(None, None)
+    state = {name: averages.get(name, by_view.get(_view(tensor), tensor)) for name, tensor in model.items()}
+    return Weights(state, "ema", "latest moving average, as asked for")
+
+
+def _refuse_shards(checkpoint: Checkpoint, which: str) -> None:
+    if checkpoint.config.get("fsdp.use") is True:
+        raise CheckpointError(f"{checkpoint.where} was trained with FSDP, where every rank stores its own shard: "
+                              f"weights={which} cannot be released; use weights=best.")
+
+
+def _model(state: Any) -> Optional[Mapping[str, Any]]:
+    """The model's part of a best state; a solver of one's own may keep it without a `model` inside."""
+    if not isinstance(state, dict):
+        return None
+    model = state.get("model")
+    return model if isinstance(model, dict) else state
+
+
+def _view(tensor: Any) -> Any:
+    if not isinstance(tensor, Tensor):
+        return None
+    return id(tensor.blob), tensor.dtype, tensor.offset, tensor.shape, tensor.stride
+
+
+def _map(state: Any, name: str, change: Callable[[str, Tensor], Any]) -> Any:
+    """A copy of nested weights with every tensor changed; plain data stays, anything else is an error."""
+    if isinstance(state, Tensor):
+        return change(name, state)
+    if isinstance(state, dict) and all(isinstance(key, (str, int)) for key in state):
+        return {key: _map(value, f"{name}.{key}" if name else str(key), change) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return [_map(value, f"{name}.{index}", change) for index, value in enumerate(state)]
+    if state is None or isinstance(state, (bool, int, float, str)):
+        return state
+    raise CheckpointError(f"The weights hold {stranger_name(state)} at {name!r}, which is neither a tensor nor plain "
+                          "data: it is not released.")
+
+
+def _pack(tensor: Tensor, dtype: str) -> Tensor:
+    blob, nbytes = tensor.blob, tensor.numel * ITEMSIZE[dtype]
+    plain = tensor.is_contiguous and dtype == tensor.dtype and not (tensor.conj or tensor.neg)
+    if plain and nbytes == blob.nbytes:
+        packed = blob
+    elif plain:
+        begin = tensor.offset * ITEMSIZE[dtype]
+        packed = Blob(nbytes, lambda: blob.checked()[begin:begin + nbytes], name=blob.name)
+    else:
+        packed = Blob(nbytes, lambda: _converted(tensor, dtype), name=blob.name)
+    return Tensor(packed, dtype, 0, tensor.shape, _contiguous(tensor.shape))
+
+
+def _converted(tensor: Tensor, dtype: str) -> memoryview:
+    from .memory import converted  # the only step that needs torch
+    return converted(tensor, dtype)
+
+
+def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    stride, step = [], 1
+    for size in reversed(shape):
+        stride.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(stride))

@@ -1,0 +1,163 @@
+"""Writing a release so that nothing is lost: stage, fsync, verify, rename, the manifest last."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Callable, Union
+
+from .archive import Archive
+from .errors import CheckpointError, ReleaseError
+from .release import MANIFEST, Manifest, ReleaseFile, WrittenFile
+from .repickle import write_file
+
+STAGE = ".export-"
+_CHUNK = 1 << 20
+
+
+def write_release(folder: Path, files: Sequence[ReleaseFile], describe: Callable[[list[WrittenFile]], Manifest],
+                  check: Callable[[Path], None]) -> Manifest:
+    """Write a release; whatever fails, an earlier one in the same folder stays as it is.
+
+    Args:
+        folder: the release folder; made if it is not there.
+        files: what to write.
+        describe: makes the manifest, once the files are written.
+        check: verifies the folder with the new files, before they take their final names.
+
+    Raises:
+        ReleaseError: if it cannot be written.
+        ExportError: what `check` raises.
+        CheckpointError: if bytes read from the checkpoint are damaged.
+    """
+    with _staging(folder) as stage:
+        written = [_write_staged(stage / file.name, file) for file in files]
+        check(stage)
+        manifest = describe(written)
+        text = json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        with _durable(stage / MANIFEST) as stream:
+            stream.write(text.encode("utf-8"))
+        for name in [*(file.name for file in files), MANIFEST]:
+            os.replace(stage / name, folder / name)
+        _fsync_folder(folder)
+    return manifest
+
+
+def write_single(path: Path, content: ReleaseFile) -> None:
+    """Write one file of a release, without a manifest; an earlier one survives any failure.
+
+    Raises:
+        ReleaseError: if it cannot be written, or what was written does not verify.
+        CheckpointError: if bytes read from the checkpoint are damaged.
+    """
+    with _staging(path.parent) as stage:
+        _write_staged(stage / path.name, content)
+        read_back(stage)
+        os.replace(stage / path.name, path)
+        _fsync_folder(path.parent)
+
+
+def read_back(folder: Path) -> None:
+    """Compare every record of the written files in a folder with its CRC-32.
+
+    Raises:
+        ReleaseError: if one differs.
+    """
+    try:
+        for path in folder.iterdir():
+            archive = Archive(path)
+            for name in archive.names:
+                archive.blob(name).checked()
+    except CheckpointError as exc:
+        raise ReleaseError(f"What was written does not read back ({exc}): check the disk and export again.") from exc
+
+
+def is_intact(folder: Path, manifest: Manifest) -> bool:
+    """Whether the files of a release folder are those of the manifest, byte for byte."""
+    return all(_sha256(folder / file.name, file.bytes) == file.sha256 for file in manifest.files)
+
+
+def _write_staged(path: Path, file: ReleaseFile) -> WrittenFile:
+    with _durable(path) as stream:
+        hashing = _Hashing(stream)
+        write_file(hashing, file.content)  # type: ignore[arg-type]
+    return WrittenFile(file.name, path.stat().st_size, hashing.sha256.hexdigest())
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """A new folder inside `folder`, on the same disk; both are gone after a failure if they were not there."""
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=STAGE, dir=folder))
+        try:
+            yield stage
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+        for parent in made:
+            _fsync_folder(parent.parent)
+        made = []
+    except OSError as exc:
+        raise ReleaseError(f"The release cannot be written to {folder} ({exc.strerror or exc}): make room there, or "
+                           "choose another folder.") from exc
+    finally:
+        for parent in made:
+            _remove_empty(parent)
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        pass
+
+
+@contextmanager
+def _durable(path: Path) -> Iterator[BinaryIO]:
+    with open(path, "xb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path, nbytes: int) -> str:
+    sha256 = hashlib.sha256()
+    try:
+        if path.stat().st_size == nbytes:
+            with open(path, "rb") as stream:
+                for chunk in iter(lambda: stream.read(_CHUNK), b""):
+                    sha256.update(chunk)
+            return sha256.hexdigest()
+    except OSError:
+        pass
+    return ""
+
+
+class _Hashing:
+    """A stream that hashes what passes through."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: Union[bytes, memoryview]) -> int:
+        self.sha256.update(data)
+        return self._stream.write(data)
+
+    def flush(self) -> None:
+        self._stream.flush()
