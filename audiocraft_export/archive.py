@@ -137,7 +137,7 @@ class Archive:
                     or root is None and info.header_offset:
                 raise CheckpointError(f"{self.path} is no plain file of torch.save (record {info.filename!r} is "
                                       "out of place): restore it from a copy.")
-            root, records[name], end = top, info, info.header_offset + info.file_size
+            root, records[name], end = top, info, info.header_offset + info.compress_size
         if "data.pkl" not in records or "constants.pkl" in records:
             raise CheckpointError(f"{self.path} is no checkpoint of torch.save (it has "
                                   f"{'code of TorchScript' if 'constants.pkl' in records else 'no data.pkl'}).")

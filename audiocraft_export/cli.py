@@ -8,12 +8,13 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, NoReturn, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Callable, NoReturn, Optional, Union
 
 from . import __version__
 from .errors import ExperimentError, ExportError, OptionError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .release import ExportReport
 
 Result = Union["ExportReport", ExportError]
+Job = Union[Callable[[], "ExportReport"], ExportError]
 
 DESCRIPTION = "Turn training checkpoints of AudioCraft and Flashy into light, verified releases."
 EXAMPLES = """\
@@ -91,39 +93,63 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> int:
     options = ExportOptions(**{field.name: getattr(args, field.name) for field in fields(ExportOptions)})
-    dora_dir = _dora_dir(args)
-    many = len(args.targets) > 1
-
-    def export(target: str) -> Result:
-        try:
-            return _export(target, dora_dir, options, many)
-        except ExportError as exc:
-            return exc
-
+    jobs = _resolve(args, options)
     failed = 0
     with ThreadPoolExecutor(args.jobs) as pool:
-        for target, result in zip(args.targets, pool.map(export, args.targets)):
+        for target, result in zip(args.targets, pool.map(_attempt, jobs)):
             failed += isinstance(result, ExportError)
             _show(target, result, args)
-    if many:
-        print(f"{len(args.targets) - failed} of {len(args.targets)} exported, {failed} failed.", file=sys.stderr)
+    if len(jobs) > 1:
+        print(f"{len(jobs) - failed} of {len(jobs)} exported, {failed} failed.", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _export(target: str, dora_dir: Callable[[], Path], options: ExportOptions, many: bool) -> ExportReport:
+def _resolve(args: argparse.Namespace, options: ExportOptions) -> list[Job]:
+    """What to do for each target: an export, or the error why it cannot be done."""
+    dora_dir = _dora_dir(args)
+    jobs: list[Job] = []
+    taken: dict[Path, tuple[str, Path]] = {}
+    for target in args.targets:
+        try:
+            source, folder, job = _plan(target, dora_dir, options, len(args.targets) > 1)
+            other, other_source = taken.setdefault(folder, (target, source))
+            if other_source != source:
+                raise ExperimentError(f"{target} would overwrite the release of {other} in {folder}: export it in a "
+                                      "call of its own, with its own --folder.")
+            jobs.append(job)
+        except ExportError as exc:
+            jobs.append(exc)
+    return jobs
+
+
+def _plan(target: str, dora_dir: Callable[[], Path], options: ExportOptions,
+          many: bool) -> tuple[Path, Path, Callable[[], ExportReport]]:
+    """The checkpoint, the release folder and the export of one target."""
     from .experiment import Experiment, find_xp
     from .export import RELEASE_FOLDER, export_checkpoint, export_experiment
     path = Path(target)
-    if path.is_file():
-        folder = Path(options.folder) / path.absolute().parent.name if options.folder and many else options.folder
-        return export_checkpoint(path, folder or path.parent / RELEASE_FOLDER, options)
     if os.sep in target and not path.exists():
         raise ExperimentError(f"There is no file or folder {target}: give a signature, or the path of an XP folder or "
                               "of a checkpoint.")
-    xp = Experiment.at(path) if path.is_dir() else find_xp(target, dora_dir())
-    if options.folder and many:
-        options = options.replace(folder=Path(options.folder) / xp.folder.absolute().name)
-    return export_experiment(xp, options)
+    if path.is_dir() or not path.exists():
+        xp = Experiment.at(path) if path.is_dir() else find_xp(target, dora_dir())
+        source, home = xp.checkpoint(options.checkpoint).absolute(), xp.folder.absolute()
+    else:
+        xp, source, home = None, path.absolute(), path.absolute().parent
+    folder = Path(options.folder).absolute() if options.folder else home / RELEASE_FOLDER
+    folder = folder / home.name if options.folder and many else folder
+    if xp is None:
+        return source, folder, lambda: export_checkpoint(source, folder, options)
+    return source, folder, lambda: export_experiment(xp, options.replace(folder=folder))
+
+
+def _attempt(job: Job) -> Result:
+    if isinstance(job, ExportError):
+        return job
+    try:
+        return job()
+    except ExportError as exc:
+        return exc
 
 
 def _show(target: str, result: Result, args: argparse.Namespace) -> None:

@@ -55,8 +55,10 @@ def find_codec(config: Config, xp_folder: Path, version: str) -> Codec:
     try:
         return _resolve(form, xp_folder, version)
     except (CheckpointError, ExperimentError) as exc:
-        raise CheckpointError(f"The compression model {KEY}={config.shown(KEY)} cannot be released: {exc} "
-                              f"{REMEDY}") from exc
+        written = config.shown(KEY)
+        # What an interpolation stands for may be a secret of this machine.
+        reason = exc if written == form else "what that stands for on this machine is none that can be read."
+        raise CheckpointError(f"The compression model {KEY}={written} cannot be released: {reason} {REMEDY}") from exc
 
 
 def from_file(path: Path, version: str) -> Codec:

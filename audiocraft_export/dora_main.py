@@ -114,7 +114,7 @@ class ExportingMain(HydraMain):
 
     def _get_base_config(self, overrides: Sequence[str] = ()) -> tuple[DictConfig, list[tuple[str, str]]]:
         """As Dora's, but composed only once for the same groups, and never with the keys of this package."""
-        groups = tuple(arg for arg in overrides if _key(arg) in self._project_groups)
+        groups = tuple(arg for arg in overrides if _key(arg) in self._project_groups and not _is_own(arg))
         if groups not in self._bases:
             self._bases[groups] = super()._get_base_config(list(groups))
         base, delta = self._bases[groups]
@@ -124,16 +124,22 @@ class ExportingMain(HydraMain):
         return super()._get_config([*self._missing(overrides), *overrides])
 
     def _missing(self, overrides: Sequence[str]) -> list[str]:
-        """Overrides that add what the project's own configuration does not define."""
+        """Overrides that add what neither the project's own configuration nor the user defines."""
         own = [arg for arg in overrides if not _is_own(arg)]
         appends = any(_key(arg) in self._project_groups and arg.startswith("+") for arg in own)
         project = super()._get_config(own) if appends else self._get_base_config(own)[0]
-        missing = [] if EXPORT in project else [f"+{EXPORT}=false"]
+        appended = [_key(arg) for arg in overrides if arg.startswith("+")]
+        missing = [] if EXPORT in project or EXPORT in appended else [f"+{EXPORT}=false"]
+        if EXPORTER in appended:
+            return missing
         if EXPORTER not in project:
             return [*missing, f"+{EXPORTER}=default"]
-        return [*missing, *(f"+{EXPORTER}.{name}={'null' if value is None else value}"
-                            for name, value in asdict(ExportOptions()).items()
-                            if name not in (project[EXPORTER] or {}))]
+        if not isinstance(project[EXPORTER], DictConfig) or EXPORTER in map(_key, overrides):
+            return missing
+        defaults = {f"{EXPORTER}.{name}": value for name, value in asdict(ExportOptions()).items()
+                    if name not in project[EXPORTER]}
+        return [*missing, *(f"+{key}={'null' if value is None else value}" for key, value in defaults.items()
+                            if key not in appended)]
 
     def _main(self) -> Any:
         if not is_xp():  # a multirun of Hydra, which Dora does not follow
@@ -146,11 +152,13 @@ class ExportingMain(HydraMain):
         return result
 
     def _run(self, missing: list[str]) -> Any:
-        sys.argv[1:1] = missing
+        argv = list(sys.argv)
+        first = next((at for at, arg in enumerate(argv) if at and _is_override(arg)), len(argv))
+        sys.argv[first:first] = missing
         try:
             return super()._main()  # type: ignore[no-untyped-call]
         finally:
-            del sys.argv[1:1 + len(missing)]
+            sys.argv[:] = argv
 
     def _refuse_drift(self, argv: Sequence[str]) -> None:
         """With `-f SIG export=only`, refuse where today's configuration makes another experiment of SIG."""
@@ -212,6 +220,10 @@ def _trains_nothing(cfg: DictConfig) -> Optional[str]:
 
 def _key(override: str) -> str:
     return override.partition("=")[0].strip().lstrip("+~")
+
+
+def _is_override(arg: str) -> bool:
+    return "=" in arg and not arg.startswith("-")
 
 
 def _is_own(override: str) -> bool:

@@ -53,9 +53,11 @@ class Experiment:
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The checkpoint files, sorted by name."""
+        """The checkpoint files, sorted by name; none where there is no folder."""
         try:
             names = sorted(name for name in os.listdir(self.folder) if CHECKPOINT.fullmatch(name))
+        except FileNotFoundError:
+            return []
         except OSError as exc:
             raise ExperimentError(f"The XP folder {self.folder} cannot be read ({exc.strerror}).") from exc
         return [self.folder / name for name in names]

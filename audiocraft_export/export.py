@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from . import writer
+from . import __version__, writer
 from .checkpoint import HYDRA_CONFIG, Checkpoint, open_checkpoint
 from .codec import Codec, find_codec, from_file
 from .config import Config, unwrap
@@ -99,10 +99,11 @@ def export_state(state: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path,
 
 def after_training(exc: ExportError, sig: str, xp_folder: Path, dora_dir: Path) -> ExportError:
     """The error to show when a training went well and its export did not: what is safe, and how to go on."""
-    safe = f"its checkpoints are safe in {xp_folder}" if Experiment(xp_folder, sig).checkpoints else \
-        "it has no checkpoint on disk"
-    return ExportError(f"The training of XP {sig} is finished and {safe}, but its export failed: {exc} "
-                       f"To export it later: audiocraft-export run {sig} --dora-dir {dora_dir}")
+    stored = Experiment(xp_folder, sig).checkpoints
+    safe = f"its checkpoints are safe in {xp_folder}" if stored else "it stored no checkpoint"
+    later = f"Export it later: audiocraft-export run {sig} --dora-dir {dora_dir}" if stored else \
+        "Store checkpoints, or let the solver inherit ExportMixin, which exports the state it has."
+    return ExportError(f"The training of XP {sig} is finished and {safe}, but its export failed: {exc} {later}")
 
 
 def export_lm(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrText:
@@ -223,7 +224,8 @@ def _draft(checkpoint: Checkpoint, family: Family, weights: Weights, codec: Opti
         best=best_epoch(checkpoint.history, family.metrics),
         options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": tag},
         warnings=list(_warnings(checkpoint, family, tag)),
-        versions={"audiocraft": tag, "python": platform.python_version(), **_versions()},
+        versions={"audiocraft": tag, "audiocraft-export": __version__,
+                  "python": platform.python_version(), "torch": version("torch"), "omegaconf": version("omegaconf")},
         time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
@@ -243,7 +245,3 @@ def _warnings(checkpoint: Checkpoint, family: Family, tag: str) -> Iterator[str]
 
 def _version_tag(asked: Optional[str]) -> str:
     return asked or audiocraft_version() or UNKNOWN_VERSION
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("audiocraft-export", "torch", "omegaconf")}

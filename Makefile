@@ -1,0 +1,44 @@
+# Each target sets up what it needs: a virtual environment in .venv, a torch without CUDA, this package.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+BIN = $(abspath $(VENV))/bin
+READY = $(VENV)/ready
+
+.PHONY: demo test lint wheel clean
+
+demo: $(READY)  ## Train the demo project, export it, export it again by its signature, load the release.
+	rm -rf build/demo && mkdir -p build/demo
+	cd build/demo && $(BIN)/dora -P audiocraft_export.demo run export=true
+	cd build/demo && $(BIN)/audiocraft-export run $$(ls outputs/xps)
+	cd build/demo && $(BIN)/python -c "import glob, torch; \
+	    package = torch.load(glob.glob('outputs/xps/*/export/state_dict.bin')[0], weights_only=True); \
+	    print('loaded:', list(package), len(package['best_state']), 'tensors')"
+
+test: $(READY)  ## Run the tests.
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)  ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+wheel: $(READY)  ## Build the wheel and run the demo from it, in an environment and a folder of its own.
+	rm -rf build/wheel && mkdir -p build/wheel/empty
+	$(BIN)/python -m build --wheel --outdir build/wheel .
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/pip install --quiet $(TORCH)
+	build/wheel/venv/bin/pip install --quiet build/wheel/*.whl
+	cd build/wheel/empty && ../venv/bin/dora -P audiocraft_export.demo run export=true exporter=float16
+	cd build/wheel/empty && ../venv/bin/audiocraft-export run $$(ls outputs/xps) --json
+	cd build/wheel/empty && ../venv/bin/python -c "import audiocraft_export, glob, torch; \
+	    assert 'site-packages' in audiocraft_export.__file__; \
+	    assert torch.load(glob.glob('outputs/xps/*/export/state_dict.bin')[0])['exported']"
+
+clean:
+	rm -rf $(VENV) build dist outputs .mypy_cache .pytest_cache .ruff_cache
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@

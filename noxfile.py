@@ -1,0 +1,20 @@
+"""The matrix: the oldest torch that AudioCraft's users are pinned to, up to today's, on each Python.
+
+`nox` runs all of it, `nox -s "tests(python='3.9', torch='2.1.0')"` one cell.
+"""
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+MATRIX = [("3.9", "2.1.0"), ("3.10", "2.4.1"), ("3.11", "2.13.0"), ("3.12", "2.6.0"), ("3.13", "2.13.0")]
+
+
+@nox.session
+@nox.parametrize(("python", "torch"), MATRIX)
+def tests(session: nox.Session, torch: str) -> None:
+    """Run the tests with one torch."""
+    # torch < 2.3 was built for numpy 1.
+    numpy = ["numpy<2"] if torch < "2.3" else []
+    session.install(f"torch=={torch}", *numpy, "setuptools")
+    session.install("-e", ".[dev]", *numpy)
+    session.run("python", "-m", "pytest", "-n", "2", *session.posargs)

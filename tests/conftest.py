@@ -1,0 +1,177 @@
+"""What the tests share: checkpoints made by torch, toy Dora projects, and the real `dora`."""
+
+import collections
+import os
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+SIG = "0123abcd"
+
+
+def model_state(seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "emb.0.weight": torch.randn(5, 4, generator=generator).to(dtype),
+        "linears.0.weight": torch.randn(3, 4, generator=generator).to(dtype),
+        "steps": torch.tensor(7 + seed),
+    }
+
+
+def solver_state(sig=SIG, **sections):
+    """The sections that AudioCraft's StandardSolver stores; each weight set is another one."""
+    cfg = {"solver": "mine", "fsdp": {"use": False}, "optim": {"lr": 1e-4}, "user": "${oc.env:USER}"}
+    state = {
+        "history": [{"valid": {"ce": 2.0}}, {"valid": {"ce": 1.0}}],
+        "xp.cfg": OmegaConf.create(cfg),
+        "xp.sig": sig,
+        "model": model_state(1),
+        "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-4}]},
+        "ema": {"state": collections.defaultdict(dict, model={
+            name: value for name, value in model_state(2).items() if value.is_floating_point()}), "count": 3.0},
+        "best_state": {"model": model_state(3)},
+        "fsdp_best_state": {},
+    }
+    state.update(sections)
+    return {name: value for name, value in state.items() if value is not ...}
+
+
+@pytest.fixture
+def dora_dir(tmp_path):
+    return tmp_path / "outputs"
+
+
+@pytest.fixture
+def make_xp(dora_dir):
+    """Write the checkpoint of an XP; `...` leaves a section out."""
+    def make(sig=SIG, name="checkpoint.th", **sections):
+        folder = dora_dir / "xps" / sig
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(solver_state(**{"sig": sig, **sections}), folder / name)
+        return folder
+    return make
+
+
+def with_cfg(**changes):
+    cfg = solver_state()["xp.cfg"]
+    return OmegaConf.merge(cfg, OmegaConf.create(changes))
+
+
+def load(path):
+    """What torch loads, with nothing allowed but tensors and plain data."""
+    return torch.load(path, weights_only=True)
+
+
+def same(left, right):
+    """Same names in the same order, same dtypes, same bits."""
+    return list(left) == list(right) and all(
+        left[name].dtype == right[name].dtype and left[name].shape == right[name].shape
+        and left[name].detach().contiguous().view(-1).view(torch.uint8).equal(
+            right[name].detach().contiguous().view(-1).view(torch.uint8))
+        for name in left)
+
+
+def run(*command, cwd, **env):
+    """Run a command as a user would; the package comes from where the tests import it."""
+    environ = {key: value for key, value in os.environ.items()
+               if key not in ("AUDIOCRAFT_DORA_DIR", "DORA_PACKAGE", "DORA_MAIN_MODULE", "RANK", "WORLD_SIZE")}
+    environ.update(env, PYTHONWARNINGS="ignore")
+    return subprocess.run([sys.executable, "-m", *command], cwd=cwd, env=environ, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+
+
+def dora(*args, cwd, package="proj", **env):
+    return run("dora", "-P", package, *args, cwd=cwd, **env)
+
+
+def command(*args, cwd, **env):
+    return run("audiocraft_export", *args, cwd=cwd, **env)
+
+
+SOLVER = """
+    import flashy
+    import torch
+
+    class Solver(flashy.BaseSolver):
+        def __init__(self, cfg):
+            super().__init__()
+            self.cfg = cfg
+            torch.manual_seed(0)
+            self.model = torch.nn.Linear(3, 2)
+            self.best_state = {}
+            self.register_stateful("model", "best_state")
+
+        def run(self):
+            if self.checkpoint_path.exists():
+                self.load_state_dict(torch.load(self.checkpoint_path, weights_only=False))
+            for _ in range(self.epoch, self.cfg.epochs + 1):
+                self.run_stage("train", self.train)
+                self.best_state = {"model": {name: value.clone() for name, value in self.model.state_dict().items()}}
+                self.commit(save_checkpoint=self.cfg.get("save_last", True))
+
+        def train(self):
+            print("TRAINING", self.epoch)
+            if self.cfg.get("fail"):
+                raise RuntimeError("this training is meant to fail")
+            with torch.no_grad():
+                self.model.weight.add_(self.cfg.lr)
+"""
+TRAIN = """
+    from dora import hydra_main
+    {imports}
+    from .solver import Solver
+
+    {decorator}
+    @hydra_main(config_path="{config_path}", config_name="{config_name}"{version_base})
+    def main(cfg):
+        Solver(cfg).run()
+
+    if __name__ == "__main__":
+        main()
+"""
+CONFIG = """
+    lr: 0.5
+    epochs: 2
+    fail: false
+    save_last: true
+    label: null
+    dora:
+      dir: {dora_dir}
+      exclude: [fail, save_last]
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Write a Flashy + Dora + Hydra project and give the folder to stand in."""
+    def make(package="proj", wrapped=True, config_path="conf", config_name="config", version_base="1.3", config="",
+             solver=SOLVER, root=tmp_path, dora_dir="outputs"):
+        home = root.joinpath(*package.split("."))
+        home.mkdir(parents=True, exist_ok=True)
+        for parent in [home, *home.parents]:
+            if parent == root:
+                break
+            (parent / "__init__.py").touch()
+        train = TRAIN.format(
+            imports="from audiocraft_export import with_export" if wrapped else "",
+            decorator="@with_export" if wrapped else "", config_path=config_path, config_name=config_name,
+            version_base="" if version_base == "absent" else f", version_base={version_base!r}")
+        (home / "train.py").write_text(dedent(train))
+        (home / "solver.py").write_text(dedent(solver))
+        folder = home / config_path
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{config_name}.yaml").write_text(dedent(CONFIG).format(dora_dir=dora_dir) + dedent(config))
+        return root
+    return make
+
+
+def only_xp(folder):
+    """The one XP of a project that has trained one."""
+    found = [path for path in (Path(folder) / "outputs" / "xps").iterdir() if path.is_dir()]
+    assert len(found) == 1, found
+    return found[0]

@@ -1,0 +1,168 @@
+"""The compression model beside a language model, and the drop-ins for audiocraft.utils.export."""
+
+import pytest
+import torch
+from conftest import SIG, load, model_state, same, solver_state, with_cfg
+
+from audiocraft_export import (
+    ExportError,
+    ExportOptions,
+    export_encodec,
+    export_lm,
+    export_pretrained_compression_model,
+    export_xp,
+)
+
+CODEC = "c0dec000"
+
+
+@pytest.fixture
+def codec(make_xp):
+    """An XP with a trained compression model."""
+    return make_xp(CODEC, **{"best_state": {"model": model_state(6)},
+                             "xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
+
+
+@pytest.fixture
+def export_with(make_xp, dora_dir):
+    def export(form, **options):
+        changes = {} if form is ... else {"compression_model_checkpoint": form}
+        make_xp(**{"xp.cfg": with_cfg(solver="musicgen", **changes)})
+        return export_xp(SIG, dora_dir, ExportOptions(version="1.3.0", **options))
+    return export
+
+
+def test_a_public_codec_is_a_reference(export_with):
+    report = export_with("//pretrained/facebook/encodec_32khz")
+    assert [path.name for path in report.files] == ["state_dict.bin", "compression_state_dict.bin"]
+    assert load(report.files[1]) == {"pretrained": "facebook/encodec_32khz", "exported": True, "version": "1.3.0"}
+    assert report.manifest.codec == {"pretrained": "facebook/encodec_32khz"}
+
+
+@pytest.mark.parametrize("form", ["//sig/{sig}", "{folder}", "{folder}/checkpoint.th", "../{sig}",
+                                  "//reference/{sig}", "//sig/c0de"])
+def test_an_own_codec_is_exported_beside_the_model(export_with, codec, form, monkeypatch):
+    monkeypatch.setenv("AUDIOCRAFT_REFERENCE_DIR", str(codec.parent))
+    report = export_with(form.format(sig=CODEC, folder=codec), dtype="float16")
+    package = load(report.files[1])
+    assert list(package) == ["best_state", "xp.cfg", "version", "exported"]
+    assert same(package["best_state"], model_state(6))  # dtype is for the model itself
+    assert "solver: compression" in package["xp.cfg"]
+    assert report.manifest.codec["sig"] == CODEC
+
+
+@pytest.mark.parametrize("form", ["//pretrained/{file}", "//pretrained/{folder}", "{file}"])
+def test_an_exported_codec_is_embedded(export_with, codec, dora_dir, form):
+    exported = export_xp(CODEC, dora_dir, ExportOptions(version="0.9")).files[0]
+    assert exported.name == "compression_state_dict.bin"
+    report = export_with(form.format(file=exported, folder=exported.parent))
+    assert report.files[1].read_bytes() == exported.read_bytes()
+
+
+def test_a_retrained_codec_makes_the_release_stale(export_with, codec, make_xp, dora_dir):
+    export_with(f"//sig/{CODEC}")
+    assert not export_xp(SIG, dora_dir, ExportOptions(version="1.3.0")).written
+    make_xp(CODEC, **{"best_state": {"model": model_state(7)}, "xp.cfg": with_cfg(solver="compression")})
+    report = export_xp(SIG, dora_dir, ExportOptions(version="1.3.0"))
+    assert report.written and same(load(report.files[1])["best_state"], model_state(7))
+
+
+@pytest.mark.parametrize(("form", "says"), [
+    (..., "missing in its configuration"), (None, "missing"), ("???", "missing"), ("//sig/12345678", "No XP"),
+    ("/none/checkpoint.th", "No such file"), ("//pretrained//none/file.bin", "No such file"),
+    ("//reference/x", "AUDIOCRAFT_REFERENCE_DIR"), ("//sig/../../etc", "No XP"), ("//unknown/x", "No such file"),
+    ("${oc.env:NOT_SET_ANYWHERE}", "cannot be resolved")])
+def test_a_codec_that_cannot_be_found_names_its_form_and_the_way_on(export_with, dora_dir, form, says, monkeypatch):
+    monkeypatch.delenv("AUDIOCRAFT_REFERENCE_DIR", raising=False)
+    with pytest.raises(ExportError, match=says) as error:
+        export_with(form)
+    assert "codec=none" in str(error.value) or "interpolation" in str(error.value) or "resolved" in str(error.value)
+    if isinstance(form, str) and form.startswith("/"):
+        assert form in str(error.value)
+    assert not (dora_dir / "xps" / SIG / "export").exists()
+    assert [path.name for path in export_with(form, codec="none").files] == ["state_dict.bin"]
+
+
+def test_a_language_model_is_no_codec(export_with, make_xp, dora_dir):
+    make_xp("11111111", **{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint="//pretrained/x")})
+    with pytest.raises(ExportError, match="a language model .solver=musicgen., no compression model"):
+        export_with("//sig/11111111")
+    exported = export_xp("11111111", dora_dir, ExportOptions(version="1")).files[0]
+    with pytest.raises(ExportError, match="is no compression model"):
+        export_with(str(exported))
+
+
+def test_a_secret_in_the_codec_s_path_is_not_shown(export_with, tmp_path, monkeypatch):
+    monkeypatch.setenv("WHERE", str(tmp_path / "hunter2"))
+    with pytest.raises(ExportError) as error:
+        export_with("${oc.env:WHERE}")
+    assert "${oc.env:WHERE}" in str(error.value) and "hunter2" not in str(error.value)
+
+
+def test_audiocraft_solvers_without_a_release_format_are_refused_by_name(make_xp, dora_dir):
+    make_xp(**{"xp.cfg": with_cfg(solver="diffusion")})
+    with pytest.raises(ExportError, match="solver=diffusion"):
+        export_xp(SIG, dora_dir)
+
+
+def test_the_version_tag_of_an_audiocraft_model_is_said_to_be_unknown(make_xp, dora_dir, monkeypatch):
+    monkeypatch.setattr("audiocraft_export.export.audiocraft_version", lambda: None)
+    make_xp(**{"xp.cfg": with_cfg(solver="compression")})
+    report = export_xp(SIG, dora_dir)
+    assert load(report.files[0])["version"] == "unknown" and "tagged unknown" in report.manifest.warnings[0]
+
+
+def test_the_version_tag_is_that_of_the_installed_audiocraft(make_xp, dora_dir, tmp_path, monkeypatch):
+    (tmp_path / "audiocraft").mkdir()
+    (tmp_path / "audiocraft" / "__init__.py").write_text("__version__ = '1.4.0a2'\nraise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    make_xp(**{"xp.cfg": with_cfg(solver="compression")})
+    assert load(export_xp(SIG, dora_dir).files[0])["version"] == "1.4.0a2"
+
+
+def as_audiocraft(checkpoint):
+    """What audiocraft.utils.export makes of a checkpoint."""
+    from omegaconf import OmegaConf
+    state = torch.load(checkpoint, weights_only=False)
+    best = state["fsdp_best_state"] or state["best_state"]
+    return {"best_state": best["model"], "xp.cfg": OmegaConf.to_yaml(state["xp.cfg"]), "version": "unknown",
+            "exported": True}
+
+
+@pytest.mark.parametrize(("function", "solver"), [(export_lm, "musicgen"), (export_encodec, "compression"),
+                                                  (export_lm, "mine"), (export_encodec, "mine")])
+@pytest.mark.parametrize("fsdp", [{}, {"model": model_state(4)}])
+def test_drop_ins_make_the_files_of_audiocraft_and_return_their_path(make_xp, tmp_path, function, solver, fsdp):
+    checkpoint = make_xp(fsdp_best_state=fsdp, **{"xp.cfg": with_cfg(solver=solver)}) / "checkpoint.th"
+    out = tmp_path / "new" / "folder" / "any name.bin"
+    assert function(str(checkpoint), str(out)) == str(out)
+    ours, theirs = load(out), as_audiocraft(checkpoint)
+    assert list(ours) == list(theirs) and same(ours.pop("best_state"), theirs.pop("best_state")) and ours == theirs
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_drop_in_for_a_pretrained_codec_writes_a_reference_or_embeds_a_file(tmp_path, codec):
+    out = tmp_path / "deep" / "compression_state_dict.bin"
+    assert export_pretrained_compression_model("facebook/encodec_32khz", out) == out
+    assert load(out) == {"pretrained": "facebook/encodec_32khz", "exported": True, "version": "unknown"}
+    exported = export_encodec(codec / "checkpoint.th", tmp_path / "mine.bin")
+    export_pretrained_compression_model(str(exported), out)
+    assert out.read_bytes() == exported.read_bytes()
+
+
+def test_drop_ins_refuse_the_other_kind_by_name(make_xp, codec, tmp_path):
+    with pytest.raises(ExportError, match="a compression model .solver=compression.: use export_encodec"):
+        export_lm(codec / "checkpoint.th", tmp_path / "out.bin")
+    lm = make_xp(**{"xp.cfg": with_cfg(solver="musicgen")}) / "checkpoint.th"
+    with pytest.raises(ExportError, match="a language model .solver=musicgen.: use export_lm"):
+        export_encodec(lm, tmp_path / "out.bin")
+    assert not (tmp_path / "out.bin").exists()
+
+
+def test_drop_ins_leave_an_existing_file_alone_when_they_fail(tmp_path):
+    out = tmp_path / "out.bin"
+    out.write_text("mine")
+    torch.save(solver_state(best_state={}), tmp_path / "checkpoint.th")
+    with pytest.raises(ExportError):
+        export_lm(tmp_path / "checkpoint.th", out)
+    assert out.read_text() == "mine" and len(list(tmp_path.iterdir())) == 2

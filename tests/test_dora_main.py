@@ -1,0 +1,292 @@
+"""`with_export` under the real `dora`: signatures, hooks, failures."""
+
+import json
+import shutil
+from textwrap import dedent
+
+import pytest
+import torch
+from conftest import SOLVER, command, dora, load, only_xp, run
+from omegaconf import OmegaConf
+
+from audiocraft_export import ExportError, with_export
+
+SIGNATURES = """
+    import json, sys
+    from {package}.train import main
+    print(json.dumps([main.get_xp(argv).sig for argv in json.loads(sys.argv[1])]))
+"""
+
+
+def signatures(root, package, *argvs):
+    script = dedent(SIGNATURES).format(package=package)
+    (root / "signatures.py").write_text(script)
+    result = run("signatures", json.dumps(argvs), cwd=root)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def sentence(result, code=1):
+    """The last line on stderr of a run that was refused."""
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr, result.stderr
+    return result.stderr.splitlines()[-1]
+
+
+def test_signature_argv_and_configuration_are_unchanged_by_export(project, tmp_path):
+    project("plain.proj", wrapped=False, root=tmp_path / "plain", config_path="../../conf")
+    project("ours.proj", root=tmp_path / "ours", config_path="../../conf")
+    stock = dora("run", "lr=0.25", "label='a b'", cwd=tmp_path / "plain", package="plain.proj")
+    assert stock.returncode == 0, stock.stderr
+    theirs = only_xp(tmp_path / "plain")
+    argv = (theirs / ".argv.json").read_bytes()
+    cfg = OmegaConf.to_yaml(torch.load(theirs / "checkpoint.th", weights_only=False)["xp.cfg"])
+    shas = set()
+    for own in (["export=true"], ["export=only"], ["export=only", "exporter.dtype=float16"],
+                ["exporter=float16", "export=true"], ["export=true", "exporter.folder=elsewhere"], []):
+        result = dora("run", "lr=0.25", *own, "label='a b'", cwd=tmp_path / "ours", package="ours.proj")
+        assert result.returncode == 0, result.stderr
+        ours = only_xp(tmp_path / "ours")
+        assert ours.name == theirs.name
+        assert (ours / ".argv.json").read_bytes() == argv
+        package = load(ours / "export" / "state_dict.bin")
+        assert package["xp.cfg"].replace("ours", "plain") == cfg.replace("ours", "plain")
+        shas.add(json.loads((ours / "export" / "export.json").read_text())["files"][0]["sha256"])
+    assert (tmp_path / "ours" / "elsewhere" / "state_dict.bin").exists()
+    assert len(shas) == 2  # as stored, and in float16
+    for verb in (["info"], ["run"]):
+        assert dora(*verb, "-f", theirs.name, cwd=tmp_path / "ours", package="ours.proj").returncode == 0
+
+
+def test_signatures_are_those_without_us_for_every_kind_of_override(project, tmp_path):
+    argvs = [[], ["lr=1"], ["lr=1e-3", "epochs=3"], ["label=[1,2]"], ["+new=1"], ["+new={a: 1, b: [2]}"], ["model=big"],
+             ["model=big", "model.dim=3"], ["label=null"], ["fail=true"], ["save_last=false", "lr=2"],
+             ["+extra=one"], ["model.name='x y'"], ["label=", "lr=0.5"]]
+    config = """
+        defaults:
+          - model: small
+          - _self_
+    """
+    for package, wrapped in (("plain", False), ("ours", True)):
+        project(package, wrapped=wrapped, config=config)
+        for group, name, text in (("model", "small", "dim: 1\nname: s"), ("model", "big", "dim: 2\nname: b"),
+                                  ("extra", "one", "# @package _global_\nexporter:\n  dtype: float16\nexport: true")):
+            folder = tmp_path / package / "conf" / group
+            folder.mkdir(exist_ok=True)
+            (folder / f"{name}.yaml").write_text(text)
+    (tmp_path / "plain" / "conf" / "extra" / "one.yaml").write_text("# @package _global_\n{}")
+    own = [["export=true"], ["export=only", "+exporter=float16"], ["exporter.weights=last", "exporter.folder='a b'"]]
+    expected = signatures(tmp_path, "plain", *argvs)
+    assert len(set(expected)) == 11
+    for extra in ([], *own):
+        assert signatures(tmp_path, "ours", *([*argv, *extra] for argv in argvs)) == expected
+        assert signatures(tmp_path, "ours", *([*extra, *argv] for argv in argvs)) == expected
+
+
+def test_a_group_of_the_project_may_set_export_and_exporter(project, tmp_path):
+    root = project()
+    folder = root / "proj" / "conf" / "variant"
+    folder.mkdir()
+    (folder / "small.yaml").write_text("# @package _global_\nexport: true\nexporter:\n  dtype: float16\n")
+    result = dora("run", "+variant=small", "exporter.verify=none", cwd=root)
+    assert result.returncode == 0, result.stderr
+    state = load(only_xp(root) / "export" / "state_dict.bin")["best_state"]
+    assert state["weight"].dtype == torch.float16
+    assert "use +exporter=default" in sentence(dora("run", "+variant=small", "exporter=default", cwd=root))
+    assert dora("run", "+variant=small", "+exporter=default", "+exporter.x=1", cwd=root).returncode == 1
+    assert dora("run", "+variant=small", "+exporter=default", cwd=root).returncode == 0
+
+
+@pytest.mark.parametrize(("package", "config_path", "config_name", "version_base"), [
+    ("a.b.c", "conf", "config", "1.1"), ("proj", "../settings/deep", "main", None), ("proj", "conf", "config", "1.2"),
+    ("proj", "conf", "config", "absent")])
+def test_every_layout_that_dora_accepts_exports(project, package, config_path, config_name, version_base):
+    root = project(package, config_path=config_path, config_name=config_name, version_base=version_base)
+    result = dora("run", "export=true", "exporter.folder=here", cwd=root, package=package)
+    assert result.returncode == 0, result.stderr
+    assert (root / "here" / "export.json").exists()
+    sig = only_xp(root).name
+    module = run(f"{package}.train", "export=only", cwd=root)
+    assert module.returncode == 0, module.stderr
+    assert only_xp(root).name == sig and (root / "outputs" / "xps" / sig / "export" / "export.json").exists()
+
+
+def test_a_trained_xp_is_exported_without_a_training_step_and_only_once(project):
+    root = project()
+    assert "TRAINING 2" in dora("run", cwd=root).stdout
+    first = dora("run", "export=true", cwd=root)
+    assert first.returncode == 0 and "TRAINING" not in first.stdout
+    release = only_xp(root) / "export"
+    before = {path.name: path.stat().st_mtime_ns for path in release.iterdir()}
+    second = dora("run", "export=true", cwd=root)
+    assert "already exported" in second.stderr and "already exported" not in first.stderr
+    assert before == {path.name: path.stat().st_mtime_ns for path in release.iterdir()}
+
+
+def test_hook_and_command_make_the_same_bytes(project):
+    root = project()
+    assert dora("run", "export=true", cwd=root).returncode == 0
+    xp = only_xp(root)
+    assert command("run", xp.name, "--folder", "byhand", cwd=root).returncode == 0
+    assert (root / "byhand" / "state_dict.bin").read_bytes() == (xp / "export" / "state_dict.bin").read_bytes()
+
+
+def test_a_failed_training_leaves_an_earlier_release_untouched(project):
+    root = project()
+    assert dora("run", "export=true", cwd=root).returncode == 0
+    xp = only_xp(root)
+    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in (xp / "export").iterdir()}
+    history = json.loads((xp / "history.json").read_text())
+    state = torch.load(xp / "checkpoint.th", weights_only=False)
+    torch.save({**state, "history": history[:1]}, xp / "checkpoint.th")
+    result = dora("run", "export=true", "fail=true", cwd=root)
+    assert result.returncode != 0 and "meant to fail" in result.stderr
+    assert before == {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in (xp / "export").iterdir()}
+
+
+def test_a_failed_first_training_makes_no_release(project):
+    root = project()
+    assert dora("run", "export=true", "fail=true", cwd=root).returncode != 0
+    assert not (only_xp(root) / "export").exists()
+
+
+def test_export_only_without_a_checkpoint_is_one_sentence_and_makes_no_xp(project):
+    root = project()
+    assert "no checkpoint" in sentence(dora("run", "export=only", cwd=root))
+    assert not (root / "outputs" / "xps").exists()
+
+
+def test_a_failed_export_says_that_the_training_is_safe_and_how_to_export_later(project):
+    root = project()
+    (root / "file").touch()
+    said = sentence(dora("run", "export=true", "exporter.folder=file", cwd=root))
+    xp = only_xp(root)
+    assert f"safe in {xp}" in said
+    later = said[said.index("audiocraft-export run"):].split()
+    assert command(*later[1:], cwd=root.parent).returncode == 0
+    assert (xp / "export" / "state_dict.bin").exists()
+
+
+@pytest.mark.parametrize(("override", "says"), [
+    ("export=maybe", "false, true or only"), ("export=1", "false, true or only"),
+    ("exporter.dtype=int3", "null, float32, float16, bfloat16"), ("exporter.bogus=1", "folder, weights, checkpoint"),
+    ("exporter=nope", "default float16"), ("exporter.version=1.3", "quote it")])
+def test_a_wrong_option_ends_the_run_before_it_trains(project, override, says):
+    root = project()
+    result = dora("run", "export=true", override, cwd=root)
+    assert says in sentence(result) and "TRAINING" not in result.stdout
+    assert not (root / "outputs" / "xps").exists()
+
+
+def test_a_project_can_export_by_default(project):
+    root = project(config="export: true\nexporter:\n  weights: last\n")
+    assert dora("run", cwd=root).returncode == 0
+    manifest = json.loads((only_xp(root) / "export" / "export.json").read_text())
+    assert manifest["options"]["weights"] == "last"
+    assert dora("run", "exporter.dtype=float16", "epochs=1", "export=false", cwd=root).returncode == 0
+    assert len(list((root / "outputs" / "xps").glob("*/export"))) == 1
+
+
+@pytest.mark.parametrize("config", ["export:\n  format: onnx\n", "export: onnx\n", "exporter: 3\n", "group"])
+def test_a_project_that_uses_our_keys_for_something_else_is_told_at_start(project, config):
+    root = project(config="" if config == "group" else config)
+    if config == "group":
+        (root / "proj" / "conf" / "export").mkdir()
+        (root / "proj" / "conf" / "export" / "onnx.yaml").write_text("a: 1\n")
+    result = dora("run", cwd=root)
+    assert "export" in sentence(result) and "TRAINING" not in result.stdout
+
+
+def test_only_a_hydra_main_can_be_wrapped():
+    with pytest.raises(ExportError, match="above @hydra_main"):
+        with_export(lambda cfg: None)
+
+
+def drift(root, old, new):
+    path = root / "proj" / "conf" / "config.yaml"
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(("old", "new"), [("epochs: 2", "epochs: 3"), ("lr: 0.5\n", ""), ("label: null", "label: x")])
+def test_an_old_experiment_is_exported_with_the_configuration_of_its_day(project, old, new):
+    root = project()
+    assert dora("run", "lr=0.75", cwd=root).returncode == 0
+    xp = only_xp(root)
+    cfg = torch.load(xp / "checkpoint.th", weights_only=False)["xp.cfg"]
+    drift(root, old, new)
+    result = command("run", xp.name, "--dora-dir", "outputs", cwd=root)
+    assert result.returncode == 0, result.stderr
+    OmegaConf.set_struct(cfg, False)
+    del cfg["export"], cfg["exporter"]
+    assert load(xp / "export" / "state_dict.bin")["xp.cfg"] == OmegaConf.to_yaml(cfg)
+
+
+def test_export_only_by_signature_refuses_after_a_drift_and_names_the_command_that_works(project):
+    root = project()
+    assert dora("run", "lr=0.75", cwd=root).returncode == 0
+    xp = only_xp(root)
+    assert dora("run", "-f", xp.name, "export=only", cwd=root).returncode == 0
+    shutil.rmtree(xp / "export")
+    for old, new in (("lr: 0.5", "lr: 0.75"), ("lr: 0.75\n", "")):  # the signature is another one; it cannot be composed
+        drift(root, old, new)
+        said = sentence(dora("run", "-f", xp.name, "export=only", cwd=root))
+        assert f"audiocraft-export run {xp.name} --dora-dir {root / 'outputs'}" in said
+        assert not (xp / "export").exists() and only_xp(root) == xp
+    later = said[said.index("audiocraft-export run"):].split()
+    assert command(*later[1:], cwd=root.parent).returncode == 0
+    assert json.loads((xp / "export" / "export.json").read_text())["sig"] == xp.name
+
+
+def test_an_experiment_outlives_its_training_package(project):
+    root = project()
+    assert dora("run", cwd=root).returncode == 0
+    xp = only_xp(root)
+    shutil.rmtree(root / "proj")
+    result = command("run", xp.name[:5], "--dora-dir", "outputs", cwd=root)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((xp / "export" / "export.json").read_text())["sig"] == xp.name
+
+
+def test_the_dora_folder_is_that_of_the_option_the_package_the_environment_or_outputs(project):
+    root = project(dora_dir="somewhere")
+    assert dora("run", cwd=root).returncode == 0
+    (xp,) = (root / "somewhere" / "xps").iterdir()
+    release = xp / "export" / "state_dict.bin"
+    for args, env in ((["--dora-dir", "somewhere"], {}), (["-P", "proj"], {}),
+                      ([], {"AUDIOCRAFT_DORA_DIR": str(root / "somewhere")}), ([], {"DORA_PACKAGE": "proj"}),
+                      (["-P", "proj"], {"AUDIOCRAFT_DORA_DIR": "nowhere"})):
+        result = command("run", xp.name, *args, cwd=root, **env)
+        assert result.returncode == 0, result.stderr
+        release.unlink()
+    assert command("run", xp.name, cwd=root).returncode == 1
+    result = command("run", xp.name, "-P", "nowhere", cwd=root)
+    assert "nowhere.train" in sentence(result) and len(result.stderr.splitlines()) == 1
+
+
+def test_a_run_that_trains_nothing_exports_nothing_and_says_so(project):
+    root = project(config="show: false\nexecute_only: null\n")
+    assert dora("run", "+a=1", cwd=root).returncode == 0
+    for override in ("show=true", "execute_only=generate"):
+        result = dora("run", "+a=1", override, "export=true", cwd=root)
+        assert result.returncode == 0 and f"nothing was trained ({override.split('=')[0]}" in result.stderr.replace(
+            "True", "true")
+        assert not list((root / "outputs" / "xps").glob("*/export"))
+
+
+def test_ddp_workers_write_one_release_from_rank_zero(project):
+    solver = SOLVER.replace("super().__init__()", 'super().__init__()\n            flashy.distrib.init("gloo")', 1)
+    root = project(solver=solver)
+    result = dora("run", "-d", "--ddp_workers", "2", "export=true", cwd=root)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("exported") == 1
+    assert sorted(path.name for path in (only_xp(root) / "export").iterdir()) == ["export.json", "state_dict.bin"]
+    assert "exported" not in (only_xp(root) / "worker_1.log").read_text()
+
+
+def test_a_multirun_of_hydra_still_knows_our_keys(project):
+    root = project(solver=SOLVER.replace("Solver(cfg)", ""))
+    train = root / "proj" / "train.py"
+    train.write_text(train.read_text().replace("Solver(cfg).run()", "print('JOB', cfg.lr, cfg.export)"))
+    result = run("proj.train", "-m", "lr=1,2", "export=true", cwd=root)
+    assert result.returncode == 0, result.stderr
+    assert "JOB 1 True" in result.stdout and "JOB 2 True" in result.stdout

@@ -1,0 +1,81 @@
+"""The shape of the house: which module may import which, and what an import costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import audiocraft_export
+
+PACKAGE = Path(audiocraft_export.__file__).parent
+FLOORS = {
+    "errors": 0, "options": 0, "config": 0, "experiment": 0, "release": 0, "archive": 0,
+    "unpickle": 1, "repickle": 1, "checkpoint": 1, "memory": 1, "weights": 1,
+    "families": 2, "codec": 2, "loadback": 2, "writer": 3, "export": 4,
+    "solver": 5, "dora_main": 5, "cli": 5, "__main__": 6,
+}
+HEAVY = {"torch", "hydra", "dora", "omegaconf", "flashy", "audiocraft"}
+
+
+def imports(module):
+    """The modules of this package that one imports, anywhere in its code."""
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            yield from [node.module] if node.module else [alias.name for alias in node.names]
+
+
+def loaded_by(code):
+    code += f"; import sys; print(*sorted({HEAVY} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    return set(result.stdout.splitlines()[-1].split())
+
+
+def test_every_module_has_a_floor():
+    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == set(FLOORS)
+
+
+@pytest.mark.parametrize("module", FLOORS)
+def test_imports_only_point_down(module):
+    hosts = {name for name, floor in FLOORS.items() if floor == 5}
+    for other in imports(module):
+        if other in FLOORS:
+            assert FLOORS[other] <= FLOORS[module], f"{module} imports {other}"
+            assert not ({module, other} <= hosts and module != other), f"the hosts {module} and {other} know each other"
+
+
+@pytest.mark.parametrize("code", [
+    "import audiocraft_export", "import audiocraft_export; dir(audiocraft_export)",
+    "from audiocraft_export import ExportOptions, ExportReport, ExportError, find_xp, list_xps",
+    "import contextlib, audiocraft_export.cli as c\nwith contextlib.suppress(SystemExit): c.main(['--help'])\n"
+    "with contextlib.suppress(SystemExit): c.main(['run', '--help'])\nimport os"])
+def test_the_package_and_its_help_load_nothing_heavy(code):
+    assert loaded_by(code) & HEAVY == set()
+
+
+def test_an_export_needs_neither_torch_nor_the_training_stack(make_xp, dora_dir):
+    make_xp()
+    assert loaded_by(f"import audiocraft_export as a; a.export_xp('0123', {str(dora_dir)!r})") == {"omegaconf"}
+
+
+def test_modules_import_alone():
+    for module in FLOORS:
+        if module not in ("__main__", "dora_main", "solver", "memory"):
+            assert not loaded_by(f"import audiocraft_export.{module}") & {"torch", "hydra", "dora"}
+
+
+def test_public_names_resolve_and_unknown_ones_do_not():
+    for name in audiocraft_export.__all__:
+        assert getattr(audiocraft_export, name) and name in dir(audiocraft_export)
+    with pytest.raises(AttributeError, match="nothing"):
+        audiocraft_export.nothing  # noqa: B018
+
+
+def test_the_hydra_group_has_exactly_the_options_with_their_defaults():
+    from dataclasses import asdict
+
+    import yaml
+    config = PACKAGE / "config" if (PACKAGE / "config").is_dir() else PACKAGE.parent / "config"
+    assert yaml.safe_load((config / "exporter" / "default.yaml").read_text()) == asdict(
+        audiocraft_export.ExportOptions())

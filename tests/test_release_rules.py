@@ -1,0 +1,299 @@
+"""What is in a release, whatever way it was made."""
+
+import json
+
+import pytest
+import torch
+from conftest import SIG, load, model_state, same, solver_state, with_cfg
+from omegaconf import OmegaConf
+
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
+
+DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
+
+
+def released(make_xp, dora_dir, weights="best", **sections):
+    make_xp(**sections)
+    report = export_xp(SIG, dora_dir, ExportOptions(weights=weights))
+    return load(report.files[0])["best_state"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("ema", [True, False])
+@pytest.mark.parametrize("fsdp", [True, False])
+def test_release_holds_the_best_state_bit_for_bit(make_xp, dora_dir, dtype, ema, fsdp):
+    best, whole = model_state(3, dtype), model_state(4, dtype)
+    sections = {"best_state": {"model": best}, "fsdp_best_state": {"model": whole} if fsdp else {},
+                "xp.cfg": with_cfg(fsdp={"use": fsdp})}
+    state = released(make_xp, dora_dir, **sections, **({} if ema else {"ema": None}))
+    assert same(state, whole if fsdp else best)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64, torch.bool,
+                                   torch.complex64, torch.complex128])
+def test_release_holds_every_other_dtype_bit_for_bit(make_xp, dora_dir, dtype):
+    best = {"w": torch.tensor([[1, 0], [1, 1]]).to(dtype), "scalar": torch.ones((), dtype=dtype),
+            "empty": torch.zeros(0, 3, dtype=dtype)}
+    assert same(released(make_xp, dora_dir, best_state={"model": best}), best)
+
+
+@pytest.mark.skipif(not hasattr(torch, "uint16"), reason="this torch has no such dtypes")
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2", "uint16", "uint32", "uint64"])
+def test_release_holds_dtypes_without_a_storage_class(make_xp, dora_dir, name):
+    best = {"w": torch.tensor([1, 2, 3]).to(getattr(torch, name))}
+    make_xp(best_state={"model": best})
+    assert same(torch.load(export_xp(SIG, dora_dir).files[0], weights_only=True)["best_state"], best)
+
+
+def test_release_has_the_four_keys_and_nothing_else(make_xp, dora_dir):
+    make_xp()
+    package = load(export_xp(SIG, dora_dir, ExportOptions(version="1.3.0")).files[0])
+    assert list(package) == ["best_state", "xp.cfg", "version", "exported"]
+    assert package["version"] == "1.3.0"
+    assert package["exported"] is True
+    assert package["xp.cfg"] == OmegaConf.to_yaml(solver_state()["xp.cfg"])
+
+
+def test_release_folder_holds_the_file_and_the_manifest_and_nothing_else(make_xp, dora_dir):
+    folder = make_xp() / "export"
+    export_xp(SIG, dora_dir)
+    assert sorted(path.name for path in folder.iterdir()) == ["export.json", "state_dict.bin"]
+
+
+def test_configuration_stays_unresolved_and_loses_only_our_keys(make_xp, dora_dir, monkeypatch):
+    monkeypatch.setenv("SECRET", "hunter2")
+    cfg = with_cfg(key="${oc.env:SECRET}", export=True, exporter={"weights": "best"}, missing="???", none=None)
+    make_xp(**{"xp.cfg": cfg})
+    report = export_xp(SIG, dora_dir)
+    text = load(report.files[0])["xp.cfg"]
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    del plain["export"], plain["exporter"]
+    assert text == OmegaConf.to_yaml(OmegaConf.create(plain))
+    assert "${oc.env:SECRET}" in text
+    for path in report.folder.iterdir():
+        assert b"hunter2" not in path.read_bytes()
+
+
+def test_fsdp_best_state_wins_when_it_is_not_empty(make_xp, dora_dir):
+    assert same(released(make_xp, dora_dir, fsdp_best_state={"model": model_state(9)}), model_state(9))
+
+
+@pytest.mark.parametrize("empty", [{}, {"model": {}}, ..., None])
+def test_best_state_is_taken_where_fsdp_best_state_is_empty_or_absent(make_xp, dora_dir, empty):
+    assert same(released(make_xp, dora_dir, fsdp_best_state=empty), model_state(3))
+
+
+@pytest.mark.parametrize("empty", [{}, {"model": {}}, ..., None])
+@pytest.mark.parametrize("weights", ["best", "last", "ema"])
+def test_a_shard_is_never_released(make_xp, dora_dir, empty, weights):
+    folder = make_xp(fsdp_best_state=empty, **{"xp.cfg": with_cfg(fsdp={"use": True})})
+    with pytest.raises(ExportError, match="FSDP"):
+        export_xp(SIG, dora_dir, ExportOptions(weights=weights))
+    assert not (folder / "export").exists()
+
+
+def test_weights_last_is_the_latest_model(make_xp, dora_dir):
+    assert same(released(make_xp, dora_dir, weights="last"), model_state(1))
+
+
+def test_weights_ema_averages_the_floating_tensors_and_keeps_the_others(make_xp, dora_dir):
+    expected = {**model_state(2), "steps": model_state(1)["steps"]}
+    assert same(released(make_xp, dora_dir, weights="ema"), expected)
+
+
+def test_weights_ema_gives_the_average_to_tied_weights_too(make_xp, dora_dir):
+    weight = torch.randn(4, 4)
+    average = torch.randn(4, 4)
+    state = released(make_xp, dora_dir, weights="ema", model={"emb": weight, "head": weight},
+                     ema={"state": {"model": {"emb": average}}, "count": 1})
+    assert same(state, {"emb": average, "head": average})
+    assert state["emb"].data_ptr() == state["head"].data_ptr()
+
+
+@pytest.mark.parametrize("ema", [None, ..., {"state": {}, "count": 0}])
+def test_weights_ema_without_an_average_is_an_error(make_xp, dora_dir, ema):
+    make_xp(ema=ema)
+    with pytest.raises(ExportError, match="weights=best"):
+        export_xp(SIG, dora_dir, ExportOptions(weights="ema"))
+
+
+def test_a_best_state_without_model_inside_is_taken_as_it_is(make_xp, dora_dir):
+    assert same(released(make_xp, dora_dir, best_state=model_state(5)), model_state(5))
+
+
+def test_a_nested_best_state_is_taken_as_it_is(make_xp, dora_dir):
+    state = released(make_xp, dora_dir, best_state={"generator": model_state(1), "critic": model_state(2)})
+    assert same(state["generator"], model_state(1)) and same(state["critic"], model_state(2))
+
+
+@pytest.mark.parametrize(("best", "says"), [(..., "no best_state"), ({}, "empty"), ({"model": {}}, "empty"),
+                                            (None, "empty"), ([], "empty")])
+def test_a_checkpoint_without_a_best_state_offers_the_last_weights(make_xp, dora_dir, best, says):
+    folder = make_xp(best_state=best)
+    with pytest.raises(ExportError, match=f"{says}.*weights=last"):
+        export_xp(SIG, dora_dir)
+    assert not (folder / "export").exists()
+
+
+@pytest.mark.parametrize("name", ["3", 3, "mine"])
+def test_another_checkpoint_of_the_xp_can_be_chosen(make_xp, dora_dir, name):
+    make_xp()
+    make_xp(name=f"checkpoint_{name}.th", best_state={"model": model_state(8)})
+    report = export_xp(SIG, dora_dir, ExportOptions(checkpoint=name))
+    assert same(load(report.files[0])["best_state"], model_state(8))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("stored", DTYPES)
+def test_dtype_casts_floating_tensors_and_no_others(make_xp, dora_dir, dtype, stored):
+    best = {**model_state(3, stored), "flag": torch.tensor([True]), "z": torch.tensor([1 + 2j])}
+    make_xp(best_state={"model": best})
+    state = load(export_xp(SIG, dora_dir, ExportOptions(dtype=dtype)).files[0])["best_state"]
+    assert same(state, {name: value.to(getattr(torch, dtype)) if value.is_floating_point() else value
+                        for name, value in best.items()})
+
+
+def test_a_cast_that_would_overflow_is_refused(make_xp, dora_dir):
+    make_xp(best_state={"model": {"w": torch.tensor([1e30])}})
+    with pytest.raises(ExportError, match="beyond the range of float16.*bfloat16"):
+        export_xp(SIG, dora_dir, ExportOptions(dtype="float16"))
+
+
+def test_infinite_weights_survive_a_cast(make_xp, dora_dir):
+    make_xp(best_state={"model": {"w": torch.tensor([float("inf"), float("nan"), 1.0])}})
+    state = load(export_xp(SIG, dora_dir, ExportOptions(dtype="float16")).files[0])["best_state"]
+    assert torch.equal(state["w"].nan_to_num(7.0), torch.tensor([float("inf"), float("nan"), 1.0]).half().nan_to_num(7.0))
+
+
+def test_a_view_adds_its_own_bytes_and_not_those_of_its_storage(make_xp, dora_dir):
+    small = released(make_xp, dora_dir, best_state={"model": model_state(3)})
+    size = (dora_dir / "xps" / SIG / "export" / "state_dict.bin").stat().st_size
+    view = torch.arange(10_000.0)[5_000:5_002]
+    state = released(make_xp, dora_dir, best_state={"model": {**model_state(3), "view": view}})
+    assert same(state, {**small, "view": view})
+    assert (dora_dir / "xps" / SIG / "export" / "state_dict.bin").stat().st_size - size < 600
+
+
+VIEWS = {
+    "transposed": lambda x: x.t(), "sliced": lambda x: x[:, 1:3], "strided": lambda x: x[::2], "row": lambda x: x[1],
+    "expanded": lambda x: x[:1].expand(7, 6), "scalar": lambda x: x[2, 3], "flat": lambda x: x.flatten(),
+    "empty": lambda x: x[:0], "diagonal": lambda x: x.diagonal(), "channels_last": lambda x: x.view(1, 2, 3, 6).to(
+        memory_format=torch.channels_last), "overlapping": lambda x: x.flatten().unfold(0, 4, 1),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_kind_of_view_is_released_contiguous_and_compact(make_xp, dora_dir, view, dtype):
+    tensor = VIEWS[view](torch.arange(36.0).view(6, 6).to(dtype))
+    state = released(make_xp, dora_dir, best_state={"model": {"w": tensor}})
+    assert same(state, {"w": tensor})
+    assert state["w"].is_contiguous()
+    assert state["w"].untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+
+
+def test_lazily_conjugated_and_negated_tensors_are_released_with_their_values(make_xp, dora_dir):
+    z = torch.tensor([1 + 2j, 3 - 4j])
+    best = {"conj": z.conj(), "neg": z.clone().conj().imag}
+    state = released(make_xp, dora_dir, best_state={"model": best})
+    assert same(state, {name: value.resolve_conj().resolve_neg() for name, value in best.items()})
+
+
+@pytest.mark.parametrize("dtype", [None, "float16"])
+def test_tied_weights_stay_tied(make_xp, dora_dir, dtype):
+    base = torch.randn(8, 4)
+    best = {"emb": base, "head": base, "flat": base.view(-1), "other": base.clone(),
+            "part": base[:2], "part2": base[:2], "turned": base.t(), "turned2": base.t()}
+    make_xp(best_state={"model": best})
+    report = export_xp(SIG, dora_dir, ExportOptions(dtype=dtype))
+    state = load(report.files[0])["best_state"]
+    where = {name: value.data_ptr() for name, value in state.items()}
+    assert where["emb"] == where["head"] == where["flat"] != where["other"]
+    assert where["part"] == where["part2"] and where["turned"] == where["turned2"]
+    assert report.manifest.parameters == 32 + 32 + 8 + 32
+
+
+def test_parameters_with_gradients_are_released_as_plain_tensors(make_xp, dora_dir):
+    state = released(make_xp, dora_dir, best_state={"model": {"w": torch.nn.Parameter(torch.ones(3))}})
+    assert type(state["w"]) is torch.Tensor and not state["w"].requires_grad
+
+
+def test_the_same_content_gives_the_same_bytes_wherever_and_whenever(make_xp, dora_dir, tmp_path):
+    folder = make_xp()
+    first = export_xp(SIG, dora_dir)
+    copied = tmp_path / "elsewhere" / "another name.pt"
+    copied.parent.mkdir()
+    copied.write_bytes((folder / "checkpoint.th").read_bytes())
+    second = export_checkpoint(copied, tmp_path / "second")
+    assert second.manifest.files == first.manifest.files
+    # Written by this very code on Python 3.9 to 3.13, torch 2.1 to 2.13: change it only on purpose.
+    fixed = make_xp(best_state={"model": {"w": torch.arange(6.0).view(2, 3)}}, **{"xp.cfg": OmegaConf.create({"a": 1})})
+    sha256 = export_checkpoint(fixed / "checkpoint.th", tmp_path / "fixed",
+                               ExportOptions(version="1.3.0")).manifest.files[0].sha256
+    assert sha256 == "8aa83270d800435d1f70b1ba4673b50417e57fe370f2f14728ed1f36085cfaa5"
+
+
+def test_torch_loads_a_release_memory_mapped(make_xp, dora_dir):
+    make_xp()
+    state = torch.load(str(export_xp(SIG, dora_dir).files[0]), mmap=True, weights_only=True)["best_state"]
+    assert same(state, model_state(3))
+
+
+def test_manifest_says_what_the_release_is_and_where_it_comes_from(make_xp, dora_dir):
+    folder = make_xp()
+    report = export_xp(SIG, dora_dir)
+    manifest = json.loads((folder / "export" / "export.json").read_text())
+    stat = (folder / "checkpoint.th").stat()
+    assert manifest["sig"] == SIG
+    assert manifest["solver"] == "mine"
+    assert manifest["epoch"] == 2
+    assert manifest["weights"] == "best_state" and "best" in manifest["why"]
+    assert manifest["tensors"] == 3 and manifest["parameters"] == 20 + 12 + 1
+    assert manifest["dtypes"] == {"float32": 2, "int64": 1}
+    assert manifest["files"] == [{"name": "state_dict.bin", "bytes": report.bytes, "sha256": manifest["files"][0]["sha256"]}]
+    assert manifest["checkpoint"] == {"name": "checkpoint.th", "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    assert manifest["best"] == {"metric": "ce", "epoch": 2, "valid": {"ce": 1.0}}
+    assert torch.__version__.startswith(manifest["versions"]["torch"])
+    assert manifest["time"] and manifest == {key: value for key, value in report.to_dict().items()
+                                             if key not in ("folder", "written")}
+
+
+def test_manifest_is_json_even_with_numbers_that_json_does_not_have(make_xp, dora_dir):
+    folder = make_xp(history=[{"valid": {"ce": float("nan"), "acc": float("inf")}}, {"train": {}}, "broken"])
+    export_xp(SIG, dora_dir)
+    manifest = json.loads((folder / "export" / "export.json").read_text(), parse_constant=pytest.fail)
+    assert manifest["epoch"] == 3 and manifest["best"] == {"metric": None, "epoch": 1, "valid": {}}
+
+
+def test_exporting_again_writes_nothing(make_xp, dora_dir):
+    folder = make_xp() / "export"
+    assert export_xp(SIG, dora_dir).written
+    before = {path: path.stat().st_mtime_ns for path in [folder, *folder.iterdir()]}
+    report = export_xp(SIG, dora_dir)
+    assert not report.written and "already exported" in str(report)
+    assert before == {path: path.stat().st_mtime_ns for path in [folder, *folder.iterdir()]}
+
+
+@pytest.mark.parametrize("change", [
+    lambda folder, xp: (folder / "state_dict.bin").unlink(),
+    lambda folder, xp: (folder / "state_dict.bin").write_bytes(b"x" * (folder / "state_dict.bin").stat().st_size),
+    lambda folder, xp: (folder / "export.json").write_text("{}"),
+    lambda folder, xp: (folder / "export.json").write_text("[1]"),
+    lambda folder, xp: (folder / "export.json").unlink(),
+    lambda folder, xp: torch.save(solver_state(best_state={"model": model_state(3)}, history=[]), xp / "checkpoint.th"),
+])
+def test_exporting_again_mends_what_is_missing_damaged_or_stale(make_xp, dora_dir, change):
+    xp = make_xp()
+    export_xp(SIG, dora_dir)
+    change(xp / "export", xp)
+    assert export_xp(SIG, dora_dir).written
+    assert same(load(xp / "export" / "state_dict.bin")["best_state"], model_state(3))
+    assert not export_xp(SIG, dora_dir).written
+
+
+@pytest.mark.parametrize("options", [{"weights": "last"}, {"dtype": "float16"}, {"version": "9"}])
+def test_other_options_make_another_release(make_xp, dora_dir, options):
+    make_xp()
+    first = export_xp(SIG, dora_dir)
+    second = export_xp(SIG, dora_dir, ExportOptions(**options))
+    assert second.written and second.manifest.files != first.manifest.files

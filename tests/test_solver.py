@@ -1,0 +1,275 @@
+"""`ExportMixin` on real Flashy solvers, with and without Hydra, under `with_export` and without it."""
+
+import json
+from textwrap import dedent
+
+import dora
+import flashy
+import pytest
+import torch
+from conftest import SOLVER, load, only_xp, run, same
+from conftest import dora as dora_command
+from dora import argparse_main
+from dora.conf import DoraConfig
+from dora.xp import XP
+from omegaconf import OmegaConf
+
+from audiocraft_export import ExportError, ExportMixin, export_xp
+
+
+class Base(flashy.BaseSolver):
+    """Trains one weight; keeps its best state without AudioCraft."""
+
+    def __init__(self, epochs=2, save=True):
+        super().__init__()
+        self.model = torch.nn.Linear(2, 1)
+        self.best_state = {}
+        self.epochs, self.save = epochs, save
+        self.register_stateful("model", "best_state")
+
+    def train(self):
+        with torch.no_grad():
+            self.model.weight.add_(1)
+        return {"ce": 1 / self.epoch}
+
+
+class Training(Base):
+    def run(self):
+        for _ in range(self.epochs):
+            self.run_stage("train", self.train)
+            self.best_state = {"model": {name: value.clone() for name, value in self.model.state_dict().items()}}
+            self.commit(save_checkpoint=self.save)
+        return "done"
+
+
+class InTheVeryClass(ExportMixin, Base):
+    run = Training.run
+
+
+class Inherited(ExportMixin, Training):
+    pass
+
+
+class MixinLast(Training, ExportMixin):
+    pass
+
+
+class CallsSuper(Inherited):
+    def run(self):
+        return super().run() + " twice"
+
+
+class CallsSuperAgain(CallsSuper):
+    def run(self):
+        return super().run() + " over"
+
+
+class Diamond(Inherited, type("Other", (Training,), {"run": lambda self: "other " + Training.run(self)})):
+    pass
+
+
+KINDS = [InTheVeryClass, Inherited, MixinLast, CallsSuper, CallsSuperAgain, Diamond]
+
+
+@pytest.fixture
+def xp(tmp_path):
+    def make(**cfg):
+        xp = XP(DoraConfig(dir=tmp_path / "outputs"), OmegaConf.create(cfg), [], sig="0123abcd", delta=[])
+        xp.folder.mkdir(parents=True)
+        return xp
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_solver_exports_once_when_its_outermost_run_returns(xp, kind, monkeypatch):
+    made = []
+    export = kind.export
+    monkeypatch.setattr(kind, "export", lambda self, **options: made.append(export(self, **options)) or made[-1])
+    here = xp(export=True)
+    with here.enter():
+        solver = kind()
+        done = solver.run()
+    assert "done" in done and len(made) == 1
+    assert same(load(here.folder / "export" / "state_dict.bin")["best_state"], solver.best_state["model"])
+
+
+def test_inherited_run_follows_the_method_resolution_order(xp):
+    with xp(export=False).enter():
+        assert Diamond().run() == "other done"
+
+
+@pytest.mark.parametrize(("cfg", "auto", "exports"), [
+    ({"export": True}, False, True), ({"export": False}, True, False), ({}, True, True), ({}, False, False),
+    ({"export": {"format": "onnx"}}, False, False)])
+def test_configuration_decides_and_without_one_the_class(xp, cfg, auto, exports):
+    here = xp(**cfg)
+    with here.enter():
+        type("Chosen", (Inherited,), {"auto_export": auto})().run()
+    assert (here.folder / "export").exists() is exports
+
+
+def test_a_run_that_raises_exports_nothing_and_the_next_one_does(xp):
+    here = xp(export=True)
+    with here.enter():
+        solver = Inherited()
+        solver.train, train = lambda: 1 / 0, solver.train
+        with pytest.raises(ZeroDivisionError):
+            solver.run()
+        assert not (here.folder / "export").exists()
+        solver.train, solver._current_stage = train, None
+        solver.run()
+    assert (here.folder / "export" / "export.json").exists()
+
+
+def test_options_come_from_the_configuration_and_the_call_wins(xp, tmp_path):
+    with xp(exporter={"dtype": "float16", "weights": "last"}).enter():
+        solver = Inherited()
+        solver.run()
+        report = solver.export()
+        assert report.manifest.weights == "model" and report.manifest.dtypes == {"float16": 2}
+        report = solver.export(weights="best", folder=tmp_path / "there")
+        assert report.manifest.weights == "best_state" and report.folder == tmp_path / "there"
+        with pytest.raises(ExportError, match="exporter.bogus"):
+            solver.export(bogus=1)
+
+
+def test_a_solver_exports_in_the_middle_of_training_what_it_has_stored(xp):
+    here = xp()
+    with here.enter():
+        solver = Inherited(epochs=1)
+        solver.run()
+        solver.model.weight.data.add_(5)
+        stored = torch.load(here.folder / "checkpoint.th", weights_only=False)
+        assert same(load(solver.export().files[0])["best_state"], stored["best_state"]["model"])
+
+
+def test_a_restored_solver_exports_what_it_was_restored_from(xp):
+    here = xp()
+    with here.enter():
+        Inherited().run()
+        best = torch.load(here.folder / "checkpoint.th", weights_only=False)["best_state"]["model"]
+    with here.enter():
+        solver = Inherited()  # not even restored: its own weights are random, and must not be released
+        assert same(load(solver.export().files[0])["best_state"], best)
+        solver.load_state_dict(torch.load(here.folder / "checkpoint.th", weights_only=False))
+        assert not solver.export().written
+
+
+@pytest.mark.parametrize("weights", ["best", "last"])
+def test_without_a_checkpoint_on_disk_the_living_state_is_exported(xp, weights):
+    here = xp(export=True, exporter={"weights": weights}, nested={"a": "${oc.env:USER}"})
+    with here.enter():
+        solver = Inherited(save=False)
+        solver.run()
+    assert not (here.folder / "checkpoint.th").exists()
+    package = load(here.folder / "export" / "state_dict.bin")
+    state = solver.best_state["model"] if weights == "best" else solver.model.state_dict()
+    assert same(package["best_state"], state)
+    assert package["xp.cfg"] == "nested:\n  a: ${oc.env:USER}\n"
+    manifest = json.loads((here.folder / "export" / "export.json").read_text())
+    assert manifest["checkpoint"] is None and manifest["epoch"] == 2
+
+
+def test_a_checkpoint_with_fewer_epochs_than_the_solver_is_not_mistaken_for_its_state(xp):
+    here = xp()
+    with here.enter():
+        solver = Inherited(epochs=1)
+        solver.run()
+        solver.save = False
+        solver.run()
+        assert solver.export().manifest.epoch == 2
+        assert same(load(here.folder / "export" / "state_dict.bin")["best_state"], solver.best_state["model"])
+
+
+def test_the_living_state_and_its_checkpoint_make_the_same_bytes(xp, tmp_path):
+    here = xp()
+    with here.enter():
+        solver = Inherited(save=False)
+        solver.run()
+        living = solver.export().manifest.files
+        solver.epochs, solver.history[:] = 0, []
+        torch.save({**solver.state_dict(), "history": [{}, {}]}, here.folder / "checkpoint.th")
+        assert solver.export().manifest.files == living
+
+
+def test_living_weights_of_every_kind_are_released(xp):
+    base = torch.arange(12.0).view(3, 4)
+    kinds = {"t": base.t(), "part": base[0], "tied": base, "tied2": base, "half": base.half(), "none": base[:0],
+             "bool": base > 3, "conj": torch.tensor([1 + 2j]).conj(), "parameter": torch.nn.Parameter(base.clone())}
+    with xp().enter():
+        solver = Inherited(save=False)
+        solver.best_state = {"model": kinds}
+        state = load(solver.export().files[0])["best_state"]
+        assert same(state, {name: value.resolve_conj() for name, value in kinds.items()})
+        assert state["tied"].data_ptr() == state["tied2"].data_ptr() != state["t"].data_ptr()
+        solver.best_state = {"model": {"w": base.to_sparse()}}
+        with pytest.raises(ExportError, match="sparse"):
+            solver.export()
+
+
+def test_a_failed_export_after_a_run_says_that_the_training_is_safe(xp, tmp_path):
+    (tmp_path / "file").touch()
+    here = xp(export=True, exporter={"folder": str(tmp_path / "file")})
+    with here.enter(), pytest.raises(ExportError, match=f"safe in {here.folder}.*audiocraft-export run 0123abcd"):
+        Inherited().run()
+
+
+def test_a_solver_works_with_an_argparse_main(tmp_path):
+    import argparse
+    from pathlib import Path
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lr", type=float, default=0.5)
+    parser.add_argument("--data", type=Path, default=Path("/data/music"))
+
+    class Auto(Inherited):
+        auto_export = True
+
+    @argparse_main(parser, dir=str(tmp_path / "outputs"))
+    def main():
+        Auto().run()
+
+    here = main.get_xp(["--lr=0.25"])
+    main.init_xp(here)
+    with here.enter():
+        main.main()
+    released = load(here.folder / "export" / "state_dict.bin")
+    assert released["xp.cfg"] == "lr: 0.25\ndata: /data/music\n"
+    assert not export_xp(here.sig, tmp_path / "outputs").written
+    (here.folder / "checkpoint.th").unlink()
+    with here.enter():
+        Auto(save=False).run()
+    assert load(here.folder / "export" / "state_dict.bin")["xp.cfg"] == released["xp.cfg"]
+
+
+def test_only_rank_zero_exports(xp, monkeypatch):
+    here = xp(export=True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with here.enter():
+        solver = Inherited()
+        solver.run()
+        assert solver.export() is None
+    assert dora.distrib.get_distrib_spec().rank == 1 and not (here.folder / "export").exists()
+
+
+@pytest.mark.parametrize("save", ["true", "false"])
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_mixin_and_hook_together_make_one_export(project, save, wrapped):
+    solver = dedent(SOLVER).replace("import flashy\n", "import flashy\nfrom audiocraft_export import ExportMixin\n")
+    solver = solver.replace("class Solver(", "class Solver(ExportMixin, ")
+    root = project(solver=solver, wrapped=wrapped, version_base="1.1",
+                   config="" if wrapped else "export: false\nexporter: {folder: null}\n")
+    args = ["run", "export=true", f"save_last={save}", "exporter.folder=there"]
+    result = dora_command(*args, cwd=root)
+    assert result.returncode == 0, result.stderr
+    assert (root / "there" / "export.json").exists()
+    log = (only_xp(root) / "train.log").read_text()
+    assert log.count("exported") == 1 and "already exported" not in log + result.stderr
+    if wrapped:
+        assert result.stderr.count(" exported:") == 1
+
+
+def test_a_solver_of_ones_own_is_exported_by_the_module_started_as_a_script(project):
+    root = project()
+    assert run("proj.train", "export=true", cwd=root).returncode == 0
+    assert (only_xp(root) / "export" / "export.json").exists()
