@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .dora_main import with_export
     from .errors import ExportError
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
     from .release import ExportReport
     from .solver import ExportMixin
 
-__version__ = "0.1.0"
 __all__ = [
     "ExportError",
     "ExportMixin",

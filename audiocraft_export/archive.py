@@ -125,7 +125,7 @@ class Archive:
         try:
             with zipfile.ZipFile(stream) as archive:
                 return archive.infolist()
-        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, struct.error) as exc:
+        except (zipfile.BadZipFile, UnicodeDecodeError, RuntimeError, struct.error) as exc:
             raise CheckpointError(f"{self.path} is damaged ({exc}): restore it from a copy.") from exc
 
     def _strip_root(self, infos: Iterable[zipfile.ZipInfo]) -> Mapping[str, zipfile.ZipInfo]:

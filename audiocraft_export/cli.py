@@ -16,9 +16,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NoReturn, Optional, Union
 
-from . import __version__
 from .errors import ExperimentError, ExportError, OptionError
 from .options import CHOICES, ExportOptions
+from .version import __version__
 
 if TYPE_CHECKING:
     from .release import ExportReport

@@ -86,7 +86,11 @@ class ExportingMain(HydraMain):
         return argv
 
     def get_xp(self, argv: Sequence[str]) -> XP:
-        """The XP of a command line; a wrong `export` or `exporter` ends the program with one sentence."""
+        """The XP of a command line.
+
+        Raises:
+            SystemExit: if `export` or `exporter` is wrong there, after one sentence, as Dora does it.
+        """
         try:
             if EXPORT in self._project_groups:
                 raise OptionError("This project has a config group named export, a key that audiocraft-export needs: "

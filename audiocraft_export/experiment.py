@@ -53,7 +53,11 @@ class Experiment:
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The checkpoint files, sorted by name; none where there is no folder."""
+        """The checkpoint files, sorted by name; none where there is no folder.
+
+        Raises:
+            ExperimentError: if the folder cannot be read.
+        """
         try:
             names = sorted(name for name in os.listdir(self.folder) if CHECKPOINT.fullmatch(name))
         except FileNotFoundError:

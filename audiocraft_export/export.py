@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from . import __version__, writer
+from . import writer
 from .checkpoint import HYDRA_CONFIG, Checkpoint, open_checkpoint
 from .codec import Codec, find_codec, from_file
 from .config import Config, unwrap
@@ -23,6 +23,7 @@ from .loadback import audiocraft_version, load_back
 from .options import ExportOptions
 from .release import ExportReport, Manifest, ReleaseFile, best_epoch, model_content, reference_content
 from .unpickle import plain
+from .version import __version__
 from .weights import Weights, choose, pack
 
 logger = logging.getLogger(__name__)

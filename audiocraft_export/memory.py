@@ -9,7 +9,7 @@ import torch
 
 from .archive import Blob
 from .errors import CheckpointError
-from .unpickle import ITEMSIZE, Tensor
+from .tensor import ITEMSIZE, Tensor
 
 
 def describe(state: Any) -> Any:

@@ -32,7 +32,7 @@ from pickle import (
 from typing import Any, BinaryIO
 
 from .archive import Blob, write_archive
-from .unpickle import DTYPES, Tensor
+from .tensor import DTYPES, Tensor
 
 _STORAGES = {dtype: f"torch {storage}" for storage, (dtype, _) in DTYPES.items()}
 _ORDERED_DICT = GLOBAL + b"collections\nOrderedDict\n" + EMPTY_TUPLE + REDUCE

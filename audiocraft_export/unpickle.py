@@ -14,81 +14,12 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Callable, Optional
 
 from .archive import Blob
 from .errors import CheckpointError
-
-DTYPES = {  # the storage classes of torch, and the element size in bytes
-    "DoubleStorage": ("float64", 8), "FloatStorage": ("float32", 4), "HalfStorage": ("float16", 2),
-    "BFloat16Storage": ("bfloat16", 2), "LongStorage": ("int64", 8), "IntStorage": ("int32", 4),
-    "ShortStorage": ("int16", 2), "CharStorage": ("int8", 1), "ByteStorage": ("uint8", 1),
-    "BoolStorage": ("bool", 1), "ComplexDoubleStorage": ("complex128", 16), "ComplexFloatStorage": ("complex64", 8),
-}
-NEW_DTYPES = {  # dtypes without a storage class: torch._utils._rebuild_tensor_v3
-    "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1,
-    "uint16": 2, "uint32": 4, "uint64": 8,
-}
-ITEMSIZE = {**dict(DTYPES.values()), **NEW_DTYPES}
-
-
-@dataclass(frozen=True, eq=False)
-class Tensor:
-    """A tensor as a description of bytes in a file (or in memory); nothing is read.
-
-    Args:
-        blob: the bytes of the storage that it views.
-        dtype: name of the element type, as in `torch.<dtype>`.
-        offset: of the first element in the storage, in elements.
-        shape: size of each dimension, in elements.
-        stride: step of each dimension, in elements.
-        conj, neg: whether torch still has to conjugate or negate the elements (lazy views).
-    """
-
-    blob: Blob
-    dtype: str
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    conj: bool = False
-    neg: bool = False
-
-    @property
-    def numel(self) -> int:
-        """Number of elements."""
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count
-
-    @property
-    def nbytes(self) -> int:
-        """Size of the elements, without what else the storage holds, in bytes."""
-        return self.numel * ITEMSIZE[self.dtype]
-
-    @property
-    def is_floating_point(self) -> bool:
-        """Whether it holds real floating point numbers, as `torch.is_floating_point` says."""
-        return self.dtype.startswith(("float", "bfloat"))
-
-    @property
-    def is_contiguous(self) -> bool:
-        """Whether its elements follow each other in the storage, the last dimension fastest."""
-        expected = 1
-        for size, stride in zip(reversed(self.shape), reversed(self.stride)):
-            if size != 1 and stride != expected:
-                return self.numel == 0
-            expected *= size
-        return True
-
-    @property
-    def span(self) -> int:
-        """Number of elements of the storage from the first to the last one it views."""
-        if not self.numel:
-            return 0
-        return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.stride))
+from .tensor import DTYPES, ITEMSIZE, NEW_DTYPES, Tensor
 
 
 class Stranger(type):

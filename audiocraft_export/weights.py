@@ -13,7 +13,8 @@ from typing import Any, Callable, Optional
 from .archive import Blob
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
-from .unpickle import ITEMSIZE, Tensor, stranger_name
+from .tensor import ITEMSIZE, Tensor
+from .unpickle import stranger_name
 
 
 @dataclass(frozen=True)

@@ -227,7 +227,7 @@ def test_export_only_by_signature_refuses_after_a_drift_and_names_the_command_th
     xp = only_xp(root)
     assert dora("run", "-f", xp.name, "export=only", cwd=root).returncode == 0
     shutil.rmtree(xp / "export")
-    for old, new in (("lr: 0.5", "lr: 0.75"), ("lr: 0.75\n", "")):  # the signature is another one; it cannot be composed
+    for old, new in (("lr: 0.5", "lr: 0.75"), ("lr: 0.75\n", "")):  # another signature; none at all
         drift(root, old, new)
         said = sentence(dora("run", "-f", xp.name, "export=only", cwd=root))
         assert f"audiocraft-export run {xp.name} --dora-dir {root / 'outputs'}" in said

@@ -1,6 +1,7 @@
 """What is in a release, whatever way it was made."""
 
 import json
+from hashlib import sha256
 
 import pytest
 import torch
@@ -162,7 +163,7 @@ def test_a_cast_that_would_overflow_is_refused(make_xp, dora_dir):
 def test_infinite_weights_survive_a_cast(make_xp, dora_dir):
     make_xp(best_state={"model": {"w": torch.tensor([float("inf"), float("nan"), 1.0])}})
     state = load(export_xp(SIG, dora_dir, ExportOptions(dtype="float16")).files[0])["best_state"]
-    assert torch.equal(state["w"].nan_to_num(7.0), torch.tensor([float("inf"), float("nan"), 1.0]).half().nan_to_num(7.0))
+    assert state["w"].isnan().tolist() == [False, True, False] and state["w"][0] == float("inf")
 
 
 def test_a_view_adds_its_own_bytes_and_not_those_of_its_storage(make_xp, dora_dir):
@@ -227,10 +228,11 @@ def test_the_same_content_gives_the_same_bytes_wherever_and_whenever(make_xp, do
     second = export_checkpoint(copied, tmp_path / "second")
     assert second.manifest.files == first.manifest.files
     # Written by this very code on Python 3.9 to 3.13, torch 2.1 to 2.13: change it only on purpose.
-    fixed = make_xp(best_state={"model": {"w": torch.arange(6.0).view(2, 3)}}, **{"xp.cfg": OmegaConf.create({"a": 1})})
-    sha256 = export_checkpoint(fixed / "checkpoint.th", tmp_path / "fixed",
+    weights = {"w": torch.arange(6.0).view(2, 3)}
+    fixed = make_xp(best_state={"model": weights}, **{"xp.cfg": OmegaConf.create({"a": 1})})
+    digest = export_checkpoint(fixed / "checkpoint.th", tmp_path / "fixed",
                                ExportOptions(version="1.3.0")).manifest.files[0].sha256
-    assert sha256 == "8aa83270d800435d1f70b1ba4673b50417e57fe370f2f14728ed1f36085cfaa5"
+    assert digest == "8aa83270d800435d1f70b1ba4673b50417e57fe370f2f14728ed1f36085cfaa5"
 
 
 def test_torch_loads_a_release_memory_mapped(make_xp, dora_dir):
@@ -250,7 +252,8 @@ def test_manifest_says_what_the_release_is_and_where_it_comes_from(make_xp, dora
     assert manifest["weights"] == "best_state" and "best" in manifest["why"]
     assert manifest["tensors"] == 3 and manifest["parameters"] == 20 + 12 + 1
     assert manifest["dtypes"] == {"float32": 2, "int64": 1}
-    assert manifest["files"] == [{"name": "state_dict.bin", "bytes": report.bytes, "sha256": manifest["files"][0]["sha256"]}]
+    data = report.files[0].read_bytes()
+    assert manifest["files"] == [{"name": "state_dict.bin", "bytes": len(data), "sha256": sha256(data).hexdigest()}]
     assert manifest["checkpoint"] == {"name": "checkpoint.th", "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     assert manifest["best"] == {"metric": "ce", "epoch": 2, "valid": {"ce": 1.0}}
     assert torch.__version__.startswith(manifest["versions"]["torch"])
