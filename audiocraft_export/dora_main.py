@@ -34,7 +34,7 @@ EXPORT, EXPORTER = "export", "exporter"
 log = partial(simple_log, "Export:")
 
 
-def with_export(main: HydraMain) -> HydraMain:
+def with_export(main: HydraMain, module: Optional[str] = None) -> HydraMain:
     """Give a Dora main over Hydra the keys `export` and `exporter`; neither enters the signature.
 
     With `export=true` the XP is exported when `main` returns, by rank zero; with `export=only`, `main`
@@ -42,6 +42,8 @@ def with_export(main: HydraMain) -> HydraMain:
 
     Args:
         main: as decorated by `dora.hydra_main`.
+        module: full name of the module that holds the wrapped main as `main`, if that is not the module of `main`
+            itself: DDP workers and Slurm jobs are started by that name.
 
     Raises:
         OptionError: if `main` is not such a main.
@@ -49,7 +51,11 @@ def with_export(main: HydraMain) -> HydraMain:
     if not isinstance(main, HydraMain):
         raise OptionError(f"with_export wraps a main over Hydra, and {main!r} is none: write @with_export above "
                           "@hydra_main; for an argparse main, let the solver inherit ExportMixin.")
-    return ExportingMain(main)
+    wrapped = ExportingMain(main)
+    if module is not None:
+        wrapped.package, wrapped.main_module = module.rsplit(".", 1)
+        wrapped._full_name = f"{module}.main"
+    return wrapped
 
 
 class ExportSearchPath(SearchPathPlugin):

@@ -82,7 +82,7 @@ def run(*command, cwd, **env):
                if key not in ("AUDIOCRAFT_DORA_DIR", "DORA_PACKAGE", "DORA_MAIN_MODULE", "RANK", "WORLD_SIZE")}
     environ.update(env, PYTHONWARNINGS="ignore")
     return subprocess.run([sys.executable, "-m", *command], cwd=cwd, env=environ, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+                          capture_output=True, timeout=120)
 
 
 def dora(*args, cwd, package="proj", **env):
