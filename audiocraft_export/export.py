@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -185,24 +186,30 @@ def _export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: Expo
     if codec is not None:
         files.append(ReleaseFile(CODEC_FILE, codec.content))
     draft = _draft(checkpoint, family, weights, codec, options, tag)
-
-    def check(where: Path) -> None:
-        if options.verify != "none":
-            writer.read_back(where)
-        if options.verify == "load":
-            load_back(where, family)
-
     existing = Manifest.load(folder)
-    if existing is not None and checkpoint.source is not None and existing.key == draft.key \
-            and [file.name for file in existing.files] == [file.name for file in files] \
-            and writer.is_intact(folder, existing):
+    if existing is not None and _would_repeat(existing, draft, files) and writer.is_intact(folder, existing):
         if options.verify == "load":
             load_back(folder, family)
         return ExportReport(folder, existing, written=False)
+
     for warning in draft.warnings:
         logger.warning("%s: %s", checkpoint.where, warning)
-    manifest = writer.write_release(folder, files, lambda written: replace(draft, files=written), check)
+    manifest = writer.write_release(folder, files, describe=lambda written: replace(draft, files=written),
+                                    check=partial(_verify, family=family, verify=options.verify))
     return ExportReport(folder, manifest)
+
+
+def _would_repeat(existing: Manifest, draft: Manifest, files: list[ReleaseFile]) -> bool:
+    """Whether an export would make the release that is there; the state of a living solver is always a new one."""
+    return draft.checkpoint is not None and existing.key == draft.key \
+        and [file.name for file in existing.files] == [file.name for file in files]
+
+
+def _verify(folder: Path, family: Family, verify: str) -> None:
+    if verify != "none":
+        writer.read_back(folder)
+    if verify == "load":
+        load_back(folder, family)
 
 
 def _draft(checkpoint: Checkpoint, family: Family, weights: Weights, codec: Optional[Codec],
