@@ -1,8 +1,8 @@
 """The zip container of `torch.save`, read and written record by record.
 
 `torch.load(mmap=True)` checks no CRC, so this reads the records itself: memory-mapped, uncompressed,
-each checked against its CRC-32. And since `torch.save` writes other bytes with every version, this
-writes them itself too: the same content gives the same file everywhere.
+each checked against its CRC-32. And since `torch.save` and `zipfile` write other bytes with every version,
+this writes them itself too: the same content gives the same file everywhere.
 
 Format: `caffe2/serialize/inline_container.h` of PyTorch, as `torch.save` has written it since 1.6.
 """
@@ -16,9 +16,9 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Callable, Optional, Union
+from typing import BinaryIO, Callable, Optional
 
-from .errors import CheckpointError
+from .errors import CheckpointError, reason
 
 ROOT = "archive"
 ALIGNMENT = 64  # bytes, as torch.save aligns storages
@@ -27,6 +27,7 @@ _LOCAL_SIGNATURE, _END_SIGNATURE = b"PK\3\4", b"PK\5\6"
 _END_SIZE = 22
 _KNOWN_FLAGS = 0x0808  # sizes after the record; names in UTF-8
 _CHUNK = 1 << 22
+_MOST = 0xFFFFFFFF  # a number that 32 bits do not hold, in a zip file
 
 
 @dataclass(eq=False)
@@ -85,10 +86,8 @@ class Archive:
                 self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
                 self._view = memoryview(self._map)
                 infos = self._directory(stream)
-        except OSError as exc:
-            raise CheckpointError(f"{path} cannot be read ({exc.strerror}).") from exc
-        except ValueError as exc:  # mmap of an empty file
-            raise CheckpointError(f"{path} is empty.") from exc
+        except (OSError, ValueError) as exc:  # ValueError: nothing to map in an empty file
+            raise CheckpointError(f"{path} cannot be read ({reason(exc)}): name a file of torch.save.") from exc
         self._infos = self._strip_root(infos)
         self._blobs: dict[str, Blob] = {}
 
@@ -171,42 +170,68 @@ def write_archive(stream: BinaryIO, records: Iterable[tuple[str, Blob]]) -> None
     Raises:
         CheckpointError: if bytes read from a checkpoint are damaged.
     """
-    appender = _Appender(stream)
-    with zipfile.ZipFile(appender, "w") as archive:  # type: ignore[call-overload]
-        for name, blob in records:
-            info = zipfile.ZipInfo(f"{ROOT}/{name}")
-            info.create_system = 0
-            info.file_size = blob.nbytes
-            info.extra = _padding(appender.tell(), info)
-            with archive.open(info, "w") as record:
-                view = blob.read()
-                for begin in range(0, blob.nbytes, _CHUNK):
-                    record.write(view[begin:begin + _CHUNK])
-            info.extra = b""  # the directory needs no padding
-            blob.check(info.CRC)
+    offset, count, directory = 0, 0, b""
+    for name, blob in records:
+        path = f"{ROOT}/{name}".encode()
+        header = _local_header(path, offset)
+        stream.write(header)
+        crc = _copy(blob, stream)
+        end = _sizes(b"PK\7\x08" + struct.pack("<L", crc), blob.nbytes)
+        stream.write(end)
+        directory += _directory_entry(path, crc, blob.nbytes, offset)
+        offset += len(header) + blob.nbytes + len(end)
+        count += 1
+    stream.write(directory)
+    stream.write(_end_of_directory(count, len(directory), offset))
 
 
-def _padding(offset: int, info: zipfile.ZipInfo) -> bytes:
-    """An extra field that moves the bytes after a local header at `offset` to a multiple of ALIGNMENT."""
-    zip64 = 20 if info.file_size * 1.05 > zipfile.ZIP64_LIMIT else 0  # zipfile adds those bytes itself
-    pad = -(offset + _LOCAL.size + len(info.filename) + 4 + zip64) % ALIGNMENT
-    return struct.pack("<2sH", b"FB", pad) + b"Z" * pad
+def _copy(blob: Blob, stream: BinaryIO) -> int:
+    """Write the bytes of a blob, and give their CRC-32 after checking it."""
+    view, crc = blob.read(), 0
+    if len(view) != blob.nbytes:
+        raise CheckpointError(f"{blob.name} has {len(view)} bytes where {blob.nbytes} belong: it cannot be released.")
+    for begin in range(0, blob.nbytes, _CHUNK):
+        chunk = view[begin:begin + _CHUNK]
+        crc = zlib.crc32(chunk, crc)
+        stream.write(chunk)
+    blob.check(crc)
+    return crc
 
 
-class _Appender:
-    """A stream that tells but cannot seek: `zipfile` then writes from front to back."""
+# The structures of a zip file, by APPNOTE.TXT of PKWARE. Sizes of 64 bits only where 32 do not suffice: the reader of
+# torch 2.1 takes no others.
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._offset = 0
+def _local_header(path: bytes, offset: int) -> bytes:
+    """Sections 4.3.7; with an extra field that moves the bytes after it to a multiple of ALIGNMENT."""
+    pad = -(offset + _LOCAL.size + len(path) + 4) % ALIGNMENT
+    extra = struct.pack("<2sH", b"FB", pad) + b"Z" * pad
+    return _LOCAL.pack(_LOCAL_SIGNATURE, 0, _KNOWN_FLAGS, 0, 0, 0, 0, 0, 0, len(path), len(extra)) + path + extra
 
-    def write(self, data: Union[bytes, memoryview]) -> int:
-        self._stream.write(data)
-        self._offset += len(data)
-        return len(data)
 
-    def tell(self) -> int:
-        return self._offset
+def _sizes(start: bytes, nbytes: int) -> bytes:
+    """Section 4.3.9: what follows the bytes, packed and unpacked size."""
+    return start + struct.pack("<QQ" if nbytes >= _MOST else "<LL", nbytes, nbytes)
 
-    def flush(self) -> None:
-        self._stream.flush()
+
+def _directory_entry(path: bytes, crc: int, nbytes: int, offset: int) -> bytes:
+    """Sections 4.3.12 and 4.5.3."""
+    large = [number for number in (nbytes, nbytes, offset) if number >= _MOST]
+    extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
+    size = _small(nbytes)
+    return struct.pack("<4s6H3L5H2L", b"PK\1\2", 0, 0, _KNOWN_FLAGS, 0, 0, 0, crc, size, size, len(path), len(extra),
+                       0, 0, 0, 0, _small(offset)) + path + extra
+
+
+def _end_of_directory(count: int, size: int, offset: int) -> bytes:
+    """Sections 4.3.14 to 4.3.16."""
+    end = b""
+    if count >= 0xFFFF or size >= _MOST or offset >= _MOST:
+        end = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
+        end += struct.pack("<4sLQL", b"PK\6\7", 0, offset + size, 1)
+    return end + struct.pack("<4s4H2LH", _END_SIGNATURE, 0, 0, min(count, 0xFFFF), min(count, 0xFFFF),
+                             _small(size), _small(offset), 0)
+
+
+def _small(number: int) -> int:
+    """A number in 32 bits, or the mark that it stands elsewhere in 64."""
+    return number if number < _MOST else 0xFFFFFFFF

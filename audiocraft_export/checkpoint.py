@@ -15,7 +15,8 @@ from typing import Any, Optional
 from . import unpickle
 from .archive import Archive
 from .config import Config
-from .errors import CheckpointError
+from .errors import CheckpointError, reason
+from .experiment import Experiment
 
 HYDRA_CONFIG = Path(".hydra/config.yaml")
 
@@ -37,8 +38,9 @@ class Source:
         """
         try:
             stat = os.stat(path)
-        except OSError as exc:
-            raise CheckpointError(f"{path} cannot be read ({exc.strerror}).") from exc
+        except (OSError, ValueError) as exc:
+            raise CheckpointError(f"{path} cannot be read ({reason(exc)}): name a checkpoint that is "
+                                  "there.") from exc
         return cls(path.name, stat.st_size, stat.st_mtime_ns)
 
 
@@ -54,6 +56,7 @@ class Checkpoint:
         sig: Dora's signature, if the checkpoint holds one.
         source: the file, or None for a living solver.
         strangers: names in the file that were ignored.
+        notes: what else is odd about it.
     """
 
     where: str
@@ -63,6 +66,7 @@ class Checkpoint:
     sig: Optional[str]
     source: Optional[Source] = None
     strangers: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def history(self) -> list[Any]:
@@ -101,6 +105,23 @@ def open_checkpoint(path: Path) -> Checkpoint:
     if sig is not None and not isinstance(sig, str):
         raise CheckpointError(f"xp.sig of {path} is {unpickle.stranger_name(sig)}, no signature: it is not released.")
     return Checkpoint(str(path), state, config, config_source, sig, source, strangers)
+
+
+def open_experiment(xp: Experiment, path: Path) -> Checkpoint:
+    """Open a checkpoint of an experiment.
+
+    Args:
+        xp: the experiment.
+        path: its checkpoint.
+
+    Raises:
+        CheckpointError: if it is no intact training checkpoint, or one of another experiment.
+    """
+    checkpoint = open_checkpoint(path)
+    if xp.sig is not None and checkpoint.sig not in (None, xp.sig):
+        raise CheckpointError(f"{path} was written by the experiment {checkpoint.sig}, not {xp.sig}: it was "
+                              f"copied here; export {checkpoint.sig}, or name the file and a folder of its own.")
+    return checkpoint
 
 
 def read_file(path: Path) -> tuple[Mapping[Any, Any], list[str]]:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NoReturn, Optional, Union
 
@@ -55,6 +56,9 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     Raises:
         SystemExit: always.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names may hold what the terminal's encoding does not
+            stream.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
@@ -64,6 +68,9 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
         sys.exit(2 if isinstance(exc, OptionError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # nobody reads on, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("-P", "--package", help="training package, whose main is asked for its Dora folder")
     for field in fields(ExportOptions):
         valid = [value for value in CHOICES.get(field.name, ()) if value]
-        run.add_argument(f"--{field.name}", default=field.default, help=HELP[field.name],
+        run.add_argument(f"--{field.name}", default=field.default, help=HELP[field.name], type=_value,
                          metavar="{" + ",".join(valid) + "}" if valid else field.name.upper())
     run.add_argument("--json", action="store_true", help="one JSON object a line on stdout, nothing else")
     run.add_argument("--jobs", type=_positive, default=1, metavar="N", help="export so many at once")
@@ -127,20 +134,25 @@ def _plan(target: str, dora_dir: Callable[[], Path], options: ExportOptions,
     """The checkpoint, the release folder and the export of one target."""
     from .experiment import Experiment, find_xp
     from .export import RELEASE_FOLDER, export_checkpoint, export_experiment
-    path = Path(target)
-    if os.sep in target and not path.exists():
-        raise ExperimentError(f"There is no file or folder {target}: give a signature, or the path of an XP folder or "
-                              "of a checkpoint.")
-    if path.is_dir() or not path.exists():
-        xp = Experiment.at(path) if path.is_dir() else find_xp(target, dora_dir())
-        source, home = xp.checkpoint(options.checkpoint).absolute(), xp.folder.absolute()
+    path = Path(target).absolute()
+    if not target or os.sep in target and not os.path.exists(target):
+        raise ExperimentError(f"There is no file or folder {target!r}: give a signature, or the path of an XP folder "
+                              "or of a checkpoint.")
+    if os.path.isfile(path):
+        if options.checkpoint is not None:
+            raise ExperimentError(f"{target} is a checkpoint already: leave --checkpoint {options.checkpoint} out, or "
+                                  "name the XP folder.")
+        xp, source = Experiment.at(path.parent), path
     else:
-        xp, source, home = None, path.absolute(), path.absolute().parent
-    folder = Path(options.folder).absolute() if options.folder else home / RELEASE_FOLDER
-    folder = folder / home.name if options.folder and many else folder
-    if xp is None:
+        xp = Experiment.at(path) if os.path.isdir(path) else find_xp(target, dora_dir())
+        source = xp.checkpoint(options.checkpoint).absolute()
+    home = xp.folder.absolute()
+    if not options.folder:
+        return source, home / RELEASE_FOLDER, lambda: export_experiment(xp, options, source)
+    folder = Path(options.folder).absolute() / (home.name if many else "")
+    if source == path:  # a file with a folder of its own may be of any experiment
         return source, folder, lambda: export_checkpoint(source, folder, options)
-    return source, folder, lambda: export_experiment(xp, options.replace(folder=folder))
+    return source, folder, lambda: export_experiment(xp, options.replace(folder=folder), source)
 
 
 def _attempt(job: Job) -> Result:
@@ -150,6 +162,10 @@ def _attempt(job: Job) -> Result:
         return job()
     except ExportError as exc:
         return exc
+    except Exception as exc:  # a mistake of ours in one target must not cost the others
+        error = ExportError(f"An unexpected {type(exc).__name__} ({exc}): please report it with what --debug shows.")
+        error.__cause__ = exc
+        return error
 
 
 def _show(target: str, result: Result, args: argparse.Namespace) -> None:
@@ -168,31 +184,35 @@ def _dora_dir(args: argparse.Namespace) -> Callable[[], Path]:
     def find() -> Path:
         directory = args.dora_dir or (None if args.package else os.environ.get("AUDIOCRAFT_DORA_DIR"))
         package = args.package or os.environ.get("DORA_PACKAGE")
-        if directory is None and package:
-            directory = _ask_package(package)
-        return Path(directory or "outputs")
+        if directory or not package:
+            return Path(directory or "outputs")
+        return _ask_package(f"{package}.{os.environ.get('DORA_MAIN_MODULE') or 'train'}")
     return lru_cache(maxsize=None)(find)
 
 
-def _ask_package(package: str) -> Path:
-    """The Dora folder of a training package.
+def _ask_package(module: str) -> Path:
+    """The Dora folder of a training package, by the main in its module.
 
     Raises:
-        ExportError: if its main cannot be imported.
+        ExportError: if the module cannot be imported, or has no main of Dora.
     """
-    from dora._utils import get_main
+    sys.path.insert(0, str(Path.cwd()))  # as the command `dora` does
     said = io.StringIO()
     try:
-        with redirect_stdout(said), redirect_stderr(said):
-            return Path(get_main(package=package).dora.dir)
+        with redirect_stdout(sys.stderr), redirect_stderr(said):
+            return Path(import_module(module).main.dora.dir)
     except (Exception, SystemExit) as exc:  # importing a training package may run into anything
-        reason = f"{type(exc).__name__}: {exc}" if isinstance(exc, Exception) else said.getvalue().strip()
-        raise ExportError(f"The training package {package} cannot be asked for its Dora folder ({reason}): "
-                          "name the folder with --dora-dir.") from exc
+        reason = " ".join((str(exc) if isinstance(exc, Exception) else said.getvalue()).split())
+        raise ExportError(f"The training package cannot be asked for its Dora folder: {module} fails "
+                          f"({type(exc).__name__}: {reason}); name the folder with --dora-dir.") from exc
+
+
+def _value(text: str) -> Optional[str]:
+    return None if text == "null" else text
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is no positive number")
     return int(text)
 

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from .checkpoint import Source, open_checkpoint, read_file
+from .checkpoint import Source, open_checkpoint, open_experiment, read_file
 from .config import Config
 from .errors import CheckpointError, ExperimentError
 from .experiment import Experiment, find_xp
@@ -31,10 +31,12 @@ class Codec:
     Args:
         content: of its file.
         origin: where it comes from, for the manifest.
+        strangers: names in its checkpoint that were ignored.
     """
 
     content: Mapping[str, Any]
     origin: Mapping[str, Any]
+    strangers: Sequence[str] = ()
 
 
 def find_codec(config: Config, xp_folder: Path, version: str) -> Codec:
@@ -49,7 +51,7 @@ def find_codec(config: Config, xp_folder: Path, version: str) -> Codec:
         CheckpointError: if it cannot be found, or is no compression model.
     """
     form = config.get(KEY)
-    if not isinstance(form, str):
+    if not isinstance(form, str) or not form:
         raise CheckpointError(f"The language model names no compression model ({KEY} is missing in its configuration): "
                               "export it without one (codec=none).")
     try:
@@ -61,8 +63,13 @@ def find_codec(config: Config, xp_folder: Path, version: str) -> Codec:
         raise CheckpointError(f"The compression model {KEY}={written} cannot be released: {reason} {REMEDY}") from exc
 
 
-def from_file(path: Path, version: str) -> Codec:
+def from_file(path: Path, version: str, xp: Optional[Experiment] = None) -> Codec:
     """A compression model from a training checkpoint, or from a file that was exported already.
+
+    Args:
+        path: the file.
+        version: AudioCraft version tag.
+        xp: the experiment that it has to be of, if it is looked up by that.
 
     Raises:
         CheckpointError: if it is no compression model.
@@ -70,27 +77,32 @@ def from_file(path: Path, version: str) -> Codec:
     state, _ = read_file(path)
     if "exported" in state:
         return Codec(_exported(state, path), {"file": asdict(Source.of(path))})
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_experiment(xp, path) if xp else open_checkpoint(path)
     family = family_of(checkpoint.config)
     if family is not COMPRESSION:
         raise CheckpointError(f"{path} is {family.kind} (solver={solver_of(checkpoint.config)}), "
                               "no compression model.")
     state = pack(choose(checkpoint, "best"), None).state
     return Codec(model_content(state, checkpoint.config.text, version),
-                 {"sig": checkpoint.sig, "checkpoint": asdict(Source.of(path))})
+                 {"sig": checkpoint.sig, "checkpoint": asdict(Source.of(path))}, checkpoint.strangers)
 
 
 def _resolve(form: str, xp_folder: Path, version: str) -> Codec:
     kind, _, name = form[2:].partition("/") if form.startswith("//") else ("", "", form)
+    if not name:
+        raise CheckpointError("it names none.")
+    if kind == "pretrained" and not os.path.isabs(name):
+        return Codec(reference_content(name, version), {"pretrained": name})
     if kind == "pretrained":
-        if not Path(name).is_absolute():
-            return Codec(reference_content(name, version), {"pretrained": name})
-        path = Path(name)
-        return from_file(path / COMPRESSION.file if path.is_dir() else path, version)
+        return from_file(Path(name, COMPRESSION.file) if os.path.isdir(name) else Path(name), version)
     if kind == "sig":
-        return from_file(find_xp(name, xp_folder.parent.parent).checkpoint(), version)
-    path = _reference_folder() / name if kind == "reference" else xp_folder / name
-    return from_file(Experiment.at(path).checkpoint() if path.is_dir() else path, version)
+        xp = find_xp(name, xp_folder.parent.parent)
+    else:
+        path = _reference_folder() / name if kind == "reference" else xp_folder / name
+        if not os.path.isdir(path):
+            return from_file(path, version)
+        xp = Experiment.at(path)
+    return from_file(xp.checkpoint(), version, xp)
 
 
 def _reference_folder() -> Path:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from .errors import CheckpointError
+from .errors import CheckpointError, reason
 
 OWN_KEYS = ("export", "exporter")
 
@@ -32,7 +32,8 @@ class Config:
             self._cfg: DictConfig = OmegaConf.create(self._values)
             self.text: str = OmegaConf.to_yaml(self._cfg)
         except (OmegaConfBaseException, YAMLError) as exc:
-            raise CheckpointError(f"The configuration (xp.cfg) cannot be written as YAML ({_reason(exc)}).") from exc
+            raise CheckpointError(f"The configuration (xp.cfg) cannot be written as YAML ({reason(exc)}): keep plain "
+                                  "values in it.") from exc
 
     @classmethod
     def load(cls, path: Path) -> Config:
@@ -43,8 +44,8 @@ class Config:
         """
         try:
             return cls.parse(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as exc:
-            raise CheckpointError(f"The configuration {path} cannot be read ({_reason(exc)}).") from exc
+        except (OSError, UnicodeDecodeError, CheckpointError) as exc:
+            raise CheckpointError(f"The configuration {path} cannot be read ({reason(exc)}): mend that file.") from exc
 
     @classmethod
     def parse(cls, text: str) -> Config:
@@ -56,7 +57,7 @@ class Config:
         try:
             cfg = OmegaConf.create(text)
         except (YAMLError, OmegaConfBaseException) as exc:
-            raise CheckpointError(f"The configuration is no YAML of OmegaConf ({_reason(exc)}).") from exc
+            raise CheckpointError(f"The configuration is no YAML of OmegaConf ({reason(exc)}).") from exc
         if not isinstance(cfg, DictConfig):
             raise CheckpointError("The configuration is no mapping of keys to values.")
         return cls(unwrap(cfg))
@@ -72,7 +73,7 @@ class Config:
             value = OmegaConf.select(self._cfg, key, default=default)
         except (OmegaConfBaseException, RecursionError) as exc:
             raise CheckpointError(f"`{key}` of the configuration (xp.cfg) cannot be resolved on this machine "
-                                  f"({type(exc).__name__}).") from exc
+                                  f"({type(exc).__name__}): set what it refers to.") from exc
         return default if value is None else value
 
     def shown(self, key: str) -> Any:
@@ -85,7 +86,3 @@ def unwrap(cfg: Any) -> Any:
     if OmegaConf.is_config(cfg):
         return OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
     return vars(cfg) if isinstance(cfg, Namespace) else cfg
-
-
-def _reason(exc: BaseException) -> str:
-    return str(exc).split("\n")[0] or type(exc).__name__

@@ -5,30 +5,35 @@ This is no Hydra callback: an exception in one of those becomes a warning and ex
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from dora.distrib import get_distrib_spec
 from dora.git_save import to_absolute_path
 from dora.hydra import HydraMain
 from dora.log import fatal, simple_log
+from dora.main import get_module_name
 from dora.xp import XP, get_xp, is_xp
+from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from .config import unwrap
 from .errors import ExperimentError, ExportError, OptionError
 from .experiment import Experiment
-from .export import after_training, export_experiment
+from .export import after_training, command_line, export_experiment
 from .options import ExportOptions
+from .ranks import is_rank_zero, is_rank_zero_of_all
+from .release import ExportReport
 
 EXPORT, EXPORTER = "export", "exporter"
 log = partial(simple_log, "Export:")
@@ -51,10 +56,13 @@ def with_export(main: HydraMain, module: Optional[str] = None) -> HydraMain:
     if not isinstance(main, HydraMain):
         raise OptionError(f"with_export wraps a main over Hydra, and {main!r} is none: write @with_export above "
                           "@hydra_main; for an argparse main, let the solver inherit ExportMixin.")
-    wrapped = ExportingMain(main)
-    if module is not None:
-        wrapped.package, wrapped.main_module = module.rsplit(".", 1)
-        wrapped._full_name = f"{module}.main"
+    kind = type("ExportingMain", (ExportingMain, type(main)), {})  # a project may have its own kind of HydraMain
+    wrapped: HydraMain = kind(main)
+    name = None if module is None else get_module_name(module)  # type: ignore[no-untyped-call]
+    if name is not None:
+        package, _, wrapped.main_module = name.rpartition(".")
+        wrapped.package = package or "unknown"
+        wrapped._full_name = f"{name}.main"
     return wrapped
 
 
@@ -79,110 +87,102 @@ class ExportingMain(HydraMain):
     def __init__(self, main: HydraMain) -> None:
         vars(self).update(vars(main))
         self.dora.exclude = [*self.dora.exclude, EXPORT, EXPORTER, f"{EXPORTER}.*"]
-        self._project_groups = list(self._config_groups)
-        self._config_groups = [*self._project_groups, EXPORTER]
-        self._bases: dict[tuple[str, ...], Any] = {}
-        self._from: Optional[tuple[str, Sequence[str]]] = None
+        self._taken = any(group.partition("/")[0] == EXPORT for group in self._config_groups)
+        self._config_groups = [*self._config_groups, EXPORTER]
+        self._from: Optional[tuple[str, list[str]]] = None
         Plugins.instance().register(ExportSearchPath)
 
     def get_argv_from_sig(self, sig: str) -> Sequence[str]:
         """The stored command line of an XP, as Dora asks for it with `-f SIG`."""
-        argv: Sequence[str] = super().get_argv_from_sig(sig)
+        argv = list(super().get_argv_from_sig(sig))
         self._from = sig, argv
         return argv
 
     def get_xp(self, argv: Sequence[str]) -> XP:
-        """The XP of a command line.
+        """The XP of a command line: that of the project without us, and `export` and `exporter` in its configuration.
 
         Raises:
             SystemExit: if `export` or `exporter` is wrong there, after one sentence, as Dora does it.
         """
+        own, others = _split(argv)
         try:
-            if EXPORT in self._project_groups:
-                raise OptionError("This project has a config group named export, a key that audiocraft-export needs: "
-                                  "rename the group.")
-            ExportOptions.check_names(_key(arg)[len(EXPORTER) + 1:] for arg in argv
-                                      if _key(arg).startswith(f"{EXPORTER}."))
-            self._refuse_drift(argv)
-            xp: XP = super().get_xp(argv)
-            _read(xp.cfg)
+            self._refuse_drift(own, others)
+            xp: XP = super().get_xp(others)
+            keys = self._keys(xp.cfg, own)
+            _read(keys)
         except ExportError as exc:
             fatal(str(exc))
-        except HydraException as exc:
-            if EXPORT not in str(exc):
-                raise
-            fatal(" ".join(str(exc).split("Config search path")[0].split()))
+        with open_dict(xp.cfg):
+            xp.cfg.update(keys)
+        xp.argv = [*xp.argv, *own]  # Dora sends it to Slurm
         return xp
 
     def init_xp(self, xp: XP) -> XP:
-        """Create the XP folder; the command line stored in it is the one without the keys of this package."""
+        """Create the XP folder; the command line stored in it is that of the project without us."""
         if _read(xp.cfg)[0] != "only":
             stored = copy(xp)
-            stored.argv = [arg for arg in xp.argv if not _is_own(arg)]
+            stored.argv = _split(xp.argv)[1]
             super().init_xp(stored)
         return xp
 
-    def _get_base_config(self, overrides: Sequence[str] = ()) -> tuple[DictConfig, list[tuple[str, str]]]:
-        """As Dora's, but composed only once for the same groups, and never with the keys of this package."""
-        groups = tuple(arg for arg in overrides if _key(arg) in self._project_groups and not _is_own(arg))
-        if groups not in self._bases:
-            self._bases[groups] = super()._get_base_config(list(groups))
-        base, delta = self._bases[groups]
-        return base, list(delta)
+    def _keys(self, project: DictConfig, own: Sequence[str]) -> DictConfig:
+        """What `export` and `exporter` are: the defaults, the project's configuration, the command line.
 
-    def _get_config(self, overrides: Sequence[str] = ()) -> DictConfig:
-        return super()._get_config([*self._missing(overrides), *overrides])
-
-    def _missing(self, overrides: Sequence[str]) -> list[str]:
-        """Overrides that add what neither the project's own configuration nor the user defines."""
-        own = [arg for arg in overrides if not _is_own(arg)]
-        appends = any(_key(arg) in self._project_groups and arg.startswith("+") for arg in own)
-        project = super()._get_config(own) if appends else self._get_base_config(own)[0]
-        appended = [_key(arg) for arg in overrides if arg.startswith("+")]
-        missing = [] if EXPORT in project or EXPORT in appended else [f"+{EXPORT}=false"]
-        if EXPORTER in appended:
-            return missing
-        if EXPORTER not in project:
-            return [*missing, f"+{EXPORTER}=default"]
-        if not isinstance(project[EXPORTER], DictConfig) or EXPORTER in map(_key, overrides):
-            return missing
-        defaults = {f"{EXPORTER}.{name}": value for name, value in asdict(ExportOptions()).items()
-                    if name not in project[EXPORTER]}
-        return [*missing, *(f"+{key}={'null' if value is None else value}" for key, value in defaults.items()
-                            if key not in appended)]
+        Raises:
+            OptionError: if that cannot be composed.
+        """
+        if self._taken:
+            raise OptionError("This project has a config group named export, a key that audiocraft-export needs: "
+                              "rename the group.")
+        mode, exporter = _read_project(project)
+        chosen = any(_key(arg) == EXPORTER for arg in own)
+        ExportOptions.check_names(_key(arg)[len(EXPORTER) + 1:] for arg in own if _key(arg).startswith(f"{EXPORTER}."))
+        overrides = [f"+{EXPORT}={_quoted(mode)}", f"+{EXPORTER}=default", *(arg.lstrip("+") for arg in own)]
+        if not chosen:  # a group that the user chooses replaces what the project has
+            overrides[2:2] = [f"{EXPORTER}.{name}={_quoted(value)}" for name, value in exporter.items()]
+        try:
+            with initialize_config_dir(str(self.full_config_path), job_name=self._job_name, **self.hydra_kwargs):
+                return compose(None, overrides)
+        except HydraException as exc:
+            raise OptionError(" ".join(str(exc).split("Config search path")[0].split())) from exc
 
     def _main(self) -> Any:
         if not is_xp():  # a multirun of Hydra, which Dora does not follow
-            return self._run(self._missing(()))
+            return self._run(self._keys(self._base_cfg, _split(sys.argv[1:])[0]))
         xp = get_xp()
         mode, options = _read(xp.cfg)
-        result = None if mode == "only" else self._run(self._missing(xp.argv))
-        if mode and get_distrib_spec().rank == 0:  # type: ignore[no-untyped-call]
+        if options.folder is not None:
+            options = options.replace(folder=to_absolute_path(str(options.folder)))
+        result = None if mode == "only" else self._run(xp.cfg)
+        if mode:
             _finish(xp, mode == "only", options)
         return result
 
-    def _run(self, missing: list[str]) -> Any:
+    def _run(self, cfg: DictConfig) -> Any:
+        """Run the main with what `export` and `exporter` have come to, in the place of how they were written."""
         argv = list(sys.argv)
-        first = next((at for at, arg in enumerate(argv) if at and _is_override(arg)), len(argv))
-        sys.argv[first:first] = missing
+        exporter = OmegaConf.to_container(cfg[EXPORTER], resolve=False)
+        last = max((at for at, arg in enumerate(argv) if at and _is_override(arg)), default=len(argv) - 1)
+        ours = [f"++{EXPORT}={_quoted(cfg[EXPORT])}", f"++{EXPORTER}={_quoted(exporter)}"]
+        sys.argv[1:] = [*_split(argv[1:last + 1])[1], *ours, *argv[last + 1:]]
         try:
             return super()._main()  # type: ignore[no-untyped-call]
         finally:
             sys.argv[:] = argv
 
-    def _refuse_drift(self, argv: Sequence[str]) -> None:
+    def _refuse_drift(self, own: Sequence[str], others: Sequence[str]) -> None:
         """With `-f SIG export=only`, refuse where today's configuration makes another experiment of SIG."""
-        if self._from is None or f"{EXPORT}=only" not in argv:
+        sig, stored = self._from or ("", [])
+        if not sig or list(others[:len(stored)]) != stored or self._keys(self._base_cfg, own)[EXPORT] != "only":
             return
-        sig, stored = self._from
         try:
             found = super().get_xp(stored).sig
         except (HydraException, OmegaConfBaseException, AssertionError):
             found = "none at all"
         if found != sig:
             raise ExperimentError(f"The training configuration has changed since XP {sig}: its command line gives "
-                                  f"{found} today; export the files of its day with: "
-                                  f"audiocraft-export run {sig} --dora-dir {self.dora.dir}")
+                                  f"{found} today. Export the files of its day: "
+                                  f"{command_line(self.dora.dir / self.dora.xps / sig, sig)}")
 
 
 def _finish(xp: XP, only: bool, options: ExportOptions) -> None:
@@ -190,34 +190,49 @@ def _finish(xp: XP, only: bool, options: ExportOptions) -> None:
     if idle:
         log(f"nothing was trained ({idle}), so nothing is exported.")
         return
-    if options.folder is not None:
-        options = options.replace(folder=to_absolute_path(str(options.folder)))
     try:
-        # Left by ExportMixin, if the solver has it: the release is made already.
-        report = getattr(xp, "export_report", None) or export_experiment(Experiment(xp.folder, xp.sig), options)
+        if not (is_rank_zero() if only else is_rank_zero_of_all()):
+            return
+        # ExportMixin leaves its report here. What it made of a living solver cannot be made again from the disk.
+        made: Optional[ExportReport] = getattr(xp, "export_report", None)
+        report = made if made and made.manifest.checkpoint is None else \
+            export_experiment(Experiment(xp.folder, xp.sig), options)
     except ExportError as exc:
-        fatal(str(exc if only else after_training(exc, xp.sig, xp.folder, xp.dora.dir)))
-    log(report)
+        fatal(str(exc if only else after_training(exc, xp.sig, xp.folder, options)))
+    if made is None or report.written and report is not made:
+        log(report)
+
+
+def _read_project(cfg: DictConfig) -> tuple[Union[bool, str], dict[Any, Any]]:
+    """What a project's own configuration says of `export` and `exporter`, unresolved.
+
+    Raises:
+        OptionError: if it uses these keys for something else.
+    """
+    mode = cfg[EXPORT] if EXPORT in cfg else False  # noqa: SIM401 (get() raises on a structured configuration)
+    if not isinstance(mode, bool) and mode != "only":
+        raise OptionError(f"export={mode} is no option: use false, true or only; a project that has a key export of "
+                          "its own must rename it.")
+    exporter = unwrap(cfg[EXPORTER]) if EXPORTER in cfg else None
+    if not isinstance(exporter, (dict, type(None))):
+        raise OptionError(f"exporter={exporter} is no option: it takes the options of ExportOptions as a mapping.")
+    ExportOptions.check_names(exporter or ())
+    return mode, exporter or {}
 
 
 def _read(cfg: DictConfig) -> tuple[Union[bool, str], ExportOptions]:
-    """What a configuration says of `export` and `exporter`.
+    """What `export` and `exporter` have come to.
 
     Raises:
         OptionError: if that is no option.
     """
-    mode, exporter = cfg.get(EXPORT, False), cfg.get(EXPORTER) or OmegaConf.create()
-    if not isinstance(mode, bool) and mode != "only":
-        raise OptionError(f"export={mode} is no option: use false, true or only; a project that has a key export of "
-                          "its own must rename it.")
+    mode, _ = _read_project(cfg)
     try:
-        values = OmegaConf.to_container(exporter, resolve=True)
+        values = OmegaConf.to_container(cfg[EXPORTER], resolve=True)
     except (OmegaConfBaseException, ValueError) as exc:
-        raise OptionError(f"exporter is not readable ({type(exc).__name__}): it takes the options of "
-                          "ExportOptions as a mapping.") from exc
-    if not isinstance(values, dict):
-        raise OptionError(f"exporter={values} is no option: it takes the options of ExportOptions as a mapping.")
-    return mode, ExportOptions.from_mapping(values)
+        raise OptionError(f"An interpolation under exporter cannot be resolved ({type(exc).__name__}): write the value "
+                          "itself.") from exc
+    return mode, ExportOptions.from_mapping(dict(values))  # type: ignore[arg-type]
 
 
 def _trains_nothing(cfg: DictConfig) -> Optional[str]:
@@ -228,13 +243,25 @@ def _trains_nothing(cfg: DictConfig) -> Optional[str]:
     return next((f"{key}={cfg[key]}" for key in keys if cfg[key]), None)
 
 
+def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command line as the overrides of `export` and `exporter`, and all others."""
+    own = [arg for arg in argv if _is_override(arg) and _key(arg).partition(".")[0] in (EXPORT, EXPORTER)]
+    return own, [arg for arg in argv if arg not in own]
+
+
 def _key(override: str) -> str:
-    return override.partition("=")[0].strip().lstrip("+~")
+    return override.partition("=")[0].strip().lstrip("+")
 
 
 def _is_override(arg: str) -> bool:
     return "=" in arg and not arg.startswith("-")
 
 
-def _is_own(override: str) -> bool:
-    return _key(override).partition(".")[0].partition("@")[0] in (EXPORT, EXPORTER)
+def _quoted(value: Any) -> str:
+    """A value in the grammar of Hydra's overrides."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_quoted(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, str):
+        text = re.sub(r"(\\*)'", r"\1\1\\'", value)
+        return "'" + re.sub(r"(\\+)$", r"\1\1", text) + "'"
+    return json.dumps(value)

@@ -19,3 +19,9 @@ class CheckpointError(ExportError):
 
 class ReleaseError(ExportError):
     """A release that cannot be written or does not verify."""
+
+
+def reason(exc: BaseException) -> str:
+    """What the system or a library says, in one line and without the path that the message has already."""
+    text = getattr(exc, "strerror", None) or str(exc).split("\n")[0]
+    return str(text) or type(exc).__name__

@@ -14,9 +14,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from .errors import ExperimentError
+from .errors import ExperimentError, reason
 
 AnyPath = Union[str, "os.PathLike[str]"]
+LAST = "checkpoint.th"
 CHECKPOINT = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
 SIGNATURE = re.compile(r"[0-9a-f]{8}")
 
@@ -63,7 +64,7 @@ class Experiment:
         except FileNotFoundError:
             return []
         except OSError as exc:
-            raise ExperimentError(f"The XP folder {self.folder} cannot be read ({exc.strerror}).") from exc
+            raise ExperimentError(f"The XP folder {self.folder} cannot be read ({reason(exc)}).") from exc
         return [self.folder / name for name in names]
 
     def checkpoint(self, name: Union[str, int, None] = None) -> Path:
@@ -72,8 +73,8 @@ class Experiment:
         Raises:
             ExperimentError: if there is no such file; the message lists those that exist.
         """
-        path = self.folder / ("checkpoint.th" if name is None else f"checkpoint_{name}.th")
-        if path.is_file():
+        path = self.folder / (LAST if name is None else f"checkpoint_{name}.th")
+        if os.path.isfile(path):  # unlike Path.is_file, false for any path that cannot be seen
             return path
         there = [CHECKPOINT.fullmatch(other.name)["name"] or other.name  # type: ignore[index]
                  for other in self.checkpoints]
@@ -89,7 +90,7 @@ def find_xp(sig: str, dora_dir: AnyPath) -> Experiment:
         ExperimentError: if there is none (near ones are offered) or more than one.
     """
     xps = Path(dora_dir) / "xps"
-    if _is_name(sig) and (xps / sig).is_dir():
+    if _is_name(sig) and os.path.isdir(xps / sig):
         return Experiment(xps / sig, sig)
     names = [xp.folder.name for xp in list_xps(dora_dir)]
     found = [name for name in names if sig and name.startswith(sig)]
@@ -113,9 +114,9 @@ def list_xps(dora_dir: AnyPath) -> list[Experiment]:
     xps = Path(dora_dir) / "xps"
     try:
         with os.scandir(xps) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir())
-    except OSError as exc:
-        raise ExperimentError(f"{dora_dir} is no Dora folder: {xps} cannot be read ({exc.strerror}); "
+            names = sorted(entry.name for entry in entries if os.path.isdir(entry))
+    except (OSError, ValueError) as exc:
+        raise ExperimentError(f"{dora_dir} is no Dora folder: {xps} cannot be read ({reason(exc)}); "
                               "name the right one with --dora-dir, or the training package with -P.") from exc
     return [Experiment(xps / name, name) for name in names]
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 import platform
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime, timezone
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Optional, Union
 
 from . import writer
-from .checkpoint import HYDRA_CONFIG, Checkpoint, open_checkpoint
+from .checkpoint import HYDRA_CONFIG, Checkpoint, open_checkpoint, open_experiment
 from .codec import Codec, find_codec, from_file
 from .config import Config, unwrap
 from .errors import CheckpointError, ExportError
-from .experiment import AnyPath, Experiment, find_xp
+from .experiment import LAST, AnyPath, Experiment, find_xp
 from .families import CODEC_FILE, COMPRESSION, GENERAL, LM_FILE, Family, family_of, solver_of
 from .loadback import audiocraft_version, load_back
 from .options import ExportOptions
@@ -48,21 +50,23 @@ def export_xp(sig: str, dora_dir: AnyPath, options: ExportOptions = ExportOption
     return export_experiment(find_xp(sig, dora_dir), options)
 
 
-def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions()) -> ExportReport:
+def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(),
+                      path: Optional[Path] = None) -> ExportReport:
     """Export an experiment that was found.
 
     Args:
         xp: the experiment.
         options: how.
+        path: the checkpoint, if it is not to be found by `options.checkpoint`.
 
     Raises:
         ExportError: as `export_xp`.
     """
-    path = xp.checkpoint(options.checkpoint)
-    checkpoint = open_checkpoint(path)
-    if xp.sig is not None and checkpoint.sig not in (None, xp.sig):
-        raise CheckpointError(f"{path} was written by the experiment {checkpoint.sig}, not {xp.sig}: it was "
-                              f"copied here; export {checkpoint.sig} instead, or name the file itself and a folder.")
+    path = path or xp.checkpoint(options.checkpoint)
+    checkpoint = open_experiment(xp, path)
+    if path.name == LAST and len(xp.history) > len(checkpoint.history):
+        note = f"history.json has {len(xp.history)} epochs, this checkpoint {len(checkpoint.history)}"
+        checkpoint = replace(checkpoint, notes=[*checkpoint.notes, f"{note}: the later ones were not stored"])
     return _export(checkpoint, xp.folder, Path(options.folder or xp.folder / RELEASE_FOLDER), options)
 
 
@@ -80,12 +84,12 @@ def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = E
     return _export(open_checkpoint(Path(path)), Path(path).absolute().parent, Path(folder), options)
 
 
-def export_state(state: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path,
+def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path,
                  options: ExportOptions = ExportOptions()) -> ExportReport:
     """Export the state of a living solver, for which no checkpoint is on disk.
 
     Args:
-        state: what the solver would store, with tensors on any device.
+        sources: by the name of the section, what gives its state (`flashy.state.StateDictSource`).
         cfg: the experiment's configuration: OmegaConf, argparse namespace or dict.
         sig: Dora's signature.
         xp_folder: the XP folder.
@@ -94,18 +98,27 @@ def export_state(state: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path,
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
     """
-    from .memory import describe
-    checkpoint = Checkpoint(f"the solver of XP {sig}", describe(state), Config(plain(unwrap(cfg))), "solver", sig)
+    from .memory import LivingState
+    checkpoint = Checkpoint(f"the solver of XP {sig}", LivingState(sources), Config(plain(unwrap(cfg))), "solver", sig)
     return _export(checkpoint, xp_folder, Path(options.folder or xp_folder / RELEASE_FOLDER), options)
 
 
-def after_training(exc: ExportError, sig: str, xp_folder: Path, dora_dir: Path) -> ExportError:
+def after_training(exc: ExportError, sig: str, xp_folder: Path, options: ExportOptions) -> ExportError:
     """The error to show when a training went well and its export did not: what is safe, and how to go on."""
-    stored = Experiment(xp_folder, sig).checkpoints
-    safe = f"its checkpoints are safe in {xp_folder}" if stored else "it stored no checkpoint"
-    later = f"Export it later: audiocraft-export run {sig} --dora-dir {dora_dir}" if stored else \
-        "Store checkpoints, or let the solver inherit ExportMixin, which exports the state it has."
-    return ExportError(f"The training of XP {sig} is finished and {safe}, but its export failed: {exc} {later}")
+    if not Experiment(xp_folder, sig).checkpoints:
+        return ExportError(f"The training of XP {sig} is finished, but it stored no checkpoint and its export failed: "
+                           f"{exc} Store checkpoints, or export from the living solver (ExportMixin).")
+    return ExportError(f"The training of XP {sig} is finished and its checkpoints are safe in {xp_folder}, but its "
+                       f"export failed: {exc} To export it later: {command_line(xp_folder, sig, options)}")
+
+
+def command_line(xp_folder: Path, sig: str, options: ExportOptions = ExportOptions()) -> str:
+    """The command that exports an experiment to the default folder, ready for a shell."""
+    where = [sig, "--dora-dir", str(xp_folder.parent.parent)] if xp_folder.parent.name == "xps" else [str(xp_folder)]
+    flags = [word for field in fields(options) if field.name != "folder"
+             for word in (f"--{field.name}", str(getattr(options, field.name)))
+             if getattr(options, field.name) != field.default]
+    return shlex.join(["audiocraft-export", "run", *where, *flags])
 
 
 def export_lm(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrText:
@@ -194,7 +207,8 @@ def _export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: Expo
 
     for warning in draft.warnings:
         logger.warning("%s: %s", checkpoint.where, warning)
-    manifest = writer.write_release(folder, files, describe=lambda written: replace(draft, files=written),
+    stale = {file.name for file in existing.files} & {LM_FILE, CODEC_FILE} if existing else set()
+    manifest = writer.write_release(folder, files, stale, describe=lambda written: replace(draft, files=written),
                                     check=partial(_verify, family=family, verify=options.verify))
     return ExportReport(folder, manifest)
 
@@ -229,18 +243,22 @@ def _draft(checkpoint: Checkpoint, family: Family, weights: Weights, codec: Opti
         checkpoint=asdict(checkpoint.source) if checkpoint.source else None,
         codec=codec.origin if codec else None,
         config=checkpoint.config_source,
+        config_sha256=sha256(checkpoint.config.text.encode()).hexdigest(),
         best=best_epoch(checkpoint.history, family.metrics),
         options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": tag},
-        warnings=list(_warnings(checkpoint, family, tag)),
+        warnings=list(_warnings(checkpoint, codec, family, tag)),
         versions={"audiocraft": tag, "audiocraft-export": __version__,
                   "python": platform.python_version(), "torch": version("torch"), "omegaconf": version("omegaconf")},
         time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
 
-def _warnings(checkpoint: Checkpoint, family: Family, tag: str) -> Iterator[str]:
+def _warnings(checkpoint: Checkpoint, codec: Optional[Codec], family: Family, tag: str) -> Iterator[str]:
+    yield from checkpoint.notes
     if checkpoint.strangers:
         yield f"ignored in the checkpoint, neither imported nor released: {', '.join(checkpoint.strangers)}"
+    if codec is not None and codec.strangers:
+        yield f"ignored in that of the compression model: {', '.join(codec.strangers)}"
     if checkpoint.sig is None:
         yield "the checkpoint holds no signature (xp.sig): nothing proves that it belongs to this experiment"
     if checkpoint.config_source == HYDRA_CONFIG.as_posix():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,16 +13,28 @@ from .errors import CheckpointError
 from .tensor import ITEMSIZE, Tensor
 
 
-def describe(state: Any) -> Any:
-    """The state of a living solver as if it had been read from a file; tensors are not copied.
+class LivingState(Mapping[str, Any]):
+    """The state of a living solver as if it had been read from a file; tensors are described, not copied.
 
     Args:
-        state: nested dicts and lists of plain data and `torch.Tensor`s of any shape, on any device.
+        sources: by the name of the section, what gives the state (`flashy.state.StateDictSource`); it is asked only
+            when its section is, since under FSDP asking may involve all ranks.
 
     Raises:
-        CheckpointError: if a tensor is of a kind that has no plain storage (sparse, quantized, ...).
+        CheckpointError: by a section with a tensor that has no plain storage (sparse, quantized, meta, ...).
     """
-    return _describe(state, {})
+
+    def __init__(self, sources: Mapping[str, Any]) -> None:
+        self._sources = sources
+
+    def __getitem__(self, name: str) -> Any:
+        return _describe(self._sources[name].state_dict(), {})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
 
 
 def converted(tensor: Tensor, dtype: str) -> memoryview:
@@ -39,7 +52,8 @@ def converted(tensor: Tensor, dtype: str) -> memoryview:
     source = torch._neg_view(source) if tensor.neg else source
     source = source.conj() if tensor.conj else source
     result = source.resolve_conj().resolve_neg().to(getattr(torch, dtype)).contiguous()
-    if not result.isfinite().all() and (source.double().isfinite() & ~result.isfinite()).any():
+    if dtype != tensor.dtype and not result.isfinite().all() \
+            and (source.double().isfinite() & ~result.isfinite()).any():
         raise CheckpointError(f"{tensor.blob.name} holds values beyond the range of {dtype}: use dtype=bfloat16, "
                               "or leave the dtype as stored.")
     return _bytes(result.untyped_storage())
@@ -57,10 +71,11 @@ def _describe(state: Any, storages: dict[Any, Blob]) -> Any:
 
 def _describe_tensor(tensor: torch.Tensor, storages: dict[Any, Blob]) -> Tensor:
     dtype = str(tensor.dtype).replace("torch.", "")
-    if tensor.layout != torch.strided or dtype not in ITEMSIZE:
-        raise CheckpointError(f"A tensor of the solver is {tensor.layout} {dtype}: it cannot be released.")
+    if tensor.layout != torch.strided or tensor.is_meta or dtype not in ITEMSIZE:
+        kind = f"{tensor.layout} {dtype} on {tensor.device}"
+        raise CheckpointError(f"A tensor of the solver ({kind}) has no plain bytes: it cannot be released.")
     storage = tensor.untyped_storage()
-    blob = storages.setdefault((storage.device, storage.data_ptr()),
+    blob = storages.setdefault((storage.device, storage.data_ptr(), storage.nbytes()),
                                Blob(storage.nbytes(), lambda: _bytes(storage.cpu())))  # type: ignore[no-untyped-call]
     return Tensor(blob, dtype, int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride(),
                   tensor.is_conj(), tensor.is_neg())

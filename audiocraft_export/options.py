@@ -54,7 +54,7 @@ class ExportOptions:
             object.__setattr__(self, "folder", os.fspath(self.folder))
         for name in ("folder", "checkpoint", "version"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, str) and value and value.isprintable()):
+            if value is not None and not (isinstance(value, str) and value and "\0" not in value):
                 raise OptionError(f"{name}={value!r} is no option: it takes a text (quote it) or null.")
         if self.checkpoint is not None and {"/", "\\"} & set(str(self.checkpoint)):
             raise OptionError(f"checkpoint={self.checkpoint} is no option: it takes an epoch or a name, "

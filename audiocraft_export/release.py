@@ -68,6 +68,7 @@ class Manifest:
         checkpoint: name, bytes and mtime_ns of the checkpoint; None for the state of a living solver.
         codec: where the compression model comes from, for language models.
         config: where the configuration comes from: `checkpoint`, `.hydra/config.yaml` or `solver`.
+        config_sha256: of its text in the release.
         best: metric, epoch and validation metrics of the best epoch; of the last one where no metric is known.
         options: what the export was asked for.
         warnings: what is odd about it.
@@ -88,6 +89,7 @@ class Manifest:
     checkpoint: Optional[Mapping[str, Any]]
     codec: Optional[Mapping[str, Any]]
     config: str
+    config_sha256: str
     best: Optional[Mapping[str, Any]]
     options: Mapping[str, Any]
     warnings: list[str]
@@ -102,7 +104,7 @@ class Manifest:
     @property
     def key(self) -> dict[str, Any]:
         """What decides whether another export would make the same release."""
-        same = ("sig", "checkpoint", "codec", "options", "format")
+        same = ("sig", "checkpoint", "codec", "config_sha256", "options", "format")
         return {name: value for name, value in self.to_dict().items() if name in same}
 
     @classmethod
@@ -171,7 +173,7 @@ def best_epoch(history: list[Any], metrics: tuple[str, ...]) -> Optional[dict[st
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, (int, float)) and abs(value) < math.inf
 
 
 def _numbers(metrics: Mapping[Any, Any]) -> dict[str, float]:

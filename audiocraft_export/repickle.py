@@ -32,6 +32,7 @@ from pickle import (
 from typing import Any, BinaryIO
 
 from .archive import Blob, write_archive
+from .errors import CheckpointError
 from .tensor import DTYPES, Tensor
 
 _STORAGES = {dtype: f"torch {storage}" for storage, (dtype, _) in DTYPES.items()}
@@ -62,7 +63,9 @@ def _dump(value: Any, blobs: dict[int, tuple[str, Blob]]) -> bytes:
     if isinstance(value, dict):
         items = b"".join(_dump(key, blobs) + _dump(item, blobs) for key, item in value.items())
         return EMPTY_DICT + MARK + items + SETITEMS
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, tuple):
+        return _tuple(*(_dump(item, blobs) for item in value))
+    if isinstance(value, list):
         return EMPTY_LIST + MARK + b"".join(_dump(item, blobs) for item in value) + APPENDS
     if isinstance(value, Tensor):
         return _dump_tensor(value, blobs)
@@ -76,6 +79,9 @@ def _dump(value: Any, blobs: dict[int, tuple[str, Blob]]) -> bytes:
     if -(1 << 31) <= value < 1 << 31:
         return BININT + struct.pack("<i", value)
     long = pickle.encode_long(value)
+    if len(long) > 255:
+        raise CheckpointError(f"The weights hold an integer of {value.bit_length()} bits, which torch.load refuses: it "
+                              "cannot be released.")
     return LONG1 + bytes([len(long)]) + long
 
 

@@ -3,43 +3,39 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Callable, ClassVar, Optional
 
-from dora.distrib import get_distrib_spec
 from dora.git_save import to_absolute_path
+from dora.log import simple_log
 from omegaconf import DictConfig
 
 from .checkpoint import open_checkpoint
 from .config import unwrap
 from .errors import ExportError
-from .experiment import Experiment
+from .experiment import LAST, Experiment
 from .export import after_training, export_experiment, export_state
 from .options import ExportOptions
+from .ranks import is_rank_zero, is_rank_zero_of_all
 from .release import ExportReport
 
-SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "best": ("best_state", "fsdp_best_state", "history"),
-    "ema": ("ema", "model", "history"),
-    "last": ("model", "history"),
-}
+log = partial(simple_log, "Export:")
 
 
 class ExportMixin:
     """For a `flashy.BaseSolver`, in any place among its bases.
 
     When `run()` returns normally, the XP is exported if its configuration says `export: true`, with the
-    options under `exporter`; for a configuration without that key, `auto_export` decides.
+    options under `exporter`; for a configuration without that key, `auto_export` decides. (`with_export` gives
+    every configuration that key.)
     """
 
     auto_export: ClassVar[bool] = False
-    _running = False
+    _export_running = False
     # From flashy.BaseSolver:
     xp: Any
     stateful: Any
     history: Any
-    logger: Any
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -66,46 +62,46 @@ class ExportMixin:
         Raises:
             ExportError: if an option is wrong, the state cannot be released, or the release cannot be written.
         """
-        values = _get(self.xp.cfg, "exporter")
-        chosen = ExportOptions.from_mapping(values if isinstance(values, dict) else {}).replace(**options)
-        if get_distrib_spec().rank != 0:  # type: ignore[no-untyped-call]
+        chosen = self._export_options(**options)
+        if not is_rank_zero():
             return None
         if chosen.folder is not None:
             chosen = chosen.replace(folder=to_absolute_path(str(chosen.folder)))
         if chosen.checkpoint is None and not self._is_stored():
-            state = {name: self.stateful.sources[name].state_dict()
-                     for name in SECTIONS[chosen.weights] if name in self.stateful.sources}
-            return export_state(state, self.xp.cfg, self.xp.sig, self.xp.folder, chosen)
+            return export_state(self.stateful.sources, self.xp.cfg, self.xp.sig, self.xp.folder, chosen)
         return export_experiment(Experiment(self.xp.folder, self.xp.sig), chosen)
 
     def _is_stored(self) -> bool:
-        """Whether `checkpoint.th` has every epoch that the solver has (it may have more: not restored yet)."""
-        path = self.xp.folder / "checkpoint.th"
-        return path.exists() and len(open_checkpoint(path).history) >= len(self.history)
+        """Whether `checkpoint.th` has all epochs of this solver; more than those if it was not restored yet."""
+        path, mine = self.xp.folder / LAST, list(self.history)
+        return path.exists() and open_checkpoint(path).history[:len(mine)] == mine
 
     def _export_after_run(self) -> None:
         wanted = _get(self.xp.cfg, "export")
-        if not (wanted if isinstance(wanted, bool) else self.auto_export):
+        if not (wanted if isinstance(wanted, bool) else self.auto_export) or not is_rank_zero_of_all():
             return
         try:
             report = self.export()
         except ExportError as exc:
-            raise after_training(exc, self.xp.sig, self.xp.folder, self.xp.dora.dir) from exc
-        if report is not None:
-            self.xp.export_report = report  # with_export sees that the release is made
-            self.logger.info("%s", report)
+            raise after_training(exc, self.xp.sig, self.xp.folder, self._export_options()) from exc
+        self.xp.export_report = report  # with_export sees that the release is made
+        log(report)
+
+    def _export_options(self, **options: Any) -> ExportOptions:
+        values = _get(self.xp.cfg, "exporter")
+        return ExportOptions.from_mapping(values if isinstance(values, dict) else {}).replace(**options)
 
 
 def _exporting(run: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(run)
     def run_and_export(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._running:  # a subclass called super().run(): the outermost run exports
+        if self._export_running:  # a subclass called super().run(): the outermost run exports
             return run(self, *args, **kwargs)
-        self._running = True
+        self._export_running = True
         try:
             result = run(self, *args, **kwargs)
         finally:
-            self._running = False
+            self._export_running = False
         self._export_after_run()
         return result
 

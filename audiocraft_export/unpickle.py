@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import io
 import pickle
+from argparse import Namespace as LivingNamespace
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import PurePath, PurePosixPath
 from typing import Any, Callable, Optional
 
 from .archive import Blob
@@ -76,27 +77,47 @@ class Namespace(Node):
         super().__setstate__({"_content": state})
 
 
-class Mark:
-    """A name that may stand in a pickle and means nothing for a release, such as `typing.Any`."""
+class Maker:
+    """What a pickle may call: a function, which it can neither look into nor change."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self._make = make
+
+    def __call__(self, *args: Any) -> Any:
+        return self._make(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("a pickle that changes what it calls")
 
 
-def _path(*parts: Any) -> str:
-    return "/".join(str(part) for part in parts).replace("//", "/")
+def _path(*parts: str) -> str:
+    return str(PurePosixPath(*parts))
 
 
-def _rebuild_tensor_v2(storage: Any, offset: Any, shape: Any, stride: Any,
-                       requires_grad: Any = None, hooks: Any = None, metadata: Any = None) -> Tensor:
-    blob, dtype = storage
-    return _tensor(blob, dtype, offset, shape, stride, metadata)
+def _encode(text: str, encoding: str) -> bytes:
+    """How protocol 2 writes bytes."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes in the encoding {encoding}")
+    return text.encode(encoding)
 
 
-def _rebuild_tensor_v3(storage: Any, offset: Any, shape: Any, stride: Any,
-                       requires_grad: Any, hooks: Any, dtype: Any, metadata: Any = None) -> Tensor:
-    blob, _ = storage
-    return _tensor(blob, dtype, offset, shape, stride, metadata)
+def _rebuild_tensor_v2(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> Any:
+    # rest: requires_grad, backward_hooks, metadata
+    return _tensor(storage, storage, offset, shape, stride, *rest[2:])
 
 
-def _tensor(blob: Blob, dtype: Any, offset: Any, shape: Any, stride: Any, metadata: Any) -> Tensor:
+def _rebuild_tensor_v3(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> Any:
+    # rest: requires_grad, backward_hooks, dtype, metadata
+    return _tensor(storage, rest[2], offset, shape, stride, *rest[3:])
+
+
+def _tensor(storage: Any, kind: Any, offset: Any, shape: Any, stride: Any, metadata: Any = None) -> Any:
+    for unknown in (storage, kind):
+        if isinstance(unknown, Stranger):
+            return unknown
+    blob, dtype = storage.blob, kind.dtype
     numbers = [offset, *shape, *stride]
     if not all(type(number) is int and number >= 0 for number in numbers) or len(shape) != len(stride):
         raise pickle.UnpicklingError("a tensor with an impossible shape")
@@ -113,8 +134,31 @@ def _rebuild_parameter(data: Any, *rest: Any) -> Any:
 
 
 def _rebuild_from_type_v2(func: Any, kind: Any, args: Any, state: Any) -> Any:
-    return func(*args) if kind is Mark else kind
+    return func(*args) if kind in _TENSOR_TYPES else kind
 
+
+class _Storage:
+    """A storage class, or a storage of it once it has bytes."""
+
+    __slots__ = ("dtype", "blob")
+
+    def __init__(self, dtype: str, blob: Optional[Blob] = None) -> None:
+        self.dtype, self.blob = dtype, blob
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("a pickle that changes a storage")
+
+
+_TENSOR_TYPES = (Stranger("torch.Tensor"), Stranger("torch.nn.parameter.Parameter"))
+# Names that may stand around a configuration or a tensor and mean nothing for a release.
+_MEANINGLESS = {
+    ("torch", "Tensor"): _TENSOR_TYPES[0], ("torch.nn.parameter", "Parameter"): _TENSOR_TYPES[1],
+    **{(module, name): Stranger(f"{module}.{name}") for module, names in {
+        "typing": ("Any", "Dict", "List", "Optional", "Tuple", "Union"),
+        "builtins": ("bool", "bytes", "float", "str", "tuple", "type"),
+        "__builtin__": ("bool", "bytes", "float", "str", "tuple", "type", "unicode"),
+    }.items() for name in names},
+}
 
 ALLOWED: Mapping[tuple[str, str], Any] = {
     **{(module, name): value for module in ("builtins", "__builtin__")
@@ -122,13 +166,13 @@ ALLOWED: Mapping[tuple[str, str], Any] = {
     ("__builtin__", "long"): int,
     ("collections", "OrderedDict"): Dict,
     ("collections", "defaultdict"): Dict,
-    ("typing", "Any"): Mark,
     ("omegaconf.dictconfig", "DictConfig"): Node,
     ("omegaconf.listconfig", "ListConfig"): Node,
     ("omegaconf.base", "ContainerMetadata"): Node,
     ("omegaconf.base", "Metadata"): Node,
     ("omegaconf.base", "UnionNode"): Node,
     ("omegaconf.nodes", "AnyNode"): Node,
+    ("omegaconf.nodes", "EnumNode"): Node,
     ("omegaconf.nodes", "StringNode"): Node,
     ("omegaconf.nodes", "PathNode"): Node,
     ("omegaconf.nodes", "IntegerNode"): Node,
@@ -136,19 +180,19 @@ ALLOWED: Mapping[tuple[str, str], Any] = {
     ("omegaconf.nodes", "FloatNode"): Node,
     ("omegaconf.nodes", "BooleanNode"): Node,
     ("argparse", "Namespace"): Namespace,
-    ("pathlib", "PosixPath"): _path,
-    ("pathlib._local", "PosixPath"): _path,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor_v3,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
-    ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type_v2,
-    ("torch", "Tensor"): Mark,
-    ("torch.nn.parameter", "Parameter"): Mark,
+    ("pathlib", "PosixPath"): Maker(_path),
+    ("pathlib._local", "PosixPath"): Maker(_path),
+    ("_codecs", "encode"): Maker(_encode),
+    ("torch._utils", "_rebuild_tensor_v2"): Maker(_rebuild_tensor_v2),
+    ("torch._utils", "_rebuild_tensor_v3"): Maker(_rebuild_tensor_v3),
+    ("torch._utils", "_rebuild_parameter"): Maker(_rebuild_parameter),
+    ("torch._utils", "_rebuild_parameter_with_state"): Maker(_rebuild_parameter),
+    ("torch._tensor", "_rebuild_from_type_v2"): Maker(_rebuild_from_type_v2),
     ("torch", "Size"): tuple,
-    ("torch.storage", "UntypedStorage"): ("uint8", 1),
-    **{("torch", name): value for name, value in DTYPES.items()},
-    **{("torch", name): name for name in NEW_DTYPES},
+    ("torch.storage", "UntypedStorage"): _Storage("uint8"),
+    **{("torch", name): _Storage(dtype) for name, (dtype, _) in DTYPES.items()},
+    **{("torch", name): _Storage(name) for name in NEW_DTYPES},
+    **_MEANINGLESS,
 }
 
 
@@ -192,19 +236,20 @@ class _Unpickler(pickle.Unpickler):
         full = f"{module}.{name}"
         return self.strangers.setdefault(full, Stranger(full))
 
-    def persistent_load(self, pid: Any) -> tuple[Blob, Optional[str]]:
-        kind, storage_type, key, _, numel = pid
-        dtype, itemsize = storage_type
+    def persistent_load(self, pid: Any) -> Any:
+        kind, storage, key, _, numel = pid
+        if isinstance(storage, Stranger):
+            return storage
         if kind != "storage" or not isinstance(key, str) or type(numel) is not int:
             raise pickle.UnpicklingError("a persistent id that is no storage")
-        blob = self._find_storage(key)
-        if blob.nbytes != numel * itemsize:
-            raise pickle.UnpicklingError(f"storage {key} claims {numel * itemsize} bytes and has {blob.nbytes}")
-        return blob, dtype
+        blob, nbytes = self._find_storage(key), numel * ITEMSIZE[storage.dtype]
+        if blob.nbytes != nbytes:
+            raise pickle.UnpicklingError(f"storage {key} claims {nbytes} bytes and has {blob.nbytes}")
+        return _Storage(storage.dtype, blob)
 
 
 def plain(cfg: Any) -> dict[Any, Any]:
-    """A configuration as plain data; interpolations and `???` stay the text they are.
+    """A configuration as plain data; interpolations and `???` stay the text they are, paths become text.
 
     Args:
         cfg: what an unpickled checkpoint, or a living solver, has as `xp.cfg`.
@@ -224,16 +269,24 @@ def plain(cfg: Any) -> dict[Any, Any]:
 def _plain(value: Any, where: str) -> Any:
     if isinstance(value, Node):
         return _plain(value.state.get("_content", value.state.get("_val")), where)
+    if isinstance(value, LivingNamespace):
+        value = vars(value)
     if isinstance(value, dict):
-        return {_plain(key, where): _plain(item, f"{where}.{key}") for key, item in value.items()}
+        return {_key(key, where): _plain(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, PurePath):
         return str(value)
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         return value
-    raise CheckpointError(f"{where} is {stranger_name(value)}, which is no plain configuration: "
-                          "it cannot be released.")
+    raise CheckpointError(f"{where} is {stranger_name(value)}, which is no plain configuration: keep plain values in "
+                          "the configuration, or export from the living solver (ExportMixin).")
+
+
+def _key(key: Any, where: str) -> Any:
+    if key is None or isinstance(key, (bool, int, float, str, bytes)):
+        return key
+    return _plain(key if isinstance(key, Stranger) else Stranger(f"a key that is a {type(key).__name__}"), where)
 
 
 def stranger_name(value: Any) -> str:

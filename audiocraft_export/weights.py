@@ -50,7 +50,12 @@ def choose(checkpoint: Checkpoint, which: str) -> Weights:
         CheckpointError: if the checkpoint does not have them, or only a shard of them.
     """
     weights = {"best": _best, "ema": _ema, "last": _last}[which](checkpoint)
-    if not weights.tensors:
+    try:
+        tensors = weights.tensors
+    except RecursionError:
+        raise CheckpointError(f"{weights.source} of {checkpoint.where} contains itself or is nested too deeply: "
+                              "it cannot be released.") from None
+    if not tensors:
         raise CheckpointError(f"{weights.source} of {checkpoint.where} holds no tensor: "
                               "was the solver saved before its first validation? Use weights=last.")
     return weights
@@ -84,7 +89,7 @@ def _best(checkpoint: Checkpoint) -> Weights:
     whole = _model(state.get("fsdp_best_state"))
     if whole:
         return Weights(whole, "fsdp_best_state", "best state, gathered from all FSDP ranks")
-    if checkpoint.config.get("fsdp.use") is True:
+    if _is_sharded(checkpoint):
         raise CheckpointError(f"{checkpoint.where} was trained with FSDP and its fsdp_best_state is empty: best_state "
                               "holds only the shard of one rank and cannot be released; export the checkpoint of "
                               "rank zero after a validation.")
@@ -117,11 +122,21 @@ def _ema(checkpoint: Checkpoint) -> Weights:
     by_view = {_view(model.get(name)): average for name, average in averages.items()}
     by_view.pop(None, None)
     state = {name: averages.get(name, by_view.get(_view(tensor), tensor)) for name, tensor in model.items()}
+    for name, tensor in state.items():
+        if tensor is model[name] and isinstance(tensor, Tensor) and tensor.is_floating_point:
+            raise CheckpointError(f"The moving average (ema) of {checkpoint.where} lacks {name!r} of the model: use "
+                                  "weights=best or weights=last.")
     return Weights(state, "ema", "latest moving average, as asked for")
 
 
+def _is_sharded(checkpoint: Checkpoint) -> bool:
+    """Whether FSDP was in use, by the truth of `fsdp.use` as AudioCraft asks for it."""
+    fsdp = checkpoint.config.get("fsdp")
+    return bool(checkpoint.config.get("fsdp.use") if hasattr(fsdp, "keys") else fsdp)
+
+
 def _refuse_shards(checkpoint: Checkpoint, which: str) -> None:
-    if checkpoint.config.get("fsdp.use") is True:
+    if _is_sharded(checkpoint):
         raise CheckpointError(f"{checkpoint.where} was trained with FSDP, where every rank stores its own shard: "
                               f"weights={which} cannot be released; use weights=best.")
 
@@ -147,7 +162,8 @@ def _map(state: Any, name: str, change: Callable[[str, Tensor], Any]) -> Any:
     if isinstance(state, dict) and all(isinstance(key, (str, int)) for key in state):
         return {key: _map(value, f"{name}.{key}" if name else str(key), change) for key, value in state.items()}
     if isinstance(state, (list, tuple)):
-        return [_map(value, f"{name}.{index}", change) for index, value in enumerate(state)]
+        items = [_map(value, f"{name}.{index}", change) for index, value in enumerate(state)]
+        return tuple(items) if isinstance(state, tuple) else items
     if state is None or isinstance(state, (bool, int, float, str)):
         return state
     raise CheckpointError(f"The weights hold {stranger_name(state)} at {name!r}, which is neither a tensor nor plain "

@@ -7,13 +7,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Callable, Union
 
 from .archive import Archive
-from .errors import CheckpointError, ReleaseError
+from .errors import CheckpointError, ReleaseError, reason
 from .release import MANIFEST, Manifest, ReleaseFile, WrittenFile
 from .repickle import write_file
 
@@ -21,13 +21,14 @@ STAGE = ".export-"
 _CHUNK = 1 << 20
 
 
-def write_release(folder: Path, files: Sequence[ReleaseFile], describe: Callable[[list[WrittenFile]], Manifest],
-                  check: Callable[[Path], None]) -> Manifest:
+def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[str],
+                  describe: Callable[[list[WrittenFile]], Manifest], check: Callable[[Path], None]) -> Manifest:
     """Write a release; whatever fails, an earlier one in the same folder stays as it is.
 
     Args:
         folder: the release folder; made if it is not there.
         files: what to write.
+        stale: names of files of the release before, which are removed if they are not written again.
         describe: makes the manifest, once the files are written.
         check: verifies the folder with the new files, before they take their final names.
 
@@ -40,11 +41,13 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], describe: Callable
         written = [_write_staged(stage / file.name, file) for file in files]
         check(stage)
         manifest = describe(written)
-        text = json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(manifest.to_dict(), indent=2, allow_nan=False) + "\n"
         with _durable(stage / MANIFEST) as stream:
             stream.write(text.encode("utf-8"))
         for name in [*(file.name for file in files), MANIFEST]:
             os.replace(stage / name, folder / name)
+        for name in set(stale) - {file.name for file in files}:
+            (folder / name).unlink(missing_ok=True)
         _fsync_folder(folder)
     return manifest
 
@@ -93,7 +96,7 @@ def _write_staged(path: Path, file: ReleaseFile) -> WrittenFile:
 @contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
     """A new folder inside `folder`, on the same disk; both are gone after a failure if they were not there."""
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    made = [parent for parent in (folder, *folder.parents) if not os.path.exists(parent)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=STAGE, dir=folder))
@@ -104,9 +107,9 @@ def _staging(folder: Path) -> Iterator[Path]:
         for parent in made:
             _fsync_folder(parent.parent)
         made = []
-    except OSError as exc:
-        raise ReleaseError(f"The release cannot be written to {folder} ({exc.strerror or exc}): make room there, or "
-                           "choose another folder.") from exc
+    except (OSError, ValueError) as exc:
+        raise ReleaseError(f"The release cannot be written to {folder} ({reason(exc)}): make room, or choose "
+                           "another folder.") from exc
     finally:
         for parent in made:
             _remove_empty(parent)

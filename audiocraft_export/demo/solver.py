@@ -7,12 +7,14 @@ from typing import Any, Optional
 import flashy
 import torch
 
+from audiocraft_export import ExportMixin
+
 from .model import CodebookLM, synthetic_codes
 from .sharding import Sharded, whole_state_dict
 from .state import EMA, BestState
 
 
-class DemoSolver(flashy.BaseSolver):
+class DemoSolver(ExportMixin, flashy.BaseSolver):
     """Train a CodebookLM on synthetic tokens.
 
     Args:
@@ -26,6 +28,8 @@ class DemoSolver(flashy.BaseSolver):
         self.ema: Optional[EMA] = None
         flashy.distrib.broadcast_model(self.model)
         if cfg.fsdp.use:
+            if not flashy.distrib.is_distributed():
+                raise ValueError("fsdp.use=true shards over several workers: start them with `dora run -d`.")
             self.model = Sharded(self.model)
         else:
             self.ema = EMA(self.model, cfg.optim.ema.decay) if cfg.optim.ema.use else None
