@@ -90,6 +90,7 @@ class ExportingMain(HydraMain):
         self._taken = any(group.partition("/")[0] == EXPORT for group in self._config_groups)
         self._config_groups = [*self._config_groups, EXPORTER]
         self._from: Optional[tuple[str, list[str]]] = None
+        self._known: dict[tuple[str, ...], DictConfig] = {}
         Plugins.instance().register(ExportSearchPath)
 
     def get_argv_from_sig(self, sig: str) -> Sequence[str]:
@@ -140,15 +141,23 @@ class ExportingMain(HydraMain):
         overrides = [f"+{EXPORT}={_quoted(mode)}", f"+{EXPORTER}=default", *(arg.lstrip("+") for arg in own)]
         if not chosen:  # a group that the user chooses replaces what the project has
             overrides[2:2] = [f"{EXPORTER}.{name}={_quoted(value)}" for name, value in exporter.items()]
-        try:
-            with initialize_config_dir(str(self.full_config_path), job_name=self._job_name, **self.hydra_kwargs):
-                return compose(None, overrides)
-        except HydraException as exc:
-            raise OptionError(" ".join(str(exc).split("Config search path")[0].split())) from exc
+        return self._composed(tuple(overrides))
+
+    def _composed(self, overrides: tuple[str, ...]) -> DictConfig:
+        if overrides not in self._known:  # a run asks for its XP three times
+            try:
+                with initialize_config_dir(str(self.full_config_path), job_name=self._job_name, **self.hydra_kwargs):
+                    self._known[overrides] = compose(None, list(overrides))
+            except HydraException as exc:
+                raise OptionError(" ".join(str(exc).split("Config search path")[0].split())) from exc
+        return self._known[overrides]
 
     def _main(self) -> Any:
         if not is_xp():  # a multirun of Hydra, which Dora does not follow
-            return self._run(self._keys(self._base_cfg, _split(sys.argv[1:])[0]))
+            keys = self._keys(self._base_cfg, _split(sys.argv[1:])[0])
+            if keys[EXPORT]:
+                log("a multirun has no XP, so nothing is exported.")
+            return self._run(keys)
         xp = get_xp()
         mode, options = _read(xp.cfg)
         if options.folder is not None:

@@ -74,7 +74,9 @@ class ExportMixin:
     def _is_stored(self) -> bool:
         """Whether `checkpoint.th` has all epochs of this solver; more than those if it was not restored yet."""
         path, mine = self.xp.folder / LAST, list(self.history)
-        return path.exists() and open_checkpoint(path).history[:len(mine)] == mine
+        if not path.exists():
+            return False
+        return repr(open_checkpoint(path).history[:len(mine)]) == repr(mine)  # NaN does not equal itself
 
     def _export_after_run(self) -> None:
         wanted = _get(self.xp.cfg, "export")
@@ -112,5 +114,5 @@ def _exporting(run: Callable[..., Any]) -> Callable[..., Any]:
 def _get(cfg: Any, key: str) -> Any:
     """The value of a key in an XP's configuration, whichever kind it is."""
     if isinstance(cfg, (DictConfig, dict)):
-        return unwrap(cfg.get(key))
+        return unwrap(cfg[key]) if key in cfg else None
     return getattr(cfg, key, None) if isinstance(cfg, Namespace) else None

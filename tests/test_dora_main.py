@@ -291,6 +291,7 @@ def test_a_multirun_of_hydra_still_knows_our_keys(project):
     result = run("proj.train", "-m", "lr=1,2", "export=true", cwd=root)
     assert result.returncode == 0, result.stderr
     assert "JOB 1 True" in result.stdout and "JOB 2 True" in result.stdout
+    assert "a multirun has no XP" in result.stderr
 
 
 def test_a_project_with_a_structured_root_configuration_runs_and_exports(project):

@@ -170,6 +170,22 @@ def test_without_a_checkpoint_on_disk_the_living_state_is_exported(xp, weights):
     assert manifest["checkpoint"] is None and manifest["epoch"] == 2
 
 
+def test_the_epochs_of_a_checkpoint_are_compared_and_not_only_counted(xp):
+    here = xp()
+    with here.enter():
+        Inherited().run()
+    with here.enter():
+        solver = Inherited(save=False)  # trains anew over the checkpoint of another run, and stores nothing
+        solver.train = lambda: {"ce": float("nan")}
+        solver.run()
+        report = solver.export()
+        assert report.manifest.checkpoint is None
+        assert same(load(report.files[0])["best_state"], solver.best_state["model"])
+        solver.save = True
+        solver.commit()
+        assert solver.export().manifest.checkpoint is not None
+
+
 def test_a_checkpoint_with_fewer_epochs_than_the_solver_is_not_mistaken_for_its_state(xp):
     here = xp()
     with here.enter():
