@@ -1,8 +1,7 @@
-"""The zip container of `torch.save`, read and written record by record.
+"""The zip container of `torch.save`, read record by record.
 
 `torch.load(mmap=True)` checks no CRC, so this reads the records itself: memory-mapped, uncompressed,
-each checked against its CRC-32. And since `torch.save` and `zipfile` write other bytes with every version,
-this writes them itself too: the same content gives the same file everywhere.
+each checked against its CRC-32.
 
 Format: `caffe2/serialize/inline_container.h` of PyTorch, as `torch.save` has written it since 1.6.
 """
@@ -20,14 +19,10 @@ from typing import BinaryIO, Callable, Optional
 
 from .errors import CheckpointError, reason
 
-ROOT = "archive"
-ALIGNMENT = 64  # bytes, as torch.save aligns storages
-_LOCAL = struct.Struct("<4s5H3L2H")  # the local header that stands before a record
-_LOCAL_SIGNATURE, _END_SIGNATURE = b"PK\3\4", b"PK\5\6"
+LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # the local header that stands before a record
+LOCAL_SIGNATURE, END_SIGNATURE = b"PK\3\4", b"PK\5\6"
 _END_SIZE = 22
-_KNOWN_FLAGS = 0x0808  # sizes after the record; names in UTF-8
-_CHUNK = 1 << 22
-_MOST = 0xFFFFFFFF  # a number that 32 bits do not hold, in a zip file
+FLAGS = 0x0808  # sizes after the record; names in UTF-8
 
 
 @dataclass(eq=False)
@@ -115,11 +110,11 @@ class Archive:
         return self._blobs[name]
 
     def _directory(self, stream: BinaryIO) -> list[zipfile.ZipInfo]:
-        if self._view[:4] != _LOCAL_SIGNATURE:
+        if self._view[:4] != LOCAL_SIGNATURE:
             raise CheckpointError(f"{self.path} is no checkpoint of torch >= 1.6 (no zip archive): load it and save "
                                   "it again with torch.save if you trust it.")
         end = bytes(self._view[-_END_SIZE:])
-        if end[:4] != _END_SIGNATURE or end[-2:] != b"\0\0":
+        if end[:4] != END_SIGNATURE or end[-2:] != b"\0\0":
             raise CheckpointError(f"{self.path} is cut short or has foreign bytes at its end: restore it from a copy.")
         try:
             with zipfile.ZipFile(stream) as archive:
@@ -145,93 +140,16 @@ class Archive:
     def _begin(self, info: zipfile.ZipInfo) -> int:
         """Where the bytes of a record begin, after its local header was compared with the directory."""
         where = info.header_offset
-        header = bytes(self._view[where:where + _LOCAL.size])
-        if len(header) == _LOCAL.size:
-            signature, _, flags, method, _, _, crc, packed, size, name_size, extra_size = _LOCAL.unpack(header)
-            begin = where + _LOCAL.size + name_size + extra_size
-            name = bytes(self._view[where + _LOCAL.size:begin - extra_size])
+        header = bytes(self._view[where:where + LOCAL_HEADER.size])
+        if len(header) == LOCAL_HEADER.size:
+            signature, _, flags, method, _, _, crc, packed, size, name_size, extra_size = LOCAL_HEADER.unpack(header)
+            begin = where + LOCAL_HEADER.size + name_size + extra_size
+            name = bytes(self._view[where + LOCAL_HEADER.size:begin - extra_size])
             plain = method == info.compress_type == 0 and info.file_size == info.compress_size \
-                and not (flags | info.flag_bits) & ~_KNOWN_FLAGS
+                and not (flags | info.flag_bits) & ~FLAGS
             same = name == info.filename.encode() and crc in (0, info.CRC) \
                 and size in (0, info.file_size, 0xFFFFFFFF) and packed in (0, info.file_size, 0xFFFFFFFF)
-            if signature == _LOCAL_SIGNATURE and plain and same and begin + info.file_size <= len(self._view):
+            if signature == LOCAL_SIGNATURE and plain and same and begin + info.file_size <= len(self._view):
                 return int(begin)
         raise CheckpointError(f"{self.path} is damaged or foreign (record {info.filename!r} is not stored as "
                               "torch.save stores it): restore it from a copy.")
-
-
-def write_archive(stream: BinaryIO, records: Iterable[tuple[str, Blob]]) -> None:
-    """Write records as `torch.save` lays them out; the same records give the same bytes.
-
-    Args:
-        stream: open for writing; it is only ever appended to.
-        records: names and bytes, in the order of the file.
-
-    Raises:
-        CheckpointError: if bytes read from a checkpoint are damaged.
-    """
-    offset, count, directory = 0, 0, b""
-    for name, blob in records:
-        path = f"{ROOT}/{name}".encode()
-        header = _local_header(path, offset)
-        stream.write(header)
-        crc = _copy(blob, stream)
-        end = _sizes(b"PK\7\x08" + struct.pack("<L", crc), blob.nbytes)
-        stream.write(end)
-        directory += _directory_entry(path, crc, blob.nbytes, offset)
-        offset += len(header) + blob.nbytes + len(end)
-        count += 1
-    stream.write(directory)
-    stream.write(_end_of_directory(count, len(directory), offset))
-
-
-def _copy(blob: Blob, stream: BinaryIO) -> int:
-    """Write the bytes of a blob, and give their CRC-32 after checking it."""
-    view, crc = blob.read(), 0
-    if len(view) != blob.nbytes:
-        raise CheckpointError(f"{blob.name} has {len(view)} bytes where {blob.nbytes} belong: it cannot be released.")
-    for begin in range(0, blob.nbytes, _CHUNK):
-        chunk = view[begin:begin + _CHUNK]
-        crc = zlib.crc32(chunk, crc)
-        stream.write(chunk)
-    blob.check(crc)
-    return crc
-
-
-# The structures of a zip file, by APPNOTE.TXT of PKWARE. Sizes of 64 bits only where 32 do not suffice: the reader of
-# torch 2.1 takes no others.
-
-def _local_header(path: bytes, offset: int) -> bytes:
-    """Sections 4.3.7; with an extra field that moves the bytes after it to a multiple of ALIGNMENT."""
-    pad = -(offset + _LOCAL.size + len(path) + 4) % ALIGNMENT
-    extra = struct.pack("<2sH", b"FB", pad) + b"Z" * pad
-    return _LOCAL.pack(_LOCAL_SIGNATURE, 0, _KNOWN_FLAGS, 0, 0, 0, 0, 0, 0, len(path), len(extra)) + path + extra
-
-
-def _sizes(start: bytes, nbytes: int) -> bytes:
-    """Section 4.3.9: what follows the bytes, packed and unpacked size."""
-    return start + struct.pack("<QQ" if nbytes >= _MOST else "<LL", nbytes, nbytes)
-
-
-def _directory_entry(path: bytes, crc: int, nbytes: int, offset: int) -> bytes:
-    """Sections 4.3.12 and 4.5.3."""
-    large = [number for number in (nbytes, nbytes, offset) if number >= _MOST]
-    extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
-    size = _small(nbytes)
-    return struct.pack("<4s6H3L5H2L", b"PK\1\2", 0, 0, _KNOWN_FLAGS, 0, 0, 0, crc, size, size, len(path), len(extra),
-                       0, 0, 0, 0, _small(offset)) + path + extra
-
-
-def _end_of_directory(count: int, size: int, offset: int) -> bytes:
-    """Sections 4.3.14 to 4.3.16."""
-    end = b""
-    if count >= 0xFFFF or size >= _MOST or offset >= _MOST:
-        end = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
-        end += struct.pack("<4sLQL", b"PK\6\7", 0, offset + size, 1)
-    return end + struct.pack("<4s4H2LH", _END_SIGNATURE, 0, 0, min(count, 0xFFFF), min(count, 0xFFFF),
-                             _small(size), _small(offset), 0)
-
-
-def _small(number: int) -> int:
-    """A number in 32 bits, or the mark that it stands elsewhere in 64."""
-    return number if number < _MOST else 0xFFFFFFFF

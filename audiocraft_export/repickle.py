@@ -31,7 +31,8 @@ from pickle import (
 )
 from typing import Any, BinaryIO
 
-from .archive import Blob, write_archive
+from .archive import Blob
+from .archive_writer import write_archive
 from .errors import CheckpointError
 from .tensor import DTYPES, Tensor
 

@@ -13,8 +13,9 @@ import torch
 from conftest import SIG, load, model_state, same, solver_state, with_cfg
 from omegaconf import OmegaConf
 
-from audiocraft_export import ExportError, ExportOptions, archive, cli, export_checkpoint, export_xp
-from audiocraft_export.archive import Archive, Blob, write_archive
+from audiocraft_export import ExportError, ExportOptions, archive_writer, cli, export_checkpoint, export_xp
+from audiocraft_export.archive import Archive, Blob
+from audiocraft_export.archive_writer import write_archive
 
 NEW = hasattr(torch, "uint16")  # torch >= 2.3 also stores dtypes without a storage class
 
@@ -236,9 +237,9 @@ def test_an_export_reads_back_what_it_wrote(make_xp, dora_dir, monkeypatch):
     assert (dora_dir / "xps" / SIG / "export" / "state_dict.bin").read_bytes() == good
 
 
-@pytest.mark.parametrize("most", [archive._MOST, 100, 0])
+@pytest.mark.parametrize("most", [archive_writer._MOST, 100, 0])
 def test_archives_of_any_size_are_zip_files_that_torch_and_zipfile_read(most, monkeypatch):
-    monkeypatch.setattr(archive, "_MOST", most)  # from here on numbers take 64 bits
+    monkeypatch.setattr(archive_writer, "_MOST", most)  # from here on numbers take 64 bits
     blobs = {"data.pkl": pickle.dumps({"a": 1}, 2), "byteorder": b"little", "data/0": bytes(300), "version": b"3\n"}
     stream = io.BytesIO()
     write_archive(stream, [(name, Blob(len(data), lambda data=data: memoryview(data))) for name, data in blobs.items()])
