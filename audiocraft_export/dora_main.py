@@ -5,14 +5,12 @@ This is no Hydra callback: an exception in one of those becomes a warning and ex
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from collections.abc import Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 from dora.git_save import to_absolute_path
 from dora.hydra import HydraMain
@@ -27,15 +25,14 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from .config import unwrap
 from .errors import ExperimentError, ExportError, OptionError
 from .experiment import Experiment
 from .export import after_training, command_line, export_experiment
 from .options import ExportOptions
+from .overrides import EXPORT, EXPORTER, is_override, key_of, quoted, read, read_project, split
 from .ranks import is_rank_zero, is_rank_zero_of_all
 from .release import ExportReport
 
-EXPORT, EXPORTER = "export", "exporter"
 log = partial(simple_log, "Export:")
 
 
@@ -105,12 +102,12 @@ class ExportingMain(HydraMain):
         Raises:
             SystemExit: if `export` or `exporter` is wrong there, after one sentence, as Dora does it.
         """
-        own, others = _split(argv)
+        own, others = split(argv)
         try:
             self._refuse_drift(own, others)
             xp: XP = super().get_xp(others)
             keys = self._keys(xp.cfg, own)
-            _read(keys)
+            read(keys)
         except ExportError as exc:
             fatal(str(exc))
         with open_dict(xp.cfg):
@@ -120,9 +117,9 @@ class ExportingMain(HydraMain):
 
     def init_xp(self, xp: XP) -> XP:
         """Create the XP folder; the command line stored in it is that of the project without us."""
-        if _read(xp.cfg)[0] != "only":
+        if read(xp.cfg)[0] != "only":
             stored = copy(xp)
-            stored.argv = _split(xp.argv)[1]
+            stored.argv = split(xp.argv)[1]
             super().init_xp(stored)
         return xp
 
@@ -135,12 +132,12 @@ class ExportingMain(HydraMain):
         if self._taken:
             raise OptionError("This project has a config group named export, a key that audiocraft-export needs: "
                               "rename the group.")
-        mode, exporter = _read_project(project)
-        chosen = any(_key(arg) == EXPORTER for arg in own)
-        ExportOptions.check_names(_key(arg)[len(EXPORTER) + 1:] for arg in own if _key(arg).startswith(f"{EXPORTER}."))
-        overrides = [f"+{EXPORT}={_quoted(mode)}", f"+{EXPORTER}=default", *(arg.lstrip("+") for arg in own)]
-        if not chosen:  # a group that the user chooses replaces what the project has
-            overrides[2:2] = [f"{EXPORTER}.{name}={_quoted(value)}" for name, value in exporter.items()]
+        mode, exporter = read_project(project)
+        keys = [key_of(arg) for arg in own]
+        ExportOptions.check_names(key[len(EXPORTER) + 1:] for key in keys if key.startswith(f"{EXPORTER}."))
+        overrides = [f"+{EXPORT}={quoted(mode)}", f"+{EXPORTER}=default", *(arg.lstrip("+") for arg in own)]
+        if EXPORTER not in keys:  # a group that the user chooses replaces what the project has
+            overrides[2:2] = [f"{EXPORTER}.{name}={quoted(value)}" for name, value in exporter.items()]
         return self._composed(tuple(overrides))
 
     def _composed(self, overrides: tuple[str, ...]) -> DictConfig:
@@ -154,12 +151,12 @@ class ExportingMain(HydraMain):
 
     def _main(self) -> Any:
         if not is_xp():  # a multirun of Hydra, which Dora does not follow
-            keys = self._keys(self._base_cfg, _split(sys.argv[1:])[0])
+            keys = self._keys(self._base_cfg, split(sys.argv[1:])[0])
             if keys[EXPORT]:
                 log("a multirun has no XP, so nothing is exported.")
             return self._run(keys)
         xp = get_xp()
-        mode, options = _read(xp.cfg)
+        mode, options = read(xp.cfg)
         if options.folder is not None:
             options = options.replace(folder=to_absolute_path(str(options.folder)))
         result = None if mode == "only" else self._run(xp.cfg)
@@ -171,9 +168,9 @@ class ExportingMain(HydraMain):
         """Run the main with what `export` and `exporter` have come to, in the place of how they were written."""
         argv = list(sys.argv)
         exporter = OmegaConf.to_container(cfg[EXPORTER], resolve=False)
-        last = max((at for at, arg in enumerate(argv) if at and _is_override(arg)), default=len(argv) - 1)
-        ours = [f"++{EXPORT}={_quoted(cfg[EXPORT])}", f"++{EXPORTER}={_quoted(exporter)}"]
-        sys.argv[1:] = [*_split(argv[1:last + 1])[1], *ours, *argv[last + 1:]]
+        last = max((at for at, arg in enumerate(argv) if at and is_override(arg)), default=len(argv) - 1)
+        ours = [f"++{EXPORT}={quoted(cfg[EXPORT])}", f"++{EXPORTER}={quoted(exporter)}"]
+        sys.argv[1:] = [*split(argv[1:last + 1])[1], *ours, *argv[last + 1:]]
         try:
             return super()._main()  # type: ignore[no-untyped-call]
         finally:
@@ -212,65 +209,9 @@ def _finish(xp: XP, only: bool, options: ExportOptions) -> None:
         log(report)
 
 
-def _read_project(cfg: DictConfig) -> tuple[Union[bool, str], dict[Any, Any]]:
-    """What a project's own configuration says of `export` and `exporter`, unresolved.
-
-    Raises:
-        OptionError: if it uses these keys for something else.
-    """
-    mode = cfg[EXPORT] if EXPORT in cfg else False  # noqa: SIM401 (get() raises on a structured configuration)
-    if not isinstance(mode, bool) and mode != "only":
-        raise OptionError(f"export={mode} is no option: use false, true or only; a project that has a key export of "
-                          "its own must rename it.")
-    exporter = unwrap(cfg[EXPORTER]) if EXPORTER in cfg else None
-    if not isinstance(exporter, (dict, type(None))):
-        raise OptionError(f"exporter={exporter} is no option: it takes the options of ExportOptions as a mapping.")
-    ExportOptions.check_names(exporter or ())
-    return mode, exporter or {}
-
-
-def _read(cfg: DictConfig) -> tuple[Union[bool, str], ExportOptions]:
-    """What `export` and `exporter` have come to.
-
-    Raises:
-        OptionError: if that is no option.
-    """
-    mode, _ = _read_project(cfg)
-    try:
-        values = OmegaConf.to_container(cfg[EXPORTER], resolve=True)
-    except (OmegaConfBaseException, ValueError) as exc:
-        raise OptionError(f"An interpolation under exporter cannot be resolved ({type(exc).__name__}): write the value "
-                          "itself.") from exc
-    return mode, ExportOptions.from_mapping(dict(values))  # type: ignore[arg-type]
-
-
 def _trains_nothing(cfg: DictConfig) -> Optional[str]:
     """The key by which AudioCraft's main trains nothing, if it has one."""
     keys = ("show", "execute_only")
     if not all(key in cfg for key in keys):
         return None
     return next((f"{key}={cfg[key]}" for key in keys if cfg[key]), None)
-
-
-def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """A command line as the overrides of `export` and `exporter`, and all others."""
-    own = [arg for arg in argv if _is_override(arg) and _key(arg).partition(".")[0] in (EXPORT, EXPORTER)]
-    return own, [arg for arg in argv if arg not in own]
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].strip().lstrip("+")
-
-
-def _is_override(arg: str) -> bool:
-    return "=" in arg and not arg.startswith("-")
-
-
-def _quoted(value: Any) -> str:
-    """A value in the grammar of Hydra's overrides."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_quoted(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, str):
-        text = re.sub(r"(\\*)'", r"\1\1\\'", value)
-        return "'" + re.sub(r"(\\+)$", r"\1\1", text) + "'"
-    return json.dumps(value)
