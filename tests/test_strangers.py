@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SIG, load, model_state, same, solver_state, with_cfg
+from conftest import NEW_DTYPES, SIG, load, model_state, same, solver_state, with_cfg
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, archive_writer, cli, export_checkpoint, export_xp
 from audiocraft_export.archive import Archive, Blob
 from audiocraft_export.archive_writer import write_archive
-
-NEW = hasattr(torch, "uint16")  # torch >= 2.3 also stores dtypes without a storage class
 
 
 class Kind(enum.Enum):
@@ -113,7 +111,7 @@ def test_names_of_files_may_hold_any_byte(make_xp, dora_dir, tmp_path, capsys):
 @pytest.mark.parametrize("make", [
     lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), lambda: torch.ones(3).to_sparse(),
     lambda: torch.device("cpu"), lambda: torch.float32, lambda: torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], 1),
-    lambda: torch.zeros(2, dtype=torch.complex32) if NEW else None, lambda: {1, 2}, lambda: Kind.A,
+    lambda: [torch.zeros(2).view(getattr(torch, name)) for name in NEW_DTYPES], lambda: {1, 2}, lambda: Kind.A,
     lambda: Path("/a"), lambda: b"bytes", lambda: torch.Size([2])])
 def test_nothing_beside_the_weights_stands_in_the_way(make_xp, dora_dir, make):
     make_xp(optimizer={"state": make()}, unknown=[make()])
@@ -127,7 +125,8 @@ def test_a_quantized_weight_is_refused_by_name(make_xp, dora_dir):
 
 
 def test_small_dtypes_are_released_when_they_are_not_contiguous(make_xp, dora_dir):
-    best = {"t": torch.arange(6.0).view(2, 3).to(torch.float8_e4m3fn if NEW else torch.bfloat16).t()}
+    dtype = torch.float8_e4m3fn if "float8_e4m3fn" in NEW_DTYPES else torch.bfloat16
+    best = {"t": torch.arange(6.0).view(2, 3).to(dtype).t()}
     make_xp(best_state={"model": best})
     assert same(load(export_xp(SIG, dora_dir).files[0])["best_state"], best)
 
