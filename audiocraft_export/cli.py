@@ -101,13 +101,14 @@ def _parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace) -> int:
     options = ExportOptions(**{field.name: getattr(args, field.name) for field in fields(ExportOptions)})
     jobs = _resolve(args, options)
-    failed = 0
+    failed = []
     with ThreadPoolExecutor(args.jobs) as pool:
         for target, result in zip(args.targets, pool.map(_attempt, jobs)):
-            failed += isinstance(result, ExportError)
+            failed += [target] if isinstance(result, ExportError) else []
             _show(target, result, args)
     if len(jobs) > 1:
-        print(f"{len(jobs) - failed} of {len(jobs)} exported, {failed} failed.", file=sys.stderr)
+        which = f"; failed: {', '.join(failed)}" if failed else ""
+        print(f"{len(jobs) - len(failed)} of {len(jobs)} exported{which}.", file=sys.stderr)
     return 1 if failed else 0
 
 

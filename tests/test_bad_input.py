@@ -247,4 +247,4 @@ def test_json_has_one_object_a_line_on_stdout_and_nothing_else(make_xp, dora_dir
     assert first["target"] == first["sig"] == SIG and first["written"] is True
     assert second["target"] == "nope" and "No XP" in second["error"]
     assert third["sig"] == "9357e12e" and third["files"][0]["name"] == "state_dict.bin"
-    assert result.stderr.splitlines()[-1] == "2 of 3 exported, 1 failed."
+    assert result.stderr.splitlines()[-1] == "2 of 3 exported; failed: nope."
