@@ -46,6 +46,8 @@ HELP = {
     "version": "AudioCraft version tag (default: the installed one)",
 }
 
+FLAGS = [*(f"--{field.name}" for field in fields(ExportOptions)), "--dora-dir", "-P", "--json", "--jobs", "--debug"]
+
 
 def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     """Run the command; exits with 0 (all done), 1 (something could not be exported) or 2 (wrong usage).
@@ -59,9 +61,11 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names may hold what the terminal's encoding does not
             stream.reconfigure(errors="backslashreplace")
-    args = _parser().parse_args(argv)
+    args, unknown = _parser().parse_known_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
+        if unknown:
+            raise OptionError(f"{' '.join(unknown)} is no option of run: use {', '.join(FLAGS)}.")
         sys.exit(args.verb(args))
     except ExportError as exc:
         _complain(exc, args.debug)

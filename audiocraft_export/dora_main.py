@@ -73,6 +73,10 @@ class ExportSearchPath(SearchPathPlugin):
         search_path.append("audiocraft-export", f"file://{folder}")
 
 
+# Before `hydra_main` composes a project's configuration: that may choose from our group in its defaults.
+Plugins.instance().register(ExportSearchPath)
+
+
 class ExportingMain(HydraMain):
     """A Dora main that exports; everything else is that of the main it was made of.
 
@@ -85,10 +89,9 @@ class ExportingMain(HydraMain):
         vars(self).update(vars(main))
         self.dora.exclude = [*self.dora.exclude, EXPORT, EXPORTER, f"{EXPORTER}.*"]
         self._taken = any(group.partition("/")[0] == EXPORT for group in self._config_groups)
-        self._config_groups = [*self._config_groups, EXPORTER]
+        self._config_groups = [*(group for group in self._config_groups if group != EXPORTER), EXPORTER]
         self._from: Optional[tuple[str, list[str]]] = None
         self._known: dict[tuple[str, ...], DictConfig] = {}
-        Plugins.instance().register(ExportSearchPath)
 
     def get_argv_from_sig(self, sig: str) -> Sequence[str]:
         """The stored command line of an XP, as Dora asks for it with `-f SIG`."""

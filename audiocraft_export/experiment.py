@@ -60,7 +60,8 @@ class Experiment:
             ExperimentError: if the folder cannot be read.
         """
         try:
-            names = sorted(name for name in os.listdir(self.folder) if CHECKPOINT.fullmatch(name))
+            names = sorted(name for name in os.listdir(self.folder)
+                           if CHECKPOINT.fullmatch(name) and os.path.isfile(self.folder / name))
         except FileNotFoundError:
             return []
         except OSError as exc:
@@ -76,10 +77,10 @@ class Experiment:
         path = self.folder / (LAST if name is None else f"checkpoint_{name}.th")
         if os.path.isfile(path):  # unlike Path.is_file, false for any path that cannot be seen
             return path
-        there = [CHECKPOINT.fullmatch(other.name)["name"] or other.name  # type: ignore[index]
-                 for other in self.checkpoints]
-        remedy = f"choose one of these with checkpoint=: {', '.join(there)}." if there else \
-            "this folder has no checkpoint at all: train it first."
+        names = [other.stem.partition("_")[2] for other in self.checkpoints]
+        choices = [f"choose one of these with checkpoint=: {', '.join(filter(None, names))}"] if any(names) else []
+        choices += ["leave checkpoint= out for checkpoint.th"] if "" in names else []
+        remedy = f"{', or '.join(choices)}." if choices else "this folder has no checkpoint at all: train it first."
         raise ExperimentError(f"No {path.name} in {self.folder}; {remedy}")
 
 

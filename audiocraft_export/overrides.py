@@ -23,7 +23,10 @@ def read_project(cfg: DictConfig) -> tuple[Union[bool, str], dict[Any, Any]]:
     Raises:
         OptionError: if it uses these keys for something else.
     """
-    mode = cfg[EXPORT] if EXPORT in cfg else False  # noqa: SIM401 (get() raises on a structured configuration)
+    try:
+        mode = False if EXPORT not in cfg or cfg[EXPORT] is None else cfg[EXPORT]
+    except OmegaConfBaseException as exc:
+        raise OptionError(f"export cannot be resolved ({type(exc).__name__}): use false, true or only.") from exc
     if not isinstance(mode, bool) and mode != "only":
         raise OptionError(f"export={mode} is no option: use false, true or only; a project that has a key export of "
                           "its own must rename it.")

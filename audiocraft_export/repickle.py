@@ -73,6 +73,8 @@ def _dump(value: Any, blobs: dict[int, tuple[str, Blob]]) -> bytes:
     if isinstance(value, str):
         text = value.encode("utf-8", "surrogatepass")
         return BINUNICODE + struct.pack("<I", len(text)) + text
+    if isinstance(value, bytes):
+        return _global("_codecs encode") + _tuple(_dump(value.decode("latin1"), blobs), _dump("latin1", blobs)) + REDUCE
     if value is None or isinstance(value, bool):
         return NONE if value is None else NEWTRUE if value else NEWFALSE
     if isinstance(value, float):

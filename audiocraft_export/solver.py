@@ -10,6 +10,7 @@ from dora.git_save import to_absolute_path
 from dora.log import simple_log
 from omegaconf import DictConfig
 
+from .allowed import Stranger
 from .checkpoint import open_checkpoint
 from .config import unwrap
 from .errors import ExportError
@@ -74,9 +75,7 @@ class ExportMixin:
     def _is_stored(self) -> bool:
         """Whether `checkpoint.th` has all epochs of this solver; more than those if it was not restored yet."""
         path, mine = self.xp.folder / LAST, list(self.history)
-        if not path.exists():
-            return False
-        return repr(open_checkpoint(path).history[:len(mine)]) == repr(mine)  # NaN does not equal itself
+        return path.exists() and _agrees(open_checkpoint(path).history[:len(mine)], mine)
 
     def _export_after_run(self) -> None:
         wanted = _get(self.xp.cfg, "export")
@@ -109,6 +108,17 @@ def _exporting(run: Callable[..., Any]) -> Callable[..., Any]:
 
     run_and_export.exports = True  # type: ignore[attr-defined]
     return run_and_export
+
+
+def _agrees(stored: Any, living: Any) -> bool:
+    """Whether metrics are the same, as far as they could be read: a scalar of numpy comes back as a stranger."""
+    if isinstance(stored, Stranger):
+        return True
+    if isinstance(stored, dict) and isinstance(living, dict):
+        return list(stored) == list(living) and all(_agrees(stored[name], living[name]) for name in stored)
+    if isinstance(stored, list) and isinstance(living, (list, tuple)):
+        return len(stored) == len(living) and all(map(_agrees, stored, living))
+    return repr(stored) == repr(living)  # NaN does not equal itself
 
 
 def _get(cfg: Any, key: str) -> Any:

@@ -111,8 +111,8 @@ def _last(checkpoint: Checkpoint) -> Weights:
 
 def _ema(checkpoint: Checkpoint) -> Weights:
     _refuse_shards(checkpoint, "ema")
-    averages: Any = checkpoint.state
-    for key in ("ema", "state", "model"):
+    averages: Any = checkpoint.state.get("ema")
+    for key in ("state", "model"):
         averages = averages.get(key) if isinstance(averages, dict) else None
     if not isinstance(averages, dict) or not averages:
         raise CheckpointError(f"{checkpoint.where} has no moving average (ema) of the model: "
@@ -164,7 +164,7 @@ def _map(state: Any, name: str, change: Callable[[str, Tensor], Any]) -> Any:
     if isinstance(state, (list, tuple)):
         items = [_map(value, f"{name}.{index}", change) for index, value in enumerate(state)]
         return tuple(items) if isinstance(state, tuple) else items
-    if state is None or isinstance(state, (bool, int, float, str)):
+    if state is None or isinstance(state, (bool, int, float, str, bytes)):
         return state
     raise CheckpointError(f"The weights hold {stranger_name(state)} at {name!r}, which is neither a tensor nor plain "
                           "data: it is not released.")

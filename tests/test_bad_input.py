@@ -141,6 +141,20 @@ def test_a_wrong_option_is_wrong_usage(make_xp, dora_dir, capsys, args):
     assert not (folder / "export").exists()
 
 
+def test_an_unknown_option_lists_the_valid_ones(capsys):
+    assert "--folder, --weights, --checkpoint" in one_sentence(capsys, SIG, "--nope", code=2)
+
+
+def test_a_checkpoint_that_can_be_chosen_is_listed_as_one_chooses_it(make_xp, dora_dir, capsys):
+    folder = make_xp()
+    said = one_sentence(capsys, SIG, "--dora-dir", str(dora_dir), "--checkpoint", "7")
+    assert said.endswith("leave checkpoint= out for checkpoint.th.\n")
+    make_xp(name="checkpoint_10.th")
+    (folder / "checkpoint_dir.th").mkdir()
+    said = one_sentence(capsys, SIG, "--dora-dir", str(dora_dir), "--checkpoint", "7")
+    assert "checkpoint=: 10, or leave checkpoint= out for checkpoint.th." in said
+
+
 def test_a_wrong_value_lists_the_valid_ones(capsys):
     assert "null, float32, float16, bfloat16" in one_sentence(capsys, SIG, "--dtype", "int8", code=2)
 

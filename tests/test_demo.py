@@ -70,6 +70,13 @@ def test_demo_without_checkpoints_exports_the_state_it_has(tmp_path):
     assert result.stderr.count("exported") == 1
 
 
+def test_demo_without_checkpoints_exports_its_moving_average(tmp_path):
+    result = dora("run", "checkpoint.save_last=false", "export=true", "optim.epochs=1", "exporter.weights=ema",
+                  cwd=tmp_path, package=DEMO)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((only_xp(tmp_path) / "export" / "export.json").read_text())["weights"] == "ema"
+
+
 def test_fsdp_needs_workers(tmp_path):
     result = dora("run", "fsdp.use=true", cwd=tmp_path, package=DEMO)
     assert result.returncode != 0 and "dora run -d" in result.stderr

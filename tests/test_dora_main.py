@@ -170,6 +170,7 @@ def test_a_failed_export_says_that_the_training_is_safe_and_how_to_export_later(
 
 @pytest.mark.parametrize(("override", "says"), [
     ("export=maybe", "false, true or only"), ("export=1", "false, true or only"),
+    ("export=${no}", "cannot be resolved"),
     ("exporter.dtype=int3", "null, float32, float16, bfloat16"), ("exporter.bogus=1", "folder, weights, checkpoint"),
     ("exporter=nope", "default float16"), ("exporter.version=1.3", "quote it")])
 def test_a_wrong_option_ends_the_run_before_it_trains(project, override, says):
@@ -186,6 +187,14 @@ def test_a_project_can_export_by_default(project):
     assert manifest["options"]["weights"] == "last"
     assert dora("run", "exporter.dtype=float16", "epochs=1", "export=false", cwd=root).returncode == 0
     assert len(list((root / "outputs" / "xps").glob("*/export"))) == 1
+
+
+@pytest.mark.parametrize("config", ["export: true\n", "export: null\n"])
+def test_a_project_may_choose_from_our_group_in_its_defaults(project, config):
+    root = project(config=config + "defaults:\n  - exporter: float16\n  - _self_\n")
+    result = dora("run", *([] if "true" in config else ["export=true"]), cwd=root)
+    assert result.returncode == 0, result.stderr
+    assert load(only_xp(root) / "export" / "state_dict.bin")["best_state"]["weight"].dtype == torch.float16
 
 
 @pytest.mark.parametrize("config", ["export:\n  format: onnx\n", "export: onnx\n", "exporter: 3\n", "group"])

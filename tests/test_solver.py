@@ -186,6 +186,16 @@ def test_the_epochs_of_a_checkpoint_are_compared_and_not_only_counted(xp):
         assert solver.export().manifest.checkpoint is not None
 
 
+def test_metrics_that_come_back_as_strangers_do_not_hide_the_checkpoint(xp):
+    np = pytest.importorskip("numpy")
+    with xp().enter():
+        solver = Inherited()
+        solver.train = lambda: {"ce": np.float64(0.5)}
+        solver.run()
+        assert solver.export().manifest.checkpoint is not None
+        assert not solver.export().written
+
+
 def test_a_checkpoint_with_fewer_epochs_than_the_solver_is_not_mistaken_for_its_state(xp):
     here = xp()
     with here.enter():

@@ -170,7 +170,7 @@ def test_a_moving_average_that_lacks_a_weight_is_refused(make_xp, dora_dir):
 
 def test_plain_data_among_the_weights_comes_back_as_it_was(make_xp, dora_dir):
     data = {"int": 1 << 2000, "neg": -5, "float": 0.1, "none": None, "tuple": (1, (2,)),
-            "list": [True, "é"], 3: "three", "w": torch.ones(2)}
+            "list": [True, "é"], "bytes": b"\0\xff", 3: "three", "w": torch.ones(2)}
     make_xp(best_state={"model": data})
     state = load(export_xp(SIG, dora_dir).files[0])["best_state"]
     assert state.pop("w").equal(data.pop("w")) and state == data
