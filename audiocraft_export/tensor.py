@@ -17,7 +17,7 @@ DTYPES = {  # the storage classes of torch, and the element size in bytes
 NEW_DTYPES = {  # dtypes without a storage class: torch._utils._rebuild_tensor_v3
     "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1,
     "float8_e8m0fnu": 1, "float4_e2m1fn_x2": 1, "uint16": 2, "uint32": 4, "uint64": 8, "complex32": 4,
-    "bits8": 1, "bits16": 2, "bits1x8": 1, "bits2x4": 1, "bits4x2": 1,
+    "bcomplex32": 4, "bits8": 1, "bits16": 2, "bits1x8": 1, "bits2x4": 1, "bits4x2": 1,
 }
 ITEMSIZE = {**dict(DTYPES.values()), **NEW_DTYPES}
 
