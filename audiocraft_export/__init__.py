@@ -7,9 +7,10 @@ from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .dora_main import with_export
+    from .drop_ins import export_encodec, export_lm, export_pretrained_compression_model
     from .errors import ExportError
     from .experiment import find_xp, list_xps
-    from .export import export_checkpoint, export_encodec, export_lm, export_pretrained_compression_model, export_xp
+    from .export import export_checkpoint, export_xp
     from .options import ExportOptions
     from .release import ExportReport
     from .solver import ExportMixin
@@ -34,6 +35,11 @@ _HOMES = {
     "ExportMixin": "solver",
     "ExportOptions": "options",
     "ExportReport": "release",
+    "export_checkpoint": "export",
+    "export_encodec": "drop_ins",
+    "export_lm": "drop_ins",
+    "export_pretrained_compression_model": "drop_ins",
+    "export_xp": "export",
     "find_xp": "experiment",
     "list_xps": "experiment",
     "with_export": "dora_main",
@@ -41,9 +47,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES.get(name, 'export')}", __name__), name)
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

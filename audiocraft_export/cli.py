@@ -22,6 +22,7 @@ from .options import CHOICES, ExportOptions
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .experiment import Experiment
     from .release import ExportReport
 
 Result = Union["ExportReport", ExportError]
@@ -34,6 +35,7 @@ examples:
   audiocraft-export run 9357 5ad2 --dora-dir /data/xps  by unique prefixes, from another Dora folder
   audiocraft-export run 9357e12e -P audiocraft          from the Dora folder of a training package
   audiocraft-export run runs/old/checkpoint.th --folder release --dtype float16
+  audiocraft-export run --bands 3c9d 41aa 97d1 e0f2 --folder mbd   four bands of MultiBand Diffusion in one release
 """
 HELP = {
     "folder": "where the release goes (default: the folder `export` of the XP); with several XPs, one folder a "
@@ -46,7 +48,8 @@ HELP = {
     "version": "AudioCraft version tag (default: the installed one)",
 }
 
-FLAGS = [*(f"--{field.name}" for field in fields(ExportOptions)), "--dora-dir", "-P", "--json", "--jobs", "--debug"]
+FLAGS = [*(f"--{field.name}" for field in fields(ExportOptions)), "--bands", "--dora-dir", "-P", "--json", "--jobs",
+         "--debug"]
 
 
 def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
@@ -96,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
         valid = [value for value in CHOICES.get(field.name, ()) if value]
         run.add_argument(f"--{field.name}", default=field.default, help=HELP[field.name], type=_value,
                          metavar="{" + ",".join(valid) + "}" if valid else field.name.upper())
+    run.add_argument("--bands", action="store_true",
+                     help="the experiments are the bands of one MultiBand Diffusion, in their order: make one release "
+                          "of them, in --folder")
     run.add_argument("--json", action="store_true", help="one JSON object a line on stdout, nothing else")
     run.add_argument("--jobs", type=_positive, default=1, metavar="N", help="export so many at once")
     run.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -104,10 +110,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> int:
     options = ExportOptions(**{field.name: getattr(args, field.name) for field in fields(ExportOptions)})
-    jobs = _resolve(args, options)
+    if args.bands and options.folder is None:
+        raise OptionError("--bands makes one release of several experiments: say where it goes with --folder.")
+    targets = [" ".join(args.targets)] if args.bands else args.targets
+    jobs = [_bands_job(args, options)] if args.bands else _jobs(args, options)
     failed = []
     with ThreadPoolExecutor(args.jobs) as pool:
-        for target, result in zip(args.targets, pool.map(_attempt, jobs)):
+        for target, result in zip(targets, pool.map(_attempt, jobs)):
             failed += [target] if isinstance(result, ExportError) else []
             _show(target, result, args)
     if len(jobs) > 1:
@@ -116,7 +125,19 @@ def _run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _resolve(args: argparse.Namespace, options: ExportOptions) -> list[Job]:
+def _bands_job(args: argparse.Namespace, options: ExportOptions) -> Job:
+    from .checkpoint import open_checkpoint, open_experiment
+    from .export import export_bands
+    dora_dir = _dora_dir(args)
+
+    def job() -> ExportReport:
+        found = [(target, *_find(target, dora_dir, options)) for target in args.targets]
+        return export_bands([open_checkpoint(source) if os.path.isfile(target) else open_experiment(xp, source)
+                             for target, xp, source in found], Path(args.folder), options)
+    return job
+
+
+def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Job]:
     """What to do for each target: an export, or the error why it cannot be done."""
     dora_dir = _dora_dir(args)
     jobs: list[Job] = []
@@ -137,27 +158,31 @@ def _resolve(args: argparse.Namespace, options: ExportOptions) -> list[Job]:
 def _plan(target: str, dora_dir: Callable[[], Path], options: ExportOptions,
           many: bool) -> tuple[Path, Path, Callable[[], ExportReport]]:
     """The checkpoint, the release folder and the export of one target."""
-    from .experiment import Experiment, find_xp
     from .export import RELEASE_FOLDER, export_checkpoint, export_experiment
-    path = Path(target).absolute()
-    if not target or os.sep in target and not os.path.exists(target):
-        raise ExperimentError(f"There is no file or folder {target!r}: give a signature, or the path of an XP folder "
-                              "or of a checkpoint.")
-    if os.path.isfile(path):
-        if options.checkpoint is not None:
-            raise ExperimentError(f"{target} is a checkpoint already: leave --checkpoint {options.checkpoint} out, or "
-                                  "name the XP folder.")
-        xp, source = Experiment.at(path.parent), path
-    else:
-        xp = Experiment.at(path) if os.path.isdir(path) else find_xp(target, dora_dir())
-        source = xp.checkpoint(options.checkpoint).absolute()
+    xp, source = _find(target, dora_dir, options)
     home = xp.folder.absolute()
     if not options.folder:
         return source, home / RELEASE_FOLDER, lambda: export_experiment(xp, options, source)
     folder = Path(options.folder).absolute() / (home.name if many else "")
-    if source == path:  # a file with a folder of its own may be of any experiment
+    if os.path.isfile(target):  # a file with a folder of its own may be of any experiment
         return source, folder, lambda: export_checkpoint(source, folder, options)
     return source, folder, lambda: export_experiment(xp, options.replace(folder=folder), source)
+
+
+def _find(target: str, dora_dir: Callable[[], Path], options: ExportOptions) -> tuple[Experiment, Path]:
+    """The experiment and the checkpoint that a target names."""
+    from .experiment import Experiment, find_xp
+    path = Path(target).absolute()
+    if not target or os.sep in target and not os.path.exists(target):
+        raise ExperimentError(f"There is no file or folder {target!r}: give a signature, or the path of an XP folder "
+                              "or of a checkpoint.")
+    if not os.path.isfile(path):
+        xp = Experiment.at(path) if os.path.isdir(path) else find_xp(target, dora_dir())
+        return xp, xp.checkpoint(options.checkpoint).absolute()
+    if options.checkpoint is not None:
+        raise ExperimentError(f"{target} is a checkpoint already: leave --checkpoint {options.checkpoint} out, or "
+                              "name the XP folder.")
+    return Experiment.at(path.parent), path
 
 
 def _attempt(job: Job) -> Result:

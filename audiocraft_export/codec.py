@@ -16,9 +16,11 @@ from .checkpoint import Source, open_checkpoint, open_experiment, read_file
 from .config import Config
 from .errors import CheckpointError, ExperimentError
 from .experiment import Experiment, find_xp
-from .families import COMPRESSION, family_of, solver_of
+from .families import CODEC_FILE, COMPRESSION, described, family_of
+from .loadback import reference_folder
+from .model import Model
 from .release import model_content, reference_content
-from .weights import Weights, choose, pack
+from .weights import Weights, pack
 
 KEY = "compression_model_checkpoint"
 REMEDY = "Put it there, or export without it (codec=none)."
@@ -78,12 +80,9 @@ def from_file(path: Path, version: str, xp: Optional[Experiment] = None) -> Code
     if "exported" in state:
         return Codec(_exported(state, path), {"file": asdict(Source.of(path))})
     checkpoint = open_experiment(xp, path) if xp else open_checkpoint(path)
-    family = family_of(checkpoint.config)
-    if family is not COMPRESSION:
-        raise CheckpointError(f"{path} is {family.kind} (solver={solver_of(checkpoint.config)}), "
-                              "no compression model.")
-    state = pack(choose(checkpoint, "best"), None).state
-    return Codec(model_content(state, checkpoint.config.text, version),
+    if family_of(checkpoint.config) is not COMPRESSION:
+        raise CheckpointError(f"{path} is {described(checkpoint.config)}, no compression model.")
+    return Codec(Model.of(checkpoint, version).content,
                  {"sig": checkpoint.sig, "checkpoint": asdict(Source.of(path))}, checkpoint.strangers)
 
 
@@ -91,25 +90,25 @@ def _resolve(form: str, xp_folder: Path, version: str) -> Codec:
     kind, _, name = form[2:].partition("/") if form.startswith("//") else ("", "", form)
     if not name:
         raise CheckpointError("it names none.")
-    if kind == "pretrained" and not os.path.isabs(name):
-        return Codec(reference_content(name, version), {"pretrained": name})
     if kind == "pretrained":
-        return from_file(Path(name, COMPRESSION.file) if os.path.isdir(name) else Path(name), version)
+        path = xp_folder / name  # where AudioCraft stands when it trains
+        if os.path.exists(path) or _looks_like_a_path(name):
+            return from_file(path / CODEC_FILE if os.path.isdir(path) else path, version)
+        return Codec(reference_content(name, version), {"pretrained": name})
     if kind == "sig":
         xp = find_xp(name, xp_folder.parent.parent)
     else:
-        path = _reference_folder() / name if kind == "reference" else xp_folder / name
+        path = reference_folder() / name if kind == "reference" else xp_folder / name
         if not os.path.isdir(path):
             return from_file(path, version)
         xp = Experiment.at(path)
     return from_file(xp.checkpoint(), version, xp)
 
 
-def _reference_folder() -> Path:
-    folder: Optional[str] = os.environ.get("AUDIOCRAFT_REFERENCE_DIR")
-    if not folder:
-        raise CheckpointError("where //reference/ is, this machine does not say: set AUDIOCRAFT_REFERENCE_DIR.")
-    return Path(folder)
+def _looks_like_a_path(name: str) -> bool:
+    """Whether a name is none that a hub could have (`user/model`), so that it has to be there."""
+    return os.path.isabs(name) or name.startswith(".") or name.count("/") > 1 or \
+        Path(name).suffix in (".bin", ".pt", ".pth", ".th")
 
 
 def _exported(state: Mapping[Any, Any], path: Path) -> dict[str, Any]:

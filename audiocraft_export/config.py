@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from yaml import YAMLError
 from .errors import CheckpointError, reason
 
 OWN_KEYS = ("export", "exporter")
+RESOLVER = re.compile(r"\$\{[^{}]*:")
 
 
 class Config:
@@ -76,9 +78,43 @@ class Config:
                                   f"({type(exc).__name__}): set what it refers to.") from exc
         return default if value is None else value
 
+    @property
+    def values(self) -> dict[Any, Any]:
+        """All of it, as plain data, unresolved."""
+        return dict(self._values)
+
+    def resolved(self, *keys: str) -> dict[str, Any]:
+        """Some top-level values with their references to others resolved: what a model is built from.
+
+        Raises:
+            CheckpointError: if one is missing, or refers to something outside the configuration, such as the
+                environment: that is never released.
+        """
+        cfg = OmegaConf.create(_without_resolvers(self._values))
+        values = {}
+        for key in keys:
+            try:
+                value = cfg[key]
+                values[key] = OmegaConf.to_container(value, resolve=True, throw_on_missing=True) \
+                    if OmegaConf.is_config(value) else value
+            except (OmegaConfBaseException, RecursionError) as exc:
+                raise CheckpointError(f"`{key}` of the configuration (xp.cfg), from which the model is built, is "
+                                      f"missing or stands for something that is not in it ({type(exc).__name__}): a "
+                                      "release needs the value itself.") from exc
+        return values
+
     def shown(self, key: str) -> Any:
         """The value of a top-level key as it was written, for a message: an interpolation stays text."""
         return self._values.get(key)
+
+
+def _without_resolvers(value: Any) -> Any:
+    """A copy in which what a resolver would compute (`${oc.env:USER}`) is missing."""
+    if isinstance(value, dict):
+        return {key: _without_resolvers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_resolvers(item) for item in value]
+    return "???" if isinstance(value, str) and RESOLVER.search(value) else value
 
 
 def unwrap(cfg: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
@@ -157,22 +158,25 @@ class ExportingMain(HydraMain):
             keys = self._keys(self._base_cfg, split(sys.argv[1:])[0])
             if keys[EXPORT]:
                 log("a multirun has no XP, so nothing is exported.")
-            return self._run(keys)
+            return self._run(_as_overrides(keys))
         xp = get_xp()
         mode, options = read(xp.cfg)
+        ours = _as_overrides(xp.cfg)
+        # Solvers store the configuration of their XP: what they store is that of the project without us.
+        xp.export_keys = {EXPORT: mode, EXPORTER: asdict(options)}  # type: ignore[attr-defined]  # for ExportMixin
+        with open_dict(xp.cfg):
+            del xp.cfg[EXPORT], xp.cfg[EXPORTER]
         if options.folder is not None:
             options = options.replace(folder=to_absolute_path(str(options.folder)))
-        result = None if mode == "only" else self._run(xp.cfg)
+        result = None if mode == "only" else self._run(ours)
         if mode:
             _finish(xp, mode == "only", options)
         return result
 
-    def _run(self, cfg: DictConfig) -> Any:
+    def _run(self, ours: Sequence[str]) -> Any:
         """Run the main with what `export` and `exporter` have come to, in the place of how they were written."""
         argv = list(sys.argv)
-        exporter = OmegaConf.to_container(cfg[EXPORTER], resolve=False)
         last = max((at for at, arg in enumerate(argv) if at and is_override(arg)), default=len(argv) - 1)
-        ours = [f"++{EXPORT}={quoted(cfg[EXPORT])}", f"++{EXPORTER}={quoted(exporter)}"]
         sys.argv[1:] = [*split(argv[1:last + 1])[1], *ours, *argv[last + 1:]]
         try:
             return super()._main()  # type: ignore[no-untyped-call]
@@ -192,6 +196,11 @@ class ExportingMain(HydraMain):
             raise ExperimentError(f"The training configuration has changed since XP {sig}: its command line gives "
                                   f"{found} today. Export the files of its day: "
                                   f"{command_line(self.dora.dir / self.dora.xps / sig, sig)}")
+
+
+def _as_overrides(cfg: DictConfig) -> list[str]:
+    exporter = OmegaConf.to_container(cfg[EXPORTER], resolve=False)
+    return [f"++{EXPORT}={quoted(cfg[EXPORT])}", f"++{EXPORTER}={quoted(exporter)}"]
 
 
 def _finish(xp: XP, only: bool, options: ExportOptions) -> None:

@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import logging
-import platform
 import shlex
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields, replace
-from datetime import datetime, timezone
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
-from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
-from . import writer
-from .checkpoint import HYDRA_CONFIG, Checkpoint, open_checkpoint, open_experiment
-from .codec import Codec, find_codec, from_file
+from . import diffusion, writer
+from .checkpoint import Checkpoint, open_checkpoint, open_experiment
+from .codec import find_codec
 from .config import Config, unwrap
 from .errors import CheckpointError, ExportError
 from .experiment import LAST, AnyPath, Experiment, find_xp
-from .families import CODEC_FILE, COMPRESSION, GENERAL, LM_FILE, Family, family_of, solver_of
-from .loadback import audiocraft_version, load_back
+from .families import CODEC_FILE, DIFFUSION, Family, described, family_of, is_ours
+from .loadback import load_back
+from .model import Model
 from .options import ExportOptions
-from .release import ExportReport, Manifest, ReleaseFile, best_epoch, model_content, reference_content
+from .provenance import draft_of, of_bands, version_tag
+from .release import Content, ExportReport, Manifest, ReleaseFile
 from .unpickle import plain
-from .version import __version__
-from .weights import Weights, choose, pack
 
 logger = logging.getLogger(__name__)
-PathOrText = Union[Path, str]
 RELEASE_FOLDER = "export"
-UNKNOWN_VERSION = "unknown"
 
 
 def export_xp(sig: str, dora_dir: AnyPath, options: ExportOptions = ExportOptions()) -> ExportReport:
@@ -121,153 +114,64 @@ def command_line(xp_folder: Path, sig: str, options: ExportOptions = ExportOptio
     return shlex.join(["audiocraft-export", "run", *where, *flags])
 
 
-def export_lm(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrText:
-    """Drop-in for `audiocraft.utils.export.export_lm`: the best state of a language model.
+def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
+                 options: ExportOptions = ExportOptions()) -> ExportReport:
+    """Export the experiments of one MultiBand Diffusion, one for each band, as one release.
 
     Args:
-        checkpoint_path: a training checkpoint.
-        out_file: the file to write.
-
-    Returns:
-        `out_file`.
+        checkpoints: one for each band, in their order.
+        folder: where the release goes.
+        options: how; `folder` and `checkpoint` of the options do not count here.
 
     Raises:
-        ExportError: if it cannot be exported or written.
+        ExportError: if they are not the bands of one model, complete and in order, or as `export_xp`.
     """
-    checkpoint = open_checkpoint(Path(checkpoint_path))
-    if family_of(checkpoint.config) is COMPRESSION:
-        raise CheckpointError(f"{checkpoint_path} is a compression model (solver=compression): use export_encodec.")
-    return _export_best(checkpoint, out_file)
-
-
-def export_encodec(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrText:
-    """Drop-in for `audiocraft.utils.export.export_encodec`: the best state of a compression model.
-
-    Args:
-        checkpoint_path: a training checkpoint.
-        out_file: the file to write.
-
-    Returns:
-        `out_file`.
-
-    Raises:
-        ExportError: if it cannot be exported or written.
-    """
-    checkpoint = open_checkpoint(Path(checkpoint_path))
-    family = family_of(checkpoint.config)
-    if family not in (COMPRESSION, GENERAL):
-        raise CheckpointError(f"{checkpoint_path} is {family.kind} (solver={solver_of(checkpoint.config)}): "
-                              "use export_lm.")
-    return _export_best(checkpoint, out_file)
-
-
-def export_pretrained_compression_model(pretrained_encodec: str, out_file: PathOrText) -> PathOrText:
-    """Drop-in for `audiocraft.utils.export.export_pretrained_compression_model`.
-
-    Args:
-        pretrained_encodec: name of a public model without `//pretrained/`, such as `facebook/encodec_32khz`, or the
-            path of a compression model that was exported before.
-        out_file: the file to write.
-
-    Returns:
-        `out_file`.
-
-    Raises:
-        ExportError: if it cannot be exported or written.
-    """
-    path = Path(pretrained_encodec)
-    content = from_file(path, _version_tag(None)).content if path.exists() else \
-        reference_content(pretrained_encodec, _version_tag(None))
-    writer.write_single(Path(out_file), ReleaseFile(CODEC_FILE, content))
-    return out_file
-
-
-def _export_best(checkpoint: Checkpoint, out_file: PathOrText) -> PathOrText:
-    weights = pack(choose(checkpoint, "best"), None)
-    content = model_content(weights.state, checkpoint.config.text, _version_tag(None))
-    writer.write_single(Path(out_file), ReleaseFile(LM_FILE, content))
-    return out_file
+    tag = version_tag(options.version)
+    for checkpoint in checkpoints:
+        if family_of(checkpoint.config) is not DIFFUSION:
+            raise CheckpointError(f"{checkpoint.where} is {described(checkpoint.config)}, no band of MultiBand "
+                                  "Diffusion: export it without --bands.")
+    models = [Model.of(checkpoint, tag, options.weights, options.dtype) for checkpoint in checkpoints]
+    diffusion.check(models)
+    drafts = [draft_of(model, options) for model in models]
+    return _release(diffusion.files(*models), of_bands(drafts, diffusion.notes(*models)), DIFFUSION, folder,
+                    options.verify)
 
 
 def _export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions) -> ExportReport:
-    folder = folder.absolute()
     family = family_of(checkpoint.config)
-    tag = _version_tag(options.version)
-    weights = pack(choose(checkpoint, options.weights), options.dtype)
-    codec = find_codec(checkpoint.config, xp_folder, tag) if family.codec and options.codec == "auto" else None
-    files = [ReleaseFile(family.file, model_content(weights.state, checkpoint.config.text, tag))]
-    if codec is not None:
-        files.append(ReleaseFile(CODEC_FILE, codec.content))
-    draft = _draft(checkpoint, family, weights, codec, options, tag)
+    model = Model.of(checkpoint, version_tag(options.version), options.weights, options.dtype)
+    codec = find_codec(model.config, xp_folder, model.version) if family.codec and options.codec == "auto" else None
+    files = {**family.files(model), **({CODEC_FILE: codec.content} if codec else {})}
+    return _release(files, draft_of(model, options, codec, family.notes(model)), family, folder, options.verify)
+
+
+def _release(contents: Mapping[str, Content], draft: Manifest, family: Family, folder: Path,
+             verify: str) -> ExportReport:
+    folder = folder.absolute()
+    files = [ReleaseFile(name, content) for name, content in contents.items()]
     existing = Manifest.load(folder)
     if existing is not None and _would_repeat(existing, draft, files) and writer.is_intact(folder, existing):
-        if options.verify == "load":
+        if verify == "load":
             load_back(folder, family)
         return ExportReport(folder, existing, written=False)
 
     for warning in draft.warnings:
-        logger.warning("%s: %s", checkpoint.where, warning)
-    stale = {file.name for file in existing.files} & {LM_FILE, CODEC_FILE} if existing else set()
+        logger.warning("%s: %s", draft.name, warning)
+    stale = {file.name for file in existing.files if is_ours(file.name)} if existing else set()
     manifest = writer.write_release(folder, files, stale, describe=lambda written: replace(draft, files=written),
-                                    check=partial(_verify, family=family, verify=options.verify))
+                                    check=partial(_verify, files=files, family=family, verify=verify))
     return ExportReport(folder, manifest)
 
 
 def _would_repeat(existing: Manifest, draft: Manifest, files: list[ReleaseFile]) -> bool:
     """Whether an export would make the release that is there; the state of a living solver is always a new one."""
-    return draft.checkpoint is not None and existing.key == draft.key \
+    return (draft.checkpoint or draft.bands) is not None and existing.key == draft.key \
         and [file.name for file in existing.files] == [file.name for file in files]
 
 
-def _verify(folder: Path, family: Family, verify: str) -> None:
+def _verify(folder: Path, files: Sequence[ReleaseFile], family: Family, verify: str) -> None:
     if verify != "none":
-        writer.read_back(folder)
+        writer.read_back(folder, files)
     if verify == "load":
         load_back(folder, family)
-
-
-def _draft(checkpoint: Checkpoint, family: Family, weights: Weights, codec: Optional[Codec],
-           options: ExportOptions, tag: str) -> Manifest:
-    """The manifest but for the files, which are not written yet."""
-    tensors = weights.tensors.values()
-    return Manifest(
-        sig=checkpoint.sig,
-        solver=solver_of(checkpoint.config),
-        epoch=len(checkpoint.history),
-        weights=weights.source,
-        why=weights.why,
-        tensors=len(tensors),
-        parameters=sum({id(tensor.blob): tensor.numel for tensor in tensors}.values()),
-        dtypes=dict(sorted(Counter(tensor.dtype for tensor in tensors).items())),
-        files=[],
-        checkpoint=asdict(checkpoint.source) if checkpoint.source else None,
-        codec=codec.origin if codec else None,
-        config=checkpoint.config_source,
-        config_sha256=sha256(checkpoint.config.text.encode()).hexdigest(),
-        best=best_epoch(checkpoint.history, family.metrics),
-        options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": tag},
-        warnings=list(_warnings(checkpoint, codec, family, tag)),
-        versions={"audiocraft": tag, "audiocraft-export": __version__,
-                  "python": platform.python_version(), "torch": version("torch"), "omegaconf": version("omegaconf")},
-        time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    )
-
-
-def _warnings(checkpoint: Checkpoint, codec: Optional[Codec], family: Family, tag: str) -> Iterator[str]:
-    yield from checkpoint.notes
-    if checkpoint.strangers:
-        yield f"ignored in the checkpoint, neither imported nor released: {', '.join(checkpoint.strangers)}"
-    if codec is not None and codec.strangers:
-        yield f"ignored in that of the compression model: {', '.join(codec.strangers)}"
-    if checkpoint.sig is None:
-        yield "the checkpoint holds no signature (xp.sig): nothing proves that it belongs to this experiment"
-    if checkpoint.config_source == HYDRA_CONFIG.as_posix():
-        yield f"the checkpoint holds no configuration (xp.cfg): it was taken from {checkpoint.config_source}"
-    if not checkpoint.history:
-        yield "no epoch was finished when this state was stored"
-    if family.audiocraft and tag == UNKNOWN_VERSION:
-        yield "AudioCraft is not installed here and no version was given: the release is tagged unknown"
-
-
-def _version_tag(asked: Optional[str]) -> str:
-    return asked or audiocraft_version() or UNKNOWN_VERSION

@@ -5,14 +5,21 @@ A new family is one more line in the table.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, Callable, Optional
 
+from . import diffusion, watermark
 from .config import Config
-from .errors import CheckpointError
+from .model import Model
+from .release import Content
 
 LM_FILE = "state_dict.bin"
 CODEC_FILE = "compression_state_dict.bin"
+Files = Mapping[str, Content]
+Loaded = Iterable[tuple[Any, str, tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
@@ -21,31 +28,61 @@ class Family:
 
     Args:
         kind: what to call one of them.
-        file: name of the file in the release folder that AudioCraft's loader looks for.
+        files: the release of one, by the names that AudioCraft's loader looks for.
+        names: patterns of all names that the files may have.
+        drop_in: the function of `audiocraft.utils.export` for it, or what else exports it; None is any of them.
         audiocraft: whether the model is one of AudioCraft's, and its version tag matters.
         codec: whether a compression model belongs beside it.
         metrics: of the validation stage, by the first of which the best state is chosen; without any it is the last.
-        load: rebuilds it from a release folder with `audiocraft.models.loaders`, which it is given.
+        notes: what is odd about the release of one.
+        load: gives each module that `audiocraft.models.loaders` rebuilds from a release folder, the file with its
+            weights, and the keys under which they stand there.
     """
 
     kind: str
-    file: str = LM_FILE
+    files: Callable[[Model], Files] = lambda model: {LM_FILE: model.content}
+    names: tuple[str, ...] = (LM_FILE, CODEC_FILE)
+    drop_in: Optional[str] = "export_checkpoint"
     audiocraft: bool = True
     codec: bool = False
     metrics: tuple[str, ...] = ()
-    load: Optional[Callable[[Any, str], Any]] = None
+    notes: Callable[[Model], Iterable[str]] = lambda model: ()
+    load: Optional[Callable[[Any, Path], Loaded]] = None
 
 
-LANGUAGE_MODEL = Family("a language model", codec=True, metrics=("ce",),
-                        load=lambda loaders, folder: loaders.load_lm_model(folder))
-MAGNET = Family("a language model", codec=True, metrics=("ce",),
-                load=lambda loaders, folder: loaders.load_lm_model_magnet(
-                    folder, int(loaders.load_compression_model(folder).frame_rate)))
-JASCO = Family("a language model", codec=True, metrics=("loss",),
-               load=lambda loaders, folder: loaders.load_jasco_model(folder, loaders.load_compression_model(folder)))
-COMPRESSION = Family("a compression model", file=CODEC_FILE,
-                     load=lambda loaders, folder: loaders.load_compression_model(folder))
-GENERAL = Family("a model", audiocraft=False, metrics=("ce", "loss"))
+def _load_lm(loaders: Any, folder: Path) -> Loaded:
+    yield loaders.load_lm_model(str(folder)), LM_FILE, ("best_state",)
+    yield from _load_codec(loaders, folder)
+
+
+def _load_magnet(loaders: Any, folder: Path) -> Loaded:
+    frame_rate = int(loaders.load_compression_model(str(folder)).frame_rate)  # as MAGNeT.get_pretrained does
+    yield loaders.load_lm_model_magnet(str(folder), frame_rate), LM_FILE, ("best_state",)
+    yield from _load_codec(loaders, folder)
+
+
+def _load_jasco(loaders: Any, folder: Path) -> Loaded:
+    codec = loaders.load_compression_model(str(folder))
+    yield loaders.load_jasco_model(str(folder), codec), LM_FILE, ("best_state",)
+    yield from _load_codec(loaders, folder)
+
+
+def _load_codec(loaders: Any, folder: Path) -> Loaded:
+    """The compression model, if there is one that is more than a name."""
+    if (folder / CODEC_FILE).exists() and "best_state" in loaders.load_compression_model_ckpt(str(folder)):
+        yield loaders.load_compression_model(str(folder)), CODEC_FILE, ("best_state",)
+
+
+LANGUAGE_MODEL = Family("a language model", drop_in="export_lm", codec=True, metrics=("ce",), load=_load_lm)
+MAGNET = Family("a language model", drop_in="export_lm", codec=True, metrics=("ce",), load=_load_magnet)
+JASCO = Family("a language model", drop_in="export_lm", codec=True, metrics=("loss",), load=_load_jasco)
+COMPRESSION = Family("a compression model", lambda model: {CODEC_FILE: model.content}, drop_in="export_encodec",
+                     load=_load_codec)
+DIFFUSION = Family("a MultiBand Diffusion model", diffusion.files, (diffusion.FILE,), metrics=("loss",),
+                   notes=diffusion.notes, load=diffusion.load)
+WATERMARK = Family("a watermarking model", watermark.files, ("generator_*.pth", "detector_*.pth", "*.yaml"),
+                   load=watermark.load)
+GENERAL = Family("a model", drop_in=None, audiocraft=False, metrics=("ce", "loss"))
 
 FAMILIES = {  # the names of audiocraft.solvers.builders.get_solver
     "musicgen": LANGUAGE_MODEL,
@@ -56,8 +93,9 @@ FAMILIES = {  # the names of audiocraft.solvers.builders.get_solver
     "lm": LANGUAGE_MODEL,
     "sound_lm": LANGUAGE_MODEL,
     "compression": COMPRESSION,
+    "diffusion": DIFFUSION,
+    "watermarking": WATERMARK,
 }
-UNSUPPORTED = {"diffusion": "a MultiBand Diffusion model", "watermarking": "a watermarking model"}
 
 
 def solver_of(config: Config) -> Optional[str]:
@@ -67,7 +105,7 @@ def solver_of(config: Config) -> Optional[str]:
         CheckpointError: if it is an interpolation that cannot be resolved here.
     """
     solver = config.get("solver")
-    if isinstance(solver, str) and solver in {*FAMILIES, *UNSUPPORTED}:
+    if isinstance(solver, str) and solver in FAMILIES:
         return solver
     written = config.shown("solver")
     return written if isinstance(written, str) else None
@@ -77,10 +115,21 @@ def family_of(config: Config) -> Family:
     """The family of an experiment, by the `solver` of its configuration; the general one for all others.
 
     Raises:
-        CheckpointError: if it is one of AudioCraft's that this version cannot release.
+        CheckpointError: if the name of the solver is an interpolation that cannot be resolved here.
     """
-    solver = solver_of(config)
-    if solver in UNSUPPORTED:
-        raise CheckpointError(f"This is {UNSUPPORTED[solver]} (solver={solver}), which this version of "
-                              "audiocraft-export cannot release yet.")
-    return FAMILIES.get(solver or "", GENERAL)
+    return FAMILIES.get(solver_of(config) or "", GENERAL)
+
+
+def described(config: Config) -> str:
+    """What an experiment trained, for a message.
+
+    Raises:
+        CheckpointError: as `family_of`.
+    """
+    return f"{family_of(config).kind} (solver={solver_of(config)})"
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file of a release may have this name."""
+    return any(fnmatchcase(name, pattern) for family in {GENERAL, *FAMILIES.values()} for pattern in family.names) \
+        and Path(name).name == name

@@ -1,13 +1,16 @@
-"""The AudioCraft that is installed: its version, and its loaders as the judge of a release."""
+"""The AudioCraft that is installed: its version, its reference folder, its loaders as the judge of a release."""
 
 from __future__ import annotations
 
+import os
 import re
+from functools import reduce
 from importlib.util import find_spec
+from operator import getitem
 from pathlib import Path
 from typing import Optional
 
-from .errors import ReleaseError
+from .errors import CheckpointError, ReleaseError
 from .families import Family
 
 
@@ -20,11 +23,28 @@ def audiocraft_version() -> Optional[str]:
     return found and found[1]
 
 
-def load_back(folder: Path, family: Family) -> None:
-    """Rebuild the model of a release with AudioCraft's own loader and compare its weights.
+def reference_folder() -> Path:
+    """The folder that `//reference/` stands for: $AUDIOCRAFT_REFERENCE_DIR, or that of AudioCraft's team settings.
 
     Raises:
-        ReleaseError: if AudioCraft cannot rebuild it (with its reason), or the weights differ.
+        CheckpointError: if neither says.
+    """
+    folder = os.environ.get("AUDIOCRAFT_REFERENCE_DIR")
+    if folder:
+        return Path(folder)
+    try:
+        from audiocraft.environment import AudioCraftEnvironment
+        return Path(AudioCraftEnvironment.get_reference_dir())
+    except Exception as exc:  # whatever stands in the team settings
+        raise CheckpointError("where //reference/ is, this machine does not say, and neither does AudioCraft "
+                              f"({type(exc).__name__}: {exc}): set AUDIOCRAFT_REFERENCE_DIR.") from exc
+
+
+def load_back(folder: Path, family: Family) -> None:
+    """Rebuild the models of a release with AudioCraft's own loaders and compare their weights.
+
+    Raises:
+        ReleaseError: if AudioCraft cannot rebuild one (with its reason), or the weights differ.
     """
     if family.load is None:
         raise ReleaseError("verify=load rebuilds AudioCraft's models, and this is none of them: use verify=bytes.")
@@ -35,11 +55,13 @@ def load_back(folder: Path, family: Family) -> None:
         raise ReleaseError(f"verify=load needs AudioCraft, which cannot be imported here ({exc}): install it, or use "
                            "verify=bytes.") from exc
     try:
-        model = family.load(loaders, str(folder))
+        loaded = list(family.load(loaders, folder))
     except Exception as exc:  # whatever AudioCraft stumbles over is the answer
         raise ReleaseError(f"AudioCraft's own loader cannot rebuild this release ({type(exc).__name__}: {exc}): "
                            "change the configuration, or export with verify=bytes if you load it otherwise.") from exc
-    state = torch.load(folder / family.file, "cpu", weights_only=True)["best_state"]
-    for name, tensor in model.state_dict().items():
-        if not torch.equal(state[name].to(tensor.dtype), tensor):
-            raise ReleaseError(f"{name} differs after AudioCraft's loader rebuilt the model: this release is unsound.")
+    for module, file, keys in loaded:
+        state = reduce(getitem, keys, torch.load(folder / file, "cpu", weights_only=True))
+        for name, tensor in module.state_dict().items():
+            if name not in state or not torch.equal(state[name].to(tensor.dtype), tensor):
+                raise ReleaseError(f"{name} of {file} differs after AudioCraft's loader rebuilt the model: this "
+                                   "release is unsound.")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 MANIFEST = "export.json"
 FORMAT = 1
+Content = Union[Mapping[Any, Any], str]
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,30 @@ class ReleaseFile:
 
     Args:
         name: in the release folder.
-        content: what `torch.load` will give, with tensors described, not loaded.
+        content: what `torch.load` will give, with tensors described, not loaded; a text is written as it is.
     """
 
     name: str
-    content: Mapping[str, Any]
+    content: Content
+
+
+class Attributes(dict[str, Any]):
+    """A mapping whose names are attributes as well once it is loaded, as OmegaConf's are, but without OmegaConf.
+
+    It is written as an OrderedDict that has them: `torch.load(weights_only=True)` gives no other such type.
+    """
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """Plain data with every mapping in it made so."""
+        if isinstance(value, dict):
+            return cls({key: cls.of(item) for key, item in value.items()})
+        return [cls.of(item) for item in value] if isinstance(value, list) else value
+
+    @property
+    def names(self) -> list[str]:
+        """The keys that can be attributes; those of dict's own methods cannot."""
+        return [key for key in self if isinstance(key, str) and not hasattr(OrderedDict, key)]
 
 
 def model_content(state: Mapping[str, Any], config: str, version: str) -> dict[str, Any]:
@@ -65,7 +86,7 @@ class Manifest:
         parameters: number of elements in them; tied ones count once.
         dtypes: number of tensors by element type.
         files: name, bytes and sha256 of each file.
-        checkpoint: name, bytes and mtime_ns of the checkpoint; None for the state of a living solver.
+        checkpoint: name, bytes and mtime_ns of the checkpoint; None for the state of a living solver, and for `bands`.
         codec: where the compression model comes from, for language models.
         config: where the configuration comes from: `checkpoint`, `.hydra/config.yaml` or `solver`.
         config_sha256: of its text in the release.
@@ -74,6 +95,7 @@ class Manifest:
         warnings: what is odd about it.
         versions: AudioCraft's tag in the release, and what made it.
         time: when, UTC, ISO 8601.
+        bands: of a release made of several experiments, what is above of each of them.
         format: of this manifest.
     """
 
@@ -95,6 +117,7 @@ class Manifest:
     warnings: list[str]
     versions: Mapping[str, str]
     time: str
+    bands: Optional[list[Mapping[str, Any]]] = None
     format: int = FORMAT
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,9 +125,14 @@ class Manifest:
         return dict(_jsonable(asdict(self)))
 
     @property
+    def name(self) -> str:
+        """What to call it in a message: the signature of its experiment, or those of its bands."""
+        return ", ".join(band["sig"] or "checkpoint" for band in self.bands or [{"sig": self.sig}])
+
+    @property
     def key(self) -> dict[str, Any]:
         """What decides whether another export would make the same release."""
-        same = ("sig", "checkpoint", "codec", "config_sha256", "options", "format")
+        same = ("sig", "checkpoint", "codec", "config_sha256", "bands", "options", "format")
         return {name: value for name, value in self.to_dict().items() if name in same}
 
     @classmethod
@@ -148,7 +176,7 @@ class ExportReport:
     def __str__(self) -> str:
         done = "exported" if self.written else "already exported"
         manifest = self.manifest
-        return (f"{manifest.sig or 'checkpoint'} {done}: {manifest.weights} after {manifest.epoch} epochs, "
+        return (f"{manifest.name} {done}: {manifest.weights} after {manifest.epoch} epochs, "
                 f"{manifest.tensors} tensors, {_size(self.bytes)} in {self.folder}")
 
 

@@ -8,12 +8,12 @@ from typing import Any, Callable, ClassVar, Optional
 
 from dora.git_save import to_absolute_path
 from dora.log import simple_log
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from .allowed import Stranger
 from .checkpoint import open_checkpoint
-from .config import unwrap
-from .errors import ExportError
+from .errors import ExportError, OptionError
 from .experiment import LAST, Experiment
 from .export import after_training, export_experiment, export_state
 from .options import ExportOptions
@@ -78,7 +78,7 @@ class ExportMixin:
         return path.exists() and _agrees(open_checkpoint(path).history[:len(mine)], mine)
 
     def _export_after_run(self) -> None:
-        wanted = _get(self.xp.cfg, "export")
+        wanted = self._export_key("export")
         if not (wanted if isinstance(wanted, bool) else self.auto_export) or not is_rank_zero_of_all():
             return
         try:
@@ -89,8 +89,12 @@ class ExportMixin:
         log(report)
 
     def _export_options(self, **options: Any) -> ExportOptions:
-        values = _get(self.xp.cfg, "exporter")
+        values = self._export_key("exporter")
         return ExportOptions.from_mapping(values if isinstance(values, dict) else {}).replace(**options)
+
+    def _export_key(self, key: str) -> Any:
+        """What `with_export` has set aside for this XP, or what its configuration says."""
+        return _get(getattr(self.xp, "export_keys", self.xp.cfg), key)
 
 
 def _exporting(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,7 +126,10 @@ def _agrees(stored: Any, living: Any) -> bool:
 
 
 def _get(cfg: Any, key: str) -> Any:
-    """The value of a key in an XP's configuration, whichever kind it is."""
-    if isinstance(cfg, (DictConfig, dict)):
-        return unwrap(cfg[key]) if key in cfg else None
+    """The value of a key in an XP's configuration, whichever kind it is, resolved."""
+    if isinstance(cfg, (DictConfig, dict)) and key in cfg:
+        try:
+            return OmegaConf.to_container(cfg[key], resolve=True) if OmegaConf.is_config(cfg[key]) else cfg[key]
+        except OmegaConfBaseException as exc:
+            raise OptionError(f"{key} cannot be resolved ({type(exc).__name__}): write the value itself.") from exc
     return getattr(cfg, key, None) if isinstance(cfg, Namespace) else None

@@ -7,10 +7,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Callable, Union
+from typing import Any, BinaryIO, Callable, Union
 
 from .archive import Archive
 from .errors import CheckpointError, ReleaseError, reason
@@ -52,31 +52,33 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[
     return manifest
 
 
-def write_single(path: Path, content: ReleaseFile) -> None:
+def write_single(path: Path, content: Mapping[str, Any]) -> None:
     """Write one file of a release, without a manifest; an earlier one survives any failure.
 
     Raises:
         ReleaseError: if it cannot be written, or what was written does not verify.
         CheckpointError: if bytes read from the checkpoint are damaged.
     """
+    file = ReleaseFile(path.name, content)
     with _staging(path.parent) as stage:
-        _write_staged(stage / path.name, content)
-        read_back(stage)
+        _write_staged(stage / path.name, file)
+        read_back(stage, [file])
         os.replace(stage / path.name, path)
         _fsync_folder(path.parent)
 
 
-def read_back(folder: Path) -> None:
-    """Compare every record of the written files in a folder with its CRC-32.
+def read_back(folder: Path, files: Iterable[ReleaseFile]) -> None:
+    """Compare every record of written files in a folder with its CRC-32, and every text with what it should be.
 
     Raises:
         ReleaseError: if one differs.
     """
     try:
-        for path in folder.iterdir():
-            archive = Archive(path)
-            for name in archive.names:
-                archive.blob(name).checked()
+        for file in files:
+            if isinstance(file.content, str):
+                _read_text(folder / file.name, file.content)
+            else:
+                _read_archive(folder / file.name)
     except CheckpointError as exc:
         raise ReleaseError(f"What was written does not read back ({exc}): check the disk and export again.") from exc
 
@@ -89,8 +91,22 @@ def is_intact(folder: Path, manifest: Manifest) -> bool:
 def _write_staged(path: Path, file: ReleaseFile) -> WrittenFile:
     with _durable(path) as stream:
         hashing = _Hashing(stream)
-        write_file(hashing, file.content)  # type: ignore[arg-type]
+        if isinstance(file.content, str):
+            hashing.write(file.content.encode("utf-8"))
+        else:
+            write_file(hashing, file.content)  # type: ignore[arg-type]
     return WrittenFile(file.name, path.stat().st_size, hashing.sha256.hexdigest())
+
+
+def _read_archive(path: Path) -> None:
+    archive = Archive(path)
+    for name in archive.names:
+        archive.blob(name).checked()
+
+
+def _read_text(path: Path, text: str) -> None:
+    if path.read_bytes() != text.encode("utf-8"):
+        raise CheckpointError(f"{path.name} holds another text")
 
 
 @contextmanager

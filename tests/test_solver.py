@@ -71,13 +71,15 @@ class Diamond(Inherited, type("Other", (Training,), {"run": lambda self: "other 
 KINDS = [InTheVeryClass, Inherited, MixinLast, CallsSuper, CallsSuperAgain, Diamond]
 
 
+def xp_of(dora_dir, **cfg):
+    xp = XP(DoraConfig(dir=dora_dir), OmegaConf.create(cfg), [], sig="0123abcd", delta=[])
+    xp.folder.mkdir(parents=True)
+    return xp
+
+
 @pytest.fixture
 def xp(tmp_path):
-    def make(**cfg):
-        xp = XP(DoraConfig(dir=tmp_path / "outputs"), OmegaConf.create(cfg), [], sig="0123abcd", delta=[])
-        xp.folder.mkdir(parents=True)
-        return xp
-    return make
+    return lambda **cfg: xp_of(tmp_path / "outputs", **cfg)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -153,6 +155,15 @@ def test_a_restored_solver_exports_what_it_was_restored_from(xp):
         assert same(load(solver.export().files[0])["best_state"], best)
         solver.load_state_dict(torch.load(here.folder / "checkpoint.th", weights_only=False))
         assert not solver.export().written
+
+
+def test_options_may_refer_to_other_parts_of_the_configuration(xp, tmp_path):
+    cfg = {"export": True, "name": "first", "exporter": {"folder": f"{tmp_path}/${{name}}", "weights": "${which}"}}
+    with xp(**cfg, which="last").enter():
+        Inherited().run()
+    assert (tmp_path / "first" / "state_dict.bin").exists()
+    with xp_of(tmp_path / "other", **cfg).enter(), pytest.raises(ExportError, match="exporter cannot be resolved"):
+        Inherited().run()
 
 
 @pytest.mark.parametrize("weights", ["best", "last"])

@@ -1,0 +1,107 @@
+"""MultiBand Diffusion: a model for each frequency band, all in one file.
+
+`audiocraft.models.loaders.load_diffusion_models` reads it: `{sample_rate, n_bands, 0: {cfg, model_state,
+processor_state}, 1: ...}`. AudioCraft has no function that writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import CheckpointError
+from .model import Model
+from .release import Attributes
+from .weights import Weights, pack
+
+FILE = "diffusion_state_dict.bin"
+BUILT_FROM = ("channels", "schedule", "diffusion_unet", "processor")
+SHARED = ("compression_model_checkpoint", "n_q")
+
+
+def files(*models: Model) -> dict[str, Mapping[Any, Any]]:
+    """The release of some bands, in their order.
+
+    Raises:
+        CheckpointError: if a checkpoint lacks what a band consists of.
+    """
+    bands = dict(enumerate(map(_band, models)))
+    return {FILE: {"sample_rate": _sample_rate(models[0]), "n_bands": len(bands), **bands,
+                   "version": models[0].version, "exported": True}}
+
+
+def load(loaders: Any, folder: Path) -> Iterator[tuple[Any, str, tuple[Any, ...]]]:
+    """The modules that AudioCraft rebuilds from a release."""
+    models, processors, _ = loaders.load_diffusion_models(str(folder / FILE))
+    for index, (model, processor) in enumerate(zip(models, processors)):
+        yield model, FILE, (index, "model_state")
+        yield processor, FILE, (index, "processor_state")
+
+
+def check(models: Sequence[Model]) -> None:
+    """Check that models are the bands of one MultiBand Diffusion, complete and in order.
+
+    Raises:
+        CheckpointError: if they are not.
+    """
+    rates = [_sample_rate(model) for model in models]
+    if len(set(rates)) > 1:
+        raise CheckpointError(f"These bands have different sample rates ({_each(models, rates)}): a release has one.")
+    splits = [_split(model) for model in models]
+    if [cutoffs for cutoffs, _, _ in splits] != len(models) * [splits[0][0]]:
+        raise CheckpointError(f"These bands split the spectrum differently ({_each(models, splits)}): name the "
+                              "experiments of one split (filter.n_bands, filter.cutoffs).")
+    count, found = splits[0][1], [index for _, _, index in splits]
+    if sorted(found) != list(range(count)):
+        raise CheckpointError(f"These are not all bands, each once ({_each(models, found)}, of {count}): name one "
+                              f"experiment for each of the bands 0 to {count - 1} (filter.idx_band).")
+    if found != sorted(found):
+        ordered = " ".join(_name(model) for _, model in sorted(zip(found, models), key=lambda pair: pair[0]))
+        raise CheckpointError(f"These bands are not in order ({_each(models, found)}): name them as {ordered}.")
+
+
+def notes(*models: Model) -> Iterator[str]:
+    """What is odd about a release of these bands."""
+    _, count, index = _split(models[0])
+    if count > len(models):
+        yield (f"this is band {index} of {count} alone, and sounds like it: release all of them with "
+               "audiocraft-export run --bands")
+    for key in SHARED:
+        values = [model.config.shown(key) for model in models]
+        if any(value != values[0] for value in values):
+            yield f"the bands were trained with different {key} ({_each(models, values)})"
+
+
+def _band(model: Model) -> dict[str, Any]:
+    processor = model.checkpoint.state.get("sample_processor")
+    if not isinstance(processor, dict):
+        raise CheckpointError(f"{model.checkpoint.where} has no sample_processor, without which a diffusion model "
+                              "cannot be released: export another checkpoint.")
+    state = pack(Weights(processor, "sample_processor", ""), None).state
+    return {"cfg": Attributes.of({**model.config.values, **model.config.resolved(*BUILT_FROM)}),
+            "model_state": model.weights.state, "processor_state": state}
+
+
+def _sample_rate(model: Model) -> Any:
+    return model.config.resolved("sample_rate")["sample_rate"]
+
+
+def _split(model: Model) -> tuple[Any, int, int]:
+    """How the spectrum is split, into how many bands, and which one this is (AudioCraft's DataProcess)."""
+    use, bands, cutoffs, index = (model.config.get(f"filter.{name}") for name in
+                                  ("use", "n_bands", "cutoffs", "idx_band"))
+    if not use:
+        return "whole", 1, 0
+    if not isinstance(index, int) or cutoffs is None and not isinstance(bands, int):
+        raise CheckpointError(f"{model.checkpoint.where} does not say which band of how many it is (filter.idx_band, "
+                              "filter.n_bands): it cannot be released.")
+    return (bands, bands, index) if cutoffs is None else (list(cutoffs), len(cutoffs) + 1, index)
+
+
+def _each(models: Sequence[Model], values: Sequence[Any]) -> str:
+    return ", ".join(f"{_name(model)}: {value}" for model, value in zip(models, values))
+
+
+def _name(model: Model) -> str:
+    return model.checkpoint.sig or model.checkpoint.where

@@ -1,0 +1,79 @@
+"""Drop-ins for `audiocraft.utils.export`: same names, arguments and files, so that a script changes only its import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Union
+
+from .checkpoint import open_checkpoint
+from .codec import from_file
+from .errors import CheckpointError
+from .families import described, family_of
+from .model import Model
+from .provenance import version_tag
+from .release import reference_content
+from .writer import write_single
+
+PathOrText = Union[Path, str]
+
+
+def export_lm(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrText:
+    """Drop-in for `audiocraft.utils.export.export_lm`: the best state of a language model.
+
+    Args:
+        checkpoint_path: a training checkpoint.
+        out_file: the file to write.
+
+    Returns:
+        `out_file`.
+
+    Raises:
+        ExportError: if it cannot be exported or written.
+    """
+    return _export_best(checkpoint_path, out_file, "export_lm")
+
+
+def export_encodec(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrText:
+    """Drop-in for `audiocraft.utils.export.export_encodec`: the best state of a compression model.
+
+    Args:
+        checkpoint_path: a training checkpoint.
+        out_file: the file to write.
+
+    Returns:
+        `out_file`.
+
+    Raises:
+        ExportError: if it cannot be exported or written.
+    """
+    return _export_best(checkpoint_path, out_file, "export_encodec")
+
+
+def export_pretrained_compression_model(pretrained_encodec: str, out_file: PathOrText) -> PathOrText:
+    """Drop-in for `audiocraft.utils.export.export_pretrained_compression_model`.
+
+    Args:
+        pretrained_encodec: name of a public model without `//pretrained/`, such as `facebook/encodec_32khz`, or the
+            path of a compression model that was exported before.
+        out_file: the file to write.
+
+    Returns:
+        `out_file`.
+
+    Raises:
+        ExportError: if it cannot be exported or written.
+    """
+    path = Path(pretrained_encodec)
+    content = from_file(path, version_tag()).content if path.exists() else \
+        reference_content(pretrained_encodec, version_tag())
+    write_single(Path(out_file), content)
+    return out_file
+
+
+def _export_best(checkpoint_path: PathOrText, out_file: PathOrText, drop_in: str) -> PathOrText:
+    checkpoint = open_checkpoint(Path(checkpoint_path))
+    right = family_of(checkpoint.config).drop_in
+    if right not in (drop_in, None):
+        raise CheckpointError(f"{checkpoint_path} is {described(checkpoint.config)}: use {right}.")
+    write_single(Path(out_file), Model.of(checkpoint, version_tag()).content)
+    return out_file

@@ -1,0 +1,101 @@
+"""What is known of a release: its manifest, but for the files, which are not written yet."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
+from hashlib import sha256
+from importlib.metadata import version
+from typing import Optional
+
+from .checkpoint import HYDRA_CONFIG
+from .codec import Codec
+from .families import Family, family_of, solver_of
+from .loadback import audiocraft_version
+from .model import Model
+from .options import ExportOptions
+from .release import Manifest, best_epoch
+from .version import __version__
+
+UNKNOWN_VERSION = "unknown"
+OF_A_BAND = ("sig", "epoch", "weights", "why", "checkpoint", "config", "config_sha256", "best")
+
+
+def version_tag(asked: Optional[str] = None) -> str:
+    """The AudioCraft version tag of a release: the one asked for, that of the installed AudioCraft, or `unknown`."""
+    return asked or audiocraft_version() or UNKNOWN_VERSION
+
+
+def draft_of(model: Model, options: ExportOptions, codec: Optional[Codec] = None,
+             notes: Iterable[str] = ()) -> Manifest:
+    """The manifest of one model.
+
+    Args:
+        model: what is released.
+        options: what the export was asked for.
+        codec: the compression model beside it.
+        notes: what its family finds odd about it.
+    """
+    checkpoint, family, tensors = model.checkpoint, family_of(model.config), model.weights.tensors.values()
+    return Manifest(
+        sig=checkpoint.sig,
+        solver=solver_of(model.config),
+        epoch=len(checkpoint.history),
+        weights=model.weights.source,
+        why=model.weights.why,
+        tensors=len(tensors),
+        parameters=sum({id(tensor.blob): tensor.numel for tensor in tensors}.values()),
+        dtypes=dict(sorted(Counter(tensor.dtype for tensor in tensors).items())),
+        files=[],
+        checkpoint=asdict(checkpoint.source) if checkpoint.source else None,
+        codec=codec.origin if codec else None,
+        config=checkpoint.config_source,
+        config_sha256=sha256(model.config.text.encode()).hexdigest(),
+        best=best_epoch(checkpoint.history, family.metrics),
+        options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": model.version},
+        warnings=[*notes, *_warnings(model, codec, family)],
+        versions={"audiocraft": model.version, "audiocraft-export": __version__,
+                  "python": platform.python_version(), "torch": version("torch"), "omegaconf": version("omegaconf")},
+        time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def of_bands(drafts: Sequence[Manifest], notes: Iterable[str]) -> Manifest:
+    """The manifest of a release made of several experiments.
+
+    Args:
+        drafts: one for each band, in their order.
+        notes: what is odd about them together.
+    """
+    shared = [text for text in drafts[0].warnings if all(text in draft.warnings for draft in drafts)]
+    others = [f"{draft.name}: {text}" for draft in drafts for text in draft.warnings if text not in shared]
+    dtypes = sum((Counter(draft.dtypes) for draft in drafts), Counter[str]())
+    return replace(
+        drafts[0], sig=None, checkpoint=None, best=None,
+        epoch=min(draft.epoch for draft in drafts),
+        tensors=sum(draft.tensors for draft in drafts),
+        parameters=sum(draft.parameters for draft in drafts),
+        dtypes=dict(sorted(dtypes.items())),
+        bands=[{name: value for name, value in draft.to_dict().items() if name in OF_A_BAND} for draft in drafts],
+        warnings=[*notes, *shared, *others],
+    )
+
+
+def _warnings(model: Model, codec: Optional[Codec], family: Family) -> Iterator[str]:
+    checkpoint = model.checkpoint
+    yield from checkpoint.notes
+    if checkpoint.strangers:
+        yield f"ignored in the checkpoint, neither imported nor released: {', '.join(checkpoint.strangers)}"
+    if codec is not None and codec.strangers:
+        yield f"ignored in that of the compression model: {', '.join(codec.strangers)}"
+    if checkpoint.sig is None:
+        yield "the checkpoint holds no signature (xp.sig): nothing proves that it belongs to this experiment"
+    if checkpoint.config_source == HYDRA_CONFIG.as_posix():
+        yield f"the checkpoint holds no configuration (xp.cfg): it was taken from {checkpoint.config_source}"
+    if not checkpoint.history:
+        yield "no epoch was finished when this state was stored"
+    if family.audiocraft and model.version == UNKNOWN_VERSION:
+        yield "AudioCraft is not installed here and no version was given: the release is tagged unknown"
