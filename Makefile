@@ -4,8 +4,10 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN = $(abspath $(VENV))/bin
 READY = $(VENV)/ready
+AUDIOCRAFT = $(abspath build/audiocraft)
+AUDIOCRAFT_SRC ?= $(AUDIOCRAFT)/audiocraft-1.3.0
 
-.PHONY: demo test lint wheel clean
+.PHONY: demo test test-audiocraft lint wheel clean
 
 demo: $(READY)  ## Train the demo project, export it, export it again by its signature, load the release.
 	rm -rf build/demo && mkdir -p build/demo
@@ -17,6 +19,10 @@ demo: $(READY)  ## Train the demo project, export it, export it again by its sig
 
 test: $(READY)  ## Run the tests.
 	$(BIN)/python -m pytest -n 2
+
+test-audiocraft: $(AUDIOCRAFT)/ready  ## Train, export and load with real AudioCraft: 1.3.0, or the checkout AUDIOCRAFT_SRC.
+	AUDIOCRAFT_SRC=$(AUDIOCRAFT_SRC) PYTHONPATH=$(AUDIOCRAFT_SRC):$(CURDIR) \
+	    $(AUDIOCRAFT)/venv/bin/python -m pytest -n 2 --dist loadfile --disable-warnings tests/audiocraft
 
 lint: $(READY)  ## Check style and types.
 	$(BIN)/ruff check .
@@ -36,6 +42,10 @@ wheel: $(READY)  ## Build the wheel and run the demo from it, in an environment 
 
 clean:
 	rm -rf $(VENV) build dist outputs .mypy_cache .pytest_cache .ruff_cache
+
+$(AUDIOCRAFT)/ready: tests/audiocraft/setup.sh tests/audiocraft/requirements.txt tests/audiocraft/torch-2.13.txt
+	tests/audiocraft/setup.sh $(AUDIOCRAFT) $(PYTHON) torch-2.13.txt
+	touch $@
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -3,6 +3,8 @@
 `nox` runs all of it, `nox -s "tests(python='3.9', torch='2.1.0')"` one cell.
 """
 
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "venv"
@@ -18,3 +20,14 @@ def tests(session: nox.Session, torch: str) -> None:
     session.install(f"torch=={torch}", *numpy, "setuptools")
     session.install("-e", ".[dev]", *numpy)
     session.run("python", "-m", "pytest", "-n", "2", *session.posargs)
+
+
+@nox.session(python="3.10")
+def audiocraft(session: nox.Session) -> None:
+    """Run the tests on real AudioCraft with its own pin: torch 2.1.0, numpy 1."""
+    folder, repository = Path(session.create_tmp()), Path(__file__).parent
+    session.run(str(repository / "tests/audiocraft/setup.sh"), str(folder), "python", "torch-2.1.txt", external=True)
+    source = folder / "audiocraft-1.3.0"
+    session.run(str(folder / "venv/bin/python"), "-m", "pytest", "-n", "2", "--dist", "loadfile", "--disable-warnings",
+                *(session.posargs or ["tests/audiocraft"]), external=True,
+                env={"AUDIOCRAFT_SRC": str(source), "PYTHONPATH": f"{source}:{repository}"})

@@ -80,7 +80,7 @@ def _band(model: Model) -> dict[str, Any]:
                               "cannot be released: export another checkpoint.")
     state = pack(Weights(processor, "sample_processor", ""), None).state
     return {"cfg": Attributes.of({**model.config.values, **model.config.resolved(*BUILT_FROM)}),
-            "model_state": model.weights.state, "processor_state": state}
+            "model_state": model.weights.state, "processor_state": state, "xp.cfg": model.config.text}
 
 
 def _sample_rate(model: Model) -> Any:

@@ -6,8 +6,9 @@ from audiocraft_export import with_export
 
 try:
     from audiocraft import train
-except ImportError as exc:
-    fatal(f"AudioCraft cannot be imported ({exc}): install it, or stand in the folder of its clone.")
+except Exception as exc:  # whatever AudioCraft or its configuration lacks here
+    fatal(f"AudioCraft cannot be imported ({type(exc).__name__}: {' '.join(str(exc).split())}): install what it needs, "
+          "and stand in the folder of its clone, which has its configuration (the wheel on PyPI has none).")
 
 main = with_export(train.main, module=__name__)
 main.dora.grid_package = main.dora.grid_package or "audiocraft.grids"

@@ -416,3 +416,17 @@ def test_epochs_that_were_not_stored_are_said(project):
     history.write_text(json.dumps([*json.loads(history.read_text()), {}, {}]))
     result = command("run", only_xp(root).name, cwd=root)
     assert "history.json has 4 epochs, this checkpoint 2" in result.stderr
+
+
+@pytest.mark.parametrize(("code", "says"), [
+    (None, "ModuleNotFoundError: No module named 'audiocraft'"),
+    ("import julius_that_is_not_there", "ModuleNotFoundError: No module named 'julius_that_is_not_there'"),
+    ("raise FileNotFoundError('config/teams/default.yaml')", "FileNotFoundError: config/teams/default.yaml")])
+def test_without_audiocraft_its_wrapped_main_says_what_is_needed(tmp_path, code, says):
+    if code:
+        (tmp_path / "audiocraft").mkdir()
+        (tmp_path / "audiocraft" / "__init__.py").touch()
+        (tmp_path / "audiocraft" / "train.py").write_text(code)
+    result = dora("run", cwd=tmp_path, package="audiocraft_export")
+    assert says in sentence(result) and "stand in the folder of its clone" in sentence(result)
+    assert says in sentence(command("run", "0123", "-P", "audiocraft_export", cwd=tmp_path))

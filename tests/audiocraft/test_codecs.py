@@ -1,0 +1,111 @@
+"""EnCodec: trained and released by itself, and beside the language models that were trained on it."""
+
+import json
+
+import pytest
+import recipes
+import torch
+from conftest import as_audiocraft, load, same, stored
+
+
+@pytest.fixture(scope="module")
+def encodec(place):
+    return place.train(recipes.ENCODEC, "export=true", "exporter.verify=load")
+
+
+@pytest.fixture(scope="module")
+def musicgen(place, encodec):
+    codec = f"compression_model_checkpoint=//sig/{encodec.name}"
+    return place.train([*recipes.MUSICGEN_ON, *recipes.ON_ENCODEC, codec], "export=true", "exporter.verify=load")
+
+
+def released(xp):
+    return xp / "export" / "compression_state_dict.bin"
+
+
+def test_a_trained_codec_is_released_as_audiocraft_s_own_function_does(encodec, tmp_path):
+    ours, theirs = load(released(encodec)), as_audiocraft("export_encodec", encodec / "checkpoint.th", tmp_path)
+    assert list(ours) == list(theirs)
+    assert same(ours.pop("best_state"), theirs.pop("best_state")) and ours == theirs
+
+
+def test_a_released_codec_encodes_and_decodes_with_the_weights_of_the_best_state(encodec):
+    from audiocraft.models import CompressionModel
+    model = CompressionModel.get_pretrained(str(released(encodec)))
+    codes, scale = model.encode(torch.randn(1, 1, 32000))
+    assert model.decode(codes, scale).shape == (1, 1, 32000) and codes.shape[1] == 4
+    assert same(dict(model.state_dict()), stored(encodec)["best_state"]["model"])
+
+
+def test_a_language_model_and_the_codec_it_was_trained_on_make_one_folder(encodec, musicgen):
+    from audiocraft.models import MusicGen
+    model = MusicGen.get_pretrained(str(musicgen / "export"), device="cpu")
+    model.set_generation_params(duration=1)
+    assert model.generate(["happy rock"]).shape == (1, 1, 32000)
+    assert same(dict(model.lm.state_dict()), stored(musicgen)["best_state"]["model"])
+    assert same(dict(model.compression_model.state_dict()), stored(encodec)["best_state"]["model"])
+    assert released(musicgen).read_bytes() == released(encodec).read_bytes()
+
+
+@pytest.mark.parametrize("form", [
+    "//sig/{sig}", "{xps}/{sig}", "{xps}/{sig}/checkpoint.th", "//reference/{sig}", "//reference/{sig}/checkpoint.th",
+    "//pretrained/{file}", "//pretrained/debug_compression_model"])
+def test_every_form_that_audiocraft_takes_is_released_as_the_model_that_it_takes_it_for(
+        place, encodec, musicgen, form, tmp_path, monkeypatch):
+    from audiocraft import train
+    from audiocraft.models import CompressionModel
+    from audiocraft.solvers import CompressionSolver
+    from omegaconf import open_dict
+
+    from audiocraft_export import export_xp
+    form = form.format(sig=encodec.name, xps=encodec.parent, file=released(encodec))
+    monkeypatch.setattr(train.main.dora, "dir", place.dora_dir)
+    monkeypatch.setenv("AUDIOCRAFT_REFERENCE_DIR", str(encodec.parent))
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    torch.manual_seed(0)
+    theirs = CompressionSolver.model_from_checkpoint(form)
+    state = stored(musicgen)
+    with open_dict(state["xp.cfg"]):
+        state["xp.cfg"].compression_model_checkpoint = form
+    sig = f"{abs(hash(form)):016x}"[:8]
+    (encodec.parent / sig).mkdir()
+    torch.save({**state, "xp.sig": sig}, encodec.parent / sig / "checkpoint.th")
+    report = export_xp(sig, place.dora_dir)
+    torch.manual_seed(0)
+    assert same(dict(CompressionModel.get_pretrained(str(report.files[1])).state_dict()), dict(theirs.state_dict()))
+
+
+def test_reference_is_where_audiocraft_s_team_settings_say(place, encodec, musicgen, tmp_path):
+    teams = tmp_path / "team.yaml"
+    teams.write_text(f"default: {{dora_dir: /nowhere, reference_dir: {encodec.parent}, partitions: {{global: x}}}}\n")
+    code = "from audiocraft_export.loadback import reference_folder; print(reference_folder())"
+    result = place.python("-c", code, AUDIOCRAFT_CONFIG=str(teams), AUDIOCRAFT_CLUSTER="default")
+    assert result.stdout.splitlines()[-1] == str(encodec.parent)
+
+
+def test_a_release_starts_a_new_training(place, encodec, musicgen):
+    xp = place.train([*recipes.MUSICGEN_ON, *recipes.ON_ENCODEC, "optim.lr=0",
+                      f"continue_from=//pretrained/{musicgen / 'export'}",
+                      f"compression_model_checkpoint=//pretrained/{released(encodec)}"], "export=true",
+                     TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="0")
+    assert same(load(xp / "export" / "state_dict.bin")["best_state"], stored(musicgen)["best_state"]["model"])
+    assert released(xp).read_bytes() == released(encodec).read_bytes()
+    assert "file" in json.loads((xp / "export" / "export.json").read_text())["codec"]
+
+
+def test_a_released_codec_starts_a_new_training(place, encodec):
+    xp = place.train([*recipes.ENCODEC, "optim.lr=0", f"continue_from=//pretrained/{released(encodec)}"], "export=true",
+                     TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="0")
+    ours, theirs = load(released(xp))["best_state"], load(released(encodec))["best_state"]
+    trained = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert trained and all("_codebook" in name for name in trained)  # averages of the data, not of gradients
+
+
+def test_what_audiocraft_cannot_load_is_said_at_export_time(place):
+    recipe = [arg for arg in recipes.MUSICGEN if "description" not in arg]
+    recipe[recipe.index("conditioner=text2music")] = "conditioner=none"
+    xp = place.train(recipe, "export=true", "exporter.verify=load", check=False)
+    assert (xp / "checkpoint.th").exists() and not (xp / "export").exists()
+    result = place.export(xp, "--verify", "load", check=False)
+    assert result.returncode == 1 and "argument of type 'NoneType' is not iterable" in result.stderr.splitlines()[-1]
+    assert place.export(xp).returncode == 0

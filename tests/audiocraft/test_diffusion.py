@@ -1,0 +1,68 @@
+"""MultiBand Diffusion: one training a band, one release of all, and the sound of it."""
+
+import pytest
+import recipes
+import torch
+from conftest import load, same, stored
+from omegaconf import OmegaConf
+
+FILE = "diffusion_state_dict.bin"
+
+
+@pytest.fixture(scope="module")
+def bands(place):
+    """The XPs of a model of two bands; the second one rescales its signal, with statistics of its own."""
+    split = ["filter.use=true", "filter.n_bands=2"]
+    return [place.train([*recipes.DIFFUSION, *split, f"filter.idx_band={index}", f"processor.use={use}"],
+                        "export=true", "exporter.verify=load") for index, use in [(0, "false"), (1, "true")]]
+
+
+@pytest.fixture(scope="module")
+def release(place, bands, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bands") / "mbd"
+    names = [xp.name for xp in bands]
+    result = place.export("--bands", *names, "--folder", folder, "--dora-dir", place.dora_dir, "--verify", "load")
+    assert ", ".join(names) in result.stdout
+    return folder
+
+
+def test_audiocraft_loads_every_band_with_the_weights_of_its_best_state(bands, release):
+    from audiocraft.models.loaders import load_diffusion_models
+    models, processors, cfgs = load_diffusion_models(str(release), filename=FILE)
+    assert len(models) == len(processors) == len(cfgs) == 2
+    for model, processor, cfg, xp in zip(models, processors, cfgs, bands):
+        state = stored(xp)
+        assert same(dict(model.state_dict()), state["best_state"]["model"])
+        assert same(dict(processor.state_dict()), state["sample_processor"])
+        assert cfg.processor.use == bool(state["sample_processor"])
+    for index, xp in enumerate(bands):
+        assert load(release / FILE)[index]["xp.cfg"] == OmegaConf.to_yaml(stored(xp)["xp.cfg"])
+
+
+def test_the_bands_make_a_sound_together(release):
+    from audiocraft.models import CompressionModel, MultiBandDiffusion
+    from audiocraft.models.loaders import load_diffusion_models
+    from audiocraft.models.multibanddiffusion import DiffusionProcess
+    from audiocraft.modules.diffusion_schedule import NoiseSchedule
+    models, processors, cfgs = load_diffusion_models(str(release / FILE))
+    processes = [DiffusionProcess(model, NoiseSchedule(**cfg.schedule, sample_processor=processor, device="cpu"))
+                 for model, processor, cfg in zip(models, processors, cfgs)]
+    mbd = MultiBandDiffusion(processes, CompressionModel.get_pretrained("debug_compression_model"))
+    wav = mbd.regenerate(torch.randn(1, 1, 32000), 32000)
+    assert wav.shape == (1, 1, 32000)
+
+
+def test_one_band_alone_is_a_release_that_says_so(bands):
+    content = load(bands[1] / "export" / FILE)
+    assert content["n_bands"] == 1 and content["sample_rate"] == 32000 and content["exported"] is True
+    assert "band 1 of 2 alone" in (bands[1] / "export" / "export.json").read_text()
+
+
+def test_bands_that_are_not_all_or_not_in_order_are_refused(place, bands, tmp_path):
+    first, second = bands
+    for names, says in [([second, first], f"not in order ({second.name}: 1, {first.name}: 0): name them as "
+                                          f"{first.name} {second.name}"),
+                        ([first], "not all bands"), ([first, first], "not all bands")]:
+        result = place.export("--bands", *names, "--folder", tmp_path / "mbd", check=False)
+        assert result.returncode == 1 and says in result.stderr, result.stderr
+    assert not (tmp_path / "mbd").exists()

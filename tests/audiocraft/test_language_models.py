@@ -1,0 +1,52 @@
+"""MusicGen, AudioGen and MAGNeT: trained, exported by the hook, loaded and heard, with AudioCraft's own code."""
+
+import pytest
+import recipes
+import torch
+from conftest import as_audiocraft, load, same, stored
+
+RECIPES = {"musicgen": recipes.MUSICGEN, "stereo": recipes.STEREO, "audiogen": recipes.AUDIOGEN,
+           "magnet": recipes.MAGNET, "audio_magnet": recipes.AUDIO_MAGNET}
+
+
+@pytest.fixture(scope="module", params=RECIPES)
+def trained(request, place):
+    return request.param, place.train(RECIPES[request.param], "export=true", "exporter.verify=load")
+
+
+def generated(name, folder):
+    """One second of audio from a text, by the public API, and the model."""
+    from audiocraft.models import AudioGen, MAGNeT, MusicGen
+    torch.manual_seed(0)
+    if "magnet" in name:
+        model = MAGNeT.get_pretrained(str(folder), device="cpu")
+        model.set_generation_params(decoding_steps=[2, 1, 1, 1])
+    else:
+        model = (AudioGen if name == "audiogen" else MusicGen).get_pretrained(str(folder), device="cpu")
+        model.set_generation_params(duration=1)
+    return model, model.generate(["happy rock"])
+
+
+def test_the_release_is_that_of_audiocraft_s_own_functions(trained, tmp_path):
+    name, xp = trained
+    ours, theirs = load(xp / "export" / "state_dict.bin"), as_audiocraft("export_lm", xp / "checkpoint.th", tmp_path)
+    assert list(ours) == list(theirs) == ["best_state", "xp.cfg", "version", "exported"]
+    assert same(ours.pop("best_state"), theirs.pop("best_state")) and ours == theirs
+    codec = as_audiocraft("export_pretrained_compression_model", "debug_compression_model", tmp_path)
+    assert load(xp / "export" / "compression_state_dict.bin") == codec
+
+
+def test_the_release_generates_and_its_weights_are_the_best_state(trained):
+    name, xp = trained
+    model, audio = generated(name, xp / "export")
+    channels = 2 if name == "stereo" else 1
+    assert audio.shape[:2] == (1, channels) and audio.isfinite().all()
+    assert audio.shape[2] == 32000 * (24 if "magnet" in name else 1)
+    best = stored(xp)["best_state"]["model"]
+    assert best and same(dict(model.lm.state_dict()), best)
+
+
+def test_the_best_state_is_the_moving_average_and_no_copy_of_the_last(trained):
+    state = stored(trained[1])
+    best, last = state["best_state"]["model"], state["model"]
+    assert not same(best, last) and same(best, {**last, **state["ema"]["state"]["model"]})

@@ -1,0 +1,126 @@
+"""`DORA_PACKAGE=audiocraft_export`: what AudioCraft's users do every day goes on as it was."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import recipes
+import torch
+from conftest import OURS, SOURCE, STOCK, same, stored
+
+COMMAND_LINES = [[*line, "dset=audio/example"] for line in [
+    ["solver=musicgen/debug"], ["solver=musicgen/debug", "seed=1"], ["solver=musicgen/debug", "optim.lr=1e-4"],
+    ["solver=musicgen/debug", "optim.lr=0.0001"], ["solver=musicgen/debug", "label=null"],
+    ["solver=musicgen/debug", "label=export"], ["solver=musicgen/debug", "dataset.segment_duration=null"],
+    ["solver=musicgen/debug", "optim.adam.betas=[0.8,0.99]"], ["solver=musicgen/debug", "device=cpu"],
+    ["solver=musicgen/debug", "+extra.key=new"], ["solver=musicgen/debug", "++optim.lr=3"],
+    ["solver=musicgen/debug", "conditioner=none"], ["solver=musicgen/musicgen_base_32khz", "conditioner=text2music"],
+    ["solver=musicgen/musicgen_base_32khz", "model/lm/model_scale=small", "transformer_lm.num_layers=3"],
+    ["solver=musicgen/musicgen_melody_32khz", "generate.every=5", "execute_only=generate"],
+    ["solver=audiogen/audiogen_base_16khz", "fsdp.use=true", "autocast=false"],
+    ["solver=magnet/magnet_32khz", "masking.span_len=2", "generate.lm.decoding_steps=[2,1,1,1]"],
+    ["solver=compression/debug", "rvq.bins=256", "losses.l1=0.5"],
+    ["solver=compression/encodec_musicgen_32khz", "slurm.gpus=8", "dora.dir=/elsewhere"],
+    ["solver=diffusion/debug", "filter.use=true", "filter.cutoffs=[100.0,1000.0]"],
+    ["solver=diffusion/debug", "compression_model_checkpoint=//sig/0123abcd", "label='a b'"],
+    recipes.MUSICGEN, recipes.STEREO,
+]]
+OWN = [[], ["export=true"], ["exporter.folder=/a b/c", "export=only", "exporter=float16"]]
+SIGNATURES = """
+import json, sys
+from {package}.train import main
+lines = json.loads(sys.argv[1])
+print(json.dumps([[main.get_xp(line).sig for line in lines], main.get_slurm_config().__dict__, main.dora.grid_package,
+                  str(main.dora.dir), sorted(set(main.dora.exclude) - {{"export", "exporter", "exporter.*"}})]))
+"""
+
+
+def asked(place, package, lines):
+    result = place.python("-c", SIGNATURES.format(package=package), json.dumps(lines))
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_signatures_slurm_settings_and_dora_folder_are_those_of_audiocraft(place):
+    sigs, *settings = asked(place, STOCK, COMMAND_LINES)
+    with_export, *ours = asked(place, OURS, [[*line[:len(line) // 2], *own, *line[len(line) // 2:]]
+                                             for line in COMMAND_LINES for own in OWN])
+    assert with_export == [sig for sig in sigs for _ in OWN]
+    assert len(set(sigs)) >= 15  # some are the same experiment on purpose
+    settings[1] = settings[1] or "audiocraft.grids"
+    assert ours == settings
+
+
+@pytest.mark.parametrize("verb", [["info", "solver=compression/debug"], ["grid", "compression.debug", "--dry_run",
+                                                                         "--no_monitoring", "--init"]])
+def test_info_and_grid_show_what_they_show_without_us(place, verb):
+    theirs, ours = (place.dora(*verb, package=package, check=False) for package in (STOCK, OURS))
+    assert ours.returncode == theirs.returncode == 0, ours.stderr + theirs.stderr
+    assert ours.stdout.replace(OURS, STOCK) == theirs.stdout
+
+
+@pytest.fixture(scope="module")
+def interrupted(place):
+    """The arguments and the XP of a training that was killed after its first epoch, as stock AudioCraft runs it."""
+    argv = place.argv([*recipes.MUSICGEN, "optim.epochs=3", "label=interrupted"])
+    before = set(place.xps)
+    command = [sys.executable, "-m", "dora", "-P", STOCK, "run", *argv]
+    process = subprocess.Popen(command, cwd=SOURCE, env=place.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(1200):
+        found = [xp for xp in set(place.xps) - before if (xp / "checkpoint.th").exists()]
+        if found:
+            break
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return argv, found[0]
+
+
+def test_an_interrupted_training_goes_on_through_us_and_stock_reads_it(place, interrupted):
+    argv, xp = interrupted
+    stock = (xp / ".argv.json").read_text()
+    assert len(stored(xp)["history"]) < 3
+    result = place.dora("run", *argv, "export=true")
+    assert "Loading existing checkpoint" in result.stdout + result.stderr
+    history = json.loads((xp / "history.json").read_text())
+    assert len(history) == 3 and len(stored(xp)["history"]) == 3
+    assert json.loads((xp / "export" / "export.json").read_text())["epoch"] == 3
+    assert (xp / ".argv.json").read_text() == stock
+    assert "export" not in stored(xp)["xp.cfg"]
+    code = """
+import sys
+from importlib.util import find_spec
+import torch
+assert find_spec("audiocraft_export") is None
+from audiocraft.train import get_solver_from_sig
+solver = get_solver_from_sig(sys.argv[1])
+torch.save(solver.model.state_dict(), sys.argv[2])
+"""
+    place.python("-c", code, xp.name, str(xp / "loaded.th"), PYTHONPATH=str(SOURCE))
+    assert same(dict(torch.load(xp / "loaded.th")), stored(xp)["best_state"]["model"])
+
+
+@pytest.mark.parametrize("own", ["execute_only=generate", "show=true"])
+def test_runs_that_train_nothing_export_nothing(place, interrupted, own):
+    xp = place.train([*recipes.MUSICGEN, own, f"continue_from=//sig/{interrupted[1].name}"], "export=true")
+    assert not (xp / "export").exists() and not (xp / "checkpoint.th").exists()
+
+
+GLOO = """
+import dora.distrib  # AudioCraft's workers insist on nccl, and so on GPUs
+init = dora.distrib.init
+dora.distrib.init = lambda: init("gloo")
+"""
+
+
+def test_workers_are_started_through_us_and_one_of_them_exports(place, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(GLOO)
+    before = set(place.xps)
+    result = place.dora("run", "-d", "--ddp_workers", "2", *place.argv([*recipes.MUSICGEN, "label=ddp"]), "export=true",
+                        PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]]))
+    xp, = set(place.xps) - before
+    assert (xp / "export" / "export.json").exists()
+    assert (result.stdout + result.stderr).count(" exported: ") == 1
