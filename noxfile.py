@@ -25,7 +25,7 @@ def tests(session: nox.Session, torch: str) -> None:
 @nox.session(python="3.10")
 def audiocraft(session: nox.Session) -> None:
     """Run the tests on real AudioCraft with its own pin: torch 2.1.0, numpy 1."""
-    folder, repository = Path(session.create_tmp()), Path(__file__).parent
+    folder, repository = Path(session.create_tmp()).resolve(), Path(__file__).parent.resolve()
     session.run(str(repository / "tests/audiocraft/setup.sh"), str(folder), "python", "torch-2.1.txt", external=True)
     source = folder / "audiocraft-1.3.0"
     session.run(str(folder / "venv/bin/python"), "-m", "pytest", "-n", "2", "--dist", "loadfile", "--disable-warnings",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-SOURCE = Path(os.environ["AUDIOCRAFT_SRC"])
+SOURCE = Path(os.environ["AUDIOCRAFT_SRC"]).resolve()
 OURS, STOCK = "audiocraft_export", "audiocraft"
 IS_MAIN = (SOURCE / "audiocraft" / "solvers" / "watermark.py").exists()
 collect_ignore = [] if IS_MAIN else ["test_git_main.py"]
