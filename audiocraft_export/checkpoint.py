@@ -16,7 +16,7 @@ from . import unpickle
 from .archive import Archive
 from .config import Config
 from .errors import CheckpointError, reason
-from .experiment import Experiment
+from .experiment import LAST, Experiment
 
 HYDRA_CONFIG = Path(".hydra/config.yaml")
 
@@ -74,6 +74,16 @@ class Checkpoint:
         history = self.state.get("history")
         return history if isinstance(history, list) else []
 
+    def refuse_to_be_replaced(self, *paths: Path) -> None:
+        """Refuse to write a release where this very checkpoint lies.
+
+        Raises:
+            CheckpointError: if it is one of the files at `paths`.
+        """
+        if self.source and any(os.path.exists(path) and os.path.samefile(self.where, path) for path in paths):
+            raise CheckpointError(f"The release would take the place of the training checkpoint {self.where}: write it "
+                                  "elsewhere.")
+
     @property
     def sections(self) -> str:
         """The names of what the checkpoint holds, for a message."""
@@ -121,6 +131,9 @@ def open_experiment(xp: Experiment, path: Path) -> Checkpoint:
     if xp.sig is not None and checkpoint.sig not in (None, xp.sig):
         raise CheckpointError(f"{path} was written by the experiment {checkpoint.sig}, not {xp.sig}: it was "
                               f"copied here; export {checkpoint.sig}, or name the file and a folder of its own.")
+    if path.name == LAST and len(xp.history) > len(checkpoint.history):
+        checkpoint.notes.append(f"history.json has {len(xp.history)} epochs, this checkpoint "
+                                f"{len(checkpoint.history)}: the later ones were not stored")
     return checkpoint
 
 

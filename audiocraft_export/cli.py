@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,7 @@ HELP = {
     "version": "AudioCraft version tag (default: the installed one)",
 }
 
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 FLAGS = [*(f"--{field.name}" for field in fields(ExportOptions)), "--bands", "--dora-dir", "-P", "--json", "--jobs",
          "--debug"]
 
@@ -67,7 +69,10 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     args, unknown = _parser().parse_known_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
-        if unknown:
+        targets = [text for text in unknown if not text.startswith("-")]
+        if targets == unknown:  # argparse takes them together only
+            args.targets += targets
+        else:
             raise OptionError(f"{' '.join(unknown)} is no option of run: use {', '.join(FLAGS)}.")
         sys.exit(args.verb(args))
     except ExportError as exc:
@@ -144,7 +149,8 @@ def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Job]:
     taken: dict[Path, tuple[str, Path]] = {}
     for target in args.targets:
         try:
-            source, folder, job = _plan(target, dora_dir, options, len(args.targets) > 1)
+            source, folder, job = _plan(target, dora_dir, bool(args.dora_dir or args.package), options,
+                                        len(args.targets) > 1)
             other, other_source = taken.setdefault(folder, (target, source))
             if other_source != source:
                 raise ExperimentError(f"{target} would overwrite the release of {other} in {folder}: export it in a "
@@ -155,18 +161,19 @@ def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Job]:
     return jobs
 
 
-def _plan(target: str, dora_dir: Callable[[], Path], options: ExportOptions,
+def _plan(target: str, dora_dir: Callable[[], Path], named: bool, options: ExportOptions,
           many: bool) -> tuple[Path, Path, Callable[[], ExportReport]]:
-    """The checkpoint, the release folder and the export of one target."""
+    """The checkpoint, the release folder and the export of one target; `named` is the Dora folder by an option."""
     from .export import RELEASE_FOLDER, export_checkpoint, export_experiment
     xp, source = _find(target, dora_dir, options)
     home = xp.folder.absolute()
+    others = dora_dir() if named or home.parent.name != "xps" else None  # where //sig/ is looked up
     if not options.folder:
-        return source, home / RELEASE_FOLDER, lambda: export_experiment(xp, options, source)
+        return source, home / RELEASE_FOLDER, lambda: export_experiment(xp, options, source, others)
     folder = Path(options.folder).absolute() / (home.name if many else "")
     if os.path.isfile(target):  # a file with a folder of its own may be of any experiment
-        return source, folder, lambda: export_checkpoint(source, folder, options)
-    return source, folder, lambda: export_experiment(xp, options.replace(folder=folder), source)
+        return source, folder, lambda: export_checkpoint(source, folder, options, others)
+    return source, folder, lambda: export_experiment(xp, options.replace(folder=folder), source, others)
 
 
 def _find(target: str, dora_dir: Callable[[], Path], options: ExportOptions) -> tuple[Experiment, Path]:
@@ -232,7 +239,7 @@ def _ask_package(module: str) -> Path:
         with redirect_stdout(sys.stderr), redirect_stderr(said):
             return Path(import_module(module).main.dora.dir)
     except (Exception, SystemExit) as exc:  # importing a training package may run into anything
-        reason = " ".join((str(exc) if isinstance(exc, Exception) else said.getvalue()).split())
+        reason = " ".join((str(exc) if isinstance(exc, Exception) else COLOUR.sub("", said.getvalue())).split())
         raise ExportError(f"The training package cannot be asked for its Dora folder: {module} fails "
                           f"({type(exc).__name__}: {reason}); name the folder with --dora-dir.") from exc
 

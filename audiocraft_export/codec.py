@@ -15,7 +15,7 @@ from typing import Any, Optional
 from .checkpoint import Source, open_checkpoint, open_experiment, read_file
 from .config import Config
 from .errors import CheckpointError, ExperimentError
-from .experiment import Experiment, find_xp
+from .experiment import LAST, AnyPath, Experiment, find_xp
 from .families import CODEC_FILE, COMPRESSION, described, family_of
 from .loadback import reference_folder
 from .model import Model
@@ -41,12 +41,13 @@ class Codec:
     strangers: Sequence[str] = ()
 
 
-def find_codec(config: Config, xp_folder: Path, version: str) -> Codec:
+def find_codec(config: Config, xp_folder: Path, dora_dir: AnyPath, version: str) -> Codec:
     """The compression model of a language model.
 
     Args:
         config: the language model's configuration.
-        xp_folder: its XP folder: `//sig/` is looked up beside it.
+        xp_folder: its XP folder, where AudioCraft stands when it trains: relative paths start there.
+        dora_dir: the Dora folder: `//sig/` is looked up there.
         version: AudioCraft version tag.
 
     Raises:
@@ -57,12 +58,11 @@ def find_codec(config: Config, xp_folder: Path, version: str) -> Codec:
         raise CheckpointError(f"The language model names no compression model ({KEY} is missing in its configuration): "
                               "export it without one (codec=none).")
     try:
-        return _resolve(form, xp_folder, version)
+        return _resolve(form, xp_folder, dora_dir, version)
     except (CheckpointError, ExperimentError) as exc:
-        written = config.shown(KEY)
-        # What an interpolation stands for may be a secret of this machine.
-        reason = exc if written == form else "what that stands for on this machine is none that can be read."
-        raise CheckpointError(f"The compression model {KEY}={written} cannot be released: {reason} {REMEDY}") from exc
+        reason = exc if _is_public(config) else "what that stands for on this machine is none that can be read."
+        raise CheckpointError(f"The compression model {KEY}={config.shown(KEY)} cannot be released: {reason} "
+                              f"{REMEDY}") from exc
 
 
 def from_file(path: Path, version: str, xp: Optional[Experiment] = None) -> Codec:
@@ -77,32 +77,62 @@ def from_file(path: Path, version: str, xp: Optional[Experiment] = None) -> Code
         CheckpointError: if it is no compression model.
     """
     state, _ = read_file(path)
-    if "exported" in state:
-        return Codec(_exported(state, path), {"file": asdict(Source.of(path))})
+    if "exported" in state or isinstance(state.get("xp.cfg"), str):  # AudioCraft once exported without that flag
+        return Codec(_exported(state, path, version), {"file": asdict(Source.of(path))})
     checkpoint = open_experiment(xp, path) if xp else open_checkpoint(path)
     if family_of(checkpoint.config) is not COMPRESSION:
         raise CheckpointError(f"{path} is {described(checkpoint.config)}, no compression model.")
-    return Codec(Model.of(checkpoint, version).content,
-                 {"sig": checkpoint.sig, "checkpoint": asdict(Source.of(path))}, checkpoint.strangers)
+    try:
+        content = Model.of(checkpoint, version).content
+    except CheckpointError as exc:
+        raise CheckpointError(f"{path} has no best state that could be released: train it to its first validation, or "
+                              "repair it.") from exc
+    return Codec(content, {"sig": checkpoint.sig, "checkpoint": asdict(Source.of(path))}, checkpoint.strangers)
 
 
-def _resolve(form: str, xp_folder: Path, version: str) -> Codec:
+def from_name(name: str, folder: Path, version: str) -> Codec:
+    """A compression model by the name that `//pretrained/` has before it.
+
+    Args:
+        name: of a public model, or the path of an exported file or of a release folder.
+        folder: where relative paths start.
+        version: AudioCraft version tag.
+
+    Raises:
+        CheckpointError: if it is a path, and no compression model is there.
+    """
+    path = folder / name
+    if os.path.exists(path) or _looks_like_a_path(name):
+        return from_file(path / CODEC_FILE if os.path.isdir(path) else path, version)
+    return Codec(reference_content(name, version), {"pretrained": name})
+
+
+def _resolve(form: str, xp_folder: Path, dora_dir: AnyPath, version: str) -> Codec:
     kind, _, name = form[2:].partition("/") if form.startswith("//") else ("", "", form)
     if not name:
         raise CheckpointError("it names none.")
     if kind == "pretrained":
-        path = xp_folder / name  # where AudioCraft stands when it trains
-        if os.path.exists(path) or _looks_like_a_path(name):
-            return from_file(path / CODEC_FILE if os.path.isdir(path) else path, version)
-        return Codec(reference_content(name, version), {"pretrained": name})
+        return from_name(name, xp_folder, version)
     if kind == "sig":
-        xp = find_xp(name, xp_folder.parent.parent)
+        sig, _, rest = name.partition("/")
+        xp = find_xp(sig, dora_dir)
+        path = xp.folder / rest if rest else xp.folder
     else:
-        path = reference_folder() / name if kind == "reference" else xp_folder / name
-        if not os.path.isdir(path):
-            return from_file(path, version)
-        xp = Experiment.at(path)
-    return from_file(xp.checkpoint(), version, xp)
+        path = reference_folder() / name.lstrip("/") if kind == "reference" else xp_folder / name
+        xp = Experiment.at(path if os.path.isdir(path) else path.parent)
+    if not os.path.isdir(path):
+        return from_file(path, version, xp if kind == "sig" else None)
+    if not (path / LAST).is_file():
+        raise CheckpointError(f"{path} has no {LAST}.")
+    return from_file(path / LAST, version, xp)
+
+
+def _is_public(config: Config) -> bool:
+    """Whether what the key stands for is written in the configuration, and nothing of this machine."""
+    try:
+        return bool(config.resolved(KEY))
+    except CheckpointError:
+        return False
 
 
 def _looks_like_a_path(name: str) -> bool:
@@ -111,13 +141,20 @@ def _looks_like_a_path(name: str) -> bool:
         Path(name).suffix in (".bin", ".pt", ".pth", ".th")
 
 
-def _exported(state: Mapping[Any, Any], path: Path) -> dict[str, Any]:
+def _exported(state: Mapping[Any, Any], path: Path, version: str) -> dict[str, Any]:
     """The content of an exported compression model, checked and with its tensors compacted."""
-    if isinstance(state.get("pretrained"), str):
-        return reference_content(state["pretrained"], str(state.get("version")))
+    tag = state.get("version")
+    tag = tag if isinstance(tag, str) else version
+    name = state.get("pretrained")
+    if isinstance(name, str):
+        if not name or _looks_like_a_path(name):
+            raise CheckpointError(f"{path} is a reference to {name!r}, which is no name of a public model.")
+        return reference_content(name, tag)
     text, weights = state.get("xp.cfg"), state.get("best_state")
     if not isinstance(text, str) or not isinstance(weights, dict) \
             or Config.parse(text).get("compression_model") is None:
         raise CheckpointError(f"{path} was exported, but is no compression model.")
-    return model_content(pack(Weights(weights, "best_state", "exported before"), None).state, text,
-                         str(state.get("version")))
+    packed = pack(Weights(weights, "best_state", "exported before"), None)
+    if not packed.tensors:
+        raise CheckpointError(f"{path} was exported, but holds no tensor.")
+    return model_content(packed.state, text, tag)

@@ -97,10 +97,13 @@ class Config:
                 value = cfg[key]
                 values[key] = OmegaConf.to_container(value, resolve=True, throw_on_missing=True) \
                     if OmegaConf.is_config(value) else value
+                missing = "null" if value is None else None
             except (OmegaConfBaseException, RecursionError) as exc:
+                missing = type(exc).__name__
+            if missing:
                 raise CheckpointError(f"`{key}` of the configuration (xp.cfg), from which the model is built, is "
-                                      f"missing or stands for something that is not in it ({type(exc).__name__}): a "
-                                      "release needs the value itself.") from exc
+                                      f"missing or stands for something that is not in it ({missing}): a release "
+                                      "needs the value itself.")
         return values
 
     def shown(self, key: str) -> Any:

@@ -17,7 +17,8 @@ from .weights import Weights, pack
 
 FILE = "diffusion_state_dict.bin"
 BUILT_FROM = ("channels", "schedule", "diffusion_unet", "processor")
-SHARED = ("compression_model_checkpoint", "n_q")
+SHARED = ("compression_model_checkpoint", "n_q", "channels", "resampling")
+WHOLE = "the whole spectrum"
 
 
 def files(*models: Model) -> dict[str, Mapping[Any, Any]]:
@@ -31,7 +32,7 @@ def files(*models: Model) -> dict[str, Mapping[Any, Any]]:
                    "version": models[0].version, "exported": True}}
 
 
-def load(loaders: Any, folder: Path) -> Iterator[tuple[Any, str, tuple[Any, ...]]]:
+def load(loaders: Any, folder: Path, names: Sequence[str]) -> Iterator[tuple[Any, str, tuple[Any, ...]]]:
     """The modules that AudioCraft rebuilds from a release."""
     models, processors, _ = loaders.load_diffusion_models(str(folder / FILE))
     for index, (model, processor) in enumerate(zip(models, processors)):
@@ -49,9 +50,14 @@ def check(models: Sequence[Model]) -> None:
     if len(set(rates)) > 1:
         raise CheckpointError(f"These bands have different sample rates ({_each(models, rates)}): a release has one.")
     splits = [_split(model) for model in models]
-    if [cutoffs for cutoffs, _, _ in splits] != len(models) * [splits[0][0]]:
-        raise CheckpointError(f"These bands split the spectrum differently ({_each(models, splits)}): name the "
-                              "experiments of one split (filter.n_bands, filter.cutoffs).")
+    whole = [_name(model) for model, split in zip(models, splits) if split[0] == WHOLE]
+    if whole and len(models) > 1:
+        raise CheckpointError(f"{whole[0]} was trained on the whole spectrum (filter.use): it is no band, release it "
+                              "alone.")
+    if any(split[:2] != splits[0][:2] for split in splits):
+        ways = _each(models, [way for way, _, _ in splits])
+        raise CheckpointError(f"These bands split the spectrum differently ({ways}): name the experiments of one split "
+                              "(filter.n_bands, filter.cutoffs).")
     count, found = splits[0][1], [index for _, _, index in splits]
     if sorted(found) != list(range(count)):
         raise CheckpointError(f"These are not all bands, each once ({_each(models, found)}, of {count}): name one "
@@ -79,24 +85,33 @@ def _band(model: Model) -> dict[str, Any]:
         raise CheckpointError(f"{model.checkpoint.where} has no sample_processor, without which a diffusion model "
                               "cannot be released: export another checkpoint.")
     state = pack(Weights(processor, "sample_processor", ""), None).state
-    return {"cfg": Attributes.of({**model.config.values, **model.config.resolved(*BUILT_FROM)}),
+    built_from = model.config.resolved(*BUILT_FROM)
+    for name in BUILT_FROM[1:]:
+        if not isinstance(built_from[name], dict):
+            raise CheckpointError(f"`{name}` of the configuration of {model.checkpoint.where} is no mapping of keys to "
+                                  "values: no diffusion model can be built from it.")
+    return {"cfg": Attributes.of({**model.config.values, **built_from}),
             "model_state": model.weights.state, "processor_state": state, "xp.cfg": model.config.text}
 
 
 def _sample_rate(model: Model) -> Any:
-    return model.config.resolved("sample_rate")["sample_rate"]
+    rate = model.config.resolved("sample_rate")["sample_rate"]
+    if type(rate) not in (int, float):
+        raise CheckpointError(f"sample_rate of {model.checkpoint.where} is {rate!r}, no number: it cannot be released.")
+    return rate
 
 
-def _split(model: Model) -> tuple[Any, int, int]:
+def _split(model: Model) -> tuple[str, int, int]:
     """How the spectrum is split, into how many bands, and which one this is (AudioCraft's DataProcess)."""
     use, bands, cutoffs, index = (model.config.get(f"filter.{name}") for name in
                                   ("use", "n_bands", "cutoffs", "idx_band"))
     if not use:
-        return "whole", 1, 0
-    if not isinstance(index, int) or cutoffs is None and not isinstance(bands, int):
-        raise CheckpointError(f"{model.checkpoint.where} does not say which band of how many it is (filter.idx_band, "
-                              "filter.n_bands): it cannot be released.")
-    return (bands, bands, index) if cutoffs is None else (list(cutoffs), len(cutoffs) + 1, index)
+        return WHOLE, 1, 0
+    split, count = ("evenly", bands) if cutoffs is None else (f"at {list(cutoffs)}", len(cutoffs) + 1)
+    if type(count) is not int or type(index) is not int or not 0 <= index < count:
+        raise CheckpointError(f"{model.checkpoint.where} does not say which band of how many it is (filter.idx_band="
+                              f"{index}, filter.n_bands={bands}): it cannot be released.")
+    return f"{split} in {count}", count, index
 
 
 def _each(models: Sequence[Model], values: Sequence[Any]) -> str:

@@ -111,17 +111,28 @@ class ExportingMain(HydraMain):
             self._refuse_drift(own, others)
             xp: XP = super().get_xp(others)
             keys = self._keys(xp.cfg, own)
-            read(keys)
+            read_project(keys)
+            with open_dict(xp.cfg):
+                xp.cfg.update(keys)
+            read(xp.cfg)  # where interpolations find what they refer to
         except ExportError as exc:
             fatal(str(exc))
-        with open_dict(xp.cfg):
-            xp.cfg.update(keys)
         xp.argv = [*xp.argv, *own]  # Dora sends it to Slurm
         return xp
 
     def init_xp(self, xp: XP) -> XP:
-        """Create the XP folder; the command line stored in it is that of the project without us."""
-        if read(xp.cfg)[0] != "only":
+        """Create the XP folder; the command line stored in it is that of the project without us.
+
+        Raises:
+            SystemExit: with `export=only`, if there is nothing to export.
+        """
+        mode, options = read(xp.cfg)
+        if mode == "only":
+            try:
+                Experiment(xp.folder, xp.sig).checkpoint(options.checkpoint)
+            except ExportError as exc:
+                fatal(str(exc))
+        else:
             stored = copy(xp)
             stored.argv = split(xp.argv)[1]
             super().init_xp(stored)

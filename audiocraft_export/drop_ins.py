@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Union
 
 from .checkpoint import open_checkpoint
-from .codec import from_file
+from .codec import from_name
 from .errors import CheckpointError
 from .families import described, family_of
 from .model import Model
 from .provenance import version_tag
-from .release import reference_content
 from .writer import write_single
 
 PathOrText = Union[Path, str]
@@ -63,10 +62,9 @@ def export_pretrained_compression_model(pretrained_encodec: str, out_file: PathO
     Raises:
         ExportError: if it cannot be exported or written.
     """
-    path = Path(pretrained_encodec)
-    content = from_file(path, version_tag()).content if path.exists() else \
-        reference_content(pretrained_encodec, version_tag())
-    write_single(Path(out_file), content)
+    if pretrained_encodec.startswith("//"):
+        raise CheckpointError(f"{pretrained_encodec} is a form of the configuration: give what follows //pretrained/.")
+    write_single(Path(out_file), from_name(pretrained_encodec, Path(), version_tag()).content)
     return out_file
 
 
@@ -75,5 +73,6 @@ def _export_best(checkpoint_path: PathOrText, out_file: PathOrText, drop_in: str
     right = family_of(checkpoint.config).drop_in
     if right not in (drop_in, None):
         raise CheckpointError(f"{checkpoint_path} is {described(checkpoint.config)}: use {right}.")
+    checkpoint.refuse_to_be_replaced(Path(out_file))
     write_single(Path(out_file), Model.of(checkpoint, version_tag()).content)
     return out_file

@@ -15,7 +15,7 @@ from .checkpoint import Checkpoint, open_checkpoint, open_experiment
 from .codec import find_codec
 from .config import Config, unwrap
 from .errors import CheckpointError, ExportError
-from .experiment import LAST, AnyPath, Experiment, find_xp
+from .experiment import AnyPath, Experiment, find_xp
 from .families import CODEC_FILE, DIFFUSION, Family, described, family_of, is_ours
 from .loadback import load_back
 from .model import Model
@@ -43,38 +43,38 @@ def export_xp(sig: str, dora_dir: AnyPath, options: ExportOptions = ExportOption
     return export_experiment(find_xp(sig, dora_dir), options)
 
 
-def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(),
-                      path: Optional[Path] = None) -> ExportReport:
+def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), path: Optional[Path] = None,
+                      dora_dir: Optional[AnyPath] = None) -> ExportReport:
     """Export an experiment that was found.
 
     Args:
         xp: the experiment.
         options: how.
         path: the checkpoint, if it is not to be found by `options.checkpoint`.
+        dora_dir: the Dora folder that a compression model of the form `//sig/` is in, if `xp` is not in it.
 
     Raises:
         ExportError: as `export_xp`.
     """
     path = path or xp.checkpoint(options.checkpoint)
     checkpoint = open_experiment(xp, path)
-    if path.name == LAST and len(xp.history) > len(checkpoint.history):
-        note = f"history.json has {len(xp.history)} epochs, this checkpoint {len(checkpoint.history)}"
-        checkpoint = replace(checkpoint, notes=[*checkpoint.notes, f"{note}: the later ones were not stored"])
-    return _export(checkpoint, xp.folder, Path(options.folder or xp.folder / RELEASE_FOLDER), options)
+    return _export(checkpoint, xp.folder, Path(options.folder or xp.folder / RELEASE_FOLDER), options, dora_dir)
 
 
-def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = ExportOptions()) -> ExportReport:
+def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = ExportOptions(),
+                      dora_dir: Optional[AnyPath] = None) -> ExportReport:
     """Export one checkpoint file, wherever it lies.
 
     Args:
         path: a training checkpoint.
         folder: where the release goes.
         options: how; `folder` and `checkpoint` of the options do not count here.
+        dora_dir: the Dora folder that a compression model of the form `//sig/` is in, if `path` is not in it.
 
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
     """
-    return _export(open_checkpoint(Path(path)), Path(path).absolute().parent, Path(folder), options)
+    return _export(open_checkpoint(Path(path)), Path(path).absolute().parent, Path(folder), options, dora_dir)
 
 
 def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path,
@@ -138,11 +138,14 @@ def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
                     options.verify)
 
 
-def _export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions) -> ExportReport:
-    family = family_of(checkpoint.config)
+def _export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
+            dora_dir: Optional[AnyPath] = None) -> ExportReport:
+    family, codec = family_of(checkpoint.config), None
     model = Model.of(checkpoint, version_tag(options.version), options.weights, options.dtype)
-    codec = find_codec(model.config, xp_folder, model.version) if family.codec and options.codec == "auto" else None
+    if family.codec and options.codec == "auto":
+        codec = find_codec(model.config, xp_folder, dora_dir or xp_folder.absolute().parent.parent, model.version)
     files = {**family.files(model), **({CODEC_FILE: codec.content} if codec else {})}
+    checkpoint.refuse_to_be_replaced(*(folder / name for name in files))
     return _release(files, draft_of(model, options, codec, family.notes(model)), family, folder, options.verify)
 
 
@@ -153,7 +156,7 @@ def _release(contents: Mapping[str, Content], draft: Manifest, family: Family, f
     existing = Manifest.load(folder)
     if existing is not None and _would_repeat(existing, draft, files) and writer.is_intact(folder, existing):
         if verify == "load":
-            load_back(folder, family)
+            load_back(folder, family, list(contents))
         return ExportReport(folder, existing, written=False)
 
     for warning in draft.warnings:
@@ -174,4 +177,4 @@ def _verify(folder: Path, files: Sequence[ReleaseFile], family: Family, verify: 
     if verify != "none":
         writer.read_back(folder, files)
     if verify == "load":
-        load_back(folder, family)
+        load_back(folder, family, [file.name for file in files])

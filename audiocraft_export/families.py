@@ -5,7 +5,7 @@ A new family is one more line in the table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Callable, Optional
 
 from . import diffusion, watermark
 from .config import Config
+from .errors import ReleaseError
 from .model import Model
 from .release import Content
 
@@ -35,8 +36,8 @@ class Family:
         codec: whether a compression model belongs beside it.
         metrics: of the validation stage, by the first of which the best state is chosen; without any it is the last.
         notes: what is odd about the release of one.
-        load: gives each module that `audiocraft.models.loaders` rebuilds from a release folder, the file with its
-            weights, and the keys under which they stand there.
+        load: of `audiocraft.models.loaders`, a release folder and the names of its files: gives each module that is
+            rebuilt, the file with its weights, and the keys under which they stand there.
     """
 
     kind: str
@@ -47,30 +48,40 @@ class Family:
     codec: bool = False
     metrics: tuple[str, ...] = ()
     notes: Callable[[Model], Iterable[str]] = lambda model: ()
-    load: Optional[Callable[[Any, Path], Loaded]] = None
+    load: Optional[Callable[[Any, Path, Sequence[str]], Loaded]] = None
 
 
-def _load_lm(loaders: Any, folder: Path) -> Loaded:
+def _load_lm(loaders: Any, folder: Path, names: Sequence[str]) -> Loaded:
     yield loaders.load_lm_model(str(folder)), LM_FILE, ("best_state",)
-    yield from _load_codec(loaders, folder)
+    if CODEC_FILE in names:
+        yield from _load_codec(loaders, folder, names)
 
 
-def _load_magnet(loaders: Any, folder: Path) -> Loaded:
+def _load_magnet(loaders: Any, folder: Path, names: Sequence[str]) -> Loaded:
+    _require_codec(names)
     frame_rate = int(loaders.load_compression_model(str(folder)).frame_rate)  # as MAGNeT.get_pretrained does
     yield loaders.load_lm_model_magnet(str(folder), frame_rate), LM_FILE, ("best_state",)
-    yield from _load_codec(loaders, folder)
+    yield from _load_codec(loaders, folder, names)
 
 
-def _load_jasco(loaders: Any, folder: Path) -> Loaded:
+def _load_jasco(loaders: Any, folder: Path, names: Sequence[str]) -> Loaded:
+    _require_codec(names)
     codec = loaders.load_compression_model(str(folder))
     yield loaders.load_jasco_model(str(folder), codec), LM_FILE, ("best_state",)
-    yield from _load_codec(loaders, folder)
+    yield from _load_codec(loaders, folder, names)
 
 
-def _load_codec(loaders: Any, folder: Path) -> Loaded:
-    """The compression model, if there is one that is more than a name."""
-    if (folder / CODEC_FILE).exists() and "best_state" in loaders.load_compression_model_ckpt(str(folder)):
-        yield loaders.load_compression_model(str(folder)), CODEC_FILE, ("best_state",)
+def _load_codec(loaders: Any, folder: Path, names: Sequence[str]) -> Loaded:
+    """The compression model; one that is only a name has no weights here to compare, but has to load, too."""
+    codec = loaders.load_compression_model(str(folder))
+    if "best_state" in loaders.load_compression_model_ckpt(str(folder)):
+        yield codec, CODEC_FILE, ("best_state",)
+
+
+def _require_codec(names: Sequence[str]) -> None:
+    if CODEC_FILE not in names:
+        raise ReleaseError("verify=load rebuilds this model only with its compression model beside it: use codec=auto, "
+                           "or verify=bytes.")
 
 
 LANGUAGE_MODEL = Family("a language model", drop_in="export_lm", codec=True, metrics=("ce",), load=_load_lm)

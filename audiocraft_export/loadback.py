@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from functools import reduce
 from importlib.util import find_spec
 from operator import getitem
 from pathlib import Path
+from traceback import extract_tb
 from typing import Optional
 
 from .errors import CheckpointError, ReleaseError
@@ -40,8 +42,13 @@ def reference_folder() -> Path:
                               f"({type(exc).__name__}: {exc}): set AUDIOCRAFT_REFERENCE_DIR.") from exc
 
 
-def load_back(folder: Path, family: Family) -> None:
+def load_back(folder: Path, family: Family, names: Sequence[str]) -> None:
     """Rebuild the models of a release with AudioCraft's own loaders and compare their weights.
+
+    Args:
+        folder: the release folder.
+        family: of the model.
+        names: of the files of the release.
 
     Raises:
         ReleaseError: if AudioCraft cannot rebuild one (with its reason), or the weights differ.
@@ -55,13 +62,27 @@ def load_back(folder: Path, family: Family) -> None:
         raise ReleaseError(f"verify=load needs AudioCraft, which cannot be imported here ({exc}): install it, or use "
                            "verify=bytes.") from exc
     try:
-        loaded = list(family.load(loaders, folder))
+        with torch.random.fork_rng(devices=[]):  # a training may go on after this
+            loaded = list(family.load(loaders, folder, names))
+    except ReleaseError:
+        raise
     except Exception as exc:  # whatever AudioCraft stumbles over is the answer
-        raise ReleaseError(f"AudioCraft's own loader cannot rebuild this release ({type(exc).__name__}: {exc}): "
-                           "change the configuration, or export with verify=bytes if you load it otherwise.") from exc
+        raise ReleaseError(f"AudioCraft's own loader cannot rebuild this release ({_reason(exc)}): mend what it "
+                           "stumbles over, or export with verify=bytes if you load it otherwise.") from exc
     for module, file, keys in loaded:
         state = reduce(getitem, keys, torch.load(folder / file, "cpu", weights_only=True))
         for name, tensor in module.state_dict().items():
             if name not in state or not torch.equal(state[name].to(tensor.dtype), tensor):
                 raise ReleaseError(f"{name} of {file} differs after AudioCraft's loader rebuilt the model: this "
                                    "release is unsound.")
+
+
+def _reason(exc: Exception) -> str:
+    """What an exception of AudioCraft says, in one line; where it was raised if it says nothing."""
+    text = " ".join(str(exc).split())
+    if isinstance(exc, AttributeError) and "audiocraft.models.loaders" in text:
+        return f"AudioCraft {audiocraft_version()} has no loader for this kind of model: {text}"
+    if not text:
+        frame = extract_tb(exc.__traceback__)[-1]
+        text = f"{frame.line} in {frame.filename}, line {frame.lineno}"
+    return f"{type(exc).__name__}: {text}"

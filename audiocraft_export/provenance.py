@@ -74,7 +74,9 @@ def of_bands(drafts: Sequence[Manifest], notes: Iterable[str]) -> Manifest:
     others = [f"{draft.name}: {text}" for draft in drafts for text in draft.warnings if text not in shared]
     dtypes = sum((Counter(draft.dtypes) for draft in drafts), Counter[str]())
     return replace(
-        drafts[0], sig=None, checkpoint=None, best=None,
+        drafts[0], sig=None, checkpoint=None, best=None, config_sha256=None,
+        weights=", ".join(dict.fromkeys(draft.weights for draft in drafts)),
+        why=", ".join(dict.fromkeys(draft.why for draft in drafts)),
         epoch=min(draft.epoch for draft in drafts),
         tensors=sum(draft.tensors for draft in drafts),
         parameters=sum(draft.parameters for draft in drafts),

@@ -89,7 +89,7 @@ class Manifest:
         checkpoint: name, bytes and mtime_ns of the checkpoint; None for the state of a living solver, and for `bands`.
         codec: where the compression model comes from, for language models.
         config: where the configuration comes from: `checkpoint`, `.hydra/config.yaml` or `solver`.
-        config_sha256: of its text in the release.
+        config_sha256: of its text in the release; None for `bands`.
         best: metric, epoch and validation metrics of the best epoch; of the last one where no metric is known.
         options: what the export was asked for.
         warnings: what is odd about it.
@@ -111,7 +111,7 @@ class Manifest:
     checkpoint: Optional[Mapping[str, Any]]
     codec: Optional[Mapping[str, Any]]
     config: str
-    config_sha256: str
+    config_sha256: Optional[str]
     best: Optional[Mapping[str, Any]]
     options: Mapping[str, Any]
     warnings: list[str]

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from .release import Content
 
 PARTS = ("generator", "detector")
 BUILT_FROM = ("audioseal", "seanet", "detector")  # no device: loading chooses that
+SAFE = re.compile(r"[\w-]+")
 UNNAMED = "model"
 
 
@@ -27,20 +29,23 @@ def files(model: Model) -> dict[str, Content]:
     Raises:
         CheckpointError: if it has weights of something else, or its configuration does not say how to build it.
     """
-    name, state = model.checkpoint.sig or UNNAMED, model.weights.state
-    strange = [key for key in state if str(key).partition(".")[0] not in PARTS]
-    if strange:
-        raise CheckpointError(f"{strange[0]!r} in the weights of {model.checkpoint.where} belongs to neither the "
-                              "generator nor the detector of AudioSeal: this model cannot be released.")
-    parts: dict[str, Content] = {f"{part}_{name}.pth": {
-        "model": {key[len(part) + 1:]: value for key, value in state.items() if key.startswith(f"{part}.")},
-        "version": model.version, "exported": True} for part in PARTS}
-    return {**parts, f"{name}.yaml": OmegaConf.to_yaml(OmegaConf.create(model.config.resolved(*BUILT_FROM)))}
+    sig, state = model.checkpoint.sig, model.weights.state
+    name = sig if sig and SAFE.fullmatch(sig) else UNNAMED
+    parts = {part: {key[len(part) + 1:]: value for key, value in state.items() if str(key).startswith(f"{part}.")}
+             for part in PARTS}
+    if not all(parts.values()) or len(state) != sum(map(len, parts.values())):
+        raise CheckpointError(f"The weights of {model.checkpoint.where} are not those of a generator and a detector "
+                              f"(generator.*, detector.*; it has {', '.join(map(str, list(state)[:3]))}, ...): this is "
+                              "no model of AudioSeal, and cannot be released as one.")
+    contents: dict[str, Content] = {
+        f"{part}_{name}.pth": {"model": weights, "version": model.version, "exported": True}
+        for part, weights in parts.items()}
+    return {**contents, f"{name}.yaml": OmegaConf.to_yaml(OmegaConf.create(model.config.resolved(*BUILT_FROM)))}
 
 
-def load(loaders: Any, folder: Path) -> Iterator[tuple[Any, str, tuple[Any, ...]]]:
+def load(loaders: Any, folder: Path, names: Sequence[str]) -> Iterator[tuple[Any, str, tuple[Any, ...]]]:
     """The modules that AudioCraft rebuilds from a release."""
-    name = next(folder.glob("*.yaml")).stem
+    name = next(Path(file).stem for file in names if file.endswith(".yaml"))
     model = loaders.load_audioseal_models(str(folder), filename=name)
     for part in PARTS:
         yield getattr(model, part), f"{part}_{name}.pth", ("model",)

@@ -95,7 +95,7 @@ def _best(checkpoint: Checkpoint) -> Weights:
                               "rank zero after a validation.")
     best = _model(state.get("best_state"))
     if best:
-        return Weights(best, "best_state", "best state on the validation metric")
+        return Weights(best, "best_state", "best state, as the solver kept it")
     problem = "an empty best_state" if "best_state" in state else f"no best_state (it has {checkpoint.sections})"
     raise CheckpointError(f"{checkpoint.where} has {problem}: use weights=last for the latest weights.")
 

@@ -1,10 +1,11 @@
 """The compression model beside a language model, and the drop-ins for audiocraft.utils.export."""
 
+import shutil
 import sys
 
 import pytest
 import torch
-from conftest import SIG, load, model_state, same, solver_state, with_cfg
+from conftest import SIG, command, load, model_state, same, solver_state, with_cfg
 
 from audiocraft_export import (
     ExportError,
@@ -42,7 +43,8 @@ def test_a_public_codec_is_a_reference(export_with):
 
 
 @pytest.mark.parametrize("form", ["//sig/{sig}", "{folder}", "{folder}/checkpoint.th", "../{sig}",
-                                  "//reference/{sig}", "//sig/c0de"])
+                                  "//reference/{sig}", "//sig/c0de", "//sig/{sig}/", "//sig/{sig}/checkpoint.th",
+                                  "//reference//{sig}", "//reference/{sig}/checkpoint.th"])
 def test_an_own_codec_is_exported_beside_the_model(export_with, codec, form, monkeypatch):
     monkeypatch.setenv("AUDIOCRAFT_REFERENCE_DIR", str(codec.parent))
     report = export_with(form.format(sig=CODEC, folder=codec), dtype="float16")
@@ -61,6 +63,58 @@ def test_an_exported_codec_is_embedded(export_with, codec, dora_dir, form):
     assert exported.name == "compression_state_dict.bin"
     report = export_with(form.format(file=exported, folder=exported.parent))
     assert report.files[1].read_bytes() == exported.read_bytes()
+
+
+def test_an_epoch_of_a_codec_can_be_meant(export_with, codec, make_xp):
+    make_xp(CODEC, "checkpoint_1.th", **{"best_state": {"model": model_state(1)},
+                                         "xp.cfg": with_cfg(solver="compression")})
+    assert same(load(export_with(f"//sig/{CODEC}/checkpoint_1.th").files[1])["best_state"], model_state(1))
+
+
+def test_a_codec_exported_before_there_was_a_flag_for_it_is_embedded(export_with, tmp_path):
+    torch.save({"best_state": model_state(6), "xp.cfg": "compression_model: encodec\n"}, tmp_path / "old.bin")
+    package = load(export_with(f"//pretrained/{tmp_path}/old.bin").files[1])
+    assert same(package["best_state"], model_state(6)) and package["version"] == "1.3.0"
+
+
+@pytest.mark.parametrize(("content", "says"), [
+    ({"pretrained": "/no/such/file.bin"}, "'/no/such/file.bin', which is no name"),
+    ({"pretrained": "//pretrained/x"}, "no name of a public model"), ({"pretrained": ""}, "no name"),
+    ({"best_state": {}, "xp.cfg": "compression_model: encodec"}, "holds no tensor"),
+    ({"best_state": {}, "xp.cfg": "solver: musicgen"}, "no compression model")])
+def test_an_exported_file_that_nobody_could_load_is_no_codec(export_with, tmp_path, content, says):
+    torch.save({**content, "exported": True, "version": "1"}, tmp_path / "ref.bin")
+    with pytest.raises(ExportError, match=says):
+        export_with(f"//pretrained/{tmp_path}/ref.bin")
+
+
+def test_a_codec_without_a_best_state_or_a_checkpoint_says_nothing_of_options_for_the_model(export_with, make_xp):
+    make_xp(CODEC, **{"best_state": {}, "xp.cfg": with_cfg(solver="compression")})
+    with pytest.raises(ExportError, match="no best state that could be released") as error:
+        export_with(f"//sig/{CODEC}")
+    (make_xp(CODEC) / "checkpoint.th").rename(make_xp(CODEC, "checkpoint_7.th") / "checkpoint_8.th")
+    with pytest.raises(ExportError, match="has no checkpoint.th") as other:
+        export_with(f"//sig/{CODEC}")
+    assert "weights=last" not in str(error.value) and "with checkpoint=" not in str(other.value)
+
+
+def test_the_codec_of_a_copied_experiment_is_looked_up_in_the_dora_folder_that_was_named(codec, make_xp, dora_dir,
+                                                                                        tmp_path):
+    cfg = with_cfg(solver="musicgen", compression_model_checkpoint=f"//sig/{CODEC}")
+    copy = tmp_path / "backup" / "mine"
+    shutil.copytree(make_xp(**{"xp.cfg": cfg}), copy)
+    for args, env in [(["--dora-dir", dora_dir], {}), ([], {"AUDIOCRAFT_DORA_DIR": str(dora_dir)}), ([], {})]:
+        result = command("run", copy, *args, cwd=tmp_path, **env)
+        assert result.returncode == 0, result.stderr
+        assert same(load(copy / "export" / "compression_state_dict.bin")["best_state"], model_state(6))
+    result = command("run", copy / "checkpoint.th", "--folder", "out", "--dora-dir", tmp_path / "no", cwd=tmp_path)
+    assert result.returncode == 1 and "no is no Dora folder" in result.stderr and not (tmp_path / "out").exists()
+
+
+def test_a_reference_within_the_configuration_does_not_hide_why_a_codec_is_not_found(make_xp, dora_dir):
+    make_xp(**{"xp.cfg": with_cfg(solver="musicgen", which="12345678", compression_model_checkpoint="//sig/${which}")})
+    with pytest.raises(ExportError, match="No XP '12345678'"):
+        export_xp(SIG, dora_dir)
 
 
 def test_a_retrained_codec_makes_the_release_stale(export_with, codec, make_xp, dora_dir):
@@ -146,6 +200,10 @@ def test_drop_in_for_a_pretrained_codec_writes_a_reference_or_embeds_a_file(tmp_
     out = tmp_path / "deep" / "compression_state_dict.bin"
     assert export_pretrained_compression_model("facebook/encodec_32khz", out) == out
     assert load(out) == {"pretrained": "facebook/encodec_32khz", "exported": True, "version": "unknown"}
+    for name, says in [("//pretrained/facebook/encodec_32khz", "what follows //pretrained/"),
+                       ("/no/such/compression_state_dict.bin", "No such file")]:
+        with pytest.raises(ExportError, match=says):
+            export_pretrained_compression_model(name, tmp_path / "never.bin")
     exported = export_encodec(codec / "checkpoint.th", tmp_path / "mine.bin")
     export_pretrained_compression_model(str(exported), out)
     assert out.read_bytes() == exported.read_bytes()

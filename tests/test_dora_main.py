@@ -418,6 +418,21 @@ def test_epochs_that_were_not_stored_are_said(project):
     assert "history.json has 4 epochs, this checkpoint 2" in result.stderr
 
 
+def test_options_may_refer_to_the_project_s_configuration(project):
+    root = project(config="exporter: {folder: '${dora.dir}/releases/${label}'}")
+    assert dora("info", cwd=root).returncode == 0
+    result = dora("run", "label=first", "export=true", cwd=root)
+    assert result.returncode == 0, result.stderr
+    assert (root / "outputs" / "releases" / "first" / "state_dict.bin").exists()
+    result = dora("run", "label=first", "export=only", "exporter.folder=${dora.dir}/x", cwd=root)
+    assert result.returncode == 0 and (root / "outputs" / "x" / "state_dict.bin").exists(), result.stderr
+
+
+def test_an_experiment_that_was_never_trained_is_not_launched_to_be_exported(project):
+    result = dora("launch", "--no_git_save", "export=only", cwd=project())
+    assert "No checkpoint.th" in sentence(result)
+
+
 @pytest.mark.parametrize(("code", "says"), [
     (None, "ModuleNotFoundError: No module named 'audiocraft'"),
     ("import julius_that_is_not_there", "ModuleNotFoundError: No module named 'julius_that_is_not_there'"),

@@ -101,7 +101,7 @@ def test_a_cast_leaves_the_statistics_of_the_processor_alone(make_xp, dora_dir):
     assert band["model_state"]["emb.0.weight"].dtype == torch.float16 and same(band["processor_state"], PROCESSOR)
 
 
-def test_bands_make_one_release_and_once(make_band, bands, tmp_path):
+def test_bands_make_one_release_and_once(make_band, bands, tmp_path, dora_dir):
     sigs = [make_band(index) for index in range(4)]
     result = bands(*sigs)
     assert result.returncode == 0, result.stderr
@@ -115,6 +115,10 @@ def test_bands_make_one_release_and_once(make_band, bands, tmp_path):
     make_band(2, n_q=8)
     again = bands(*sigs)
     assert "already" not in again.stdout and "trained with different n_q" in again.stderr
+    (dora_dir / "xps" / sigs[1] / "history.json").write_text("[{}, {}, {}, {}, {}]")
+    make_band(2, channels=2)
+    assert "different channels" in bands(*sigs).stderr
+    assert f"{sigs[1]}: history.json has 5 epochs" in (tmp_path / "mbd" / "export.json").read_text()
 
 
 def test_bands_are_given_by_paths_too_and_as_json(make_band, bands, dora_dir, tmp_path):
@@ -154,7 +158,10 @@ def test_bands_that_are_not_complete_or_not_in_order_are_refused(make_band, band
 @pytest.mark.parametrize(("changes", "says"), [
     ({"sample_rate": 32000}, "different sample rates .00000000: 16000, 00000001: 32000"),
     ({"filter": {"use": True, "n_bands": 3, "idx_band": 1, "cutoffs": None}}, "split the spectrum differently"),
-    ({"filter": {"use": False, "n_bands": 2, "idx_band": 1, "cutoffs": None}}, "split the spectrum differently"),
+    ({"filter": {"use": False, "n_bands": 2, "idx_band": 1, "cutoffs": None}}, "00000001 was trained on the whole"),
+    ({"filter": {"use": True, "n_bands": 2, "idx_band": 2, "cutoffs": None}}, "does not say which band"),
+    ({"sample_rate": None}, "`sample_rate` of the configuration"), ({"sample_rate": [1]}, "no number"),
+    ({"schedule": None}, "`schedule` of the configuration"), ({"processor": 3}, "`processor` of the configuration"),
     ({"filter": {"use": True, "n_bands": 2, "idx_band": None, "cutoffs": None}}, "does not say which band"),
     ({"filter": {"use": True, "n_bands": None, "idx_band": 1, "cutoffs": None}}, "does not say which band"),
     ({"solver": "musicgen"}, "a language model .solver=musicgen., no band"),
@@ -186,10 +193,38 @@ def test_a_watermarking_model_is_released_as_generator_detector_and_configuratio
 
 
 def test_a_watermarking_model_with_other_weights_or_no_configuration_of_it_is_refused(make_watermark, dora_dir):
-    with pytest.raises(ExportError, match="'head.weight' in the weights .* neither the generator nor the detector"):
-        export_xp(make_watermark(state={"generator.a": torch.ones(1), "head.weight": torch.ones(1)}), dora_dir)
+    generator, detector = {"generator.a": torch.ones(1)}, {"detector.a": torch.ones(1)}
+    for state in ({**generator, **detector, "head.weight": torch.ones(1)}, generator,
+                  {"generator": generator, "detector": detector}):
+        with pytest.raises(ExportError, match="are not those of a generator and a detector"):
+            export_xp(make_watermark(state=state), dora_dir)
     with pytest.raises(ExportError, match="`seanet` of the configuration"):
         export_xp(make_watermark(seanet={"dimension": "${nowhere}"}), dora_dir)
+
+
+def test_a_signature_that_is_no_name_of_a_file_is_none_here(make_xp, tmp_path, dora_dir):
+    state = {"generator.a": torch.ones(1), "detector.a": torch.ones(1)}
+    folder = make_xp(**{"xp.cfg": OmegaConf.create(AUDIOSEAL), "best_state": {"model": state}, "xp.sig": "../../evil"})
+    report = export_checkpoint(folder / "checkpoint.th", tmp_path / "release")
+    assert [path.name for path in report.files] == ["generator_model.pth", "detector_model.pth", "model.yaml"]
+
+
+def test_targets_may_stand_on_both_sides_of_a_flag(make_band, tmp_path, dora_dir):
+    first, second = make_band(0, 2), make_band(1, 2)
+    result = command("run", first, "--bands", second, "--dora-dir", dora_dir, "--folder", "mbd", cwd=tmp_path)
+    assert result.returncode == 0 and load(tmp_path / "mbd" / FILE)["n_bands"] == 2
+    result = command("run", first, "--dora-dir", dora_dir, second, "--no-such", "x", cwd=tmp_path)
+    assert result.returncode == 2 and "--no-such x is no option" in result.stderr
+
+
+def test_a_release_never_takes_the_place_of_the_checkpoint_that_it_is_made_of(make_xp, tmp_path):
+    checkpoint = make_xp() / "checkpoint.th"
+    before = checkpoint.read_bytes()
+    (tmp_path / "state_dict.bin").symlink_to(checkpoint)
+    for export in (lambda: export_lm(checkpoint, checkpoint), lambda: export_checkpoint(checkpoint, tmp_path)):
+        with pytest.raises(ExportError, match="take the place of the training checkpoint"):
+            export()
+    assert checkpoint.read_bytes() == before
 
 
 def test_another_release_in_the_same_folder_leaves_no_file_of_the_one_before(make_watermark, make_xp, dora_dir,

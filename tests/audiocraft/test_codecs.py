@@ -5,7 +5,7 @@ import json
 import pytest
 import recipes
 import torch
-from conftest import as_audiocraft, load, same, stored
+from conftest import IS_MAIN, as_audiocraft, load, same, stored
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,8 @@ def test_a_language_model_and_the_codec_it_was_trained_on_make_one_folder(encode
 
 @pytest.mark.parametrize("form", [
     "//sig/{sig}", "{xps}/{sig}", "{xps}/{sig}/checkpoint.th", "//reference/{sig}", "//reference/{sig}/checkpoint.th",
-    "//pretrained/{file}", "//pretrained/debug_compression_model"])
+    "//sig/{sig}/", "//sig/{sig}/checkpoint.th", "//reference//{sig}", "//pretrained/{file}",
+    "//pretrained/debug_compression_model"])
 def test_every_form_that_audiocraft_takes_is_released_as_the_model_that_it_takes_it_for(
         place, encodec, musicgen, form, tmp_path, monkeypatch):
     from audiocraft import train
@@ -109,3 +110,38 @@ def test_what_audiocraft_cannot_load_is_said_at_export_time(place):
     result = place.export(xp, "--verify", "load", check=False)
     assert result.returncode == 1 and "argument of type 'NoneType' is not iterable" in result.stderr.splitlines()[-1]
     assert place.export(xp).returncode == 0
+
+
+@pytest.mark.parametrize(("changes", "says"), [
+    ({"transformer_lm.num_layers": 3}, "Missing key(s) in state_dict"),
+    ({"transformer_lm.dim": 33}, "AssertionError: "),
+    ({"compression_model_checkpoint": "//pretrained/nobody/nothing"}, "OSError: "),
+    ({"solver": "magnet", "compression_model_checkpoint": "//pretrained/nobody/nothing"}, "OSError: "),
+    ({"solver": "jasco"}, "AttributeError" if IS_MAIN else "has no loader for this kind of model"),
+    ({"solver": "watermarking"}, "no model of AudioSeal")])
+def test_why_a_release_does_not_load_is_one_line_that_says_something(place, musicgen, tmp_path, changes, says):
+    from omegaconf import OmegaConf, open_dict
+    state = stored(musicgen)
+    with open_dict(state["xp.cfg"]):
+        state["xp.cfg"].compression_model_checkpoint = "//pretrained/debug_compression_model"
+        for key, value in changes.items():
+            OmegaConf.update(state["xp.cfg"], key, value)
+    torch.save(state, tmp_path / "checkpoint.th")
+    args = [tmp_path / "checkpoint.th", "--folder", tmp_path / "release"]
+    result = place.export(*args, "--verify", "load", check=False)
+    reason = [line for line in result.stderr.splitlines() if line.startswith("audiocraft-export: ")]
+    assert result.returncode == 1 and says in reason[-1] and not reason[-1].endswith(": )")
+    assert result.stderr.splitlines()[-1] == reason[-1] and not (tmp_path / "release").exists()
+
+
+def test_verify_load_of_a_model_without_its_codec_loads_what_is_there(place, musicgen, tmp_path):
+    assert place.export(musicgen, "--codec", "none", "--verify", "load", "--folder", tmp_path / "lm").returncode == 0
+
+
+def test_verify_load_leaves_the_random_numbers_of_a_training_alone(place, musicgen, tmp_path):
+    from audiocraft_export import ExportOptions, export_checkpoint
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    export_checkpoint(musicgen / "checkpoint.th", tmp_path, ExportOptions(verify="load"))
+    assert torch.equal(torch.rand(3), expected)

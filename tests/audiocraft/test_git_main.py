@@ -24,6 +24,11 @@ def test_audiocraft_loads_a_released_watermarking_model_and_it_marks(watermark):
     assert model.detect_watermark(model(wav, torch.zeros(1, 16, dtype=torch.int32))).shape == (1, 18, 16000)
 
 
+def test_another_yaml_in_the_release_folder_is_none_of_the_release(place, watermark):
+    (watermark / "export" / "a.yaml").write_text("mine: 1")
+    assert "already exported" in place.export(watermark, "--verify", "load").stdout
+
+
 def test_a_released_watermarking_model_is_not_bound_to_the_device_of_its_training(watermark):
     assert "device" not in (watermark / "export" / f"{watermark.name}.yaml").read_text()
 

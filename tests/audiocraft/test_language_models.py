@@ -46,6 +46,15 @@ def test_the_release_generates_and_its_weights_are_the_best_state(trained):
     assert best and same(dict(model.lm.state_dict()), best)
 
 
+def test_a_model_that_loads_only_with_its_codec_is_not_verified_without(trained, place, tmp_path):
+    name, xp = trained
+    result = place.export(xp, "--codec", "none", "--verify", "load", "--folder", tmp_path / "lm", check=False)
+    if "magnet" in name:
+        assert result.returncode == 1 and "only with its compression model beside it" in result.stderr
+    else:
+        assert result.returncode == 0
+
+
 def test_the_best_state_is_the_moving_average_and_no_copy_of_the_last(trained):
     state = stored(trained[1])
     best, last = state["best_state"]["model"], state["model"]
