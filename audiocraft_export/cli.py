@@ -149,8 +149,7 @@ def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Job]:
     taken: dict[Path, tuple[str, Path]] = {}
     for target in args.targets:
         try:
-            source, folder, job = _plan(target, dora_dir, bool(args.dora_dir or args.package), options,
-                                        len(args.targets) > 1)
+            source, folder, job = _plan(target, dora_dir, _is_chosen(args), options, len(args.targets) > 1)
             other, other_source = taken.setdefault(folder, (target, source))
             if other_source != source:
                 raise ExperimentError(f"{target} would overwrite the release of {other} in {folder}: export it in a "
@@ -161,13 +160,13 @@ def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Job]:
     return jobs
 
 
-def _plan(target: str, dora_dir: Callable[[], Path], named: bool, options: ExportOptions,
+def _plan(target: str, dora_dir: Callable[[], Path], chosen: Callable[[Path], bool], options: ExportOptions,
           many: bool) -> tuple[Path, Path, Callable[[], ExportReport]]:
-    """The checkpoint, the release folder and the export of one target; `named` is the Dora folder by an option."""
+    """The checkpoint, the release folder and the export of one target."""
     from .export import RELEASE_FOLDER, export_checkpoint, export_experiment
     xp, source = _find(target, dora_dir, options)
     home = xp.folder.absolute()
-    others = dora_dir() if named or home.parent.name != "xps" else None  # where //sig/ is looked up
+    others = dora_dir() if chosen(home) else None
     if not options.folder:
         return source, home / RELEASE_FOLDER, lambda: export_experiment(xp, options, source, others)
     folder = Path(options.folder).absolute() / (home.name if many else "")
@@ -214,6 +213,15 @@ def _show(target: str, result: Result, args: argparse.Namespace) -> None:
         print(json.dumps({"target": target, **result.to_dict()}))
     else:
         print(result)
+
+
+def _is_chosen(args: argparse.Namespace) -> Callable[[Path], bool]:
+    """Whether `//sig/` of an XP folder is looked up in the Dora folder that was chosen, and not beside that folder.
+
+    For an experiment that was copied elsewhere it is, unless a training package would have to be asked for nothing.
+    """
+    known = os.environ.get("AUDIOCRAFT_DORA_DIR") or not os.environ.get("DORA_PACKAGE")
+    return lambda home: bool(args.dora_dir or args.package or known and home.parent.name != "xps")
 
 
 def _dora_dir(args: argparse.Namespace) -> Callable[[], Path]:

@@ -107,6 +107,8 @@ def test_the_codec_of_a_copied_experiment_is_looked_up_in_the_dora_folder_that_w
         result = command("run", copy, *args, cwd=tmp_path, **env)
         assert result.returncode == 0, result.stderr
         assert same(load(copy / "export" / "compression_state_dict.bin")["best_state"], model_state(6))
+    result = command("run", copy, "--codec", "none", cwd=tmp_path, DORA_PACKAGE="no_such_package")
+    assert result.returncode == 0, result.stderr
     result = command("run", copy / "checkpoint.th", "--folder", "out", "--dora-dir", tmp_path / "no", cwd=tmp_path)
     assert result.returncode == 1 and "no is no Dora folder" in result.stderr and not (tmp_path / "out").exists()
 
