@@ -69,6 +69,7 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     args, unknown = _parser().parse_known_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
+        unknown = unknown[1:] if unknown[:1] == ["--"] else unknown
         targets = [text for text in unknown if not text.startswith("-")]
         if targets == unknown:  # argparse takes them together only
             args.targets += targets

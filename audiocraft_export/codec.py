@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from .checkpoint import Source, open_checkpoint, open_experiment, read_file
+from .checkpoint import Checkpoint, Source, open_checkpoint, open_experiment, read_file
 from .config import Config
 from .errors import CheckpointError, ExperimentError
 from .experiment import LAST, AnyPath, Experiment, find_xp
@@ -33,12 +33,12 @@ class Codec:
     Args:
         content: of its file.
         origin: where it comes from, for the manifest.
-        strangers: names in its checkpoint that were ignored.
+        checkpoint: the training checkpoint that it was taken from, if it was not exported before.
     """
 
     content: Mapping[str, Any]
     origin: Mapping[str, Any]
-    strangers: Sequence[str] = ()
+    checkpoint: Optional[Checkpoint] = None
 
 
 def find_codec(config: Config, xp_folder: Path, dora_dir: AnyPath, version: str) -> Codec:
@@ -87,7 +87,7 @@ def from_file(path: Path, version: str, xp: Optional[Experiment] = None) -> Code
     except CheckpointError as exc:
         raise CheckpointError(f"{path} has no best state that could be released: train it to its first validation, or "
                               "repair it.") from exc
-    return Codec(content, {"sig": checkpoint.sig, "checkpoint": asdict(Source.of(path))}, checkpoint.strangers)
+    return Codec(content, {"sig": checkpoint.sig, "checkpoint": asdict(Source.of(path))}, checkpoint)
 
 
 def from_name(name: str, folder: Path, version: str) -> Codec:
@@ -108,7 +108,9 @@ def from_name(name: str, folder: Path, version: str) -> Codec:
 
 
 def _resolve(form: str, xp_folder: Path, dora_dir: AnyPath, version: str) -> Codec:
-    kind, _, name = form[2:].partition("/") if form.startswith("//") else ("", "", form)
+    kind, _, name = form[2:].partition("/")
+    if not form.startswith("//") or kind not in ("pretrained", "sig", "reference"):
+        kind, name = "", form
     if not name:
         raise CheckpointError("it names none.")
     if kind == "pretrained":

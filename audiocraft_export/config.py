@@ -15,6 +15,7 @@ from yaml import YAMLError
 from .errors import CheckpointError, reason
 
 OWN_KEYS = ("export", "exporter")
+REFERENCE = re.compile(r"\$\{[^{}:]*\}")
 RESOLVER = re.compile(r"\$\{[^{}]*:")
 
 
@@ -117,7 +118,14 @@ def _without_resolvers(value: Any) -> Any:
         return {key: _without_resolvers(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_without_resolvers(item) for item in value]
-    return "???" if isinstance(value, str) and RESOLVER.search(value) else value
+    return "???" if isinstance(value, str) and _calls_a_resolver(value) else value
+
+
+def _calls_a_resolver(text: str) -> bool:
+    inner = REFERENCE.sub("", text)
+    while inner != text:  # the name of a resolver may be a reference itself: ${${name}:USER}
+        text, inner = inner, REFERENCE.sub("", inner)
+    return bool(RESOLVER.search(text))
 
 
 def unwrap(cfg: Any) -> Any:

@@ -103,14 +103,17 @@ def _sample_rate(model: Model) -> Any:
 
 def _split(model: Model) -> tuple[str, int, int]:
     """How the spectrum is split, into how many bands, and which one this is (AudioCraft's DataProcess)."""
-    use, bands, cutoffs, index = (model.config.get(f"filter.{name}") for name in
-                                  ("use", "n_bands", "cutoffs", "idx_band"))
-    if not use:
+    config = {} if model.config.shown("filter") is None else model.config.resolved("filter")["filter"]
+    use, bands, cutoffs, index = (config.get(name) if isinstance(config, dict) else None
+                                  for name in ("use", "n_bands", "cutoffs", "idx_band"))
+    if not config or use in (None, False):
         return WHOLE, 1, 0
-    split, count = ("evenly", bands) if cutoffs is None else (f"at {list(cutoffs)}", len(cutoffs) + 1)
-    if type(count) is not int or type(index) is not int or not 0 <= index < count:
-        raise CheckpointError(f"{model.checkpoint.where} does not say which band of how many it is (filter.idx_band="
-                              f"{index}, filter.n_bands={bands}): it cannot be released.")
+    split, count = (f"at {cutoffs}", len(cutoffs) + 1) if isinstance(cutoffs, list) else ("evenly", bands)
+    if not isinstance(use, int) or not isinstance(cutoffs, (list, type(None))) or type(count) is not int \
+            or type(index) is not int or not 0 <= index < count:
+        raise CheckpointError(f"`filter` of the configuration of {model.checkpoint.where} does not say which band of "
+                              f"how many it is (use={use}, idx_band={index}, n_bands={bands}, cutoffs={cutoffs}): it "
+                              "cannot be released.")
     return f"{split} in {count}", count, index
 
 

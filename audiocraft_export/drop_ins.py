@@ -48,7 +48,7 @@ def export_encodec(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrT
     return _export_best(checkpoint_path, out_file, "export_encodec")
 
 
-def export_pretrained_compression_model(pretrained_encodec: str, out_file: PathOrText) -> PathOrText:
+def export_pretrained_compression_model(pretrained_encodec: PathOrText, out_file: PathOrText) -> PathOrText:
     """Drop-in for `audiocraft.utils.export.export_pretrained_compression_model`.
 
     Args:
@@ -62,9 +62,14 @@ def export_pretrained_compression_model(pretrained_encodec: str, out_file: PathO
     Raises:
         ExportError: if it cannot be exported or written.
     """
-    if pretrained_encodec.startswith("//"):
-        raise CheckpointError(f"{pretrained_encodec} is a form of the configuration: give what follows //pretrained/.")
-    write_single(Path(out_file), from_name(pretrained_encodec, Path(), version_tag()).content)
+    name = str(pretrained_encodec)
+    if not name or name.startswith("//"):
+        raise CheckpointError(f"{name!r} is no name of a public model and no path: give what follows //pretrained/ in "
+                              "the configuration.")
+    codec = from_name(name, Path(), version_tag())
+    if codec.checkpoint is not None:
+        codec.checkpoint.refuse_to_be_replaced(Path(out_file))
+    write_single(Path(out_file), codec.content)
     return out_file
 
 

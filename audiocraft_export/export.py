@@ -135,7 +135,7 @@ def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
     diffusion.check(models)
     drafts = [draft_of(model, options) for model in models]
     return _release(diffusion.files(*models), of_bands(drafts, diffusion.notes(*models)), DIFFUSION, folder,
-                    options.verify)
+                    options.verify, checkpoints)
 
 
 def _export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
@@ -145,12 +145,13 @@ def _export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: Expo
     if family.codec and options.codec == "auto":
         codec = find_codec(model.config, xp_folder, dora_dir or xp_folder.absolute().parent.parent, model.version)
     files = {**family.files(model), **({CODEC_FILE: codec.content} if codec else {})}
-    checkpoint.refuse_to_be_replaced(*(folder / name for name in files))
-    return _release(files, draft_of(model, options, codec, family.notes(model)), family, folder, options.verify)
+    sources = [checkpoint, *([codec.checkpoint] if codec and codec.checkpoint else [])]
+    draft = draft_of(model, options, codec, family.notes(model))
+    return _release(files, draft, family, folder, options.verify, sources)
 
 
-def _release(contents: Mapping[str, Content], draft: Manifest, family: Family, folder: Path,
-             verify: str) -> ExportReport:
+def _release(contents: Mapping[str, Content], draft: Manifest, family: Family, folder: Path, verify: str,
+             sources: Sequence[Checkpoint]) -> ExportReport:
     folder = folder.absolute()
     files = [ReleaseFile(name, content) for name, content in contents.items()]
     existing = Manifest.load(folder)
@@ -159,9 +160,11 @@ def _release(contents: Mapping[str, Content], draft: Manifest, family: Family, f
             load_back(folder, family, list(contents))
         return ExportReport(folder, existing, written=False)
 
+    stale = {file.name for file in existing.files if is_ours(file.name)} if existing else set()
+    for source in sources:
+        source.refuse_to_be_replaced(*(folder / name for name in {*contents, *stale}))
     for warning in draft.warnings:
         logger.warning("%s: %s", draft.name, warning)
-    stale = {file.name for file in existing.files if is_ours(file.name)} if existing else set()
     manifest = writer.write_release(folder, files, stale, describe=lambda written: replace(draft, files=written),
                                     check=partial(_verify, files=files, family=family, verify=verify))
     return ExportReport(folder, manifest)

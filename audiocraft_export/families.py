@@ -140,7 +140,7 @@ def described(config: Config) -> str:
     return f"{family_of(config).kind} (solver={solver_of(config)})"
 
 
-def is_ours(name: str) -> bool:
-    """Whether a file of a release may have this name."""
-    return any(fnmatchcase(name, pattern) for family in {GENERAL, *FAMILIES.values()} for pattern in family.names) \
-        and Path(name).name == name
+def is_ours(name: Any) -> bool:
+    """Whether a file of a release may have this name, which stands in a manifest."""
+    patterns = {pattern for family in (GENERAL, *FAMILIES.values()) for pattern in family.names}
+    return isinstance(name, str) and Path(name).name == name and any(fnmatchcase(name, each) for each in patterns)

@@ -91,8 +91,8 @@ def _warnings(model: Model, codec: Optional[Codec], family: Family) -> Iterator[
     yield from checkpoint.notes
     if checkpoint.strangers:
         yield f"ignored in the checkpoint, neither imported nor released: {', '.join(checkpoint.strangers)}"
-    if codec is not None and codec.strangers:
-        yield f"ignored in that of the compression model: {', '.join(codec.strangers)}"
+    if codec is not None and codec.checkpoint is not None and codec.checkpoint.strangers:
+        yield f"ignored in that of the compression model: {', '.join(codec.checkpoint.strangers)}"
     if checkpoint.sig is None:
         yield "the checkpoint holds no signature (xp.sig): nothing proves that it belongs to this experiment"
     if checkpoint.config_source == HYDRA_CONFIG.as_posix():

@@ -44,7 +44,8 @@ class Attributes(dict[str, Any]):
     @property
     def names(self) -> list[str]:
         """The keys that can be attributes; those of dict's own methods cannot."""
-        return [key for key in self if isinstance(key, str) and not hasattr(OrderedDict, key)]
+        return [key for key in self
+                if isinstance(key, str) and not key.startswith("__") and not hasattr(OrderedDict, key)]
 
 
 def model_content(state: Mapping[str, Any], config: str, version: str) -> dict[str, Any]:

@@ -124,8 +124,8 @@ def _scalar(value: Any) -> bytes:
         return BININT + struct.pack("<i", value)
     long = pickle.encode_long(value)
     if len(long) > 255:
-        raise CheckpointError(f"The weights hold an integer of {value.bit_length()} bits, which torch.load refuses: it "
-                              "cannot be released.")
+        raise CheckpointError(f"The release would hold an integer of {value.bit_length()} bits, which torch.load "
+                              "refuses: it cannot be released.")
     return LONG1 + bytes([len(long)]) + long
 
 

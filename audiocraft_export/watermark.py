@@ -37,10 +37,14 @@ def files(model: Model) -> dict[str, Content]:
         raise CheckpointError(f"The weights of {model.checkpoint.where} are not those of a generator and a detector "
                               f"(generator.*, detector.*; it has {', '.join(map(str, list(state)[:3]))}, ...): this is "
                               "no model of AudioSeal, and cannot be released as one.")
+    config = model.config.resolved(*BUILT_FROM)
+    if not all(isinstance(section, dict) for section in config.values()):
+        raise CheckpointError(f"{', '.join(BUILT_FROM)} of the configuration of {model.checkpoint.where} are not all "
+                              "mappings of keys to values: no model of AudioSeal can be built from it.")
     contents: dict[str, Content] = {
         f"{part}_{name}.pth": {"model": weights, "version": model.version, "exported": True}
         for part, weights in parts.items()}
-    return {**contents, f"{name}.yaml": OmegaConf.to_yaml(OmegaConf.create(model.config.resolved(*BUILT_FROM)))}
+    return {**contents, f"{name}.yaml": OmegaConf.to_yaml(OmegaConf.create(config))}
 
 
 def load(loaders: Any, folder: Path, names: Sequence[str]) -> Iterator[tuple[Any, str, tuple[Any, ...]]]:

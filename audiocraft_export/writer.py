@@ -47,7 +47,8 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[
         for name in [*(file.name for file in files), MANIFEST]:
             os.replace(stage / name, folder / name)
         for name in set(stale) - {file.name for file in files}:
-            (folder / name).unlink(missing_ok=True)
+            if os.path.isfile(folder / name):
+                (folder / name).unlink()
         _fsync_folder(folder)
     return manifest
 

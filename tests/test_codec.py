@@ -132,7 +132,8 @@ def test_a_retrained_codec_makes_the_release_stale(export_with, codec, make_xp, 
     ("/none/checkpoint.th", "No such file"), ("//pretrained//none/file.bin", "No such file"),
     ("//pretrained/release/compression_state_dict.bin", "No such file"),
     ("//pretrained/my/release/codec", "No such file"),
-    ("//reference/x", "AUDIOCRAFT_REFERENCE_DIR"), ("//sig/../../etc", "No XP"), ("//unknown/x", "No such file"),
+    ("//reference/x", "AUDIOCRAFT_REFERENCE_DIR"), ("//sig/../../etc", "No XP"),
+    ("//unknown/x", "//unknown/x cannot be read .No such file"),
     ("${oc.env:NOT_SET_ANYWHERE}", "cannot be resolved")])
 def test_a_codec_that_cannot_be_found_names_its_form_and_the_way_on(export_with, dora_dir, form, says, monkeypatch):
     monkeypatch.delenv("AUDIOCRAFT_REFERENCE_DIR", raising=False)
@@ -202,7 +203,8 @@ def test_drop_in_for_a_pretrained_codec_writes_a_reference_or_embeds_a_file(tmp_
     out = tmp_path / "deep" / "compression_state_dict.bin"
     assert export_pretrained_compression_model("facebook/encodec_32khz", out) == out
     assert load(out) == {"pretrained": "facebook/encodec_32khz", "exported": True, "version": "unknown"}
-    for name, says in [("//pretrained/facebook/encodec_32khz", "what follows //pretrained/"),
+    for name, says in [("", "no name of a public model"),
+                       ("//pretrained/facebook/encodec_32khz", "what follows //pretrained/ in"),
                        ("/no/such/compression_state_dict.bin", "No such file")]:
         with pytest.raises(ExportError, match=says):
             export_pretrained_compression_model(name, tmp_path / "never.bin")

@@ -8,7 +8,16 @@ import torch
 from conftest import SIG, command, load, model_state, same, with_cfg
 from omegaconf import OmegaConf
 
-from audiocraft_export import ExportError, ExportOptions, cli, export_checkpoint, export_encodec, export_lm, export_xp
+from audiocraft_export import (
+    ExportError,
+    ExportOptions,
+    cli,
+    export_checkpoint,
+    export_encodec,
+    export_lm,
+    export_pretrained_compression_model,
+    export_xp,
+)
 from audiocraft_export.families import FAMILIES, Family
 
 FILE = "diffusion_state_dict.bin"
@@ -79,10 +88,12 @@ def test_its_configuration_is_read_as_audiocraft_reads_it_without_omegaconf(make
     assert dict(cfg.diffusion_unet.items()) == {"hidden": 8, "items": [{"a": None}, 2.5]}
 
 
-@pytest.mark.parametrize("value", ["${oc.env:STEPS}", "${steps}", "${nowhere}", "???"])
+@pytest.mark.parametrize("value", ["${oc.env:STEPS}", "${steps}", "${nowhere}", "???", "${${r}:STEPS}",
+                                   "${oc.${v}:STEPS}", "${oc.env:${n}}"])
 def test_what_a_model_is_built_from_is_never_this_machine_s(make_xp, dora_dir, value, monkeypatch):
     monkeypatch.setenv("STEPS", "77")
-    cfg = {**DIFFUSION, "steps": "${oc.env:STEPS}", "schedule": {"num_steps": value}}
+    cfg = {**DIFFUSION, "steps": "${oc.env:STEPS}", "r": "oc.env", "v": "env", "n": "STEPS",
+           "schedule": {"num_steps": value}}
     make_xp(**{"xp.cfg": OmegaConf.create(cfg), "sample_processor": {}})
     with pytest.raises(ExportError, match="`schedule` of the configuration") as error:
         export_xp(SIG, dora_dir)
@@ -144,6 +155,15 @@ def test_cutoffs_decide_how_many_bands_there_are(make_band, bands):
         return make_band(index, filter={"use": True, "n_bands": 4, "idx_band": index, "cutoffs": cutoffs})
     assert bands(*(band(index, [100.0, 1000.0]) for index in range(3))).returncode == 0
     assert "split the spectrum differently" in bands(band(0, [100.0]), band(1, [200.0])).stderr
+
+
+@pytest.mark.parametrize("changes", [
+    {"cutoffs": 100.0}, {"cutoffs": True}, {"cutoffs": "abc"}, {"cutoffs": {"a": 1}}, {"use": "yes"}, {"idx_band": 4},
+    {"idx_band": -1}, {"cutoffs": ["${oc.env:USER}"]}, {"cutoffs": ["${nope}"]}, {"cutoffs": ["???"]}, {"use": "???"}])
+def test_a_band_that_does_not_say_which_it_is_is_refused_in_one_sentence(make_band, dora_dir, changes):
+    sig = make_band(1, filter={"use": True, "n_bands": 4, "idx_band": 1, "cutoffs": None, **changes})
+    with pytest.raises(ExportError, match="`filter` of the configuration"):
+        export_xp(sig, dora_dir)
 
 
 @pytest.mark.parametrize(("indices", "says"), [
@@ -227,6 +247,30 @@ def test_a_release_never_takes_the_place_of_the_checkpoint_that_it_is_made_of(ma
     assert checkpoint.read_bytes() == before
 
 
+def test_nor_of_that_of_its_codec_of_a_band_or_of_one_that_lies_where_a_release_was(make_xp, make_band, dora_dir,
+                                                                                   tmp_path):
+    codec = make_xp("c0dec000", **{"xp.cfg": with_cfg(solver="compression")}) / "checkpoint.th"
+    folder = tmp_path / "release"
+    folder.mkdir()
+    codec = codec.rename(folder / "compression_state_dict.bin")
+    lm = make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint=str(codec))}) / "checkpoint.th"
+    band = dora_dir / "xps" / make_band(0, 1) / "checkpoint.th"
+    band = band.rename(folder / "diffusion_state_dict.bin")
+    before = {path: path.read_bytes() for path in (codec, band)}
+    result = command("run", "--bands", band, "--folder", folder, cwd=tmp_path)
+    assert "take the place" in result.stderr
+    for export in (lambda: export_checkpoint(lm, folder), lambda: export_checkpoint(codec, folder),
+                   lambda: export_pretrained_compression_model(codec, codec)):
+        with pytest.raises(ExportError, match="take the place of the training checkpoint"):
+            export()
+    export_checkpoint(lm, folder / "lm", ExportOptions(version="1"))
+    old = (folder / "lm" / "compression_state_dict.bin")
+    old.write_bytes((make_xp() / "checkpoint.th").read_bytes())
+    with pytest.raises(ExportError, match="take the place"):
+        export_checkpoint(old, folder / "lm")
+    assert old.exists() and before == {path: path.read_bytes() for path in (codec, band)}
+
+
 def test_another_release_in_the_same_folder_leaves_no_file_of_the_one_before(make_watermark, make_xp, dora_dir,
                                                                            tmp_path):
     folder = tmp_path / "release"
@@ -246,6 +290,8 @@ def test_a_manifest_cannot_have_files_removed_that_no_release_has(make_xp, dora_
     manifest = json.loads((folder / "export.json").read_text())
     names = ["checkpoint.th", "../../secret.yaml", "compression_state_dict.bin"]
     manifest["files"] += [{**manifest["files"][0], "name": name} for name in names]
+    manifest["files"] += [{**manifest["files"][0], "name": name} for name in (5, None, ["a"], "folder.yaml")]
+    (folder / "folder.yaml").mkdir()
     (folder / "export.json").write_text(json.dumps(manifest))
     (dora_dir / "secret.yaml").write_text("mine")
     (folder / "compression_state_dict.bin").write_text("of the release before")
