@@ -116,6 +116,12 @@ dora.distrib.init = lambda: init("gloo")
 """
 
 
+def test_asking_for_an_experiment_exports_nothing(place, interrupted):
+    before = set(place.xps)
+    assert interrupted[1].name in place.dora("info", *interrupted[0], "export=true").stdout
+    assert set(place.xps) == before
+
+
 def test_workers_are_started_through_us_and_one_of_them_exports(place, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(GLOO)
     before = set(place.xps)
