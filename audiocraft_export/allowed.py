@@ -1,87 +1,95 @@
 """What may stand in the pickle of a checkpoint, name by name, and what it is taken for.
 
-Everything here is inert: plain data, descriptions of tensors, strangers. A pickle can neither look into
-what it calls nor change it.
+Everything here is inert: plain data, descriptions of tensors, strangers.
 """
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
+from pickle import UnpicklingError
 from typing import Any, Callable, Optional
 
 from .archive import Blob
 from .tensor import DTYPES, ITEMSIZE, NEW_DTYPES, Tensor
 
+_MOST_DIMENSIONS = 64  # of a tensor of torch
 
-class Stranger(type):
+
+@dataclass(frozen=True, eq=False)
+class Stranger:
     """Stands for whatever a global outside the list would have made; does nothing.
 
-    Each is a class named as the global, and stays that class whatever a pickle does to it: pickles call
-    what they find, and make instances only of classes.
+    Args:
+        name: of the global.
     """
 
-    def __new__(cls, name: str) -> Stranger:
-        return super().__new__(cls, name, (), {"__new__": lambda stranger, *args, **kwargs: stranger})
-
-    def __init__(cls, name: str) -> None:
-        super().__init__(name, (), {})
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        return cls
-
-    def _swallow(cls, *args: Any) -> None:
-        pass
-
-    __setstate__ = __setitem__ = append = extend = add = _swallow
+    name: str
 
 
-class Dict(dict):  # type: ignore[type-arg]
-    """A dict (ordered, default) without the attributes that a pickle may hang on it."""
+@dataclass(frozen=True, eq=False)
+class Name(Stranger):
+    """A global of the list: without `make` it means nothing, and is what calling it gives, as a stranger is.
 
-    def __new__(cls, *args: Any) -> Dict:
-        return super().__new__(cls)
+    Args:
+        name: of the global.
+        make: what is done in place of calling it.
+    """
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*(arg for arg in args if isinstance(arg, list)))
+    make: Optional[Callable[..., Any]] = None
 
-    def __setstate__(self, state: Any) -> None:
-        pass
+
+@dataclass(frozen=True, eq=False)
+class Storage:
+    """A storage class, or a dtype, or a storage once it has bytes.
+
+    Args:
+        dtype: name of the element type.
+        blob: the bytes.
+    """
+
+    dtype: str
+    blob: Optional[Blob] = None
 
 
 class Node:
     """A node of an OmegaConf configuration, or an argparse namespace: its state, and nothing else."""
 
-    state: Mapping[Any, Any] = {}
+    __slots__ = ("state",)
 
-    def __new__(cls, *args: Any) -> Node:
-        return super().__new__(cls)
+    def __init__(self, *args: Any) -> None:
+        self.state: Mapping[Any, Any] = {}
 
-    def __setstate__(self, state: Any) -> None:
+    def build(self, state: Any) -> None:
+        """Take the state that the pickle gives it."""
         self.state = state if isinstance(state, dict) else {}
 
 
 class Namespace(Node):
     """An `argparse.Namespace`, the configuration of a Dora main without Hydra."""
 
-    def __setstate__(self, state: Any) -> None:
-        super().__setstate__({"_content": state})
+    def build(self, state: Any) -> None:
+        """Take the state that the pickle gives it."""
+        super().build({"_content": state})
 
 
-class Maker:
-    """What a pickle may call: a function, which it can neither look into nor change."""
+def key(value: Any) -> Any:
+    """What a pickle uses as a key; a stranger where hashing it might take forever, as that of nested tuples.
 
-    __slots__ = ("_make",)
+    Raises:
+        UnpicklingError: if it can be none.
+    """
+    if isinstance(value, (list, dict)):
+        raise UnpicklingError(f"a key that is a {type(value).__name__}")
+    simple = all(not isinstance(item, (tuple, list, dict)) and (type(item) is not int or item.bit_length() < 256)
+                 for item in (value if isinstance(value, tuple) else (value,)))
+    return value if simple and not (isinstance(value, tuple) and len(value) > 16) else Stranger("a large key")
 
-    def __init__(self, make: Callable[..., Any]) -> None:
-        self._make = make
 
-    def __call__(self, *args: Any) -> Any:
-        return self._make(*args)
-
-    def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("a pickle that changes what it calls")
+def _dict(*args: Any) -> dict[Any, Any]:
+    """Whatever the kind of dict (ordered, default): its items, as Python 2 gives them."""
+    return {key(name): value for items in args if isinstance(items, list) for name, value in items}
 
 
 def _path(*parts: str) -> str:
@@ -91,8 +99,12 @@ def _path(*parts: str) -> str:
 def _encode(text: str, encoding: str) -> bytes:
     """How protocol 2 writes bytes."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes in the encoding {encoding}")
+        raise UnpicklingError(f"bytes in the encoding {encoding}")
     return text.encode(encoding)
+
+
+def _size(*args: Any) -> tuple[Any, ...]:
+    return tuple(args[0]) if args else ()
 
 
 def _rebuild_tensor_v2(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> Any:
@@ -111,13 +123,14 @@ def _tensor(storage: Any, kind: Any, offset: Any, shape: Any, stride: Any, metad
             return unknown
     blob, dtype = storage.blob, kind.dtype
     numbers = [offset, *shape, *stride]
-    if not all(type(number) is int and number >= 0 for number in numbers) or len(shape) != len(stride):
-        raise pickle.UnpicklingError("a tensor with an impossible shape")
+    if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers) \
+            or len(shape) != len(stride) or len(shape) > _MOST_DIMENSIONS:
+        raise UnpicklingError("a tensor with an impossible shape")
     metadata = metadata or {}
     tensor = Tensor(blob, dtype, offset, tuple(shape), tuple(stride),
                     conj=bool(metadata.get("conj")), neg=bool(metadata.get("neg")))
     if (offset + tensor.span) * ITEMSIZE[dtype] > blob.nbytes:
-        raise pickle.UnpicklingError("a tensor that reaches beyond its storage")
+        raise UnpicklingError("a tensor that reaches beyond its storage")
     return tensor
 
 
@@ -126,38 +139,15 @@ def _rebuild_parameter(data: Any, *rest: Any) -> Any:
 
 
 def _rebuild_from_type_v2(func: Any, kind: Any, args: Any, state: Any) -> Any:
-    return func(*args) if kind in _TENSOR_TYPES else kind
+    return func.make(*args) if isinstance(func, Name) and func.make and kind in _TENSOR_TYPES else kind
 
 
-class Storage:
-    """A storage class, or a storage of it once it has bytes."""
-
-    __slots__ = ("dtype", "blob")
-
-    def __init__(self, dtype: str, blob: Optional[Blob] = None) -> None:
-        self.dtype, self.blob = dtype, blob
-
-    def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("a pickle that changes a storage")
-
-
-_TENSOR_TYPES = (Stranger("torch.Tensor"), Stranger("torch.nn.parameter.Parameter"))
-# Names that may stand around a configuration or a tensor and mean nothing for a release.
-_MEANINGLESS = {
-    ("torch", "Tensor"): _TENSOR_TYPES[0], ("torch.nn.parameter", "Parameter"): _TENSOR_TYPES[1],
-    **{(module, name): Stranger(f"{module}.{name}") for module, names in {
-        "typing": ("Any", "Dict", "List", "Optional", "Tuple", "Union"),
-        "builtins": ("bool", "bytes", "float", "str", "tuple", "type"),
-        "__builtin__": ("bool", "bytes", "float", "str", "tuple", "type", "unicode"),
-    }.items() for name in names},
-}
-
-ALLOWED: Mapping[tuple[str, str], Any] = {
-    **{(module, name): value for module in ("builtins", "__builtin__")
-       for name, value in {"dict": dict, "list": list, "int": int}.items()},
-    ("__builtin__", "long"): int,
-    ("collections", "OrderedDict"): Dict,
-    ("collections", "defaultdict"): Dict,
+_TENSOR_TYPES = (Name("torch.Tensor"), Name("torch.nn.parameter.Parameter"))
+_MAKERS: Mapping[tuple[str, str], Callable[..., Any]] = {
+    ("builtins", "dict"): _dict,
+    ("__builtin__", "dict"): _dict,
+    ("collections", "OrderedDict"): _dict,
+    ("collections", "defaultdict"): _dict,
     ("omegaconf.dictconfig", "DictConfig"): Node,
     ("omegaconf.listconfig", "ListConfig"): Node,
     ("omegaconf.base", "ContainerMetadata"): Node,
@@ -172,17 +162,29 @@ ALLOWED: Mapping[tuple[str, str], Any] = {
     ("omegaconf.nodes", "FloatNode"): Node,
     ("omegaconf.nodes", "BooleanNode"): Node,
     ("argparse", "Namespace"): Namespace,
-    ("pathlib", "PosixPath"): Maker(_path),
-    ("pathlib._local", "PosixPath"): Maker(_path),
-    ("_codecs", "encode"): Maker(_encode),
-    ("torch._utils", "_rebuild_tensor_v2"): Maker(_rebuild_tensor_v2),
-    ("torch._utils", "_rebuild_tensor_v3"): Maker(_rebuild_tensor_v3),
-    ("torch._utils", "_rebuild_parameter"): Maker(_rebuild_parameter),
-    ("torch._utils", "_rebuild_parameter_with_state"): Maker(_rebuild_parameter),
-    ("torch._tensor", "_rebuild_from_type_v2"): Maker(_rebuild_from_type_v2),
-    ("torch", "Size"): tuple,
+    ("pathlib", "PosixPath"): _path,
+    ("pathlib._local", "PosixPath"): _path,
+    ("_codecs", "encode"): _encode,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor_v3,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type_v2,
+    ("torch", "Size"): _size,
+}
+# Names that may stand around a configuration or a tensor and mean nothing for a release.
+_MEANINGLESS: Mapping[str, tuple[str, ...]] = {
+    "typing": ("Any", "Dict", "List", "Optional", "Tuple", "Union"),
+    "builtins": ("bool", "bytes", "float", "int", "list", "str", "tuple", "type"),
+    "__builtin__": ("bool", "bytes", "float", "int", "list", "long", "str", "tuple", "type", "unicode"),
+}
+
+ALLOWED: Mapping[tuple[str, str], Any] = {
+    **{(module, name): Name(f"{module}.{name}", make) for (module, name), make in _MAKERS.items()},
+    **{(module, name): Name(f"{module}.{name}") for module, names in _MEANINGLESS.items() for name in names},
+    ("torch", "Tensor"): _TENSOR_TYPES[0],
+    ("torch.nn.parameter", "Parameter"): _TENSOR_TYPES[1],
     ("torch.storage", "UntypedStorage"): Storage("uint8"),
     **{("torch", name): Storage(dtype) for name, (dtype, _) in DTYPES.items()},
     **{("torch", name): Storage(name) for name in NEW_DTYPES},
-    **_MEANINGLESS,
 }

@@ -1,28 +1,34 @@
 """The zip container of `torch.save`, read record by record.
 
-`torch.load(mmap=True)` checks no CRC, so this reads the records itself: memory-mapped, uncompressed,
-each checked against its CRC-32.
+`torch.load(mmap=True)` checks no CRC, and a memory map kills the process where the file is cut or the disk fails
+under it; so this reads piece by piece, and checks each record against its CRC-32.
 
 Format: `caffe2/serialize/inline_container.h` of PyTorch, as `torch.save` has written it since 1.6.
 """
 
 from __future__ import annotations
 
-import mmap
+import os
+import stat
 import struct
+import weakref
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Callable, Optional
+from typing import Callable, Optional, Union
 
 from .errors import CheckpointError, reason
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # the local header that stands before a record
-LOCAL_SIGNATURE, END_SIGNATURE = b"PK\3\4", b"PK\5\6"
-_END_SIZE = 22
+LOCAL_SIGNATURE, END_SIGNATURE, LOCATOR_SIGNATURE = b"PK\3\4", b"PK\5\6", b"PK\6\7"
 FLAGS = 0x0808  # sizes after the record; names in UTF-8
+PIECE = 1 << 20  # bytes at a time: they stay in the cache of the processor while they are hashed and written
+_END = 98  # bytes in which a zip file ends: with those for 64 bits
+_MOST_DIRECTORY = 1 << 24  # bytes: of some 200,000 records
+
+Data = Union[bytes, memoryview]
 
 
 @dataclass(eq=False)
@@ -31,41 +37,79 @@ class Blob:
 
     Args:
         nbytes: how many.
-        read: gives the bytes, when it is their turn.
+        read: gives those from one position to another, piece by piece, when it is their turn.
         crc: CRC-32 that they must have, if it is known.
         name: what to call them in an error.
+        whole: the record that these bytes are a part of: it has to be sound first.
     """
 
     nbytes: int
-    read: Callable[[], memoryview]
+    read: Callable[[int, int], Iterator[Data]]
     crc: Optional[int] = None
     name: str = "data"
+    whole: Optional[Blob] = None
     _sound: bool = False
 
-    def checked(self) -> memoryview:
-        """The bytes, after comparing their CRC-32 (the first time).
+    @classmethod
+    def of(cls, data: Data) -> Blob:
+        """Bytes in memory."""
+        return cls(len(data), lambda begin, end: pieces(data, begin, end))
+
+    def pieces(self) -> Iterator[Data]:
+        """All of them; whoever reads them gives their CRC-32 to `check` afterwards.
 
         Raises:
-            CheckpointError: if they are damaged.
+            CheckpointError: if they cannot be read, or are part of a record that is damaged.
         """
-        view = self.read()
-        if not self._sound:
-            self.check(zlib.crc32(view) if self.crc is not None else None)
-        return view
+        if self.whole is not None:
+            self.whole.verify()
+        return self.read(0, self.nbytes)
 
-    def check(self, crc: Optional[int]) -> None:
+    def check(self, crc: int) -> None:
         """Compare the CRC-32 that the bytes turned out to have.
 
         Raises:
             CheckpointError: if they are damaged.
         """
-        if self.crc is not None and crc != self.crc:
+        if self.crc not in (None, crc):
             raise CheckpointError(f"{self.name} is damaged (its CRC-32 differs): restore the file from a copy.")
         self._sound = True
 
+    def verify(self) -> None:
+        """Read all of them (the first time), and compare their CRC-32.
+
+        Raises:
+            CheckpointError: if they are damaged.
+        """
+        if not self._sound:
+            crc = 0
+            for piece in self.pieces():
+                crc = zlib.crc32(piece, crc)
+            self.check(crc)
+
+    def checked(self, begin: int = 0, end: Optional[int] = None) -> bytes:
+        """The bytes from one position to another, in memory, after comparing the CRC-32 of all.
+
+        Raises:
+            CheckpointError: if they are damaged.
+        """
+        self.verify()
+        return b"".join(self.read(begin, self.nbytes if end is None else end))
+
+    def part(self, begin: int, nbytes: int) -> Blob:
+        """Some of the bytes."""
+        return Blob(nbytes, lambda first, last: self.read(begin + first, begin + last), name=self.name, whole=self)
+
+
+def pieces(data: Data, begin: int, end: int) -> Iterator[Data]:
+    """Bytes in memory from one position to another, piece by piece."""
+    view = memoryview(data)
+    for first in range(begin, end, PIECE):
+        yield view[first:min(first + PIECE, end)]
+
 
 class Archive:
-    """A file written by `torch.save`, memory-mapped.
+    """A file written by `torch.save`, open for as long as this is there: what replaces it meanwhile is not seen.
 
     Args:
         path: the file.
@@ -77,13 +121,15 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with open(path, "rb") as stream:
-                self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-                self._view = memoryview(self._map)
-                infos = self._directory(stream)
-        except (OSError, ValueError) as exc:  # ValueError: nothing to map in an empty file
-            raise CheckpointError(f"{path} cannot be read ({reason(exc)}): name a file of torch.save.") from exc
-        self._infos = self._strip_root(infos)
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would wait for its writer
+            weakref.finalize(self, os.close, self._descriptor)
+            self.stat = os.fstat(self._descriptor)
+        except (OSError, ValueError) as exc:
+            raise self._unreadable(exc) from exc
+        if not stat.S_ISREG(self.stat.st_mode):
+            kind = "Is a directory" if stat.S_ISDIR(self.stat.st_mode) else "it is no regular file"
+            raise CheckpointError(f"{path} cannot be read ({kind}): name a file of torch.save.")
+        self._infos = self._strip_root(self._directory())
         self._blobs: dict[str, Blob] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -105,22 +151,58 @@ class Archive:
         if name not in self._blobs:
             info = self._infos[name]
             begin = self._begin(info)
-            view = self._view[begin:begin + info.file_size]
-            self._blobs[name] = Blob(info.file_size, lambda: view, info.CRC, f"{self.path}: record {name}")
+            self._blobs[name] = Blob(info.file_size, lambda first, last: self._read(begin + first, begin + last),
+                                     info.CRC, f"{self.path}: record {name}")
         return self._blobs[name]
 
-    def _directory(self, stream: BinaryIO) -> list[zipfile.ZipInfo]:
-        if self._view[:4] != LOCAL_SIGNATURE:
+    def check_unchanged(self) -> None:
+        """Compare the file with what it was when it was opened.
+
+        Raises:
+            CheckpointError: if somebody has written into it since.
+        """
+        now = os.fstat(self._descriptor)
+        if (now.st_size, now.st_mtime_ns) != (self.stat.st_size, self.stat.st_mtime_ns):
+            raise CheckpointError(f"{self.path} was written to while it was read: export it again when its writer has "
+                                  "finished.")
+
+    def _read(self, begin: int, end: int) -> Iterator[bytes]:
+        while begin < end:
+            try:
+                piece = os.pread(self._descriptor, min(end - begin, PIECE), begin)
+            except OSError as exc:
+                raise self._unreadable(exc) from exc
+            if not piece:
+                raise CheckpointError(f"{self.path} was cut short while it was read: export it again when its writer "
+                                      "has finished.")
+            begin += len(piece)
+            yield piece
+
+    def _bytes(self, begin: int, end: int) -> bytes:
+        return b"".join(self._read(max(begin, 0), end))
+
+    def _unreadable(self, exc: Exception) -> CheckpointError:
+        return CheckpointError(f"{self.path} cannot be read ({reason(exc)}): name a file of torch.save.")
+
+    def _directory(self) -> list[zipfile.ZipInfo]:
+        size = self.stat.st_size
+        if not size:
+            raise CheckpointError(f"{self.path} is empty: restore it from a copy.")
+        if self._bytes(0, min(size, 4)) != LOCAL_SIGNATURE:
             raise CheckpointError(f"{self.path} is no checkpoint of torch >= 1.6 (no zip archive): load it and save "
                                   "it again with torch.save if you trust it.")
-        end = bytes(self._view[-_END_SIZE:])
-        if end[:4] != END_SIGNATURE or end[-2:] != b"\0\0":
+        end = self._bytes(size - _END, size).rjust(_END, b"\0")
+        if end[-22:-18] != END_SIGNATURE or end[-2:] != b"\0\0":
             raise CheckpointError(f"{self.path} is cut short or has foreign bytes at its end: restore it from a copy.")
+        claimed = max(_directory_sizes(end))
+        if claimed > _MOST_DIRECTORY:
+            raise CheckpointError(f"{self.path} is damaged or foreign (a directory of {claimed} bytes): restore it "
+                                  "from a copy.")
         try:
-            with zipfile.ZipFile(stream) as archive:
+            with open(self._descriptor, "rb", closefd=False) as stream, zipfile.ZipFile(stream) as archive:
                 return archive.infolist()
-        except (zipfile.BadZipFile, UnicodeDecodeError, RuntimeError, struct.error) as exc:
-            raise CheckpointError(f"{self.path} is damaged ({exc}): restore it from a copy.") from exc
+        except (OSError, ValueError, zipfile.BadZipFile, RuntimeError, struct.error) as exc:
+            raise CheckpointError(f"{self.path} is damaged ({reason(exc)}): restore it from a copy.") from exc
 
     def _strip_root(self, infos: Iterable[zipfile.ZipInfo]) -> Mapping[str, zipfile.ZipInfo]:
         records: dict[str, zipfile.ZipInfo] = {}
@@ -140,16 +222,23 @@ class Archive:
     def _begin(self, info: zipfile.ZipInfo) -> int:
         """Where the bytes of a record begin, after its local header was compared with the directory."""
         where = info.header_offset
-        header = bytes(self._view[where:where + LOCAL_HEADER.size])
+        header = self._bytes(where, min(where + LOCAL_HEADER.size, self.stat.st_size))
         if len(header) == LOCAL_HEADER.size:
             signature, _, flags, method, _, _, crc, packed, size, name_size, extra_size = LOCAL_HEADER.unpack(header)
             begin = where + LOCAL_HEADER.size + name_size + extra_size
-            name = bytes(self._view[where + LOCAL_HEADER.size:begin - extra_size])
+            name = self._bytes(where + LOCAL_HEADER.size, min(begin - extra_size, self.stat.st_size))
             plain = method == info.compress_type == 0 and info.file_size == info.compress_size \
                 and not (flags | info.flag_bits) & ~FLAGS
             same = name == info.filename.encode() and crc in (0, info.CRC) \
                 and size in (0, info.file_size, 0xFFFFFFFF) and packed in (0, info.file_size, 0xFFFFFFFF)
-            if signature == LOCAL_SIGNATURE and plain and same and begin + info.file_size <= len(self._view):
+            if signature == LOCAL_SIGNATURE and plain and same and begin + info.file_size <= self.stat.st_size:
                 return int(begin)
         raise CheckpointError(f"{self.path} is damaged or foreign (record {info.filename!r} is not stored as "
                               "torch.save stores it): restore it from a copy.")
+
+
+def _directory_sizes(end: bytes) -> Iterator[int]:
+    """The sizes in bytes that the end of a zip file claims for its directory (APPNOTE.TXT, 4.3.14 to 4.3.16)."""
+    yield struct.unpack("<L", end[-10:-6])[0]
+    if end[-42:-38] == LOCATOR_SIGNATURE:
+        yield struct.unpack("<Q", end[-58:-50])[0]

@@ -16,7 +16,6 @@ from .errors import CheckpointError
 
 ROOT = "archive"
 ALIGNMENT = 64  # bytes, as torch.save aligns storages
-_CHUNK = 1 << 22
 _MOST = 0xFFFFFFFF  # a number that 32 bits do not hold
 
 
@@ -47,13 +46,12 @@ def write_archive(stream: BinaryIO, records: Iterable[tuple[str, Blob]]) -> None
 
 def _copy(blob: Blob, stream: BinaryIO) -> int:
     """Write the bytes of a blob, and give their CRC-32 after checking it."""
-    view, crc = blob.read(), 0
-    if len(view) != blob.nbytes:
-        raise CheckpointError(f"{blob.name} has {len(view)} bytes where {blob.nbytes} belong: it cannot be released.")
-    for begin in range(0, blob.nbytes, _CHUNK):
-        chunk = view[begin:begin + _CHUNK]
-        crc = zlib.crc32(chunk, crc)
-        stream.write(chunk)
+    crc, nbytes = 0, 0
+    for piece in blob.pieces():
+        crc, nbytes = zlib.crc32(piece, crc), nbytes + len(piece)
+        stream.write(piece)
+    if nbytes != blob.nbytes:
+        raise CheckpointError(f"{blob.name} has {nbytes} bytes where {blob.nbytes} belong: it cannot be released.")
     blob.check(crc)
     return crc
 

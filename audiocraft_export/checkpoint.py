@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from . import unpickle
 from .archive import Archive
 from .config import Config
-from .errors import CheckpointError, reason
+from .errors import CheckpointError
 from .experiment import LAST, Experiment
+from .plain import plain, stranger_name
+from .unpickle import unpickle
 
 HYDRA_CONFIG = Path(".hydra/config.yaml")
+MOST_PICKLED = 1 << 27  # bytes
 
 
 @dataclass(frozen=True)
@@ -29,19 +31,47 @@ class Source:
     bytes: int
     mtime_ns: int
 
+
+@dataclass(frozen=True)
+class TorchFile:
+    """What a file of `torch.save` holds, read from the one file that was there when it was opened.
+
+    Args:
+        path: where it was.
+        archive: its records.
+        state: what it holds at its top.
+        strangers: names in it that were ignored.
+    """
+
+    path: Path
+    archive: Archive
+    state: Mapping[Any, Any]
+    strangers: list[str]
+
     @classmethod
-    def of(cls, path: Path) -> Source:
-        """The file at `path` as it is now.
+    def read(cls, path: Path) -> TorchFile:
+        """Read a file, but for its tensors.
 
         Raises:
-            CheckpointError: if it cannot be seen.
+            CheckpointError: if it is no intact file of torch.save that holds a dict.
         """
-        try:
-            stat = os.stat(path)
-        except (OSError, ValueError) as exc:
-            raise CheckpointError(f"{path} cannot be read ({reason(exc)}): name a checkpoint that is "
-                                  "there.") from exc
-        return cls(path.name, stat.st_size, stat.st_mtime_ns)
+        archive = Archive(path)
+        if "byteorder" in archive and archive.blob("byteorder").checked(0, 6) != b"little":
+            raise CheckpointError(f"{path} was written on a big-endian machine: load and save it again on this one.")
+        pickled = archive.blob("data.pkl")
+        if pickled.nbytes > MOST_PICKLED:
+            raise CheckpointError(f"{path} holds {pickled.nbytes} bytes beside its tensors, more than any training: it "
+                                  "is not read.")
+        state, strangers = unpickle(pickled.checked(), lambda key: archive.blob(f"data/{key}"), str(path))
+        if not isinstance(state, dict):
+            raise CheckpointError(f"{path} holds {stranger_name(state)}, not the sections of a training "
+                                  "checkpoint: name the checkpoint.th of an XP.")
+        return cls(path, archive, state, strangers)
+
+    @property
+    def source(self) -> Source:
+        """Which file it was."""
+        return Source(self.path.name, self.archive.stat.st_size, self.archive.stat.st_mtime_ns)
 
 
 @dataclass(frozen=True)
@@ -54,8 +84,7 @@ class Checkpoint:
         config: the experiment's configuration.
         config_source: where the configuration comes from.
         sig: Dora's signature, if the checkpoint holds one.
-        source: the file, or None for a living solver.
-        strangers: names in the file that were ignored.
+        file: the file, or None for a living solver.
         notes: what else is odd about it.
     """
 
@@ -64,8 +93,7 @@ class Checkpoint:
     config: Config
     config_source: str
     sig: Optional[str]
-    source: Optional[Source] = None
-    strangers: list[str] = field(default_factory=list)
+    file: Optional[TorchFile] = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -74,13 +102,37 @@ class Checkpoint:
         history = self.state.get("history")
         return history if isinstance(history, list) else []
 
+    @property
+    def strangers(self) -> list[str]:
+        """Names in the file that were ignored."""
+        return self.file.strangers if self.file else []
+
+    def check_experiment(self, xp: Experiment) -> None:
+        """Check that this is a checkpoint of an experiment.
+
+        Raises:
+            CheckpointError: if it is one of another.
+        """
+        if xp.sig is not None and self.sig not in (None, xp.sig):
+            raise CheckpointError(f"{self.where} was written by the experiment {self.sig}, not {xp.sig}: it was "
+                                  f"copied here; export {self.sig}, or name the file and a folder of its own.")
+
+    def check_unchanged(self) -> None:
+        """Check that nobody has written into the file while it was read.
+
+        Raises:
+            CheckpointError: if somebody has.
+        """
+        if self.file:
+            self.file.archive.check_unchanged()
+
     def refuse_to_be_replaced(self, *paths: Path) -> None:
         """Refuse to write a release where this very checkpoint lies.
 
         Raises:
             CheckpointError: if it is one of the files at `paths`.
         """
-        if self.source and any(os.path.exists(path) and os.path.samefile(self.where, path) for path in paths):
+        if self.file and any(os.path.exists(path) and os.path.samefile(self.where, path) for path in paths):
             raise CheckpointError(f"The release would take the place of the training checkpoint {self.where}: write it "
                                   "elsewhere.")
 
@@ -99,22 +151,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: if it is no intact training checkpoint.
     """
-    source = Source.of(path)
-    state, strangers = read_file(path)
-    if "exported" in state:
-        raise CheckpointError(f"{path} is a release already (it was exported before): there is nothing to export; "
-                              "name the training checkpoint or its signature.")
-    if "xp.cfg" in state:
-        config, config_source = Config(unpickle.plain(state["xp.cfg"])), "checkpoint"
-    elif (path.parent / HYDRA_CONFIG).is_file():
-        config, config_source = Config.load(path.parent / HYDRA_CONFIG), HYDRA_CONFIG.as_posix()
-    else:
-        raise CheckpointError(f"{path} holds no configuration (xp.cfg), and no {HYDRA_CONFIG} lies beside it: "
-                              "put that file of the XP folder beside it, or export another checkpoint.")
-    sig = state.get("xp.sig")
-    if sig is not None and not isinstance(sig, str):
-        raise CheckpointError(f"xp.sig of {path} is {unpickle.stranger_name(sig)}, no signature: it is not released.")
-    return Checkpoint(str(path), state, config, config_source, sig, source, strangers)
+    return of_file(TorchFile.read(path))
 
 
 def open_experiment(xp: Experiment, path: Path) -> Checkpoint:
@@ -128,27 +165,31 @@ def open_experiment(xp: Experiment, path: Path) -> Checkpoint:
         CheckpointError: if it is no intact training checkpoint, or one of another experiment.
     """
     checkpoint = open_checkpoint(path)
-    if xp.sig is not None and checkpoint.sig not in (None, xp.sig):
-        raise CheckpointError(f"{path} was written by the experiment {checkpoint.sig}, not {xp.sig}: it was "
-                              f"copied here; export {checkpoint.sig}, or name the file and a folder of its own.")
+    checkpoint.check_experiment(xp)
     if path.name == LAST and len(xp.history) > len(checkpoint.history):
         checkpoint.notes.append(f"history.json has {len(xp.history)} epochs, this checkpoint "
                                 f"{len(checkpoint.history)}: the later ones were not stored")
     return checkpoint
 
 
-def read_file(path: Path) -> tuple[Mapping[Any, Any], list[str]]:
-    """What a file of `torch.save` holds at its top, and the names that were ignored.
+def of_file(file: TorchFile) -> Checkpoint:
+    """The training checkpoint in a file.
 
     Raises:
-        CheckpointError: if it is no intact file of torch.save that holds a dict.
+        CheckpointError: if it is none.
     """
-    archive = Archive(path)
-    if "byteorder" in archive and bytes(archive.blob("byteorder").checked()) != b"little":
-        raise CheckpointError(f"{path} was written on a big-endian machine: load and save it again on this one.")
-    data = bytes(archive.blob("data.pkl").checked())
-    state, strangers = unpickle.unpickle(data, lambda key: archive.blob(f"data/{key}"), str(path))
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path} holds {unpickle.stranger_name(state)}, not the sections of a training "
-                              "checkpoint: name the checkpoint.th of an XP.")
-    return state, strangers
+    path, state = file.path, file.state
+    if "exported" in state:
+        raise CheckpointError(f"{path} is a release already (it was exported before): there is nothing to export; "
+                              "name the training checkpoint or its signature.")
+    if "xp.cfg" in state:
+        config, config_source = Config(plain(state["xp.cfg"])), "checkpoint"
+    elif (path.parent / HYDRA_CONFIG).is_file():
+        config, config_source = Config.load(path.parent / HYDRA_CONFIG), HYDRA_CONFIG.as_posix()
+    else:
+        raise CheckpointError(f"{path} holds no configuration (xp.cfg), and no {HYDRA_CONFIG} lies beside it: "
+                              "put that file of the XP folder beside it, or export another checkpoint.")
+    sig = state.get("xp.sig")
+    if sig is not None and not isinstance(sig, str):
+        raise CheckpointError(f"xp.sig of {path} is {stranger_name(sig)}, no signature: it is not released.")
+    return Checkpoint(str(path), state, config, config_source, sig, file)

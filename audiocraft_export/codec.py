@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from .checkpoint import Checkpoint, Source, open_checkpoint, open_experiment, read_file
+from .checkpoint import Checkpoint, TorchFile, of_file
 from .config import Config
 from .errors import CheckpointError, ExperimentError
 from .experiment import LAST, AnyPath, Experiment, find_xp
@@ -33,11 +33,13 @@ class Codec:
     Args:
         content: of its file.
         origin: where it comes from, for the manifest.
-        checkpoint: the training checkpoint that it was taken from, if it was not exported before.
+        file: the file that it was taken from; None for one that is only a name.
+        checkpoint: the training checkpoint in that file, if it was not exported before.
     """
 
     content: Mapping[str, Any]
     origin: Mapping[str, Any]
+    file: Optional[TorchFile] = None
     checkpoint: Optional[Checkpoint] = None
 
 
@@ -76,10 +78,12 @@ def from_file(path: Path, version: str, xp: Optional[Experiment] = None) -> Code
     Raises:
         CheckpointError: if it is no compression model.
     """
-    state, _ = read_file(path)
-    if "exported" in state or isinstance(state.get("xp.cfg"), str):  # AudioCraft once exported without that flag
-        return Codec(_exported(state, path, version), {"file": asdict(Source.of(path))})
-    checkpoint = open_experiment(xp, path) if xp else open_checkpoint(path)
+    file = TorchFile.read(path)
+    if "exported" in file.state or isinstance(file.state.get("xp.cfg"), str):  # AudioCraft once exported without it
+        return Codec(_exported(file.state, path, version), {"file": asdict(file.source)}, file)
+    checkpoint = of_file(file)
+    if xp:
+        checkpoint.check_experiment(xp)
     if family_of(checkpoint.config) is not COMPRESSION:
         raise CheckpointError(f"{path} is {described(checkpoint.config)}, no compression model.")
     try:
@@ -87,7 +91,7 @@ def from_file(path: Path, version: str, xp: Optional[Experiment] = None) -> Code
     except CheckpointError as exc:
         raise CheckpointError(f"{path} has no best state that could be released: train it to its first validation, or "
                               "repair it.") from exc
-    return Codec(content, {"sig": checkpoint.sig, "checkpoint": asdict(Source.of(path))}, checkpoint)
+    return Codec(content, {"sig": checkpoint.sig, "checkpoint": asdict(file.source)}, file, checkpoint)
 
 
 def from_name(name: str, folder: Path, version: str) -> Codec:

@@ -1,8 +1,17 @@
 """What can go wrong, each in one sentence: what, where, why, what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_MOST = 4000  # characters of a message
+
 
 class ExportError(Exception):
-    """The export could not be done; the message is one sentence for the user."""
+    """The export could not be done; the message is one sentence for the user, whatever names stand in it."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class OptionError(ExportError):
@@ -25,3 +34,15 @@ def reason(exc: BaseException) -> str:
     """What the system or a library says, in one line and without the path that the message has already."""
     text = getattr(exc, "strerror", None) or str(exc).split("\n")[0]
     return str(text) or type(exc).__name__
+
+
+def printable(text: str) -> str:
+    """A text in one line that a terminal shows and does not obey: names in hostile files may hold anything."""
+    shown = text if len(text) <= _MOST else f"{text[:_MOST]}..."
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in shown)
+
+
+def listing(names: Sequence[str], most: int = 8) -> str:
+    """Some names, for a message."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

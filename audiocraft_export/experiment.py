@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from .errors import ExperimentError, reason
+from .errors import ExperimentError, listing, reason
 
 AnyPath = Union[str, "os.PathLike[str]"]
 LAST = "checkpoint.th"
@@ -99,10 +99,10 @@ def find_xp(sig: str, dora_dir: AnyPath) -> Experiment:
         return Experiment(xps / found[0], found[0])
     if found:
         raise ExperimentError(f"{sig} is the start of {len(found)} experiments in {xps}: "
-                              f"{_listing(found)}; give more of the signature.")
+                              f"{listing(found)}; give more of the signature.")
     near = get_close_matches(sig, names, n=3, cutoff=0.6)
     remedy = f"did you mean {' or '.join(near)}?" if near else \
-        f"it holds {_listing(names)}." if names else "it holds no experiment."
+        f"it holds {listing(names)}." if names else "it holds no experiment."
     raise ExperimentError(f"No XP {sig!r} in {xps}; {remedy}")
 
 
@@ -124,11 +124,6 @@ def list_xps(dora_dir: AnyPath) -> list[Experiment]:
 
 def _is_name(text: str) -> bool:
     return bool(text) and "\0" not in text and text not in (".", "..") and Path(text).name == text
-
-
-def _listing(names: list[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _read_json(path: Path) -> Any:

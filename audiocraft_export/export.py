@@ -20,9 +20,9 @@ from .families import CODEC_FILE, DIFFUSION, Family, described, family_of, is_ou
 from .loadback import load_back
 from .model import Model
 from .options import ExportOptions
+from .plain import plain
 from .provenance import draft_of, of_bands, version_tag
 from .release import Content, ExportReport, Manifest, ReleaseFile
-from .unpickle import plain
 
 logger = logging.getLogger(__name__)
 RELEASE_FOLDER = "export"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 
-from .archive import Blob
+from .archive import Blob, Data, pieces
 from .errors import CheckpointError
 from .tensor import ITEMSIZE, Tensor
 
@@ -44,9 +45,9 @@ def converted(tensor: Tensor, dtype: str) -> memoryview:
         CheckpointError: if its bytes are damaged, or a value is beyond the range of `dtype`.
     """
     begin = tensor.offset * ITEMSIZE[tensor.dtype]
-    part = tensor.blob.checked()[begin:begin + tensor.span * ITEMSIZE[tensor.dtype]]
+    part = tensor.blob.checked(begin, begin + tensor.span * ITEMSIZE[tensor.dtype])
     if not part:
-        return part
+        return memoryview(part)
     source = torch.frombuffer(bytearray(part), dtype=getattr(torch, tensor.dtype))
     source = source.as_strided(tensor.shape, tensor.stride)
     source = torch._neg_view(source) if tensor.neg else source
@@ -76,9 +77,13 @@ def _describe_tensor(tensor: torch.Tensor, storages: dict[Any, Blob]) -> Tensor:
         raise CheckpointError(f"A tensor of the solver ({kind}) has no plain bytes: it cannot be released.")
     storage = tensor.untyped_storage()
     blob = storages.setdefault((storage.device, storage.data_ptr(), storage.nbytes()),
-                               Blob(storage.nbytes(), lambda: _bytes(storage.cpu())))  # type: ignore[no-untyped-call]
+                               Blob(storage.nbytes(), partial(_read, storage)))
     return Tensor(blob, dtype, int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride(),
                   tensor.is_conj(), tensor.is_neg())
+
+
+def _read(storage: torch.UntypedStorage, begin: int, end: int) -> Iterator[Data]:
+    yield from pieces(_bytes(storage.cpu()), begin, end)  # type: ignore[no-untyped-call]
 
 
 def _bytes(storage: torch.UntypedStorage) -> memoryview:

@@ -13,6 +13,7 @@ from typing import Optional
 
 from .checkpoint import HYDRA_CONFIG
 from .codec import Codec
+from .errors import listing
 from .families import Family, family_of, solver_of
 from .loadback import audiocraft_version
 from .model import Model
@@ -50,7 +51,7 @@ def draft_of(model: Model, options: ExportOptions, codec: Optional[Codec] = None
         parameters=sum({id(tensor.blob): tensor.numel for tensor in tensors}.values()),
         dtypes=dict(sorted(Counter(tensor.dtype for tensor in tensors).items())),
         files=[],
-        checkpoint=asdict(checkpoint.source) if checkpoint.source else None,
+        checkpoint=asdict(checkpoint.file.source) if checkpoint.file else None,
         codec=codec.origin if codec else None,
         config=checkpoint.config_source,
         config_sha256=sha256(model.config.text.encode()).hexdigest(),
@@ -90,9 +91,9 @@ def _warnings(model: Model, codec: Optional[Codec], family: Family) -> Iterator[
     checkpoint = model.checkpoint
     yield from checkpoint.notes
     if checkpoint.strangers:
-        yield f"ignored in the checkpoint, neither imported nor released: {', '.join(checkpoint.strangers)}"
+        yield f"ignored in the checkpoint, neither imported nor released: {listing(checkpoint.strangers, 100)}"
     if codec is not None and codec.checkpoint is not None and codec.checkpoint.strangers:
-        yield f"ignored in that of the compression model: {', '.join(codec.checkpoint.strangers)}"
+        yield f"ignored in that of the compression model: {listing(codec.checkpoint.strangers, 100)}"
     if checkpoint.sig is None:
         yield "the checkpoint holds no signature (xp.sig): nothing proves that it belongs to this experiment"
     if checkpoint.config_source == HYDRA_CONFIG.as_posix():

@@ -56,13 +56,9 @@ def write_file(stream: BinaryIO, content: Any) -> None:
     """
     dumper = _Dumper()
     data = PROTO + b"\2" + dumper.dump(content) + STOP
-    write_archive(stream, [("data.pkl", _record(data)), ("byteorder", _record(b"little")),
+    write_archive(stream, [("data.pkl", Blob.of(data)), ("byteorder", Blob.of(b"little")),
                            *((f"data/{key}", blob) for key, blob in dumper.blobs.values()),
-                           ("version", _record(b"3\n"))])
-
-
-def _record(data: bytes) -> Blob:
-    return Blob(len(data), lambda: memoryview(data))
+                           ("version", Blob.of(b"3\n"))])
 
 
 class _Dumper:

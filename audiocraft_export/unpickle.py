@@ -1,26 +1,26 @@
 """Reading a pickle without running it.
 
-Nothing that a pickle names is ever imported or called. The names in `allowed.py`, written out one by
-one, stand for plain data; every other becomes an inert stranger that swallows what the pickle
-does to it and remembers what it was called. So a checkpoint is read where the code of its training
+The opcodes are decoded by `pickletools` and done here, one by one, on plain data. Nothing that a pickle names
+is ever imported or called: the names in `allowed.py`, written out one by one, stand for plain data; every other becomes
+an inert stranger that swallows what the pickle does to it. So a checkpoint is read where the code of its training
 does not exist any more, and a hostile one without consequence.
 
 `torch.load(weights_only=True)` was broken twice (CVE-2025-32434, CVE-2026-24747) and knows neither
-omegaconf nor strangers.
+omegaconf nor strangers; `pickle.Unpickler` gives its memory, and the time of hashing keys, to whoever asks.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
-from argparse import Namespace
-from pathlib import PurePath
+from pickle import UnpicklingError
+from pickletools import genops
 from typing import Any, Callable
 
-from .allowed import ALLOWED, Node, Storage, Stranger
+from .allowed import ALLOWED, Name, Node, Storage, Stranger, key
 from .archive import Blob
-from .errors import CheckpointError
+from .errors import CheckpointError, listing, reason
 from .tensor import ITEMSIZE
+
+MOST_OPCODES = 1 << 22  # a training of 3.3 billion parameters stores some 200,000
 
 
 def unpickle(data: bytes, find_storage: Callable[[str], Blob], where: str) -> tuple[Any, list[str]]:
@@ -37,87 +37,180 @@ def unpickle(data: bytes, find_storage: Callable[[str], Blob], where: str) -> tu
     Raises:
         CheckpointError: if it is no such pickle.
     """
-    unpickler = _Unpickler(data, find_storage)
+    machine = _Machine(find_storage)
     try:
-        return unpickler.load(), sorted(unpickler.strangers)
+        return machine.run(data), sorted(machine.strangers)
     except CheckpointError:
         raise
-    except RecursionError as exc:
-        raise CheckpointError(f"{where} is nested too deeply to be a checkpoint.") from exc
     except Exception as exc:  # a damaged pickle may raise anything
-        strangers = f"; it names {', '.join(sorted(unpickler.strangers))}" if unpickler.strangers else ""
+        strangers = f"; it names {listing(sorted(machine.strangers))}" if machine.strangers else ""
         raise CheckpointError(f"{where} is damaged, or not written by torch.save "
-                              f"({type(exc).__name__}: {exc}{strangers}): nothing in it was run.") from exc
+                              f"({type(exc).__name__}: {reason(exc)}{strangers}): nothing in it was run.") from exc
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, data: bytes, find_storage: Callable[[str], Blob]) -> None:
-        super().__init__(io.BytesIO(data), encoding="utf-8")
-        self._find_storage = find_storage
+class _Machine:
+    """Does what the opcodes say, with its own stack and memo; a mark begins another stack."""
+
+    def __init__(self, find_storage: Callable[[str], Blob]) -> None:
         self.strangers: dict[str, Stranger] = {}
+        self._find_storage = find_storage
+        self._stack: list[Any] = []
+        self._below: list[list[Any]] = []
+        self._memo: dict[int, Any] = {}
 
-    def find_class(self, module: str, name: str) -> Any:
-        known = ALLOWED.get((module, name))
-        if known is not None:
-            return known
-        full = f"{module}.{name}"
-        return self.strangers.setdefault(full, Stranger(full))
+    def run(self, data: bytes) -> Any:
+        for count, (opcode, argument, _) in enumerate(genops(data)):
+            if count == MOST_OPCODES:
+                raise UnpicklingError(f"more than {count} opcodes")
+            _STEPS[opcode.name](self, argument)
+        return self._stack.pop()
 
-    def persistent_load(self, pid: Any) -> Any:
+    # Values
+
+    def push(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def push_python2(self, value: str) -> None:
+        self._stack.append(value.encode("latin1").decode("utf-8"))
+
+    def push_mark(self, _: None) -> None:
+        self._below.append(self._stack)
+        self._stack = []
+
+    def pop_mark(self) -> list[Any]:
+        items, self._stack = self._stack, self._below.pop()
+        return items
+
+    def pop(self, _: None) -> None:
+        if self._stack:
+            self._stack.pop()
+        else:
+            self.pop_mark()
+
+    def drop(self, items: list[Any]) -> None:
+        items.clear()
+
+    def put(self, index: int) -> None:
+        self._memo[index] = self._stack[-1]
+
+    # Containers
+
+    def tuple_of(self, count: int) -> None:
+        if count > len(self._stack):
+            raise UnpicklingError("a tuple of nothing")
+        self._stack[-count:] = [tuple(self._stack[-count:])]
+
+    def extend(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if isinstance(target, list):
+            target.extend(items)
+        elif not isinstance(target, Stranger):
+            raise UnpicklingError(f"something that is appended to a {type(target).__name__}")
+
+    def update(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if isinstance(target, dict):
+            target.update((key(name), value) for name, value in zip(items[::2], items[1::2]))
+        elif not isinstance(target, Stranger):
+            raise UnpicklingError(f"an item of a {type(target).__name__}")
+
+    def dict_of(self, items: list[Any]) -> None:
+        self._stack.append({})
+        self.update(items)
+
+    # Names
+
+    def find(self, module: Any, name: Any) -> Any:
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise UnpicklingError("a name that is no text")
+        return ALLOWED.get((module, name)) or self.stranger(f"{module}.{name}")
+
+    def stranger(self, name: str) -> Stranger:
+        return self.strangers.setdefault(name, Stranger(name))
+
+    def stack_global(self, _: None) -> None:
+        name, module = self._stack.pop(), self._stack.pop()
+        self._stack.append(self.find(module, name))
+
+    def call(self, func: Any, args: Any) -> Any:
+        if isinstance(func, Name) and func.make is not None:
+            return func.make(*args)
+        if isinstance(func, Stranger):
+            return func
+        raise UnpicklingError(f"a call of a {type(func).__name__}")
+
+    def reduce(self, operands: int) -> None:
+        func, args = self._stack[-operands:][:2]
+        self._stack[-operands:] = [self.call(func, args)]
+
+    def make(self, operands: list[Any]) -> None:
+        func, *args = operands
+        self._stack.append(self.call(func, args))
+
+    def build(self, _: None) -> None:
+        state, target = self._stack.pop(), self._stack[-1]
+        if isinstance(target, Node):
+            target.build(state)
+        elif not isinstance(target, (dict, Stranger)) or isinstance(target, Name) and target.make:
+            raise UnpicklingError(f"a pickle that changes a {type(target).__name__.lower()}")
+
+    def persistent(self, pid: Any) -> None:
         kind, storage, key, _, numel = pid
-        if isinstance(storage, Stranger):
-            return storage
-        if kind != "storage" or not isinstance(key, str) or type(numel) is not int:
-            raise pickle.UnpicklingError("a persistent id that is no storage")
-        blob, nbytes = self._find_storage(key), numel * ITEMSIZE[storage.dtype]
-        if blob.nbytes != nbytes:
-            raise pickle.UnpicklingError(f"storage {key} claims {nbytes} bytes and has {blob.nbytes}")
-        return Storage(storage.dtype, blob)
+        if not isinstance(storage, Stranger):
+            if kind != "storage" or not isinstance(key, str) or type(numel) is not int:
+                raise UnpicklingError("a persistent id that is no storage")
+            blob, nbytes = self._find_storage(key), numel * ITEMSIZE[storage.dtype]
+            if blob.nbytes != nbytes:
+                raise UnpicklingError(f"storage {key} claims {nbytes} bytes and has {blob.nbytes}")
+            storage = Storage(storage.dtype, blob)
+        self._stack.append(storage)
 
 
-def plain(cfg: Any) -> dict[Any, Any]:
-    """A configuration as plain data; interpolations and `???` stay the text they are, paths become text.
-
-    Args:
-        cfg: what an unpickled checkpoint, or a living solver, has as `xp.cfg`.
-
-    Raises:
-        CheckpointError: if it holds something else (the message names it), or is no mapping.
-    """
-    try:
-        values = _plain(cfg, "xp.cfg")
-    except RecursionError:
-        raise CheckpointError("The configuration (xp.cfg) is nested too deeply.") from None
-    if not isinstance(values, dict):
-        raise CheckpointError("The configuration (xp.cfg) is no mapping of keys to values.")
-    return values
-
-
-def _plain(value: Any, where: str) -> Any:
-    if isinstance(value, Node):
-        return _plain(value.state.get("_content", value.state.get("_val")), where)
-    if isinstance(value, Namespace):
-        value = vars(value)
-    if isinstance(value, dict):
-        return {_key(key, where): _plain(item, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    if isinstance(value, PurePath):
-        return str(value)
-    if value is None or isinstance(value, (bool, int, float, str, bytes)):
-        return value
-    raise CheckpointError(f"{where} is {stranger_name(value)}, which is no plain configuration: keep plain values in "
-                          "the configuration, or export from the living solver (ExportMixin).")
-
-
-def _key(key: Any, where: str) -> Any:
-    if key is None or isinstance(key, (bool, int, float, str, bytes)):
-        return key
-    return _plain(key if isinstance(key, Stranger) else Stranger(f"a key that is a {type(key).__name__}"), where)
-
-
-def stranger_name(value: Any) -> str:
-    """What to call a value that has no place where it stands."""
-    return value.__name__ if isinstance(value, Stranger) else f"a {type(value).__name__.lower()}"
-
-
+_Step = Callable[[_Machine, Any], None]
+_STEPS: dict[str, _Step] = {
+    **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda machine, _: None),
+    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "UNICODE",
+                     "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+                    _Machine.push),
+    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _Machine.push_python2),
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "EMPTY_SET": lambda machine, _: machine.push(machine.stranger("builtins.set")),
+    "BYTEARRAY8": lambda machine, _: machine.push(machine.stranger("builtins.bytearray")),
+    "FROZENSET": lambda machine, _: machine.make([machine.stranger("builtins.frozenset"), *machine.pop_mark()]),
+    "MARK": _Machine.push_mark,
+    "POP": _Machine.pop,
+    "POP_MARK": lambda machine, _: machine.drop(machine.pop_mark()),
+    "DUP": lambda machine, _: machine.push(machine._stack[-1]),
+    "PUT": _Machine.put,
+    "BINPUT": _Machine.put,
+    "LONG_BINPUT": _Machine.put,
+    "MEMOIZE": lambda machine, _: machine.put(len(machine._memo)),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda machine, index: machine.push(machine._memo[index])),
+    "LIST": lambda machine, _: machine.push(machine.pop_mark()),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_mark())),
+    "DICT": lambda machine, _: machine.dict_of(machine.pop_mark()),
+    "TUPLE1": lambda machine, _: machine.tuple_of(1),
+    "TUPLE2": lambda machine, _: machine.tuple_of(2),
+    "TUPLE3": lambda machine, _: machine.tuple_of(3),
+    "APPEND": lambda machine, _: machine.extend([machine._stack.pop()]),
+    "APPENDS": lambda machine, _: machine.extend(machine.pop_mark()),
+    "ADDITEMS": lambda machine, _: machine.extend(machine.pop_mark()),
+    "SETITEM": lambda machine, _: machine.update([*map(machine._stack.pop, (-2, -1))]),
+    "SETITEMS": lambda machine, _: machine.update(machine.pop_mark()),
+    "GLOBAL": lambda machine, name: machine.push(machine.find(*name.split(" ", 1))),
+    "STACK_GLOBAL": _Machine.stack_global,
+    **dict.fromkeys(("EXT1", "EXT2", "EXT4"), lambda machine, code: machine.push(machine.stranger(f"copyreg.{code}"))),
+    "REDUCE": lambda machine, _: machine.reduce(2),
+    "NEWOBJ": lambda machine, _: machine.reduce(2),
+    "NEWOBJ_EX": lambda machine, _: machine.reduce(3),
+    "INST": lambda machine, name: machine.make([machine.find(*name.split(" ", 1)), *machine.pop_mark()]),
+    "OBJ": lambda machine, _: machine.make(machine.pop_mark()),
+    "BUILD": _Machine.build,
+    "PERSID": _Machine.persistent,
+    "BINPERSID": lambda machine, _: machine.persistent(machine._stack.pop()),
+}

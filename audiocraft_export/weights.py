@@ -6,15 +6,15 @@ the shard of rank zero (`audiocraft.solvers.base.StandardSolver`, `audiocraft.ut
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-from .archive import Blob
+from .archive import Blob, Data, pieces
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
+from .plain import stranger_name
 from .tensor import ITEMSIZE, Tensor
-from .unpickle import stranger_name
 
 
 @dataclass(frozen=True)
@@ -176,16 +176,15 @@ def _pack(tensor: Tensor, dtype: str) -> Tensor:
     if plain and nbytes == blob.nbytes:
         packed = blob
     elif plain:
-        begin = tensor.offset * ITEMSIZE[dtype]
-        packed = Blob(nbytes, lambda: blob.checked()[begin:begin + nbytes], name=blob.name)
+        packed = blob.part(tensor.offset * ITEMSIZE[dtype], nbytes)
     else:
-        packed = Blob(nbytes, lambda: _converted(tensor, dtype), name=blob.name)
+        packed = Blob(nbytes, lambda begin, end: _converted(tensor, dtype, begin, end), name=blob.name)
     return Tensor(packed, dtype, 0, tensor.shape, _contiguous(tensor.shape))
 
 
-def _converted(tensor: Tensor, dtype: str) -> memoryview:
+def _converted(tensor: Tensor, dtype: str, begin: int, end: int) -> Iterator[Data]:
     from .memory import converted  # the only step that needs torch
-    return converted(tensor, dtype)
+    yield from pieces(converted(tensor, dtype), begin, end)
 
 
 def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -241,7 +241,7 @@ def test_archives_of_any_size_are_zip_files_that_torch_and_zipfile_read(most, mo
     monkeypatch.setattr(archive_writer, "_MOST", most)  # from here on numbers take 64 bits
     blobs = {"data.pkl": pickle.dumps({"a": 1}, 2), "byteorder": b"little", "data/0": bytes(300), "version": b"3\n"}
     stream = io.BytesIO()
-    write_archive(stream, [(name, Blob(len(data), lambda data=data: memoryview(data))) for name, data in blobs.items()])
+    write_archive(stream, [(name, Blob.of(data)) for name, data in blobs.items()])
     with zipfile.ZipFile(stream) as archived:
         assert archived.testzip() is None
         assert {info.filename[len("archive/"):]: archived.read(info) for info in archived.infolist()} == blobs
