@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import AliasEvent, YAMLError
 
 from .errors import CheckpointError, reason
+from .interpolation import has_some, is_endless, without_resolvers
 
 OWN_KEYS = ("export", "exporter")
-REFERENCE = re.compile(r"\$\{[^{}:]*\}")
-RESOLVER = re.compile(r"\$\{[^{}]*:")
+MOST_MARKS = 40_000  # of YAML; AudioCraft's configurations have some 600
 
 
 class Config:
@@ -32,8 +32,9 @@ class Config:
     def __init__(self, values: Mapping[Any, Any]) -> None:
         self._values = {key: value for key, value in values.items() if key not in OWN_KEYS}
         try:
-            self._cfg: DictConfig = OmegaConf.create(self._values)
-            self.text: str = OmegaConf.to_yaml(self._cfg)
+            self.text: str = OmegaConf.to_yaml(OmegaConf.create(self._values))
+        except RecursionError:
+            raise CheckpointError("The configuration (xp.cfg) is nested too deeply.") from None
         except (OmegaConfBaseException, YAMLError) as exc:
             raise CheckpointError(f"The configuration (xp.cfg) cannot be written as YAML ({reason(exc)}): keep plain "
                                   "values in it.") from exc
@@ -57,8 +58,15 @@ class Config:
         Raises:
             CheckpointError: if it is no mapping in YAML.
         """
+        if len(text) > 1 << 20 or sum(map(text.count, ",:\n[{?-")) > MOST_MARKS:
+            raise CheckpointError(f"The configuration is no YAML of a training ({len(text)} characters).")
         try:
+            if "*" in text and "&" in text and any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
+                raise CheckpointError("The configuration has aliases of YAML (&, *), which may stand for any amount: "
+                                      "write out what they stand for.")
             cfg = OmegaConf.create(text)
+        except RecursionError:
+            raise CheckpointError("The configuration is nested too deeply.") from None
         except (YAMLError, OmegaConfBaseException) as exc:
             raise CheckpointError(f"The configuration is no YAML of OmegaConf ({reason(exc)}).") from exc
         if not isinstance(cfg, DictConfig):
@@ -69,15 +77,15 @@ class Config:
         """The value of a dotted key, resolved; `default` if it is not there, missing or null.
 
         Raises:
-            CheckpointError: if its interpolation cannot be resolved here (the value is not shown:
-                an interpolation may read a secret from the environment).
+            CheckpointError: if its interpolation cannot be resolved here, or not without running more than reading the
+                environment (the value is not shown: it may be a secret).
         """
-        try:
-            value = OmegaConf.select(self._cfg, key, default=default)
-        except (OmegaConfBaseException, RecursionError) as exc:
-            raise CheckpointError(f"`{key}` of the configuration (xp.cfg) cannot be resolved on this machine "
-                                  f"({type(exc).__name__}): set what it refers to.") from exc
-        return default if value is None else value
+        value: Any = self._values
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, dict) else value if has_some(value) else None
+        if has_some(value):
+            value = self._resolve(key, but=("oc.env", "oc.decode"))
+        return default if value is None or value == "???" else value
 
     @property
     def values(self) -> dict[Any, Any]:
@@ -91,41 +99,36 @@ class Config:
             CheckpointError: if one is missing, or refers to something outside the configuration, such as the
                 environment: that is never released.
         """
-        cfg = OmegaConf.create(_without_resolvers(self._values))
         values = {}
         for key in keys:
             try:
-                value = cfg[key]
-                values[key] = OmegaConf.to_container(value, resolve=True, throw_on_missing=True) \
-                    if OmegaConf.is_config(value) else value
-                missing = "null" if value is None else None
-            except (OmegaConfBaseException, RecursionError) as exc:
-                missing = type(exc).__name__
+                values[key] = self._resolve(key)
+                missing = "null" if values[key] is None else None
+            except CheckpointError as exc:
+                missing = type(exc.__cause__ or exc).__name__
             if missing:
                 raise CheckpointError(f"`{key}` of the configuration (xp.cfg), from which the model is built, is "
                                       f"missing or stands for something that is not in it ({missing}): a release "
                                       "needs the value itself.")
         return values
 
+    def _resolve(self, key: str, but: Collection[str] = ()) -> Any:
+        """The value of a dotted key, resolved, without running resolvers `but` these."""
+        if is_endless(self._values, key):
+            raise CheckpointError(f"`{key}` of the configuration (xp.cfg) refers to so much else that it cannot be "
+                                  "resolved: write the value itself.")
+        try:
+            cfg = OmegaConf.create(without_resolvers(self._values, but))
+            value = OmegaConf.select(cfg, key, throw_on_missing=True)
+            return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) \
+                if OmegaConf.is_config(value) else value
+        except (OmegaConfBaseException, RecursionError) as exc:
+            raise CheckpointError(f"`{key}` of the configuration (xp.cfg) cannot be resolved on this machine "
+                                  f"({type(exc).__name__}): set what it refers to.") from exc
+
     def shown(self, key: str) -> Any:
         """The value of a top-level key as it was written, for a message: an interpolation stays text."""
         return self._values.get(key)
-
-
-def _without_resolvers(value: Any) -> Any:
-    """A copy in which what a resolver would compute (`${oc.env:USER}`) is missing."""
-    if isinstance(value, dict):
-        return {key: _without_resolvers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_resolvers(item) for item in value]
-    return "???" if isinstance(value, str) and _calls_a_resolver(value) else value
-
-
-def _calls_a_resolver(text: str) -> bool:
-    inner = REFERENCE.sub("", text)
-    while inner != text:  # the name of a resolver may be a reference itself: ${${name}:USER}
-        text, inner = inner, REFERENCE.sub("", inner)
-    return bool(RESOLVER.search(text))
 
 
 def unwrap(cfg: Any) -> Any:

@@ -11,7 +11,7 @@ import audiocraft_export
 
 PACKAGE = Path(audiocraft_export.__file__).parent
 FLOORS = {
-    "version": 0, "errors": 0, "options": 0, "config": 0, "overrides": 0, "experiment": 0, "release": 0,
+    "version": 0, "errors": 0, "options": 0, "interpolation": 0, "config": 0, "overrides": 0, "experiment": 0, "release": 0,
     "archive": 0, "archive_writer": 0, "tensor": 0, "allowed": 1, "unpickle": 1, "repickle": 1,
     "plain": 1, "checkpoint": 1, "memory": 1, "weights": 1,
     "model": 2, "diffusion": 2, "watermark": 2, "families": 2, "codec": 2, "loadback": 2, "provenance": 3,
