@@ -9,7 +9,7 @@ from typing import Any
 INNERMOST = re.compile(r"\$\{([^{}]*)\}")
 NAMES = re.compile(r"\$\{\s*(\.*)([\w.-]*)")
 NOT_RUN = "${resolver_is_not_run}"
-MOST_STEPS, MOST_GOALS = 10_000, 500
+MOST_STEPS, MOST_GOALS = 10_000, 100
 
 
 def has_some(value: Any) -> bool:
@@ -43,9 +43,9 @@ def is_endless(values: Any, key: str) -> bool:
     texts = [(path, text) for path, text in _texts(values) if "${" in text]
     steps, goals = 1, [("", key)]
     for count, goal in enumerate(goals):  # which grow meanwhile
-        reached = [text for path, text in texts if _may_mean(goal, path)]
-        texts = [(path, text) for path, text in texts if not _may_mean(goal, path)]
-        for text in reached:
+        reached = [(path, text) for path, text in texts if _may_mean(goal, path)]
+        texts = [entry for entry in texts if not _may_mean(goal, entry[0])] if reached else texts
+        for _, text in reached:
             steps *= text.count("${")
             goals += NAMES.findall(text)
         if steps > MOST_STEPS or count > MOST_GOALS:

@@ -16,6 +16,11 @@ from .errors import CheckpointError
 from .plain import stranger_name
 from .tensor import ITEMSIZE, Tensor
 
+MOST_VALUES = 1 << 19  # in the weights of a release
+MOST_TEXT = 1 << 24  # characters of the values
+MOST_NAME = 1 << 12  # characters of a key
+MOST_REPEATED = 1 << 26  # bytes more than twice what is stored
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -35,7 +40,7 @@ class Weights:
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by their dotted name."""
         found: dict[str, Tensor] = {}
-        _map(self.state, "", lambda name, tensor: found.setdefault(name, tensor))
+        _Map(lambda name, tensor: found.setdefault(name, tensor))(self.state)
         return found
 
 
@@ -69,6 +74,9 @@ def pack(weights: Weights, dtype: Optional[str]) -> Weights:
     Args:
         weights: as chosen.
         dtype: to cast floating point tensors to, or None.
+
+    Raises:
+        CheckpointError: if they would be far larger than what is stored, as tensors that repeat an element are.
     """
     packed: dict[Any, Tensor] = {}
 
@@ -81,7 +89,8 @@ def pack(weights: Weights, dtype: Optional[str]) -> Weights:
             packed[key] = _pack(tensor, target)
         return Tensor(packed[key].blob, target, 0, tensor.shape, _contiguous(tensor.shape))
 
-    return Weights(_map(weights.state, "", pack_one), weights.source, weights.why)
+    _refuse_more_than_is_stored(weights)
+    return Weights(_Map(pack_one)(weights.state), weights.source, weights.why)
 
 
 def _best(checkpoint: Checkpoint) -> Weights:
@@ -149,25 +158,55 @@ def _model(state: Any) -> Optional[Mapping[str, Any]]:
     return model if isinstance(model, dict) else state
 
 
+def _refuse_more_than_is_stored(weights: Weights) -> None:
+    tensors = weights.tensors.values()
+    claimed = sum({_view(tensor): tensor.nbytes for tensor in tensors}.values())
+    stored = sum({id(tensor.blob): tensor.blob.nbytes for tensor in tensors}.values())
+    if claimed > 2 * stored + MOST_REPEATED:
+        raise CheckpointError(f"The tensors of {weights.source} claim {claimed} bytes, where {stored} are stored: this "
+                              "is no model, and not released.")
+
+
 def _view(tensor: Any) -> Any:
     if not isinstance(tensor, Tensor):
         return None
     return id(tensor.blob), tensor.dtype, tensor.offset, tensor.shape, tensor.stride
 
 
-def _map(state: Any, name: str, change: Callable[[str, Tensor], Any]) -> Any:
-    """A copy of nested weights with every tensor changed; plain data stays, anything else is an error."""
-    if isinstance(state, Tensor):
-        return change(name, state)
-    if isinstance(state, dict) and all(isinstance(key, (str, int)) for key in state):
-        return {key: _map(value, f"{name}.{key}" if name else str(key), change) for key, value in state.items()}
-    if isinstance(state, (list, tuple)):
-        items = [_map(value, f"{name}.{index}", change) for index, value in enumerate(state)]
-        return tuple(items) if isinstance(state, tuple) else items
-    if state is None or isinstance(state, (bool, int, float, str, bytes)):
-        return state
-    raise CheckpointError(f"The weights hold {stranger_name(state)} at {name!r}, which is neither a tensor nor plain "
-                          "data: it is not released.")
+class _Map:
+    """Makes copies of nested weights with every tensor changed; plain data stays, anything else is an error.
+
+    It counts what it copies: a few references may stand for more than any machine holds.
+    """
+
+    def __init__(self, change: Callable[[str, Tensor], Any]) -> None:
+        self._change = change
+        self._values, self._text = 0, 0
+
+    def __call__(self, state: Any, name: str = "") -> Any:
+        self._count(state)
+        if isinstance(state, Tensor):
+            return self._change(name, state)
+        if isinstance(state, dict) and all(isinstance(key, int) or _is_name(key) for key in state):
+            return {key: self(value, f"{name}.{key}" if name else str(key)) for key, value in state.items()}
+        if isinstance(state, (list, tuple)):
+            items = [self(value, f"{name}.{index}") for index, value in enumerate(state)]
+            return tuple(items) if isinstance(state, tuple) else items
+        if state is None or isinstance(state, (bool, int, float, str, bytes)):
+            return state
+        raise CheckpointError(f"The weights hold {stranger_name(state)} at {name!r}, which is neither a tensor nor "
+                              "plain data: it is not released.")
+
+    def _count(self, state: Any) -> None:
+        self._values += 1
+        self._text += len(state) if isinstance(state, (str, bytes)) else 0
+        if self._values > MOST_VALUES or self._text > MOST_TEXT:
+            raise CheckpointError(f"The weights hold more than {MOST_VALUES} values, or {MOST_TEXT} characters beside "
+                                  "the tensors: this is no model, and not released.")
+
+
+def _is_name(key: Any) -> bool:
+    return isinstance(key, str) and len(key) <= MOST_NAME
 
 
 def _pack(tensor: Tensor, dtype: str) -> Tensor:
