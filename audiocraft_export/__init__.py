@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .options import ExportOptions
     from .release import ExportReport
     from .solver import ExportMixin
+    from .verification import verify
 
 __all__ = [
     "ExportError",
@@ -27,6 +28,7 @@ __all__ = [
     "export_xp",
     "find_xp",
     "list_xps",
+    "verify",
     "with_export",
 ]
 
@@ -42,6 +44,7 @@ _HOMES = {
     "export_xp": "export",
     "find_xp": "experiment",
     "list_xps": "experiment",
+    "verify": "verification",
     "with_export": "dora_main",
 }
 

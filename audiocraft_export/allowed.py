@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from pickle import UnpicklingError
 from typing import Any, Callable, Optional
 
-from .archive import Blob
+from .blob import Blob
 from .tensor import DTYPES, ITEMSIZE, NEW_DTYPES, Tensor
 
 _MOST_DIMENSIONS = 64  # of a tensor of torch

@@ -13,99 +13,17 @@ import stat
 import struct
 import weakref
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional, Union
 
+from .blob import PIECE, Blob
 from .errors import CheckpointError, reason
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # the local header that stands before a record
 LOCAL_SIGNATURE, END_SIGNATURE, LOCATOR_SIGNATURE = b"PK\3\4", b"PK\5\6", b"PK\6\7"
 FLAGS = 0x0808  # sizes after the record; names in UTF-8
-PIECE = 1 << 20  # bytes at a time: they stay in the cache of the processor while they are hashed and written
 _END = 98  # bytes in which a zip file ends: with those for 64 bits
 _MOST_DIRECTORY = 1 << 24  # bytes: of some 200,000 records
-
-Data = Union[bytes, memoryview]
-
-
-@dataclass(eq=False)
-class Blob:
-    """The bytes of one record: where they come from, not the bytes themselves.
-
-    Args:
-        nbytes: how many.
-        read: gives those from one position to another, piece by piece, when it is their turn.
-        crc: CRC-32 that they must have, if it is known.
-        name: what to call them in an error.
-        whole: the record that these bytes are a part of: it has to be sound first.
-    """
-
-    nbytes: int
-    read: Callable[[int, int], Iterator[Data]]
-    crc: Optional[int] = None
-    name: str = "data"
-    whole: Optional[Blob] = None
-    _sound: bool = False
-
-    @classmethod
-    def of(cls, data: Data) -> Blob:
-        """Bytes in memory."""
-        return cls(len(data), lambda begin, end: pieces(data, begin, end))
-
-    def pieces(self) -> Iterator[Data]:
-        """All of them; whoever reads them gives their CRC-32 to `check` afterwards.
-
-        Raises:
-            CheckpointError: if they cannot be read, or are part of a record that is damaged.
-        """
-        if self.whole is not None:
-            self.whole.verify()
-        return self.read(0, self.nbytes)
-
-    def check(self, crc: int) -> None:
-        """Compare the CRC-32 that the bytes turned out to have.
-
-        Raises:
-            CheckpointError: if they are damaged.
-        """
-        if self.crc not in (None, crc):
-            raise CheckpointError(f"{self.name} is damaged (its CRC-32 differs): restore the file from a copy.")
-        self._sound = True
-
-    def verify(self) -> None:
-        """Read all of them (the first time), and compare their CRC-32.
-
-        Raises:
-            CheckpointError: if they are damaged.
-        """
-        if not self._sound:
-            crc = 0
-            for piece in self.pieces():
-                crc = zlib.crc32(piece, crc)
-            self.check(crc)
-
-    def checked(self, begin: int = 0, end: Optional[int] = None) -> bytes:
-        """The bytes from one position to another, in memory, after comparing the CRC-32 of all.
-
-        Raises:
-            CheckpointError: if they are damaged.
-        """
-        self.verify()
-        return b"".join(self.read(begin, self.nbytes if end is None else end))
-
-    def part(self, begin: int, nbytes: int) -> Blob:
-        """Some of the bytes."""
-        return Blob(nbytes, lambda first, last: self.read(begin + first, begin + last), name=self.name, whole=self)
-
-
-def pieces(data: Data, begin: int, end: int) -> Iterator[Data]:
-    """Bytes in memory from one position to another, piece by piece."""
-    view = memoryview(data)
-    for first in range(begin, end, PIECE):
-        yield view[first:min(first + PIECE, end)]
 
 
 class Archive:
@@ -155,25 +73,15 @@ class Archive:
                                      info.CRC, f"{self.path}: record {name}")
         return self._blobs[name]
 
-    def check_unchanged(self) -> None:
-        """Compare the file with what it was when it was opened.
-
-        Raises:
-            CheckpointError: if somebody has written into it since.
-        """
-        now = os.fstat(self._descriptor)
-        if (now.st_size, now.st_mtime_ns) != (self.stat.st_size, self.stat.st_mtime_ns):
-            raise CheckpointError(f"{self.path} was written to while it was read: export it again when its writer has "
-                                  "finished.")
-
     def _read(self, begin: int, end: int) -> Iterator[bytes]:
         while begin < end:
             try:
                 piece = os.pread(self._descriptor, min(end - begin, PIECE), begin)
+                now = os.fstat(self._descriptor)
             except OSError as exc:
                 raise self._unreadable(exc) from exc
-            if not piece:
-                raise CheckpointError(f"{self.path} was cut short while it was read: export it again when its writer "
+            if not piece or (now.st_size, now.st_mtime_ns) != (self.stat.st_size, self.stat.st_mtime_ns):
+                raise CheckpointError(f"{self.path} was written to while it was read: export it again when its writer "
                                       "has finished.")
             begin += len(piece)
             yield piece

@@ -11,7 +11,8 @@ import zlib
 from collections.abc import Iterable
 from typing import BinaryIO
 
-from .archive import END_SIGNATURE, FLAGS, LOCAL_HEADER, LOCAL_SIGNATURE, Blob
+from .archive import END_SIGNATURE, FLAGS, LOCAL_HEADER, LOCAL_SIGNATURE
+from .blob import Blob
 from .errors import CheckpointError
 
 ROOT = "archive"

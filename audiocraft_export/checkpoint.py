@@ -73,6 +73,17 @@ class TorchFile:
         """Which file it was."""
         return Source(self.path.name, self.archive.stat.st_size, self.archive.stat.st_mtime_ns)
 
+    def refuse_to_be_replaced(self, *paths: Path) -> None:
+        """Refuse to write a release where this training checkpoint lies; one that is a release may be replaced.
+
+        Raises:
+            CheckpointError: if it is one of the files at `paths`.
+        """
+        if "exported" not in self.state and any(os.path.exists(path) and os.path.samefile(self.path, path)
+                                                for path in paths):
+            raise CheckpointError(f"The release would take the place of the training checkpoint {self.path}: write it "
+                                  "elsewhere.")
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -116,25 +127,6 @@ class Checkpoint:
         if xp.sig is not None and self.sig not in (None, xp.sig):
             raise CheckpointError(f"{self.where} was written by the experiment {self.sig}, not {xp.sig}: it was "
                                   f"copied here; export {self.sig}, or name the file and a folder of its own.")
-
-    def check_unchanged(self) -> None:
-        """Check that nobody has written into the file while it was read.
-
-        Raises:
-            CheckpointError: if somebody has.
-        """
-        if self.file:
-            self.file.archive.check_unchanged()
-
-    def refuse_to_be_replaced(self, *paths: Path) -> None:
-        """Refuse to write a release where this very checkpoint lies.
-
-        Raises:
-            CheckpointError: if it is one of the files at `paths`.
-        """
-        if self.file and any(os.path.exists(path) and os.path.samefile(self.where, path) for path in paths):
-            raise CheckpointError(f"The release would take the place of the training checkpoint {self.where}: write it "
-                                  "elsewhere.")
 
     @property
     def sections(self) -> str:

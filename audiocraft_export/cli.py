@@ -9,16 +9,17 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import fields
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NoReturn, Optional, Union
 
-from .errors import ExperimentError, ExportError, OptionError
+from .errors import ExperimentError, ExportError, OptionError, printable
+from .interrupts import terminable
 from .options import CHOICES, ExportOptions
 from .version import __version__
 
@@ -75,7 +76,8 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
             args.targets += targets
         else:
             raise OptionError(f"{' '.join(unknown)} is no option of run: use {', '.join(FLAGS)}.")
-        sys.exit(args.verb(args))
+        with terminable():
+            sys.exit(args.verb(args))
     except ExportError as exc:
         _complain(exc, args.debug)
         sys.exit(2 if isinstance(exc, OptionError) else 1)
@@ -121,12 +123,12 @@ def _run(args: argparse.Namespace) -> int:
     targets = [" ".join(args.targets)] if args.bands else args.targets
     jobs = [_bands_job(args, options)] if args.bands else _jobs(args, options)
     failed = []
-    with ThreadPoolExecutor(args.jobs) as pool:
-        for target, result in zip(targets, pool.map(_attempt, jobs)):
+    with _at_once(args.jobs) as each:
+        for target, result in zip(targets, each(_attempt, jobs)):
             failed += [target] if isinstance(result, ExportError) else []
             _show(target, result, args)
     if len(jobs) > 1:
-        which = f"; failed: {', '.join(failed)}" if failed else ""
+        which = f"; failed: {printable(', '.join(failed))}" if failed else ""
         print(f"{len(jobs) - len(failed)} of {len(jobs)} exported{which}.", file=sys.stderr)
     return 1 if failed else 0
 
@@ -192,6 +194,16 @@ def _find(target: str, dora_dir: Callable[[], Path], options: ExportOptions) -> 
     return Experiment.at(path.parent), path
 
 
+@contextmanager
+def _at_once(count: int) -> Iterator[Callable[..., Iterable[Result]]]:
+    """A `map` that does so many at once; a single one stays in this thread, where Ctrl-C can stop it halfway."""
+    if count == 1:
+        yield map
+    else:
+        with ThreadPoolExecutor(count) as pool:
+            yield pool.map
+
+
 def _attempt(job: Job) -> Result:
     if isinstance(job, ExportError):
         return job
@@ -213,7 +225,7 @@ def _show(target: str, result: Result, args: argparse.Namespace) -> None:
     elif args.json:
         print(json.dumps({"target": target, **result.to_dict()}))
     else:
-        print(result)
+        print(printable(str(result)))
 
 
 def _is_chosen(args: argparse.Namespace) -> Callable[[Path], bool]:
@@ -274,4 +286,4 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, without the usage around it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
+        self.exit(2, f"{self.prog}: {printable(message)}; see {self.prog} --help.\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -23,6 +23,7 @@ from .release import model_content, reference_content
 from .weights import Weights, pack
 
 KEY = "compression_model_checkpoint"
+MOST_NAME = 200  # characters of the name of a public model
 REMEDY = "Put it there, or export without it (codec=none)."
 
 
@@ -59,12 +60,20 @@ def find_codec(config: Config, xp_folder: Path, dora_dir: AnyPath, version: str)
     if not isinstance(form, str) or not form:
         raise CheckpointError(f"The language model names no compression model ({KEY} is missing in its configuration): "
                               "export it without one (codec=none).")
+    public, shown = _is_public(config), config.shown(KEY)
     try:
-        return _resolve(form, xp_folder, dora_dir, version)
+        codec = _resolve(form, xp_folder, dora_dir, version)
     except (CheckpointError, ExperimentError) as exc:
-        reason = exc if _is_public(config) else "what that stands for on this machine is none that can be read."
-        raise CheckpointError(f"The compression model {KEY}={config.shown(KEY)} cannot be released: {reason} "
-                              f"{REMEDY}") from exc
+        reason = exc if public else "what that stands for on this machine is none that can be read."
+        raise CheckpointError(f"The compression model {KEY}={shown} cannot be released: {reason} "
+                              f"{REMEDY}") from (exc if public else None)
+    if public:
+        return codec
+    if codec.file is None:
+        raise CheckpointError(f"The compression model {KEY}={shown} cannot be released: its name stands in the "
+                              "environment of this machine, which is never released; write the name itself.")
+    return replace(codec, origin={key: {**value, "name": shown} if isinstance(value, dict) else value
+                                  for key, value in codec.origin.items()})
 
 
 def from_file(path: Path, version: str, xp: Optional[Experiment] = None) -> Codec:
@@ -106,6 +115,8 @@ def from_name(name: str, folder: Path, version: str) -> Codec:
         CheckpointError: if it is a path, and no compression model is there.
     """
     path = folder / name
+    if not name.isprintable() or len(name) > MOST_NAME:
+        raise CheckpointError(f"{name!r} is no name of a public model, and no path.")
     if os.path.exists(path) or _looks_like_a_path(name):
         return from_file(path / CODEC_FILE if os.path.isdir(path) else path, version)
     return Codec(reference_content(name, version), {"pretrained": name})
@@ -122,7 +133,9 @@ def _resolve(form: str, xp_folder: Path, dora_dir: AnyPath, version: str) -> Cod
     if kind == "sig":
         sig, _, rest = name.partition("/")
         xp = find_xp(sig, dora_dir)
-        path = xp.folder / rest if rest else xp.folder
+        if os.path.isabs(rest) or ".." in Path(rest).parts:
+            raise CheckpointError(f"it leads out of the folder of the experiment {sig}.")
+        path = xp.folder / rest
     else:
         path = reference_folder() / name.lstrip("/") if kind == "reference" else xp_folder / name
         xp = Experiment.at(path if os.path.isdir(path) else path.parent)

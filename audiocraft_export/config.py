@@ -105,11 +105,11 @@ class Config:
                 values[key] = self._resolve(key)
                 missing = "null" if values[key] is None else None
             except CheckpointError as exc:
-                missing = type(exc.__cause__ or exc).__name__
+                missing = type(exc.__context__ or exc).__name__
             if missing:
                 raise CheckpointError(f"`{key}` of the configuration (xp.cfg), from which the model is built, is "
                                       f"missing or stands for something that is not in it ({missing}): a release "
-                                      "needs the value itself.")
+                                      "needs the value itself.") from None
         return values
 
     def _resolve(self, key: str, but: Collection[str] = ()) -> Any:
@@ -124,7 +124,7 @@ class Config:
                 if OmegaConf.is_config(value) else value
         except (OmegaConfBaseException, RecursionError) as exc:
             raise CheckpointError(f"`{key}` of the configuration (xp.cfg) cannot be resolved on this machine "
-                                  f"({type(exc).__name__}): set what it refers to.") from exc
+                                  f"({type(exc).__name__}): set what it refers to.") from None
 
     def shown(self, key: str) -> Any:
         """The value of a top-level key as it was written, for a message: an interpolation stays text."""

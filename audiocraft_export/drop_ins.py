@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Union
+from typing import Any, Union
 
-from .checkpoint import open_checkpoint
+from .checkpoint import TorchFile, of_file
 from .codec import from_name
-from .errors import CheckpointError
+from .errors import CheckpointError, printable
 from .families import described, family_of
 from .model import Model
-from .provenance import version_tag
+from .provenance import nonfinite_warning, version_tag
 from .writer import write_single
 
+logger = logging.getLogger(__name__)
 PathOrText = Union[Path, str]
 
 
@@ -67,17 +70,23 @@ def export_pretrained_compression_model(pretrained_encodec: PathOrText, out_file
         raise CheckpointError(f"{name!r} is no name of a public model and no path: give what follows //pretrained/ in "
                               "the configuration.")
     codec = from_name(name, Path(), version_tag())
-    if codec.checkpoint is not None:
-        codec.checkpoint.refuse_to_be_replaced(Path(out_file))
-    write_single(Path(out_file), codec.content)
-    return out_file
+    if codec.file is not None:
+        codec.file.refuse_to_be_replaced(Path(out_file))
+    return _write(out_file, codec.content)
 
 
 def _export_best(checkpoint_path: PathOrText, out_file: PathOrText, drop_in: str) -> PathOrText:
-    checkpoint = open_checkpoint(Path(checkpoint_path))
+    file = TorchFile.read(Path(checkpoint_path))
+    checkpoint = of_file(file)
     right = family_of(checkpoint.config).drop_in
     if right not in (drop_in, None):
         raise CheckpointError(f"{checkpoint_path} is {described(checkpoint.config)}: use {right}.")
-    checkpoint.refuse_to_be_replaced(Path(out_file))
-    write_single(Path(out_file), Model.of(checkpoint, version_tag()).content)
+    file.refuse_to_be_replaced(Path(out_file))
+    return _write(out_file, Model.of(checkpoint, version_tag()).content)
+
+
+def _write(out_file: PathOrText, content: Mapping[str, Any]) -> PathOrText:
+    nonfinite = write_single(Path(out_file), content)
+    if nonfinite:
+        logger.warning(printable(nonfinite_warning(str(out_file), nonfinite)))
     return out_file

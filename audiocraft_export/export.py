@@ -5,23 +5,23 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
 from . import diffusion, writer
-from .checkpoint import Checkpoint, open_checkpoint, open_experiment
+from .checkpoint import Checkpoint, TorchFile, open_checkpoint, open_experiment
 from .codec import find_codec
 from .config import Config, unwrap
-from .errors import CheckpointError, ExportError
+from .errors import CheckpointError, ExportError, printable
 from .experiment import AnyPath, Experiment, find_xp
-from .families import CODEC_FILE, DIFFUSION, Family, described, family_of, is_ours
+from .families import CODEC_FILE, DIFFUSION, OWN_NAMES, Family, described, family_of, is_ours
 from .loadback import load_back
 from .model import Model
 from .options import ExportOptions
 from .plain import plain
-from .provenance import draft_of, of_bands, version_tag
+from .provenance import described_as, draft_of, of_bands, version_tag
 from .release import Content, ExportReport, Manifest, ReleaseFile
 
 logger = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
     diffusion.check(models)
     drafts = [draft_of(model, options) for model in models]
     return _release(diffusion.files(*models), of_bands(drafts, diffusion.notes(*models)), DIFFUSION, folder,
-                    options.verify, checkpoints)
+                    options.verify, [checkpoint.file for checkpoint in checkpoints if checkpoint.file])
 
 
 def _export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
@@ -145,28 +145,30 @@ def _export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: Expo
     if family.codec and options.codec == "auto":
         codec = find_codec(model.config, xp_folder, dora_dir or xp_folder.absolute().parent.parent, model.version)
     files = {**family.files(model), **({CODEC_FILE: codec.content} if codec else {})}
-    sources = [checkpoint, *([codec.checkpoint] if codec and codec.checkpoint else [])]
+    sources = [file for file in (checkpoint.file, codec.file if codec else None) if file]
     draft = draft_of(model, options, codec, family.notes(model))
     return _release(files, draft, family, folder, options.verify, sources)
 
 
 def _release(contents: Mapping[str, Content], draft: Manifest, family: Family, folder: Path, verify: str,
-             sources: Sequence[Checkpoint]) -> ExportReport:
+             sources: Sequence[TorchFile]) -> ExportReport:
     folder = folder.absolute()
     files = [ReleaseFile(name, content) for name, content in contents.items()]
+    writer.clear(folder)
     existing = Manifest.load(folder)
-    if existing is not None and _would_repeat(existing, draft, files) and writer.is_intact(folder, existing):
+    if existing is not None and _would_repeat(existing, draft, files) and writer.is_intact(folder, existing.files):
         if verify == "load":
             load_back(folder, family, list(contents))
         return ExportReport(folder, existing, written=False)
 
-    stale = {file.name for file in existing.files if is_ours(file.name)} if existing else set()
+    stale = {file.name for file in Manifest.listed(folder)
+             if is_ours(file.name) and (file.name in OWN_NAMES or writer.is_intact(folder, [file]))}
     for source in sources:
         source.refuse_to_be_replaced(*(folder / name for name in {*contents, *stale}))
-    for warning in draft.warnings:
-        logger.warning("%s: %s", draft.name, warning)
-    manifest = writer.write_release(folder, files, stale, describe=lambda written: replace(draft, files=written),
+    manifest = writer.write_release(folder, files, stale, describe=partial(described_as, draft),
                                     check=partial(_verify, files=files, family=family, verify=verify))
+    for warning in manifest.warnings:
+        logger.warning("%s: %s", printable(manifest.name), printable(warning))
     return ExportReport(folder, manifest)
 
 

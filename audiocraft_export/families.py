@@ -19,6 +19,7 @@ from .release import Content
 
 LM_FILE = "state_dict.bin"
 CODEC_FILE = "compression_state_dict.bin"
+OWN_NAMES = (LM_FILE, CODEC_FILE, diffusion.FILE)  # which no file of anybody else has
 Files = Mapping[str, Content]
 Loaded = Iterable[tuple[Any, str, tuple[Any, ...]]]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .archive import Blob, Data, pieces
+from .blob import Blob, Data, pieces
 from .errors import CheckpointError
 from .tensor import ITEMSIZE, Tensor
 

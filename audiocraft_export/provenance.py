@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -18,7 +18,7 @@ from .families import Family, family_of, solver_of
 from .loadback import audiocraft_version
 from .model import Model
 from .options import ExportOptions
-from .release import Manifest, best_epoch
+from .release import Manifest, WrittenFile, best_epoch
 from .version import __version__
 
 UNKNOWN_VERSION = "unknown"
@@ -85,6 +85,29 @@ def of_bands(drafts: Sequence[Manifest], notes: Iterable[str]) -> Manifest:
         bands=[{name: value for name, value in draft.to_dict().items() if name in OF_A_BAND} for draft in drafts],
         warnings=[*notes, *shared, *others],
     )
+
+
+def described_as(draft: Manifest, files: list[WrittenFile], nonfinite: Mapping[str, Mapping[str, int]]) -> Manifest:
+    """The manifest of what was written.
+
+    Args:
+        draft: what was known before.
+        files: of the release.
+        nonfinite: by file and tensor, how many numbers are NaN or infinite.
+    """
+    counts = {file: tensors for file, tensors in nonfinite.items() if tensors}
+    return replace(draft, files=files, nonfinite=counts, warnings=[
+        *draft.warnings, *(nonfinite_warning(file, tensors) for file, tensors in counts.items())])
+
+
+def nonfinite_warning(file: str, tensors: Mapping[str, int]) -> str:
+    """What to say of a file with numbers that are none.
+
+    Args:
+        file: its name.
+        tensors: how many there are in which.
+    """
+    return f"{file} holds {sum(tensors.values())} numbers that are NaN or infinite, in {listing(list(tensors))}"
 
 
 def _warnings(model: Model, codec: Optional[Codec], family: Family) -> Iterator[str]:

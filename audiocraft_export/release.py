@@ -6,9 +6,12 @@ import json
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Optional, Union
+
+from .errors import ReleaseError, reason
 
 MANIFEST = "export.json"
 FORMAT = 1
@@ -66,7 +69,13 @@ def reference_content(pretrained: str, version: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """One file of a release, as written."""
+    """One file of a release, as written.
+
+    Args:
+        name: in the release folder.
+        bytes: its size.
+        sha256: of its bytes.
+    """
 
     name: str
     bytes: int
@@ -96,6 +105,7 @@ class Manifest:
         warnings: what is odd about it.
         versions: AudioCraft's tag in the release, and what made it.
         time: when, UTC, ISO 8601.
+        nonfinite: by file and dotted name of a tensor, how many of its numbers are NaN or infinite; empty without any.
         bands: of a release made of several experiments, what is above of each of them.
         format: of this manifest.
     """
@@ -118,12 +128,19 @@ class Manifest:
     warnings: list[str]
     versions: Mapping[str, str]
     time: str
+    nonfinite: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     bands: Optional[list[Mapping[str, Any]]] = None
     format: int = FORMAT
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; numbers that JSON does not have (NaN, infinity) become null."""
-        return dict(_jsonable(asdict(self)))
+        """Plain data for JSON, and a checksum of it; numbers that JSON does not have (NaN, infinity) become null."""
+        values = dict(_jsonable(asdict(self)))
+        return {**values, "checksum": sha256(json.dumps(values).encode()).hexdigest()}
+
+    @property
+    def text(self) -> str:
+        """What stands in `export.json`."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
 
     @property
     def name(self) -> str:
@@ -137,12 +154,39 @@ class Manifest:
         return {name: value for name, value in self.to_dict().items() if name in same}
 
     @classmethod
-    def load(cls, folder: Path) -> Optional[Manifest]:
-        """The manifest of a release folder; None if there is none that can be read."""
+    def read(cls, folder: Path) -> Manifest:
+        """The manifest of a release folder.
+
+        Raises:
+            ReleaseError: if there is none, or somebody or something has changed it since it was written.
+        """
+        path = folder / MANIFEST
+        try:
+            text = path.read_text(encoding="utf-8")
+            values = {key: value for key, value in json.loads(text).items() if key != "checksum"}
+            manifest = cls(**{**values, "files": [WrittenFile(**file) for file in values["files"]]})
+            changed = manifest.text != text
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
+            raise ReleaseError(f"{path} cannot be read ({type(exc).__name__}: {reason(exc)}): export again.") from exc
+        if changed:
+            raise ReleaseError(f"{path} was changed since it was written (its checksum differs): export again.")
+        return manifest
+
+    @staticmethod
+    def listed(folder: Path) -> list[WrittenFile]:
+        """The files that a manifest lists, even one that somebody has changed; none if there is none to read."""
         try:
             values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            return cls(**{**values, "files": [WrittenFile(**file) for file in values["files"]]})
-        except (OSError, ValueError, TypeError, KeyError):
+            return [WrittenFile(str(file["name"]), file["bytes"], file["sha256"]) for file in values["files"]]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return []
+
+    @classmethod
+    def load(cls, folder: Path) -> Optional[Manifest]:
+        """The manifest of a release folder; None if there is none that can be trusted."""
+        try:
+            return cls.read(folder)
+        except ReleaseError:
             return None
 
 

@@ -34,9 +34,10 @@ from pickle import (
 )
 from typing import Any, BinaryIO
 
-from .archive import Blob
 from .archive_writer import write_archive
+from .blob import Blob
 from .errors import CheckpointError
+from .finite import Watch
 from .release import Attributes
 from .tensor import DTYPES, Tensor
 
@@ -44,43 +45,67 @@ _STORAGES = {dtype: f"torch {storage}" for storage, (dtype, _) in DTYPES.items()
 _ORDERED_DICT = GLOBAL + b"collections\nOrderedDict\n" + EMPTY_TUPLE + REDUCE
 
 
-def write_file(stream: BinaryIO, content: Any) -> None:
-    """Write a file that `torch.load` reads; the same content gives the same bytes.
+class Pickled:
+    """Content as the records of a file that `torch.load` reads; the same content gives the same bytes.
 
     Args:
-        stream: open for writing; it is only ever appended to.
         content: nested dicts and lists of text, numbers and contiguous `Tensor`s.
 
     Raises:
-        CheckpointError: if bytes read from a checkpoint are damaged.
+        CheckpointError: if it holds what `torch.load` would refuse.
     """
-    dumper = _Dumper()
-    data = PROTO + b"\2" + dumper.dump(content) + STOP
-    write_archive(stream, [("data.pkl", Blob.of(data)), ("byteorder", Blob.of(b"little")),
-                           *((f"data/{key}", blob) for key, blob in dumper.blobs.values()),
-                           ("version", Blob.of(b"3\n"))])
+
+    def __init__(self, content: Any) -> None:
+        dumper = _Dumper()
+        self._data = PROTO + b"\2" + dumper.dump(content) + STOP
+        self._watches = {key: Watch(tensor.blob, tensor.dtype) for key, tensor in dumper.storages.values()}
+        self._names = dumper.names
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the file in bytes, but for what the zip container adds."""
+        return len(self._data) + sum(watch.blob.nbytes for watch in self._watches.values())
+
+    def write(self, stream: BinaryIO) -> None:
+        """Write the file.
+
+        Args:
+            stream: open for writing; it is only ever appended to.
+
+        Raises:
+            CheckpointError: if bytes read from a checkpoint are damaged.
+        """
+        write_archive(stream, [("data.pkl", Blob.of(self._data)), ("byteorder", Blob.of(b"little")),
+                               *((f"data/{key}", watch.blob) for key, watch in self._watches.items()),
+                               ("version", Blob.of(b"3\n"))])
+
+    @property
+    def nonfinite(self) -> dict[str, int]:
+        """By the dotted name of a tensor: how many of its numbers are NaN or infinite; known once it is written."""
+        return {name: self._watches[key].count for name, key in self._names.items() if self._watches[key].count}
 
 
 class _Dumper:
-    """Gives the opcodes of values; `blobs` are the storages of the tensors among them, by identity, with their keys."""
+    """Gives the opcodes of values.
+
+    `storages` has a key and a tensor for each storage, by the identity of its bytes; `names` the key for each tensor.
+    """
 
     def __init__(self) -> None:
-        self.blobs: dict[int, tuple[str, Blob]] = {}
+        self.storages: dict[int, tuple[str, Tensor]] = {}
+        self.names: dict[str, str] = {}
         self._memo = 0
 
-    def dump(self, value: Any) -> bytes:
+    def dump(self, value: Any, *path: Any) -> bytes:
         if isinstance(value, Attributes):
             return self._attributes(value)
         if isinstance(value, dict):
-            return EMPTY_DICT + self._items(value)
-        if isinstance(value, tuple):
-            return _tuple(*map(self.dump, value))
-        if isinstance(value, list):
-            return EMPTY_LIST + MARK + b"".join(map(self.dump, value)) + APPENDS
-        return self._tensor(value) if isinstance(value, Tensor) else _scalar(value)
-
-    def _items(self, value: dict[Any, Any]) -> bytes:
-        return MARK + b"".join(self.dump(key) + self.dump(item) for key, item in value.items()) + SETITEMS
+            items = (_scalar(key) + self.dump(item, *path, key) for key, item in value.items())
+            return EMPTY_DICT + MARK + b"".join(items) + SETITEMS
+        if isinstance(value, (list, tuple)):
+            each = [self.dump(item, *path, index) for index, item in enumerate(value)]
+            return EMPTY_LIST + MARK + b"".join(each) + APPENDS if isinstance(value, list) else _tuple(*each)
+        return self._tensor(value, path) if isinstance(value, Tensor) else _scalar(value)
 
     def _attributes(self, value: Attributes) -> bytes:
         """The items, each remembered by a number, and then the same objects as attributes."""
@@ -93,8 +118,9 @@ class _Dumper:
             attributes += _scalar(key) + LONG_BINGET + memo if key in names else b""
         return _ORDERED_DICT + MARK + items + SETITEMS + EMPTY_DICT + MARK + attributes + SETITEMS + BUILD
 
-    def _tensor(self, tensor: Tensor) -> bytes:
-        key, _ = self.blobs.setdefault(id(tensor.blob), (str(len(self.blobs)), tensor.blob))
+    def _tensor(self, tensor: Tensor, path: tuple[Any, ...]) -> bytes:
+        key, _ = self.storages.setdefault(id(tensor.blob), (str(len(self.storages)), tensor))
+        self.names[".".join(map(str, path))] = key
         plain = tensor.dtype in _STORAGES
         storage = _STORAGES.get(tensor.dtype, "torch.storage UntypedStorage")
         size = tensor.numel if plain else tensor.nbytes

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pickle import UnpicklingError
 from typing import Any
 
-from .archive import Blob
+from .blob import Blob
 
 DTYPES = {  # the storage classes of torch, and the element size in bytes
     "DoubleStorage": ("float64", 8), "FloatStorage": ("float32", 4), "HalfStorage": ("float16", 2),

@@ -16,7 +16,7 @@ from pickletools import genops
 from typing import Any, Callable
 
 from .allowed import ALLOWED, Name, Node, Storage, Stranger, key
-from .archive import Blob
+from .blob import Blob
 from .errors import CheckpointError, listing, reason
 from .tensor import ITEMSIZE
 

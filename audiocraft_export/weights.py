@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-from .archive import Blob, Data, pieces
+from .blob import Blob, Data, pieces
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
 from .plain import stranger_name

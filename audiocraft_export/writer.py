@@ -1,12 +1,10 @@
-"""Writing a release so that nothing is lost: stage, fsync, verify, rename, the manifest last."""
+"""Writing a release so that nothing is lost: stage, fsync, verify, give it its place in one step."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,15 +12,21 @@ from typing import Any, BinaryIO, Callable, Union
 
 from .archive import Archive
 from .errors import CheckpointError, ReleaseError, reason
+from .interrupts import terminable
+from .placing import place, refuse_what_is_no_file
 from .release import MANIFEST, Manifest, ReleaseFile, WrittenFile
-from .repickle import write_file
+from .repickle import Pickled
+from .staging import fsync_folder, home_of, remove_stale, staging
 
-STAGE = ".export-"
 _CHUNK = 1 << 20
+_AROUND = 1 << 16  # bytes of a release beside its tensors, at least
+
+Nonfinite = Mapping[str, Mapping[str, int]]
 
 
 def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[str],
-                  describe: Callable[[list[WrittenFile]], Manifest], check: Callable[[Path], None]) -> Manifest:
+                  describe: Callable[[list[WrittenFile], Nonfinite], Manifest],
+                  check: Callable[[Path], None]) -> Manifest:
     """Write a release; whatever fails, an earlier one in the same folder stays as it is.
 
     Args:
@@ -30,42 +34,57 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[
         files: what to write.
         stale: names of files of the release before, which are removed if they are not written again.
         describe: makes the manifest, once the files are written.
-        check: verifies the folder with the new files, before they take their final names.
+        check: verifies the folder with the new files, before they take their places.
 
     Raises:
         ReleaseError: if it cannot be written.
         ExportError: what `check` raises.
         CheckpointError: if bytes read from the checkpoint are damaged.
     """
-    with _staging(folder) as stage:
-        written = [_write_staged(stage / file.name, file) for file in files]
-        check(stage)
-        manifest = describe(written)
-        text = json.dumps(manifest.to_dict(), indent=2, allow_nan=False) + "\n"
-        with _durable(stage / MANIFEST) as stream:
-            stream.write(text.encode("utf-8"))
-        for name in [*(file.name for file in files), MANIFEST]:
-            os.replace(stage / name, folder / name)
-        for name in set(stale) - {file.name for file in files}:
-            if os.path.isfile(folder / name):
-                (folder / name).unlink()
-        _fsync_folder(folder)
+    names = [*(file.name for file in files), MANIFEST]
+    with _writing(folder), terminable():
+        folder = _followed(folder)
+        refuse_what_is_no_file(folder, {*names, *stale})
+        texts = [_Text(file.content) if isinstance(file.content, str) else Pickled(file.content) for file in files]
+        with staging(home_of(folder)) as stage:
+            _refuse_a_full_disk(stage, sum(text.nbytes for text in texts))
+            written = [_write_staged(stage / file.name, text) for file, text in zip(files, texts)]
+            check(stage)
+            manifest = describe(written, {file.name: text.nonfinite for file, text in zip(written, texts)})
+            with _durable(stage / MANIFEST) as stream:
+                stream.write(manifest.text.encode("utf-8"))
+            fsync_folder(stage)
+            place(stage, folder, names, {*stale, MANIFEST})
     return manifest
 
 
-def write_single(path: Path, content: Mapping[str, Any]) -> None:
+def write_single(path: Path, content: Mapping[str, Any]) -> Mapping[str, int]:
     """Write one file of a release, without a manifest; an earlier one survives any failure.
+
+    Returns:
+        By the dotted name of a tensor, how many of its numbers are NaN or infinite.
 
     Raises:
         ReleaseError: if it cannot be written, or what was written does not verify.
         CheckpointError: if bytes read from the checkpoint are damaged.
     """
-    file = ReleaseFile(path.name, content)
-    with _staging(path.parent) as stage:
-        _write_staged(stage / path.name, file)
-        read_back(stage, [file])
-        os.replace(stage / path.name, path)
-        _fsync_folder(path.parent)
+    with _writing(path), terminable():
+        path = Path(os.path.realpath(path))  # as opening it for writing follows links
+        refuse_what_is_no_file(path.parent, [path.name])
+        file, pickled = ReleaseFile(path.name, content), Pickled(content)
+        with staging(path.parent) as stage:
+            _refuse_a_full_disk(stage, pickled.nbytes)
+            _write_staged(stage / path.name, pickled)
+            read_back(stage, [file])
+            os.replace(stage / path.name, path)
+            fsync_folder(path.parent)
+    return pickled.nonfinite
+
+
+def clear(folder: Path) -> None:
+    """Remove what exports to a folder that were killed have left."""
+    folder = Path(os.path.realpath(folder))
+    remove_stale(folder.parent, folder)
 
 
 def read_back(folder: Path, files: Iterable[ReleaseFile]) -> None:
@@ -84,25 +103,34 @@ def read_back(folder: Path, files: Iterable[ReleaseFile]) -> None:
         raise ReleaseError(f"What was written does not read back ({exc}): check the disk and export again.") from exc
 
 
-def is_intact(folder: Path, manifest: Manifest) -> bool:
-    """Whether the files of a release folder are those of the manifest, byte for byte."""
-    return all(_sha256(folder / file.name, file.bytes) == file.sha256 for file in manifest.files)
+def is_intact(folder: Path, files: Iterable[WrittenFile]) -> bool:
+    """Whether files of a release folder are what its manifest says, byte for byte."""
+    return all(_sha256(folder / file.name, file.bytes) == file.sha256 for file in files)
 
 
-def _write_staged(path: Path, file: ReleaseFile) -> WrittenFile:
+class _Text:
+    """A text, written as it is."""
+
+    def __init__(self, text: str) -> None:
+        self._data = text.encode("utf-8")
+        self.nbytes = len(self._data)
+        self.nonfinite: dict[str, int] = {}
+
+    def write(self, stream: BinaryIO) -> None:
+        stream.write(self._data)
+
+
+def _write_staged(path: Path, content: Union[Pickled, _Text]) -> WrittenFile:
     with _durable(path) as stream:
         hashing = _Hashing(stream)
-        if isinstance(file.content, str):
-            hashing.write(file.content.encode("utf-8"))
-        else:
-            write_file(hashing, file.content)  # type: ignore[arg-type]
-    return WrittenFile(file.name, path.stat().st_size, hashing.sha256.hexdigest())
+        content.write(hashing)  # type: ignore[arg-type]
+    return WrittenFile(path.name, path.stat().st_size, hashing.sha256.hexdigest())
 
 
 def _read_archive(path: Path) -> None:
     archive = Archive(path)
     for name in archive.names:
-        archive.blob(name).checked()
+        archive.blob(name).verify()
 
 
 def _read_text(path: Path, text: str) -> None:
@@ -111,32 +139,28 @@ def _read_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    """A new folder inside `folder`, on the same disk; both are gone after a failure if they were not there."""
-    made = [parent for parent in (folder, *folder.parents) if not os.path.exists(parent)]
+def _writing(path: Path) -> Iterator[None]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=STAGE, dir=folder))
-        try:
-            yield stage
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
-        for parent in made:
-            _fsync_folder(parent.parent)
-        made = []
+        yield
     except (OSError, ValueError) as exc:
-        raise ReleaseError(f"The release cannot be written to {folder} ({reason(exc)}): make room, or choose "
-                           "another folder.") from exc
-    finally:
-        for parent in made:
-            _remove_empty(parent)
+        raise ReleaseError(f"The release cannot be written to {path} ({reason(exc)}): make room, or choose another "
+                           "folder.") from exc
 
 
-def _remove_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        pass
+def _followed(folder: Path) -> Path:
+    """The folder that a link leads to; making one behind a dangling link would fill the wrong disk."""
+    if os.path.islink(folder) and not os.path.isdir(folder):
+        raise ReleaseError(f"{folder} is a link to a folder that is not there: make that one, or choose another.")
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise ReleaseError(f"{folder} is there already and no folder: choose another one.")
+    return Path(os.path.realpath(folder))
+
+
+def _refuse_a_full_disk(stage: Path, nbytes: int) -> None:
+    disk = shutil.disk_usage(stage)
+    if disk.total and disk.free < nbytes + _AROUND:
+        raise ReleaseError(f"The release takes {nbytes + _AROUND} bytes, and the disk of {stage.parent} has "
+                           f"{disk.free} free: make room, or choose another folder.")
 
 
 @contextmanager
@@ -145,14 +169,6 @@ def _durable(path: Path) -> Iterator[BinaryIO]:
         yield stream
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sha256(path: Path, nbytes: int) -> str:

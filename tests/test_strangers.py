@@ -14,8 +14,9 @@ from conftest import NEW_DTYPES, SIG, load, model_state, same, solver_state, wit
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, archive_writer, cli, export_checkpoint, export_xp
-from audiocraft_export.archive import Archive, Blob
+from audiocraft_export.archive import Archive
 from audiocraft_export.archive_writer import write_archive
+from audiocraft_export.blob import Blob
 
 
 class Kind(enum.Enum):

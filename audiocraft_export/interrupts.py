@@ -1,0 +1,32 @@
+"""Being told to stop: what is half done is put away first."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """While inside, a signal that would end the process at once unwinds it first, as Ctrl-C does.
+
+    Only where nobody else has decided what the signal does; the exit code is the usual one, 128 + its number.
+    """
+    mine = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL] \
+        if threading.current_thread() is threading.main_thread() else []
+    for number in mine:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _stop(number: int, frame: Any) -> NoReturn:
+    raise SystemExit(128 + number)

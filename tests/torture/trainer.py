@@ -1,0 +1,215 @@
+"""The trainer is writing meanwhile: checkpoints that are replaced, or written over, while they are exported."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from random import Random
+
+import torch
+from conftest import SIG, load, same, solver_state, with_cfg
+from omegaconf import OmegaConf
+
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint
+
+from . import Row, one_sentence, released
+
+CODEC = "c0dec000"
+CONFIGS = {SIG: {"solver": "musicgen", "compression_model_checkpoint": f"//sig/{CODEC}"},
+           CODEC: {"solver": "compression", "compression_model": "encodec"}}
+FILES = {"state_dict.bin": SIG, "compression_state_dict.bin": CODEC}
+KINDS = range(7)  # of checkpoints; the first four have equal sizes and times
+EXPORTS = 100
+PAUSE = 0.001, 0.006  # seconds between two checkpoints, of which one replaces the other
+REST = 0.001, 0.03  # seconds between two, of which one is written over the other
+EMPTY = 0.0005  # seconds for which a checkpoint is empty when it is written over
+PIECE = 1 << 14  # bytes of it that are written at once
+
+
+@cache
+def state(kind, sig):
+    """A checkpoint: whatever a release tells of it is another one in each kind."""
+    generator = torch.Generator().manual_seed(1000 * kind + len(CONFIGS[sig]["solver"]))
+    rows, epochs = 96 + 16 * max(0, kind - 3), 5 + max(0, kind - 3)
+    return solver_state(
+        sig, model={}, ema=None, optimizer={},
+        history=[{"valid": {"ce": 1 + abs(epoch - kind % epochs) + kind / 8}} for epoch in range(epochs)],
+        best_state={"model": {f"layers.{index}": torch.randn(rows, 64, generator=generator) for index in range(12)}},
+        **{"xp.cfg": with_cfg(label=f"kind {kind}", **CONFIGS[sig])})
+
+
+def ready(folder, kind, sig):
+    return folder / f"{sig}.{kind}"
+
+
+def make_xps(folder):
+    """The XPs of a language model and of its codec, all kinds of their checkpoints; gives where the trainer writes."""
+    paths = [folder / "xps" / sig / "checkpoint.th" for sig in CONFIGS]
+    for path, sig in zip(paths, CONFIGS):
+        for kind in KINDS:
+            torch.save(state(kind, sig), ready(folder, kind, sig))
+            moment = 10 ** 18 + max(0, kind - 3)
+            os.utime(ready(folder, kind, sig), ns=(moment, moment))
+        path.parent.mkdir(parents=True)
+        shutil.copy2(ready(folder, 0, sig), path)
+    return paths
+
+
+def replace(folder, path):
+    """Replace a checkpoint again and again, by rename, as Flashy does; gives how long to wait."""
+    random, kind = Random(1), 0
+    while True:
+        kind = random.choice([other for other in KINDS if other != kind])
+        os.link(ready(folder, kind, path.parent.name), f"{path}.tmp")
+        os.rename(f"{path}.tmp", path)
+        yield random.uniform(*PAUSE)
+
+
+def overwrite(folder, path):
+    """Write over a checkpoint again and again, in its place, as `torch.save` does; gives how long to wait."""
+    random, contents = Random(1), [ready(folder, kind, path.parent.name).read_bytes() for kind in KINDS]
+    while True:
+        data = random.choice(contents)
+        with open(path, "wb", buffering=0) as stream:
+            yield EMPTY
+            for begin in range(0, len(data), PIECE):
+                stream.write(data[begin:begin + PIECE])
+        yield random.uniform(*REST)
+
+
+def write(how, folder, path):
+    """Be the trainer, for as long as whoever started this is there."""
+    parent = os.getppid()
+    for number, pause in enumerate({"replace": replace, "overwrite": overwrite}[how](Path(folder), Path(path))):
+        if number == 0:
+            print("writing", flush=True)
+        time.sleep(pause)
+        if os.getppid() != parent:
+            break
+
+
+def export(folder, path, codec, begin, end):
+    """Export a checkpoint again and again, every other time into the same folder; says in JSON how each went."""
+    for number in range(int(begin), int(end)):
+        out = Path(folder) / f"out-{number if number % 2 else 'again'}"
+        outcome, said = exported(path, out, ExportOptions(version="1.3.0", codec=codec))
+        if outcome == "whole":
+            outcome, said = judged(Path(folder), out, codec == "auto")
+        print(json.dumps([outcome, said]), flush=True)
+        if number % 2:
+            shutil.rmtree(out, ignore_errors=True)
+
+
+def exported(path, out, options):
+    try:
+        export_checkpoint(path, out, options)
+    except ExportError as exc:
+        return "refused" if one_sentence(str(exc)) else "tracebacks", str(exc)
+    except Exception:
+        return "tracebacks", traceback.format_exc()
+    return "whole", None
+
+
+def judged(folder, out, replaced):
+    """Whether each file of a release is of one checkpoint, and all that the manifest says is of that one, too."""
+    if released(out) is None:
+        return "mixtures", "the files are not those of the manifest"
+    manifest = json.loads((out / "export.json").read_text())
+    kinds = []
+    for file in manifest["files"]:
+        sig, package = FILES[file["name"]], load(out / file["name"])
+        kind = next((kind for kind in KINDS if same(package["best_state"], state(kind, sig)["best_state"]["model"])),
+                    None)
+        if kind is None:
+            return "mixtures", f"the weights in {file['name']} are of no checkpoint"
+        said, true = told(manifest, sig, package), truth(folder, kind, sig)
+        wrong = [name for name in said if said[name] != true[name] and (replaced or name != "mtime_ns")]
+        if wrong:
+            return "mixtures", f"weights of {sig}.{kind}, but {[(name, said[name], true[name]) for name in wrong]}"
+        kinds.append(kind)
+    return "whole", kinds
+
+
+def told(manifest, sig, package):
+    """What a release says of one of its checkpoints."""
+    if sig == CODEC:
+        return {"text": package["xp.cfg"], **manifest["codec"]["checkpoint"]}
+    return {"text": package["xp.cfg"], "epoch": manifest["epoch"], "best": manifest["best"], **manifest["checkpoint"]}
+
+
+def truth(folder, kind, sig):
+    cfg, history, stat = state(kind, sig)["xp.cfg"], state(kind, sig)["history"], ready(folder, kind, sig).stat()
+    valid, epoch = min((epoch["valid"]["ce"], number) for number, epoch in enumerate(history, 1))
+    return {"text": OmegaConf.to_yaml(cfg), "epoch": len(history), "name": "checkpoint.th", "bytes": stat.st_size,
+            "mtime_ns": stat.st_mtime_ns, "best": {"metric": "ce", "epoch": epoch, "valid": {"ce": valid}}}
+
+
+def process(*args):
+    """How to start a function of this module as a process."""
+    return {"args": [sys.executable, "-m", "torture.trainer", *map(str, args)], "text": True,
+            "env": {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+
+
+@contextmanager
+def writer(how, folder, path):
+    with subprocess.Popen(**process("write", how, folder, path)) as running:
+        try:
+            line = running.stdout.readline()
+            assert line, running.stderr.read()
+            yield
+        finally:
+            running.kill()
+
+
+def exports(folder, path, codec, times):
+    """The outcome of each of some exports, made by processes that may die."""
+    found = []
+    while len(found) < times:
+        result = subprocess.run(**process("export", folder, path, codec, len(found), times), timeout=300)
+        found += map(json.loads, result.stdout.splitlines())
+        if result.returncode < 0:
+            found.append(["deaths", f"signal {-result.returncode}"])
+        elif result.returncode > 0:
+            found.append(["tracebacks", result.stderr])
+    return found
+
+
+def replaced(folder, share=1.0):
+    """100 exports, while the checkpoints of the model and of its codec are replaced every few milliseconds."""
+    row, paths = Row("checkpoints replaced meanwhile", never={"mixtures": 0, "failures": 0}), make_xps(folder)
+    with ExitStack() as stack:
+        for path in paths:
+            stack.enter_context(writer("replace", folder, path))
+        outcomes = exports(folder, paths[0], "auto", round(EXPORTS * share))
+    for row.tried, (outcome, said) in enumerate(outcomes, 1):
+        failed = outcome not in ("whole", "mixtures")
+        row.count("failures" if failed else outcome, f"{outcome}: {said}" if failed else said)
+    met = {tuple(said) for outcome, said in outcomes if outcome == "whole"}
+    row.instead["different"] = len(met)
+    if row.tried > 9 and len(met) < 2:
+        row.count("failures", "the trainer wrote nothing")
+    return row
+
+
+def overwritten(folder, share=1.0):
+    """100 exports, while the checkpoint is written over in its place."""
+    never = {"mixtures": 0, "deaths": 0, "tracebacks": 0}
+    row, path = Row("checkpoints written over meanwhile", never=never), make_xps(folder)[0]
+    with writer("overwrite", folder, path):
+        outcomes = exports(folder, path, "none", round(EXPORTS * share))
+    for row.tried, (outcome, said) in enumerate(outcomes, 1):
+        row.count(outcome, said)
+    return row
+
+
+TRIALS = (replaced, overwritten)
+
+if __name__ == "__main__":
+    {"write": write, "export": export}[sys.argv[1]](*sys.argv[2:])
