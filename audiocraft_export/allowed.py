@@ -58,20 +58,27 @@ class Node:
 
     __slots__ = ("state",)
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self) -> None:
         self.state: Mapping[Any, Any] = {}
 
     def build(self, state: Any) -> None:
-        """Take the state that the pickle gives it."""
-        self.state = state if isinstance(state, dict) else {}
+        """Take the state that the pickle gives it.
+
+        Raises:
+            UnpicklingError: if it is none, or the second one.
+        """
+        if not isinstance(state, dict) or self.state:
+            raise UnpicklingError("a configuration that is not built as one")
+        self.state = state
 
 
 class Namespace(Node):
     """An `argparse.Namespace`, the configuration of a Dora main without Hydra."""
 
     def build(self, state: Any) -> None:
-        """Take the state that the pickle gives it."""
-        super().build({"_content": state})
+        """Take the attributes that the pickle gives it; raises as its base."""
+        super().build(state)
+        self.state = {"_content": state}
 
 
 def key(value: Any) -> Any:
@@ -87,9 +94,16 @@ def key(value: Any) -> Any:
     return value if simple and not (isinstance(value, tuple) and len(value) > 16) else Stranger("a large key")
 
 
-def _dict(*args: Any) -> dict[Any, Any]:
-    """Whatever the kind of dict (ordered, default): its items, as Python 2 gives them."""
+def _dict(*args: Any) -> Any:
+    """A dict, ordered or not, of items as Python 2 gives them."""
+    for items in args:
+        if isinstance(items, Stranger):
+            return items
     return {key(name): value for items in args if isinstance(items, list) for name, value in items}
+
+
+def _default_dict(*args: Any) -> Any:
+    return _dict(*args[1:])  # the first makes what is not there yet
 
 
 def _path(*parts: str) -> str:
@@ -139,7 +153,9 @@ def _rebuild_parameter(data: Any, *rest: Any) -> Any:
 
 
 def _rebuild_from_type_v2(func: Any, kind: Any, args: Any, state: Any) -> Any:
-    return func.make(*args) if isinstance(func, Name) and func.make and kind in _TENSOR_TYPES else kind
+    if kind not in _TENSOR_TYPES:
+        return kind
+    return func.make(*args) if isinstance(func, Name) and func.make else func
 
 
 _TENSOR_TYPES = (Name("torch.Tensor"), Name("torch.nn.parameter.Parameter"))
@@ -147,7 +163,7 @@ _MAKERS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("builtins", "dict"): _dict,
     ("__builtin__", "dict"): _dict,
     ("collections", "OrderedDict"): _dict,
-    ("collections", "defaultdict"): _dict,
+    ("collections", "defaultdict"): _default_dict,
     ("omegaconf.dictconfig", "DictConfig"): Node,
     ("omegaconf.listconfig", "ListConfig"): Node,
     ("omegaconf.base", "ContainerMetadata"): Node,

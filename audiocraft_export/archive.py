@@ -13,7 +13,7 @@ import stat
 import struct
 import weakref
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .blob import PIECE, Blob
@@ -23,6 +23,7 @@ LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # the local header that stands before
 LOCAL_SIGNATURE, END_SIGNATURE, LOCATOR_SIGNATURE = b"PK\3\4", b"PK\5\6", b"PK\6\7"
 FLAGS = 0x0808  # sizes after the record; names in UTF-8
 _END = 98  # bytes in which a zip file ends: with those for 64 bits
+_AFTER_A_RECORD = (0, 12, 16, 20, 24)  # bytes: its sizes once more, in 32 or 64 bits, with a signature or without
 _MOST_DIRECTORY = 1 << 24  # bytes: of some 200,000 records
 
 
@@ -108,7 +109,9 @@ class Archive:
                                   "from a copy.")
         try:
             with open(self._descriptor, "rb", closefd=False) as stream, zipfile.ZipFile(stream) as archive:
-                return archive.infolist()
+                infos = archive.infolist()
+                self._refuse_a_gap(infos, archive.start_dir)
+                return infos
         except (OSError, ValueError, zipfile.BadZipFile, RuntimeError, struct.error) as exc:
             raise CheckpointError(f"{self.path} is damaged ({reason(exc)}): restore it from a copy.") from exc
 
@@ -126,6 +129,12 @@ class Archive:
             raise CheckpointError(f"{self.path} is no checkpoint of torch.save (it has "
                                   f"{'code of TorchScript' if 'constants.pkl' in records else 'no data.pkl'}).")
         return records
+
+    def _refuse_a_gap(self, infos: Sequence[zipfile.ZipInfo], directory: int) -> None:
+        """Refuse bytes that belong to nothing between the last record and the directory."""
+        end = self._begin(infos[-1]) + infos[-1].file_size if infos else 0
+        if directory - end not in _AFTER_A_RECORD:
+            raise CheckpointError(f"{self.path} has foreign bytes before its directory: restore it from a copy.")
 
     def _begin(self, info: zipfile.ZipInfo) -> int:
         """Where the bytes of a record begin, after its local header was compared with the directory."""

@@ -20,6 +20,8 @@ from .plain import plain, stranger_name
 from .unpickle import unpickle
 
 HYDRA_CONFIG = Path(".hydra/config.yaml")
+RECORDS = ("data.pkl", "byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id")
+MOST_SIGNATURE = 100  # characters
 MOST_PICKLED = 1 << 27  # bytes
 
 
@@ -66,7 +68,8 @@ class TorchFile:
         if not isinstance(state, dict):
             raise CheckpointError(f"{path} holds {stranger_name(state)}, not the sections of a training "
                                   "checkpoint: name the checkpoint.th of an XP.")
-        return cls(path, archive, state, strangers)
+        foreign = [f"record {name}" for name in archive.names if name not in RECORDS and not name.startswith("data/")]
+        return cls(path, archive, state, [*strangers, *foreign])
 
     @property
     def source(self) -> Source:
@@ -182,6 +185,7 @@ def of_file(file: TorchFile) -> Checkpoint:
         raise CheckpointError(f"{path} holds no configuration (xp.cfg), and no {HYDRA_CONFIG} lies beside it: "
                               "put that file of the XP folder beside it, or export another checkpoint.")
     sig = state.get("xp.sig")
-    if sig is not None and not isinstance(sig, str):
-        raise CheckpointError(f"xp.sig of {path} is {stranger_name(sig)}, no signature: it is not released.")
+    if sig is not None and not (isinstance(sig, str) and len(sig) <= MOST_SIGNATURE):
+        what = f"a text of {len(sig)} characters" if isinstance(sig, str) else stranger_name(sig)
+        raise CheckpointError(f"xp.sig of {path} is {what}, no signature: it is not released.")
     return Checkpoint(str(path), state, config, config_source, sig, file)

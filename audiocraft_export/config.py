@@ -16,7 +16,9 @@ from .errors import CheckpointError, reason
 from .interpolation import has_some, is_endless, without_resolvers
 
 OWN_KEYS = ("export", "exporter")
-MOST_MARKS = 40_000  # of YAML; AudioCraft's configurations have some 600
+MOST_TEXT = 1 << 20  # characters of YAML
+MOST_MARKS = 40_000  # that separate values in YAML; AudioCraft's configurations have some 600
+MOST_REFERENCES = 2000
 
 
 class Config:
@@ -58,7 +60,7 @@ class Config:
         Raises:
             CheckpointError: if it is no mapping in YAML.
         """
-        if len(text) > 1 << 20 or sum(map(text.count, ",:\n[{?-")) > MOST_MARKS:
+        if len(text) > MOST_TEXT or sum(map(text.count, ",:\n[{?-")) > MOST_MARKS or text.count("${") > MOST_REFERENCES:
             raise CheckpointError(f"The configuration is no YAML of a training ({len(text)} characters).")
         try:
             if "*" in text and "&" in text and any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
@@ -67,7 +69,7 @@ class Config:
             cfg = OmegaConf.create(text)
         except RecursionError:
             raise CheckpointError("The configuration is nested too deeply.") from None
-        except (YAMLError, OmegaConfBaseException) as exc:
+        except (YAMLError, OmegaConfBaseException, ValueError) as exc:  # ValueError: a number of too many digits
             raise CheckpointError(f"The configuration is no YAML of OmegaConf ({reason(exc)}).") from exc
         if not isinstance(cfg, DictConfig):
             raise CheckpointError("The configuration is no mapping of keys to values.")

@@ -161,8 +161,9 @@ def _release(contents: Mapping[str, Content], draft: Manifest, family: Family, f
             load_back(folder, family, list(contents))
         return ExportReport(folder, existing, written=False)
 
-    stale = {file.name for file in Manifest.listed(folder)
-             if is_ours(file.name) and (file.name in OWN_NAMES or writer.is_intact(folder, [file]))}
+    stale = {name for name in Manifest.listed(folder) if name in OWN_NAMES}
+    stale |= {file.name for file in existing.files if is_ours(file.name, existing.sig)
+              and writer.is_intact(folder, [file])} if existing else set()
     for source in sources:
         source.refuse_to_be_replaced(*(folder / name for name in {*contents, *stale}))
     manifest = writer.write_release(folder, files, stale, describe=partial(described_as, draft),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -31,7 +30,7 @@ class Family:
     Args:
         kind: what to call one of them.
         files: the release of one, by the names that AudioCraft's loader looks for.
-        names: patterns of all names that the files may have.
+        names: all names that the files may have; {} stands for the signature.
         drop_in: the function of `audiocraft.utils.export` for it, or what else exports it; None is any of them.
         audiocraft: whether the model is one of AudioCraft's, and its version tag matters.
         codec: whether a compression model belongs beside it.
@@ -92,7 +91,7 @@ COMPRESSION = Family("a compression model", lambda model: {CODEC_FILE: model.con
                      load=_load_codec)
 DIFFUSION = Family("a MultiBand Diffusion model", diffusion.files, (diffusion.FILE,), metrics=("loss",),
                    notes=diffusion.notes, load=diffusion.load)
-WATERMARK = Family("a watermarking model", watermark.files, ("generator_*.pth", "detector_*.pth", "*.yaml"),
+WATERMARK = Family("a watermarking model", watermark.files, ("generator_{}.pth", "detector_{}.pth", "{}.yaml"),
                    load=watermark.load)
 GENERAL = Family("a model", drop_in=None, audiocraft=False, metrics=("ce", "loss"))
 
@@ -141,7 +140,12 @@ def described(config: Config) -> str:
     return f"{family_of(config).kind} (solver={solver_of(config)})"
 
 
-def is_ours(name: Any) -> bool:
-    """Whether a file of a release may have this name, which stands in a manifest."""
-    patterns = {pattern for family in (GENERAL, *FAMILIES.values()) for pattern in family.names}
-    return isinstance(name, str) and Path(name).name == name and any(fnmatchcase(name, each) for each in patterns)
+def is_ours(name: Any, sig: Optional[str]) -> bool:
+    """Whether a file of a release may have this name, which stands in a manifest.
+
+    Args:
+        name: the name.
+        sig: the signature in that manifest.
+    """
+    names = {each.format(watermark.name_of(sig)) for family in (GENERAL, *FAMILIES.values()) for each in family.names}
+    return isinstance(name, str) and name in names

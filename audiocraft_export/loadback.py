@@ -21,7 +21,10 @@ def audiocraft_version() -> Optional[str]:
     spec = find_spec("audiocraft")
     if spec is None or spec.origin is None:
         return None
-    found = re.search(r"""^__version__ = ['"](.+?)['"]""", Path(spec.origin).read_text(encoding="utf-8"), re.M)
+    try:
+        found = re.search(r"""^__version__ = ['"](.+?)['"]""", Path(spec.origin).read_text(encoding="utf-8"), re.M)
+    except OSError:
+        return None
     return found and found[1]
 
 

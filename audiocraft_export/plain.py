@@ -11,6 +11,8 @@ from .errors import CheckpointError
 
 MOST_VALUES = 20_000  # AudioCraft's configurations have some 500
 MOST_TEXT = 1 << 20  # characters
+MOST_BITS = 1024
+MOST_REFERENCES = 1000
 
 
 def plain(cfg: Any) -> dict[Any, Any]:
@@ -66,6 +68,10 @@ class _Plain:
         if self._values > MOST_VALUES or self._text > MOST_TEXT:
             raise CheckpointError(f"The configuration (xp.cfg) has more than {MOST_VALUES} values, or {MOST_TEXT} "
                                   "characters: it is not released.")
+        if isinstance(value, int) and value.bit_length() > MOST_BITS \
+                or isinstance(value, str) and value.count("${") > MOST_REFERENCES:
+            raise CheckpointError(f"The configuration (xp.cfg) has a number of more than {MOST_BITS} bits, or a text "
+                                  f"with more than {MOST_REFERENCES} interpolations: it is not released.")
 
 
 def stranger_name(value: Any) -> str:

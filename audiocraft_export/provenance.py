@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from hashlib import sha256
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Optional
 
 from .checkpoint import HYDRA_CONFIG
@@ -59,7 +59,7 @@ def draft_of(model: Model, options: ExportOptions, codec: Optional[Codec] = None
         options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": model.version},
         warnings=[*notes, *_warnings(model, codec, family)],
         versions={"audiocraft": model.version, "audiocraft-export": __version__,
-                  "python": platform.python_version(), "torch": version("torch"), "omegaconf": version("omegaconf")},
+                  "python": platform.python_version(), "torch": _version("torch"), "omegaconf": _version("omegaconf")},
         time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
@@ -110,13 +110,20 @@ def nonfinite_warning(file: str, tensors: Mapping[str, int]) -> str:
     return f"{file} holds {sum(tensors.values())} numbers that are NaN or infinite, in {listing(list(tensors))}"
 
 
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except (PackageNotFoundError, OSError):  # what pip wrote about it cannot be read
+        return UNKNOWN_VERSION
+
+
 def _warnings(model: Model, codec: Optional[Codec], family: Family) -> Iterator[str]:
     checkpoint = model.checkpoint
     yield from checkpoint.notes
     if checkpoint.strangers:
-        yield f"ignored in the checkpoint, neither imported nor released: {listing(checkpoint.strangers, 100)}"
+        yield f"ignored in the checkpoint, neither imported nor released: {listing(checkpoint.strangers, 20)}"
     if codec is not None and codec.checkpoint is not None and codec.checkpoint.strangers:
-        yield f"ignored in that of the compression model: {listing(codec.checkpoint.strangers, 100)}"
+        yield f"ignored in that of the compression model: {listing(codec.checkpoint.strangers, 20)}"
     if checkpoint.sig is None:
         yield "the checkpoint holds no signature (xp.sig): nothing proves that it belongs to this experiment"
     if checkpoint.config_source == HYDRA_CONFIG.as_posix():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -162,22 +164,23 @@ class Manifest:
         """
         path = folder / MANIFEST
         try:
-            text = path.read_text(encoding="utf-8")
+            text = _text_of(path)
             values = {key: value for key, value in json.loads(text).items() if key != "checksum"}
             manifest = cls(**{**values, "files": [WrittenFile(**file) for file in values["files"]]})
             changed = manifest.text != text
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
-            raise ReleaseError(f"{path} cannot be read ({type(exc).__name__}: {reason(exc)}): export again.") from exc
+            why = reason(exc) if isinstance(exc, OSError) else "it is no manifest of this tool"
+            raise ReleaseError(f"{path} cannot be read ({why}): export again.") from exc
         if changed:
             raise ReleaseError(f"{path} was changed since it was written (its checksum differs): export again.")
         return manifest
 
     @staticmethod
-    def listed(folder: Path) -> list[WrittenFile]:
-        """The files that a manifest lists, even one that somebody has changed; none if there is none to read."""
+    def listed(folder: Path) -> list[Any]:
+        """The names of files in a manifest, even in one that somebody has changed; none if there is none to read."""
         try:
-            values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            return [WrittenFile(str(file["name"]), file["bytes"], file["sha256"]) for file in values["files"]]
+            values = json.loads(_text_of(folder / MANIFEST))
+            return [file["name"] for file in values["files"]]
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return []
 
@@ -243,6 +246,12 @@ def best_epoch(history: list[Any], metrics: tuple[str, ...]) -> Optional[dict[st
             return {"metric": metric, "epoch": index, "valid": _numbers(valid)}
     index, valid = found[-1]
     return {"metric": None, "epoch": index, "valid": _numbers(valid)}
+
+
+def _text_of(path: Path) -> str:
+    if os.path.lexists(path) and not path.is_file():  # reading a pipe would wait for its writer
+        raise OSError(errno.EINVAL, "it is no file")
+    return path.read_text(encoding="utf-8")
 
 
 def _is_number(value: Any) -> bool:

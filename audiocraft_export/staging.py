@@ -24,14 +24,14 @@ LONGEST = 24 * 3600  # seconds that an export on another machine is believed to 
 def home_of(folder: Path) -> Path:
     """Where to stage a release for a folder: beside it, so that one step can put it there.
 
-    In it, where what holds it is another disk or may not be written to, and where this process stands in it: a folder
-    that is exchanged for another would leave its shell nowhere.
+    In it, where it is a disk of its own, where only one of the two may be written to, and where this process stands in
+    it: a folder that is exchanged for another would leave its shell nowhere.
     """
     beside = folder.parent
     if not os.path.isdir(folder):
         return beside
-    apart = os.path.ismount(folder) or os.stat(folder).st_dev != os.stat(beside).st_dev
-    return folder if apart or not os.access(beside, os.W_OK | os.X_OK) or _stands_in(folder) else beside
+    writable = all(os.access(each, os.W_OK | os.X_OK) for each in (folder, beside))
+    return beside if writable and not _is_mounted(folder) and not _stands_in(folder) else folder
 
 
 @contextmanager
@@ -86,16 +86,29 @@ def _is_stale(stage: Path) -> bool:
 def _began(process: int) -> Optional[int]:
     """When a process began, in ticks of the machine; 0 where the system does not say, None if there is none."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:  # somebody else's
-        pass
-    try:
         state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         return None if state in "ZX" else int(fields[18])
     except (OSError, ValueError, IndexError):
-        return 0
+        return 0 if _is_there(process) else None
+
+
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        pass
+    return True
+
+
+def _is_mounted(folder: Path) -> bool:
+    """Whether a folder is a mount point; Python does not see one of the same disk (`mount --bind`)."""
+    try:
+        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    except OSError:
+        mounts = []
+    return os.path.ismount(folder) or str(folder).replace(" ", r"\040") in mounts
 
 
 def _stands_in(folder: Path) -> bool:

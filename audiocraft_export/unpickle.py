@@ -17,10 +17,11 @@ from typing import Any, Callable
 
 from .allowed import ALLOWED, Name, Node, Storage, Stranger, key
 from .blob import Blob
-from .errors import CheckpointError, listing, reason
+from .errors import CheckpointError, listing, printable, reason
 from .tensor import ITEMSIZE
 
-MOST_OPCODES = 1 << 22  # a training of 3.3 billion parameters stores some 200,000
+MOST_NAME = 100  # characters of a global that are worth showing
+MOST_OPCODES = 1 << 21  # a training of 3.3 billion parameters stores some 200,000
 
 
 def unpickle(data: bytes, find_storage: Callable[[str], Blob], where: str) -> tuple[Any, list[str]]:
@@ -59,10 +60,14 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self, data: bytes) -> Any:
-        for count, (opcode, argument, _) in enumerate(genops(data)):
+        end = None
+        for count, (opcode, argument, position) in enumerate(genops(data)):
             if count == MOST_OPCODES:
                 raise UnpicklingError(f"more than {count} opcodes")
             _STEPS[opcode.name](self, argument)
+            end = position
+        if end != len(data) - 1:
+            raise UnpicklingError("something after its end")
         return self._stack.pop()
 
     # Values
@@ -104,14 +109,14 @@ class _Machine:
         target = self._stack[-1]
         if isinstance(target, list):
             target.extend(items)
-        elif not isinstance(target, Stranger):
+        elif not _swallows(target):
             raise UnpicklingError(f"something that is appended to a {type(target).__name__}")
 
     def update(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if isinstance(target, dict):
             target.update((key(name), value) for name, value in zip(items[::2], items[1::2]))
-        elif not isinstance(target, Stranger):
+        elif not _swallows(target):
             raise UnpicklingError(f"an item of a {type(target).__name__}")
 
     def dict_of(self, items: list[Any]) -> None:
@@ -126,6 +131,7 @@ class _Machine:
         return ALLOWED.get((module, name)) or self.stranger(f"{module}.{name}")
 
     def stranger(self, name: str) -> Stranger:
+        name = printable(name[:MOST_NAME])
         return self.strangers.setdefault(name, Stranger(name))
 
     def stack_global(self, _: None) -> None:
@@ -136,7 +142,7 @@ class _Machine:
         if isinstance(func, Name) and func.make is not None:
             return func.make(*args)
         if isinstance(func, Stranger):
-            return func
+            return next((arg for arg in args if type(arg) is Stranger), func) if isinstance(func, Name) else func
         raise UnpicklingError(f"a call of a {type(func).__name__}")
 
     def reduce(self, operands: int) -> None:
@@ -151,7 +157,7 @@ class _Machine:
         state, target = self._stack.pop(), self._stack[-1]
         if isinstance(target, Node):
             target.build(state)
-        elif not isinstance(target, (dict, Stranger)) or isinstance(target, Name) and target.make:
+        elif not isinstance(target, dict) and not _swallows(target):
             raise UnpicklingError(f"a pickle that changes a {type(target).__name__.lower()}")
 
     def persistent(self, pid: Any) -> None:
@@ -164,6 +170,11 @@ class _Machine:
                 raise UnpicklingError(f"storage {key} claims {nbytes} bytes and has {blob.nbytes}")
             storage = Storage(storage.dtype, blob)
         self._stack.append(storage)
+
+
+def _swallows(target: Any) -> bool:
+    """Whether nothing comes of what a pickle does to a value."""
+    return isinstance(target, Stranger) and not (isinstance(target, Name) and target.make)
 
 
 _Step = Callable[[_Machine, Any], None]
@@ -204,7 +215,8 @@ _STEPS: dict[str, _Step] = {
     "SETITEMS": lambda machine, _: machine.update(machine.pop_mark()),
     "GLOBAL": lambda machine, name: machine.push(machine.find(*name.split(" ", 1))),
     "STACK_GLOBAL": _Machine.stack_global,
-    **dict.fromkeys(("EXT1", "EXT2", "EXT4"), lambda machine, code: machine.push(machine.stranger(f"copyreg.{code}"))),
+    **dict.fromkeys(("EXT1", "EXT2", "EXT4"),
+                    lambda machine, code: machine.push(machine.stranger(f"copyreg extension {code}"))),
     "REDUCE": lambda machine, _: machine.reduce(2),
     "NEWOBJ": lambda machine, _: machine.reduce(2),
     "NEWOBJ_EX": lambda machine, _: machine.reduce(3),

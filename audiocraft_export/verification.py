@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Optional
@@ -101,12 +102,13 @@ def verify(path: AnyPath) -> Verification:
             problems.append(Problem(MANIFEST, None, f"proves nothing ({exc})"))
     listed = {file.name: file for file in manifest.files} if manifest else {}
     if names is None:
+        ours = partial(is_ours, sig=manifest.sig if manifest else None)
         problems += [Problem(MANIFEST, None, f"names {name!r}, which is no file of a release")
-                     for name in listed if not is_ours(name)]
+                     for name in listed if not ours(name)]
         unlisted = [name for name in OWN_NAMES if name not in listed and os.path.lexists(folder / name)]
         problems += [Problem(name, None, f"is not in {MANIFEST}, and yet would be loaded: remove it, or export again")
                      for name in unlisted if manifest]
-        names = [*filter(is_ours, listed), *unlisted]
+        names = [*filter(ours, listed), *unlisted]
     states: dict[str, Mapping[Any, Any]] = {}
     for name in names:
         problems += _file_problems(folder / name, listed.get(name), states)

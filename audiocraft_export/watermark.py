@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from omegaconf import OmegaConf
 
@@ -20,7 +20,6 @@ from .release import Content
 PARTS = ("generator", "detector")
 BUILT_FROM = ("audioseal", "seanet", "detector")  # no device: loading chooses that
 SAFE = re.compile(r"[\w-]+")
-UNNAMED = "model"
 
 
 def files(model: Model) -> dict[str, Content]:
@@ -29,8 +28,7 @@ def files(model: Model) -> dict[str, Content]:
     Raises:
         CheckpointError: if it has weights of something else, or its configuration does not say how to build it.
     """
-    sig, state = model.checkpoint.sig, model.weights.state
-    name = sig if sig and SAFE.fullmatch(sig) else UNNAMED
+    name, state = name_of(model.checkpoint.sig), model.weights.state
     parts = {part: {key[len(part) + 1:]: value for key, value in state.items() if str(key).startswith(f"{part}.")}
              for part in PARTS}
     if not all(parts.values()) or len(state) != sum(map(len, parts.values())):
@@ -45,6 +43,11 @@ def files(model: Model) -> dict[str, Content]:
         f"{part}_{name}.pth": {"model": weights, "version": model.version, "exported": True}
         for part, weights in parts.items()}
     return {**contents, f"{name}.yaml": OmegaConf.to_yaml(OmegaConf.create(config))}
+
+
+def name_of(sig: Optional[str]) -> str:
+    """What the files of a release are named by: the signature, if it is one."""
+    return sig if sig and SAFE.fullmatch(sig) else "model"
 
 
 def load(loaders: Any, folder: Path, names: Sequence[str]) -> Iterator[tuple[Any, str, tuple[Any, ...]]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
+from .allowed import Stranger
 from .blob import Blob, Data, pieces
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
@@ -105,7 +106,9 @@ def _best(checkpoint: Checkpoint) -> Weights:
     best = _model(state.get("best_state"))
     if best:
         return Weights(best, "best_state", "best state, as the solver kept it")
-    problem = "an empty best_state" if "best_state" in state else f"no best_state (it has {checkpoint.sections})"
+    kept = state.get("best_state")
+    problem = f"{stranger_name(kept)} as its best_state" if isinstance(kept, Stranger) else \
+        "an empty best_state" if "best_state" in state else f"no best_state (it has {checkpoint.sections})"
     raise CheckpointError(f"{checkpoint.where} has {problem}: use weights=last for the latest weights.")
 
 
@@ -187,7 +190,8 @@ class _Map:
         self._count(state)
         if isinstance(state, Tensor):
             return self._change(name, state)
-        if isinstance(state, dict) and all(isinstance(key, int) or _is_name(key) for key in state):
+        if isinstance(state, dict):
+            _refuse_odd_names(state, name)
             return {key: self(value, f"{name}.{key}" if name else str(key)) for key, value in state.items()}
         if isinstance(state, (list, tuple)):
             items = [self(value, f"{name}.{index}") for index, value in enumerate(state)]
@@ -205,8 +209,10 @@ class _Map:
                                   "the tensors: this is no model, and not released.")
 
 
-def _is_name(key: Any) -> bool:
-    return isinstance(key, str) and len(key) <= MOST_NAME
+def _refuse_odd_names(state: Mapping[Any, Any], where: str) -> None:
+    for key in state:
+        if not isinstance(key, int) and not (isinstance(key, str) and len(key) <= MOST_NAME):
+            raise CheckpointError(f"The weights hold {stranger_name(key)} as a name at {where!r}: it is not released.")
 
 
 def _pack(tensor: Tensor, dtype: str) -> Tensor:

@@ -263,16 +263,6 @@ def test_the_command_shows_no_secret_as_a_process_of_its_own(make_xp, dora_dir, 
         silent(said=[result.stdout, result.stderr])
 
 
-@pytest.mark.parametrize("override", ["exporter.weights", "exporter.dtype", "exporter.version", "export"])
-def test_dora_shows_no_secret_of_a_project(project, secret, silent, override):
-    root = project(config="token: ${oc.env:SECRET}\n")
-    result = dora("run", "export=true", f"{override}=${{oc.env:SECRET}}", cwd=root, SECRET=secret)
-    shown = override == "exporter.version"  # it was asked for
-    assert result.returncode == (0 if shown else 1)
-    if not shown:
-        silent(root, said=[result.stdout, result.stderr])
-
-
 def test_dora_exports_a_configuration_with_a_secret_as_text(project, secret, silent):
     root = project(config="token: ${oc.env:SECRET}\nnested: {token: '${token}'}\n")
     result = dora("run", "export=true", cwd=root, SECRET=secret)

@@ -1,0 +1,151 @@
+"""Many at once: processes that export into one folder, or beside each other.
+
+All begin at one moment, or all give their files the final names at one moment.
+"""
+
+import shutil
+import signal
+import time
+from contextlib import ExitStack
+from itertools import cycle
+from pathlib import Path
+
+from . import Row, released
+from .faults import FILES, MANIFEST, At, Child, Gate, Scene, amount, apart, here, sending, sha256
+
+CROWD = 8
+SIDES = "12345678"
+SMALL = 1 << 17  # numbers in a model
+NEVER = ("no whole release", "error", "leftover", "other file in the folder")
+MIXED = (["--dtype", "float16"], ["--dtype", "bfloat16"], ["--dtype", "float32"], ["--weights", "last"],
+         ["--weights", "ema"], ["--weights", "last", "--dtype", "float16"], ["--codec", "none"], [])
+
+
+@apart(floats=SMALL)
+def same_folder(folder, share):
+    """The same experiment into one folder: new, with that very release, with another, or with files of the user's."""
+    row = Row(f"{CROWD} processes export the same XP to one folder", never=dict.fromkeys(
+        (*NEVER, "file of the user's lost"), 0))
+    scene = Scene(folder)
+    for number, kind in zip(range(amount(20, share)), cycle(("new", "other", "foreign", "same"))):
+        scene.put("2" if kind == "same" else "1")
+        if kind == "new":
+            shutil.rmtree(scene.folder)
+        elif kind == "foreign":
+            scene.add_foreign()
+        what = f"round {number}, {kind}"
+        _judge_all(row, together([scene.argv("2")] * CROWD, number // 4 % 2), what)
+        if scene.side() != "2":
+            row.count("no whole release", f"{what}: {scene.side()}")
+        if kind == "foreign" and not scene.foreign_is_whole:
+            row.count("file of the user's lost", what)
+        _judge_folder(row, scene.folder, {"notes", "card.md"} if kind == "foreign" else set(), what)
+    return row
+
+
+@apart(floats=SMALL, sides=SIDES)
+def own_folders(folder, share):
+    """Different experiments, to folders beside each other."""
+    row = Row(f"{CROWD} processes export {CROWD} XPs to {CROWD} folders", never=dict.fromkeys(NEVER, 0))
+    scene = Scene(folder, sides=SIDES)
+    for number, kind in zip(range(amount(20, share)), cycle(("new", "other", "same"))):
+        shutil.rmtree(scene.folder.parent, ignore_errors=True)
+        places = {side: scene.folder.parent / side for side in SIDES}
+        for side, place in places.items():
+            if kind != "new":
+                shutil.copytree(scene.clean[side if kind == "same" else SIDES[SIDES.index(side) - 1]], place)
+        what = f"round {number}, {kind}"
+        _judge_all(row, together([scene.argv(side, place) for side, place in places.items()], number // 3 % 2), what)
+        for side, place in places.items():
+            if scene.side(place) != side:
+                row.count("no whole release", f"{what}: {side} has {scene.side(place)}")
+            _judge_folder(row, place, set(), what)
+        if {path.name for path in scene.folder.parent.iterdir()} != set(SIDES):
+            row.count("other file in the folder", f"{what}: {sorted(scene.folder.parent.iterdir())}")
+    return row
+
+
+@apart(floats=SMALL)
+def mixed_folder(folder, share):
+    """Different options and experiments into one folder: the last one wins, whole."""
+    return _mixed(folder, share, f"{CROWD} processes export different releases to one folder", foreign=False)
+
+
+@apart(floats=SMALL)
+def mixed_foreign_folder(folder, share):
+    """The same where the release changes file by file."""
+    return _mixed(folder, share, f"{CROWD} processes export different releases among files of the user's", foreign=True)
+
+
+def _mixed(folder, share, what, foreign):
+    row = Row(what, never=dict.fromkeys((*NEVER, "mixture", "file of the user's lost"), 0))
+    scene = Scene(folder)
+    wanted = [("12"[index % 2], options) for index, options in enumerate(MIXED)]
+    possible = [_alone(scene, side, options, index) for index, (side, options) in enumerate(wanted)]
+    for number, former in zip(range(amount(20, share)), cycle((None, "1"))):
+        scene.put("1")
+        if not former:
+            shutil.rmtree(scene.folder)
+            scene.folder.mkdir()
+        if foreign:
+            scene.add_foreign()
+        name = f"round {number}, former {former}"
+        _judge_all(row, together([scene.argv(side, None, *options) for side, options in wanted], number // 2 % 2),
+                   name)
+        there = released(scene.folder)
+        if there not in possible:
+            row.count("mixture" if there else "no whole release", f"{name}: {there}")
+        if foreign and not scene.foreign_is_whole:
+            row.count("file of the user's lost", name)
+        _judge_folder(row, scene.folder, {"notes", "card.md"} if foreign else set(), name)
+        there = there or {}
+        found = {path.name: sha256(path) for path in scene.folder.glob("*.bin")}
+        if found != there:
+            row.count("mixture", f"{name}: {sorted(found)}, but the manifest has {sorted(there)}")
+    return row
+
+
+def _alone(scene, side, options, index):
+    place = scene.root / "alone" / str(index)
+    if here(scene.argv(side, place, *options)):
+        raise RuntimeError(f"An export with {options} does not work at all.")
+    return released(place)
+
+
+def together(commands, late=False):
+    """Start processes that are one command each, let all of them go on at once, and give how they ended.
+
+    Args:
+        commands: one for each process.
+        late: whether the moment is before the first new name of a file or folder, not at the start.
+    """
+    gate, hook = Gate(), At(("replace", "rename", "renameat2"), 1, sending(signal.SIGSTOP))
+    with ExitStack() as stack:
+        children = [stack.enter_context(Child(argv, hook.set if late else lambda: None, gate)) for argv in commands]
+        gate.open()
+        end = time.monotonic() + 3
+        there = [child for child in children if late and child.stopped(max(0.01, end - time.monotonic()))]
+        for child in there:
+            child.kill(signal.SIGCONT)
+        return [child.wait(60) for child in children]
+
+
+def _judge_all(row, outcomes, what):
+    row.tried += 1
+    row.instead["exports"] = row.instead.get("exports", 0) + len(outcomes)
+    for outcome in outcomes:
+        if outcome.code != 0:
+            row.count("error", f"{what}: {outcome.code} {outcome.text}")
+
+
+def _judge_folder(row, folder, more, what):
+    names = {path.name for path in Path(folder).iterdir()} if Path(folder).is_dir() else set()
+    for home in (folder, folder.parent):
+        if any(path.name.startswith(".export-") for path in home.iterdir()):
+            row.count("leftover", f"{what}: {sorted(path.name for path in home.iterdir())}")
+    foreign = {name for name in names if not name.startswith(".export-")} - {*FILES, MANIFEST} - more
+    if foreign:
+        row.count("other file in the folder", f"{what}: {foreign}")
+
+
+TRIALS = (same_folder, own_folders, mixed_folder, mixed_foreign_folder)
