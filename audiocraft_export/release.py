@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -17,6 +18,7 @@ from .errors import ReleaseError, reason
 
 MANIFEST = "export.json"
 FORMAT = 1
+MOST_METRICS = 1000  # of an epoch; whoever has more reads them in the checkpoint
 Content = Union[Mapping[Any, Any], str]
 
 
@@ -259,7 +261,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _numbers(metrics: Mapping[Any, Any]) -> dict[str, float]:
-    return {str(name): value for name, value in metrics.items() if _is_number(value)}
+    return {str(name): value for name, value in islice(metrics.items(), MOST_METRICS) if _is_number(value)}
 
 
 def _jsonable(value: Any) -> Any:

@@ -48,9 +48,12 @@ def staging(home: Path) -> Iterator[Path]:
             fsync_folder(folder.parent)
         made = []
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        for folder in made:
-            _remove_empty(folder)
+        try:
+            shutil.rmtree(stage, ignore_errors=True)
+        finally:  # where an interrupt has stopped that
+            shutil.rmtree(stage, ignore_errors=True)
+            for folder in made:
+                _remove_empty(folder)
 
 
 def remove_stale(*homes: Path) -> None:

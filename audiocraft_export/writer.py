@@ -46,8 +46,9 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[
         folder = _followed(folder)
         refuse_what_is_no_file(folder, {*names, *stale})
         texts = [_Text(file.content) if isinstance(file.content, str) else Pickled(file.content) for file in files]
-        with staging(home_of(folder)) as stage:
-            _refuse_a_full_disk(stage, sum(text.nbytes for text in texts))
+        home = home_of(folder)
+        _refuse_a_full_disk(home, sum(text.nbytes for text in texts))
+        with staging(home) as stage:
             written = [_write_staged(stage / file.name, text) for file, text in zip(files, texts)]
             check(stage)
             manifest = describe(written, {file.name: text.nonfinite for file, text in zip(written, texts)})
@@ -72,8 +73,8 @@ def write_single(path: Path, content: Mapping[str, Any]) -> Mapping[str, int]:
         path = Path(os.path.realpath(path))  # as opening it for writing follows links
         refuse_what_is_no_file(path.parent, [path.name])
         file, pickled = ReleaseFile(path.name, content), Pickled(content)
+        _refuse_a_full_disk(path.parent, pickled.nbytes)
         with staging(path.parent) as stage:
-            _refuse_a_full_disk(stage, pickled.nbytes)
             _write_staged(stage / path.name, pickled)
             read_back(stage, [file])
             os.replace(stage / path.name, path)
@@ -156,11 +157,11 @@ def _followed(folder: Path) -> Path:
     return Path(os.path.realpath(folder))
 
 
-def _refuse_a_full_disk(stage: Path, nbytes: int) -> None:
-    disk = shutil.disk_usage(stage)
+def _refuse_a_full_disk(home: Path, nbytes: int) -> None:
+    disk = shutil.disk_usage(next(folder for folder in (home, *home.parents) if os.path.exists(folder)))
     if disk.total and disk.free < nbytes + _AROUND:
-        raise ReleaseError(f"The release takes {nbytes + _AROUND} bytes, and the disk of {stage.parent} has "
-                           f"{disk.free} free: make room, or choose another folder.")
+        raise ReleaseError(f"The release takes {nbytes + _AROUND} bytes, and the disk of {home} has {disk.free} free: "
+                           "make room, or choose another folder.")
 
 
 @contextmanager

@@ -40,6 +40,10 @@ class Row:
             self.instead[name] = self.instead.get(name, 0) + 1
 
 
+class Missing(RuntimeError):
+    """What a trial needs, this machine does not have: root, strace, another disk."""
+
+
 def released(folder):
     """The sha256 of each file of a release folder if it is what its manifest says, else None: a judge of its own.
 

@@ -68,17 +68,7 @@ def own_folders(folder, share):
 @apart(floats=SMALL)
 def mixed_folder(folder, share):
     """Different options and experiments into one folder: the last one wins, whole."""
-    return _mixed(folder, share, f"{CROWD} processes export different releases to one folder", foreign=False)
-
-
-@apart(floats=SMALL)
-def mixed_foreign_folder(folder, share):
-    """The same where the release changes file by file."""
-    return _mixed(folder, share, f"{CROWD} processes export different releases among files of the user's", foreign=True)
-
-
-def _mixed(folder, share, what, foreign):
-    row = Row(what, never=dict.fromkeys((*NEVER, "mixture", "file of the user's lost"), 0))
+    row = Row(f"{CROWD} processes export different releases to one folder", never=dict.fromkeys((*NEVER, "mixture"), 0))
     scene = Scene(folder)
     wanted = [("12"[index % 2], options) for index, options in enumerate(MIXED)]
     possible = [_alone(scene, side, options, index) for index, (side, options) in enumerate(wanted)]
@@ -87,17 +77,13 @@ def _mixed(folder, share, what, foreign):
         if not former:
             shutil.rmtree(scene.folder)
             scene.folder.mkdir()
-        if foreign:
-            scene.add_foreign()
         name = f"round {number}, former {former}"
         _judge_all(row, together([scene.argv(side, None, *options) for side, options in wanted], number // 2 % 2),
                    name)
         there = released(scene.folder)
         if there not in possible:
             row.count("mixture" if there else "no whole release", f"{name}: {there}")
-        if foreign and not scene.foreign_is_whole:
-            row.count("file of the user's lost", name)
-        _judge_folder(row, scene.folder, {"notes", "card.md"} if foreign else set(), name)
+        _judge_folder(row, scene.folder, set(), name)
         there = there or {}
         found = {path.name: sha256(path) for path in scene.folder.glob("*.bin")}
         if found != there:
@@ -148,4 +134,4 @@ def _judge_folder(row, folder, more, what):
         row.count("other file in the folder", f"{what}: {foreign}")
 
 
-TRIALS = (same_folder, own_folders, mixed_folder, mixed_foreign_folder)
+TRIALS = (same_folder, own_folders, mixed_folder)

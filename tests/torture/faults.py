@@ -36,7 +36,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from . import Row, one_sentence, released
+from . import Missing, Row, one_sentence, released
 
 LIMIT = 600  # seconds for a trial
 ERRNOS = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
@@ -100,7 +100,8 @@ def _ask(module, name, folder, share):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     if process.returncode:
-        raise RuntimeError(f"{name} cannot be tried: {err.strip().splitlines()[-1:]}\n{err}")
+        last = err.strip().splitlines()[-1:]
+        raise (Missing if "Missing: " in str(last) else RuntimeError)(f"{name} cannot be tried: {last}\n{err}")
     return json.loads(out)
 
 
@@ -188,7 +189,7 @@ def _wrap(attribute, name):
         if real in known:
             known.add(call)
     accessor = getattr(pathlib, "_NormalAccessor", None)  # Python 3.9 and 3.10 have them there, too
-    if hasattr(accessor, attribute):
+    if getattr(accessor, attribute, None) is real:
         setattr(accessor, attribute, staticmethod(call))
 
 
@@ -788,7 +789,7 @@ def failing_system_calls(folder, share):
 def traced(scene, argv, trace, *more):
     """Run the command under strace from its first line on; gives its outcome and the log."""
     if not shutil.which("strace"):
-        raise RuntimeError("strace is missing: install it to have system calls fail and to see fsync.")
+        raise Missing("strace is missing: install it to have system calls fail and to see fsync.")
     gate, log = Gate(), scene.root / "strace.log"
     with Child(argv, gate=gate) as child:
         tracer = subprocess.Popen(
@@ -797,7 +798,7 @@ def traced(scene, argv, trace, *more):
         try:
             line = tracer.stderr.readline() if select.select([tracer.stderr], [], [], 20)[0] else "no answer"
             if "attached" not in line:
-                raise RuntimeError(f"strace cannot be used here: {line.strip()}")
+                raise Missing(f"strace cannot be used here: {line.strip()}")
             gate.open()
             outcome = child.wait()
             tracer.wait(20)
@@ -897,8 +898,8 @@ def own_mounts():
     uid, gid = os.getuid(), os.getgid()
     library = ctypes.CDLL(None, use_errno=True)
     if library.unshare(CLONE_NEWNS | (CLONE_NEWUSER if uid else 0)):
-        raise RuntimeError("disks of their own need root, or unprivileged user namespaces, which are not allowed here "
-                           f"({os.strerror(ctypes.get_errno())}).")
+        raise Missing("disks of their own need root, or unprivileged user namespaces, which are not allowed here "
+                      f"({os.strerror(ctypes.get_errno())}).")
     if uid:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
@@ -909,7 +910,7 @@ def own_mounts():
 def mount(*args):
     done = subprocess.run(["mount", *map(str, args)], capture_output=True, text=True, timeout=30)
     if done.returncode:
-        raise RuntimeError(f"no file system can be mounted here: {done.stderr.strip()}")
+        raise Missing(f"no file system can be mounted here: {done.stderr.strip()}")
 
 
 @contextmanager
@@ -1151,7 +1152,7 @@ def odd_places(folder, share):
 def _other_device(scene, row, former):
     shm = Path("/dev/shm")
     if not shm.is_dir() or shm.stat().st_dev == scene.root.stat().st_dev:
-        raise RuntimeError("/dev/shm is no other device than the temporary folder: set TMPDIR to one on a disk.")
+        raise Missing("/dev/shm is no other device than the temporary folder: set TMPDIR to one on a disk.")
     home = Path(tempfile.mkdtemp(dir=shm))
     try:
         if former:

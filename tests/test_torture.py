@@ -1,0 +1,24 @@
+"""Bounded runs of `make torture`: each guarantee, a share of the trials."""
+
+from pathlib import Path
+
+import pytest
+from torture import Missing, bombs, crowds, damage, faults, malice, trainer
+
+SHARE = {malice: 0.2, bombs: 0.08, damage: 0.05, trainer: 0.1, faults: 0.03, crowds: 0.1}
+TRIALS = [pytest.param(trial, share, id=f"{Path(module.__file__).stem}-{trial.__name__}")
+          for module, share in SHARE.items() for trial in module.TRIALS]
+
+
+@pytest.mark.parametrize(("trial", "share"), TRIALS)
+def test_what_must_never_happen_does_not(trial, share, tmp_path):
+    try:
+        row = trial(tmp_path, share)
+    except Missing as exc:
+        pytest.skip(str(exc))
+    assert row.good, "\n".join(row.examples[:10])
+
+
+@pytest.mark.parametrize("proof", [malice.executed_by_torch, malice.executed_by_pickle])
+def test_the_malicious_files_do_run_where_they_are_trusted(proof, tmp_path):
+    assert proof(tmp_path) == list(malice.REAL)
