@@ -7,7 +7,7 @@ READY = $(VENV)/ready
 AUDIOCRAFT = $(abspath build/audiocraft)
 AUDIOCRAFT_SRC ?= $(AUDIOCRAFT)/audiocraft-1.3.0
 
-.PHONY: demo test test-audiocraft lint wheel clean
+.PHONY: demo test test-audiocraft torture lint wheel clean
 
 demo: $(READY)  ## Train the demo project, export it, export it again by its signature, load the release.
 	rm -rf build/demo && mkdir -p build/demo
@@ -23,6 +23,9 @@ test: $(READY)  ## Run the tests.
 test-audiocraft: $(AUDIOCRAFT)/ready  ## Train, export and load with real AudioCraft: 1.3.0, or the checkout AUDIOCRAFT_SRC.
 	AUDIOCRAFT_SRC=$(AUDIOCRAFT_SRC) PYTHONPATH=$(AUDIOCRAFT_SRC):$(CURDIR) \
 	    $(AUDIOCRAFT)/venv/bin/python -m pytest -n 2 --dist loadfile --disable-warnings tests/audiocraft
+
+torture: $(READY)  ## Attack, damage and kill: the figures of the README; for all of them as root, with strace.
+	mkdir -p build && cd tests && $(BIN)/python -m torture --out $(CURDIR)/build/torture.md
 
 lint: $(READY)  ## Check style and types.
 	$(BIN)/ruff check .

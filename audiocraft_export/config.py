@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import AliasEvent, YAMLError
 
 from .errors import CheckpointError, reason
-from .interpolation import has_some, is_endless, without_resolvers
+from .interpolation import is_endless, without_resolvers
 
 OWN_KEYS = ("export", "exporter")
 MOST_TEXT = 1 << 20  # characters of YAML
@@ -76,7 +76,7 @@ class Config:
         return cls(unwrap(cfg))
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of a dotted key, resolved; `default` if it is not there, missing or null.
+        """The value of a dotted key, resolved if it is a text; `default` if it is not there, missing or null.
 
         Raises:
             CheckpointError: if its interpolation cannot be resolved here, or not without running more than reading the
@@ -84,9 +84,12 @@ class Config:
         """
         value: Any = self._values
         for name in key.split("."):
-            value = value.get(name) if isinstance(value, dict) else value if has_some(value) else None
-        if has_some(value):
-            value = self._resolve(key, but=("oc.env", "oc.decode"))
+            if isinstance(value, dict):
+                value = value.get(name)
+            elif not _refers(value):
+                value = None
+        if _refers(value):
+            value = self._resolve(key, deep=False, but=("oc.env", "oc.decode"))
         return default if value is None or value == "???" else value
 
     @property
@@ -104,7 +107,7 @@ class Config:
         values = {}
         for key in keys:
             try:
-                values[key] = self._resolve(key)
+                values[key] = self._resolve(key, deep=True)
                 missing = "null" if values[key] is None else None
             except CheckpointError as exc:
                 missing = type(exc.__context__ or exc).__name__
@@ -114,15 +117,15 @@ class Config:
                                       "needs the value itself.") from None
         return values
 
-    def _resolve(self, key: str, but: Collection[str] = ()) -> Any:
-        """The value of a dotted key, resolved, without running resolvers `but` these."""
+    def _resolve(self, key: str, deep: bool, but: Collection[str] = ()) -> Any:
+        """The value of a dotted key, resolved, without running resolvers `but` these; `deep` resolves all in it."""
         if is_endless(self._values, key):
             raise CheckpointError(f"`{key}` of the configuration (xp.cfg) refers to so much else that it cannot be "
                                   "resolved: write the value itself.")
         try:
             cfg = OmegaConf.create(without_resolvers(self._values, but))
             value = OmegaConf.select(cfg, key, throw_on_missing=True)
-            return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) \
+            return OmegaConf.to_container(value, resolve=deep, throw_on_missing=deep) \
                 if OmegaConf.is_config(value) else value
         except (OmegaConfBaseException, RecursionError) as exc:
             raise CheckpointError(f"`{key}` of the configuration (xp.cfg) cannot be resolved on this machine "
@@ -131,6 +134,10 @@ class Config:
     def shown(self, key: str) -> Any:
         """The value of a top-level key as it was written, for a message: an interpolation stays text."""
         return self._values.get(key)
+
+
+def _refers(value: Any) -> bool:
+    return isinstance(value, str) and "${" in value
 
 
 def unwrap(cfg: Any) -> Any:

@@ -12,11 +12,6 @@ NOT_RUN = "${resolver_is_not_run}"
 MOST_STEPS, MOST_GOALS = 10_000, 100
 
 
-def has_some(value: Any) -> bool:
-    """Whether an interpolation stands anywhere in a value."""
-    return any("${" in text for _, text in _texts(value))
-
-
 def without_resolvers(value: Any, but: Collection[str] = ()) -> Any:
     """A copy of plain data in which what a resolver would compute (`${oc.env:USER}`) cannot be resolved.
 

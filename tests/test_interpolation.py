@@ -1,0 +1,69 @@
+"""Interpolations of a checkpoint's configuration: what they may run, and what they may cost."""
+
+import pytest
+from conftest import SIG, load, with_cfg
+from omegaconf import OmegaConf
+
+from audiocraft_export import ExportError, export_xp
+from audiocraft_export.config import Config
+from audiocraft_export.interpolation import is_endless, without_resolvers
+
+CODEC = "compression_model_checkpoint"
+
+
+@pytest.fixture
+def ran():
+    """A resolver as training code registers them, and the arguments that it was run with."""
+    calls = []
+    OmegaConf.register_new_resolver("run", lambda *args: calls.append(args) or "musicgen")
+    yield calls
+    OmegaConf.clear_resolver("run")
+
+
+@pytest.mark.parametrize("text", ["${run:1}", "${${name}:1}", "${oc.env:NOT_SET,${run:1}}", "${oc.decode:${run:1}}",
+                                  "${indirect}", "${.indirect}", "x${indirect}"])
+@pytest.mark.parametrize("key", ["solver", "fsdp.use", "fsdp"])
+def test_a_resolver_of_the_training_code_is_never_run(make_xp, dora_dir, ran, key, text):
+    cfg = with_cfg(name="run", indirect="${run:2}")
+    OmegaConf.update(cfg, key, text)
+    make_xp(**{"xp.cfg": cfg})
+    with pytest.raises(ExportError, match=key):
+        export_xp(SIG, dora_dir)
+    assert ran == []
+
+
+def test_a_resolver_at_a_key_that_nobody_needs_is_released_as_text(make_xp, dora_dir, ran):
+    fsdp = {"use": False, "dtype": "${run:1}", "folder": "${oc.env:NOT_SET}"}
+    make_xp(**{"xp.cfg": with_cfg(steps="${run:3}", path="${oc.env:NOT_SET}/x", fsdp=fsdp)})
+    assert "steps: ${run:3}" in load(export_xp(SIG, dora_dir).files[0])["xp.cfg"] and ran == []
+
+
+def test_what_refers_to_the_environment_or_to_other_keys_is_resolved(monkeypatch):
+    monkeypatch.setenv("WHICH", "musicgen")
+    config = Config({"a": {"b": "${oc.env:WHICH}", "c": "${.b}"}, "solver": "${a.c}", "fsdp": {"use": "${off}"},
+                     "off": False, "twice": "${a.b}/${a.c}", "list": ["${off}"], "none": "${null}", "null": None})
+    assert config.get("solver") == "musicgen" and config.get("twice") == "musicgen/musicgen"
+    assert config.get("fsdp.use") is False and config.get("fsdp") == {"use": "${off}"}
+    assert config.get("list") == ["${off}"]
+    assert config.get("none") is None and config.get("absent.key", 3) == 3 and config.get("solver.more") is None
+
+
+@pytest.mark.parametrize("levels", [14, 40, 1000])
+def test_texts_that_double_each_other_are_endless(levels):
+    values = {"solver": "${x0}", **{f"x{i}": f"${{x{i + 1}}}${{x{i + 1}}}" for i in range(levels)}, f"x{levels}": "a"}
+    assert is_endless(values, "solver") and not is_endless(values, "fsdp.use")
+    assert is_endless({**values, "a": {"b": "${x0}"}}, "a") and is_endless({**values, "a": "${${x}}"}, "a.b")
+
+
+def test_many_short_references_are_not_endless():
+    values = {"root": "/data", **{f"path{i}": "${root}/${name}/" + str(i) for i in range(200)}, "name": "${oc.env:X}",
+              CODEC: "${path3}/checkpoint.th", "nested": {"a": "${.b}/${.c}", "b": "${..name}", "c": 1}}
+    assert not is_endless(values, CODEC) and not is_endless(values, "nested")
+
+
+@pytest.mark.parametrize(("text", "kept"), [
+    ("${a.b}", True), ("plain", True), ("${oc.env:A}", True), ("${oc.env:A,${b}}", True), ("${eval:1}", False),
+    ("${${a}:1}", False), ("${a.${eval:1}}", False), ("${oc.env:A,${eval:1}}", False), ("${f:{a:1}}", False),
+    ("${oc.env:A} ${eval:1}", False), ("${", False)])
+def test_only_resolvers_that_are_allowed_are_left(text, kept):
+    assert (without_resolvers({"a": [text]}, ("oc.env",)) == {"a": [text]}) == kept
