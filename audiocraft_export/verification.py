@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Optional
@@ -92,29 +91,43 @@ def verify(path: AnyPath) -> Verification:
     path = Path(path)
     if not os.path.lexists(path):
         raise ReleaseError(f"There is no file or folder {path}: name a release folder, or a file of one.")
-    folder, names = (path, None) if os.path.isdir(path) else (path.parent, [path.name])
-    problems: list[Problem] = []
-    manifest = None
-    try:
-        manifest = Manifest.read(folder)
-    except ReleaseError as exc:
-        if names is None or os.path.lexists(folder / MANIFEST):
-            problems.append(Problem(MANIFEST, None, f"proves nothing ({exc})"))
+    folder, alone = (path, None) if os.path.isdir(path) else (path.parent, path.name)
+    manifest, problems = _read_manifest(folder, alone)
     listed = {file.name: file for file in manifest.files} if manifest else {}
-    if names is None:
-        ours = partial(is_ours, sig=manifest.sig if manifest else None)
-        problems += [Problem(MANIFEST, None, f"names {name!r}, which is no file of a release")
-                     for name in listed if not ours(name)]
-        unlisted = [name for name in OWN_NAMES if name not in listed and os.path.lexists(folder / name)]
-        problems += [Problem(name, None, f"is not in {MANIFEST}, and yet would be loaded: remove it, or export again")
-                     for name in unlisted if manifest]
-        names = [*filter(ours, listed), *unlisted]
+    names = [alone] if alone else _names(folder, manifest)
     states: dict[str, Mapping[Any, Any]] = {}
     for name in names:
-        problems += _file_problems(folder / name, listed.get(name), states)
-    if manifest and not problems and set(states) == {name for name in listed if not name.endswith(".yaml")}:
-        problems += _manifest_problems(manifest, states)
+        if name != MANIFEST:
+            problems += _file_problems(folder / name, listed.get(name), states)
+    if manifest and not alone:
+        problems += _listing_problems(manifest, names)
+        problems = problems or list(_manifest_problems(manifest, states))
     return Verification(path, names, problems)
+
+
+def _read_manifest(folder: Path, alone: Optional[str]) -> tuple[Optional[Manifest], list[Problem]]:
+    """The manifest and what is wrong with it; one file alone need not have any."""
+    try:
+        return Manifest.read(folder), []
+    except ReleaseError as exc:
+        there = os.path.lexists(folder / MANIFEST)
+        return None, [Problem(MANIFEST, None, f"proves nothing ({exc})")] if there or not alone else []
+
+
+def _names(folder: Path, manifest: Optional[Manifest]) -> list[str]:
+    """The files to look at: those of the manifest, and others that AudioCraft would load."""
+    listed = [file.name for file in manifest.files if is_ours(file.name, manifest.sig)] if manifest else []
+    return [*listed, *(name for name in OWN_NAMES if name not in listed and os.path.lexists(folder / name))]
+
+
+def _listing_problems(manifest: Manifest, names: Sequence[str]) -> Iterator[Problem]:
+    listed = [file.name for file in manifest.files]
+    for name in listed:
+        if name not in names:
+            yield Problem(MANIFEST, None, f"names {name!r}, which is no file of a release")
+    for name in names:
+        if name not in listed:
+            yield Problem(name, None, f"is not in {MANIFEST}, and yet would be loaded: remove it, or export again")
 
 
 def _file_problems(path: Path, listed: Optional[WrittenFile], states: dict[str, Mapping[Any, Any]]) -> list[Problem]:

@@ -120,9 +120,9 @@ def everywhere(target, dora_dir, *flags):
             cli.main(["run", str(target), f"--dora-dir={dora_dir}", *flags, *more])
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("place", "base"), PLACES, ids=lambda part: part if isinstance(part, str) else
-                         part.get("solver", "plain"))
+@pytest.mark.parametrize(("place", "base", "form"), [
+    (place, base, form) for row, (place, base) in enumerate(PLACES) for column, form in enumerate(FORMS)
+    if (row + column) % 3 == 0], ids=lambda part: part if isinstance(part, str) else part.get("solver", "plain"))
 def test_what_an_interpolation_stands_for_is_shown_nowhere(make_xp, dora_dir, secret, silent, place, base, form):
     cfg = configuration(place, FORMS[form], **base)
     checkpoint = make_xp(**sections(cfg)) / "checkpoint.th"

@@ -57,6 +57,12 @@ def test_a_single_file_is_what_it_says_with_and_without_its_manifest(release, tm
     assert verify(tmp_path / "by another name.pt").ok
 
 
+def test_a_manifest_alone_is_what_it_says_or_was_changed(release):
+    assert verify(release / "export.json").ok
+    flip(release / "export.json", b"best_state")
+    assert [problem[:2] for problem in found(release / "export.json")] == [("export.json", None)]
+
+
 def test_a_file_of_a_drop_in_is_what_it_says(make_xp, dora_dir, tmp_path):
     export_lm(make_xp() / "checkpoint.th", tmp_path / "lm.pt")
     assert verify(tmp_path / "lm.pt").ok
