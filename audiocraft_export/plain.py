@@ -12,7 +12,7 @@ from .errors import CheckpointError
 MOST_VALUES = 20_000  # AudioCraft's configurations have some 500
 MOST_TEXT = 1 << 20  # characters
 MOST_BITS = 1024
-MOST_REFERENCES = 1000
+MOST_INTERPOLATION = 10_000  # characters
 
 
 def plain(cfg: Any) -> dict[Any, Any]:
@@ -69,9 +69,9 @@ class _Plain:
             raise CheckpointError(f"The configuration (xp.cfg) has more than {MOST_VALUES} values, or {MOST_TEXT} "
                                   "characters: it is not released.")
         if isinstance(value, int) and value.bit_length() > MOST_BITS \
-                or isinstance(value, str) and value.count("${") > MOST_REFERENCES:
-            raise CheckpointError(f"The configuration (xp.cfg) has a number of more than {MOST_BITS} bits, or a text "
-                                  f"with more than {MOST_REFERENCES} interpolations: it is not released.")
+                or isinstance(value, str) and "${" in value and len(value) > MOST_INTERPOLATION:
+            raise CheckpointError(f"The configuration (xp.cfg) has a number of more than {MOST_BITS} bits, or an "
+                                  f"interpolation of more than {MOST_INTERPOLATION} characters: it is not released.")
 
 
 def stranger_name(value: Any) -> str:
