@@ -76,15 +76,25 @@ class TorchFile:
         """Which file it was."""
         return Source(self.path.name, self.archive.stat.st_size, self.archive.stat.st_mtime_ns)
 
-    def refuse_to_be_replaced(self, *paths: Path) -> None:
-        """Refuse to write a release where this training checkpoint lies; one that is a release may be replaced.
+    @property
+    def is_training(self) -> bool:
+        """Whether it is a training checkpoint, and no release."""
+        return "xp.cfg" in self.state and "exported" not in self.state and not isinstance(self.state["xp.cfg"], str)
 
-        Raises:
-            CheckpointError: if it is one of the files at `paths`.
-        """
-        if "exported" not in self.state and any(os.path.exists(path) and os.path.samefile(self.path, path)
-                                                for path in paths):
-            raise CheckpointError(f"The release would take the place of the training checkpoint {self.path}: write it "
+
+def refuse_to_replace_a_training(*paths: Path) -> None:
+    """Refuse to write a release where a training checkpoint lies.
+
+    Raises:
+        CheckpointError: if one of the files at `paths` is one.
+    """
+    for path in paths:
+        try:
+            found = os.path.isfile(path) and TorchFile.read(path).is_training
+        except CheckpointError:
+            found = False
+        if found:
+            raise CheckpointError(f"The release would take the place of the training checkpoint {path}: write it "
                                   "elsewhere.")
 
 

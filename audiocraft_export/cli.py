@@ -18,8 +18,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NoReturn, Optional, Union
 
-from .errors import ExperimentError, ExportError, OptionError, printable
-from .interrupts import terminable
+from .errors import ExperimentError, ExportError, OptionError, printable, reason
+from .interrupts import stop_threads, terminable
 from .options import CHOICES, ExportOptions
 from .version import __version__
 
@@ -67,25 +67,38 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names may hold what the terminal's encoding does not
             stream.reconfigure(errors="backslashreplace")
-    args, unknown = _parser().parse_known_args(argv)
-    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
+        code = _main(argv)
+        sys.stdout.flush()
+    except OSError as exc:  # nobody reads on, as in `| head`, or nobody can
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(exc, BrokenPipeError):
+            print(f"audiocraft-export: the output cannot be written ({reason(exc)}).", file=sys.stderr)
+        code = 1
+    sys.exit(code)
+
+
+def _main(argv: Optional[Sequence[str]]) -> Union[int, str, None]:
+    """Run the command; gives its exit code."""
+    debug = False
+    try:
+        args, unknown = _parser().parse_known_args(argv)
+        debug = args.debug
+        logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
         unknown = unknown[1:] if unknown[:1] == ["--"] else unknown
         targets = [text for text in unknown if not text.startswith("-")]
         if targets == unknown:  # argparse takes them together only
             args.targets += targets
         else:
             raise OptionError(f"{' '.join(unknown)} is no option of run: use {', '.join(FLAGS)}.")
-        with terminable():
-            sys.exit(args.verb(args))
+        return int(args.verb(args))
     except ExportError as exc:
-        _complain(exc, args.debug)
-        sys.exit(2 if isinstance(exc, OptionError) else 1)
+        _complain(exc, debug)
+        return 2 if isinstance(exc, OptionError) else 1
     except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:  # nobody reads on, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 130
+    except SystemExit as exc:
+        return exc.code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -200,8 +213,12 @@ def _at_once(count: int) -> Iterator[Callable[..., Iterable[Result]]]:
     if count == 1:
         yield map
     else:
-        with ThreadPoolExecutor(count) as pool:
-            yield pool.map
+        with ThreadPoolExecutor(count) as pool, terminable():
+            try:
+                yield pool.map
+            except BaseException:
+                stop_threads()
+                raise
 
 
 def _attempt(job: Job) -> Result:
@@ -260,9 +277,9 @@ def _ask_package(module: str) -> Path:
         with redirect_stdout(sys.stderr), redirect_stderr(said):
             return Path(import_module(module).main.dora.dir)
     except (Exception, SystemExit) as exc:  # importing a training package may run into anything
-        reason = " ".join((str(exc) if isinstance(exc, Exception) else COLOUR.sub("", said.getvalue())).split())
+        why = " ".join((str(exc) if isinstance(exc, Exception) else COLOUR.sub("", said.getvalue())).split())
         raise ExportError(f"The training package cannot be asked for its Dora folder: {module} fails "
-                          f"({type(exc).__name__}: {reason}); name the folder with --dora-dir.") from exc
+                          f"({type(exc).__name__}: {why}); name the folder with --dora-dir.") from exc
 
 
 def _value(text: str) -> Optional[str]:

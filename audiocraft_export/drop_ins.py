@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Union
 
-from .checkpoint import TorchFile, of_file
+from .checkpoint import open_checkpoint, refuse_to_replace_a_training
 from .codec import from_name
 from .errors import CheckpointError, printable
 from .families import described, family_of
 from .model import Model
 from .provenance import nonfinite_warning, version_tag
-from .writer import write_single
+from .writer import followed, write_single
 
 logger = logging.getLogger(__name__)
 PathOrText = Union[Path, str]
@@ -70,23 +71,21 @@ def export_pretrained_compression_model(pretrained_encodec: PathOrText, out_file
         raise CheckpointError(f"{name!r} is no name of a public model and no path: give what follows //pretrained/ in "
                               "the configuration.")
     codec = from_name(name, Path(), version_tag())
-    if codec.file is not None:
-        codec.file.refuse_to_be_replaced(Path(out_file))
     return _write(out_file, codec.content)
 
 
 def _export_best(checkpoint_path: PathOrText, out_file: PathOrText, drop_in: str) -> PathOrText:
-    file = TorchFile.read(Path(checkpoint_path))
-    checkpoint = of_file(file)
+    checkpoint = open_checkpoint(Path(checkpoint_path))
     right = family_of(checkpoint.config).drop_in
     if right not in (drop_in, None):
         raise CheckpointError(f"{checkpoint_path} is {described(checkpoint.config)}: use {right}.")
-    file.refuse_to_be_replaced(Path(out_file))
     return _write(out_file, Model.of(checkpoint, version_tag()).content)
 
 
 def _write(out_file: PathOrText, content: Mapping[str, Any]) -> PathOrText:
-    nonfinite = write_single(Path(out_file), content)
+    path = followed(Path(out_file), of=os.path.isfile)
+    refuse_to_replace_a_training(path)
+    nonfinite = write_single(path, content)
     if nonfinite:
         logger.warning(printable(nonfinite_warning(str(out_file), nonfinite)))
     return out_file

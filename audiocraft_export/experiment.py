@@ -41,6 +41,12 @@ class Experiment:
         return cls(folder, name if SIGNATURE.fullmatch(name) else None)
 
     @property
+    def dora_dir(self) -> Path:
+        """The Dora folder that it is in, also if it was reached by a link to it."""
+        folder = self.folder.absolute()
+        return (folder if folder.parent.name == "xps" else Path(os.path.realpath(folder))).parent.parent
+
+    @property
     def argv(self) -> Optional[list[str]]:
         """The command line stored by Dora, or None."""
         argv = _read_json(self.folder / ".argv.json")

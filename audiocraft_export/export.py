@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 from . import diffusion, writer
-from .checkpoint import Checkpoint, TorchFile, open_checkpoint, open_experiment
+from .checkpoint import Checkpoint, open_checkpoint, open_experiment, refuse_to_replace_a_training
 from .codec import find_codec
 from .config import Config, unwrap
 from .errors import CheckpointError, ExportError, printable
 from .experiment import AnyPath, Experiment, find_xp
 from .families import CODEC_FILE, DIFFUSION, OWN_NAMES, Family, described, family_of, is_ours
-from .loadback import load_back
+from .loadback import load_back, loader_of
 from .model import Model
 from .options import ExportOptions
 from .plain import plain
@@ -135,7 +135,7 @@ def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
     diffusion.check(models)
     drafts = [draft_of(model, options) for model in models]
     return _release(diffusion.files(*models), of_bands(drafts, diffusion.notes(*models)), DIFFUSION, folder,
-                    options.verify, [checkpoint.file for checkpoint in checkpoints if checkpoint.file])
+                    options.verify)
 
 
 def _export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
@@ -143,29 +143,29 @@ def _export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: Expo
     family, codec = family_of(checkpoint.config), None
     model = Model.of(checkpoint, version_tag(options.version), options.weights, options.dtype)
     if family.codec and options.codec == "auto":
-        codec = find_codec(model.config, xp_folder, dora_dir or xp_folder.absolute().parent.parent, model.version)
+        codec = find_codec(model.config, xp_folder, dora_dir or Experiment.at(xp_folder).dora_dir, model.version)
     files = {**family.files(model), **({CODEC_FILE: codec.content} if codec else {})}
-    sources = [file for file in (checkpoint.file, codec.file if codec else None) if file]
     draft = draft_of(model, options, codec, family.notes(model))
-    return _release(files, draft, family, folder, options.verify, sources)
+    return _release(files, draft, family, folder, options.verify)
 
 
-def _release(contents: Mapping[str, Content], draft: Manifest, family: Family, folder: Path, verify: str,
-             sources: Sequence[TorchFile]) -> ExportReport:
-    folder = folder.absolute()
+def _release(contents: Mapping[str, Content], draft: Manifest, family: Family, folder: Path,
+             verify: str) -> ExportReport:
+    folder = writer.followed(folder.absolute())
     files = [ReleaseFile(name, content) for name, content in contents.items()]
     writer.clear(folder)
+    if verify == "load":
+        loader_of(family)  # before anything is written
     existing = Manifest.load(folder)
     if existing is not None and _would_repeat(existing, draft, files) and writer.is_intact(folder, existing.files):
         if verify == "load":
             load_back(folder, family, list(contents))
         return ExportReport(folder, existing, written=False)
 
-    stale = {name for name in Manifest.listed(folder) if name in OWN_NAMES}
-    stale |= {file.name for file in existing.files if is_ours(file.name, existing.sig)
-              and writer.is_intact(folder, [file])} if existing else set()
-    for source in sources:
-        source.refuse_to_be_replaced(*(folder / name for name in {*contents, *stale}))
+    stale = {file.name for file in Manifest.listed(folder)
+             if (file.name in OWN_NAMES or existing and is_ours(file.name, existing.sig))
+             and writer.is_intact(folder, [file])}
+    refuse_to_replace_a_training(*(folder / name for name in {*contents, *stale}))
     manifest = writer.write_release(folder, files, stale, describe=partial(described_as, draft),
                                     check=partial(_verify, files=files, family=family, verify=verify))
     for warning in manifest.warnings:

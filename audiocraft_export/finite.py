@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from .blob import Blob, Data
 
 # By dtype: its bits as an unsigned integer, and those of infinity; without the sign, NaN is above it (IEEE 754).
@@ -37,7 +39,6 @@ class Watch:
 
     def _see(self, data: Data) -> bytes:
         """Count in these bytes; gives those of a number that is not complete yet."""
-        import numpy as np
         kind, infinity = _INFINITY[self._dtype]
         whole = len(data) // np.dtype(kind).itemsize * np.dtype(kind).itemsize
         bits: Any = np.frombuffer(data[:whole], kind)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from importlib.util import find_spec
 from operator import getitem
 from pathlib import Path
 from traceback import extract_tb
-from typing import Optional
+from typing import Callable, Optional
 
 from .errors import CheckpointError, ReleaseError
-from .families import Family
+from .families import Family, Loaded
 
 
 def audiocraft_version() -> Optional[str]:
@@ -45,6 +45,22 @@ def reference_folder() -> Path:
                               f"({type(exc).__name__}: {exc}): set AUDIOCRAFT_REFERENCE_DIR.") from exc
 
 
+def loader_of(family: Family) -> Callable[[Path, Sequence[str]], Loaded]:
+    """What rebuilds the models of a family from a release folder and the names of its files; importing it takes 5 s.
+
+    Raises:
+        ReleaseError: if they cannot be imported, or a family has none.
+    """
+    if family.load is None:
+        raise ReleaseError("verify=load rebuilds AudioCraft's models, and this is none of them: use verify=bytes.")
+    try:
+        from audiocraft.models import loaders
+    except ImportError as exc:
+        raise ReleaseError(f"verify=load needs AudioCraft, which cannot be imported here ({exc}): install it, or use "
+                           "verify=bytes.") from exc
+    return partial(family.load, loaders)
+
+
 def load_back(folder: Path, family: Family, names: Sequence[str]) -> None:
     """Rebuild the models of a release with AudioCraft's own loaders and compare their weights.
 
@@ -56,17 +72,11 @@ def load_back(folder: Path, family: Family, names: Sequence[str]) -> None:
     Raises:
         ReleaseError: if AudioCraft cannot rebuild one (with its reason), or the weights differ.
     """
-    if family.load is None:
-        raise ReleaseError("verify=load rebuilds AudioCraft's models, and this is none of them: use verify=bytes.")
-    try:
-        import torch
-        from audiocraft.models import loaders
-    except ImportError as exc:
-        raise ReleaseError(f"verify=load needs AudioCraft, which cannot be imported here ({exc}): install it, or use "
-                           "verify=bytes.") from exc
+    load = loader_of(family)
+    import torch
     try:
         with torch.random.fork_rng(devices=[]):  # a training may go on after this
-            loaded = list(family.load(loaders, folder, names))
+            loaded = list(load(folder, names))
     except ReleaseError:
         raise
     except Exception as exc:  # whatever AudioCraft stumbles over is the answer

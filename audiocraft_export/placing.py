@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .errors import ReleaseError
-from .staging import fsync_folder
+from .staging import KEPT, fsync_folder
 
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux
 _CANNOT = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP}
@@ -20,8 +20,9 @@ _CANNOT = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EBUSY, errno.EACCES, e
 def place(stage: Path, folder: Path, names: Sequence[str], former: Collection[str]) -> None:
     """Make a staged folder the release.
 
-    In one step where there is none, or where the system can exchange two folders (Linux; not NFS) and nothing else
-    lies in it; otherwise file by file, the manifest last, and a failure puts back what was there.
+    In one step where there is none, or where the system can exchange two folders (Linux; not NFS); files of others go
+    along. Otherwise, and where folders of others lie in it, file by file, the manifest last, and a failure puts back
+    what was there.
 
     Args:
         stage: the staged folder, beside `folder` or in it.
@@ -32,10 +33,11 @@ def place(stage: Path, folder: Path, names: Sequence[str], former: Collection[st
     Raises:
         OSError: if it cannot be done.
     """
-    if stage.parent == folder.parent and _as_a_whole(stage, folder, {*names, *former}):
+    gone = set(former) - set(names)
+    if stage.parent == folder.parent and _as_a_whole(stage, folder, {*names, *gone}):
         fsync_folder(folder.parent)
     else:
-        _one_by_one(stage, folder, names, set(former) - set(names))
+        _one_by_one(stage, folder, names, gone)
         fsync_folder(folder)
 
 
@@ -53,19 +55,44 @@ def refuse_what_is_no_file(folder: Path, names: Collection[str]) -> None:
 
 def _as_a_whole(stage: Path, folder: Path, ours: Collection[str]) -> bool:
     """Put the folder itself there; whether that could be done."""
-    if os.path.isdir(folder):
-        shutil.copymode(folder, stage)
     try:
         os.rename(stage, folder)
         return True
     except OSError as exc:
         if exc.errno not in {errno.ENOTEMPTY, errno.EEXIST, *_CANNOT} or not os.path.isdir(folder):
             raise
-    if not set(os.listdir(folder)) <= set(ours) or not _exchange(stage, folder):
+    if not _is_alike(stage, folder) or not _take_along(stage, folder, ours) or not _exchange(stage, folder):
         return False
-    for name in set(os.listdir(stage)) - set(ours):  # came in between
-        os.rename(stage / name, folder / name)
+    for entry in [*os.scandir(stage)]:
+        if entry.name not in ours and not _is_there_too(entry, folder):  # came in between
+            os.replace(entry.path, folder / entry.name)
     return True
+
+
+def _is_alike(stage: Path, folder: Path) -> bool:
+    one, other = os.stat(stage), os.stat(folder)
+    return (one.st_uid, one.st_gid) == (other.st_uid, other.st_gid)
+
+
+def _take_along(stage: Path, folder: Path, ours: Collection[str]) -> bool:
+    """Have the files of others in both folders, whichever is which afterwards; whether that can be done."""
+    others = [entry for entry in os.scandir(folder) if entry.name not in ours]
+    if any(entry.is_dir(follow_symlinks=False) for entry in others):
+        return False
+    try:
+        for entry in others:
+            os.link(entry.path, stage / entry.name, follow_symlinks=False)
+    except OSError:
+        return False
+    fsync_folder(stage)
+    return True
+
+
+def _is_there_too(entry: os.DirEntry[str], folder: Path) -> bool:
+    try:
+        return os.path.samestat(entry.stat(follow_symlinks=False), os.lstat(folder / entry.name))
+    except FileNotFoundError:
+        return False
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -82,7 +109,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _one_by_one(stage: Path, folder: Path, names: Sequence[str], gone: Collection[str]) -> None:
-    kept = stage / "former"
+    kept = stage / KEPT
     kept.mkdir()
     for name in (*names, *gone):
         _keep(folder / name, kept / name)

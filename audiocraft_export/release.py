@@ -169,6 +169,7 @@ class Manifest:
             text = _text_of(path)
             values = {key: value for key, value in json.loads(text).items() if key != "checksum"}
             manifest = cls(**{**values, "files": [WrittenFile(**file) for file in values["files"]]})
+            _check_types(manifest)
             changed = manifest.text != text
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
             why = reason(exc) if isinstance(exc, OSError) else "it is no manifest of this tool"
@@ -178,11 +179,11 @@ class Manifest:
         return manifest
 
     @staticmethod
-    def listed(folder: Path) -> list[Any]:
-        """The names of files in a manifest, even in one that somebody has changed; none if there is none to read."""
+    def listed(folder: Path) -> list[WrittenFile]:
+        """The files in a manifest, even in one that somebody has changed; none if there is none to read."""
         try:
             values = json.loads(_text_of(folder / MANIFEST))
-            return [file["name"] for file in values["files"]]
+            return [WrittenFile(str(file["name"]), file["bytes"], file["sha256"]) for file in values["files"]]
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return []
 
@@ -248,6 +249,18 @@ def best_epoch(history: list[Any], metrics: tuple[str, ...]) -> Optional[dict[st
             return {"metric": metric, "epoch": index, "valid": _numbers(valid)}
     index, valid = found[-1]
     return {"metric": None, "epoch": index, "valid": _numbers(valid)}
+
+
+def _check_types(manifest: Manifest) -> None:
+    """Whoever writes a manifest of his own can write its checksum, too."""
+    kinds: Mapping[str, Any] = {"sig": (str, type(None)), "solver": (str, type(None)), "epoch": int, "tensors": int,
+             "parameters": int, "dtypes": dict, "options": dict, "warnings": list, "versions": dict, "nonfinite": dict,
+             "bands": (list, type(None)), "checkpoint": (dict, type(None)), "codec": (dict, type(None))}
+    wrong = [name for name, kind in kinds.items() if not isinstance(getattr(manifest, name), kind)]
+    names = [file.name for file in manifest.files]
+    if wrong or manifest.format != FORMAT or not names or not all(isinstance(name, str) for name in names) \
+            or len(set(names)) < len(names) or not all(isinstance(band, dict) for band in manifest.bands or []):
+        raise TypeError("a manifest of other types")
 
 
 def _text_of(path: Path) -> str:

@@ -1,24 +1,40 @@
 """Staging folders: a release is made in one, beside its place; those of dead processes are removed.
 
-`.export-<host>-<process>-<when it began>-<token>`: the name says whose it is, so that no lock is needed.
+`.export-<machine>-<process>-<when it began>-<token>`: the name says whose it is, so that no lock is needed.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Optional
 
-HOST = re.sub(r"\W+", "_", platform.node())[:64] or "host"
-NAME = re.compile(r"\.export-(?P<host>\w+)-(?P<process>\d{1,9})-(?P<began>\d+)-\w+")
 LONGEST = 24 * 3600  # seconds that an export on another machine is believed to take
+KEPT = "former"  # folder in a staging folder, for the files of the release before
+OURS = re.compile(rf"state_dict\.bin|compression_state_dict\.bin|diffusion_state_dict\.bin|export\.json|{KEPT}"
+                  r"|(generator|detector)_[\w-]+\.pth|[\w-]+\.yaml")
+
+
+def _machine() -> str:
+    """This machine; within it, each container that counts its processes from 1 is one of its own."""
+    try:
+        processes = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        processes = ""
+    return re.sub(r"\W+", "_", f"{platform.node()[:64]} {processes}").strip("_")
+
+
+MACHINE = _machine()
+NAME = re.compile(r"\.export-(?P<machine>\w+)-(?P<process>\d{1,9})-(?P<began>\d{1,20})-[0-9a-f]{8}")
 
 
 def home_of(folder: Path) -> Path:
@@ -30,58 +46,94 @@ def home_of(folder: Path) -> Path:
     beside = folder.parent
     if not os.path.isdir(folder):
         return beside
-    writable = all(os.access(each, os.W_OK | os.X_OK) for each in (folder, beside))
-    return beside if writable and not _is_mounted(folder) and not _stands_in(folder) else folder
+    usable = all(os.access(each, os.R_OK | os.W_OK | os.X_OK) for each in (folder, beside))
+    return beside if usable and not _is_mounted(folder) and not _stands_in(folder) else folder
 
 
 @contextmanager
-def staging(home: Path) -> Iterator[Path]:
-    """A new folder in `home`, and `home` itself if it is not there; both are gone again after a failure."""
+def staging(home: Path, like: Optional[Path] = None) -> Iterator[Path]:
+    """A new folder in `home`, and `home` itself if it is not there; both are gone again after a failure.
+
+    Args:
+        home: where it is to be.
+        like: a folder with the owner, the permissions and the attributes that it is to have, if it is there.
+    """
     made = [folder for folder in (home, *home.parents) if not os.path.exists(folder)]
-    stage = home / f".export-{HOST}-{os.getpid()}-{_began(os.getpid()) or 0}-{secrets.token_hex(4)}"
+    stage = home / f".export-{MACHINE}-{os.getpid()}-{_began(os.getpid()) or 0}-{secrets.token_hex(4)}"
     try:
         home.mkdir(parents=True, exist_ok=True)
         remove_stale(home)
         stage.mkdir()
+        if like is not None and os.path.isdir(like):
+            _make_alike(stage, like)
         yield stage
         for folder in made:
             fsync_folder(folder.parent)
         made = []
     finally:
         try:
-            shutil.rmtree(stage, ignore_errors=True)
+            discard(stage)
         finally:  # where an interrupt has stopped that
-            shutil.rmtree(stage, ignore_errors=True)
+            discard(stage)
             for folder in made:
-                _remove_empty(folder)
+                with suppress(OSError):
+                    folder.rmdir()
+
+
+def discard(stage: Path) -> None:
+    """Remove a staging folder with all that is ours in it, or has another name elsewhere."""
+    with suppress(OSError):
+        for entry in [*os.scandir(stage)]:
+            if entry.name == KEPT:
+                shutil.rmtree(entry.path, ignore_errors=True)
+            elif OURS.fullmatch(entry.name) or entry.stat(follow_symlinks=False).st_nlink > 1:
+                os.unlink(entry.path)
+        os.rmdir(stage)
 
 
 def remove_stale(*homes: Path) -> None:
     """Remove the staging folders of processes that are gone."""
     for home in homes:
-        try:
-            names = [name for name in os.listdir(home) if name.startswith(".export-") and _is_stale(home / name)]
-        except OSError:
-            continue
-        for name in names:
-            shutil.rmtree(home / name, ignore_errors=True)
+        with suppress(OSError):
+            for name in os.listdir(home):
+                if name.startswith(".export-") and _is_stale(home / name):
+                    discard(home / name)
 
 
 def fsync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Have the names in a folder on the disk, where the system can do that and we may ask for it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
     finally:
         os.close(descriptor)
+
+
+def _make_alike(stage: Path, folder: Path) -> None:
+    there = os.stat(folder)
+    with suppress(OSError):
+        os.chown(stage, there.st_uid, there.st_gid)
+    shutil.copystat(folder, stage)
 
 
 def _is_stale(stage: Path) -> bool:
     owner = NAME.fullmatch(stage.name)
     if owner is None:
         return False
-    if owner["host"] != HOST:
-        return os.stat(stage).st_mtime + LONGEST < time.time()
+    try:
+        found = os.lstat(stage)
+    except OSError:
+        return False
+    if not stat.S_ISDIR(found.st_mode):
+        return False
+    if owner["machine"] != MACHINE:
+        return found.st_mtime + LONGEST < time.time()
     began = _began(int(owner["process"]))
     return began is None or bool(began and int(owner["began"])) and began != int(owner["began"])
 
@@ -107,11 +159,11 @@ def _is_there(process: int) -> bool:
 
 def _is_mounted(folder: Path) -> bool:
     """Whether a folder is a mount point; Python does not see one of the same disk (`mount --bind`)."""
-    try:
+    mounts = []
+    with suppress(OSError):
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    except OSError:
-        mounts = []
-    return os.path.ismount(folder) or str(folder).replace(" ", r"\040") in mounts
+    return os.path.ismount(folder) or str(folder) in {
+        re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), mount) for mount in mounts}
 
 
 def _stands_in(folder: Path) -> bool:
@@ -119,10 +171,3 @@ def _stands_in(folder: Path) -> bool:
         return os.path.samefile(folder, os.getcwd())
     except OSError:
         return False
-
-
-def _remove_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        pass

@@ -89,7 +89,7 @@ def verify(path: AnyPath) -> Verification:
         ReleaseError: if there is nothing at `path`.
     """
     path = Path(path)
-    if not os.path.lexists(path):
+    if not os.path.lexists(path) and not os.path.isfile(path.parent / MANIFEST):
         raise ReleaseError(f"There is no file or folder {path}: name a release folder, or a file of one.")
     folder, alone = (path, None) if os.path.isdir(path) else (path.parent, path.name)
     manifest, problems = _read_manifest(folder, alone)

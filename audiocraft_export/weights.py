@@ -6,12 +6,12 @@ the shard of rank zero (`audiocraft.solvers.base.StandardSolver`, `audiocraft.ut
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from .allowed import Stranger
-from .blob import Blob, Data, pieces
+from .blob import Blob, pieces
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
 from .plain import stranger_name
@@ -223,13 +223,9 @@ def _pack(tensor: Tensor, dtype: str) -> Tensor:
     elif plain:
         packed = blob.part(tensor.offset * ITEMSIZE[dtype], nbytes)
     else:
-        packed = Blob(nbytes, lambda begin, end: _converted(tensor, dtype, begin, end), name=blob.name)
+        from .memory import converted  # the only step that needs torch
+        packed = Blob(nbytes, lambda begin, end: pieces(converted(tensor, dtype), begin, end), name=blob.name)
     return Tensor(packed, dtype, 0, tensor.shape, _contiguous(tensor.shape))
-
-
-def _converted(tensor: Tensor, dtype: str, begin: int, end: int) -> Iterator[Data]:
-    from .memory import converted  # the only step that needs torch
-    yield from pieces(converted(tensor, dtype), begin, end)
 
 
 def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Callable, Union
 
 from .archive import Archive
 from .errors import CheckpointError, ReleaseError, reason
-from .interrupts import terminable
+from .interrupts import go_on, terminable
 from .placing import place, refuse_what_is_no_file
 from .release import MANIFEST, Manifest, ReleaseFile, WrittenFile
 from .repickle import Pickled
@@ -30,7 +30,7 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[
     """Write a release; whatever fails, an earlier one in the same folder stays as it is.
 
     Args:
-        folder: the release folder; made if it is not there.
+        folder: the release folder, as `followed` gives it; made if it is not there.
         files: what to write.
         stale: names of files of the release before, which are removed if they are not written again.
         describe: makes the manifest, once the files are written.
@@ -42,13 +42,12 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[
         CheckpointError: if bytes read from the checkpoint are damaged.
     """
     names = [*(file.name for file in files), MANIFEST]
+    texts = [_Text(file.content) if isinstance(file.content, str) else Pickled(file.content) for file in files]
     with _writing(folder), terminable():
-        folder = _followed(folder)
         refuse_what_is_no_file(folder, {*names, *stale})
-        texts = [_Text(file.content) if isinstance(file.content, str) else Pickled(file.content) for file in files]
         home = home_of(folder)
         _refuse_a_full_disk(home, sum(text.nbytes for text in texts))
-        with staging(home) as stage:
+        with staging(home, like=folder if home == folder.parent else None) as stage:
             written = [_write_staged(stage / file.name, text) for file, text in zip(files, texts)]
             check(stage)
             manifest = describe(written, {file.name: text.nonfinite for file, text in zip(written, texts)})
@@ -69,22 +68,41 @@ def write_single(path: Path, content: Mapping[str, Any]) -> Mapping[str, int]:
         ReleaseError: if it cannot be written, or what was written does not verify.
         CheckpointError: if bytes read from the checkpoint are damaged.
     """
+    pickled, staged = Pickled(content), "state_dict.bin"
     with _writing(path), terminable():
-        path = Path(os.path.realpath(path))  # as opening it for writing follows links
         refuse_what_is_no_file(path.parent, [path.name])
-        file, pickled = ReleaseFile(path.name, content), Pickled(content)
         _refuse_a_full_disk(path.parent, pickled.nbytes)
         with staging(path.parent) as stage:
-            _write_staged(stage / path.name, pickled)
-            read_back(stage, [file])
-            os.replace(stage / path.name, path)
+            _write_staged(stage / staged, pickled)
+            read_back(stage, [ReleaseFile(staged, content)])
+            if os.path.exists(path):
+                shutil.copymode(path, stage / staged)
+            os.replace(stage / staged, path)
             fsync_folder(path.parent)
     return pickled.nonfinite
 
 
+def followed(path: Path, of: Callable[[str], bool] = os.path.isdir) -> Path:
+    """Where a path leads: there is one name only for what is to be replaced.
+
+    Args:
+        path: of a release folder; or of a file, with `of=os.path.isfile`.
+        of: what may be there already.
+
+    Raises:
+        ReleaseError: if something else is there, or a link to nothing: making a folder behind one would fill the
+            wrong disk.
+    """
+    with _writing(path):
+        if os.path.lexists(path) and not of(str(path)):
+            kind = "no folder" if of is os.path.isdir else "no file"
+            what = kind if os.path.exists(path) else "a link to nothing"
+            raise ReleaseError(f"{path} is there already, and {what}: choose another place, or move it away.")
+        return Path(os.path.realpath(path))
+
+
 def clear(folder: Path) -> None:
     """Remove what exports to a folder that were killed have left."""
-    folder = Path(os.path.realpath(folder))
     remove_stale(folder.parent, folder)
 
 
@@ -148,15 +166,6 @@ def _writing(path: Path) -> Iterator[None]:
                            "folder.") from exc
 
 
-def _followed(folder: Path) -> Path:
-    """The folder that a link leads to; making one behind a dangling link would fill the wrong disk."""
-    if os.path.islink(folder) and not os.path.isdir(folder):
-        raise ReleaseError(f"{folder} is a link to a folder that is not there: make that one, or choose another.")
-    if os.path.lexists(folder) and not os.path.isdir(folder):
-        raise ReleaseError(f"{folder} is there already and no folder: choose another one.")
-    return Path(os.path.realpath(folder))
-
-
 def _refuse_a_full_disk(home: Path, nbytes: int) -> None:
     disk = shutil.disk_usage(next(folder for folder in (home, *home.parents) if os.path.exists(folder)))
     if disk.total and disk.free < nbytes + _AROUND:
@@ -193,6 +202,7 @@ class _Hashing:
         self.sha256 = hashlib.sha256()
 
     def write(self, data: Union[bytes, memoryview]) -> int:
+        go_on()
         self.sha256.update(data)
         return self._stream.write(data)
 
