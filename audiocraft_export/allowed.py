@@ -15,6 +15,7 @@ from .blob import Blob
 from .tensor import DTYPES, ITEMSIZE, NEW_DTYPES, Tensor
 
 _MOST_DIMENSIONS = 64  # of a tensor of torch
+_MOST_KEY = 1 << 61  # beyond it, Python gives many numbers the same hash
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,24 +83,34 @@ class Namespace(Node):
 
 
 def key(value: Any) -> Any:
-    """What a pickle uses as a key; a stranger where hashing it might take forever, as that of nested tuples.
+    """What a pickle uses as a key; a stranger where hashing may take long: nested tuples, numbers made to collide.
 
     Raises:
         UnpicklingError: if it can be none.
     """
     if isinstance(value, (list, dict)):
         raise UnpicklingError(f"a key that is a {type(value).__name__}")
-    simple = all(not isinstance(item, (tuple, list, dict)) and (type(item) is not int or item.bit_length() < 256)
-                 for item in (value if isinstance(value, tuple) else (value,)))
-    return value if simple and not (isinstance(value, tuple) and len(value) > 16) else Stranger("a large key")
+    parts = value if isinstance(value, tuple) else (value,)
+    return value if len(parts) <= 16 and all(map(_is_quickly_hashed, parts)) else Stranger("a large key")
+
+
+def _is_quickly_hashed(value: Any) -> bool:
+    if isinstance(value, (int, float)):
+        return -_MOST_KEY < value < _MOST_KEY
+    return not isinstance(value, (tuple, list, dict))
 
 
 def _dict(*args: Any) -> Any:
-    """A dict, ordered or not, of items as Python 2 gives them."""
+    """A dict, ordered or not, of another one or of pairs."""
+    found: dict[Any, Any] = {}
     for items in args:
         if isinstance(items, Stranger):
             return items
-    return {key(name): value for items in args if isinstance(items, list) for name, value in items}
+        if not isinstance(items, (dict, list, tuple)):
+            raise UnpicklingError(f"a dict of a {type(items).__name__}")
+        pairs = items.items() if isinstance(items, dict) else items
+        found.update((key(name), value) for name, value in pairs)
+    return found
 
 
 def _default_dict(*args: Any) -> Any:

@@ -22,7 +22,7 @@ from .unpickle import unpickle
 HYDRA_CONFIG = Path(".hydra/config.yaml")
 RECORDS = ("data.pkl", "byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id")
 MOST_SIGNATURE = 100  # characters
-MOST_PICKLED = 1 << 27  # bytes
+MOST_PICKLED = 50_000_000  # bytes
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,9 @@ def find_codec(config: Config, xp_folder: Path, dora_dir: AnyPath, version: str)
     public, shown = _is_public(config), config.shown(KEY)
     try:
         codec = _resolve(form, xp_folder, dora_dir, version)
+        if not public:  # what is found later would be said with its path
+            for tensor in Weights(codec.content, "", "").tensors.values():
+                tensor.blob.verify()
     except (CheckpointError, ExperimentError) as exc:
         reason = exc if public else "what that stands for on this machine is none that can be read."
         raise CheckpointError(f"The compression model {KEY}={shown} cannot be released: {reason} "

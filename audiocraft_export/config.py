@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -18,7 +19,9 @@ from .interpolation import is_endless, without_resolvers
 OWN_KEYS = ("export", "exporter")
 MOST_TEXT = 1 << 20  # characters of YAML
 MOST_MARKS = 40_000  # that separate values in YAML; AudioCraft's configurations have some 600
-MOST_REFERENCES = 2000
+MOST_REFERENCES = 4000
+MOST_BRACKETS = 500  # open at once: those of references count, too
+BRACKETS = re.compile(r"[\[\]{}]")
 
 
 class Config:
@@ -40,6 +43,7 @@ class Config:
         except (OmegaConfBaseException, YAMLError) as exc:
             raise CheckpointError(f"The configuration (xp.cfg) cannot be written as YAML ({reason(exc)}): keep plain "
                                   "values in it.") from exc
+        _refuse_too_much(self.text)
 
     @classmethod
     def load(cls, path: Path) -> Config:
@@ -49,7 +53,8 @@ class Config:
             CheckpointError: if it cannot be read or is no mapping.
         """
         try:
-            return cls.parse(path.read_text(encoding="utf-8"))
+            with open(path, encoding="utf-8") as stream:
+                return cls.parse(stream.read(MOST_TEXT + 1))
         except (OSError, UnicodeDecodeError, CheckpointError) as exc:
             raise CheckpointError(f"The configuration {path} cannot be read ({reason(exc)}): mend that file.") from exc
 
@@ -60,8 +65,7 @@ class Config:
         Raises:
             CheckpointError: if it is no mapping in YAML.
         """
-        if len(text) > MOST_TEXT or sum(map(text.count, ",:\n[{?-")) > MOST_MARKS or text.count("${") > MOST_REFERENCES:
-            raise CheckpointError(f"The configuration is no YAML of a training ({len(text)} characters).")
+        _refuse_too_much(text)
         try:
             if "*" in text and "&" in text and any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
                 raise CheckpointError("The configuration has aliases of YAML (&, *), which may stand for any amount: "
@@ -89,7 +93,7 @@ class Config:
             elif not _refers(value):
                 value = None
         if _refers(value):
-            value = self._resolve(key, deep=False, but=("oc.env", "oc.decode"))
+            value = self._resolve(key, deep=False, but=("oc.env",))
         return default if value is None or value == "???" else value
 
     @property
@@ -134,6 +138,18 @@ class Config:
     def shown(self, key: str) -> Any:
         """The value of a top-level key as it was written, for a message: an interpolation stays text."""
         return self._values.get(key)
+
+
+def _refuse_too_much(text: str) -> None:
+    """Refuse YAML that takes longer to read than anybody waits."""
+    depth = deepest = 0
+    for bracket in BRACKETS.findall(text):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    if len(text) > MOST_TEXT or sum(map(text.count, ",:\n[{?-")) > MOST_MARKS or deepest > MOST_BRACKETS \
+            or text.count("${") > MOST_REFERENCES:
+        raise CheckpointError(f"The configuration is larger than that of any training ({len(text)} characters of "
+                              "YAML): it is not read, and not released.")
 
 
 def _refers(value: Any) -> bool:

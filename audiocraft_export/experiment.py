@@ -19,6 +19,7 @@ from .errors import ExperimentError, listing, reason
 AnyPath = Union[str, "os.PathLike[str]"]
 LAST = "checkpoint.th"
 CHECKPOINT = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
+MOST_TEXT = 1 << 26  # bytes of a file of Dora
 SIGNATURE = re.compile(r"[0-9a-f]{8}")
 
 
@@ -134,6 +135,6 @@ def _is_name(text: str) -> bool:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text()) if path.is_file() else None
+        return json.loads(path.read_text()) if path.is_file() and path.stat().st_size <= MOST_TEXT else None
     except (OSError, ValueError, RecursionError):
         return None

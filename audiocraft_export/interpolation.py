@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 INNERMOST = re.compile(r"\$\{([^{}]*)\}")
-NAMES = re.compile(r"\$\{\s*(\.*)([\w.-]*)")
+NAMES = re.compile(r"\$\{\s*(\.*)([^${}:\s]*)(?=(\$\{)?)")  # leading dots, a name, whether it goes on computed
 NOT_RUN = "${resolver_is_not_run}"
-MOST_STEPS, MOST_GOALS = 10_000, 100
+MOST_STEPS, MOST_GOALS = 10_000, 500
 
 
 def without_resolvers(value: Any, but: Collection[str] = ()) -> Any:
@@ -29,32 +29,56 @@ def without_resolvers(value: Any, but: Collection[str] = ()) -> Any:
 def is_endless(values: Any, key: str) -> bool:
     """Whether resolving a key may take so many steps that nobody waits for it, as where each text holds the next twice.
 
-    An upper bound: the number of references in every text that can be reached, multiplied.
-
     Args:
         values: the whole configuration.
         key: dotted.
     """
     texts = [(path, text) for path, text in _texts(values) if "${" in text]
-    steps, goals = 1, [("", key)]
-    for count, goal in enumerate(goals):  # which grow meanwhile
-        reached = [(path, text) for path, text in texts if _may_mean(goal, path)]
-        texts = [entry for entry in texts if not _may_mean(goal, entry[0])] if reached else texts
-        for _, text in reached:
-            steps *= text.count("${")
-            goals += NAMES.findall(text)
-        if steps > MOST_STEPS or count > MOST_GOALS:
-            return True
-    return False
+    try:
+        return _Cost(texts).of(tuple(key.split("."))) > MOST_STEPS
+    except RecursionError:
+        return True
 
 
-def _may_mean(goal: tuple[str, str], path: tuple[str, ...]) -> bool:
-    """Whether a reference (its leading dots, its name) leads to what stands at a path, above or below it."""
-    dots, name = goal
-    names = tuple(name.split("."))
-    if dots or not name:  # a relative one, or one that is computed
-        return not name or names[-1] in path
-    return all(one == other for one, other in zip(names, path))
+class _Cost:
+    """Counts the references that resolving takes; of one that is computed, no more is known than all that there are.
+
+    Args:
+        texts: those with interpolations, by their path.
+    """
+
+    def __init__(self, texts: list[tuple[tuple[str, ...], str]]) -> None:
+        self._texts = texts
+        self._known: dict[int, int] = {}
+        self._looked = 0
+
+    def of(self, goal: tuple[str, ...]) -> int:
+        """The cost of all texts at a path, above it or below it."""
+        self._looked += 1
+        if self._looked > MOST_GOALS:
+            return MOST_STEPS + 1
+        return sum(self._of_text(index) for index, (path, _) in enumerate(self._texts)
+                   if all(one == other for one, other in zip(goal, path)))
+
+    def _of_text(self, index: int) -> int:
+        if index not in self._known:
+            self._known[index] = MOST_STEPS + 1  # if it leads back to itself
+            path, text = self._texts[index]
+            self._known[index] = min(MOST_STEPS + 1, sum(
+                1 + (self._of_computed() if computed else self.of(_absolute(dots, name, path)))
+                for dots, name, computed in NAMES.findall(text)))
+        return self._known[index]
+
+    def _of_computed(self) -> int:
+        cost = 1
+        for _, text in self._texts:
+            cost *= text.count("${") if cost <= MOST_STEPS else 1
+        return cost
+
+
+def _absolute(dots: str, name: str, path: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(re.split(r"[.\[\]]+", name.strip("[].")))
+    return (*path[:max(len(path) - len(dots), 0)], *names) if dots else names
 
 
 def _texts(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .blob import Blob, Data, pieces
-from .errors import CheckpointError
+from .errors import CheckpointError, reason
 from .tensor import ITEMSIZE, Tensor
 
 
@@ -52,7 +52,11 @@ def converted(tensor: Tensor, dtype: str) -> memoryview:
     source = source.as_strided(tensor.shape, tensor.stride)
     source = torch._neg_view(source) if tensor.neg else source
     source = source.conj() if tensor.conj else source
-    result = source.resolve_conj().resolve_neg().to(getattr(torch, dtype)).contiguous()
+    try:
+        result = source.resolve_conj().resolve_neg().to(getattr(torch, dtype)).contiguous()
+    except RuntimeError as exc:  # NotImplementedError is one
+        raise CheckpointError(f"{tensor.blob.name} cannot be converted from {tensor.dtype} to {dtype} "
+                              f"({reason(exc)}): leave the dtype as stored.") from exc
     if dtype != tensor.dtype and not result.isfinite().all() \
             and (source.double().isfinite() & ~result.isfinite()).any():
         raise CheckpointError(f"{tensor.blob.name} holds values beyond the range of {dtype}: use dtype=bfloat16, "

@@ -9,9 +9,10 @@ from typing import Any
 from .allowed import Node, Stranger
 from .errors import CheckpointError
 
-MOST_VALUES = 20_000  # AudioCraft's configurations have some 500
+MOST_VALUES = 10_000  # AudioCraft's configurations have some 500
 MOST_TEXT = 1 << 20  # characters
 MOST_BITS = 1024
+MOST_REFERENCES = 4000
 MOST_INTERPOLATION = 10_000  # characters
 
 
@@ -37,7 +38,7 @@ class _Plain:
     """Makes values plain, and counts them: a few references may stand for more than any machine holds."""
 
     def __init__(self) -> None:
-        self._values, self._text = 0, 0
+        self._values, self._text, self._references = 0, 0, 0
 
     def of(self, value: Any, where: str) -> Any:
         if isinstance(value, Node):
@@ -65,13 +66,15 @@ class _Plain:
     def _count(self, value: Any) -> None:
         self._values += 1
         self._text += len(value) if isinstance(value, (str, bytes)) else 0
+        self._references += value.count("${") if isinstance(value, str) else 0
         if self._values > MOST_VALUES or self._text > MOST_TEXT:
             raise CheckpointError(f"The configuration (xp.cfg) has more than {MOST_VALUES} values, or {MOST_TEXT} "
                                   "characters: it is not released.")
-        if isinstance(value, int) and value.bit_length() > MOST_BITS \
+        if isinstance(value, int) and value.bit_length() > MOST_BITS or self._references > MOST_REFERENCES \
                 or isinstance(value, str) and "${" in value and len(value) > MOST_INTERPOLATION:
-            raise CheckpointError(f"The configuration (xp.cfg) has a number of more than {MOST_BITS} bits, or an "
-                                  f"interpolation of more than {MOST_INTERPOLATION} characters: it is not released.")
+            raise CheckpointError(f"The configuration (xp.cfg) has a number of more than {MOST_BITS} bits, more than "
+                                  f"{MOST_REFERENCES} interpolations, or one of more than {MOST_INTERPOLATION} "
+                                  "characters: it is not released.")
 
 
 def stranger_name(value: Any) -> str:

@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,8 @@ from .errors import ReleaseError, reason
 
 MANIFEST = "export.json"
 FORMAT = 1
-MOST_METRICS = 1000  # of an epoch; whoever has more reads them in the checkpoint
+MOST_METRICS, MOST_NAME = 1000, 200  # of an epoch, and characters; whoever has more reads them in the checkpoint
+MOST_TEXT = 1 << 24  # bytes of a manifest
 Content = Union[Mapping[Any, Any], str]
 
 
@@ -266,15 +268,18 @@ def _check_types(manifest: Manifest) -> None:
 def _text_of(path: Path) -> str:
     if os.path.lexists(path) and not path.is_file():  # reading a pipe would wait for its writer
         raise OSError(errno.EINVAL, "it is no file")
-    return path.read_text(encoding="utf-8")
+    if os.path.getsize(path) > MOST_TEXT:
+        raise OSError(errno.EFBIG, "it is too large")
+    return path.read_bytes().decode("utf-8")
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and abs(value) < math.inf
+    return isinstance(value, (int, float)) and abs(value) < sys.float_info.max
 
 
 def _numbers(metrics: Mapping[Any, Any]) -> dict[str, float]:
-    return {str(name): value for name, value in islice(metrics.items(), MOST_METRICS) if _is_number(value)}
+    return {str(name): value for name, value in islice(metrics.items(), MOST_METRICS)
+            if _is_number(value) and len(str(name)) <= MOST_NAME}
 
 
 def _jsonable(value: Any) -> Any:

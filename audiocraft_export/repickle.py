@@ -81,24 +81,28 @@ class Pickled:
 
     @property
     def nonfinite(self) -> dict[str, int]:
-        """By the dotted name of a tensor: how many of its numbers are NaN or infinite; known once it is written."""
-        return {name: self._watches[key].count for name, key in self._names.items() if self._watches[key].count}
+        """By the dotted name of a tensor: how many of its numbers are NaN or infinite; known once it is written.
+
+        Tensors that are tied count once.
+        """
+        return {self._names[key]: watch.count for key, watch in self._watches.items() if watch.count}
 
 
 class _Dumper:
     """Gives the opcodes of values.
 
-    `storages` has a key and a tensor for each storage, by the identity of its bytes; `names` the key for each tensor.
+    `storages` has a key and a tensor for each storage, by the identity and the type of its bytes; `names` the dotted
+    name of a tensor for each key.
     """
 
     def __init__(self) -> None:
-        self.storages: dict[int, tuple[str, Tensor]] = {}
+        self.storages: dict[tuple[int, str], tuple[str, Tensor]] = {}
         self.names: dict[str, str] = {}
         self._memo = 0
 
     def dump(self, value: Any, *path: Any) -> bytes:
         if isinstance(value, Attributes):
-            return self._attributes(value)
+            return self._attributes(value, path)
         if isinstance(value, dict):
             items = (_scalar(key) + self.dump(item, *path, key) for key, item in value.items())
             return EMPTY_DICT + MARK + b"".join(items) + SETITEMS
@@ -107,20 +111,20 @@ class _Dumper:
             return EMPTY_LIST + MARK + b"".join(each) + APPENDS if isinstance(value, list) else _tuple(*each)
         return self._tensor(value, path) if isinstance(value, Tensor) else _scalar(value)
 
-    def _attributes(self, value: Attributes) -> bytes:
+    def _attributes(self, value: Attributes, path: tuple[Any, ...]) -> bytes:
         """The items, each remembered by a number, and then the same objects as attributes."""
         items, attributes = b"", b""
         names = set(value.names)
         for key, item in value.items():
             memo = struct.pack("<I", self._memo)
             self._memo += 1
-            items += _scalar(key) + self.dump(item) + LONG_BINPUT + memo
+            items += _scalar(key) + self.dump(item, *path, key) + LONG_BINPUT + memo
             attributes += _scalar(key) + LONG_BINGET + memo if key in names else b""
         return _ORDERED_DICT + MARK + items + SETITEMS + EMPTY_DICT + MARK + attributes + SETITEMS + BUILD
 
     def _tensor(self, tensor: Tensor, path: tuple[Any, ...]) -> bytes:
-        key, _ = self.storages.setdefault(id(tensor.blob), (str(len(self.storages)), tensor))
-        self.names[".".join(map(str, path))] = key
+        key, _ = self.storages.setdefault((id(tensor.blob), tensor.dtype), (str(len(self.storages)), tensor))
+        self.names.setdefault(key, ".".join(map(str, path)))
         plain = tensor.dtype in _STORAGES
         storage = _STORAGES.get(tensor.dtype, "torch.storage UntypedStorage")
         size = tensor.numel if plain else tensor.nbytes

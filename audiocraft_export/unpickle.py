@@ -21,7 +21,9 @@ from .errors import CheckpointError, listing, printable, reason
 from .tensor import ITEMSIZE
 
 MOST_NAME = 100  # characters of a global that are worth showing
-MOST_OPCODES = 1 << 21  # a training of 3.3 billion parameters stores some 200,000
+MOST_STEPS = 5_500_000  # a training of 3.3 billion parameters takes some 300,000
+CALL = 4  # steps, and one for each item that it is given
+CHARACTERS = 16  # that are worth a step
 
 
 def unpickle(data: bytes, find_storage: Callable[[str], Blob], where: str) -> tuple[Any, list[str]]:
@@ -38,7 +40,7 @@ def unpickle(data: bytes, find_storage: Callable[[str], Blob], where: str) -> tu
     Raises:
         CheckpointError: if it is no such pickle.
     """
-    machine = _Machine(find_storage)
+    machine = _Machine(find_storage, where)
     try:
         return machine.run(data), sorted(machine.strangers)
     except CheckpointError:
@@ -52,19 +54,22 @@ def unpickle(data: bytes, find_storage: Callable[[str], Blob], where: str) -> tu
 class _Machine:
     """Does what the opcodes say, with its own stack and memo; a mark begins another stack."""
 
-    def __init__(self, find_storage: Callable[[str], Blob]) -> None:
+    def __init__(self, find_storage: Callable[[str], Blob], where: str) -> None:
         self.strangers: dict[str, Stranger] = {}
+        self._where, self._steps = where, MOST_STEPS
         self._find_storage = find_storage
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
 
     def run(self, data: bytes) -> Any:
-        end = None
-        for count, (opcode, argument, position) in enumerate(genops(data)):
-            if count == MOST_OPCODES:
-                raise UnpicklingError(f"more than {count} opcodes")
-            _STEPS[opcode.name](self, argument)
+        end, steps = None, _STEPS
+        for opcode, argument, position in genops(data):
+            self._steps -= 1
+            if self._steps < 0:
+                raise CheckpointError(f"{self._where} holds more beside its tensors than any training does: it is not "
+                                      "read.")
+            steps[opcode.name](self, argument)
             end = position
         if end != len(data) - 1:
             raise UnpicklingError("something after its end")
@@ -139,8 +144,10 @@ class _Machine:
         self._stack.append(self.find(module, name))
 
     def call(self, func: Any, args: Any) -> Any:
+        self._steps -= CALL
         if isinstance(func, Name) and func.make is not None:
-            return func.make(*args)
+            self._steps -= sum(map(_size, args), len(args))
+            return func.make(*args) if self._steps >= 0 else None
         if isinstance(func, Stranger):
             return next((arg for arg in args if type(arg) is Stranger), func) if isinstance(func, Name) else func
         raise UnpicklingError(f"a call of a {type(func).__name__}")
@@ -170,6 +177,12 @@ class _Machine:
                 raise UnpicklingError(f"storage {key} claims {nbytes} bytes and has {blob.nbytes}")
             storage = Storage(storage.dtype, blob)
         self._stack.append(storage)
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, (str, bytes)):
+        return len(value) // CHARACTERS
+    return len(value) if isinstance(value, (list, tuple, dict)) else 0
 
 
 def _swallows(target: Any) -> bool:

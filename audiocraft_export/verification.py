@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -101,7 +102,8 @@ def verify(path: AnyPath) -> Verification:
             problems += _file_problems(folder / name, listed.get(name), states)
     if manifest and not alone:
         problems += _listing_problems(manifest, names)
-        problems = problems or list(_manifest_problems(manifest, states))
+        if all(problem.key is None for problem in problems) and len(states) == len([*filter(_is_archive, names)]):
+            problems += _manifest_problems(manifest, states)
     return Verification(path, names, problems)
 
 
@@ -135,13 +137,14 @@ def _file_problems(path: Path, listed: Optional[WrittenFile], states: dict[str, 
     if not os.path.isfile(path):
         return [Problem(path.name, None, "is no file" if os.path.lexists(path) else "is missing")]
     try:
-        if path.suffix == ".yaml":
+        if not _is_archive(path.name):
             Config.load(path)
             problems = []
         else:
             file = TorchFile.read(path)
             states[path.name] = file.state
-            problems = [*_key_problems(file), *_tensor_problems(file), *_record_problems(file)]
+            problems = [*_key_problems(file), *_tensor_problems(file, compact=listed is not None),
+                        *_record_problems(file)]
             problems = problems or list(_loading_problems(path))
     except CheckpointError as exc:
         problems = [Problem(path.name, None, f"cannot be read ({exc})")]
@@ -203,7 +206,8 @@ def _at(state: Any, key: tuple[Any, ...]) -> Any:
     return state
 
 
-def _tensor_problems(file: TorchFile) -> Iterator[Problem]:
+def _tensor_problems(file: TorchFile, compact: bool) -> Iterator[Problem]:
+    """What is wrong with the tensors of a file; in a release of ours they are `compact`."""
     name = file.path.name
     try:
         tensors = _tensors(file.state)
@@ -213,7 +217,7 @@ def _tensor_problems(file: TorchFile) -> Iterator[Problem]:
     if not tensors and "pretrained" not in file.state:
         yield Problem(name, None, "holds no tensor")
     for key, tensor in tensors.items():
-        if not tensor.is_contiguous or tensor.nbytes != tensor.blob.nbytes or tensor.conj or tensor.neg:
+        if compact and (not tensor.is_contiguous or tensor.nbytes != tensor.blob.nbytes or tensor.conj or tensor.neg):
             yield Problem(name, key, "does not own exactly its bytes")
         try:
             tensor.blob.verify()
@@ -223,12 +227,19 @@ def _tensor_problems(file: TorchFile) -> Iterator[Problem]:
 
 def _record_problems(file: TorchFile) -> Iterator[Problem]:
     """What is wrong with records that are no tensor's."""
-    for record in file.archive.names:
-        try:
-            if not record.startswith("data/"):
-                file.archive.blob(record).verify()
-        except CheckpointError as exc:
-            yield Problem(file.path.name, None, f"is damaged ({exc})")
+    with suppress(CheckpointError, RecursionError):  # said already
+        used = {id(tensor.blob) for tensor in _tensors(file.state).values()}
+        for record in file.archive.names:
+            try:
+                blob = file.archive.blob(record)
+                if id(blob) in used:
+                    continue
+                blob.verify()
+            except CheckpointError as exc:
+                yield Problem(file.path.name, None, f"is damaged ({exc})")
+            else:
+                if record.startswith("data/"):
+                    yield Problem(file.path.name, None, f"holds bytes that no tensor has ({record})")
 
 
 def _loading_problems(path: Path) -> Iterator[Problem]:
@@ -254,6 +265,10 @@ def _manifest_problems(manifest: Manifest, states: Mapping[str, Mapping[Any, Any
     for key, value in found.items():
         if value != getattr(manifest, key):
             yield Problem(MANIFEST, key, f"is {getattr(manifest, key)}, and {value} in the files")
+
+
+def _is_archive(name: str) -> bool:
+    return not name.endswith(".yaml")
 
 
 def _weights(state: Any) -> dict[Any, Any]:

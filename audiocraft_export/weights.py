@@ -18,8 +18,8 @@ from .plain import stranger_name
 from .tensor import ITEMSIZE, Tensor
 
 MOST_VALUES = 1 << 19  # in the weights of a release
-MOST_TEXT = 1 << 24  # characters of the values
-MOST_NAME = 1 << 12  # characters of a key
+MOST_TEXT = 1 << 25  # characters of names and texts
+MOST_NAME = 1 << 12  # characters of a dotted name
 MOST_REPEATED = 1 << 26  # bytes more than twice what is stored
 
 
@@ -187,7 +187,7 @@ class _Map:
         self._values, self._text = 0, 0
 
     def __call__(self, state: Any, name: str = "") -> Any:
-        self._count(state)
+        self._count(state, name)
         if isinstance(state, Tensor):
             return self._change(name, state)
         if isinstance(state, dict):
@@ -201,12 +201,12 @@ class _Map:
         raise CheckpointError(f"The weights hold {stranger_name(state)} at {name!r}, which is neither a tensor nor "
                               "plain data: it is not released.")
 
-    def _count(self, state: Any) -> None:
+    def _count(self, state: Any, name: str) -> None:
         self._values += 1
-        self._text += len(state) if isinstance(state, (str, bytes)) else 0
-        if self._values > MOST_VALUES or self._text > MOST_TEXT:
-            raise CheckpointError(f"The weights hold more than {MOST_VALUES} values, or {MOST_TEXT} characters beside "
-                                  "the tensors: this is no model, and not released.")
+        self._text += len(name) + (len(state) if isinstance(state, (str, bytes)) else 0)
+        if self._values > MOST_VALUES or self._text > MOST_TEXT or len(name) > MOST_NAME:
+            raise CheckpointError(f"The weights hold more than {MOST_VALUES} values, {MOST_TEXT} characters of names "
+                                  f"and texts, or a name of more than {MOST_NAME}: this is no model, and not released.")
 
 
 def _refuse_odd_names(state: Mapping[Any, Any], where: str) -> None:

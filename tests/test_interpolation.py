@@ -59,6 +59,28 @@ def test_many_short_references_are_not_endless():
     values = {"root": "/data", **{f"path{i}": "${root}/${name}/" + str(i) for i in range(200)}, "name": "${oc.env:X}",
               CODEC: "${path3}/checkpoint.th", "nested": {"a": "${.b}/${.c}", "b": "${..name}", "c": 1}}
     assert not is_endless(values, CODEC) and not is_endless(values, "nested")
+    assert not is_endless({"a": "x", "b": "y", "all": {f"k{i}": "${a}/${b}" for i in range(100)}}, "all")
+    flags = {f"part{i}": {"use": "${a}/${b}"} for i in range(15)}
+    assert not is_endless({**flags, "fsdp": {"use": "${..flags.use}"}, "flags": {"use": "${a}"}}, "fsdp.use")
+    assert not is_endless({"a": {"x": "1"}, "which": "x", CODEC: "${a.${which}}", **flags["part0"]}, CODEC)
+
+
+@pytest.mark.parametrize("values", [
+    {"solver": "${x/0}", **{f"x/{i}": f"${{x/{i + 1}}}${{x/{i + 1}}}" for i in range(40)}},
+    {"solver": "${n.${p0}}", **{f"p{i}": f"l{i}" for i in range(40)},
+     "n": {f"l{i}": f"${{n.${{p{i + 1}}}}}${{n.${{p{i + 1}}}}}" for i in range(40)}},
+    {"solver": "${n[l0]}", "n": {f"l{i}": f"${{n[l{i + 1}]}}${{.l{i + 1}}}" for i in range(40)}},
+    {"solver": "${solver}"}, {"solver": "${a}", "a": "${solver}"}])
+def test_no_way_of_writing_a_reference_hides_it(values):
+    assert is_endless(values, "solver")
+
+
+@pytest.mark.parametrize("solver", ["${oc.decode:${a}${b}}", '${oc.decode:"$${c}"}'])
+def test_no_resolver_is_run_by_a_text_that_is_put_together(make_xp, dora_dir, ran, solver):
+    make_xp(**{"xp.cfg": with_cfg(solver=solver, a="$", b="{run:1}", c="{run:2}")})
+    with pytest.raises(ExportError, match="solver"):
+        export_xp(SIG, dora_dir)
+    assert ran == []
 
 
 @pytest.mark.parametrize(("text", "kept"), [

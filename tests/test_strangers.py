@@ -261,3 +261,40 @@ def test_a_state_that_no_solver_of_audiocraft_stores_is_still_a_training_checkpo
                tmp_path / "checkpoint.th")
     report = export_checkpoint(tmp_path / "checkpoint.th", tmp_path / "out", ExportOptions(weights="last"))
     assert report.manifest.epoch == 0 and "no epoch" in report.manifest.warnings[0]
+
+
+class Frozen(dict):
+    """A dict that is pickled as one made of another."""
+
+    def __reduce__(self):
+        return dict, (dict(self),)
+
+
+def test_a_dict_made_of_another_keeps_its_items(make_xp, dora_dir):
+    make_xp(best_state={"model": {"enc": Frozen(w=torch.ones(2)), "dec": {"w": torch.zeros(1)}}})
+    state = load(export_xp(SIG, dora_dir).files[0])["best_state"]
+    assert same(state["enc"], {"w": torch.ones(2)}) and same(state["dec"], {"w": torch.zeros(1)})
+    make_xp(**{"xp.cfg": {"solver": "mine", "fsdp": Frozen(use=True)}})
+    with pytest.raises(ExportError, match="FSDP"):
+        export_xp(SIG, dora_dir)
+
+
+def test_a_long_history_of_scalars_and_many_parameters_are_read(make_xp, dora_dir):
+    import numpy as np
+    make_xp(history=[{"valid": {f"metric{i}": np.float64(i + epoch) for i in range(30)}} for epoch in range(2000)],
+            optimizer={"state": {i: {"step": torch.tensor(1.0)} for i in range(5000)}})
+    assert export_xp(SIG, dora_dir).manifest.epoch == 2000
+
+
+def test_one_storage_of_two_dtypes_in_a_living_solver_gives_both_as_they_are(tmp_path):
+    from audiocraft_export.export import export_state
+
+    class Source:
+        def __init__(self, state):
+            self.state_dict = lambda: state
+
+    weight, z = torch.arange(4.0), torch.tensor([1 + 2j])
+    state = {"w": weight, "i": weight.view(torch.int32), "z": z, "r": torch.view_as_real(z)}
+    sources = {"best_state": Source({"model": state}), "history": Source([])}
+    report = export_state(sources, OmegaConf.create({"a": 1}), SIG, tmp_path)
+    assert same(load(report.files[0])["best_state"], state)

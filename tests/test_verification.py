@@ -100,7 +100,8 @@ def test_damage_in_bytes_that_no_tensor_has_is_found_by_the_sha256(release):
 def test_a_sound_file_of_another_release_is_found_by_the_sha256(release, make_xp, dora_dir):
     other = make_xp("11111111", best_state={"model": model_state(9)})
     shutil.copy(export_xp("11111111", dora_dir).files[0], release / "state_dict.bin")
-    assert [problem[:2] for problem in found(release)] == [("state_dict.bin", None)] and other
+    assert [problem[:2] for problem in found(release)] == [("state_dict.bin", None), ("export.json", "config_sha256")]
+    assert other.exists()
 
 
 def test_a_missing_file_is_named(release):
