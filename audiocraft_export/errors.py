@@ -38,6 +38,8 @@ def reason(exc: BaseException) -> str:
 
 def printable(text: str) -> str:
     """A text in one line that a terminal shows and does not obey: names in hostile files may hold anything."""
+    if text.isprintable() and len(text) <= _MOST:
+        return text
     shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text[:_MOST])
     return shown if len(shown) <= _MOST and len(text) <= _MOST else f"{shown[:_MOST]}..."
 

@@ -22,8 +22,7 @@ from .tensor import ITEMSIZE
 
 MOST_NAME = 100  # characters of a global that are worth showing
 MOST_STEPS = 5_500_000  # a training of 3.3 billion parameters takes some 300,000
-CALL = 4  # steps, and one for each item that it is given
-CHARACTERS = 16  # that are worth a step
+CHARACTERS = 16  # that a call is given are worth a step; of other things, each one
 
 
 def unpickle(data: bytes, find_storage: Callable[[str], Blob], where: str) -> tuple[Any, list[str]]:
@@ -144,7 +143,6 @@ class _Machine:
         self._stack.append(self.find(module, name))
 
     def call(self, func: Any, args: Any) -> Any:
-        self._steps -= CALL
         if isinstance(func, Name) and func.make is not None:
             self._steps -= sum(map(_size, args), len(args))
             return func.make(*args) if self._steps >= 0 else None

@@ -213,6 +213,31 @@ OPCODES = {  # what stands in the pickle, and where
     "a shape of dimensions 2**62 and 0": (tensor(arguments(number(1 << 62), ZERO), arguments(ONE, ONE)), (WEIGHTS,)),
     "a million tensors of no element": (zeros(), (WEIGHTS, OPTIMIZER, STATE)),
 }
+
+
+def again(function, *arguments_of, times=1_000):
+    """The same call, with the same arguments from the memo, again and again."""
+    calls = (GET + GET_TOO + b"R") * times
+    return named(function) + PUT + b"0" + arguments(*arguments_of) + PUT_TOO + b"0(" + calls + b"l"
+
+
+SEVERAL = {  # a little that becomes much
+    "torch.Size of a million, 1,000 times": lambda: again("torch.Size", items(*[NONE] * MANY)),
+    "10 MB of text encoded, 1,000 times": lambda: again("_codecs.encode", text("a" * 10 * MANY), text("latin1")),
+    "a dict of 60,000 pairs, 1,000 times": lambda: again("builtins.dict", items(*(
+        arguments(number(index), NONE) for index in range(60_000)))),
+    "a path of a hundred parts, 690,000 times": lambda: again("pathlib.PosixPath", *[text("a" * 100)] * 100,
+                                                              times=690_000),
+    "numbers with one hash as 300,000 keys": lambda: b"}(" + b"".join(
+        number(((1 << 61) - 1) * index) + NONE for index in range(1, 300_000)) + b"u",
+    "2 million texts of 40 characters": lambda: b"(" + text("x" * 40) * 2 * MANY + b"l",
+    "120 MB of text with one wide character": lambda: text("\U0001f600" + "x" * 120 * MANY),
+    "200 names of 4,096 characters in each other": lambda: text("k" * 4096) + PUT + b"0" + (b"}" + GET) * 200 + (
+        b"}(" + b"".join(number(index) + NONE for index in range(60_000)) + b"u") + b"s" * 200,
+    "a wide key in 200,000 dicts": lambda: text("\U0001f600" * 4096) + PUT + b"0](" + (
+        b"}" + GET + b"Ns") * 200_000 + b"e",
+    "a metric's name of 40 MB": lambda: b"}" + text("\1" * 40 * MANY) + b"G" + struct.pack(">d", 1.0) + b"s",
+}
 SOUND = {  # odd, but right to release as they are if that is cheap
     "stride 4611686018427387904", "stride 18446744073709551616", "stride that is of 100 kB", "bytes of 50 MB",
     "a shape of dimensions 2**62 and 0", "a shape of 100,000 dimensions", "a text of 50 MB",
@@ -360,6 +385,7 @@ def merges(levels):
 
 
 YAML = {
+    "brackets, 39,000 deep, with a mark of an alias": "# & *\na: " + "[" * 39_000,
     "a billion laughs": laughs(10), "729 laughs": laughs(4), "10**30 laughs": laughs(30),
     "a billion merges": merges(10), "lists, 100,000 deep": f"a: {'[' * DEEP}{']' * DEEP}\n",
     "dicts, 100,000 deep": f"a: {'{a: ' * DEEP}1{'}' * DEEP}\n",
@@ -414,6 +440,8 @@ USES = {
     "compression_model_checkpoint": lambda text: {"compression_model_checkpoint": text},
 }
 INTERPOLATIONS = {
+    "names with a slash, doubled": lambda use: {**use("${x/0}"), **{
+        f"x/{index}": f"${{x/{index + 1}}}${{x/{index + 1}}}" for index in range(40)}},
     "a loop": lambda use: {**use("${a}"), "a": "${b}", "b": "${a}"}, "a loop of itself": lambda use: use("${solver}"),
     "doubling, 40 levels": lambda use: doubling(use("${x0}")), "doubling, 25 levels": lambda use: doubling(
         use("${x0}"), 25),
@@ -434,6 +462,7 @@ def all_bombs():
     """Every bomb, by its kind."""
     return [
         list(bombs_of({**OPCODES, **GENERATED})),
+        list(bombs_of({what: (make, (HISTORY, WEIGHTS)) for what, make in SEVERAL.items()})),
         [Bomb(what, make) for what, make in CONTAINERS.items()],
         [Bomb(f"YAML: {what}, {where}", make(content), True) for what, content in YAML.items()
          for where, make in (("in .hydra/config.yaml", hydra), ("in an exported codec", codec))],
