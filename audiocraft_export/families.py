@@ -5,6 +5,7 @@ A new family is one more line in the table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,3 +150,10 @@ def is_ours(name: Any, sig: Optional[str]) -> bool:
     """
     names = {each.format(watermark.name_of(sig)) for family in (GENERAL, *FAMILIES.values()) for each in family.names}
     return isinstance(name, str) and name in names
+
+
+def may_be_ours(name: str) -> bool:
+    """Whether a file of some release may have this name, whatever its signature."""
+    patterns = {re.escape(each).replace(r"\{\}", r"[\w-]+") for family in (GENERAL, *FAMILIES.values())
+                for each in family.names}
+    return any(re.fullmatch(pattern, name) for pattern in patterns)

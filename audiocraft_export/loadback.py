@@ -18,13 +18,12 @@ from .families import Family, Loaded
 
 def audiocraft_version() -> Optional[str]:
     """`audiocraft.__version__`, the tag of AudioCraft's own exports, without the 5 s of importing it."""
-    spec = find_spec("audiocraft")
-    if spec is None or spec.origin is None:
-        return None
     try:
-        found = re.search(r"""^__version__ = ['"](.+?)['"]""", Path(spec.origin).read_text(encoding="utf-8"), re.M)
-    except OSError:
+        spec = find_spec("audiocraft")
+        text = Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
+    except OSError:  # one of the folders in which Python looks for modules cannot be read
         return None
+    found = re.search(r"""^__version__ = ['"](.+?)['"]""", text, re.M)
     return found and found[1]
 
 

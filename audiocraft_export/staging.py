@@ -18,10 +18,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Optional
 
+from .families import may_be_ours
+from .release import MANIFEST
+
 LONGEST = 24 * 3600  # seconds that an export on another machine is believed to take
 KEPT = "former"  # folder in a staging folder, for the files of the release before
-OURS = re.compile(rf"state_dict\.bin|compression_state_dict\.bin|diffusion_state_dict\.bin|export\.json|{KEPT}"
-                  r"|(generator|detector)_[\w-]+\.pth|[\w-]+\.yaml")
 
 
 def _machine() -> str:
@@ -86,7 +87,7 @@ def discard(stage: Path) -> None:
         for entry in [*os.scandir(stage)]:
             if entry.name == KEPT:
                 shutil.rmtree(entry.path, ignore_errors=True)
-            elif OURS.fullmatch(entry.name) or entry.stat(follow_symlinks=False).st_nlink > 1:
+            elif entry.name == MANIFEST or may_be_ours(entry.name) or entry.stat(follow_symlinks=False).st_nlink > 1:
                 os.unlink(entry.path)
         os.rmdir(stage)
 

@@ -3,11 +3,13 @@
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import SIG, load, model_state, same, with_cfg
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_lm, export_xp
@@ -184,3 +186,34 @@ def test_a_release_that_is_a_mere_link_is_replaced_by_files_and_what_it_led_to_s
     report.files[0].symlink_to(kept)
     assert export_xp(SIG, dora_dir, ExportOptions(weights="last")).written
     assert not (folder / "state_dict.bin").is_symlink() and same(load(kept)["best_state"], model_state(3))
+
+
+@pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["run", SIG, "--dora-dir", "outputs"]])
+def test_output_that_nobody_reads_is_no_traceback(make_xp, tmp_path, args):
+    make_xp()
+    script = f"'{sys.executable}' -m audiocraft_export {' '.join(args)} | true; echo ${{PIPESTATUS[0]}} >&2"
+    result = subprocess.run(["bash", "-c", script], cwd=tmp_path, text=True, capture_output=True, timeout=60)
+    assert result.stderr.strip() in ("0", "1")
+
+
+def test_output_that_cannot_be_written_is_one_sentence(make_xp, tmp_path):
+    make_xp()
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([sys.executable, "-m", "audiocraft_export", "run", SIG, "--dora-dir", "outputs"],
+                                cwd=tmp_path, text=True, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1 and "No space left" in result.stderr
+
+
+def test_an_interrupt_stops_what_threads_write_and_leaves_nothing(make_xp, tmp_path):
+    big = {"model": {f"w{i}": torch.randn(1 << 20) for i in range(40)}}
+    for sig in ("11111111", "22222222"):
+        make_xp(sig, best_state=big)
+    process = subprocess.Popen([sys.executable, "-m", "audiocraft_export", "run", "11111111", "22222222", "--jobs", "2",
+                                "--dora-dir", "outputs", "--verify", "none"], cwd=tmp_path, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while process.poll() is None and not list(tmp_path.rglob(".export-*")):
+        pass
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (143, 0) and "Traceback" not in err
+    assert not list(tmp_path.rglob(".export-*"))
