@@ -55,13 +55,15 @@ def refuse_what_is_no_file(folder: Path, names: Collection[str]) -> None:
 
 def _as_a_whole(stage: Path, folder: Path, ours: Collection[str]) -> bool:
     """Put the folder itself there; whether that could be done."""
+    if os.path.isdir(folder) and not _has_same_owner(stage, folder):
+        return False
     try:
         os.rename(stage, folder)
         return True
     except OSError as exc:
         if exc.errno not in {errno.ENOTEMPTY, errno.EEXIST, *_CANNOT} or not os.path.isdir(folder):
             raise
-    if not _is_alike(stage, folder) or not _take_along(stage, folder, ours) or not _exchange(stage, folder):
+    if not _take_along(stage, folder, ours) or not _exchange(stage, folder):
         return False
     for entry in [*os.scandir(stage)]:
         if entry.name not in ours and not _is_there_too(entry, folder):  # came in between
@@ -69,7 +71,7 @@ def _as_a_whole(stage: Path, folder: Path, ours: Collection[str]) -> bool:
     return True
 
 
-def _is_alike(stage: Path, folder: Path) -> bool:
+def _has_same_owner(stage: Path, folder: Path) -> bool:
     one, other = os.stat(stage), os.stat(folder)
     return (one.st_uid, one.st_gid) == (other.st_uid, other.st_gid)
 
