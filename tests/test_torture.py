@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from torture import Missing, bombs, crowds, damage, faults, malice, trainer
 
-SHARE = {malice: 0.2, bombs: 0.08, damage: 0.05, trainer: 0.1, faults: 0.03, crowds: 0.1}
+SHARE = {malice: 0.2, bombs: 0.05, damage: 0.05, trainer: 0.1, faults: 0.03, crowds: 0.1}
 TRIALS = [pytest.param(trial, share, id=f"{Path(module.__file__).stem}-{trial.__name__}")
           for module, share in SHARE.items() for trial in module.TRIALS]
 
