@@ -18,7 +18,7 @@ _MOST_DIMENSIONS = 64  # of a tensor of torch
 _MOST_KEY = 1 << 61  # beyond it, Python gives many numbers the same hash
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Stranger:
     """Stands for whatever a global outside the list would have made; does nothing.
 
@@ -29,7 +29,7 @@ class Stranger:
     name: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Name(Stranger):
     """A global of the list: without `make` it means nothing, and is what calling it gives, as a stranger is.
 

@@ -21,8 +21,8 @@ from .errors import CheckpointError, listing, printable, reason
 from .tensor import ITEMSIZE
 
 MOST_NAME = 100  # characters of a global that are worth showing
-MOST_STEPS = 5_500_000  # a training of 3.3 billion parameters takes some 300,000
-CHARACTERS = 16  # that a call is given are worth a step; of other things, each one
+MOST_STEPS = 5_200_000  # a training of 3.3 billion parameters takes some 300,000
+CHARACTERS = 16  # that a call is given are worth a step; of other things, each item
 
 
 def unpickle(data: bytes, find_storage: Callable[[str], Blob], where: str) -> tuple[Any, list[str]]:
@@ -63,9 +63,8 @@ class _Machine:
 
     def run(self, data: bytes) -> Any:
         end, steps = None, _STEPS
-        for opcode, argument, position in genops(data):
-            self._steps -= 1
-            if self._steps < 0:
+        for count, (opcode, argument, position) in enumerate(genops(data)):
+            if count > self._steps:
                 raise CheckpointError(f"{self._where} holds more beside its tensors than any training does: it is not "
                                       "read.")
             steps[opcode.name](self, argument)
@@ -136,7 +135,9 @@ class _Machine:
 
     def stranger(self, name: str) -> Stranger:
         name = printable(name[:MOST_NAME])
-        return self.strangers.setdefault(name, Stranger(name))
+        if name not in self.strangers:
+            self.strangers[name] = Stranger(name)
+        return self.strangers[name]
 
     def stack_global(self, _: None) -> None:
         name, module = self._stack.pop(), self._stack.pop()
@@ -144,8 +145,8 @@ class _Machine:
 
     def call(self, func: Any, args: Any) -> Any:
         if isinstance(func, Name) and func.make is not None:
-            self._steps -= sum(map(_size, args), len(args))
-            return func.make(*args) if self._steps >= 0 else None
+            self._steps -= sum(map(_size, args), len(args) ** 2 // 3)
+            return func.make(*args) if self._steps > 0 else None
         if isinstance(func, Stranger):
             return next((arg for arg in args if type(arg) is Stranger), func) if isinstance(func, Name) else func
         raise UnpicklingError(f"a call of a {type(func).__name__}")
@@ -195,24 +196,25 @@ _STEPS: dict[str, _Step] = {
                      "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
                     _Machine.push),
     **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _Machine.push_python2),
-    "NONE": lambda machine, _: machine.push(None),
-    "NEWTRUE": lambda machine, _: machine.push(True),
-    "NEWFALSE": lambda machine, _: machine.push(False),
-    "EMPTY_LIST": lambda machine, _: machine.push([]),
-    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
-    "EMPTY_DICT": lambda machine, _: machine.push({}),
-    "EMPTY_SET": lambda machine, _: machine.push(machine.stranger("builtins.set")),
-    "BYTEARRAY8": lambda machine, _: machine.push(machine.stranger("builtins.bytearray")),
+    "NONE": lambda machine, _: machine._stack.append(None),
+    "NEWTRUE": lambda machine, _: machine._stack.append(True),
+    "NEWFALSE": lambda machine, _: machine._stack.append(False),
+    "EMPTY_LIST": lambda machine, _: machine._stack.append([]),
+    "EMPTY_TUPLE": lambda machine, _: machine._stack.append(()),
+    "EMPTY_DICT": lambda machine, _: machine._stack.append({}),
+    "EMPTY_SET": lambda machine, _: machine._stack.append(machine.stranger("builtins.set")),
+    "BYTEARRAY8": lambda machine, _: machine._stack.append(machine.stranger("builtins.bytearray")),
     "FROZENSET": lambda machine, _: machine.make([machine.stranger("builtins.frozenset"), *machine.pop_mark()]),
     "MARK": _Machine.push_mark,
     "POP": _Machine.pop,
     "POP_MARK": lambda machine, _: machine.drop(machine.pop_mark()),
-    "DUP": lambda machine, _: machine.push(machine._stack[-1]),
+    "DUP": lambda machine, _: machine._stack.append(machine._stack[-1]),
     "PUT": _Machine.put,
     "BINPUT": _Machine.put,
     "LONG_BINPUT": _Machine.put,
     "MEMOIZE": lambda machine, _: machine.put(len(machine._memo)),
-    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda machine, index: machine.push(machine._memo[index])),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"),
+                    lambda machine, index: machine._stack.append(machine._memo[index])),
     "LIST": lambda machine, _: machine.push(machine.pop_mark()),
     "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_mark())),
     "DICT": lambda machine, _: machine.dict_of(machine.pop_mark()),
@@ -224,10 +226,10 @@ _STEPS: dict[str, _Step] = {
     "ADDITEMS": lambda machine, _: machine.extend(machine.pop_mark()),
     "SETITEM": lambda machine, _: machine.update([*map(machine._stack.pop, (-2, -1))]),
     "SETITEMS": lambda machine, _: machine.update(machine.pop_mark()),
-    "GLOBAL": lambda machine, name: machine.push(machine.find(*name.split(" ", 1))),
+    "GLOBAL": lambda machine, name: machine._stack.append(machine.find(*name.split(" ", 1))),
     "STACK_GLOBAL": _Machine.stack_global,
     **dict.fromkeys(("EXT1", "EXT2", "EXT4"),
-                    lambda machine, code: machine.push(machine.stranger(f"copyreg extension {code}"))),
+                    lambda machine, code: machine._stack.append(machine.stranger(f"copyreg extension {code}"))),
     "REDUCE": lambda machine, _: machine.reduce(2),
     "NEWOBJ": lambda machine, _: machine.reduce(2),
     "NEWOBJ_EX": lambda machine, _: machine.reduce(3),
