@@ -162,8 +162,8 @@ def _release(contents: Mapping[str, Content], draft: Manifest, family: Family, f
             load_back(folder, family, list(contents))
         return ExportReport(folder, existing, written=False)
 
-    stale = {file.name for file in Manifest.listed(folder)
-             if (file.name in OWN_NAMES or existing and is_ours(file.name, existing.sig))
+    stale = {file.name for file in Manifest.listed(folder) if file.name not in contents
+             and (file.name in OWN_NAMES or existing and is_ours(file.name, existing.sig))
              and writer.is_intact(folder, [file])}
     refuse_to_replace_a_training(*(folder / name for name in {*contents, *stale}))
     manifest = writer.write_release(folder, files, stale, describe=partial(described_as, draft),

@@ -7,12 +7,11 @@ from pathlib import PurePath
 from typing import Any
 
 from .allowed import Node, Stranger
+from .config import MOST_REFERENCES, MOST_TEXT
 from .errors import CheckpointError
 
 MOST_VALUES = 10_000  # AudioCraft's configurations have some 500
-MOST_TEXT = 1 << 20  # characters
 MOST_BITS = 1024
-MOST_REFERENCES = 4000
 MOST_INTERPOLATION = 10_000  # characters
 
 

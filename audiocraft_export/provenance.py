@@ -40,16 +40,16 @@ def draft_of(model: Model, options: ExportOptions, codec: Optional[Codec] = None
         codec: the compression model beside it.
         notes: what its family finds odd about it.
     """
-    checkpoint, family, tensors = model.checkpoint, family_of(model.config), model.weights.tensors.values()
+    checkpoint, family = model.checkpoint, family_of(model.config)
     return Manifest(
         sig=checkpoint.sig,
         solver=solver_of(model.config),
         epoch=len(checkpoint.history),
         weights=model.weights.source,
         why=model.weights.why,
-        tensors=len(tensors),
-        parameters=sum({id(tensor.blob): tensor.numel for tensor in tensors}.values()),
-        dtypes=dict(sorted(Counter(tensor.dtype for tensor in tensors).items())),
+        tensors=len(model.weights.tensors),
+        parameters=model.weights.parameters,
+        dtypes=model.weights.dtypes,
         files=[],
         checkpoint=asdict(checkpoint.file.source) if checkpoint.file else None,
         codec=codec.origin if codec else None,

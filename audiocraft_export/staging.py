@@ -102,7 +102,11 @@ def remove_stale(*homes: Path) -> None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, where the system can do that and we may ask for it."""
+    """Have the names in a folder on the disk, where the system can do that and we may ask for it.
+
+    Raises:
+        OSError: if the disk fails.
+    """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except PermissionError:

@@ -95,9 +95,6 @@ class _Machine:
         else:
             self.pop_mark()
 
-    def drop(self, items: list[Any]) -> None:
-        items.clear()
-
     def put(self, index: int) -> None:
         self._memo[index] = self._stack[-1]
 
@@ -189,7 +186,7 @@ def _swallows(target: Any) -> bool:
     return isinstance(target, Stranger) and not (isinstance(target, Name) and target.make)
 
 
-_Step = Callable[[_Machine, Any], None]
+_Step = Callable[[_Machine, Any], Any]
 _STEPS: dict[str, _Step] = {
     **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda machine, _: None),
     **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "UNICODE",
@@ -207,7 +204,7 @@ _STEPS: dict[str, _Step] = {
     "FROZENSET": lambda machine, _: machine.make([machine.stranger("builtins.frozenset"), *machine.pop_mark()]),
     "MARK": _Machine.push_mark,
     "POP": _Machine.pop,
-    "POP_MARK": lambda machine, _: machine.drop(machine.pop_mark()),
+    "POP_MARK": lambda machine, _: machine.pop_mark(),
     "DUP": lambda machine, _: machine._stack.append(machine._stack[-1]),
     "PUT": _Machine.put,
     "BINPUT": _Machine.put,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +17,6 @@ from .experiment import AnyPath
 from .families import CODEC_FILE, LM_FILE, OWN_NAMES, is_ours
 from .plain import stranger_name
 from .release import MANIFEST, Manifest, WrittenFile
-from .tensor import Tensor
 from .weights import Weights
 from .writer import is_intact
 
@@ -143,8 +140,7 @@ def _file_problems(path: Path, listed: Optional[WrittenFile], states: dict[str, 
         else:
             file = TorchFile.read(path)
             states[path.name] = file.state
-            problems = [*_key_problems(file), *_tensor_problems(file, compact=listed is not None),
-                        *_record_problems(file)]
+            problems = [*_key_problems(file), *_tensor_problems(file, compact=listed is not None)]
             problems = problems or list(_loading_problems(path))
     except CheckpointError as exc:
         problems = [Problem(path.name, None, f"cannot be read ({exc})")]
@@ -207,10 +203,10 @@ def _at(state: Any, key: tuple[Any, ...]) -> Any:
 
 
 def _tensor_problems(file: TorchFile, compact: bool) -> Iterator[Problem]:
-    """What is wrong with the tensors of a file; in a release of ours they are `compact`."""
+    """What is wrong with the tensors of a file, and with its other records; in a release of ours they are `compact`."""
     name = file.path.name
     try:
-        tensors = _tensors(file.state)
+        tensors = Weights(file.state, "", "").tensors
     except (CheckpointError, RecursionError) as exc:
         yield Problem(name, None, f"holds what no release holds ({reason(exc)})")
         return
@@ -223,23 +219,22 @@ def _tensor_problems(file: TorchFile, compact: bool) -> Iterator[Problem]:
             tensor.blob.verify()
         except CheckpointError as exc:
             yield Problem(name, key, f"is damaged ({exc})")
+    yield from _record_problems(file, {id(tensor.blob) for tensor in tensors.values()})
 
 
-def _record_problems(file: TorchFile) -> Iterator[Problem]:
-    """What is wrong with records that are no tensor's."""
-    with suppress(CheckpointError, RecursionError):  # said already
-        used = {id(tensor.blob) for tensor in _tensors(file.state).values()}
-        for record in file.archive.names:
-            try:
-                blob = file.archive.blob(record)
-                if id(blob) in used:
-                    continue
-                blob.verify()
-            except CheckpointError as exc:
-                yield Problem(file.path.name, None, f"is damaged ({exc})")
-            else:
-                if record.startswith("data/"):
-                    yield Problem(file.path.name, None, f"holds bytes that no tensor has ({record})")
+def _record_problems(file: TorchFile, used: Collection[int]) -> Iterator[Problem]:
+    """What is wrong with records that are no tensor's; `used` are the identities of those that are."""
+    for record in file.archive.names:
+        try:
+            blob = file.archive.blob(record)
+            if id(blob) in used:
+                continue
+            blob.verify()
+        except CheckpointError as exc:
+            yield Problem(file.path.name, None, f"is damaged ({exc})")
+        else:
+            if record.startswith("data/"):
+                yield Problem(file.path.name, None, f"holds bytes that no tensor has ({record})")
 
 
 def _loading_problems(path: Path) -> Iterator[Problem]:
@@ -254,11 +249,11 @@ def _loading_problems(path: Path) -> Iterator[Problem]:
 def _manifest_problems(manifest: Manifest, states: Mapping[str, Mapping[Any, Any]]) -> Iterator[Problem]:
     """What the manifest says of the weights, and is not so; the compression model beside others does not count."""
     mine = {name: state for name, state in states.items() if name != CODEC_FILE} or states
-    tensors = [tensor for state in mine.values() for tensor in _tensors(_weights(state)).values()]
+    weights = Weights({name: _weights(state) for name, state in mine.items()}, "", "")
     found = {
-        "tensors": len(tensors),
-        "parameters": sum({id(tensor.blob): tensor.numel for tensor in tensors}.values()),
-        "dtypes": dict(Counter(tensor.dtype for tensor in tensors)),
+        "tensors": len(weights.tensors),
+        "parameters": weights.parameters,
+        "dtypes": weights.dtypes,
         "config_sha256": next((sha256(state["xp.cfg"].encode()).hexdigest() for state in mine.values()
                                if "xp.cfg" in state), manifest.config_sha256),
     }
@@ -275,7 +270,3 @@ def _weights(state: Any) -> dict[Any, Any]:
     """What of a file's content is weights: those of each band, where there are several."""
     return {key: value if key in WEIGHTS else _weights(value) for key, value in state.items()
             if key in WEIGHTS or isinstance(value, dict)}
-
-
-def _tensors(state: Mapping[Any, Any]) -> dict[str, Tensor]:
-    return Weights(state, "", "").tensors

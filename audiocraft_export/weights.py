@@ -6,6 +6,7 @@ the shard of rank zero (`audiocraft.solvers.base.StandardSolver`, `audiocraft.ut
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
@@ -43,6 +44,16 @@ class Weights:
         found: dict[str, Tensor] = {}
         _Map(lambda name, tensor: found.setdefault(name, tensor))(self.state)
         return found
+
+    @property
+    def parameters(self) -> int:
+        """Number of elements in the tensors; tied ones count once."""
+        return sum({id(tensor.blob): tensor.numel for tensor in self.tensors.values()}.values())
+
+    @property
+    def dtypes(self) -> dict[str, int]:
+        """Number of tensors by element type."""
+        return dict(sorted(Counter(tensor.dtype for tensor in self.tensors.values()).items()))
 
 
 def choose(checkpoint: Checkpoint, which: str) -> Weights:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Callable, Union
 
 from .archive import Archive
 from .errors import CheckpointError, ReleaseError, reason
+from .families import LM_FILE
 from .interrupts import go_on, terminable
 from .placing import place, refuse_what_is_no_file
 from .release import MANIFEST, Manifest, ReleaseFile, WrittenFile
@@ -68,7 +69,7 @@ def write_single(path: Path, content: Mapping[str, Any]) -> Mapping[str, int]:
         ReleaseError: if it cannot be written, or what was written does not verify.
         CheckpointError: if bytes read from the checkpoint are damaged.
     """
-    pickled, staged = Pickled(content), "state_dict.bin"
+    pickled, staged = Pickled(content), LM_FILE  # a name by which what is left of it would be known
     with _writing(path), terminable():
         refuse_what_is_no_file(path.parent, [path.name])
         _refuse_a_full_disk(path.parent, pickled.nbytes)
