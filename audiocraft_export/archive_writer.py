@@ -9,10 +9,9 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable
-from typing import BinaryIO
 
 from .archive import END_SIGNATURE, FLAGS, LOCAL_HEADER, LOCAL_SIGNATURE
-from .blob import Blob
+from .blob import Blob, Sink
 from .errors import CheckpointError
 
 ROOT = "archive"
@@ -20,11 +19,11 @@ ALIGNMENT = 64  # bytes, as torch.save aligns storages
 _MOST = 0xFFFFFFFF  # a number that 32 bits do not hold
 
 
-def write_archive(stream: BinaryIO, records: Iterable[tuple[str, Blob]]) -> None:
+def write_archive(stream: Sink, records: Iterable[tuple[str, Blob]]) -> None:
     """Write records as `torch.save` lays them out; the same records give the same bytes.
 
     Args:
-        stream: open for writing; it is only ever appended to.
+        stream: where it goes.
         records: names and bytes, in the order of the file.
 
     Raises:
@@ -45,7 +44,7 @@ def write_archive(stream: BinaryIO, records: Iterable[tuple[str, Blob]]) -> None
     stream.write(_end_of_directory(count, len(directory), offset))
 
 
-def _copy(blob: Blob, stream: BinaryIO) -> int:
+def _copy(blob: Blob, stream: Sink) -> int:
     """Write the bytes of a blob, and give their CRC-32 after checking it."""
     crc, nbytes = 0, 0
     for piece in blob.pieces():

@@ -5,12 +5,19 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Callable, Optional, Union
+from typing import Any, Callable, Optional, Protocol, Union
 
 from .errors import CheckpointError
 
-PIECE = 1 << 20  # bytes at a time: they stay in the cache of the processor while they are hashed and written
+PIECE = 1 << 18  # bytes at a time: they stay in the cache of the processor while they are hashed and written
 Data = Union[bytes, memoryview]
+
+
+class Sink(Protocol):
+    """Where bytes go, one piece after the other; they must not change afterwards."""
+
+    def write(self, data: Data, /) -> Any:
+        """Append them."""
 
 
 @dataclass(eq=False)
@@ -57,6 +64,18 @@ class Blob:
             raise CheckpointError(f"{self.name} is damaged (its CRC-32 differs): restore the file from a copy.")
         self._sound = True
 
+    def checked_pieces(self) -> Iterator[Data]:
+        """All of them; their CRC-32 is compared after the last one.
+
+        Raises:
+            CheckpointError: if they are damaged.
+        """
+        crc = 0
+        for piece in self.pieces():
+            crc = zlib.crc32(piece, crc)
+            yield piece
+        self.check(crc)
+
     def verify(self) -> None:
         """Read all of them (the first time), and compare their CRC-32.
 
@@ -64,10 +83,8 @@ class Blob:
             CheckpointError: if they are damaged.
         """
         if not self._sound:
-            crc = 0
-            for piece in self.pieces():
-                crc = zlib.crc32(piece, crc)
-            self.check(crc)
+            for _ in self.checked_pieces():
+                pass
 
     def checked(self, begin: int = 0, end: Optional[int] = None) -> bytes:
         """The bytes from one position to another, in memory, after comparing the CRC-32 of all.

@@ -38,18 +38,33 @@ class LivingState(Mapping[str, Any]):
         return len(self._sources)
 
 
-def converted(tensor: Tensor, dtype: str) -> memoryview:
-    """The elements of a tensor, contiguous, in another dtype.
+def converted(tensor: Tensor, dtype: str) -> Iterator[Data]:
+    """The elements of a tensor, contiguous, in another dtype; piece by piece, where they follow each other.
 
     Raises:
         CheckpointError: if its bytes are damaged, or a value is beyond the range of `dtype`.
     """
-    begin = tensor.offset * ITEMSIZE[tensor.dtype]
-    part = tensor.blob.checked(begin, begin + tensor.span * ITEMSIZE[tensor.dtype])
-    if not part:
-        return memoryview(part)
-    source = torch.frombuffer(bytearray(part), dtype=getattr(torch, tensor.dtype))
-    source = source.as_strided(tensor.shape, tensor.stride)
+    if not tensor.is_contiguous:
+        begin, size = tensor.offset * ITEMSIZE[tensor.dtype], tensor.span * ITEMSIZE[tensor.dtype]
+        source = _elements(tensor.blob.checked(begin, begin + size), tensor).as_strided(tensor.shape, tensor.stride)
+        result = _bytes(_convert(source, tensor, dtype).untyped_storage())
+        yield from pieces(result, 0, len(result))
+        return
+    rest = b""
+    for piece in tensor.own_bytes.checked_pieces():
+        data = rest + bytes(piece) if rest else piece
+        whole = len(data) // ITEMSIZE[tensor.dtype] * ITEMSIZE[tensor.dtype]
+        rest = bytes(data[whole:])
+        if whole:
+            yield _bytes(_convert(_elements(data[:whole], tensor), tensor, dtype).untyped_storage())
+
+
+def _elements(data: Data, tensor: Tensor) -> torch.Tensor:
+    return torch.frombuffer(bytearray(data), dtype=getattr(torch, tensor.dtype))
+
+
+def _convert(source: torch.Tensor, tensor: Tensor, dtype: str) -> torch.Tensor:
+    """Elements of a tensor, contiguous, in another dtype."""
     source = torch._neg_view(source) if tensor.neg else source
     source = source.conj() if tensor.conj else source
     try:
@@ -59,9 +74,10 @@ def converted(tensor: Tensor, dtype: str) -> memoryview:
                               f"({reason(exc)}): leave the dtype as stored.") from exc
     if dtype != tensor.dtype and not result.isfinite().all() \
             and (source.double().isfinite() & ~result.isfinite()).any():
+        tensor.blob.verify()  # it may be damage that made them so large
         raise CheckpointError(f"{tensor.blob.name} holds values beyond the range of {dtype}: use dtype=bfloat16, "
                               "or leave the dtype as stored.")
-    return _bytes(result.untyped_storage())
+    return result
 
 
 def _describe(state: Any, storages: dict[Any, Blob]) -> Any:

@@ -32,10 +32,10 @@ from pickle import (
     STOP,
     TUPLE,
 )
-from typing import Any, BinaryIO
+from typing import Any
 
 from .archive_writer import write_archive
-from .blob import Blob
+from .blob import Blob, Sink
 from .errors import CheckpointError
 from .finite import Watch
 from .release import Attributes
@@ -66,11 +66,11 @@ class Pickled:
         """Size of the file in bytes, but for what the zip container adds."""
         return len(self._data) + sum(watch.blob.nbytes for watch in self._watches.values())
 
-    def write(self, stream: BinaryIO) -> None:
+    def write(self, stream: Sink) -> None:
         """Write the file.
 
         Args:
-            stream: open for writing; it is only ever appended to.
+            stream: where it goes.
 
         Raises:
             CheckpointError: if bytes read from a checkpoint are damaged.

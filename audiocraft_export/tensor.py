@@ -60,6 +60,12 @@ class Tensor:
         return self.numel * ITEMSIZE[self.dtype]
 
     @property
+    def own_bytes(self) -> Blob:
+        """The bytes of its elements, of one that is contiguous: all of the storage, or a part of it."""
+        begin = self.offset * ITEMSIZE[self.dtype]
+        return self.blob if self.nbytes == self.blob.nbytes else self.blob.part(begin, self.nbytes)
+
+    @property
     def is_floating_point(self) -> bool:
         """Whether it holds real floating point numbers, as `torch.is_floating_point` says."""
         return self.dtype.startswith(("float", "bfloat"))

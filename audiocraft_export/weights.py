@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from .allowed import Stranger
-from .blob import Blob, pieces
+from .blob import Blob
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
 from .plain import stranger_name
@@ -227,15 +227,12 @@ def _refuse_odd_names(state: Mapping[Any, Any], where: str) -> None:
 
 
 def _pack(tensor: Tensor, dtype: str) -> Tensor:
-    blob, nbytes = tensor.blob, tensor.numel * ITEMSIZE[dtype]
-    plain = tensor.is_contiguous and dtype == tensor.dtype and not (tensor.conj or tensor.neg)
-    if plain and nbytes == blob.nbytes:
-        packed = blob
-    elif plain:
-        packed = blob.part(tensor.offset * ITEMSIZE[dtype], nbytes)
+    if tensor.is_contiguous and dtype == tensor.dtype and not (tensor.conj or tensor.neg):
+        packed = tensor.own_bytes
     else:
         from .memory import converted  # the only step that needs torch
-        packed = Blob(nbytes, lambda begin, end: pieces(converted(tensor, dtype), begin, end), name=blob.name)
+        packed = Blob(tensor.numel * ITEMSIZE[dtype], lambda *_: converted(tensor, dtype),  # asked for as a whole
+                      name=tensor.blob.name)
     return Tensor(packed, dtype, 0, tensor.shape, _contiguous(tensor.shape))
 
 

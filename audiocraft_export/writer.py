@@ -8,12 +8,15 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Union
+from typing import Any, Callable, Union
 
 from .archive import Archive
+from .blob import Blob, Sink
+from .durable import durable
 from .errors import CheckpointError, ReleaseError, reason
 from .families import LM_FILE
-from .interrupts import go_on, terminable
+from .interrupts import terminable
+from .parallel import side_by_side
 from .placing import place, refuse_what_is_no_file
 from .release import MANIFEST, Manifest, ReleaseFile, WrittenFile
 from .repickle import Pickled
@@ -52,7 +55,7 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[
             written = [_write_staged(stage / file.name, text) for file, text in zip(files, texts)]
             check(stage)
             manifest = describe(written, {file.name: text.nonfinite for file, text in zip(written, texts)})
-            with _durable(stage / MANIFEST) as stream:
+            with durable(stage / MANIFEST) as stream:
                 stream.write(manifest.text.encode("utf-8"))
             fsync_folder(stage)
             place(stage, folder, names, {*stale, MANIFEST})
@@ -136,21 +139,19 @@ class _Text:
         self.nbytes = len(self._data)
         self.nonfinite: dict[str, int] = {}
 
-    def write(self, stream: BinaryIO) -> None:
+    def write(self, stream: Sink) -> None:
         stream.write(self._data)
 
 
 def _write_staged(path: Path, content: Union[Pickled, _Text]) -> WrittenFile:
-    with _durable(path) as stream:
-        hashing = _Hashing(stream)
-        content.write(hashing)  # type: ignore[arg-type]
-    return WrittenFile(path.name, path.stat().st_size, hashing.sha256.hexdigest())
+    with durable(path) as file:
+        content.write(file)
+    return WrittenFile(path.name, file.nbytes, file.sha256)
 
 
 def _read_archive(path: Path) -> None:
     archive = Archive(path)
-    for name in archive.names:
-        archive.blob(name).verify()
+    side_by_side(Blob.verify, map(archive.blob, archive.names))
 
 
 def _read_text(path: Path, text: str) -> None:
@@ -174,14 +175,6 @@ def _refuse_a_full_disk(home: Path, nbytes: int) -> None:
                            "make room, or choose another folder.")
 
 
-@contextmanager
-def _durable(path: Path) -> Iterator[BinaryIO]:
-    with open(path, "xb") as stream:
-        yield stream
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
 def _sha256(path: Path, nbytes: int) -> str:
     sha256 = hashlib.sha256()
     try:
@@ -193,19 +186,3 @@ def _sha256(path: Path, nbytes: int) -> str:
     except OSError:
         pass
     return ""
-
-
-class _Hashing:
-    """A stream that hashes what passes through."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.sha256 = hashlib.sha256()
-
-    def write(self, data: Union[bytes, memoryview]) -> int:
-        go_on()
-        self.sha256.update(data)
-        return self._stream.write(data)
-
-    def flush(self) -> None:
-        self._stream.flush()
