@@ -11,7 +11,7 @@ from copy import copy
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from dora.git_save import to_absolute_path
 from dora.hydra import HydraMain
@@ -28,11 +28,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .errors import ExperimentError, ExportError, OptionError
 from .experiment import Experiment
-from .export import after_training, command_line, export_experiment
 from .options import ExportOptions
-from .overrides import EXPORT, EXPORTER, is_override, key_of, quoted, read, read_project, split
+from .overrides import EXPORT, EXPORTER, MODES, is_override, key_of, quoted, read, read_project, split
 from .ranks import is_rank_zero, is_rank_zero_of_all
-from .release import ExportReport
+
+if TYPE_CHECKING:
+    from .release import ExportReport
 
 log = partial(simple_log, "Export:")
 
@@ -90,6 +91,7 @@ class ExportingMain(HydraMain):
         vars(self).update(vars(main))
         self.dora.exclude = [*self.dora.exclude, EXPORT, EXPORTER, f"{EXPORTER}.*"]
         self._taken = any(group.partition("/")[0] == EXPORT for group in self._config_groups)
+        self._has_group = (self.full_config_path / EXPORTER).is_dir()
         self._config_groups = [*(group for group in self._config_groups if group != EXPORTER), EXPORTER]
         self._from: Optional[tuple[str, list[str]]] = None
         self._known: dict[tuple[str, ...], DictConfig] = {}
@@ -150,6 +152,10 @@ class ExportingMain(HydraMain):
         mode, exporter = read_project(project)
         keys = [key_of(arg) for arg in own]
         ExportOptions.check_names(key[len(EXPORTER) + 1:] for key in keys if key.startswith(f"{EXPORTER}."))
+        if not self._has_group and all(arg in MODES for arg in own):  # composing takes longer than all else of ours
+            for arg in own:
+                mode = MODES[arg]
+            return OmegaConf.create({EXPORT: mode, EXPORTER: {**asdict(ExportOptions()), **exporter}})
         overrides = [f"+{EXPORT}={quoted(mode)}", f"+{EXPORTER}=default", *(arg.lstrip("+") for arg in own)]
         if EXPORTER not in keys:  # a group that the user chooses replaces what the project has
             overrides[2:2] = [f"{EXPORTER}.{name}={quoted(value)}" for name, value in exporter.items()]
@@ -204,6 +210,7 @@ class ExportingMain(HydraMain):
         except (HydraException, OmegaConfBaseException, AssertionError):
             found = "none at all"
         if found != sig:
+            from .export import command_line
             raise ExperimentError(f"The training configuration has changed since XP {sig}: its command line gives "
                                   f"{found} today. Export the files of its day: "
                                   f"{command_line(self.dora.dir / self.dora.xps / sig, sig)}")
@@ -219,6 +226,7 @@ def _finish(xp: XP, only: bool, options: ExportOptions) -> None:
     if idle:
         log(f"nothing was trained ({idle}), so nothing is exported.")
         return
+    from .export import after_training, export_experiment  # not before something is exported: starts are not slower
     try:
         if not (is_rank_zero() if only else is_rank_zero_of_all()):
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +15,9 @@ from .errors import OptionError
 from .options import ExportOptions
 
 EXPORT, EXPORTER = "export", "exporter"
+MODES: Mapping[str, Union[bool, str]] = {  # the overrides that need no grammar
+    f"{plus}{EXPORT}={text}": mode
+    for plus in ("", "+", "++") for text, mode in (("false", False), ("true", True), ("only", "only"))}
 
 
 def read_project(cfg: DictConfig) -> tuple[Union[bool, str], dict[Any, Any]]:
