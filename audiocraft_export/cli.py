@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NoReturn, Optional, Union
 
+from . import progress
 from .errors import ExperimentError, ExportError, OptionError, printable, reason
 from .interrupts import stop_threads, terminable
 from .options import CHOICES, ExportOptions
@@ -85,6 +86,7 @@ def _main(argv: Optional[Sequence[str]]) -> Union[int, str, None]:
         args, unknown = _parser().parse_known_args(argv)
         debug = args.debug
         logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
+        logging.getLogger(__package__).setLevel(logging.INFO)
         unknown = unknown[1:] if unknown[:1] == ["--"] else unknown
         targets = [text for text in unknown if not text.startswith("-")]
         if targets == unknown:  # argparse takes them together only
@@ -136,10 +138,11 @@ def _run(args: argparse.Namespace) -> int:
     targets = [" ".join(args.targets)] if args.bands else args.targets
     jobs = [_bands_job(args, options)] if args.bands else _jobs(args, options)
     failed = []
-    with _at_once(args.jobs) as each:
-        for target, result in zip(targets, each(_attempt, jobs)):
+    with progress.several(sum(map(callable, jobs))), _at_once(args.jobs) as each:
+        for target, result in zip(targets, each(_attempt, targets, jobs)):
             failed += [target] if isinstance(result, ExportError) else []
-            _show(target, result, args)
+            with progress.aside():
+                _show(target, result, args)
     if len(jobs) > 1:
         which = f"; failed: {printable(', '.join(failed))}" if failed else ""
         print(f"{len(jobs) - len(failed)} of {len(jobs)} exported{which}.", file=sys.stderr)
@@ -221,11 +224,12 @@ def _at_once(count: int) -> Iterator[Callable[..., Iterable[Result]]]:
                 raise
 
 
-def _attempt(job: Job) -> Result:
+def _attempt(target: str, job: Job) -> Result:
     if isinstance(job, ExportError):
         return job
     try:
-        return job()
+        with progress.export(printable(target)):
+            return job()
     except ExportError as exc:
         return exc
     except Exception as exc:  # a mistake of ours in one target must not cost the others

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Union
 
+from . import progress
 from .checkpoint import open_checkpoint, refuse_to_replace_a_training
 from .codec import from_name
 from .errors import CheckpointError, printable
@@ -85,7 +86,8 @@ def _export_best(checkpoint_path: PathOrText, out_file: PathOrText, drop_in: str
 def _write(out_file: PathOrText, content: Mapping[str, Any]) -> PathOrText:
     path = followed(Path(out_file), of=os.path.isfile)
     refuse_to_replace_a_training(path)
-    nonfinite = write_single(path, content)
+    with progress.export(printable(path.name)):
+        nonfinite = write_single(path, content)
     if nonfinite:
         logger.warning(printable(nonfinite_warning(str(out_file), nonfinite)))
     return out_file

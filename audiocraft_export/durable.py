@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Callable
 
+from . import progress
 from .blob import Data
 from .interrupts import go_on
 from .parallel import beside
@@ -37,6 +38,7 @@ class Durable:
         self._update(data)
         self._stream.write(data)
         self.nbytes += len(data)
+        progress.advance(len(data))
         if self.nbytes >= self._begun + _AHEAD and hasattr(os, "posix_fadvise"):
             # On Linux this starts writing them to the disk, and waits for nothing.
             os.posix_fadvise(self._stream.fileno(), self._begun, self.nbytes - self._begun, os.POSIX_FADV_DONTNEED)

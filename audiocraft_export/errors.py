@@ -48,3 +48,13 @@ def listing(names: Sequence[str], most: int = 8) -> str:
     """Some names, for a message."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def readable_size(nbytes: float) -> str:
+    """A number of bytes, for a message."""
+    unit = "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if nbytes < 1000 or unit == "TB":
+            break
+        nbytes /= 1000
+    return f"{nbytes:.3g} {unit}"

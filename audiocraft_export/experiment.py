@@ -122,11 +122,16 @@ def list_xps(dora_dir: AnyPath) -> list[Experiment]:
     xps = Path(dora_dir) / "xps"
     try:
         with os.scandir(xps) as entries:
-            names = sorted(entry.name for entry in entries if os.path.isdir(entry))
+            names = sorted(entry.name for entry in entries if _is_folder(entry))
     except (OSError, ValueError) as exc:
         raise ExperimentError(f"{dora_dir} is no Dora folder: {xps} cannot be read ({reason(exc)}); "
                               "name the right one with --dora-dir, or the training package with -P.") from exc
     return [Experiment(xps / name, name) for name in names]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; asks the system only about links."""
+    return entry.is_dir(follow_symlinks=False) or entry.is_symlink() and os.path.isdir(entry)
 
 
 def _is_name(text: str) -> bool:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
-from . import diffusion, writer
+from . import diffusion, progress, writer
 from .checkpoint import Checkpoint, open_checkpoint, open_experiment, refuse_to_replace_a_training
 from .codec import find_codec
 from .config import Config, unwrap
@@ -156,27 +156,36 @@ def _release(contents: Mapping[str, Content], draft: Manifest, family: Family, f
     writer.clear(folder)
     if verify == "load":
         loader_of(family)  # before anything is written
-    existing = Manifest.load(folder)
-    if existing is not None and _would_repeat(existing, draft, files) and writer.is_intact(folder, existing.files):
-        if verify == "load":
+    with progress.export(printable(draft.name), passes=1 if verify == "none" else 2):
+        report = _existing(folder, files, draft) or _written(folder, files, draft, family, verify)
+        if not report.written and verify == "load":
             load_back(folder, family, list(contents))
-        return ExportReport(folder, existing, written=False)
+    with progress.aside():
+        for warning in report.manifest.warnings if report.written else ():
+            logger.warning("%s: %s", printable(draft.name), printable(warning))
+    return report
 
-    stale = {file.name for file in Manifest.listed(folder) if file.name not in contents
+
+def _existing(folder: Path, files: Sequence[ReleaseFile], draft: Manifest) -> Optional[ExportReport]:
+    """The release that is there, if an export would make that very one; a living solver's is always a new one."""
+    existing = Manifest.load(folder)
+    repeats = existing is not None and (draft.checkpoint or draft.bands) is not None and existing.key == draft.key \
+        and [file.name for file in existing.files] == [file.name for file in files]
+    if existing is None or not repeats or not writer.is_intact(folder, existing.files):
+        return None
+    return ExportReport(folder, existing, written=False)
+
+
+def _written(folder: Path, files: Sequence[ReleaseFile], draft: Manifest, family: Family, verify: str) -> ExportReport:
+    """A new release, in the place of what of ours is there."""
+    existing, names = Manifest.load(folder), {file.name for file in files}
+    stale = {file.name for file in Manifest.listed(folder) if file.name not in names
              and (file.name in OWN_NAMES or existing and is_ours(file.name, existing.sig))
              and writer.is_intact(folder, [file])}
-    refuse_to_replace_a_training(*(folder / name for name in {*contents, *stale}))
-    manifest = writer.write_release(folder, files, stale, describe=partial(described_as, draft),
-                                    check=partial(_verify, files=files, family=family, verify=verify))
-    for warning in manifest.warnings:
-        logger.warning("%s: %s", printable(manifest.name), printable(warning))
-    return ExportReport(folder, manifest)
-
-
-def _would_repeat(existing: Manifest, draft: Manifest, files: list[ReleaseFile]) -> bool:
-    """Whether an export would make the release that is there; the state of a living solver is always a new one."""
-    return (draft.checkpoint or draft.bands) is not None and existing.key == draft.key \
-        and [file.name for file in existing.files] == [file.name for file in files]
+    refuse_to_replace_a_training(*(folder / name for name in {*names, *stale}))
+    return ExportReport(folder, writer.write_release(
+        folder, files, stale, describe=partial(described_as, draft),
+        check=partial(_verify, files=files, family=family, verify=verify)))
 
 
 def _verify(folder: Path, files: Sequence[ReleaseFile], family: Family, verify: str) -> None:

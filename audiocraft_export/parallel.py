@@ -40,18 +40,19 @@ def beside(do: Callable[[T], Any]) -> Iterator[Callable[[T], None]]:
             done.result()
 
 
-def side_by_side(do: Callable[[T], Any], items: Iterable[T]) -> None:
-    """Do something with all of several things, some at a time, in no certain order.
+def side_by_side(do: Callable[[T], Any], items: Iterable[T], then: Callable[[T], Any]) -> None:
+    """Do something with all of several things, some at a time.
 
     Args:
         do: what to do with each; the first error ends it.
         items: the things.
+        then: called in this thread, in their order, with each that is done.
     """
     items = list(items)
     with ThreadPoolExecutor(WORKERS) as pool:
         try:
-            doing = pool.map(do, items)
+            doing: Iterator[Any] = pool.map(do, items)
         except RuntimeError:
             doing = map(do, items)
-        for _ in doing:
-            pass
+        for item, _ in zip(items, doing):
+            then(item)

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from .errors import ReleaseError, reason
+from .errors import ReleaseError, readable_size, reason
 
 MANIFEST = "export.json"
 FORMAT = 1
@@ -230,7 +230,7 @@ class ExportReport:
         done = "exported" if self.written else "already exported"
         manifest = self.manifest
         return (f"{manifest.name} {done}: {manifest.weights} after {manifest.epoch} epochs, "
-                f"{manifest.tensors} tensors, {_size(self.bytes)} in {self.folder}")
+                f"{manifest.tensors} tensors, {readable_size(self.bytes)} in {self.folder}")
 
 
 def best_epoch(history: list[Any], metrics: tuple[str, ...]) -> Optional[dict[str, Any]]:
@@ -288,12 +288,3 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_jsonable(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _size(count: int) -> str:
-    size, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.3g} {unit}"

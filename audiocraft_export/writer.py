@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Union
 
+from . import progress
 from .archive import Archive
 from .blob import Blob, Sink
 from .durable import durable
@@ -47,10 +48,12 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[
     """
     names = [*(file.name for file in files), MANIFEST]
     texts = [_Text(file.content) if isinstance(file.content, str) else Pickled(file.content) for file in files]
+    nbytes = sum(text.nbytes for text in texts)
+    progress.expect(nbytes)
     with _writing(folder), terminable():
         refuse_what_is_no_file(folder, {*names, *stale})
         home = home_of(folder)
-        _refuse_a_full_disk(home, sum(text.nbytes for text in texts))
+        _refuse_a_full_disk(home, nbytes)
         with staging(home, like=folder if home == folder.parent else None) as stage:
             written = [_write_staged(stage / file.name, text) for file, text in zip(files, texts)]
             check(stage)
@@ -73,6 +76,7 @@ def write_single(path: Path, content: Mapping[str, Any]) -> Mapping[str, int]:
         CheckpointError: if bytes read from the checkpoint are damaged.
     """
     pickled, staged = Pickled(content), LM_FILE  # a name by which what is left of it would be known
+    progress.expect(pickled.nbytes)
     with _writing(path), terminable():
         refuse_what_is_no_file(path.parent, [path.name])
         _refuse_a_full_disk(path.parent, pickled.nbytes)
@@ -151,7 +155,7 @@ def _write_staged(path: Path, content: Union[Pickled, _Text]) -> WrittenFile:
 
 def _read_archive(path: Path) -> None:
     archive = Archive(path)
-    side_by_side(Blob.verify, map(archive.blob, archive.names))
+    side_by_side(Blob.verify, map(archive.blob, archive.names), lambda blob: progress.advance(blob.nbytes))
 
 
 def _read_text(path: Path, text: str) -> None:
@@ -179,9 +183,11 @@ def _sha256(path: Path, nbytes: int) -> str:
     sha256 = hashlib.sha256()
     try:
         if path.stat().st_size == nbytes:
+            progress.expect(nbytes, passes=1)
             with open(path, "rb") as stream:
                 for chunk in iter(lambda: stream.read(_CHUNK), b""):
                     sha256.update(chunk)
+                    progress.advance(len(chunk))
             return sha256.hexdigest()
     except OSError:
         pass

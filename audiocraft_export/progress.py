@@ -1,0 +1,207 @@
+"""How far exports are: one bar on a terminal, else lines in the log; nothing for what takes less than a second.
+
+An export says what it does in its own thread, wherever it is; all exports of a process are shown together.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Optional
+
+from .errors import readable_size
+from .interrupts import terminable
+
+QUIET = 1.  # seconds in which nothing is shown
+BAR_EVERY, LINE_EVERY = 0.2, 5.  # seconds
+
+logger = logging.getLogger(__name__)
+
+
+class Share:
+    """What one export has to do, and how much of that is done.
+
+    Args:
+        name: of the export.
+        passes: how often each byte of its release passes by: written, and read back.
+    """
+
+    def __init__(self, name: str, passes: int) -> None:
+        self.name, self.passes = name, passes
+        self.nbytes = self.work = self.done = 0
+
+    @property
+    def fraction(self) -> float:
+        """How much is done, from 0 to 1."""
+        return min(self.done / self.work, 1.) if self.work else 0.
+
+
+class Display:
+    """The exports that go on together, on a terminal or in the log."""
+
+    def __init__(self) -> None:
+        self.users = self.exports = 0
+        self._shares: list[Share] = []
+        self._finished, self._nbytes = 0, 0.
+        self._began = time.monotonic()
+        self._next = self._began + QUIET
+        self._lock = threading.RLock()
+        self._bar: Any = None
+
+    def begin(self, share: Share) -> None:
+        """One more goes on."""
+        with self._lock:
+            self._shares.append(share)
+            self.exports = max(self.exports, self._finished + len(self._shares))
+
+    def finish(self, share: Share) -> None:
+        """One has ended, well or not."""
+        with self._lock:
+            self._shares.remove(share)
+            self._finished += 1
+            self._nbytes += share.nbytes * share.fraction
+
+    def refresh(self) -> None:
+        """Show how far they are, if it is time to; never waits."""
+        if time.monotonic() < self._next or not self._lock.acquire(blocking=False):
+            return
+        try:
+            on_terminal = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+            self._next = time.monotonic() + (BAR_EVERY if on_terminal else LINE_EVERY)
+            if on_terminal:
+                self._draw()
+            else:
+                logger.info("%s: %s", self._name, self._state)
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """While inside, there is no bar."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
+            yield
+
+    @property
+    def _only(self) -> Optional[Share]:
+        return self._shares[0] if self.exports == 1 and self._shares else None
+
+    @property
+    def _name(self) -> str:
+        return self._only.name if self._only else f"{self._finished} of {self.exports} exports"
+
+    @property
+    def _fraction(self) -> float:
+        return (self._finished + sum(share.fraction for share in self._shares)) / max(self.exports, 1)
+
+    @property
+    def _state(self) -> str:
+        """How much, how fast, how long it will take; a byte of a release that was written is not verified yet."""
+        seconds, fraction = time.monotonic() - self._began, self._fraction
+        nbytes = self._nbytes + sum(share.nbytes * share.fraction for share in self._shares)
+        of_all = f" of {readable_size(self._only.nbytes)}" if self._only else ""
+        left = f", {_clock(seconds * (1 - fraction) / fraction)} left" if fraction else ""
+        return f"{readable_size(nbytes)}{of_all} ({fraction:.0%}), {readable_size(nbytes / seconds)}/s{left}"
+
+    def _draw(self) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+            self._bar = Progress(TextColumn("{task.description}", markup=False), BarColumn(),
+                                 TextColumn("{task.fields[state]}", markup=False), console=Console(stderr=True),
+                                 auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
+            self._bar.add_task(self._name, total=1., completed=self._fraction, state=self._state)
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], description=self._name, completed=self._fraction, state=self._state,
+                         refresh=True)
+
+
+_display: Optional[Display] = None
+_lock = threading.Lock()
+_here = threading.local()
+
+
+@contextmanager
+def several(exports: int = 0) -> Iterator[Display]:
+    """While inside, all exports of this process are shown together.
+
+    Args:
+        exports: how many there will be, if that is known.
+    """
+    global _display
+    with _lock:
+        _display = display = _display or Display()
+        display.users += 1
+        display.exports = max(display.exports, exports)
+    try:
+        with terminable():  # a terminal whose process is killed under a bar is left without a cursor
+            yield display
+    finally:
+        with _lock:
+            display.users -= 1
+            if not display.users:
+                _display = None
+                with display.hidden():
+                    pass
+
+
+@contextmanager
+def export(name: str, passes: int = 2) -> Iterator[None]:
+    """While inside, this thread does an export; one inside another is a part of that.
+
+    Args:
+        name: what to call it.
+        passes: how often each byte of its release passes by: written, and read back.
+    """
+    outer: Optional[Share] = getattr(_here, "share", None)
+    if outer is not None:
+        outer.name, outer.passes = name, passes
+        yield
+        return
+    with several() as display:
+        share = Share(name, passes)
+        _here.share, _here.display = share, display
+        display.begin(share)
+        try:
+            yield
+        finally:
+            display.finish(share)
+            del _here.share, _here.display
+
+
+def expect(nbytes: int, passes: Optional[int] = None) -> None:
+    """The export of this thread, if it does one, begins with so many bytes.
+
+    Args:
+        nbytes: size of the release, or of that which is looked at.
+        passes: how often they pass by, if not as often as those of a new release.
+    """
+    share: Optional[Share] = getattr(_here, "share", None)
+    if share is not None:
+        share.nbytes, share.work, share.done = nbytes, nbytes * (passes or share.passes), 0
+
+
+def advance(nbytes: int) -> None:
+    """So many bytes more have passed by in the export of this thread, if it does one."""
+    share: Optional[Share] = getattr(_here, "share", None)
+    if share is not None:
+        share.done += nbytes
+        _here.display.refresh()
+
+
+def aside() -> AbstractContextManager[None]:
+    """While inside, no bar is in the way of what is printed."""
+    return _display.hidden() if _display else nullcontext()
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
