@@ -14,6 +14,7 @@ import struct
 import weakref
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from .blob import PIECE, Blob
@@ -69,10 +70,15 @@ class Archive:
             raise CheckpointError(f"{self.path} has no record {name}: it is incomplete, or no file of torch.save.")
         if name not in self._blobs:
             info = self._infos[name]
-            begin = self._begin(info)
-            self._blobs[name] = Blob(info.file_size, lambda first, last: self._read(begin + first, begin + last),
-                                     info.CRC, f"{self.path}: record {name}")
+            if not _is_plain(info):
+                raise self._damaged(info)
+            self._blobs[name] = Blob(info.file_size, partial(self._read_record, info), info.CRC,
+                                     f"{self.path}: record {name}")
         return self._blobs[name]
+
+    def _read_record(self, info: zipfile.ZipInfo, first: int, last: int) -> Iterator[bytes]:
+        begin = self._begin(info)
+        return self._read(begin + first, begin + last)
 
     def _read(self, begin: int, end: int) -> Iterator[bytes]:
         while begin < end:
@@ -138,20 +144,28 @@ class Archive:
 
     def _begin(self, info: zipfile.ZipInfo) -> int:
         """Where the bytes of a record begin, after its local header was compared with the directory."""
-        where = info.header_offset
-        header = self._bytes(where, min(where + LOCAL_HEADER.size, self.stat.st_size))
-        if len(header) == LOCAL_HEADER.size:
-            signature, _, flags, method, _, _, crc, packed, size, name_size, extra_size = LOCAL_HEADER.unpack(header)
-            begin = where + LOCAL_HEADER.size + name_size + extra_size
-            name = self._bytes(where + LOCAL_HEADER.size, min(begin - extra_size, self.stat.st_size))
-            plain = method == info.compress_type == 0 and info.file_size == info.compress_size \
-                and not (flags | info.flag_bits) & ~FLAGS
-            same = name == info.filename.encode() and crc in (0, info.CRC) \
+        name = info.filename.encode()
+        where, size_of_both = info.header_offset, LOCAL_HEADER.size + len(name)
+        header = self._bytes(where, min(where + size_of_both, self.stat.st_size))
+        if len(header) == size_of_both and _is_plain(info):
+            signature, _, flags, method, _, _, crc, packed, size, name_size, extra_size = \
+                LOCAL_HEADER.unpack_from(header)
+            begin = where + size_of_both + extra_size
+            same = name_size == len(name) and header.endswith(name) and crc in (0, info.CRC) \
                 and size in (0, info.file_size, 0xFFFFFFFF) and packed in (0, info.file_size, 0xFFFFFFFF)
-            if signature == LOCAL_SIGNATURE and plain and same and begin + info.file_size <= self.stat.st_size:
+            if signature == LOCAL_SIGNATURE and same and method == 0 and not flags & ~FLAGS \
+                    and begin + info.file_size <= self.stat.st_size:
                 return int(begin)
-        raise CheckpointError(f"{self.path} is damaged or foreign (record {info.filename!r} is not stored as "
-                              "torch.save stores it): restore it from a copy.")
+        raise self._damaged(info)
+
+    def _damaged(self, info: zipfile.ZipInfo) -> CheckpointError:
+        return CheckpointError(f"{self.path} is damaged or foreign (record {info.filename!r} is not stored as "
+                               "torch.save stores it): restore it from a copy.")
+
+
+def _is_plain(info: zipfile.ZipInfo) -> bool:
+    """Whether the directory says that a record is neither compressed nor encrypted."""
+    return info.compress_type == 0 and info.file_size == info.compress_size and not info.flag_bits & ~FLAGS
 
 
 def _directory_sizes(end: bytes) -> Iterator[int]:

@@ -14,13 +14,14 @@ from .blob import Data
 from .interrupts import go_on
 from .parallel import beside
 
+_AT_ONCE = 1 << 16  # bytes: fewer are not worth another thread and a call of the system
 _AHEAD = 8 << 20  # bytes after which the disk is told to begin: little is left to wait for at the end
 
 
 class Durable:
     """A file that is being written.
 
-    `nbytes` is how many bytes have been written.
+    `nbytes` is how many bytes it has, and `sha256` their hash, both when it is finished.
 
     Args:
         stream: where they go.
@@ -30,11 +31,24 @@ class Durable:
     def __init__(self, stream: BinaryIO, update: Callable[[Data], None]) -> None:
         self.nbytes = 0
         self.sha256 = ""
-        self._stream, self._update, self._begun = stream, update, 0
+        self._stream, self._update = stream, update
+        self._small: list[Data] = []
+        self._waiting = self._begun = 0
 
     def write(self, data: Data) -> None:
         """Append bytes, which must not change any more."""
         go_on()
+        if len(data) >= _AT_ONCE:
+            self.flush()
+        self._small.append(data)
+        self._waiting += len(data)
+        if self._waiting >= _AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hash and write what has come together."""
+        data = self._small[0] if len(self._small) == 1 else b"".join(self._small)
+        self._small, self._waiting = [], 0
         self._update(data)
         self._stream.write(data)
         self.nbytes += len(data)
@@ -56,6 +70,7 @@ def durable(path: Path) -> Iterator[Durable]:
     with open(path, "xb") as stream, beside(sha256.update) as update:
         file = Durable(stream, update)
         yield file
+        file.flush()
         stream.flush()
         os.fsync(stream.fileno())
     file.sha256 = sha256.hexdigest()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Optional
@@ -110,6 +111,7 @@ def nonfinite_warning(file: str, tensors: Mapping[str, int]) -> str:
     return f"{file} holds {sum(tensors.values())} numbers that are NaN or infinite, in {listing(list(tensors))}"
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)

@@ -11,9 +11,10 @@ omegaconf nor strangers; `pickle.Unpickler` gives its memory, and the time of ha
 
 from __future__ import annotations
 
-from pickle import UnpicklingError
-from pickletools import genops
-from typing import Any, Callable
+from io import BytesIO
+from pickle import STOP, UnpicklingError
+from pickletools import opcodes
+from typing import Any, BinaryIO, Callable, Optional
 
 from .allowed import ALLOWED, Name, Node, Storage, Stranger, key
 from .blob import Blob
@@ -62,14 +63,17 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self, data: bytes) -> Any:
-        end, steps = None, _STEPS
-        for count, (opcode, argument, position) in enumerate(genops(data)):
+        stream, count, code = BytesIO(data), 0, b""
+        while code != STOP:
+            code, count = stream.read(1), count + 1
+            if code not in _CODES:
+                raise UnpicklingError(f"an unknown opcode {code!r}" if code else "no end")
             if count > self._steps:
                 raise CheckpointError(f"{self._where} holds more beside its tensors than any training does: it is not "
                                       "read.")
-            steps[opcode.name](self, argument)
-            end = position
-        if end != len(data) - 1:
+            read, step = _CODES[code]
+            step(self, read(stream) if read else None)
+        if stream.tell() != len(data):
             raise UnpicklingError("something after its end")
         return self._stack.pop()
 
@@ -236,3 +240,7 @@ _STEPS: dict[str, _Step] = {
     "PERSID": _Machine.persistent,
     "BINPERSID": lambda machine, _: machine.persistent(machine._stack.pop()),
 }
+_Reader = Callable[[BinaryIO], Any]
+_CODES: dict[bytes, tuple[Optional[_Reader], _Step]] = {
+    opcode.code.encode("latin1"): (opcode.arg.reader if opcode.arg else None, _STEPS[opcode.name])
+    for opcode in opcodes if opcode.name in _STEPS}

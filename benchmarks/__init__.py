@@ -1,0 +1,1 @@
+"""What an export costs, each against its own baseline in the same run: `make bench`."""

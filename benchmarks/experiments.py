@@ -1,0 +1,70 @@
+"""Experiments as a training leaves them: the demo's solver with models of any size, and Dora folders with many XPs."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from omegaconf import open_dict
+
+from audiocraft_export.demo.solver import DemoSolver
+from audiocraft_export.demo.train import main
+
+CODEBOOKS = {"lm.card": 2048, "lm.n_q": 4}  # of MusicGen
+SIZES = {
+    "20M": {**CODEBOOKS, "lm.dim": 384, "lm.num_heads": 6, "lm.num_layers": 8},
+    "150M": {**CODEBOOKS, "lm.dim": 768, "lm.num_heads": 12, "lm.num_layers": 20},
+    "420M": {**CODEBOOKS, "lm.dim": 1024, "lm.num_heads": 16, "lm.num_layers": 32},
+}
+SMALL = {"lm.dim": 128, "lm.num_heads": 4, "lm.num_layers": 4}
+METRICS = {"ce": 3.2, "ppl": 24.5, "duration": 61.7}
+
+
+def experiment(**values):
+    """The folder of an XP of the demo, with the checkpoint of a training; written once.
+
+    Args:
+        **values: what its command line sets.
+    """
+    xp = main.get_xp([f"{key}={value}" for key, value in values.items()])
+    if not (xp.folder / "checkpoint.th").exists():
+        main.init_xp(xp)
+        with open_dict(xp.cfg):
+            del xp.cfg["export"], xp.cfg["exporter"]
+        with xp.enter():
+            _finish(DemoSolver(xp.cfg))
+    return xp.folder
+
+
+def dora_folder(folder, count):
+    """A Dora folder with so many XPs of 50 epochs and 2.5 GB each (of holes); written once."""
+    if not (folder / "ready").exists():
+        history = json.dumps([{"train": METRICS, "valid": METRICS}] * 50)
+        for number in range(count):
+            xp = folder / "xps" / sha256(str(number).encode()).hexdigest()[:8]
+            xp.mkdir(parents=True, exist_ok=True)
+            (xp / ".argv.json").write_text(json.dumps(["solver=musicgen/musicgen_base_32khz", f"optim.lr={number}"]))
+            (xp / "history.json").write_text(history)
+            with open(xp / "checkpoint.th", "wb") as stream:
+                stream.truncate(2_500_000_000)
+        (folder / "ready").touch()
+    return folder
+
+
+def _finish(solver):
+    """What a training leaves: the moments of Adam, the average, the best state in half precision, one epoch."""
+    for parameter in solver.model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    solver.optimizer.step()
+    solver.ema.step()
+    solver.run_stage("valid", lambda: {"ce": 1.0})
+    solver.best_state.update(solver.model)
+    best = solver.best_state.states["model"]
+    best.update({name: tensor.half() for name, tensor in best.items() if tensor.is_floating_point()})
+    solver.commit()
+
+
+def released(folder):
+    """The size in bytes of the best state of an experiment, and of its checkpoint."""
+    path = Path(folder) / "checkpoint.th"
+    return path.stat().st_size

@@ -1,0 +1,76 @@
+"""Measuring: seconds and memory, in turns, so that what disturbs the machine disturbs all alike."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+DROP_CACHES = Path("/proc/sys/vm/drop_caches")
+
+
+def settle(cold=False):
+    """Have the disk quiet, and with `cold` nothing of it in memory."""
+    os.sync()
+    if cold:
+        DROP_CACHES.write_text("3")
+
+
+def can_drop_caches():
+    """Whether this process may empty the cache of the disk."""
+    return os.access(DROP_CACHES, os.W_OK)
+
+
+def seconds(do, *args):
+    """How long a call takes."""
+    began = time.perf_counter()
+    do(*args)
+    return time.perf_counter() - began
+
+
+def command(*argv, **options):
+    """How long a command takes; it has to succeed."""
+    return seconds(lambda: subprocess.run(argv, check=True, capture_output=True, **options))
+
+
+def medians(runs, *trials):
+    """Do some trials in turns, each of which gives a number, and give the median of each; a first turn is not counted.
+
+    Args:
+        runs: how often.
+        trials: functions.
+    """
+    turns = [[trial() for trial in trials] for _ in range(runs + 1)]
+    return [statistics.median(column) for column in zip(*turns[1:])]
+
+
+def memory(setup, code):
+    """What a call adds to the resident memory of a process at its peak.
+
+    Args:
+        setup: Python code that runs before, such as imports.
+        code: Python code to measure.
+
+    Returns:
+        Anonymous and file-backed bytes.
+    """
+    script = f"{setup}\nprint('ready', flush=True)\ninput()\n{code}\nprint('done', flush=True)\ninput()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        before = peak = _resident(process.pid)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        os.set_blocking(process.stdout.fileno(), False)
+        while not process.stdout.readline():
+            peak = [max(pair) for pair in zip(peak, _resident(process.pid))]
+            if process.poll() is not None:
+                raise RuntimeError(f"{code} failed")
+            time.sleep(0.0005)
+        process.communicate(b"\n")
+    return [most - least for most, least in zip(peak, before)]
+
+
+def _resident(pid):
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return [int(status[name].split()[0]) * 1024 for name in ("RssAnon", "RssFile")]
