@@ -9,18 +9,16 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NoReturn, Optional, Union
 
 from . import progress
 from .errors import ExperimentError, ExportError, OptionError, printable, reason
-from .interrupts import stop_threads, terminable
 from .options import CHOICES, ExportOptions
 from .version import __version__
 
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from .release import ExportReport
 
 Result = Union["ExportReport", ExportError]
-Job = Union[Callable[[], "ExportReport"], ExportError]
+Job = Callable[[], "ExportReport"]
 
 DESCRIPTION = "Turn training checkpoints of AudioCraft and Flashy into light, verified releases."
 EXAMPLES = """\
@@ -136,10 +134,12 @@ def _run(args: argparse.Namespace) -> int:
     if args.bands and options.folder is None:
         raise OptionError("--bands makes one release of several experiments: say where it goes with --folder.")
     targets = [" ".join(args.targets)] if args.bands else args.targets
-    jobs = [_bands_job(args, options)] if args.bands else _jobs(args, options)
+    jobs: list[Union[Job, ExportError]] = [_bands_job(args, options)] if args.bands else _jobs(args, options)
     failed = []
-    with progress.several(sum(map(callable, jobs))), _at_once(args.jobs) as each:
-        for target, result in zip(targets, each(_attempt, targets, jobs)):
+    exports = sum(map(callable, jobs))
+    with progress.several(exports), _started(min(args.jobs, exports)) as start:
+        for target, job in zip(targets, [start(job) if callable(job) else job for job in jobs]):
+            result = _attempt(job)
             failed += [target] if isinstance(result, ExportError) else []
             with progress.aside():
                 _show(target, result, args)
@@ -161,10 +161,10 @@ def _bands_job(args: argparse.Namespace, options: ExportOptions) -> Job:
     return job
 
 
-def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Job]:
+def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Union[Job, ExportError]]:
     """What to do for each target: an export, or the error why it cannot be done."""
     dora_dir = _dora_dir(args)
-    jobs: list[Job] = []
+    jobs: list[Union[Job, ExportError]] = []
     taken: dict[Path, tuple[str, Path]] = {}
     for target in args.targets:
         try:
@@ -173,25 +173,25 @@ def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Job]:
             if other_source != source:
                 raise ExperimentError(f"{target} would overwrite the release of {other} in {folder}: export it in a "
                                       "call of its own, with its own --folder.")
-            jobs.append(job)
+            jobs.append(partial(_call, target, job))
         except ExportError as exc:
             jobs.append(exc)
     return jobs
 
 
 def _plan(target: str, dora_dir: Callable[[], Path], chosen: Callable[[Path], bool], options: ExportOptions,
-          many: bool) -> tuple[Path, Path, Callable[[], ExportReport]]:
+          many: bool) -> tuple[Path, Path, Job]:
     """The checkpoint, the release folder and the export of one target."""
     from .export import RELEASE_FOLDER, export_checkpoint, export_experiment
     xp, source = _find(target, dora_dir, options)
     home = xp.folder.absolute()
     others = dora_dir() if chosen(home) else None
     if not options.folder:
-        return source, home / RELEASE_FOLDER, lambda: export_experiment(xp, options, source, others)
+        return source, home / RELEASE_FOLDER, partial(export_experiment, xp, options, source, others)
     folder = Path(options.folder).absolute() / (home.name if many else "")
     if os.path.isfile(target):  # a file with a folder of its own may be of any experiment
-        return source, folder, lambda: export_checkpoint(source, folder, options, others)
-    return source, folder, lambda: export_experiment(xp, options.replace(folder=folder), source, others)
+        return source, folder, partial(export_checkpoint, source, folder, options, others)
+    return source, folder, partial(export_experiment, xp, options.replace(folder=folder), source, others)
 
 
 def _find(target: str, dora_dir: Callable[[], Path], options: ExportOptions) -> tuple[Experiment, Path]:
@@ -211,25 +211,26 @@ def _find(target: str, dora_dir: Callable[[], Path], options: ExportOptions) -> 
 
 
 @contextmanager
-def _at_once(count: int) -> Iterator[Callable[..., Iterable[Result]]]:
-    """A `map` that does so many at once; a single one stays in this thread, where Ctrl-C can stop it halfway."""
-    if count == 1:
-        yield map
+def _started(count: int) -> Iterator[Callable[[Job], Job]]:
+    """Starts exports in so many processes; a single one is done here, when it is its turn."""
+    if count <= 1:
+        yield lambda job: job
     else:
-        with ThreadPoolExecutor(count) as pool, terminable():
-            try:
-                yield pool.map
-            except BaseException:
-                stop_threads()
-                raise
+        from .processes import processes
+        with processes(count) as start:
+            yield start
 
 
-def _attempt(target: str, job: Job) -> Result:
+def _call(target: str, export: Callable[[], ExportReport]) -> ExportReport:
+    with progress.export(printable(target)):
+        return export()
+
+
+def _attempt(job: Union[Job, ExportError]) -> Result:
     if isinstance(job, ExportError):
         return job
     try:
-        with progress.export(printable(target)):
-            return job()
+        return job()
     except ExportError as exc:
         return exc
     except Exception as exc:  # a mistake of ours in one target must not cost the others

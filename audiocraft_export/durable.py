@@ -11,7 +11,6 @@ from typing import BinaryIO, Callable
 
 from . import progress
 from .blob import Data
-from .interrupts import go_on
 from .parallel import beside
 
 _AT_ONCE = 1 << 16  # bytes: fewer are not worth another thread and a call of the system
@@ -37,7 +36,6 @@ class Durable:
 
     def write(self, data: Data) -> None:
         """Append bytes, which must not change any more."""
-        go_on()
         if len(data) >= _AT_ONCE:
             self.flush()
         self._small.append(data)

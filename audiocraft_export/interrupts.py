@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-_stopping = threading.Event()
 
 
 @contextmanager
@@ -32,18 +31,3 @@ def terminable() -> Iterator[None]:
 
 def _stop(number: int, frame: Any) -> NoReturn:
     raise SystemExit(128 + number)
-
-
-def stop_threads() -> None:
-    """Have what other threads write stopped, too: they get no signals."""
-    _stopping.set()
-
-
-def go_on() -> None:
-    """Called while writing, again and again.
-
-    Raises:
-        KeyboardInterrupt: if this thread is to stop.
-    """
-    if _stopping.is_set():
-        raise KeyboardInterrupt

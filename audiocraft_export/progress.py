@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from .errors import readable_size
 from .interrupts import terminable
@@ -46,25 +46,23 @@ class Display:
 
     def __init__(self) -> None:
         self.users = self.exports = 0
-        self._shares: list[Share] = []
+        self._shares: dict[int, Share] = {}
         self._finished, self._nbytes = 0, 0.
         self._began = time.monotonic()
         self._next = self._began + QUIET
         self._lock = threading.RLock()
         self._bar: Any = None
 
-    def begin(self, share: Share) -> None:
-        """One more goes on."""
+    def update(self, key: int, share: Optional[Share]) -> None:
+        """What one does that goes on in a thread or process; None is that it has ended, well or not."""
         with self._lock:
-            self._shares.append(share)
-            self.exports = max(self.exports, self._finished + len(self._shares))
-
-    def finish(self, share: Share) -> None:
-        """One has ended, well or not."""
-        with self._lock:
-            self._shares.remove(share)
-            self._finished += 1
-            self._nbytes += share.nbytes * share.fraction
+            former = self._shares.pop(key, None)
+            if share is not None:
+                self._shares[key] = share
+                self.exports = max(self.exports, self._finished + len(self._shares))
+            elif former is not None:
+                self._finished += 1
+                self._nbytes += former.nbytes * former.fraction
 
     def refresh(self) -> None:
         """Show how far they are, if it is time to; never waits."""
@@ -91,7 +89,7 @@ class Display:
 
     @property
     def _only(self) -> Optional[Share]:
-        return self._shares[0] if self.exports == 1 and self._shares else None
+        return next(iter(self._shares.values()), None) if self.exports == 1 else None
 
     @property
     def _name(self) -> str:
@@ -99,13 +97,13 @@ class Display:
 
     @property
     def _fraction(self) -> float:
-        return (self._finished + sum(share.fraction for share in self._shares)) / max(self.exports, 1)
+        return (self._finished + sum(share.fraction for share in self._shares.values())) / max(self.exports, 1)
 
     @property
     def _state(self) -> str:
         """How much, how fast, how long it will take; a byte of a release that was written is not verified yet."""
         seconds, fraction = time.monotonic() - self._began, self._fraction
-        nbytes = self._nbytes + sum(share.nbytes * share.fraction for share in self._shares)
+        nbytes = self._nbytes + sum(share.nbytes * share.fraction for share in self._shares.values())
         of_all = f" of {readable_size(self._only.nbytes)}" if self._only else ""
         left = f", {_clock(seconds * (1 - fraction) / fraction)} left" if fraction else ""
         return f"{readable_size(nbytes)}{of_all} ({fraction:.0%}), {readable_size(nbytes / seconds)}/s{left}"
@@ -121,6 +119,31 @@ class Display:
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], description=self._name, completed=self._fraction, state=self._state,
                          refresh=True)
+
+
+class Relay(Display):
+    """Says how far the export of this process is to the process that started it.
+
+    Args:
+        put: takes the key of this process, and what it does.
+    """
+
+    def __init__(self, put: Callable[[tuple[int, Optional[Share]]], None]) -> None:
+        super().__init__()
+        self.users = 1  # for good
+        self._put = put
+        self._share: Optional[Share] = None
+
+    def update(self, key: int, share: Optional[Share]) -> None:
+        """Pass it on."""
+        self._share = share
+        self._put((os.getpid(), share))
+
+    def refresh(self) -> None:
+        """Pass it on, if it is time to."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + BAR_EVERY
+            self._put((os.getpid(), self._share))
 
 
 _display: Optional[Display] = None
@@ -168,12 +191,22 @@ def export(name: str, passes: int = 2) -> Iterator[None]:
     with several() as display:
         share = Share(name, passes)
         _here.share, _here.display = share, display
-        display.begin(share)
+        display.update(threading.get_ident(), share)
         try:
             yield
         finally:
-            display.finish(share)
+            display.update(threading.get_ident(), None)
             del _here.share, _here.display
+
+
+def relay(put: Callable[[tuple[int, Optional[Share]]], None]) -> None:
+    """From now on, say how far this process is to another one, and show nothing.
+
+    Args:
+        put: takes the key of this process, and what it does.
+    """
+    global _display
+    _display = Relay(put)
 
 
 def expect(nbytes: int, passes: Optional[int] = None) -> None:
