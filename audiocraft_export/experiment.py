@@ -100,7 +100,7 @@ def find_xp(sig: str, dora_dir: AnyPath) -> Experiment:
     xps = Path(dora_dir) / "xps"
     if _is_name(sig) and os.path.isdir(xps / sig):
         return Experiment(xps / sig, sig)
-    names = [xp.folder.name for xp in list_xps(dora_dir)]
+    names = _names(dora_dir)
     found = [name for name in names if sig and name.startswith(sig)]
     if len(found) == 1:
         return Experiment(xps / found[0], found[0])
@@ -119,14 +119,17 @@ def list_xps(dora_dir: AnyPath) -> list[Experiment]:
     Raises:
         ExperimentError: if this is no Dora folder.
     """
+    return [Experiment(Path(dora_dir) / "xps" / name, name) for name in _names(dora_dir)]
+
+
+def _names(dora_dir: AnyPath) -> list[str]:
     xps = Path(dora_dir) / "xps"
     try:
         with os.scandir(xps) as entries:
-            names = sorted(entry.name for entry in entries if _is_folder(entry))
+            return sorted(entry.name for entry in entries if _is_folder(entry))
     except (OSError, ValueError) as exc:
         raise ExperimentError(f"{dora_dir} is no Dora folder: {xps} cannot be read ({reason(exc)}); "
                               "name the right one with --dora-dir, or the training package with -P.") from exc
-    return [Experiment(xps / name, name) for name in names]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

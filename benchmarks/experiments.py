@@ -62,9 +62,3 @@ def _finish(solver):
     best = solver.best_state.states["model"]
     best.update({name: tensor.half() for name, tensor in best.items() if tensor.is_floating_point()})
     solver.commit()
-
-
-def released(folder):
-    """The size in bytes of the best state of an experiment, and of its checkpoint."""
-    path = Path(folder) / "checkpoint.th"
-    return path.stat().st_size

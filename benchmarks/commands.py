@@ -1,0 +1,81 @@
+"""What the command line and a training feel of us: help, lists, finding an experiment, the start of a training."""
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+from audiocraft_export import find_xp, list_xps
+
+from .experiments import dora_folder
+from .measure import command, medians, seconds
+from .report import Row
+
+BIN = Path(sys.executable).parent
+COUNTS = (10, 1000, 20_000)
+LIST = """
+import sys
+from audiocraft_export import list_xps
+from audiocraft_export.release import Manifest
+for xp in list_xps(sys.argv[1]):
+    xp.argv, xp.history, xp.checkpoints, Manifest.load(xp.folder / "export")
+if "torch" in sys.modules:
+    sys.exit("torch was imported")
+"""
+TRAIN = """\
+from dora import hydra_main
+{start}
+@hydra_main(config_path="config", config_name="config", version_base="1.1")
+def main(cfg):
+    pass
+"""
+CONFIG = "lr: 1\nexport: false\ndora:\n  dir: {name}_outputs\n  exclude: [export]\n"
+
+
+def rows(runs):
+    """All of them."""
+    import_s, help_s = medians(runs, partial(command, sys.executable, "-c", "import torch"),
+                               partial(command, BIN / "audiocraft-export", "--help"))
+    yield Row("audiocraft-export --help", None, "whole command", help_s, most=0.25)
+    yield Row("python -c 'import torch'", None, "whole command", import_s)
+    yield from _lists(runs)
+    yield from _finding(runs)
+    yield from _starts(runs)
+
+
+def _lists(runs):
+    """A process that finds all XPs of a Dora folder, and reads what a list shows of them."""
+    most = {1000: 0.6, 20_000: 8}
+    for count in COUNTS:
+        folder = dora_folder(Path(f"xps_{count}"), count)
+        taken, = medians(runs, partial(command, sys.executable, "-c", LIST, folder))
+        yield Row(f"list {count:,} XPs", None, "process", taken, most=most.get(count))
+
+
+def _finding(runs):
+    for what, length in ("signature", 8), ("prefix", 7):
+        few, many = (_finding_one(runs, dora_folder(Path(f"xps_{count}"), count), length)
+                     for count in (COUNTS[0], COUNTS[-1]))
+        yield Row(f"find an XP by its {what}", None, f"of {COUNTS[-1]:,}", many, f"of {COUNTS[0]}", few,
+                  most=2 if length == 8 else None)
+
+
+def _finding_one(runs, folder, length):
+    xps = list_xps(folder)
+    sigs = [xps[index * len(xps) // 10].sig for index in range(10)]
+    taken, = medians(runs, lambda: sum(seconds(find_xp, sig[:length], folder) for sig in sigs) / len(sigs))
+    return taken
+
+
+def _starts(runs):
+    """`dora run export=false` of a main that does nothing, and the same without us."""
+    for name, start in ("bare", ""), ("wrapped", "from audiocraft_export import with_export\n\n\n@with_export"):
+        (Path(name) / "config").mkdir(parents=True, exist_ok=True)
+        (Path(name) / "__init__.py").touch()
+        (Path(name) / "train.py").write_text(TRAIN.format(start=start))
+        (Path(name) / "config" / "config.yaml").write_text(CONFIG.format(name=name))
+    environ = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONWARNINGS": "ignore"}
+    bare, wrapped = medians(3 * runs, *(partial(command, BIN / "dora", "-P", name, "run", "lr=2", "export=false",
+                                                env=environ) for name in ("bare", "wrapped")))
+    yield Row("dora run export=false", None, "with_export", wrapped, "without", bare)
+    yield Row("with_export adds", None, "to a start", wrapped - bare, most=0.05)
