@@ -19,12 +19,13 @@ ALIGNMENT = 64  # bytes, as torch.save aligns storages
 _MOST = 0xFFFFFFFF  # a number that 32 bits do not hold
 
 
-def write_archive(stream: Sink, records: Iterable[tuple[str, Blob]]) -> None:
+def write_archive(stream: Sink, records: Iterable[tuple[str, Blob]], checked: bool = True) -> None:
     """Write records as `torch.save` lays them out; the same records give the same bytes.
 
     Args:
         stream: where it goes.
         records: names and bytes, in the order of the file.
+        checked: whether bytes whose CRC-32 is known are compared with it now; if not, reading them back will show it.
 
     Raises:
         CheckpointError: if bytes read from a checkpoint are damaged.
@@ -34,7 +35,7 @@ def write_archive(stream: Sink, records: Iterable[tuple[str, Blob]]) -> None:
         path = f"{ROOT}/{name}".encode()
         header = _local_header(path, offset)
         stream.write(header)
-        crc = _copy(blob, stream)
+        crc = _copy(blob, stream, checked)
         end = _sizes(b"PK\7\x08" + struct.pack("<L", crc), blob.nbytes)
         stream.write(end)
         directory += _directory_entry(path, crc, blob.nbytes, offset)
@@ -44,15 +45,19 @@ def write_archive(stream: Sink, records: Iterable[tuple[str, Blob]]) -> None:
     stream.write(_end_of_directory(count, len(directory), offset))
 
 
-def _copy(blob: Blob, stream: Sink) -> int:
-    """Write the bytes of a blob, and give their CRC-32 after checking it."""
-    crc, nbytes = 0, 0
+def _copy(blob: Blob, stream: Sink, checked: bool) -> int:
+    """Write the bytes of a blob, and give the CRC-32 that they have, or should have."""
+    known = blob.crc if not checked else None
+    crc, nbytes = known or 0, 0
     for piece in blob.pieces():
-        crc, nbytes = zlib.crc32(piece, crc), nbytes + len(piece)
+        nbytes += len(piece)
+        if known is None:
+            crc = zlib.crc32(piece, crc)
         stream.write(piece)
     if nbytes != blob.nbytes:
         raise CheckpointError(f"{blob.name} has {nbytes} bytes where {blob.nbytes} belong: it cannot be released.")
-    blob.check(crc)
+    if known is None:
+        blob.check(crc)
     return crc
 
 

@@ -178,18 +178,11 @@ def _existing(folder: Path, files: Sequence[ReleaseFile], draft: Manifest) -> Op
 
 def _written(folder: Path, files: Sequence[ReleaseFile], draft: Manifest, family: Family, verify: str) -> ExportReport:
     """A new release, in the place of what of ours is there."""
-    existing, names = Manifest.load(folder), {file.name for file in files}
+    existing, names = Manifest.load(folder), [file.name for file in files]
     stale = {file.name for file in Manifest.listed(folder) if file.name not in names
              and (file.name in OWN_NAMES or existing and is_ours(file.name, existing.sig))
              and writer.is_intact(folder, [file])}
     refuse_to_replace_a_training(*(folder / name for name in {*names, *stale}))
     return ExportReport(folder, writer.write_release(
-        folder, files, stale, describe=partial(described_as, draft),
-        check=partial(_verify, files=files, family=family, verify=verify)))
-
-
-def _verify(folder: Path, files: Sequence[ReleaseFile], family: Family, verify: str) -> None:
-    if verify != "none":
-        writer.read_back(folder, files)
-    if verify == "load":
-        load_back(folder, family, [file.name for file in files])
+        folder, files, stale, describe=partial(described_as, draft), read_back=verify != "none",
+        check=lambda stage: load_back(stage, family, names) if verify == "load" else None))

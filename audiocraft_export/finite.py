@@ -40,9 +40,11 @@ class Watch:
     def _see(self, data: Data) -> bytes:
         """Count in these bytes; gives those of a number that is not complete yet."""
         kind, infinity = _INFINITY[self._dtype]
-        whole = len(data) // np.dtype(kind).itemsize * np.dtype(kind).itemsize
+        size = np.dtype(kind).itemsize
+        whole = len(data) // size * size
         bits: Any = np.frombuffer(data[:whole], kind)
-        unsigned = bits << bits.dtype.type(1)
-        if whole and unsigned.max() >= infinity << 1:
-            self.count += int((unsigned >= infinity << 1).sum())
+        sign = 1 << 8 * size - 1
+        # The largest as numbers with a sign and without one: of the positive ones, and of the negative ones.
+        if whole and (bits.view(kind.replace("u", "i")).max() >= infinity or bits.max() >= sign + infinity):
+            self.count += int(((bits & bits.dtype.type(sign - 1)) >= infinity).sum())
         return bytes(data[whole:])

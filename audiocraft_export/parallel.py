@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Callable, TypeVar
+from queue import Queue
+from threading import Thread
+from typing import Any, Callable, Optional, TypeVar
 
 WORKERS = 2
 _WAITING = 8  # what may wait for the other thread: its memory is not free
@@ -15,29 +16,39 @@ T = TypeVar("T")
 
 
 @contextmanager
-def beside(do: Callable[[T], Any]) -> Iterator[Callable[[T], None]]:
+def beside(do: Callable[[T], Any]) -> Iterator[Callable[[T], Any]]:
     """Do something with one thing after another in a second thread, while this one goes on.
 
     Args:
-        do: what to do with each; what it raises is raised here, at the end at the latest.
+        do: what to do with each; what it raises is raised here, at the end.
 
     Returns:
-        A function that takes the next one.
+        A function that takes the next one; when this is left, all is done.
     """
-    with ThreadPoolExecutor(1) as pool:
-        waiting: deque[Future[Any]] = deque()
+    todo: Queue[Optional[T]] = Queue(_WAITING)
+    errors: list[Exception] = []
+    thread = Thread(target=_do_all, args=(todo, do, errors), daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # a process that is about to end starts none any more
+        yield do
+        return
+    try:
+        yield todo.put
+    finally:
+        todo.put(None)
+        thread.join()
+    for error in errors:
+        raise error
 
-        def take(item: T) -> None:
-            try:
-                waiting.append(pool.submit(do, item))
-            except RuntimeError:  # a process that is about to end starts no thread any more
+
+def _do_all(todo: Queue[Optional[T]], do: Callable[[T], Any], errors: list[Exception]) -> None:
+    for item in iter(todo.get, None):
+        try:
+            if not errors:
                 do(item)
-            if len(waiting) > _WAITING:
-                waiting.popleft().result()
-
-        yield take
-        for done in waiting:
-            done.result()
+        except Exception as exc:
+            errors.append(exc)
 
 
 def side_by_side(do: Callable[[T], Any], items: Iterable[T], then: Callable[[T], Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+from pathlib import Path
 from pickle import (
     APPENDS,
     BINFLOAT,
@@ -34,14 +35,18 @@ from pickle import (
 )
 from typing import Any
 
+from . import progress
+from .archive import Archive
 from .archive_writer import write_archive
 from .blob import Blob, Sink
 from .errors import CheckpointError
 from .finite import Watch
+from .parallel import side_by_side
 from .release import Attributes
 from .tensor import DTYPES, Tensor
 
 _STORAGES = {dtype: f"torch {storage}" for storage, (dtype, _) in DTYPES.items()}
+_LARGE = 1 << 24  # bytes of a file that is worth more than one thread
 _ORDERED_DICT = GLOBAL + b"collections\nOrderedDict\n" + EMPTY_TUPLE + REDUCE
 
 
@@ -66,18 +71,41 @@ class Pickled:
         """Size of the file in bytes, but for what the zip container adds."""
         return len(self._data) + sum(watch.blob.nbytes for watch in self._watches.values())
 
-    def write(self, stream: Sink) -> None:
+    def write(self, stream: Sink, checked: bool = True) -> None:
         """Write the file.
 
         Args:
             stream: where it goes.
+            checked: whether bytes that are read are compared with their CRC-32 now, or when they are read back.
 
         Raises:
             CheckpointError: if bytes read from a checkpoint are damaged.
         """
         write_archive(stream, [("data.pkl", Blob.of(self._data)), ("byteorder", Blob.of(b"little")),
                                *((f"data/{key}", watch.blob) for key, watch in self._watches.items()),
-                               ("version", Blob.of(b"3\n"))])
+                               ("version", Blob.of(b"3\n"))], checked)
+
+    def read_back(self, path: Path) -> None:
+        """Compare every record of the written file with its CRC-32: that of the bytes that were read.
+
+        Raises:
+            CheckpointError: if one differs.
+        """
+        archive = Archive(path)
+        blobs = [archive.blob(name) for name in archive.names]
+        if self.nbytes >= _LARGE:
+            side_by_side(Blob.verify, blobs, then=lambda blob: progress.advance(blob.nbytes))
+        for blob in blobs:  # those that are sound are not read again
+            blob.verify()
+
+    def check_sources(self) -> None:
+        """Compare all bytes that are read with their CRC-32.
+
+        Raises:
+            CheckpointError: if some are damaged.
+        """
+        for watch in self._watches.values():
+            watch.blob.verify()
 
     @property
     def nonfinite(self) -> dict[str, int]:

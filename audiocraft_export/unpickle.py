@@ -11,6 +11,7 @@ omegaconf nor strangers; `pickle.Unpickler` gives its memory, and the time of ha
 
 from __future__ import annotations
 
+from functools import partial
 from io import BytesIO
 from pickle import STOP, UnpicklingError
 from pickletools import opcodes
@@ -63,15 +64,18 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self, data: bytes) -> Any:
-        stream, count, code = BytesIO(data), 0, b""
+        stream = BytesIO(data)
+        read_code, count, code = partial(stream.read, 1), 0, b""
         while code != STOP:
-            code, count = stream.read(1), count + 1
-            if code not in _CODES:
-                raise UnpicklingError(f"an unknown opcode {code!r}" if code else "no end")
+            count += 1
             if count > self._steps:
                 raise CheckpointError(f"{self._where} holds more beside its tensors than any training does: it is not "
                                       "read.")
-            read, step = _CODES[code]
+            code = read_code()
+            try:
+                read, step = _CODES[code]
+            except KeyError:
+                raise UnpicklingError(f"an unknown opcode {code!r}" if code else "no end") from None
             step(self, read(stream) if read else None)
         if stream.tell() != len(data):
             raise UnpicklingError("something after its end")

@@ -11,20 +11,17 @@ from pathlib import Path
 from typing import Any, Callable, Union
 
 from . import progress
-from .archive import Archive
-from .blob import Blob, Sink
+from .blob import Sink
 from .durable import durable
 from .errors import CheckpointError, ReleaseError, reason
 from .families import LM_FILE
 from .interrupts import terminable
-from .parallel import side_by_side
 from .placing import place, refuse_what_is_no_file
 from .release import MANIFEST, Manifest, ReleaseFile, WrittenFile
 from .repickle import Pickled
 from .staging import fsync_folder, home_of, remove_stale, staging
 
 _CHUNK = 1 << 20
-_LARGE = 1 << 24  # bytes of a file that is worth more than one thread
 _AROUND = 1 << 16  # bytes of a release beside its tensors, at least
 
 Nonfinite = Mapping[str, Mapping[str, int]]
@@ -32,7 +29,7 @@ Nonfinite = Mapping[str, Mapping[str, int]]
 
 def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[str],
                   describe: Callable[[list[WrittenFile], Nonfinite], Manifest],
-                  check: Callable[[Path], None]) -> Manifest:
+                  read_back: bool, check: Callable[[Path], None]) -> Manifest:
     """Write a release; whatever fails, an earlier one in the same folder stays as it is.
 
     Args:
@@ -40,10 +37,11 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[
         files: what to write.
         stale: names of files of the release before, which are removed if they are not written again.
         describe: makes the manifest, once the files are written.
-        check: verifies the folder with the new files, before they take their places.
+        read_back: whether to compare what was written with what it should be, before it takes its place.
+        check: what else to verify the folder with the new files by.
 
     Raises:
-        ReleaseError: if it cannot be written.
+        ReleaseError: if it cannot be written, or what was written does not read back.
         ExportError: what `check` raises.
         CheckpointError: if bytes read from the checkpoint are damaged.
     """
@@ -56,7 +54,9 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[
         home = home_of(folder)
         _refuse_a_full_disk(home, nbytes)
         with staging(home, like=folder if home == folder.parent else None) as stage:
-            written = [_write_staged(stage / file.name, text) for file, text in zip(files, texts)]
+            written = [_write_staged(stage / file.name, text, not read_back) for file, text in zip(files, texts)]
+            for file, text in zip(files if read_back else (), texts):
+                _read_back(stage / file.name, text)
             check(stage)
             manifest = describe(written, {file.name: text.nonfinite for file, text in zip(written, texts)})
             with durable(stage / MANIFEST) as stream:
@@ -82,8 +82,8 @@ def write_single(path: Path, content: Mapping[str, Any]) -> Mapping[str, int]:
         refuse_what_is_no_file(path.parent, [path.name])
         _refuse_a_full_disk(path.parent, pickled.nbytes)
         with staging(path.parent) as stage:
-            _write_staged(stage / staged, pickled)
-            read_back(stage, [ReleaseFile(staged, content)])
+            _write_staged(stage / staged, pickled, checked=False)
+            _read_back(stage / staged, pickled)
             if os.path.exists(path):
                 shutil.copymode(path, stage / staged)
             os.replace(stage / staged, path)
@@ -115,22 +115,6 @@ def clear(folder: Path) -> None:
     remove_stale(folder.parent, folder)
 
 
-def read_back(folder: Path, files: Iterable[ReleaseFile]) -> None:
-    """Compare every record of written files in a folder with its CRC-32, and every text with what it should be.
-
-    Raises:
-        ReleaseError: if one differs.
-    """
-    try:
-        for file in files:
-            if isinstance(file.content, str):
-                _read_text(folder / file.name, file.content)
-            else:
-                _read_archive(folder / file.name)
-    except CheckpointError as exc:
-        raise ReleaseError(f"What was written does not read back ({exc}): check the disk and export again.") from exc
-
-
 def is_intact(folder: Path, files: Iterable[WrittenFile]) -> bool:
     """Whether files of a release folder are what its manifest says, byte for byte."""
     return all(_sha256(folder / file.name, file.bytes) == file.sha256 for file in files)
@@ -144,28 +128,35 @@ class _Text:
         self.nbytes = len(self._data)
         self.nonfinite: dict[str, int] = {}
 
-    def write(self, stream: Sink) -> None:
+    def write(self, stream: Sink, checked: bool) -> None:
         stream.write(self._data)
 
+    def read_back(self, path: Path) -> None:
+        if path.read_bytes() != self._data:
+            raise CheckpointError(f"{path.name} holds another text")
 
-def _write_staged(path: Path, content: Union[Pickled, _Text]) -> WrittenFile:
+    def check_sources(self) -> None:
+        """It comes from no file."""
+
+
+def _write_staged(path: Path, content: Union[Pickled, _Text], checked: bool) -> WrittenFile:
     with durable(path) as file:
-        content.write(file)
+        content.write(file, checked)
     return WrittenFile(path.name, file.nbytes, file.sha256)
 
 
-def _read_archive(path: Path) -> None:
-    archive = Archive(path)
-    blobs = [archive.blob(name) for name in archive.names]
-    if archive.stat.st_size >= _LARGE:
-        side_by_side(Blob.verify, blobs, then=lambda blob: progress.advance(blob.nbytes))
-    for blob in blobs:  # once each: those that are sound are not read again
-        blob.verify()
+def _read_back(path: Path, content: Union[Pickled, _Text]) -> None:
+    """Compare all that was written with what it should be.
 
-
-def _read_text(path: Path, text: str) -> None:
-    if path.read_bytes() != text.encode("utf-8"):
-        raise CheckpointError(f"{path.name} holds another text")
+    Raises:
+        CheckpointError: if it was read from a checkpoint that is damaged.
+        ReleaseError: if it differs.
+    """
+    try:
+        content.read_back(path)
+    except CheckpointError as exc:
+        content.check_sources()
+        raise ReleaseError(f"What was written does not read back ({exc}): check the disk and export again.") from exc
 
 
 @contextmanager

@@ -22,8 +22,8 @@ def rows(runs):
     one, two, copies, import_s = medians(runs, partial(_run, folders, 1), partial(_run, folders, 2),
                                          partial(_copies, folders),
                                          partial(command, sys.executable, "-c", "import torch"))
-    yield Row(f"run {COUNT} small XPs", nbytes, "--jobs 1", one, "import torch + 1.3 cp of each", import_s + 1.3 * copies,
-              most=1)
+    yield Row(f"run {COUNT} small XPs", nbytes, "--jobs 1", one, "import torch + 1.3 cp of each",
+              import_s + 1.3 * copies, most=1)
     yield Row(f"run {COUNT} small XPs", nbytes, "--jobs 2", two, "--jobs 1", one, most=1)
 
 

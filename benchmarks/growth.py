@@ -6,6 +6,12 @@ import numpy as np
 
 RELEASE, CHECKPOINT, XPS = 6.6e9, 60e9, 100_000  # 3.3 billion parameters, in float16 and as trained
 
+TEXT = """\
+An export reads what it releases and the pickle around it, nothing else of the checkpoint: its time grows with the
+release, its memory not at all. Where the cache does not hold what is read, reading is as fast as the disk, for copying
+as for exporting (the cold rows). A list reads four small files of each XP; an experiment is found by its signature
+without any list."""
+
 
 def section(rows):
     """A section of the report, as Markdown."""
@@ -17,20 +23,18 @@ def section(rows):
     copy = _line([row.nbytes for row in exports], [row.base_value for row in exports])
     theirs = _line([_checkpoint(row) for row in plain], [row.value for row in plain])
     listing = _line([int(row.what.split()[1].replace(",", "")) for row in lists], [row.value for row in lists])
-    return f"""\
-| cost | a straight line through what was measured (warm) | 3.3 B parameters: {RELEASE / 1e9:g} GB of {CHECKPOINT / 1e9:g} GB |
-|---|---|---|
-| export | {_formula(ours, 1e9, "GB released")} | {_at(ours, RELEASE):.0f} s |
-| `cp` + fsync of the release | {_formula(copy, 1e9, "GB released")} | {_at(copy, RELEASE):.0f} s |
-| AudioCraft's way | {_formula(theirs, 1e9, "GB of checkpoint")} | {_at(theirs, CHECKPOINT):.0f} s, and {CHECKPOINT / 1e9:g} GB of memory |
-| memory of an export | {", ".join(f"{row.value:.0f}" for row in anonymous)} MiB, whatever the size | the same |
-| list of XPs | {_formula(listing, 1000, "1,000 XPs")} | {XPS:,} XPs: {_at(listing, XPS):.0f} s |
-
-An export reads what it releases and the pickle around it, nothing else of the checkpoint: its time grows with the
-release, its memory not at all. Beyond what the machine can hold in its cache, reading is as fast as the disk, for
-copying as for exporting (the cold rows). A list reads four small files an XP; an experiment is found by its signature
-without any list."""
-
+    lines = [
+        ("cost", "a straight line through what was measured (warm)",
+         f"3.3 B parameters: {RELEASE / 1e9:g} GB of {CHECKPOINT / 1e9:g} GB"),
+        ("---", "---", "---"),
+        ("export", _formula(ours, 1e9, "GB released"), f"{_at(ours, RELEASE):.0f} s"),
+        ("`cp` + fsync of the release", _formula(copy, 1e9, "GB released"), f"{_at(copy, RELEASE):.0f} s"),
+        ("AudioCraft's way", _formula(theirs, 1e9, "GB of checkpoint"),
+         f"{_at(theirs, CHECKPOINT):.0f} s, and {CHECKPOINT / 1e9:g} GB of memory"),
+        ("memory of an export", ", ".join(f"{row.value:.0f}" for row in anonymous) + " MiB", "the same"),
+        ("list of XPs", _formula(listing, 1000, "1,000 XPs"), f"{XPS:,} XPs: {_at(listing, XPS):.0f} s"),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{TEXT}"
 
 def _line(sizes, values):
     """Slope and intercept; the small ones count as much as the large ones."""
@@ -43,8 +47,7 @@ def _at(line, size):
 
 def _formula(line, unit, name):
     slope, start = line
-    return f"{max(start, 0):.2g} s + {slope * unit:.2g} s a {name}" if unit == 1e9 else \
-        f"{max(start, 0):.2g} s + {slope * unit:.2g} s a {name}"
+    return f"{max(start, 0):.2g} s + {slope * unit:.2g} s for each {name}"
 
 
 def _checkpoint(row):
