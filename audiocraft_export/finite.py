@@ -18,6 +18,24 @@ _INFINITY = {
 }
 
 
+def nonfinite(data: Data, dtype: str) -> int:
+    """How many of some numbers are NaN or infinite.
+
+    Args:
+        data: whole numbers of them.
+        dtype: their type.
+    """
+    if dtype not in _INFINITY or not len(data):
+        return 0
+    kind, infinity = _INFINITY[dtype]
+    bits: Any = np.frombuffer(data, kind)
+    sign = 1 << 8 * bits.itemsize - 1
+    # The largest as a number with a sign, and as one without: of the positive ones, and of the negative ones.
+    if bits.view(kind.replace("u", "i")).max() < infinity and bits.max() < sign + infinity:
+        return 0
+    return int(((bits & bits.dtype.type(sign - 1)) >= infinity).sum())
+
+
 class Watch:
     """Counts the NaN and infinities of a tensor while whoever wants its bytes reads them.
 
@@ -32,19 +50,10 @@ class Watch:
         self._source, self._dtype = blob, dtype
 
     def _read(self, begin: int, end: int) -> Iterator[Data]:
-        rest = b""
+        rest, size = b"", np.dtype(_INFINITY[self._dtype][0]).itemsize
         for piece in self._source.read(begin, end):
-            rest = self._see(rest + bytes(piece) if rest else piece)
+            data = rest + bytes(piece) if rest else piece
+            whole = len(data) // size * size
+            self.count += nonfinite(data[:whole], self._dtype)
+            rest = bytes(data[whole:])
             yield piece
-
-    def _see(self, data: Data) -> bytes:
-        """Count in these bytes; gives those of a number that is not complete yet."""
-        kind, infinity = _INFINITY[self._dtype]
-        size = np.dtype(kind).itemsize
-        whole = len(data) // size * size
-        bits: Any = np.frombuffer(data[:whole], kind)
-        sign = 1 << 8 * size - 1
-        # The largest as numbers with a sign and without one: of the positive ones, and of the negative ones.
-        if whole and (bits.view(kind.replace("u", "i")).max() >= infinity or bits.max() >= sign + infinity):
-            self.count += int(((bits & bits.dtype.type(sign - 1)) >= infinity).sum())
-        return bytes(data[whole:])

@@ -11,6 +11,7 @@ import torch
 
 from .blob import Blob, Data, pieces
 from .errors import CheckpointError, reason
+from .finite import nonfinite
 from .tensor import ITEMSIZE, Tensor
 
 
@@ -47,7 +48,7 @@ def converted(tensor: Tensor, dtype: str) -> Iterator[Data]:
     if not tensor.is_contiguous:
         begin, size = tensor.offset * ITEMSIZE[tensor.dtype], tensor.span * ITEMSIZE[tensor.dtype]
         source = _elements(tensor.blob.checked(begin, begin + size), tensor).as_strided(tensor.shape, tensor.stride)
-        result = _bytes(_convert(source, tensor, dtype).untyped_storage())
+        result = _convert(source, tensor, dtype)
         yield from pieces(result, 0, len(result))
         return
     rest = b""
@@ -56,14 +57,14 @@ def converted(tensor: Tensor, dtype: str) -> Iterator[Data]:
         whole = len(data) // ITEMSIZE[tensor.dtype] * ITEMSIZE[tensor.dtype]
         rest = bytes(data[whole:])
         if whole:
-            yield _bytes(_convert(_elements(data[:whole], tensor), tensor, dtype).untyped_storage())
+            yield _convert(_elements(data[:whole], tensor), tensor, dtype)
 
 
 def _elements(data: Data, tensor: Tensor) -> torch.Tensor:
     return torch.frombuffer(bytearray(data), dtype=getattr(torch, tensor.dtype))
 
 
-def _convert(source: torch.Tensor, tensor: Tensor, dtype: str) -> torch.Tensor:
+def _convert(source: torch.Tensor, tensor: Tensor, dtype: str) -> memoryview:
     """Elements of a tensor, contiguous, in another dtype."""
     source = torch._neg_view(source) if tensor.neg else source
     source = source.conj() if tensor.conj else source
@@ -72,12 +73,12 @@ def _convert(source: torch.Tensor, tensor: Tensor, dtype: str) -> torch.Tensor:
     except RuntimeError as exc:  # NotImplementedError is one
         raise CheckpointError(f"{tensor.blob.name} cannot be converted from {tensor.dtype} to {dtype} "
                               f"({reason(exc)}): leave the dtype as stored.") from exc
-    if dtype != tensor.dtype and not result.isfinite().all() \
-            and (source.double().isfinite() & ~result.isfinite()).any():
+    data = _bytes(result.untyped_storage())
+    if dtype != tensor.dtype and nonfinite(data, dtype) and (source.double().isfinite() & ~result.isfinite()).any():
         tensor.blob.verify()  # it may be damage that made them so large
         raise CheckpointError(f"{tensor.blob.name} holds values beyond the range of {dtype}: use dtype=bfloat16, "
                               "or leave the dtype as stored.")
-    return result
+    return data
 
 
 def _describe(state: Any, storages: dict[Any, Blob]) -> Any:
