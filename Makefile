@@ -7,7 +7,7 @@ READY = $(VENV)/ready
 AUDIOCRAFT = $(abspath build/audiocraft)
 AUDIOCRAFT_SRC ?= $(AUDIOCRAFT)/audiocraft-1.3.0
 
-.PHONY: demo test test-audiocraft torture lint wheel clean
+.PHONY: demo test test-audiocraft torture bench lint wheel clean
 
 demo: $(READY)  ## Train the demo project, export it, export it again by its signature, load the release.
 	rm -rf build/demo && mkdir -p build/demo
@@ -26,6 +26,10 @@ test-audiocraft: $(AUDIOCRAFT)/ready  ## Train, export and load with real AudioC
 
 torture: $(READY)  ## Attack, damage and kill: the figures of the README; for all of them as root, with strace.
 	mkdir -p build && cd tests && $(BIN)/python -m torture --out $(CURDIR)/build/torture.md
+
+bench: $(READY)  ## Measure against cp, AudioCraft and safetensors: some 10 minutes, 20 GB; writes benchmarks/RESULTS.md.
+	$(BIN)/pip install --quiet -e '.[bench]'
+	$(BIN)/python -m benchmarks
 
 lint: $(READY)  ## Check style and types.
 	$(BIN)/ruff check .
