@@ -94,9 +94,11 @@ class Pickled:
         archive = Archive(path)
         blobs = [archive.blob(name) for name in archive.names]
         if self.nbytes >= _LARGE:
-            side_by_side(Blob.verify, blobs, then=lambda blob: progress.advance(blob.nbytes))
-        for blob in blobs:  # those that are sound are not read again
-            blob.verify()
+            side_by_side(Blob.verify, blobs, then=_advance)
+        else:
+            for blob in blobs:
+                blob.verify()
+                _advance(blob)
 
     def check_sources(self) -> None:
         """Compare all bytes that are read with their CRC-32.
@@ -162,6 +164,10 @@ class _Dumper:
             _scalar(tensor.offset), _tuple(*map(_scalar, tensor.shape)), _tuple(*map(_scalar, tensor.stride)),
             NEWFALSE, _ORDERED_DICT, b"" if plain else _global(f"torch {tensor.dtype}"),
             TUPLE, REDUCE])
+
+
+def _advance(blob: Blob) -> None:
+    progress.advance(blob.nbytes)
 
 
 def _scalar(value: Any) -> bytes:
