@@ -6,15 +6,16 @@ An export says what it does in its own thread, wherever it is; all exports of a 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Callable, Optional
 
-from .errors import readable_size
+from .errors import readable_size, reason
 from .interrupts import terminable
 
 QUIET = 1.  # seconds in which nothing is shown
@@ -75,6 +76,9 @@ class Display:
                 self._draw()
             else:
                 logger.info("%s: %s", self._name, self._state)
+        except Exception as exc:  # a terminal that is gone is no reason to lose a release
+            self._next = math.inf
+            logger.warning("The progress cannot be shown (%s); the export goes on.", reason(exc))
         finally:
             self._lock.release()
 
@@ -83,7 +87,8 @@ class Display:
         """While inside, there is no bar."""
         with self._lock:
             if self._bar is not None:
-                self._bar.stop()
+                with suppress(OSError):
+                    self._bar.stop()
                 self._bar = None
             yield
 

@@ -301,6 +301,12 @@ def test_a_failed_export_ends_its_progress(make_xp, dora_dir, tmp_path):
         assert progress._display is None
 
 
+def test_a_bar_that_cannot_be_drawn_does_not_stop_the_export(make_xp, tmp_path):
+    folder = make_xp(best_state=LARGE)
+    code = command(SIG).replace("if __name__", "import rich.progress; del rich.progress.Progress\nif __name__")
+    assert "the export goes on" in on_terminal(code, tmp_path) and (folder / "export" / "export.json").exists()
+
+
 def test_help_takes_no_time():
     began = time.perf_counter()
     with pytest.raises(SystemExit):
