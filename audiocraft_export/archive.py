@@ -50,7 +50,7 @@ class Archive:
             kind = "Is a directory" if stat.S_ISDIR(self.stat.st_mode) else "it is no regular file"
             raise CheckpointError(f"{path} cannot be read ({kind}): name a file of torch.save.")
         self._infos = self._strip_root(self._directory())
-        self._blobs: dict[str, Blob] = {}
+        self._blobs: weakref.WeakValueDictionary[str, Blob] = weakref.WeakValueDictionary()  # they hold this
 
     def __contains__(self, name: str) -> bool:
         return name in self._infos
@@ -68,13 +68,14 @@ class Archive:
         """
         if name not in self._infos:
             raise CheckpointError(f"{self.path} has no record {name}: it is incomplete, or no file of torch.save.")
-        if name not in self._blobs:
+        blob = self._blobs.get(name)
+        if blob is None:
             info = self._infos[name]
             if not _is_plain(info):
                 raise self._damaged(info)
-            self._blobs[name] = Blob(info.file_size, partial(self._read_record, info), info.CRC,
-                                     f"{self.path}: record {name}")
-        return self._blobs[name]
+            blob = self._blobs[name] = Blob(info.file_size, partial(self._read_record, info), info.CRC,
+                                            f"{self.path}: record {name}")
+        return blob
 
     def _read_record(self, info: zipfile.ZipInfo, first: int, last: int) -> Iterator[bytes]:
         begin = self._begin(info)

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import fields
 from functools import lru_cache, partial
 from importlib import import_module
@@ -63,6 +63,9 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     Raises:
         SystemExit: always.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by `>&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names may hold what the terminal's encoding does not
             stream.reconfigure(errors="backslashreplace")
@@ -72,7 +75,7 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     except OSError as exc:  # nobody reads on, as in `| head`, or nobody can
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(exc, BrokenPipeError):
-            print(f"audiocraft-export: the output cannot be written ({reason(exc)}).", file=sys.stderr)
+            _say(f"audiocraft-export: the output cannot be written ({reason(exc)}).")
         code = 1
     sys.exit(code)
 
@@ -145,7 +148,7 @@ def _run(args: argparse.Namespace) -> int:
                 _show(target, result, args)
     if len(jobs) > 1:
         which = f"; failed: {printable(', '.join(failed))}" if failed else ""
-        print(f"{len(jobs) - len(failed)} of {len(jobs)} exported{which}.", file=sys.stderr)
+        _say(f"{len(jobs) - len(failed)} of {len(jobs)} exported{which}.")
     return 1 if failed else 0
 
 
@@ -301,7 +304,12 @@ def _complain(exc: ExportError, debug: bool) -> None:
     if debug:
         logging.error("%s", exc, exc_info=exc)
     else:
-        print(f"audiocraft-export: {exc}", file=sys.stderr)
+        _say(f"audiocraft-export: {exc}")
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # what was done is not undone because nobody can be told
+        print(text, file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):

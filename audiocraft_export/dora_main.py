@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import asdict
 from functools import partial
@@ -20,6 +21,7 @@ from dora.main import get_module_name
 from dora.xp import XP, get_xp, is_xp
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -34,6 +36,8 @@ from .ranks import is_rank_zero, is_rank_zero_of_all
 
 if TYPE_CHECKING:
     from .release import ExportReport
+
+PROVIDER = "audiocraft-export"
 
 log = partial(simple_log, "Export:")
 
@@ -72,7 +76,7 @@ class ExportSearchPath(SearchPathPlugin):
         """Append the config folder of this package."""
         package = Path(__file__).parent
         folder = package / "config" if (package / "config").is_dir() else package.parent / "config"
-        search_path.append("audiocraft-export", f"file://{folder}")
+        search_path.append(PROVIDER, f"file://{folder}")
 
 
 # Before `hydra_main` composes a project's configuration: that may choose from our group in its defaults.
@@ -91,7 +95,6 @@ class ExportingMain(HydraMain):
         vars(self).update(vars(main))
         self.dora.exclude = [*self.dora.exclude, EXPORT, EXPORTER, f"{EXPORTER}.*"]
         self._taken = any(group.partition("/")[0] == EXPORT for group in self._config_groups)
-        self._has_group = (self.full_config_path / EXPORTER).is_dir()
         self._config_groups = [*(group for group in self._config_groups if group != EXPORTER), EXPORTER]
         self._from: Optional[tuple[str, list[str]]] = None
         self._known: dict[tuple[str, ...], DictConfig] = {}
@@ -152,7 +155,7 @@ class ExportingMain(HydraMain):
         mode, exporter = read_project(project)
         keys = [key_of(arg) for arg in own]
         ExportOptions.check_names(key[len(EXPORTER) + 1:] for key in keys if key.startswith(f"{EXPORTER}."))
-        if not self._has_group and all(arg in MODES for arg in own):  # composing takes longer than all else of ours
+        if all(arg in MODES for arg in own) and not self._has_group():  # composing takes longer than all else of ours
             for arg in own:
                 mode = MODES[arg]
             return OmegaConf.create({EXPORT: mode, EXPORTER: {**asdict(ExportOptions()), **exporter}})
@@ -161,10 +164,19 @@ class ExportingMain(HydraMain):
             overrides[2:2] = [f"{EXPORTER}.{name}={quoted(value)}" for name, value in exporter.items()]
         return self._composed(tuple(overrides))
 
+    def _has_group(self) -> bool:
+        """Whether the project has a group `exporter`, or a plugin brings one."""
+        with self._hydra():
+            sources = GlobalHydra.instance().config_loader().get_sources()
+            return any(source.is_group(EXPORTER) for source in sources if source.provider != PROVIDER)
+
+    def _hydra(self) -> AbstractContextManager[Any]:
+        return initialize_config_dir(str(self.full_config_path), job_name=self._job_name, **self.hydra_kwargs)
+
     def _composed(self, overrides: tuple[str, ...]) -> DictConfig:
         if overrides not in self._known:  # a run asks for its XP three times
             try:
-                with initialize_config_dir(str(self.full_config_path), job_name=self._job_name, **self.hydra_kwargs):
+                with self._hydra():
                     self._known[overrides] = compose(None, list(overrides))
             except HydraException as exc:
                 raise OptionError(" ".join(str(exc).split("Config search path")[0].split())) from exc

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Callable
 
@@ -52,8 +52,8 @@ class Durable:
         self.nbytes += len(data)
         progress.advance(len(data))
         if self.nbytes >= self._begun + _AHEAD and hasattr(os, "posix_fadvise"):
-            # On Linux this starts writing them to the disk, and waits for nothing.
-            os.posix_fadvise(self._stream.fileno(), self._begun, self.nbytes - self._begun, os.POSIX_FADV_DONTNEED)
+            with suppress(OSError):  # On Linux this starts writing them to the disk, and waits for nothing.
+                os.posix_fadvise(self._stream.fileno(), self._begun, self.nbytes - self._begun, os.POSIX_FADV_DONTNEED)
             self._begun = self.nbytes
 
 

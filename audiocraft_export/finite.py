@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Callable
 
 import numpy as np
 
@@ -45,15 +46,22 @@ class Watch:
     """
 
     def __init__(self, blob: Blob, dtype: str) -> None:
-        self.blob = replace(blob, read=self._read) if dtype in _INFINITY else blob
-        self.count = 0
-        self._source, self._dtype = blob, dtype
+        self._counts: list[int] = []
+        watched = partial(_watched, blob.read, dtype, self._counts.append)
+        self.blob = replace(blob, read=watched) if dtype in _INFINITY else blob
 
-    def _read(self, begin: int, end: int) -> Iterator[Data]:
-        rest, size = b"", np.dtype(_INFINITY[self._dtype][0]).itemsize
-        for piece in self._source.read(begin, end):
-            data = rest + bytes(piece) if rest else piece
-            whole = len(data) // size * size
-            self.count += nonfinite(data[:whole], self._dtype)
-            rest = bytes(data[whole:])
-            yield piece
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return sum(self._counts)
+
+
+def _watched(read: Callable[[int, int], Iterator[Data]], dtype: str, count: Callable[[int], None], begin: int,
+             end: int) -> Iterator[Data]:
+    rest, size = b"", np.dtype(_INFINITY[dtype][0]).itemsize
+    for piece in read(begin, end):
+        data = rest + bytes(piece) if rest else piece
+        whole = len(data) // size * size
+        count(nonfinite(data[:whole], dtype))
+        rest = bytes(data[whole:])
+        yield piece

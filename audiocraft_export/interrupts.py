@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+PATIENCE = 10.  # seconds: another signal within them must not cut short what the first one has begun
+
+_told = -math.inf  # when
 
 
 @contextmanager
@@ -17,10 +22,12 @@ def terminable() -> Iterator[None]:
 
     Only where nobody else has decided what the signal does; the exit code is the usual one, 128 + its number.
     """
+    global _told
     mine = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL] \
         if threading.current_thread() is threading.main_thread() else []
     for number in mine:
         signal.signal(number, _stop)
+    _told = -math.inf if mine else _told
     try:
         yield
     finally:
@@ -29,5 +36,8 @@ def terminable() -> Iterator[None]:
                 signal.signal(number, signal.SIG_DFL)
 
 
-def _stop(number: int, frame: Any) -> NoReturn:
-    raise SystemExit(128 + number)
+def _stop(number: int, frame: Any) -> None:
+    global _told
+    if time.monotonic() > _told + PATIENCE:
+        _told = time.monotonic()
+        raise SystemExit(128 + number)

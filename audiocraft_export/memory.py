@@ -74,10 +74,12 @@ def _convert(source: torch.Tensor, tensor: Tensor, dtype: str) -> memoryview:
         raise CheckpointError(f"{tensor.blob.name} cannot be converted from {tensor.dtype} to {dtype} "
                               f"({reason(exc)}): leave the dtype as stored.") from exc
     data = _bytes(result.untyped_storage())
-    if dtype != tensor.dtype and nonfinite(data, dtype) and (source.double().isfinite() & ~result.isfinite()).any():
-        tensor.blob.verify()  # it may be damage that made them so large
-        raise CheckpointError(f"{tensor.blob.name} holds values beyond the range of {dtype}: use dtype=bfloat16, "
-                              "or leave the dtype as stored.")
+    if dtype != tensor.dtype and nonfinite(data, dtype):
+        if (source.double().isfinite() & ~result.isfinite()).any():
+            tensor.blob.verify()  # it may be damage that made them so large
+            raise CheckpointError(f"{tensor.blob.name} holds values beyond the range of {dtype}: use dtype=bfloat16, "
+                                  "or leave the dtype as stored.")
+        result.masked_fill_(result.isnan(), torch.nan)  # its bits depend on the processor otherwise
     return data
 
 

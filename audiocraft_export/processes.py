@@ -1,4 +1,8 @@
-"""Several things at once, in processes of their own: Python reads only one checkpoint at a time in each."""
+"""Several things at once, in processes of their own: Python reads only one checkpoint at a time in each.
+
+Each process has a pipe of its own and a thread here that listens to it, and nothing is shared: one that is killed
+takes only what it was doing with it.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,29 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from logging.handlers import QueueHandler
-from multiprocessing import active_children, get_context, parent_process
-from threading import Thread
-from typing import Any, Callable, TypeVar
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
+from queue import SimpleQueue
+from threading import RLock, Thread
+from typing import Any, Callable, Optional, TypeVar
 
 from . import progress
 from .errors import ExportError
 
 T = TypeVar("T")
+
+
+@dataclass
+class _Answer:
+    """What has come of something: a value, or what was raised."""
+
+    value: Any = None
+    error: Optional[Exception] = None
 
 
 @contextmanager
@@ -34,51 +48,163 @@ def processes(count: int) -> Iterator[Callable[[Callable[[], T]], Callable[[], T
     Raises:
         ExportError: by the latter, if the process that did it has died.
     """
-    context = get_context("spawn")  # a fork would copy locks that other threads hold
-    told = context.Queue()
     with progress.several() as display:
-        listener = Thread(target=_listen, args=(told, display), daemon=True)
-        listener.start()
+        crew = _Crew(display)
+        threads = [Thread(target=crew.serve, daemon=True) for _ in range(count)]
+        for thread in threads:
+            thread.start()
         try:
-            with ProcessPoolExecutor(count, context, _begin, (told,)) as pool:
-                try:
-                    yield lambda do: partial(_result, pool.submit(_do, do))
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    for process in active_children():
-                        process.terminate()
-                    raise
+            yield lambda do: partial(_result, crew.begin(do))
+        except BaseException:
+            crew.stop()
+            raise
         finally:
-            told.put(None)
-            listener.join()
-            told.close()
+            for _ in threads:
+                crew.todo.put(None)
+            for thread in threads:
+                thread.join()
 
 
-def _result(future: Future[T]) -> T:
-    try:
-        return future.result()
-    except BrokenProcessPool as exc:
-        raise ExportError("The process that should have exported this was killed, or another one at its side: export "
-                          "it again, with fewer --jobs if the memory was full.") from exc
+def _result(reply: SimpleQueue[_Answer]) -> Any:
+    answer = reply.get()
+    if answer.error is not None:
+        raise answer.error
+    return answer.value
 
 
-def _listen(told: Any, display: progress.Display) -> None:
-    for heard in iter(told.get, None):
-        if isinstance(heard, logging.LogRecord):
-            with display.hidden():
-                logging.getLogger(heard.name).handle(heard)
+class _Crew:
+    """What is to be done, and the processes that do it.
+
+    Args:
+        display: shows how far they are.
+    """
+
+    def __init__(self, display: progress.Display) -> None:
+        self.todo: SimpleQueue[Any] = SimpleQueue()
+        self._display = display
+        self._workers: list[_Worker] = []
+        self._stopped = False
+
+    def begin(self, do: Callable[[], Any]) -> SimpleQueue[_Answer]:
+        """Have something done; gives where its answer will be."""
+        reply: SimpleQueue[_Answer] = SimpleQueue()
+        self.todo.put((do, reply))
+        return reply
+
+    def stop(self) -> None:
+        """Tell all that is going on to end, and begin nothing else."""
+        self._stopped = True
+        for worker in self._workers:
+            worker.process.terminate()
+
+    def serve(self) -> None:
+        """Have one thing after the other done by a process, and by a new one if that has died."""
+        worker: Optional[_Worker] = None
+        for do, reply in iter(self.todo.get, None):
+            if self._stopped:
+                continue
+            try:
+                if worker is None or not worker.process.is_alive():
+                    worker = self._employ()
+                reply.put(worker.do(do, self._hear))
+            except Exception as exc:
+                reply.put(_Answer(error=exc))
+        if worker is not None:
+            worker.dismiss()
+
+    def _employ(self) -> _Worker:
+        worker = _Worker()
+        self._workers.append(worker)
+        if self._stopped:
+            worker.process.terminate()
+        return worker
+
+    def _hear(self, message: Any) -> None:
+        if isinstance(message, logging.LogRecord):
+            with self._display.hidden():
+                logging.getLogger(message.name).handle(message)
         else:
-            display.update(*heard)
-            display.refresh()
+            self._display.update(*message)
+            self._display.refresh()
+
+
+class _Worker:
+    """A process that does one thing after the other."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")  # a fork would copy locks that other threads hold
+        self._pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def do(self, do: Callable[[], Any], hear: Callable[[Any], None]) -> _Answer:
+        """Have something done, and hear what is said of it meanwhile."""
+        try:
+            self._pipe.send(do)
+            while True:
+                message = self._pipe.recv()
+                if isinstance(message, _Answer):
+                    return message
+                hear(message)
+        except (EOFError, OSError):
+            self.dismiss()
+            hear((self.process.pid, None))
+            code = self.process.exitcode or 0
+            end = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            return _Answer(error=ExportError(f"The process that exported this has ended ({end}): export it again, "
+                                             "with fewer --jobs if the memory was full."))
+
+    def dismiss(self) -> None:
+        """Wait for its end."""
+        self._pipe.close()
+        self.process.join()
 
 
 # In the other processes.
 
-def _begin(told: Any) -> None:
+def _work(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the first one decides
-    logging.getLogger().addHandler(QueueHandler(told))
-    progress.relay(told.put)
+    teller = _Teller(pipe)
+    logging.getLogger().addHandler(QueueHandler(teller))  # type: ignore[arg-type]
+    progress.relay(teller.put_nowait)
     Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        try:
+            do = pipe.recv()
+        except (EOFError, OSError):
+            return
+        teller.put_nowait(_attempt(do))
+
+
+def _attempt(do: Callable[[], Any]) -> _Answer:
+    try:
+        return _Answer(do())
+    except Exception as exc:
+        return _Answer(error=ExceptionWithTraceback(exc, exc.__traceback__))
+    except SystemExit as exc:  # told to stop: what was half done has been put away, and nothing else is begun
+        os._exit(exc.code if isinstance(exc.code, int) else 1)
+
+
+class _Teller:
+    """Says to the process that started this one what is going on.
+
+    Args:
+        pipe: leads there.
+    """
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._lock = RLock()
+        self._whole = True
+
+    def put_nowait(self, message: Any) -> None:
+        """Say something; nothing more after a signal has cut something off."""
+        with self._lock:
+            if self._whole:
+                self._whole = False
+                self._pipe.send(message)
+                self._whole = True
 
 
 def _end_with_parent() -> None:
@@ -86,10 +212,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _do(do: Callable[[], T]) -> T:
-    try:
-        return do()
-    except SystemExit as exc:  # told to stop: what was half done has been put away, and nothing else is begun
-        os._exit(exc.code if isinstance(exc.code, int) else 1)

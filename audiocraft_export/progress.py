@@ -13,10 +13,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .errors import readable_size, reason
 from .interrupts import terminable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 QUIET = 1.  # seconds in which nothing is shown
 BAR_EVERY, LINE_EVERY = 0.2, 5.  # seconds
@@ -66,21 +69,17 @@ class Display:
                 self._nbytes += former.nbytes * former.fraction
 
     def refresh(self) -> None:
-        """Show how far they are, if it is time to; never waits."""
-        if time.monotonic() < self._next or not self._lock.acquire(blocking=False):
+        """Show how far they are, if it is time to."""
+        if time.monotonic() < self._next:
             return
-        try:
-            on_terminal = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-            self._next = time.monotonic() + (BAR_EVERY if on_terminal else LINE_EVERY)
-            if on_terminal:
-                self._draw()
-            else:
-                logger.info("%s: %s", self._name, self._state)
-        except Exception as exc:  # a terminal that is gone is no reason to lose a release
-            self._next = math.inf
-            logger.warning("The progress cannot be shown (%s); the export goes on.", reason(exc))
-        finally:
-            self._lock.release()
+        with self._lock:
+            if time.monotonic() < self._next:
+                return
+            try:
+                self._show()
+            except Exception as exc:  # a terminal that is gone is no reason to lose a release
+                self._next = math.inf
+                logger.warning("The progress cannot be shown (%s); the export goes on.", reason(exc))
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
@@ -113,12 +112,21 @@ class Display:
         left = f", {_clock(seconds * (1 - fraction) / fraction)} left" if fraction else ""
         return f"{readable_size(nbytes)}{of_all} ({fraction:.0%}), {readable_size(nbytes / seconds)}/s{left}"
 
-    def _draw(self) -> None:
+    def _show(self) -> None:
+        from rich.console import Console
+        console = Console(stderr=True)
+        drawn = sys.stderr is not None and console.is_interactive
+        self._next = time.monotonic() + (BAR_EVERY if drawn else LINE_EVERY)
+        if drawn:
+            self._draw(console)
+        else:
+            logger.info("%s: %s", self._name, self._state)
+
+    def _draw(self, console: Console) -> None:
         if self._bar is None:
-            from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
             self._bar = Progress(TextColumn("{task.description}", markup=False), BarColumn(),
-                                 TextColumn("{task.fields[state]}", markup=False), console=Console(stderr=True),
+                                 TextColumn("{task.fields[state]}", markup=False), console=console,
                                  auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
             self._bar.add_task(self._name, total=1., completed=self._fraction, state=self._state)
             self._bar.start()

@@ -71,10 +71,10 @@ def machine():
     processor = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                       if line.startswith("model name")), platform.processor())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    disk = subprocess.run(["findmnt", "-no", "FSTYPE", "-T", "."], text=True, capture_output=True, check=True).stdout.strip()
+    disk = subprocess.run(["findmnt", "-no", "FSTYPE", "-T", "."], text=True, capture_output=True, check=True).stdout
     packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in
                          ("audiocraft-export", "torch", "numpy", "safetensors", "hydra-core", "dora-search"))
-    return (f"{len(os.sched_getaffinity(0))} cores ({processor}), {memory / 2**30:.0f} GiB, {disk}, "
+    return (f"{len(os.sched_getaffinity(0))} cores ({processor}), {memory / 2**30:.0f} GiB, {disk.strip()}, "
             f"{platform.system()} {platform.release()}; Python {platform.python_version()}, {packages}")
 
 

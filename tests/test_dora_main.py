@@ -356,6 +356,21 @@ def test_a_project_brings_its_own_choice_of_exporter(project):
     assert json.loads((only_xp(root) / "export" / "export.json").read_text())["weights"] == "model"
 
 
+def test_a_plugin_may_bring_the_defaults_of_exporter(project):
+    root = project()
+    (root / "team" / "exporter").mkdir(parents=True)
+    (root / "team" / "exporter" / "default.yaml").write_text("weights: last\n")
+    (root / "hydra_plugins").mkdir()
+    (root / "hydra_plugins" / "team.py").write_text(dedent(f"""
+        from hydra.plugins.search_path_plugin import SearchPathPlugin
+        class Team(SearchPathPlugin):
+            def manipulate_search_path(self, search_path):
+                search_path.prepend("team", "file://{root / 'team'}")
+    """))
+    assert dora("run", "export=true", cwd=root).returncode == 0
+    assert json.loads((only_xp(root) / "export" / "export.json").read_text())["weights"] == "model"
+
+
 def test_a_worker_that_fails_keeps_rank_zero_from_exporting(project):
     solver = SOLVER.replace("super().__init__()", 'super().__init__()\n            flashy.distrib.init("gloo")', 1)
     root = project(solver=solver)

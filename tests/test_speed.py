@@ -1,5 +1,7 @@
 """What makes an export fast must not make it careless: threads, processes, progress, casts piece by piece."""
 
+import errno
+import gc
 import hashlib
 import json
 import logging
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 import torch
@@ -51,6 +54,61 @@ def test_an_error_of_what_is_done_beside_is_raised_here():
             take(number)
     with pytest.raises(ZeroDivisionError):
         side_by_side(lambda number: 1 // number, [1, 0], print)
+
+
+INTERRUPTED = """
+    import faulthandler, random, signal, time
+    from audiocraft_export.parallel import beside, side_by_side
+    faulthandler.dump_traceback_later(20, exit=True)
+    def stop(*_): raise SystemExit
+    signal.signal(signal.SIGALRM, stop)
+    stopped, end = 0, time.monotonic() + 3
+    while time.monotonic() < end:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 1e-3), 0.1)  # again: a destructor swallows one
+            {work}
+        except SystemExit:
+            stopped += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    print(stopped)
+"""
+
+
+@pytest.mark.parametrize("work", [
+    "with beside(len) as take: [take(b'') for _ in iter(int, 1)]",
+    "[side_by_side(time.sleep, [0, 1e-6, 0, 0], str) for _ in iter(int, 1)]"], ids=["beside", "side by side"])
+def test_a_signal_at_any_step_of_the_work_of_two_threads_ends_it(tmp_path, work):
+    result = python("-c", dedent(INTERRUPTED).format(work=work), cwd=tmp_path)
+    assert result.returncode == 0 and int(result.stdout) > 100, result.stderr
+
+
+def test_a_second_signal_does_not_cut_short_what_the_first_has_begun(tmp_path):
+    code = ("import os, signal\nfrom audiocraft_export.interrupts import terminable\n"
+            "with terminable():\n    try: os.kill(os.getpid(), signal.SIGTERM)\n"
+            "    finally:\n        [os.kill(os.getpid(), n) for n in (15, 1, 15)]; print('put away')")
+    result = python("-c", code, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (143, "put away\n")
+
+
+def test_a_system_that_takes_no_advice_gets_none(make_xp, dora_dir, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    monkeypatch.setattr(os, "posix_fadvise", refuse)
+    make_xp(best_state={"model": {"w": torch.zeros(3 << 20)}})
+    assert export_xp(SIG, dora_dir).written
+
+
+def test_no_file_stays_open_where_garbage_is_not_collected(make_xp, dora_dir):
+    make_xp()
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    gc.disable()
+    try:
+        for weights in ("best", "last", "best"):
+            export_xp(SIG, dora_dir, ExportOptions(weights=weights))
+        assert len(os.listdir("/proc/self/fd")) == before
+    finally:
+        gc.enable()
 
 
 def test_a_file_is_hashed_as_it_lies_on_the_disk(tmp_path):
@@ -121,6 +179,13 @@ def test_a_cast_in_pieces_is_the_cast_of_the_whole(make_xp, dora_dir, stored, dt
     assert all(found[name].equal(tensor.to(getattr(torch, dtype))) for name, tensor in tensors.items())
 
 
+@pytest.mark.parametrize("size", [1, 100_003], ids=["one", "many"])
+def test_a_cast_gives_nan_the_same_bits_on_every_processor(make_xp, dora_dir, size):
+    make_xp(best_state={"model": {"w": torch.full((size,), torch.nan)}})
+    found = load(export_xp(SIG, dora_dir, ExportOptions(dtype="bfloat16")).files[0])["best_state"]["w"]
+    assert found.view(torch.int16).eq(0x7FC0).all()
+
+
 # Memory
 
 @pytest.mark.parametrize("options", ["", "dtype='float16'"], ids=["as stored", "cast"])
@@ -172,12 +237,12 @@ def test_warnings_of_other_processes_come_to_the_log_of_the_first(make_xp, tmp_p
         assert f"WARNING: {sig}: no epoch was finished when this state was stored" in result.stderr
 
 
-def started(make_xp, tmp_path):
+def started(make_xp, tmp_path, *more):
     """Two large exports at once, and the processes that do them, when both have begun to write."""
     for sig in ("11111111", "22222222"):
         make_xp(sig, best_state={"model": {f"w{index}": torch.zeros(1 << 22) for index in range(20)}})
-    process = subprocess.Popen([sys.executable, "-m", "audiocraft_export", "run", "11111111", "22222222", "--jobs",
-                                "2"], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    process = subprocess.Popen([sys.executable, "-m", "audiocraft_export", "run", "11111111", "22222222", *more,
+                                "--jobs", "2"], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                start_new_session=True)
     while process.poll() is None and len(list(tmp_path.rglob(".export-*"))) < 2:
         time.sleep(0.001)
@@ -202,11 +267,12 @@ def test_a_signal_stops_all_processes_and_leaves_nothing(make_xp, tmp_path, numb
     assert gone(workers) and not list(tmp_path.rglob(".export-*"))
 
 
-def test_a_process_that_is_killed_is_an_error_of_one_sentence(make_xp, tmp_path):
-    process, workers = started(make_xp, tmp_path)
+def test_a_process_that_is_killed_costs_one_export_and_is_one_sentence(make_xp, tmp_path):
+    process, workers = started(make_xp, tmp_path, make_xp("33333333").name)
     os.kill(min(workers), signal.SIGKILL)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1 and "was killed" in err and "Traceback" not in err and gone(workers)
+    assert process.returncode == 1 and "has ended (SIGKILL)" in err and "Traceback" not in err
+    assert "2 of 3 exported" in err and gone(workers)
 
 
 def test_no_process_outlives_the_first(make_xp, tmp_path):
@@ -259,7 +325,7 @@ def test_several_exports_have_one_bar_and_their_results_are_whole_lines(make_xp,
         assert any(line.split("\x1b[2K")[-1].startswith(f"{sig} exported: best_state") for line in lines)
 
 
-@pytest.mark.parametrize("env", [{}, {"TERM": "dumb"}], ids=["fast", "dumb"])
+@pytest.mark.parametrize("env", [{}, {"TERM": "dumb"}, {"TERM": "unknown"}], ids=["fast", "dumb", "unknown"])
 def test_what_is_done_within_a_second_shows_no_bar_and_a_simple_terminal_none_at_all(make_xp, tmp_path, env):
     make_xp()
     shown = on_terminal(command(SIG, quiet=0. if env else 60.), tmp_path, **env)
@@ -305,6 +371,16 @@ def test_a_bar_that_cannot_be_drawn_does_not_stop_the_export(make_xp, tmp_path):
     folder = make_xp(best_state=LARGE)
     code = command(SIG).replace("if __name__", "import rich.progress; del rich.progress.Progress\nif __name__")
     assert "the export goes on" in on_terminal(code, tmp_path) and (folder / "export" / "export.json").exists()
+
+
+@pytest.mark.parametrize(("streams", "code"), [(">&-", 0), ("2>&-", 1), (">&- 2>&-", 0), ("2>/dev/full", 1)])
+def test_streams_that_cannot_be_written_change_neither_the_result_nor_each_other(make_xp, tmp_path, streams, code):
+    folder = make_xp()
+    targets = f"{SIG} 99999999" if code else SIG
+    line = f"{sys.executable} -m audiocraft_export run {targets} --json {streams}"
+    result = subprocess.run(line, shell=True, cwd=tmp_path, text=True, capture_output=True, timeout=60)
+    assert result.returncode == code and result.stderr == "" and (folder / "export" / "export.json").exists()
+    assert [json.loads(text)["target"] for text in result.stdout.splitlines()] == ([SIG, "99999999"] if code else [])
 
 
 def test_help_takes_no_time():
