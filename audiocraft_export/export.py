@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -171,18 +171,25 @@ def _existing(folder: Path, files: Sequence[ReleaseFile], draft: Manifest) -> Op
     existing = Manifest.load(folder)
     repeats = existing is not None and (draft.checkpoint or draft.bands) is not None and existing.key == draft.key \
         and [file.name for file in existing.files] == [file.name for file in files]
-    if existing is None or not repeats or not writer.is_intact(folder, existing.files):
+    if existing is None or not repeats:
         return None
-    return ExportReport(folder, existing, written=False)
+    progress.expect(sum(file.bytes for file in existing.files), passes=1)
+    return ExportReport(folder, existing, written=False) if writer.is_intact(folder, existing.files) else None
 
 
 def _written(folder: Path, files: Sequence[ReleaseFile], draft: Manifest, family: Family, verify: str) -> ExportReport:
     """A new release, in the place of what of ours is there."""
-    existing, names = Manifest.load(folder), [file.name for file in files]
-    stale = {file.name for file in Manifest.listed(folder) if file.name not in names
-             and (file.name in OWN_NAMES or existing and is_ours(file.name, existing.sig))
-             and writer.is_intact(folder, [file])}
-    refuse_to_replace_a_training(*(folder / name for name in {*names, *stale}))
+    names = [file.name for file in files]
+    stale = partial(_stale, names)
+    refuse_to_replace_a_training(*(folder / name for name in {*names, *stale(folder)}))
     return ExportReport(folder, writer.write_release(
         folder, files, stale, describe=partial(described_as, draft), read_back=verify != "none",
         check=lambda stage: load_back(stage, family, names) if verify == "load" else None))
+
+
+def _stale(names: Collection[str], folder: Path) -> set[str]:
+    """The files of the release in a folder that have none of some names; none of others, none that were changed."""
+    existing = Manifest.load(folder)
+    return {file.name for file in Manifest.listed(folder) if file.name not in names
+            and (file.name in OWN_NAMES or existing and is_ours(file.name, existing.sig))
+            and writer.is_intact(folder, [file])}

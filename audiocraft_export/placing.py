@@ -6,9 +6,10 @@ import ctypes
 import errno
 import os
 import shutil
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Callable
 
 from .errors import ReleaseError
 from .staging import KEPT, fsync_folder
@@ -17,7 +18,7 @@ _HERE, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux
 _CANNOT = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP}
 
 
-def place(stage: Path, folder: Path, names: Sequence[str], former: Collection[str]) -> None:
+def place(stage: Path, folder: Path, names: Sequence[str], former: Callable[[Path], Collection[str]]) -> None:
     """Make a staged folder the release.
 
     In one step where there is none, or where the system can exchange two folders (Linux; not NFS); files of others go
@@ -28,16 +29,16 @@ def place(stage: Path, folder: Path, names: Sequence[str], former: Collection[st
         stage: the staged folder, beside `folder` or in it.
         folder: the release folder.
         names: of the files in `stage`, in the order in which they are to appear.
-        former: names of the files of the release before, which go.
+        former: gives the names of the files in a folder that are a release: they go. Asked when it is time to, since
+            others may export to the same folder meanwhile.
 
     Raises:
         OSError: if it cannot be done.
     """
-    gone = set(former) - set(names)
-    if stage.parent == folder.parent and _as_a_whole(stage, folder, {*names, *gone}):
+    if stage.parent == folder.parent and _as_a_whole(stage, folder, names, former):
         fsync_folder(folder.parent)
     else:
-        _one_by_one(stage, folder, names, gone)
+        _one_by_one(stage, folder, names, {*former(folder)} - {*names})
         fsync_folder(folder)
 
 
@@ -53,7 +54,7 @@ def refuse_what_is_no_file(folder: Path, names: Collection[str]) -> None:
             raise ReleaseError(f"{path} is there already and no file: move it away, or choose another folder.")
 
 
-def _as_a_whole(stage: Path, folder: Path, ours: Collection[str]) -> bool:
+def _as_a_whole(stage: Path, folder: Path, names: Collection[str], former: Callable[[Path], Collection[str]]) -> bool:
     """Put the folder itself there; whether that could be done."""
     if os.path.isdir(folder) and not _has_same_owner(stage, folder):
         return False
@@ -63,8 +64,9 @@ def _as_a_whole(stage: Path, folder: Path, ours: Collection[str]) -> bool:
     except OSError as exc:
         if exc.errno not in {errno.ENOTEMPTY, errno.EEXIST, *_CANNOT} or not os.path.isdir(folder):
             raise
-    if not _take_along(stage, folder, ours) or not _exchange(stage, folder):
+    if not _take_along(stage, folder, names, former) or not _exchange(stage, folder):
         return False
+    ours = {*names, *former(stage)}
     for entry in [*os.scandir(stage)]:
         if entry.name not in ours and not _is_there_too(entry, folder):  # came in between
             os.replace(entry.path, folder / entry.name)
@@ -76,18 +78,36 @@ def _has_same_owner(stage: Path, folder: Path) -> bool:
     return (one.st_uid, one.st_gid) == (other.st_uid, other.st_gid)
 
 
-def _take_along(stage: Path, folder: Path, ours: Collection[str]) -> bool:
+def _take_along(stage: Path, folder: Path, names: Collection[str], former: Callable[[Path], Collection[str]]) -> bool:
     """Have the files of others in both folders, whichever is which afterwards; whether that can be done."""
-    others = [entry for entry in os.scandir(folder) if entry.name not in ours]
-    if any(entry.is_dir(follow_symlinks=False) for entry in others):
-        return False
+    while True:
+        with _opened(folder) as found:
+            ours = {*names, *former(folder)}
+            others = [entry for entry in os.scandir(folder) if entry.name not in ours]
+            if any(entry.is_dir(follow_symlinks=False) for entry in others):
+                return False
+            linked = []
+            try:
+                for entry in others:
+                    os.link(entry.path, stage / entry.name, follow_symlinks=False)
+                    linked.append(stage / entry.name)
+            except OSError:
+                return False
+            if os.path.samestat(found, os.stat(folder)):
+                fsync_folder(stage)
+                return True
+        for path in linked:  # another release has come in between: which files are those of others?
+            path.unlink()
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[os.stat_result]:
+    """What the system knows of a folder; no other one is taken for it while inside."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        for entry in others:
-            os.link(entry.path, stage / entry.name, follow_symlinks=False)
-    except OSError:
-        return False
-    fsync_folder(stage)
-    return True
+        yield os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _is_there_too(entry: os.DirEntry[str], folder: Path) -> bool:

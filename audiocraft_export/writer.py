@@ -27,7 +27,7 @@ _AROUND = 1 << 16  # bytes of a release beside its tensors, at least
 Nonfinite = Mapping[str, Mapping[str, int]]
 
 
-def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[str],
+def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Callable[[Path], Collection[str]],
                   describe: Callable[[list[WrittenFile], Nonfinite], Manifest],
                   read_back: bool, check: Callable[[Path], None]) -> Manifest:
     """Write a release; whatever fails, an earlier one in the same folder stays as it is.
@@ -35,7 +35,7 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[
     Args:
         folder: the release folder, as `followed` gives it; made if it is not there.
         files: what to write.
-        stale: names of files of the release before, which are removed if they are not written again.
+        stale: gives the names of the files of a release in a folder, which are removed if they are not written again.
         describe: makes the manifest, once the files are written.
         read_back: whether to compare what was written with what it should be, before it takes its place.
         check: what else to verify the folder with the new files by.
@@ -50,7 +50,7 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[
     nbytes = sum(text.nbytes for text in texts)
     progress.expect(nbytes)
     with _writing(folder), terminable():
-        refuse_what_is_no_file(folder, {*names, *stale})
+        refuse_what_is_no_file(folder, {*names, *stale(folder)})
         home = home_of(folder)
         _refuse_a_full_disk(home, nbytes)
         with staging(home, like=folder if home == folder.parent else None) as stage:
@@ -62,7 +62,7 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Collection[
             with durable(stage / MANIFEST) as stream:
                 stream.write(manifest.text.encode("utf-8"))
             fsync_folder(stage)
-            place(stage, folder, names, {*stale, MANIFEST})
+            place(stage, folder, names, stale)
     return manifest
 
 
@@ -179,7 +179,6 @@ def _sha256(path: Path, nbytes: int) -> str:
     sha256 = hashlib.sha256()
     try:
         if path.stat().st_size == nbytes:
-            progress.expect(nbytes, passes=1)
             with open(path, "rb") as stream:
                 for chunk in iter(lambda: stream.read(_CHUNK), b""):
                     sha256.update(chunk)

@@ -12,7 +12,16 @@ import pytest
 import torch
 from conftest import SIG, load, model_state, same, with_cfg
 
-from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_lm, export_xp
+from audiocraft_export import (
+    ExportError,
+    ExportOptions,
+    export_checkpoint,
+    export_lm,
+    export_xp,
+    placing,
+    verify,
+    writer,
+)
 from audiocraft_export.staging import MACHINE, remove_stale
 
 DAY = 24 * 3600
@@ -164,6 +173,26 @@ def test_a_compression_model_of_the_user_stays_where_a_release_has_none(make_xp,
     (folder / "compression_state_dict.bin").write_text("mine")
     export_xp(SIG, dora_dir, ExportOptions(codec="none"))
     assert (folder / "compression_state_dict.bin").read_text() == "mine" and codec
+
+
+@pytest.mark.parametrize("moment", ["writer.place", "os.link", "placing._exchange"])
+def test_a_release_that_comes_in_between_leaves_none_of_its_files_to_another(make_xp, dora_dir, monkeypatch, moment):
+    cfg = with_cfg(solver="musicgen", compression_model_checkpoint="//pretrained/facebook/encodec_32khz")
+    make_xp(**{"xp.cfg": cfg})
+    folder = export_xp(SIG, dora_dir, ExportOptions(codec="none")).folder
+    (folder / "README.md").write_text("mine")
+    module, name = {"writer": writer, "os": os, "placing": placing}[moment.split(".")[0]], moment.split(".")[1]
+    function = getattr(module, name)
+
+    def late(*args, **kwargs):
+        monkeypatch.setattr(module, name, function)
+        assert export_xp(SIG, dora_dir).written
+        return function(*args, **kwargs)
+    monkeypatch.setattr(module, name, late)
+    assert export_xp(SIG, dora_dir, ExportOptions(codec="none", weights="last")).written
+    assert sorted(os.listdir(folder)) == ["README.md", "export.json", "state_dict.bin"]
+    assert verify(folder).problems == [] and os.listdir(folder.parent).count("export") == 1
+    assert not [path for path in os.listdir(folder.parent) if path.startswith(".export-")]
 
 
 def test_a_release_folder_keeps_its_owner_and_permissions(make_xp, dora_dir):
