@@ -22,10 +22,9 @@ from .model import Model
 from .options import ExportOptions
 from .plain import plain
 from .provenance import described_as, draft_of, of_bands, version_tag
-from .release import Content, ExportReport, Manifest, ReleaseFile
+from .release import RELEASE_FOLDER, Content, ExportReport, Manifest, ReleaseFile
 
 logger = logging.getLogger(__name__)
-RELEASE_FOLDER = "export"
 
 
 def export_xp(sig: str, dora_dir: AnyPath, options: ExportOptions = ExportOptions()) -> ExportReport:
@@ -140,13 +139,29 @@ def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
 
 def _export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
             dora_dir: Optional[AnyPath] = None) -> ExportReport:
+    contents, draft = contents_of(checkpoint, xp_folder, options, dora_dir)
+    return _release(contents, draft, family_of(checkpoint.config), folder, options.verify)
+
+
+def contents_of(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
+                dora_dir: Optional[AnyPath] = None) -> tuple[dict[str, Content], Manifest]:
+    """What a release of a checkpoint consists of, by the names of its files, and its manifest; nothing is written.
+
+    Args:
+        checkpoint: the checkpoint.
+        xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
+        options: how.
+        dora_dir: the Dora folder to look it up in instead.
+
+    Raises:
+        ExportError: if it cannot be released.
+    """
     family, codec = family_of(checkpoint.config), None
     model = Model.of(checkpoint, version_tag(options.version), options.weights, options.dtype)
     if family.codec and options.codec == "auto":
         codec = find_codec(model.config, xp_folder, dora_dir or Experiment.at(xp_folder).dora_dir, model.version)
-    files = {**family.files(model), **({CODEC_FILE: codec.content} if codec else {})}
-    draft = draft_of(model, options, codec, family.notes(model))
-    return _release(files, draft, family, folder, options.verify)
+    contents = {**family.files(model), **({CODEC_FILE: codec.content} if codec else {})}
+    return contents, draft_of(model, options, codec, family.notes(model))
 
 
 def _release(contents: Mapping[str, Content], draft: Manifest, family: Family, folder: Path,

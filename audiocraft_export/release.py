@@ -18,6 +18,7 @@ from typing import Any, Optional, Union
 from .errors import ReleaseError, readable_size, reason
 
 MANIFEST = "export.json"
+RELEASE_FOLDER = "export"  # of an XP folder
 FORMAT = 1
 MOST_METRICS, MOST_NAME = 1000, 200  # of an epoch, and characters; whoever has more reads them in the checkpoint
 MOST_TEXT = 1 << 24  # bytes of a manifest

@@ -1,0 +1,1 @@
+"""The verbs of the command `audiocraft-export`, one module each."""

@@ -1,0 +1,180 @@
+"""`audiocraft-export run`: export experiments."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+
+from .. import progress
+from ..console import complain, say
+from ..errors import ExperimentError, ExportError, OptionError, printable
+from ..options import CHOICES, ExportOptions
+from ..targets import add_dora_dir, dora_dir_of, find_target, is_chosen
+
+if TYPE_CHECKING:
+    from ..release import ExportReport
+
+Result = Union["ExportReport", ExportError]
+Job = Callable[[], "ExportReport"]
+
+EXAMPLES = """\
+examples:
+  audiocraft-export run 9357e12e                        an XP of ./outputs, by its signature
+  audiocraft-export run 9357 5ad2 --dora-dir /data/xps  by unique prefixes, from another Dora folder
+  audiocraft-export run 9357e12e -P audiocraft          from the Dora folder of a training package
+  audiocraft-export run runs/old/checkpoint.th --folder release --dtype float16
+  audiocraft-export run --bands 3c9d 41aa 97d1 e0f2 --folder mbd   four bands of MultiBand Diffusion in one release
+"""
+HELP = {
+    "folder": "where the release goes (default: the folder `export` of the XP); with several XPs, one folder a "
+              "signature inside it",
+    "weights": "which weights",
+    "checkpoint": "an epoch or a name NAME, as in checkpoint_NAME.th (default: checkpoint.th)",
+    "dtype": "of floating point tensors (default: as stored)",
+    "codec": "put the compression model beside a language model, or not",
+    "verify": "read the bytes back, or also rebuild the model with AudioCraft, or neither",
+    "version": "AudioCraft version tag (default: the installed one)",
+}
+
+
+def add(verbs: Any) -> None:
+    """Add the verb to a parser."""
+    run = verbs.add_parser("run", help="export experiments", allow_abbrev=False, epilog=EXAMPLES,
+                           formatter_class=argparse.RawDescriptionHelpFormatter,
+                           description="Export experiments by signature, or XP folders and checkpoint files by path.")
+    run.set_defaults(verb=_run)
+    run.add_argument("targets", nargs="+", metavar="SIG|PATH",
+                     help="a Dora signature or a unique prefix of one, an XP folder, or a checkpoint file")
+    add_dora_dir(run)
+    for field in fields(ExportOptions):
+        valid = [value for value in CHOICES.get(field.name, ()) if value]
+        run.add_argument(f"--{field.name}", default=field.default, help=HELP[field.name], type=_value,
+                         metavar="{" + ",".join(valid) + "}" if valid else field.name.upper())
+    run.add_argument("--bands", action="store_true",
+                     help="the experiments are the bands of one MultiBand Diffusion, in their order: make one release "
+                          "of them, in --folder")
+    run.add_argument("--json", action="store_true", help="one JSON object a line on stdout, nothing else")
+    run.add_argument("--jobs", type=_positive, default=1, metavar="N", help="export so many at once")
+
+
+def _run(args: argparse.Namespace) -> int:
+    options = ExportOptions(**{field.name: getattr(args, field.name) for field in fields(ExportOptions)})
+    if args.bands and options.folder is None:
+        raise OptionError("--bands makes one release of several experiments: say where it goes with --folder.")
+    targets = [" ".join(args.targets)] if args.bands else args.targets
+    jobs: list[Union[Job, ExportError]] = [_bands_job(args, options)] if args.bands else _jobs(args, options)
+    failed = []
+    exports = sum(map(callable, jobs))
+    with progress.several(exports), _started(min(args.jobs, exports)) as start:
+        for target, job in zip(targets, [start(job) if callable(job) else job for job in jobs]):
+            result = _attempt(job)
+            failed += [target] if isinstance(result, ExportError) else []
+            with progress.aside():
+                _show(target, result, args)
+    if len(jobs) > 1:
+        which = f"; failed: {printable(', '.join(failed))}" if failed else ""
+        say(f"{len(jobs) - len(failed)} of {len(jobs)} exported{which}.")
+    return 1 if failed else 0
+
+
+def _bands_job(args: argparse.Namespace, options: ExportOptions) -> Job:
+    from ..checkpoint import open_checkpoint, open_experiment
+    from ..export import export_bands
+    dora_dir = dora_dir_of(args)
+
+    def job() -> ExportReport:
+        found = [(target, *find_target(target, dora_dir, options.checkpoint)) for target in args.targets]
+        return export_bands([open_checkpoint(source) if os.path.isfile(target) else open_experiment(xp, source)
+                             for target, xp, source in found], Path(args.folder), options)
+    return job
+
+
+def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Union[Job, ExportError]]:
+    """What to do for each target: an export, or the error why it cannot be done."""
+    dora_dir = dora_dir_of(args)
+    jobs: list[Union[Job, ExportError]] = []
+    taken: dict[Path, tuple[str, Path]] = {}
+    for target in args.targets:
+        try:
+            source, folder, job = _plan(target, dora_dir, is_chosen(args), options, len(args.targets) > 1)
+            other, other_source = taken.setdefault(folder, (target, source))
+            if other_source != source:
+                raise ExperimentError(f"{target} would overwrite the release of {other} in {folder}: export it in a "
+                                      "call of its own, with its own --folder.")
+            jobs.append(partial(_call, target, job))
+        except ExportError as exc:
+            jobs.append(exc)
+    return jobs
+
+
+def _plan(target: str, dora_dir: Callable[[], Path], chosen: Callable[[Path], bool], options: ExportOptions,
+          many: bool) -> tuple[Path, Path, Job]:
+    """The checkpoint, the release folder and the export of one target."""
+    from ..export import export_checkpoint, export_experiment
+    from ..release import RELEASE_FOLDER
+    xp, source = find_target(target, dora_dir, options.checkpoint)
+    home = xp.folder.absolute()
+    others = dora_dir() if chosen(home) else None
+    if not options.folder:
+        return source, home / RELEASE_FOLDER, partial(export_experiment, xp, options, source, others)
+    folder = Path(options.folder).absolute() / (home.name if many else "")
+    if os.path.isfile(target):  # a file with a folder of its own may be of any experiment
+        return source, folder, partial(export_checkpoint, source, folder, options, others)
+    return source, folder, partial(export_experiment, xp, options.replace(folder=folder), source, others)
+
+
+@contextmanager
+def _started(count: int) -> Iterator[Callable[[Job], Job]]:
+    """Starts exports in so many processes; a single one is done here, when it is its turn."""
+    if count <= 1:
+        yield lambda job: job
+    else:
+        from ..processes import processes
+        with processes(count) as start:
+            yield start
+
+
+def _call(target: str, export: Callable[[], ExportReport]) -> ExportReport:
+    with progress.export(printable(target)):
+        return export()
+
+
+def _attempt(job: Union[Job, ExportError]) -> Result:
+    if isinstance(job, ExportError):
+        return job
+    try:
+        return job()
+    except ExportError as exc:
+        return exc
+    except Exception as exc:  # a mistake of ours in one target must not cost the others
+        error = ExportError(f"An unexpected {type(exc).__name__} ({exc}): please report it with what --debug shows.")
+        error.__cause__ = exc
+        return error
+
+
+def _show(target: str, result: Result, args: argparse.Namespace) -> None:
+    if isinstance(result, ExportError):
+        if args.json:
+            print(json.dumps({"target": target, "error": str(result)}))
+        complain(result, args.debug)
+    elif args.json:
+        print(json.dumps({"target": target, **result.to_dict()}))
+    else:
+        print(printable(str(result)))
+
+
+def _value(text: str) -> Optional[str]:
+    return None if text == "null" else text
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no positive number")
+    return int(text)

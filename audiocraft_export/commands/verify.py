@@ -1,0 +1,102 @@
+"""`audiocraft-export verify`: are releases what they say they are?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+from ..console import complain, say
+from ..errors import ExportError, ReleaseError, listing, printable, reason
+from ..release import MANIFEST, Manifest
+from ..targets import add_dora_dir, dora_dir_of
+
+if TYPE_CHECKING:
+    from ..verification import Problem
+
+EXAMPLES = """\
+examples:
+  audiocraft-export verify outputs/xps/*/export              every release of a Dora folder
+  audiocraft-export verify release --against 9357e12e        tensor by tensor, with the checkpoint of that XP
+  audiocraft-export verify release/state_dict.bin            one file, wherever it comes from
+"""
+
+
+def add(verbs: Any) -> None:
+    """Add the verb to a parser."""
+    parser = verbs.add_parser("verify", help="prove that releases are sound", allow_abbrev=False, epilog=EXAMPLES,
+                              formatter_class=argparse.RawDescriptionHelpFormatter,
+                              description="Read releases as a whole, and say of each file whether it is what it should "
+                                          "be: manifest, sha256, CRC-32, keys, tensors, whether torch loads it.")
+    parser.set_defaults(verb=_verify)
+    parser.add_argument("targets", nargs="+", metavar="FOLDER|FILE", help="release folders, or files of releases")
+    parser.add_argument("--against", metavar="SIG|PATH",
+                        help="also compare with the checkpoint of this XP, or this file, tensor by tensor")
+    parser.add_argument("--load", action="store_true",
+                        help="also rebuild the models with AudioCraft's own loaders, strictly")
+    add_dora_dir(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout, nothing else")
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from ..verification import verify
+    dora_dir = dora_dir_of(args)
+    wrong, files = [], 0
+    for target in args.targets:
+        try:
+            found = verify(target)
+            problems = [*found.problems, *(() if found.problems else _further(Path(target), args, dora_dir))]
+        except ExportError as exc:
+            complain(exc, args.debug)
+            if args.json:
+                print(json.dumps({"file": target, "ok": False, "problems": [{"key": None, "what": str(exc)}]}))
+            wrong.append(target)
+            continue
+        folder = Path(target) if os.path.isdir(target) else Path(target).parent
+        names = dict.fromkeys([*found.files, *([MANIFEST] if os.path.isdir(target) else []),
+                               *(problem.file for problem in problems)])
+        for name in names:
+            bad = [problem for problem in problems if problem.file == name]
+            _show(folder / name, bad, args.json)
+            wrong += [str(folder / name)] if bad else []
+            files += 1
+    if len(args.targets) > 1:
+        say(f"{files} files; wrong: {printable(listing(wrong))}." if wrong else f"{files} files, nothing is wrong.")
+    return 1 if wrong else 0
+
+
+def _show(path: Path, problems: list[Problem], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"file": str(path), "ok": not problems,
+                          "problems": [{"key": problem.key, "what": problem.what} for problem in problems]}))
+    else:
+        wrong = "; ".join(f"{problem.key} {problem.what}" if problem.key else problem.what for problem in problems)
+        print(printable(f"{path}: {wrong or 'sound'}"))
+
+
+def _further(path: Path, args: argparse.Namespace, dora_dir: Callable[[], Path]) -> Iterator[Problem]:
+    """What is wrong beyond that: rebuilt, and beside a checkpoint."""
+    if args.load:
+        yield from _load_problems(path)
+    if args.against:
+        from ..comparison import compare
+        yield from compare(path, args.against, dora_dir)
+
+
+def _load_problems(path: Path) -> Iterator[Problem]:
+    from ..families import FAMILIES, GENERAL
+    from ..loadback import load_back, loader_of
+    from ..verification import Problem
+    if not os.path.isdir(path):
+        raise ReleaseError(f"--load rebuilds what a whole release folder holds, and {path} is a file: name its folder.")
+    manifest = Manifest.read(path)
+    family = FAMILIES.get(manifest.solver or "", GENERAL)
+    names = [file.name for file in manifest.files]
+    loader_of(family)
+    try:
+        load_back(path, family, names)
+    except ReleaseError as exc:
+        yield Problem(names[0], None, f"is not rebuilt ({reason(exc)})")

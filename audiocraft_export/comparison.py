@@ -1,0 +1,107 @@
+"""Is a release what a checkpoint says? Made again in thought, and compared tensor by tensor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from .checkpoint import TorchFile, open_checkpoint, open_experiment
+from .errors import ReleaseError
+from .experiment import CHECKPOINT
+from .export import contents_of
+from .families import CODEC_FILE, LM_FILE
+from .options import ExportOptions
+from .release import Manifest
+from .targets import find_target
+from .tensor import Tensor
+from .verification import Problem
+from .weights import Weights, pack
+
+
+def compare(path: Path, target: str, dora_dir: Callable[[], Path]) -> Iterator[Problem]:
+    """What differs between a release and that which an export of a checkpoint would make, with the same options.
+
+    Args:
+        path: the release folder, or one of its files.
+        target: the experiment or the checkpoint, as on the command line.
+        dora_dir: finds the Dora folder, if it is needed.
+
+    Raises:
+        ExportError: if there is no such checkpoint, or no release can be made of it.
+    """
+    folder = path if os.path.isdir(path) else path.parent
+    manifest = Manifest.load(folder)
+    if manifest is not None and manifest.bands:
+        raise ReleaseError(f"{folder} is made of several experiments ({manifest.name}): no one checkpoint says what "
+                           "it should be; leave --against out.")
+    name = _checkpoint_of(manifest) if not os.path.isfile(target) else None
+    xp, source = find_target(target, dora_dir, name)
+    checkpoint = open_checkpoint(source) if os.path.isfile(target) else open_experiment(xp, source)
+    contents, _ = contents_of(checkpoint, xp.folder, _options(manifest, path))
+    for each in [path.name] if path != folder else contents:
+        if each not in contents:
+            yield Problem(each, None, f"is in no release of {checkpoint.where}")
+        elif not os.path.isfile(folder / each):
+            yield Problem(each, None, f"is missing, and in a release of {checkpoint.where}")
+        elif isinstance(contents[each], str):
+            if (folder / each).read_text("utf-8") != contents[each]:
+                yield Problem(each, None, "is not what the checkpoint says")
+        else:
+            yield from _differences(each, "", contents[each], _packed(TorchFile.read(folder / each)))
+
+
+def _checkpoint_of(manifest: Optional[Manifest]) -> Optional[str]:
+    """The name of the checkpoint that a release was made of, as an option has it."""
+    made_of = CHECKPOINT.fullmatch(str((manifest.checkpoint or {}).get("name"))) if manifest else None
+    return made_of["name"] if made_of else None
+
+
+def _options(manifest: Optional[Manifest], path: Path) -> ExportOptions:
+    """What the release was asked for; one without a manifest is taken for AudioCraft's own."""
+    folder, name = (path, LM_FILE) if os.path.isdir(path) else (path.parent, path.name)
+    codec = "auto" if os.path.isfile(folder / CODEC_FILE) and (path == folder or name == CODEC_FILE) else "none"
+    if manifest is not None:
+        return ExportOptions.from_mapping({**manifest.options, "codec": codec})
+    version = TorchFile.read(folder / name).state.get("version") if os.path.isfile(folder / name) else None
+    return ExportOptions(version=version if isinstance(version, str) else None, codec=codec)
+
+
+def _packed(file: TorchFile) -> Any:
+    """What a file holds, each tensor over exactly its own bytes."""
+    return pack(Weights(file.state, file.path.name, ""), None).state
+
+
+def _dotted(key: str, name: Any) -> str:
+    return f"{key}.{name}" if key else str(name)
+
+
+def _digest(tensor: Tensor) -> bytes:
+    sha = sha256()
+    for piece in tensor.blob.checked_pieces():
+        sha.update(piece)
+    return sha.digest()
+
+
+def _differences(file: str, key: str, expected: Any, found: Any) -> Iterator[Problem]:
+    if isinstance(expected, dict) and isinstance(found, dict):
+        for name in expected:
+            if name not in found:
+                yield Problem(file, _dotted(key, name), "is missing, and in the checkpoint")
+            else:
+                yield from _differences(file, _dotted(key, name), expected[name], found[name])
+        for name in [name for name in found if name not in expected]:
+            yield Problem(file, _dotted(key, name), "is not in the checkpoint")
+    elif isinstance(expected, Tensor) and isinstance(found, Tensor):
+        one, other = (f"{each.dtype} {list(each.shape)}" for each in (found, expected))
+        if one != other:
+            yield Problem(file, key, f"is {one}, and {other} by the checkpoint")
+        elif _digest(found) != _digest(expected):
+            yield Problem(file, key, "has other numbers than the checkpoint")
+    elif isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)) and len(expected) == len(found):
+        for index, (one, other) in enumerate(zip(expected, found)):
+            yield from _differences(file, _dotted(key, index), one, other)
+    elif type(expected) is not type(found) or expected != found:
+        yield Problem(file, key, "is not what the checkpoint says")

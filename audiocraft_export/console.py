@@ -1,0 +1,108 @@
+"""What is printed: sentences, and tables that are drawn on a terminal and plain text elsewhere."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from .errors import ExportError, printable
+
+_LEAST, _GAP = 8, 2  # characters of a column that gives way, and between columns
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Args:
+        name: its head.
+        right: whether its cells stand at its right side, as numbers do.
+        gives_way: whether it is cut first where the terminal is narrow.
+        goes: which column is left out next where that is not enough, the highest first; 0 never is.
+        style: of its cells on a terminal, by `rich.style`.
+    """
+
+    name: str
+    right: bool = False
+    gives_way: bool = False
+    goes: int = 0
+    style: str = ""
+
+
+def make_streams_usable() -> None:
+    """Let printing never fail for what it prints: streams that are closed, names that the encoding does not have."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed, as by `>&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: str) -> None:
+    """Print a sentence on stderr."""
+    with suppress(OSError):  # what was done is not undone because nobody can be told
+        print(text, file=sys.stderr)
+
+
+def complain(exc: ExportError, debug: bool) -> None:
+    """Print an error: in one sentence, or where it comes from as well."""
+    if debug:
+        logging.error("%s", exc, exc_info=exc)
+    else:
+        say(f"audiocraft-export: {exc}")
+
+
+def show(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on stdout: cut to its width on a terminal, whole elsewhere.
+
+    Args:
+        columns: those in which no row has anything are left out.
+        rows: the texts of the cells.
+    """
+    used = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    lines = [[printable(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
+        _draw(columns, lines, used)
+    else:
+        _write(columns, lines, used)
+
+
+def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[int]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+    console = Console()
+    widths = _widths(columns, rows)
+    least = [min(width, _LEAST) if column.gives_way else width for column, width in zip(columns, widths)]
+    for index in sorted((index for index in used if columns[index].goes), key=lambda index: -columns[index].goes):
+        if sum(least[each] + _GAP for each in used) > console.width + _GAP:
+            used = [each for each in used if each != index]
+    over = sum(widths[each] + _GAP for each in used) - _GAP - console.width
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for index in used:
+        column = columns[index]
+        most = max(widths[index] - over, least[index]) if column.gives_way and over > 0 else None
+        table.add_column(column.name, justify="right" if column.right else "left", style=column.style, no_wrap=True,
+                         overflow="ellipsis", max_width=most)
+    for row in rows:
+        table.add_row(*(Text(row[index]) for index in used))
+    console.print(table)
+
+
+def _write(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[int]) -> None:
+    widths = _widths(columns, rows)
+    for line in ([column.name for column in columns], *rows):
+        cells = (line[index].rjust(widths[index]) if columns[index].right else line[index].ljust(widths[index])
+                 for index in used)
+        print((" " * _GAP).join(cells).rstrip())
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, cells)) for cells in zip([column.name for column in columns], *rows)]

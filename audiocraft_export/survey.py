@@ -1,0 +1,162 @@
+"""An experiment at a glance: what Dora's files and the manifest say of it; no checkpoint is opened."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from .checkpoint import HYDRA_CONFIG
+from .experiment import CHECKPOINT, LAST, MOST_TEXT, Experiment
+from .families import FAMILIES, GENERAL
+from .release import MANIFEST, RELEASE_FOLDER, Manifest, best_epoch
+
+# Parsing the YAML of one configuration takes as long as all else of twenty experiments.
+_SOLVER = re.compile(r"^solver:[ ]*['\"]?([^\s'\"#]+)", re.MULTILINE)
+_PLANNED = re.compile(r"^(?:optim:[ ]*\n(?:[ ]+.*\n)*?[ ]+)?epochs:[ ]*(\d{1,12})[ ]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of an experiment without opening its checkpoint.
+
+    Args:
+        sig: the name of its folder: Dora's signature.
+        solver: that of its configuration, if Hydra has stored one.
+        argv: its command line; None where Dora has stored none.
+        epochs: how many are done.
+        planned: how many there are to be, if the configuration says so.
+        metric: the validation metric by which the best epoch is chosen.
+        best: its best value.
+        best_epoch: the epoch that has it.
+        checkpoint: size of `checkpoint.th` in bytes; None where there is none.
+        others: how many other checkpoints there are.
+        release: `none`, `fresh`, `stale` (the checkpoint is newer) or `damaged`.
+        release_bytes: size of the files of the release, as the manifest has it.
+        changed: when its training last stored something, in seconds since 1970.
+    """
+
+    sig: str
+    solver: Optional[str]
+    argv: Optional[list[str]]
+    epochs: int
+    planned: Optional[int]
+    metric: Optional[str]
+    best: Optional[float]
+    best_epoch: Optional[int]
+    checkpoint: Optional[int]
+    others: int
+    release: str
+    release_bytes: Optional[int]
+    changed: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def survey(xp: Experiment) -> Survey:
+    """Look at an experiment, whatever state it is in: what cannot be read is as if it were not there."""
+    config = _text(xp.folder / HYDRA_CONFIG)
+    solver, planned = _SOLVER.search(config), _PLANNED.search(config)
+    name = solver.group(1) if solver else None
+    history = xp.history
+    best = best_epoch(history, FAMILIES.get(name or "", GENERAL).metrics) or {}
+    metric = best.get("metric")
+    files = _checkpoints(xp.folder)
+    release, release_bytes = release_of(xp.folder / RELEASE_FOLDER, xp.folder)
+    return Survey(
+        sig=xp.sig or xp.folder.name, solver=name, argv=None if xp.argv is None else [*map(str, xp.argv)],
+        epochs=len(history), planned=int(planned.group(1)) if planned else None,
+        metric=metric, best=best["valid"][metric] if metric else None, best_epoch=best["epoch"] if metric else None,
+        checkpoint=files[LAST].st_size if LAST in files else None, others=len(files) - (LAST in files),
+        release=release, release_bytes=release_bytes,
+        changed=max((file.st_mtime for file in files.values()), default=0.) or _changed(xp.folder))
+
+
+def release_of(folder: Path, xp_folder: Path) -> tuple[str, Optional[int]]:
+    """The state of a release folder, by sizes and times alone, and the size of its files.
+
+    Args:
+        folder: the release folder.
+        xp_folder: where the checkpoint that it was made of lies, if it is still there.
+    """
+    if not os.path.lexists(folder / MANIFEST):
+        return "none", None
+    manifest = Manifest.load(folder)
+    if manifest is None:
+        return "damaged", None
+    nbytes = sum(file.bytes for file in manifest.files)
+    if any(_size(folder / file.name) != file.bytes for file in manifest.files):
+        return "damaged", nbytes
+    return "stale" if _is_stale(manifest, xp_folder) else "fresh", nbytes
+
+
+def names(argvs: Sequence[Sequence[str]]) -> list[str]:
+    """What distinguishes command lines: without the overrides that all have, keys as short as they are unique.
+
+    As Dora names the experiments of a grid (`dora.names.NamesMixin.get_names`).
+
+    Args:
+        argvs: the command lines.
+    """
+    counts = Counter(arg for argv in argvs for arg in {*argv})
+    common = {arg for arg, count in counts.items() if count == len(argvs) > 1}
+    keys = {_key(arg) for arg in counts}
+    last = Counter(key.rpartition(".")[2] for key in keys)
+
+    def short(arg: str) -> str:
+        key, equal, value = arg.partition("=")
+        end = key.rpartition(".")[2]
+        return f"{end if last[end.lstrip('+~')] == 1 else key}{equal}{value}"
+    return [" ".join(short(arg) for arg in argv if arg not in common) for argv in argvs]
+
+
+def _key(arg: str) -> str:
+    return arg.partition("=")[0].lstrip("+~")
+
+
+def _is_stale(manifest: Manifest, xp_folder: Path) -> bool:
+    """Whether the checkpoint was written again since; one that is gone, or a copy that lost its age, was not."""
+    made_of: Any = manifest.checkpoint or {}
+    try:
+        now = os.stat(xp_folder / str(made_of["name"]))
+        return bool(now.st_size != made_of["bytes"] or now.st_mtime_ns > made_of["mtime_ns"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _checkpoints(folder: Path) -> dict[str, os.stat_result]:
+    found = {}
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if CHECKPOINT.fullmatch(entry.name):
+                with suppress(OSError):
+                    found[entry.name] = entry.stat()
+    return found
+
+
+def _changed(folder: Path) -> float:
+    try:
+        return os.stat(folder).st_mtime
+    except OSError:
+        return 0.
+
+
+def _size(path: Path) -> Optional[int]:
+    try:
+        return os.stat(path).st_size
+    except (OSError, ValueError):
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace") if os.path.getsize(path) <= MOST_TEXT else ""
+    except OSError:
+        return ""

@@ -1,0 +1,89 @@
+"""What a command line names: the Dora folder, and experiments in it or elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Callable, Union
+
+from .errors import ExperimentError, ExportError
+from .experiment import Experiment, find_xp
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def add_dora_dir(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the Dora folder."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--dora-dir", metavar="DIR", help="the Dora folder (default: that of -P, $AUDIOCRAFT_DORA_DIR, "
+                                                         "that of $DORA_PACKAGE, ./outputs)")
+    where.add_argument("-P", "--package", help="training package, whose main is asked for its Dora folder")
+
+
+def dora_dir_of(args: argparse.Namespace) -> Callable[[], Path]:
+    """Finds the Dora folder the first time it is needed: asking a training package takes seconds."""
+    def find() -> Path:
+        directory = args.dora_dir or (None if args.package else os.environ.get("AUDIOCRAFT_DORA_DIR"))
+        package = args.package or os.environ.get("DORA_PACKAGE")
+        if directory or not package:
+            return Path(directory or "outputs")
+        return _ask_package(f"{package}.{os.environ.get('DORA_MAIN_MODULE') or 'train'}")
+    return lru_cache(maxsize=None)(find)
+
+
+def find_target(target: str, dora_dir: Callable[[], Path],
+                checkpoint: Union[str, int, None] = None) -> tuple[Experiment, Path]:
+    """The experiment and the checkpoint that a target names.
+
+    Args:
+        target: a signature or a prefix of one, an XP folder, or a checkpoint file.
+        dora_dir: finds the Dora folder, if it is needed.
+        checkpoint: the epoch or name of the checkpoint, where the target does not name the file.
+
+    Raises:
+        ExportError: if there is none.
+    """
+    path = Path(target).absolute()
+    if not target or os.sep in target and not os.path.exists(target):
+        raise ExperimentError(f"There is no file or folder {target!r}: give a signature, or the path of an XP folder "
+                              "or of a checkpoint.")
+    if not os.path.isfile(path):
+        xp = Experiment.at(path) if os.path.isdir(path) else find_xp(target, dora_dir())
+        return xp, xp.checkpoint(checkpoint).absolute()
+    if checkpoint is not None:
+        raise ExperimentError(f"{target} is a checkpoint already: leave --checkpoint {checkpoint} out, or "
+                              "name the XP folder.")
+    return Experiment.at(path.parent), path
+
+
+def is_chosen(args: argparse.Namespace) -> Callable[[Path], bool]:
+    """Whether `//sig/` of an XP folder is looked up in the Dora folder that was chosen, and not beside that folder.
+
+    For an experiment that was copied elsewhere it is, unless a training package would have to be asked for nothing.
+    """
+    known = os.environ.get("AUDIOCRAFT_DORA_DIR") or not os.environ.get("DORA_PACKAGE")
+    return lambda home: bool(args.dora_dir or args.package or known and home.parent.name != "xps")
+
+
+def _ask_package(module: str) -> Path:
+    """The Dora folder of a training package, by the main in its module.
+
+    Raises:
+        ExportError: if the module cannot be imported, or has no main of Dora.
+    """
+    sys.path.insert(0, str(Path.cwd()))  # as the command `dora` does
+    said = io.StringIO()
+    try:
+        with redirect_stdout(sys.stderr), redirect_stderr(said):
+            return Path(import_module(module).main.dora.dir)
+    except (Exception, SystemExit) as exc:  # importing a training package may run into anything
+        why = " ".join((str(exc) if isinstance(exc, Exception) else COLOUR.sub("", said.getvalue())).split())
+        raise ExportError(f"The training package cannot be asked for its Dora folder: {module} fails "
+                          f"({type(exc).__name__}: {why}); name the folder with --dora-dir.") from exc

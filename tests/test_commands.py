@@ -1,0 +1,263 @@
+"""`audiocraft-export list` and `verify`, as they are typed."""
+
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+import torch
+from conftest import SIG, dora, load, model_state, only_xp, solver_state, with_cfg
+
+from audiocraft_export import ExportOptions, export_checkpoint, export_xp, verify
+from audiocraft_export.survey import names
+
+PRETRAINED = "//pretrained/facebook/encodec_32khz"
+
+
+def command(*argv, cwd, code=0, **env):
+    result = subprocess.run([sys.executable, "-m", "audiocraft_export", *map(str, argv)], cwd=cwd, text=True,
+                            capture_output=True, timeout=60, env={**os.environ, **env})
+    assert result.returncode == code and "Traceback" not in result.stderr, result.stderr
+    return result
+
+
+def without_columns():
+    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+
+
+def on_terminal(*argv, cwd, columns=80, **env):
+    """What a command shows on a terminal of so many columns."""
+    terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+    process = subprocess.Popen([sys.executable, "-m", "audiocraft_export", *argv], cwd=cwd, stdin=end, stdout=end,
+                               stderr=end, env={**without_columns(), "TERM": "xterm", **env})
+    os.close(end)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 1 << 16)
+        except OSError:  # how Linux says that nobody writes any more
+            break
+    os.close(terminal)
+    assert process.wait() == 0, shown
+    return shown.decode()
+
+
+@pytest.fixture
+def train(make_xp):
+    """What Dora and Hydra store beside the checkpoint of an XP."""
+    def make(sig, argv, losses=(), solver="musicgen", epochs=4, **sections):
+        history = [{"train": {"ce": 9.}, "valid": {"ce": loss, "ppl": 1.}} for loss in losses]
+        folder = make_xp(sig, **{"history": history, "xp.cfg": with_cfg(
+            solver=solver, compression_model_checkpoint=PRETRAINED), **sections})
+        (folder / ".argv.json").write_text(json.dumps(argv))
+        (folder / "history.json").write_text(json.dumps(history))
+        (folder / ".hydra").mkdir()
+        (folder / ".hydra" / "config.yaml").write_text(
+            f"seed: 1\nsolver: {solver}\noptim:\n  lr: 1\n  betas:\n  - 1\n  epochs: {epochs}\nother:\n  epochs: 9\n")
+        return folder
+    return make
+
+
+def listed(cwd, *argv):
+    return [json.loads(line) for line in command("list", "--json", *argv, cwd=cwd).stdout.splitlines()]
+
+
+# list
+
+def test_a_row_says_what_it_is_how_far_how_good_and_whether_it_is_exported(train, tmp_path, dora_dir):
+    folder = train("11111111", ["lr=0.1", "model.dim=3"], [3., 1.5, 2.])
+    torch.save(solver_state(), folder / "checkpoint_2.th")
+    row, = listed(tmp_path)
+    size = (folder / "checkpoint.th").stat().st_size
+    assert abs(row.pop("changed") - time.time()) < 60
+    assert row == {"sig": "11111111", "solver": "musicgen", "argv": ["lr=0.1", "model.dim=3"], "epochs": 3,
+                   "planned": 4, "metric": "ce", "best": 1.5, "best_epoch": 2, "checkpoint": size, "others": 1,
+                   "release": "none", "release_bytes": None}
+    report = export_xp("11111111", dora_dir)
+    head, line = command("list", cwd=tmp_path).stdout.splitlines()
+    assert head.split() == ["sig", "solver", "what", "epochs", "best", "checkpoint", "release", "age"]
+    for text in ("11111111  musicgen", "lr=0.1 dim=3", "3/4", "ce 1.5 @2", "kB +1", "fresh", " s"):
+        assert text in line
+    assert listed(tmp_path)[0]["release_bytes"] == report.bytes
+
+
+def test_a_release_is_fresh_stale_or_damaged(train, tmp_path, dora_dir):
+    folder = train("11111111", [])
+    state = export_xp("11111111", dora_dir).files[0]
+    assert listed(tmp_path)[0]["release"] == "fresh"
+    later = (folder / "checkpoint.th").stat().st_mtime + 1
+    os.utime(folder / "checkpoint.th", (later, later))
+    assert listed(tmp_path)[0]["release"] == "stale"
+    os.utime(folder / "checkpoint.th", (1, 1))  # a copy that lost its age
+    assert listed(tmp_path)[0]["release"] == "fresh"
+    (folder / "checkpoint.th").unlink()
+    assert listed(tmp_path)[0] == {**listed(tmp_path)[0], "release": "fresh", "checkpoint": None}
+    state.write_bytes(state.read_bytes()[:-1])
+    assert listed(tmp_path)[0]["release"] == "damaged"
+    (state.parent / "export.json").write_text("{")
+    assert listed(tmp_path)[0]["release"] == "damaged"
+
+
+def test_an_experiment_in_any_state_is_a_row(train, tmp_path, dora_dir):
+    xps = dora_dir / "xps"
+    (xps / "22222222").mkdir(parents=True)  # Dora has just made it
+    train("33333333", [], solver="of_tomorrow")
+    (xps / "33333333" / "history.json").write_text('[{"valid": ')
+    (xps / "44444444").mkdir()
+    for name in (".argv.json", "history.json"):
+        (xps / "44444444" / name).write_text('{"odd": [1]}')
+    (xps / "44444444" / "checkpoint.th").mkdir()
+    (xps / "44444444" / "export").write_text("no folder")
+    (xps / "55555555").mkdir()
+    (xps / "55555555" / ".argv.json").write_text('["\\u001b[31mred", 3, null]')
+    (xps / "55555555" / "history.json").write_text('[3, {"valid": {"ce": "x"}}, {"valid": {"ce": NaN}}]')
+    rows = listed(tmp_path, "--sort", "sig")
+    assert [(row["sig"], row["solver"], row["epochs"]) for row in rows] == [
+        ("22222222", None, 0), ("33333333", "of_tomorrow", 0), ("44444444", None, 0), ("55555555", None, 3)]
+    shown = command("list", cwd=tmp_path).stdout
+    assert "\x1b" not in shown and shown.count("\n") == 5 and "none" in shown
+
+
+def test_experiments_are_sorted_and_filtered(train, tmp_path, dora_dir):
+    for age, (sig, argv, losses) in enumerate([("33333333", ["lr=0.1", "dim=3"], [2.]), ("11111111", ["lr=0.2"], []),
+                                               ("22222222", ["lr=0.1", "dim=[4,5]"], [3., 1.])]):
+        folder = train(sig, argv, losses, solver="audiogen" if age == 1 else "musicgen",
+                       extra=torch.zeros(1000 * (3 - age)))
+        os.utime(folder / "checkpoint.th", (1e9 - age, 1e9 - age))
+    export_xp("22222222", dora_dir)
+
+    def sigs(*argv):
+        return [row["sig"][0] for row in listed(tmp_path, *argv)]
+    assert sigs() == sigs("--sort", "age") == ["3", "1", "2"]
+    assert sigs("--sort", "sig") == ["1", "2", "3"]
+    assert sigs("--sort", "metric") == ["2", "3", "1"]
+    assert sigs("--sort", "size") == ["3", "1", "2"]
+    assert sigs("--solver", "musicgen") == ["3", "2"]
+    assert sigs("--exported") == ["2"] and sigs("--not-exported") == ["3", "1"]
+    assert sigs("lr=0.1") == ["3", "2"] and sigs("lr=0.1", "dim=3") == ["3"] and sigs("dim=[4") == ["2"]
+    assert sigs("lr=*dim") == ["3", "2"] and sigs("nothing") == []
+    assert command("list", "nothing", cwd=tmp_path).stderr == "No such experiment in outputs.\n"
+
+
+def test_what_distinguishes_command_lines_is_what_not_all_have():
+    assert names([["a.lr=1", "b.dim=2"], ["a.lr=1", "b.dim=3", "x"]]) == ["dim=2", "dim=3 x"]
+    assert names([["a.lr=1", "b.lr=2"], ["+a.lr=3"]]) == ["a.lr=1 b.lr=2", "+a.lr=3"]
+    assert names([["a.lr=1"]]) == ["lr=1"] and names([]) == [] and names([["x"], ["x"]]) == ["", ""]
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+def test_a_table_fits_its_terminal_one_line_each(train, tmp_path, columns):
+    train("11111111", [f"some.override{index}={index}" for index in range(9)], [1.])
+    train("22222222", [], [1.])
+    lines = on_terminal("list", cwd=tmp_path, columns=columns, NO_COLOR="1").replace("\x1b[1m", "").replace(
+        "\x1b[0m", "").splitlines()
+    assert len(lines) == 4 and all(len(line.rstrip()) <= columns for line in lines)
+    assert columns < 40 or any(line.startswith("22222222") for line in lines)
+    assert ("checkpoint" in lines[0]) == (columns >= 80) and ("override0" in "".join(lines) or columns < 40)
+
+
+def test_a_table_has_colours_on_a_terminal_only(train, tmp_path):
+    train("11111111", [])
+    assert "\x1b[1m" in on_terminal("list", cwd=tmp_path)
+    assert "\x1b" not in on_terminal("list", cwd=tmp_path, TERM="dumb")
+    assert "\x1b" not in command("list", cwd=tmp_path, FORCE_COLOR="1").stdout
+
+
+def test_no_dora_folder_is_one_sentence(tmp_path):
+    assert "is no Dora folder" in command("list", cwd=tmp_path, code=1).stderr
+    wrong = command("list", "--elsewhere", cwd=tmp_path, code=2).stderr
+    assert "--elsewhere is no option of list: use --dora-dir" in wrong
+
+
+def test_what_dora_trained_is_listed(project):
+    root = project()
+    assert dora("run", "lr=0.25", "export=true", cwd=root).returncode == 0
+    row, = listed(root)
+    assert row["sig"] == only_xp(root).name and row["argv"] == ["lr=0.25"] and row["release"] == "fresh"
+    assert row["epochs"] == row["planned"] and row["epochs"] > 0
+
+
+# verify
+
+def test_each_file_is_one_line(train, tmp_path, dora_dir):
+    train("11111111", [])
+    folder = export_xp("11111111", dora_dir).folder
+    result = command("verify", folder, cwd=tmp_path)
+    assert result.stdout.splitlines() == [f"{folder / name}: sound" for name in
+                                          ("state_dict.bin", "compression_state_dict.bin", "export.json")]
+    assert command("verify", folder / "state_dict.bin", cwd=tmp_path).stdout == f"{folder / 'state_dict.bin'}: sound\n"
+    data = bytearray((folder / "state_dict.bin").read_bytes())
+    data[data.index(model_state(3)["emb.0.weight"].numpy().tobytes())] ^= 1
+    (folder / "state_dict.bin").write_bytes(data)
+    lines = command("verify", folder, cwd=tmp_path, code=1).stdout.splitlines()
+    assert "best_state.emb.0.weight is damaged" in lines[0] and [line.endswith(": sound") for line in lines] == [
+        False, True, True]
+
+
+def test_what_is_wrong_does_not_hide_the_rest(train, tmp_path, dora_dir):
+    train("11111111", [])
+    folder = export_xp("11111111", dora_dir).folder
+    result = command("verify", "nowhere", folder, "--json", cwd=tmp_path, code=1)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["ok"] for line in lines] == [False, True, True, True] and "nowhere" in lines[0]["problems"][0]["what"]
+    assert "wrong: nowhere" in result.stderr
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"weights": "ema"}, {"dtype": "float16"}, {"weights": "last", "codec": "none"}])
+def test_a_release_is_what_its_checkpoint_says_whatever_it_was_asked_for(train, tmp_path, dora_dir, options):
+    folder = train("11111111", [])
+    release = export_xp("11111111", dora_dir, ExportOptions(**options)).folder
+    for against in ("1111", folder, folder / "checkpoint.th"):
+        assert command("verify", release, "--against", against, cwd=tmp_path).stdout.count("sound") == 3 - (
+            "codec" in options)
+
+
+def test_a_release_that_is_sound_and_of_other_weights_is_found_out(train, tmp_path, dora_dir):
+    folder = train("11111111", [])
+    release = export_xp("11111111", dora_dir).folder
+    state = model_state(3)
+    state["linears.0.weight"][1, 2] += 1e-7
+    state["new"] = state.pop("steps")
+    torch.save(solver_state(**{"sig": "11111111", "best_state": {"model": state},
+                               "xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint=PRETRAINED, x=1)}),
+               folder / "checkpoint.th")
+    lines = command("verify", release, "--against", "11111111", cwd=tmp_path, code=1).stdout.splitlines()
+    for problem in ("best_state.linears.0.weight has other numbers than the checkpoint", "xp.cfg is not what",
+                    "best_state.new is missing, and in the checkpoint", "best_state.steps is not in the checkpoint"):
+        assert problem in lines[0]
+    assert "emb.0.weight" not in lines[0] and lines[1].endswith("sound")
+
+
+def test_a_release_of_an_epoch_is_compared_with_that_epoch(train, tmp_path, dora_dir):
+    folder = train("11111111", [])
+    torch.save(solver_state(**{"sig": "11111111", "best_state": {"model": model_state(8)},
+                               "xp.cfg": with_cfg(solver="mine")}), folder / "checkpoint_2.th")
+    release = export_xp("11111111", dora_dir, ExportOptions(checkpoint="2")).folder
+    assert command("verify", release, "--against", "11111111", cwd=tmp_path).stdout.count("sound") == 2
+    assert "has other numbers" in command("verify", release, "--against", folder / "checkpoint.th", cwd=tmp_path,
+                                          code=1).stdout
+
+
+def test_a_file_of_audiocraft_s_own_export_is_compared_too(make_xp, tmp_path, dora_dir):
+    folder = make_xp(**{"xp.cfg": with_cfg(solver="musicgen")})
+    path = tmp_path / "state_dict.bin"
+    ours = load(export_checkpoint(folder / "checkpoint.th", tmp_path / "ours", ExportOptions(
+        codec="none", version="1.3.0")).files[0])
+    torch.save({**ours, "best_state": dict(ours["best_state"])}, path)
+    assert verify(path).ok
+    assert command("verify", path, "--against", SIG, cwd=tmp_path).stdout == f"{path}: sound\n"
+
+
+def test_load_wants_audiocraft_and_a_whole_folder(train, tmp_path, dora_dir):
+    train("11111111", [])
+    folder = export_xp("11111111", dora_dir).folder
+    assert "name its folder" in command("verify", folder / "state_dict.bin", "--load", cwd=tmp_path, code=1).stderr
+    assert "AudioCraft" in command("verify", folder, "--load", cwd=tmp_path, code=1).stderr
