@@ -18,6 +18,7 @@ from .errors import ExperimentError, listing, reason
 
 AnyPath = Union[str, "os.PathLike[str]"]
 LAST = "checkpoint.th"
+GRIDS = "grids"
 CHECKPOINT = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
 MOST_TEXT = 1 << 26  # bytes of a file of Dora
 SIGNATURE = re.compile(r"[0-9a-f]{8}")
@@ -75,13 +76,17 @@ class Experiment:
             raise ExperimentError(f"The XP folder {self.folder} cannot be read ({reason(exc)}).") from exc
         return [self.folder / name for name in names]
 
+    def path_of(self, name: Union[str, int, None] = None) -> Path:
+        """Where `checkpoint.th` or `checkpoint_<name>.th` lies, if it is there."""
+        return self.folder / (LAST if name is None else f"checkpoint_{name}.th")
+
     def checkpoint(self, name: Union[str, int, None] = None) -> Path:
         """The path of `checkpoint.th`, or of `checkpoint_<name>.th`.
 
         Raises:
             ExperimentError: if there is no such file; the message lists those that exist.
         """
-        path = self.folder / (LAST if name is None else f"checkpoint_{name}.th")
+        path = self.path_of(name)
         if os.path.isfile(path):  # unlike Path.is_file, false for any path that cannot be seen
             return path
         names = [other.stem.partition("_")[2] for other in self.checkpoints]
@@ -122,6 +127,26 @@ def list_xps(dora_dir: AnyPath) -> list[Experiment]:
     return [Experiment(Path(dora_dir) / "xps" / name, name) for name in _names(dora_dir)]
 
 
+def grid_xps(name: str, dora_dir: AnyPath) -> list[Experiment]:
+    """The experiments of a grid, as the last `dora grid` left them: links in `<dora_dir>/grids/<name>`.
+
+    Args:
+        name: of the grid.
+        dora_dir: the Dora folder.
+
+    Raises:
+        ExperimentError: if it has no such grid.
+    """
+    grids = Path(dora_dir) / GRIDS
+    others = _listed(grids)
+    sigs = _listed(grids / name) if name in others else []
+    if not sigs:
+        near = get_close_matches(name, others, n=3) or others
+        remedy = f"did you mean {' or '.join(near[:3])}?" if near else "dora grid was never run there."
+        raise ExperimentError(f"No experiments of a grid {name!r} in {grids}; {remedy}")
+    return [Experiment(Path(dora_dir) / "xps" / sig, sig) for sig in sigs]
+
+
 def _names(dora_dir: AnyPath) -> list[str]:
     xps = Path(dora_dir) / "xps"
     try:
@@ -130,6 +155,13 @@ def _names(dora_dir: AnyPath) -> list[str]:
     except (OSError, ValueError) as exc:
         raise ExperimentError(f"{dora_dir} is no Dora folder: {xps} cannot be read ({reason(exc)}); "
                               "name the right one with --dora-dir, or the training package with -P.") from exc
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from .model import Model
 from .options import ExportOptions
 from .plain import plain
 from .provenance import described_as, draft_of, of_bands, version_tag
-from .release import RELEASE_FOLDER, Content, ExportReport, Manifest, ReleaseFile
+from .release import RELEASE_FOLDER, Content, ExportReport, Manifest, Plan, ReleaseFile
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), 
     """
     path = path or xp.checkpoint(options.checkpoint)
     checkpoint = open_experiment(xp, path)
-    return _export(checkpoint, xp.folder, Path(options.folder or xp.folder / RELEASE_FOLDER), options, dora_dir)
+    return export(checkpoint, xp.folder, Path(options.folder or xp.folder / RELEASE_FOLDER), options, dora_dir)
 
 
 def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = ExportOptions(),
@@ -73,7 +73,7 @@ def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = E
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
     """
-    return _export(open_checkpoint(Path(path)), Path(path).absolute().parent, Path(folder), options, dora_dir)
+    return export(open_checkpoint(Path(path)), Path(path).absolute().parent, Path(folder), options, dora_dir)
 
 
 def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path,
@@ -92,7 +92,7 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
     """
     from .memory import LivingState
     checkpoint = Checkpoint(f"the solver of XP {sig}", LivingState(sources), Config(plain(unwrap(cfg))), "solver", sig)
-    return _export(checkpoint, xp_folder, Path(options.folder or xp_folder / RELEASE_FOLDER), options)
+    return export(checkpoint, xp_folder, Path(options.folder or xp_folder / RELEASE_FOLDER), options)
 
 
 def after_training(exc: ExportError, sig: str, xp_folder: Path, options: ExportOptions) -> ExportError:
@@ -137,8 +137,42 @@ def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
                     options.verify)
 
 
-def _export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
-            dora_dir: Optional[AnyPath] = None) -> ExportReport:
+def plan(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
+         dora_dir: Optional[AnyPath] = None) -> Plan:
+    """What an export would do; nothing is written, no weight is read.
+
+    Args:
+        checkpoint: the checkpoint.
+        xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
+        folder: the release folder.
+        options: how.
+        dora_dir: the Dora folder to look it up in instead.
+
+    Raises:
+        ExportError: if it cannot be released.
+    """
+    contents, draft = contents_of(checkpoint, xp_folder, options, dora_dir)
+    folder = writer.followed(folder.absolute())
+    existing = Manifest.load(folder)
+    is_there = existing is not None and _repeats(existing, draft, contents) and existing.is_complete(folder)
+    sizes = {name: writer.size_of(content) for name, content in contents.items()}
+    return Plan(folder, draft, sizes, is_there)
+
+
+def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
+           dora_dir: Optional[AnyPath] = None) -> ExportReport:
+    """Export a checkpoint that is open.
+
+    Args:
+        checkpoint: the checkpoint.
+        xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
+        folder: where the release goes.
+        options: how; `folder` and `checkpoint` of the options do not count here.
+        dora_dir: the Dora folder to look it up in instead.
+
+    Raises:
+        ExportError: if it cannot be released, or the release cannot be written or does not verify.
+    """
     contents, draft = contents_of(checkpoint, xp_folder, options, dora_dir)
     return _release(contents, draft, family_of(checkpoint.config), folder, options.verify)
 
@@ -184,12 +218,15 @@ def _release(contents: Mapping[str, Content], draft: Manifest, family: Family, f
 def _existing(folder: Path, files: Sequence[ReleaseFile], draft: Manifest) -> Optional[ExportReport]:
     """The release that is there, if an export would make that very one; a living solver's is always a new one."""
     existing = Manifest.load(folder)
-    repeats = existing is not None and (draft.checkpoint or draft.bands) is not None and existing.key == draft.key \
-        and [file.name for file in existing.files] == [file.name for file in files]
-    if existing is None or not repeats:
+    if existing is None or not _repeats(existing, draft, [file.name for file in files]):
         return None
     progress.expect(sum(file.bytes for file in existing.files), passes=1)
     return ExportReport(folder, existing, written=False) if writer.is_intact(folder, existing.files) else None
+
+
+def _repeats(existing: Manifest, draft: Manifest, names: Iterable[str]) -> bool:
+    return (draft.checkpoint or draft.bands) is not None and existing.key == draft.key \
+        and [file.name for file in existing.files] == [*names]
 
 
 def _written(folder: Path, files: Sequence[ReleaseFile], draft: Manifest, family: Family, verify: str) -> ExportReport:

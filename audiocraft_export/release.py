@@ -154,6 +154,13 @@ class Manifest:
         """What to call it in a message: the signature of its experiment, or those of its bands."""
         return ", ".join(band["sig"] or "checkpoint" for band in self.bands or [{"sig": self.sig}])
 
+    def is_complete(self, folder: Path) -> bool:
+        """Whether its files are in a folder, by their sizes; they are not read."""
+        try:
+            return all(os.path.getsize(folder / file.name) == file.bytes for file in self.files)
+        except (OSError, ValueError):
+            return False
+
     @property
     def key(self) -> dict[str, Any]:
         """What decides whether another export would make the same release."""
@@ -232,6 +239,35 @@ class ExportReport:
         manifest = self.manifest
         return (f"{manifest.name} {done}: {manifest.weights} after {manifest.epoch} epochs, "
                 f"{manifest.tensors} tensors, {readable_size(self.bytes)} in {self.folder}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an export would do.
+
+    Args:
+        folder: the release folder.
+        manifest: of the release, but for the files.
+        files: by name, how many bytes each would have, but for some kB that its container adds.
+        is_there: whether that very release is there already, by its manifest and the sizes of its files.
+    """
+
+    folder: Path
+    manifest: Manifest
+    files: Mapping[str, int]
+    is_there: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        files = [{"name": name, "bytes": nbytes} for name, nbytes in self.files.items()]
+        values = {name: value for name, value in self.manifest.to_dict().items() if name not in ("time", "checksum")}
+        return {"folder": str(self.folder), "is_there": self.is_there, **values, "files": files}
+
+    def __str__(self) -> str:
+        files = ", ".join(f"{name} {readable_size(nbytes)}" for name, nbytes in self.files.items())
+        doing = "is exported already" if self.is_there else "would be exported"
+        return (f"{self.manifest.name} {doing}: {self.manifest.weights} after {self.manifest.epoch} epochs "
+                f"({self.manifest.why}), {files} in {self.folder}")
 
 
 def best_epoch(history: list[Any], metrics: tuple[str, ...]) -> Optional[dict[str, Any]]:

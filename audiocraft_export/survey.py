@@ -92,7 +92,7 @@ def release_of(folder: Path, xp_folder: Path) -> tuple[str, Optional[int]]:
     if manifest is None:
         return "damaged", None
     nbytes = sum(file.bytes for file in manifest.files)
-    if any(_size(folder / file.name) != file.bytes for file in manifest.files):
+    if not manifest.is_complete(folder):
         return "damaged", nbytes
     return "stale" if _is_stale(manifest, xp_folder) else "fresh", nbytes
 
@@ -146,13 +146,6 @@ def _changed(folder: Path) -> float:
         return os.stat(folder).st_mtime
     except OSError:
         return 0.
-
-
-def _size(path: Path) -> Optional[int]:
-    try:
-        return os.stat(path).st_size
-    except (OSError, ValueError):
-        return None
 
 
 def _text(path: Path) -> str:

@@ -17,7 +17,7 @@ from .errors import CheckpointError, ReleaseError, reason
 from .families import LM_FILE
 from .interrupts import terminable
 from .placing import place, refuse_what_is_no_file
-from .release import MANIFEST, Manifest, ReleaseFile, WrittenFile
+from .release import MANIFEST, Content, Manifest, ReleaseFile, WrittenFile
 from .repickle import Pickled
 from .staging import fsync_folder, home_of, remove_stale, staging
 
@@ -46,7 +46,7 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Callable[[P
         CheckpointError: if bytes read from the checkpoint are damaged.
     """
     names = [*(file.name for file in files), MANIFEST]
-    texts = [_Text(file.content) if isinstance(file.content, str) else Pickled(file.content) for file in files]
+    texts = [_of(file.content) for file in files]
     nbytes = sum(text.nbytes for text in texts)
     progress.expect(nbytes)
     with _writing(folder), terminable():
@@ -115,9 +115,18 @@ def clear(folder: Path) -> None:
     remove_stale(folder.parent, folder)
 
 
+def size_of(content: Content) -> int:
+    """How many bytes a file of a release has, but for what its container adds."""
+    return _of(content).nbytes
+
+
 def is_intact(folder: Path, files: Iterable[WrittenFile]) -> bool:
     """Whether files of a release folder are what its manifest says, byte for byte."""
     return all(_sha256(folder / file.name, file.bytes) == file.sha256 for file in files)
+
+
+def _of(content: Content) -> Union[Pickled, _Text]:
+    return _Text(content) if isinstance(content, str) else Pickled(content)
 
 
 class _Text:

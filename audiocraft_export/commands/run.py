@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 from .. import progress
 from ..console import complain, say
 from ..errors import ExperimentError, ExportError, OptionError, printable
+from ..experiment import Experiment, grid_xps, list_xps
 from ..options import CHOICES, ExportOptions
+from ..release import RELEASE_FOLDER
 from ..targets import add_dora_dir, dora_dir_of, find_target, is_chosen
 
 if TYPE_CHECKING:
-    from ..release import ExportReport
+    from ..release import ExportReport, Plan
 
-Result = Union["ExportReport", ExportError]
-Job = Callable[[], "ExportReport"]
+Done = Union["ExportReport", "Plan"]
+Result = Union[Done, ExportError]
+Job = Callable[[], Done]
 
 EXAMPLES = """\
 examples:
@@ -30,6 +33,9 @@ examples:
   audiocraft-export run 9357 5ad2 --dora-dir /data/xps  by unique prefixes, from another Dora folder
   audiocraft-export run 9357e12e -P audiocraft          from the Dora folder of a training package
   audiocraft-export run runs/old/checkpoint.th --folder release --dtype float16
+  audiocraft-export run --all --jobs 2                  every XP that has a checkpoint and no fresh release
+  audiocraft-export run --all --dry-run                 what that would write
+  audiocraft-export run --grid lr_sweep                 the XPs of a Dora grid
   audiocraft-export run --bands 3c9d 41aa 97d1 e0f2 --folder mbd   four bands of MultiBand Diffusion in one release
 """
 HELP = {
@@ -50,8 +56,12 @@ def add(verbs: Any) -> None:
                            formatter_class=argparse.RawDescriptionHelpFormatter,
                            description="Export experiments by signature, or XP folders and checkpoint files by path.")
     run.set_defaults(verb=_run)
-    run.add_argument("targets", nargs="+", metavar="SIG|PATH",
+    run.add_argument("targets", nargs="*", metavar="SIG|PATH",
                      help="a Dora signature or a unique prefix of one, an XP folder, or a checkpoint file")
+    run.add_argument("--all", action="store_true",
+                     help="all XPs of the Dora folder that have the checkpoint and no fresh release")
+    run.add_argument("--grid", metavar="NAME", help="the XPs of a grid, as the last `dora grid NAME` left them")
+    run.add_argument("--dry-run", action="store_true", help="say what would be exported, and touch no file")
     add_dora_dir(run)
     for field in fields(ExportOptions):
         valid = [value for value in CHOICES.get(field.name, ()) if value]
@@ -68,6 +78,19 @@ def _run(args: argparse.Namespace) -> int:
     options = ExportOptions(**{field.name: getattr(args, field.name) for field in fields(ExportOptions)})
     if args.bands and options.folder is None:
         raise OptionError("--bands makes one release of several experiments: say where it goes with --folder.")
+    many = args.all or args.grid is not None
+    if bool(args.targets) + args.all + (args.grid is not None) != 1:
+        raise OptionError("run exports experiments by signature or path, or --all, or those of a --grid: give one of "
+                          "these.")
+    if args.bands and (many or args.dry_run):
+        raise OptionError("--bands takes the experiments in their order, and exports them: leave --all, --grid and "
+                          "--dry-run out.")
+    if many:
+        xps = grid_xps(args.grid, dora_dir_of(args)()) if args.grid else _not_exported(args, options)
+        args.targets = [str(xp.sig) for xp in xps]
+        if not xps:
+            say(f"Nothing to export in {dora_dir_of(args)()}: no XP has a checkpoint and no fresh release.")
+            return 0
     targets = [" ".join(args.targets)] if args.bands else args.targets
     jobs: list[Union[Job, ExportError]] = [_bands_job(args, options)] if args.bands else _jobs(args, options)
     failed = []
@@ -78,10 +101,21 @@ def _run(args: argparse.Namespace) -> int:
             failed += [target] if isinstance(result, ExportError) else []
             with progress.aside():
                 _show(target, result, args)
-    if len(jobs) > 1:
+    if len(jobs) > 1 or many:
         which = f"; failed: {printable(', '.join(failed))}" if failed else ""
-        say(f"{len(jobs) - len(failed)} of {len(jobs)} exported{which}.")
+        say(f"{len(jobs) - len(failed)} of {len(jobs)} {'can be ' if args.dry_run else ''}exported{which}.")
     return 1 if failed else 0
+
+
+def _not_exported(args: argparse.Namespace, options: ExportOptions) -> list[Experiment]:
+    """The experiments that have the checkpoint and no fresh release of it where it would go."""
+    from ..survey import release_of
+    found = []
+    for xp in list_xps(dora_dir_of(args)()):
+        folder = Path(options.folder) / xp.folder.name if options.folder else xp.folder / RELEASE_FOLDER
+        if os.path.isfile(xp.path_of(options.checkpoint)) and release_of(folder, xp.folder)[0] != "fresh":
+            found.append(xp)
+    return found
 
 
 def _bands_job(args: argparse.Namespace, options: ExportOptions) -> Job:
@@ -103,7 +137,7 @@ def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Union[Job, E
     taken: dict[Path, tuple[str, Path]] = {}
     for target in args.targets:
         try:
-            source, folder, job = _plan(target, dora_dir, is_chosen(args), options, len(args.targets) > 1)
+            source, folder, job = _plan(target, dora_dir, args, options)
             other, other_source = taken.setdefault(folder, (target, source))
             if other_source != source:
                 raise ExperimentError(f"{target} would overwrite the release of {other} in {folder}: export it in a "
@@ -114,20 +148,27 @@ def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Union[Job, E
     return jobs
 
 
-def _plan(target: str, dora_dir: Callable[[], Path], chosen: Callable[[Path], bool], options: ExportOptions,
-          many: bool) -> tuple[Path, Path, Job]:
+def _plan(target: str, dora_dir: Callable[[], Path], args: argparse.Namespace,
+          options: ExportOptions) -> tuple[Path, Path, Job]:
     """The checkpoint, the release folder and the export of one target."""
-    from ..export import export_checkpoint, export_experiment
-    from ..release import RELEASE_FOLDER
     xp, source = find_target(target, dora_dir, options.checkpoint)
     home = xp.folder.absolute()
-    others = dora_dir() if chosen(home) else None
-    if not options.folder:
-        return source, home / RELEASE_FOLDER, partial(export_experiment, xp, options, source, others)
-    folder = Path(options.folder).absolute() / (home.name if many else "")
-    if os.path.isfile(target):  # a file with a folder of its own may be of any experiment
-        return source, folder, partial(export_checkpoint, source, folder, options, others)
-    return source, folder, partial(export_experiment, xp, options.replace(folder=folder), source, others)
+    others = dora_dir() if is_chosen(args)(home) else None
+    folder = home / RELEASE_FOLDER
+    if options.folder:
+        folder = Path(options.folder).absolute() / (home.name if args.all or args.grid or len(args.targets) > 1 else "")
+    own = bool(options.folder) and os.path.isfile(target)  # a file with a folder of its own may be of any experiment
+    return source, folder, partial(_do, args.dry_run, own, xp, source, folder, options, others)
+
+
+def _do(dry: bool, own: bool, xp: Experiment, source: Path, folder: Path, options: ExportOptions,
+        others: Optional[Path]) -> Union[ExportReport, Plan]:
+    """Export a checkpoint, or say what would be done."""
+    from ..checkpoint import open_checkpoint, open_experiment
+    from ..export import export, plan
+    checkpoint = open_checkpoint(source) if own else open_experiment(xp, source)
+    do = plan if dry else export
+    return do(checkpoint, xp.folder, folder, options, others)
 
 
 @contextmanager
@@ -141,7 +182,7 @@ def _started(count: int) -> Iterator[Callable[[Job], Job]]:
             yield start
 
 
-def _call(target: str, export: Callable[[], ExportReport]) -> ExportReport:
+def _call(target: str, export: Job) -> Done:
     with progress.export(printable(target)):
         return export()
 
