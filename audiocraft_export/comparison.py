@@ -6,41 +6,50 @@ import os
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
-from .checkpoint import TorchFile, open_checkpoint, open_experiment
+from .checkpoint import Checkpoint, TorchFile
 from .errors import ReleaseError
-from .experiment import CHECKPOINT
+from .experiment import CHECKPOINT, AnyPath
 from .export import contents_of
 from .families import CODEC_FILE, LM_FILE
 from .options import ExportOptions
 from .release import Manifest
-from .targets import find_target
 from .tensor import Tensor
 from .verification import Problem
 from .weights import Weights, pack
 
 
-def compare(path: Path, target: str, dora_dir: Callable[[], Path]) -> Iterator[Problem]:
+def checkpoint_of(path: Path) -> Optional[str]:
+    """The name of the checkpoint that a release was made of, as an option has it; None is `checkpoint.th`.
+
+    Args:
+        path: the release folder, or one of its files.
+    """
+    manifest = Manifest.load(path if os.path.isdir(path) else path.parent)
+    made_of = CHECKPOINT.fullmatch(str((manifest.checkpoint or {}).get("name"))) if manifest else None
+    return made_of["name"] if made_of else None
+
+
+def compare(path: Path, checkpoint: Checkpoint, xp_folder: Path,
+            dora_dir: Optional[AnyPath] = None) -> Iterator[Problem]:
     """What differs between a release and that which an export of a checkpoint would make, with the same options.
 
     Args:
         path: the release folder, or one of its files.
-        target: the experiment or the checkpoint, as on the command line.
-        dora_dir: finds the Dora folder, if it is needed.
+        checkpoint: the checkpoint.
+        xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
+        dora_dir: the Dora folder to look it up in instead.
 
     Raises:
-        ExportError: if there is no such checkpoint, or no release can be made of it.
+        ExportError: if no release can be made of the checkpoint.
     """
     folder = path if os.path.isdir(path) else path.parent
     manifest = Manifest.load(folder)
     if manifest is not None and manifest.bands:
         raise ReleaseError(f"{folder} is made of several experiments ({manifest.name}): no one checkpoint says what "
                            "it should be; leave --against out.")
-    name = _checkpoint_of(manifest) if not os.path.isfile(target) else None
-    xp, source = find_target(target, dora_dir, name)
-    checkpoint = open_checkpoint(source) if os.path.isfile(target) else open_experiment(xp, source)
-    contents, _ = contents_of(checkpoint, xp.folder, _options(manifest, path))
+    contents, _ = contents_of(checkpoint, xp_folder, _options(manifest, path), dora_dir)
     for each in [path.name] if path != folder else contents:
         if each not in contents:
             yield Problem(each, None, f"is in no release of {checkpoint.where}")
@@ -51,12 +60,6 @@ def compare(path: Path, target: str, dora_dir: Callable[[], Path]) -> Iterator[P
                 yield Problem(each, None, "is not what the checkpoint says")
         else:
             yield from _differences(each, "", contents[each], _packed(TorchFile.read(folder / each)))
-
-
-def _checkpoint_of(manifest: Optional[Manifest]) -> Optional[str]:
-    """The name of the checkpoint that a release was made of, as an option has it."""
-    made_of = CHECKPOINT.fullmatch(str((manifest.checkpoint or {}).get("name"))) if manifest else None
-    return made_of["name"] if made_of else None
 
 
 def _options(manifest: Optional[Manifest], path: Path) -> ExportOptions:

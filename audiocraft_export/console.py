@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .errors import ExportError, printable
 
-_LEAST, _GAP = 8, 2  # characters of a column that gives way, and between columns
+_LEAST, _MOST, _GAP = 8, 80, 2  # characters of a column that gives way, and between columns
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def complain(exc: ExportError, debug: bool) -> None:
 
 
 def show(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table on stdout: cut to its width on a terminal, whole elsewhere.
+    """Print a table on stdout: cut to the width of a terminal; elsewhere only what gives way is, where it is very long.
 
     Args:
         columns: those in which no row has anything are left out.
@@ -97,11 +97,16 @@ def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[i
 
 
 def _write(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[int]) -> None:
+    rows = [[_cut(cell) if column.gives_way else cell for cell, column in zip(row, columns)] for row in rows]
     widths = _widths(columns, rows)
     for line in ([column.name for column in columns], *rows):
         cells = (line[index].rjust(widths[index]) if columns[index].right else line[index].ljust(widths[index])
                  for index in used)
         print((" " * _GAP).join(cells).rstrip())
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST else f"{text[:_MOST - 3]}..."
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:

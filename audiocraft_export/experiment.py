@@ -139,7 +139,7 @@ def grid_xps(name: str, dora_dir: AnyPath) -> list[Experiment]:
     """
     grids = Path(dora_dir) / GRIDS
     others = _listed(grids)
-    sigs = _listed(grids / name) if name in others else []
+    sigs = [sig for sig in _listed(grids / name) if os.path.islink(grids / name / sig)] if name in others else []
     if not sigs:
         near = get_close_matches(name, others, n=3) or others
         remedy = f"did you mean {' or '.join(near[:3])}?" if near else "dora grid was never run there."

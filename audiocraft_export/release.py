@@ -152,7 +152,7 @@ class Manifest:
     @property
     def name(self) -> str:
         """What to call it in a message: the signature of its experiment, or those of its bands."""
-        return ", ".join(band["sig"] or "checkpoint" for band in self.bands or [{"sig": self.sig}])
+        return ", ".join(band.get("sig") or "checkpoint" for band in self.bands or [{"sig": self.sig}])
 
     def is_complete(self, folder: Path) -> bool:
         """Whether its files are in a folder, by their sizes; they are not read."""
@@ -285,7 +285,7 @@ def best_epoch(history: list[Any], metrics: tuple[str, ...]) -> Optional[dict[st
         scored = [(valid[metric], index, valid) for index, valid in found if _is_number(valid.get(metric))]
         if scored:
             _, index, valid = min(scored, key=lambda entry: entry[0])
-            return {"metric": metric, "epoch": index, "valid": _numbers(valid)}
+            return {"metric": metric, "epoch": index, "valid": {**_numbers(valid), metric: valid[metric]}}
     index, valid = found[-1]
     return {"metric": None, "epoch": index, "valid": _numbers(valid)}
 
@@ -296,9 +296,12 @@ def _check_types(manifest: Manifest) -> None:
              "parameters": int, "dtypes": dict, "options": dict, "warnings": list, "versions": dict, "nonfinite": dict,
              "bands": (list, type(None)), "checkpoint": (dict, type(None)), "codec": (dict, type(None))}
     wrong = [name for name, kind in kinds.items() if not isinstance(getattr(manifest, name), kind)]
-    names = [file.name for file in manifest.files]
-    if wrong or manifest.format != FORMAT or not names or not all(isinstance(name, str) for name in names) \
-            or len(set(names)) < len(names) or not all(isinstance(band, dict) for band in manifest.bands or []):
+    names = [file.name for file in manifest.files if isinstance(file.name, str) and isinstance(file.sha256, str)
+             and isinstance(file.bytes, int) and 0 <= file.bytes < 1 << 63]
+    bands = [band for band in manifest.bands or [] if isinstance(band, dict)
+             and isinstance(band.get("sig"), (str, type(None)))]
+    if wrong or manifest.format != FORMAT or not names or len(set(names)) < len(manifest.files) \
+            or len(bands) < len(manifest.bands or []):
         raise TypeError("a manifest of other types")
 
 
@@ -311,7 +314,7 @@ def _text_of(path: Path) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and abs(value) < sys.float_info.max
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < sys.float_info.max
 
 
 def _numbers(metrics: Mapping[Any, Any]) -> dict[str, float]:

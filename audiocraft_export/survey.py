@@ -18,7 +18,7 @@ from .release import MANIFEST, RELEASE_FOLDER, Manifest, best_epoch
 
 # Parsing the YAML of one configuration takes as long as all else of twenty experiments.
 _SOLVER = re.compile(r"^solver:[ ]*['\"]?([^\s'\"#]+)", re.MULTILINE)
-_PLANNED = re.compile(r"^(?:optim:[ ]*\n(?:[ ]+.*\n)*?[ ]+)?epochs:[ ]*(\d{1,12})[ ]*$", re.MULTILINE)
+_PLANNED = re.compile(r"^(?:optim:[ ]*\n(?:[ ]+\S.*\n)*?[ ]+)?epochs:[ ]*(\d{1,12})[ ]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,13 @@ def survey(xp: Experiment) -> Survey:
         changed=max((file.st_mtime for file in files.values()), default=0.) or _changed(xp.folder))
 
 
-def release_of(folder: Path, xp_folder: Path) -> tuple[str, Optional[int]]:
+def release_of(folder: Path, xp_folder: Path, name: Optional[str] = None) -> tuple[str, Optional[int]]:
     """The state of a release folder, by sizes and times alone, and the size of its files.
 
     Args:
         folder: the release folder.
         xp_folder: where the checkpoint that it was made of lies, if it is still there.
+        name: of that checkpoint, if only this one counts: a release of another is as good as stale.
     """
     if not os.path.lexists(folder / MANIFEST):
         return "none", None
@@ -94,7 +95,8 @@ def release_of(folder: Path, xp_folder: Path) -> tuple[str, Optional[int]]:
     nbytes = sum(file.bytes for file in manifest.files)
     if not manifest.is_complete(folder):
         return "damaged", nbytes
-    return "stale" if _is_stale(manifest, xp_folder) else "fresh", nbytes
+    other = name is not None and (manifest.checkpoint or {}).get("name") != name
+    return "stale" if other or _is_stale(manifest, xp_folder) else "fresh", nbytes
 
 
 def names(argvs: Sequence[Sequence[str]]) -> list[str]:
@@ -150,6 +152,7 @@ def _changed(folder: Path) -> float:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8", "replace") if os.path.getsize(path) <= MOST_TEXT else ""
+        readable = os.path.isfile(path) and os.path.getsize(path) <= MOST_TEXT
+        return path.read_text("utf-8", "replace") if readable else ""
     except OSError:
         return ""

@@ -11,7 +11,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Callable, Union
+from typing import Callable, Optional, Union
 
 from .errors import ExperimentError, ExportError
 from .experiment import Experiment, find_xp
@@ -63,13 +63,15 @@ def find_target(target: str, dora_dir: Callable[[], Path],
     return Experiment.at(path.parent), path
 
 
-def is_chosen(args: argparse.Namespace) -> Callable[[Path], bool]:
-    """Whether `//sig/` of an XP folder is looked up in the Dora folder that was chosen, and not beside that folder.
+def others_of(xp: Experiment, args: argparse.Namespace, dora_dir: Callable[[], Path]) -> Optional[Path]:
+    """The Dora folder in which `//sig/` of an experiment is looked up, if that is not the one that it is in.
 
-    For an experiment that was copied elsewhere it is, unless a training package would have to be asked for nothing.
+    For an experiment that was copied elsewhere it is the one that was chosen, unless a training package would have to
+    be asked for nothing.
     """
     known = os.environ.get("AUDIOCRAFT_DORA_DIR") or not os.environ.get("DORA_PACKAGE")
-    return lambda home: bool(args.dora_dir or args.package or known and home.parent.name != "xps")
+    copied = known and xp.folder.absolute().parent.name != "xps"
+    return dora_dir() if args.dora_dir or args.package or copied else None
 
 
 def _ask_package(module: str) -> Path:

@@ -4,17 +4,20 @@ import fcntl
 import json
 import os
 import pty
+import shutil
 import struct
 import subprocess
 import sys
 import termios
 import time
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from conftest import SIG, dora, load, model_state, only_xp, solver_state, with_cfg
 
 from audiocraft_export import ExportOptions, export_checkpoint, export_xp, verify
+from audiocraft_export.release import WrittenFile
 from audiocraft_export.survey import names
 
 PRETRAINED = "//pretrained/facebook/encodec_32khz"
@@ -125,6 +128,40 @@ def test_an_experiment_in_any_state_is_a_row(train, tmp_path, dora_dir):
     assert "\x1b" not in shown and shown.count("\n") == 5 and "none" in shown
 
 
+def test_a_configuration_of_any_shape_takes_no_time(train, tmp_path, dora_dir):
+    folder = train("11111111", [])
+    lines = "".join(f"  key{index}: {index}\n" for index in range(1000))
+    (folder / ".hydra" / "config.yaml").write_text(f"solver: 'mine'\noptim:\n  epochs: null\n{lines}other: 1\n")
+    os.mkfifo(train("22222222", []) / "pipe")
+    os.replace(dora_dir / "xps" / "22222222" / "pipe", dora_dir / "xps" / "22222222" / ".hydra" / "config.yaml")
+    rows = listed(tmp_path, "--sort", "sig")
+    assert [(row["solver"], row["planned"]) for row in rows] == [("mine", None), (None, None)]
+
+
+def test_a_metric_among_very_many_is_the_best_one_and_a_truth_is_none(train, tmp_path, dora_dir):
+    folder = train("11111111", [])
+    (folder / "history.json").write_text(json.dumps([{"valid": {**{f"m{n}": 1. for n in range(1500)}, "ce": 2.}}]))
+    (train("22222222", []) / "history.json").write_text('[{"valid": {"ce": true}}]')
+    assert [row["best"] for row in listed(tmp_path, "--sort", "sig")] == [2., None]
+
+
+@pytest.mark.parametrize("change", [{"bytes": "x"}, {"bytes": None}, {"bytes": 10**400}, {"bytes": -1}, {"sha256": 3}])
+def test_a_manifest_that_somebody_made_up_is_a_damaged_release(train, tmp_path, dora_dir, change):
+    train("11111111", [])
+    report = export_xp("11111111", dora_dir)
+    files = [WrittenFile(**{**asdict(file), **change}) for file in report.manifest.files]
+    (report.folder / "export.json").write_text(replace(report.manifest, files=files).text)
+    assert listed(tmp_path)[0]["release"] == "damaged"
+    assert "damaged" in command("list", cwd=tmp_path).stdout
+    command("verify", report.folder, "--against", "11111111", cwd=tmp_path, code=1)
+    assert "1 of 1 exported" in command("run", "--all", cwd=tmp_path).stderr
+
+
+def test_a_very_long_command_line_is_cut_in_a_log(train, tmp_path):
+    train("11111111", ["x=" + "y" * 5000])
+    assert all(len(line) < 200 for line in command("list", cwd=tmp_path).stdout.splitlines())
+
+
 def test_experiments_are_sorted_and_filtered(train, tmp_path, dora_dir):
     for age, (sig, argv, losses) in enumerate([("33333333", ["lr=0.1", "dim=3"], [2.]), ("11111111", ["lr=0.2"], []),
                                                ("22222222", ["lr=0.1", "dim=[4,5]"], [3., 1.])]):
@@ -226,6 +263,24 @@ def test_all_are_those_with_a_checkpoint_and_no_fresh_release(train, tmp_path, d
     assert command("run", "--all", "--folder", "elsewhere", cwd=tmp_path, code=1).stderr.endswith("failed: 44444444.\n")
 
 
+def test_all_are_those_of_the_dora_folder_whatever_is_called_like_them_here(train, tmp_path):
+    train("11111111", [], [1.])
+    train("22222222", [], [1.])
+    (tmp_path / "11111111").mkdir()
+    (tmp_path / "22222222").write_text("a file")
+    result = command("run", "--all", cwd=tmp_path)
+    assert [line[:17] for line in result.stdout.splitlines()] == ["11111111 exported", "22222222 exported"]
+
+
+def test_all_of_an_epoch_are_those_without_a_release_of_that_epoch(train, tmp_path, dora_dir):
+    folder = train("11111111", [], [1.])
+    torch.save(solver_state(sig="11111111"), folder / "checkpoint_7.th")
+    export_xp("11111111", dora_dir)
+    assert "1 of 1 exported" in command("run", "--all", "--checkpoint", "7", cwd=tmp_path).stderr
+    assert "Nothing to export" in command("run", "--all", "--checkpoint", "7", cwd=tmp_path).stderr
+    assert "Nothing to export" in command("run", "--all", cwd=tmp_path).stderr
+
+
 def test_the_experiments_of_a_grid_are_those_that_dora_grid_left(project):
     root = project()
     (root / "proj" / "grids").mkdir()
@@ -243,6 +298,7 @@ def test_the_experiments_of_a_grid_are_those_that_dora_grid_left(project):
     assert len(sigs) == 3 and len(trained) == 2 and links.is_dir()
     for sig in trained:
         (links / sig).symlink_to(root / "outputs" / "xps" / sig)
+    (links / ".DS_Store").touch()
     result = command("run", "--grid", "sweep", cwd=root, code=1)
     assert result.stdout.count("exported") == 1 and "train it first" in result.stderr
     assert "1 of 2 exported" in result.stderr
@@ -317,6 +373,36 @@ def test_a_release_of_an_epoch_is_compared_with_that_epoch(train, tmp_path, dora
     assert command("verify", release, "--against", "11111111", cwd=tmp_path).stdout.count("sound") == 2
     assert "has other numbers" in command("verify", release, "--against", folder / "checkpoint.th", cwd=tmp_path,
                                           code=1).stdout
+
+
+def test_a_comparison_with_nothing_is_no_proof(train, tmp_path, dora_dir):
+    train("11111111", [])
+    folder = export_xp("11111111", dora_dir).folder
+    assert "give a signature" in command("verify", folder, "--against", "", cwd=tmp_path, code=1).stderr
+
+
+def test_all_files_of_a_release_can_be_named_and_compared(train, tmp_path, dora_dir):
+    train("11111111", [])
+    files = sorted(export_xp("11111111", dora_dir).folder.iterdir())
+    assert command("verify", *files, "--against", "11111111", cwd=tmp_path).stdout.count(": sound") == 3
+
+
+def test_a_comparison_finds_the_compression_model_where_the_export_found_it(make_xp, tmp_path, dora_dir):
+    make_xp("c0dec000", **{"xp.cfg": with_cfg(solver="compression")})
+    folder = make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint="//sig/c0dec000")})
+    (tmp_path / "copy").mkdir()
+    copy = shutil.move(folder, tmp_path / "copy" / SIG)
+    argv = ["--dora-dir", dora_dir]
+    command("run", copy, *argv, cwd=tmp_path)
+    assert command("verify", f"{copy}/export", "--against", copy, *argv, cwd=tmp_path).stdout.count(": sound") == 3
+
+
+def test_bands_are_not_compared_with_one_experiment(train, tmp_path, dora_dir):
+    train("11111111", [])
+    report = export_xp("11111111", dora_dir)
+    for bands in ([{}], [{"sig": 3}], [{"sig": "22222222"}]):
+        (report.folder / "export.json").write_text(replace(report.manifest, bands=bands).text)
+        command("verify", report.folder, "--against", "11111111", cwd=tmp_path, code=1)
 
 
 def test_a_file_of_audiocraft_s_own_export_is_compared_too(make_xp, tmp_path, dora_dir):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
@@ -18,7 +18,7 @@ from ..errors import ExperimentError, ExportError, OptionError, printable
 from ..experiment import Experiment, grid_xps, list_xps
 from ..options import CHOICES, ExportOptions
 from ..release import RELEASE_FOLDER
-from ..targets import add_dora_dir, dora_dir_of, find_target, is_chosen
+from ..targets import add_dora_dir, dora_dir_of, find_target, others_of
 
 if TYPE_CHECKING:
     from ..release import ExportReport, Plan
@@ -76,35 +76,49 @@ def add(verbs: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     options = ExportOptions(**{field.name: getattr(args, field.name) for field in fields(ExportOptions)})
-    if args.bands and options.folder is None:
-        raise OptionError("--bands makes one release of several experiments: say where it goes with --folder.")
-    many = args.all or args.grid is not None
-    if bool(args.targets) + args.all + (args.grid is not None) != 1:
-        raise OptionError("run exports experiments by signature or path, or --all, or those of a --grid: give one of "
-                          "these.")
-    if args.bands and (many or args.dry_run):
-        raise OptionError("--bands takes the experiments in their order, and exports them: leave --all, --grid and "
-                          "--dry-run out.")
-    if many:
-        xps = grid_xps(args.grid, dora_dir_of(args)()) if args.grid else _not_exported(args, options)
-        args.targets = [str(xp.sig) for xp in xps]
+    _refuse_what_makes_no_sense(args)
+    if args.all or args.grid is not None:
+        xps = _not_exported(args, options) if args.all else grid_xps(args.grid, dora_dir_of(args)())
+        args.targets = [str(xp.folder) for xp in xps]  # a file or folder here may be called like one of them
         if not xps:
             say(f"Nothing to export in {dora_dir_of(args)()}: no XP has a checkpoint and no fresh release.")
             return 0
-    targets = [" ".join(args.targets)] if args.bands else args.targets
+    targets = [" ".join(args.targets)] if args.bands else _names(args)
     jobs: list[Union[Job, ExportError]] = [_bands_job(args, options)] if args.bands else _jobs(args, options)
-    failed = []
+    failed = list(_failed(targets, jobs, args))
+    if len(jobs) > 1 or args.all or args.grid is not None:
+        which = f"; failed: {printable(', '.join(failed))}" if failed else ""
+        say(f"{len(jobs) - len(failed)} of {len(jobs)} {'can be ' if args.dry_run else ''}exported{which}.")
+    return 1 if failed else 0
+
+
+def _refuse_what_makes_no_sense(args: argparse.Namespace) -> None:
+    if bool(args.targets) + args.all + (args.grid is not None) != 1:
+        raise OptionError("run exports experiments by signature or path, or --all, or those of a --grid: give one of "
+                          "these.")
+    if args.bands and (not args.targets or args.dry_run):
+        raise OptionError("--bands takes the experiments in their order, and exports them: leave --all, --grid and "
+                          "--dry-run out.")
+    if args.bands and args.folder is None:
+        raise OptionError("--bands makes one release of several experiments: say where it goes with --folder.")
+
+
+def _failed(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], args: argparse.Namespace) -> Iterator[str]:
+    """Do all jobs, and show what came of each; gives the targets of those that failed."""
     exports = sum(map(callable, jobs))
     with progress.several(exports), _started(min(args.jobs, exports)) as start:
         for target, job in zip(targets, [start(job) if callable(job) else job for job in jobs]):
             result = _attempt(job)
-            failed += [target] if isinstance(result, ExportError) else []
             with progress.aside():
                 _show(target, result, args)
-    if len(jobs) > 1 or many:
-        which = f"; failed: {printable(', '.join(failed))}" if failed else ""
-        say(f"{len(jobs) - len(failed)} of {len(jobs)} {'can be ' if args.dry_run else ''}exported{which}.")
-    return 1 if failed else 0
+            if isinstance(result, ExportError):
+                yield target
+
+
+def _names(args: argparse.Namespace) -> list[str]:
+    """What to call the targets."""
+    given = not args.all and args.grid is None
+    return [target if given else Path(target).name for target in args.targets]
 
 
 def _not_exported(args: argparse.Namespace, options: ExportOptions) -> list[Experiment]:
@@ -113,7 +127,9 @@ def _not_exported(args: argparse.Namespace, options: ExportOptions) -> list[Expe
     found = []
     for xp in list_xps(dora_dir_of(args)()):
         folder = Path(options.folder) / xp.folder.name if options.folder else xp.folder / RELEASE_FOLDER
-        if os.path.isfile(xp.path_of(options.checkpoint)) and release_of(folder, xp.folder)[0] != "fresh":
+        path = xp.path_of(options.checkpoint)
+        name = None if options.checkpoint is None else path.name
+        if os.path.isfile(path) and release_of(folder, xp.folder, name)[0] != "fresh":
             found.append(xp)
     return found
 
@@ -135,14 +151,14 @@ def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Union[Job, E
     dora_dir = dora_dir_of(args)
     jobs: list[Union[Job, ExportError]] = []
     taken: dict[Path, tuple[str, Path]] = {}
-    for target in args.targets:
+    for target, name in zip(args.targets, _names(args)):
         try:
             source, folder, job = _plan(target, dora_dir, args, options)
-            other, other_source = taken.setdefault(folder, (target, source))
+            other, other_source = taken.setdefault(folder, (name, source))
             if other_source != source:
-                raise ExperimentError(f"{target} would overwrite the release of {other} in {folder}: export it in a "
+                raise ExperimentError(f"{name} would overwrite the release of {other} in {folder}: export it in a "
                                       "call of its own, with its own --folder.")
-            jobs.append(partial(_call, target, job))
+            jobs.append(partial(_call, name, job))
         except ExportError as exc:
             jobs.append(exc)
     return jobs
@@ -153,10 +169,10 @@ def _plan(target: str, dora_dir: Callable[[], Path], args: argparse.Namespace,
     """The checkpoint, the release folder and the export of one target."""
     xp, source = find_target(target, dora_dir, options.checkpoint)
     home = xp.folder.absolute()
-    others = dora_dir() if is_chosen(args)(home) else None
-    folder = home / RELEASE_FOLDER
-    if options.folder:
-        folder = Path(options.folder).absolute() / (home.name if args.all or args.grid or len(args.targets) > 1 else "")
+    others = others_of(xp, args, dora_dir)
+    several = args.all or args.grid is not None or len(args.targets) > 1
+    folder = Path(options.folder).absolute() / (home.name if several else "") if options.folder \
+        else home / RELEASE_FOLDER
     own = bool(options.folder) and os.path.isfile(target)  # a file with a folder of its own may be of any experiment
     return source, folder, partial(_do, args.dry_run, own, xp, source, folder, options, others)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from ..console import complain, say
 from ..errors import ExportError, ReleaseError, listing, printable, reason
 from ..release import MANIFEST, Manifest
-from ..targets import add_dora_dir, dora_dir_of
+from ..targets import add_dora_dir, dora_dir_of, find_target, others_of
 
 if TYPE_CHECKING:
     from ..verification import Problem
@@ -81,9 +81,12 @@ def _further(path: Path, args: argparse.Namespace, dora_dir: Callable[[], Path])
     """What is wrong beyond that: rebuilt, and beside a checkpoint."""
     if args.load:
         yield from _load_problems(path)
-    if args.against:
-        from ..comparison import compare
-        yield from compare(path, args.against, dora_dir)
+    if args.against is not None and (os.path.isdir(path) or path.name != MANIFEST):
+        from ..checkpoint import open_checkpoint, open_experiment
+        from ..comparison import checkpoint_of, compare
+        xp, source = find_target(args.against, dora_dir, None if os.path.isfile(args.against) else checkpoint_of(path))
+        checkpoint = open_checkpoint(source) if os.path.isfile(args.against) else open_experiment(xp, source)
+        yield from compare(path, checkpoint, xp.folder, others_of(xp, args, dora_dir))
 
 
 def _load_problems(path: Path) -> Iterator[Problem]:
