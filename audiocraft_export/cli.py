@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn, Optional, Union
 
+from .commands import inspect, run, verify
 from .commands import list as list_
-from .commands import run, verify
 from .console import complain, make_streams_usable, say
 from .errors import ExportError, OptionError, printable, reason
 from .version import __version__
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"audiocraft-export {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, list_, verify):
+    for command in (run, list_, inspect, verify):
         command.add(verbs)
     for name, verb in verbs.choices.items():
         verb.add_argument("--debug", action="store_true", help="show the traceback of an error")

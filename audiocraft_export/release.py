@@ -282,7 +282,7 @@ def best_epoch(history: list[Any], metrics: tuple[str, ...]) -> Optional[dict[st
     if not found:
         return None
     for metric in metrics:
-        scored = [(valid[metric], index, valid) for index, valid in found if _is_number(valid.get(metric))]
+        scored = [(valid[metric], index, valid) for index, valid in found if is_number(valid.get(metric))]
         if scored:
             _, index, valid = min(scored, key=lambda entry: entry[0])
             return {"metric": metric, "epoch": index, "valid": {**_numbers(valid), metric: valid[metric]}}
@@ -313,13 +313,14 @@ def _text_of(path: Path) -> str:
     return path.read_bytes().decode("utf-8")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a metric is a number, finite, and no truth value."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < sys.float_info.max
 
 
 def _numbers(metrics: Mapping[Any, Any]) -> dict[str, float]:
     return {str(name): value for name, value in islice(metrics.items(), MOST_METRICS)
-            if _is_number(value) and len(str(name)) <= MOST_NAME}
+            if is_number(value) and len(str(name)) <= MOST_NAME}
 
 
 def _jsonable(value: Any) -> Any:

@@ -313,6 +313,99 @@ def test_a_call_of_run_that_makes_no_sense_is_wrong_usage(make_xp, tmp_path, arg
     assert command(*argv, cwd=tmp_path, code=2).stderr.count("\n") == 1
 
 
+# inspect
+
+def inspected(cwd, *argv):
+    return [json.loads(line) for line in command("inspect", "--json", *argv, cwd=cwd).stdout.splitlines()]
+
+
+def test_an_experiment_says_where_its_bytes_are_and_what_a_release_would_be(train, tmp_path, dora_dir):
+    folder = train("11111111", [], [3., 1., 2.], strange=torch.nn.Linear)
+    found, = inspected(tmp_path, "1111", "--tensors")
+    assert (found["kind"], found["sig"], found["solver"]) == ("training checkpoint", "11111111", "musicgen")
+    assert sum(found["sections"].values()) == found["bytes"] == (folder / "checkpoint.th").stat().st_size
+    assert found["sections"]["best_state"] == sum(
+        tensor.untyped_storage().nbytes() for tensor in model_state(3).values())
+    assert found["curve"] == [3., 1., 2.] and found["best"]["epoch"] == 2
+    assert found["release"]["weights"] == "best_state"
+    assert {"name": "model.emb.0.weight", "dtype": "float32", "shape": [5, 4], "bytes": 80} in found["tensors"]
+    assert sum("torch.nn.modules.linear.Linear" in text for text in found["odd"]) == 1
+    shown = command("inspect", "11111111", cwd=tmp_path).stdout
+    for text in ("weights     best_state (best state, as the solver kept it)", "release     none; would have state_dic",
+                 "ce          best 1 in epoch 2 of 3  █▁▅", "codec       ", "best_state", "odd  "):
+        assert text in shown, shown
+
+
+def test_a_release_folder_its_files_and_a_checkpoint_say_what_they_are(train, tmp_path, dora_dir):
+    folder = train("11111111", [])
+    report = export_xp("11111111", dora_dir)
+    assert [found["kind"] for found in inspected(tmp_path, report.folder)] == ["release", "release"]
+    assert inspected(tmp_path, report.files[0])[0]["sections"]["best_state"] > 0
+    assert inspected(tmp_path, folder / "checkpoint.th")[0]["kind"] == "training checkpoint"
+    assert "made   " in command("inspect", report.folder, cwd=tmp_path).stdout
+
+
+def test_what_cannot_be_released_is_looked_into_and_says_why(train, tmp_path):
+    train("11111111", [], best_state=...)
+    found, = inspected(tmp_path, "11111111")
+    assert found["release"] is None and "use weights=last" in found["refused"] and found["sections"]["model"] > 0
+    assert "none can be made: " in command("inspect", "11111111", cwd=tmp_path).stdout
+
+
+def test_no_weight_is_read_unless_it_is_asked_for(train, tmp_path):
+    state = {**model_state(3), "bad": torch.tensor([1., float("nan"), float("inf")])}
+    folder = train("11111111", [], best_state={"model": state})
+    data = bytearray((folder / "checkpoint.th").read_bytes())
+    data[data.index(model_state(1)["emb.0.weight"].numpy().tobytes())] ^= 1
+    (folder / "checkpoint.th").write_bytes(data)
+    assert inspected(tmp_path, "11111111")[0]["odd"] == [
+        text for text in inspected(tmp_path, "11111111", "--values")[0]["odd"] if "damaged" not in text
+        and "NaN" not in text]
+    odd = inspected(tmp_path, "11111111", "--values")[0]["odd"]
+    assert any(text.startswith("best_state.model.bad holds 2 numbers that are NaN") for text in odd)
+    assert any(text.startswith("model.emb.0.weight: ") and "damaged" in text for text in odd)
+
+
+def test_tied_tensors_and_shared_storages_are_said_and_count_once(train, tmp_path):
+    weight = torch.randn(100)
+    train("11111111", [], best_state={"model": {"a": weight, "b": weight, "c": torch.zeros(1)}}, model=...)
+    found, = inspected(tmp_path, "11111111")
+    assert found["sections"]["best_state"] == 404
+    assert any(text.startswith("2 tensors share 1 storages, such as best_state.model.a, ") for text in found["odd"])
+
+
+def test_differences_of_configurations_are_dotted_keys(train, tmp_path):
+    train("11111111", [])
+    train("22222222", [], **{"xp.cfg": with_cfg(solver="musicgen", optim={"lr": 3}, new=[1], user="${oc.env:HOME}")})
+    found, = inspected(tmp_path, "11111111", "--diff", "2222")
+    rows = {row["key"]: (row["here"], row["there"]) for row in found["differences"]}
+    assert rows["optim.lr"] == ("0.0001", "3") and rows["new"] == ("", "[1]")
+    assert rows["user"] == ("${oc.env:USER}", "${oc.env:HOME}") and "solver" not in rows
+    assert "optim.lr" in command("inspect", "11111111", "--diff", "22222222", cwd=tmp_path).stdout
+    assert "No XP '3333'" in command("inspect", "11111111", "--diff", "3333", cwd=tmp_path, code=1).stderr
+
+
+@pytest.mark.parametrize("losses", [[1.], [1e308, -1e308, 1.], [float("nan"), 2.], [2.] * 500, [10**400, 1.]])
+def test_a_curve_can_be_drawn_of_anything(train, tmp_path, losses):
+    train("11111111", [], losses)
+    text = command("inspect", "11111111", cwd=tmp_path, PYTHONIOENCODING="ascii").stdout
+    line, = [line for line in text.splitlines() if line.startswith("ce  ")]
+    assert len(line) < 110 and text.isascii()
+
+
+def test_an_experiment_without_a_checkpoint_does_not_hide_another(train, tmp_path, dora_dir):
+    (dora_dir / "xps" / "22222222").mkdir(parents=True)
+    train("11111111", [])
+    result = command("inspect", "22222222", "nowhere", "11111111", "--json", cwd=tmp_path, code=1)
+    assert ["error" in json.loads(line) for line in result.stdout.splitlines()] == [True, True, False]
+
+
+def test_a_checkpoint_is_inspected_on_a_narrow_terminal(train, tmp_path):
+    train("11111111", [])
+    table = on_terminal("inspect", "11111111", cwd=tmp_path, columns=40).partition("section")[2]
+    assert "best_state" in table and "float32" in table
+
+
 # verify
 
 def test_each_file_is_one_line(train, tmp_path, dora_dir):

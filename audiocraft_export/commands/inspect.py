@@ -1,0 +1,162 @@
+"""`audiocraft-export inspect`: what is in an experiment, a checkpoint, a release or a file of one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from ..console import Column, complain, show
+from ..errors import ExportError, printable, readable_size
+from ..release import MANIFEST, RELEASE_FOLDER, Manifest
+from ..targets import add_dora_dir, dora_dir_of, find_target, others_of
+
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..inspection import Inspection
+
+MOST_TENSORS, BAR, CURVE = 10, 24, 40
+BLOCKS, PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
+SECTIONS = (Column("section", style="bold"), Column("bytes", right=True), Column("share", right=True),
+            Column("", style="cyan", goes=1))
+TENSORS = (Column("tensor", gives_way=True), Column("dtype"), Column("shape", right=True), Column("bytes", right=True))
+DIFFERENCES = (Column("key", style="bold"), Column("here", gives_way=True), Column("there", gives_way=True))
+EXAMPLES = """\
+examples:
+  audiocraft-export inspect 9357e12e                   an XP: where its bytes are, what a release would be
+  audiocraft-export inspect 9357e12e --diff 5ad2c1f0   and what its configuration has that the other's has not
+  audiocraft-export inspect release --tensors          a release, with all tensors
+  audiocraft-export inspect checkpoint.th --values     reads the weights, too: NaN, infinity, damage
+"""
+
+
+def add(verbs: Any) -> None:
+    """Add the verb to a parser."""
+    parser = verbs.add_parser("inspect", help="look into experiments, checkpoints and releases", allow_abbrev=False,
+                              epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+                              description="Say what is in an experiment, a checkpoint, a release folder or a file of "
+                                          "one: where its bytes are, how good it is, what a release of it would be.")
+    parser.set_defaults(verb=_inspect)
+    parser.add_argument("targets", nargs="+", metavar="SIG|PATH",
+                        help="a Dora signature or a unique prefix of one, an XP folder, a checkpoint file, a release "
+                             "folder, or a file of one")
+    add_dora_dir(parser)
+    parser.add_argument("--checkpoint", metavar="NAME", help="an epoch or a name, as in checkpoint_NAME.th")
+    parser.add_argument("--diff", metavar="SIG|PATH", help="show how its configuration differs from that of another")
+    parser.add_argument("--tensors", action="store_true", help=f"show all tensors, not the {MOST_TENSORS} largest")
+    parser.add_argument("--values", action="store_true", help="read all weights, for NaN, infinity and damage")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout, nothing else")
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    wrong = False
+    for target in args.targets:
+        try:
+            for found in _found(target, args):
+                differences = _differences(found.config, args) if args.diff is not None else []
+                (_print_json if args.json else _print)(target, found, differences, args)
+        except ExportError as exc:
+            wrong = True
+            if args.json:
+                print(json.dumps({"target": target, "error": str(exc)}))
+            complain(exc, args.debug)
+    return int(wrong)
+
+
+def _found(target: str, args: argparse.Namespace) -> Iterator[Inspection]:
+    """What a target holds: one file of an experiment, or all of a release."""
+    from ..inspection import inspect
+    folder = Path(target)
+    if os.path.isdir(folder) and os.path.isfile(folder / MANIFEST):
+        for file in Manifest.read(folder).files:
+            if not file.name.endswith(".yaml"):
+                yield inspect(folder / file.name, values=args.values)
+    else:
+        dora_dir = dora_dir_of(args)
+        xp, source = find_target(target, dora_dir, args.checkpoint)
+        yield inspect(source, xp.folder, others_of(xp, args, dora_dir), args.values)
+
+
+def _differences(config: Optional[Config], args: argparse.Namespace) -> list[tuple[str, str, str]]:
+    from ..inspection import differences
+    other = next(_found(args.diff, args), None)
+    return differences(config, other.config) if config and other and other.config else []
+
+
+def _print_json(target: str, found: Inspection, differences: Sequence[tuple[str, str, str]],
+                args: argparse.Namespace) -> None:
+    values = {"target": target, **found.to_dict(None if args.tensors else MOST_TENSORS)}
+    if args.diff is not None:
+        values["differences"] = [dict(zip(("key", "here", "there"), row)) for row in differences]
+    print(json.dumps(values))
+
+
+def _print(target: str, found: Inspection, differences: Sequence[tuple[str, str, str]],
+           args: argparse.Namespace) -> None:
+    for name, text in _facts(found):
+        print(printable(f"{name:<12}{text}"))
+    print()
+    show(SECTIONS, [[name, readable_size(nbytes), f"{nbytes / found.nbytes:.0%}", _bar(nbytes / found.nbytes)]
+                    for name, nbytes in found.sections.items()])
+    shown = found.largest(None if args.tensors else MOST_TENSORS)
+    if shown:
+        print(f"\n{len(found.tensors)} tensors, by size:")
+        show(TENSORS, [[name, tensor.dtype, "x".join(map(str, tensor.shape)) or "-", readable_size(tensor.nbytes)]
+                       for name, tensor in shown])
+    if args.diff is not None:
+        print()
+        print(printable(f"Configuration: {len(differences)} differences to {args.diff}"))
+        show(DIFFERENCES, differences)
+    print()
+
+
+def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
+    yield found.kind.split()[-1], f"{found.path}, {readable_size(found.nbytes)}"
+    if found.sig or found.solver:
+        yield "experiment", f"{found.sig or 'without a signature'}, solver {found.solver or '?'}"
+    manifest = found.manifest
+    if manifest:
+        yield "epochs", str(manifest.epoch)
+        yield "weights", f"{manifest.weights} ({manifest.why})"
+        if manifest.codec:
+            known = (f"{key} {value}" for key, value in manifest.codec.items() if value is not None)
+            yield "codec", ", ".join(known)
+    if found.plan:
+        from ..survey import release_of
+        sizes = ", ".join(f"{name} {readable_size(nbytes)}" for name, nbytes in found.plan.files.items())
+        state, _ = release_of(found.path.parent / RELEASE_FOLDER, found.path.parent)
+        yield "release", f"{state}; would have {sizes}"
+    elif manifest:
+        yield "made", f"{manifest.time}, by audiocraft-export {manifest.versions.get('audiocraft-export')}"
+    if found.refused:
+        yield "release", f"none can be made: {found.refused}"
+    if found.metric and found.best:
+        yield found.metric, (f"best {found.best['valid'][found.metric]:.4g} in epoch {found.best['epoch']} of "
+                             f"{len(found.curve)}  {_curve(found.curve)}")
+    for text in found.odd:
+        yield "odd", text
+
+
+def _bar(share: float) -> str:
+    return ("█" if _is_unicode() else "#") * round(share * BAR)
+
+
+def _curve(values: Sequence[Optional[float]]) -> str:
+    """Values as a line of blocks, a few of them in one where there are many."""
+    blocks = BLOCKS if _is_unicode() else PLAIN_BLOCKS
+    step = -(-len(values) // CURVE)
+    parts = [[value for value in values[first:first + step] if value is not None]
+             for first in range(0, len(values), step or 1)]
+    lowest = [min(part) / 2 if part else None for part in parts]  # half of it: the difference of any two is finite
+    known = [value for value in lowest if value is not None]
+    low, span = min(known), max(known) - min(known) or 1.
+    return "".join(" " if value is None else blocks[round((value - low) / span * (len(blocks) - 1))]
+                   for value in lowest)
+
+
+def _is_unicode() -> bool:
+    return (getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "") == "utf8"

@@ -1,0 +1,209 @@
+"""What is in a file: where its bytes are, which tensors, what would be released of it; reads no weight unless asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from .checkpoint import Checkpoint, TorchFile, of_file
+from .config import Config
+from .errors import CheckpointError, ExportError, listing
+from .experiment import AnyPath
+from .export import plan
+from .families import family_of, solver_of
+from .finite import Watch
+from .options import ExportOptions
+from .release import RELEASE_FOLDER, Manifest, Plan, best_epoch, is_number
+from .tensor import Tensor
+
+OTHER = "everything else"
+TRAINING, RELEASE = "training checkpoint", "release"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is in a file.
+
+    Args:
+        kind: `training checkpoint` or `release`.
+        path: of the file.
+        nbytes: its size.
+        sections: how many bytes of it each of its sections takes; bytes that two share count in the first.
+        tensors: by their dotted name.
+        sig: Dora's signature.
+        solver: that of its configuration.
+        config: its configuration, if it has one.
+        metric: the validation metric by which the best epoch is chosen.
+        curve: its value in each epoch, None where it has none.
+        best: metric, epoch and validation metrics of the best epoch.
+        manifest: of the release that it is, or would be.
+        plan: what an export of a training checkpoint would do.
+        refused: why there can be none.
+        odd: what is odd about it.
+    """
+
+    kind: str
+    path: Path
+    nbytes: int
+    sections: Mapping[str, int]
+    tensors: Mapping[str, Tensor]
+    sig: Optional[str] = None
+    solver: Optional[str] = None
+    config: Optional[Config] = None
+    metric: Optional[str] = None
+    curve: Sequence[Optional[float]] = ()
+    best: Optional[Mapping[str, Any]] = None
+    manifest: Optional[Manifest] = None
+    plan: Optional[Plan] = None
+    refused: Optional[str] = None
+    odd: list[str] = field(default_factory=list)
+
+    def to_dict(self, most: Optional[int] = None) -> dict[str, Any]:
+        """Plain data for JSON.
+
+        Args:
+            most: how many tensors, the largest ones.
+        """
+        return {
+            "kind": self.kind, "path": str(self.path), "bytes": self.nbytes, "sig": self.sig, "solver": self.solver,
+            "sections": dict(self.sections), "metric": self.metric, "curve": [*self.curve], "best": self.best,
+            "tensors": [{"name": name, "dtype": tensor.dtype, "shape": [*tensor.shape], "bytes": tensor.nbytes}
+                        for name, tensor in self.largest(most)],
+            "release": self.plan.to_dict() if self.plan else None, "refused": self.refused, "odd": self.odd,
+        }
+
+    def largest(self, most: Optional[int] = None) -> list[tuple[str, Tensor]]:
+        """The largest tensors, with their names."""
+        return sorted(self.tensors.items(), key=lambda item: -item[1].nbytes)[:most]
+
+
+def inspect(path: Path, xp_folder: Optional[Path] = None, dora_dir: Optional[AnyPath] = None,
+            values: bool = False) -> Inspection:
+    """Look into a training checkpoint, or a file of a release.
+
+    Args:
+        path: the file.
+        xp_folder: the XP folder that it belongs to, if that is not where it lies.
+        dora_dir: the Dora folder in which a compression model of the form `//sig/` is looked up, if it is not in it.
+        values: whether to read all weights: for NaN and infinity, and for damage.
+
+    Raises:
+        CheckpointError: if it is no intact file of torch.save that holds a dict.
+    """
+    file = TorchFile.read(path)
+    sections, tensors = _contents(file)
+    odd = [*_shared(tensors), *(_odd_values(tensors) if values else ())]
+    if "exported" in file.state:
+        return _release(file, sections, tensors, odd)
+    return _training(file, of_file(file), xp_folder or path.absolute().parent, dora_dir, sections, tensors, odd)
+
+
+def differences(one: Config, other: Config) -> list[tuple[str, str, str]]:
+    """The dotted keys that two configurations do not have in common, and what each has there, unresolved."""
+    left, right = dict(_flat(one.values, "")), dict(_flat(other.values, ""))
+    return [(key, left.get(key, ""), right.get(key, "")) for key in sorted({*left, *right})
+            if left.get(key) != right.get(key)]
+
+
+def _release(file: TorchFile, sections: Mapping[str, int], tensors: Mapping[str, Tensor],
+             odd: list[str]) -> Inspection:
+    manifest = Manifest.load(file.path.parent)
+    if manifest and file.path.name not in [each.name for each in manifest.files]:
+        manifest = None
+    return Inspection(
+        RELEASE, file.path, file.source.bytes, sections, tensors, sig=manifest.sig if manifest else None,
+        solver=manifest.solver if manifest else None, config=_config(file.state), manifest=manifest,
+        odd=[*odd, *_strangers(file), *(manifest.warnings if manifest else ())])
+
+
+def _training(file: TorchFile, checkpoint: Checkpoint, xp_folder: Path, dora_dir: Optional[AnyPath],
+              sections: Mapping[str, int], tensors: Mapping[str, Tensor], odd: list[str]) -> Inspection:
+    metrics = family_of(checkpoint.config).metrics
+    best = best_epoch(checkpoint.history, metrics)
+    metric = best["metric"] if best else None
+    planned, refused = None, None
+    try:
+        planned = plan(checkpoint, xp_folder, xp_folder / RELEASE_FOLDER, ExportOptions(), dora_dir)
+        odd = [*odd, *planned.manifest.warnings]
+    except ExportError as exc:
+        refused, odd = str(exc), [*odd, *_strangers(file)]
+    return Inspection(
+        TRAINING, file.path, file.source.bytes, sections, tensors, checkpoint.sig,
+        solver_of(checkpoint.config), checkpoint.config, metric, _curve(checkpoint.history, metric), best,
+        planned.manifest if planned else None, planned, refused, odd)
+
+
+def _contents(file: TorchFile) -> tuple[dict[str, int], dict[str, Tensor]]:
+    """The bytes of each section, and all tensors."""
+    sections: dict[str, int] = {}
+    tensors: dict[str, Tensor] = {}
+    counted: set[int] = set()
+    for section, value in file.state.items():
+        found = dict(_walk(value, str(section)))
+        blobs = {id(tensor.blob): tensor.blob for tensor in found.values()}
+        sections[str(section)] = sum(blob.nbytes for key, blob in blobs.items() if key not in counted)
+        counted |= set(blobs)
+        tensors.update(found)
+    sections = {name: nbytes for name, nbytes in sorted(sections.items(), key=lambda item: -item[1]) if nbytes}
+    return {**sections, OTHER: file.source.bytes - sum(sections.values())}, tensors
+
+
+def _walk(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    """The tensors in nested data; what contains itself is looked at once."""
+    left, seen = [(name, value)], set()
+    while left:
+        name, value = left.pop()
+        if isinstance(value, Tensor):
+            yield name, value
+        elif isinstance(value, (dict, list, tuple)) and id(value) not in seen:
+            seen.add(id(value))
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            left += reversed([(f"{name}.{key}", item) for key, item in items])
+
+
+def _strangers(file: TorchFile) -> list[str]:
+    names = listing(file.strangers, 20)
+    return [f"names that mean nothing here, neither imported nor released: {names}"] if names else []
+
+
+def _shared(tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    views: dict[int, list[str]] = {}
+    for name, tensor in tensors.items():
+        views.setdefault(id(tensor.blob), []).append(name)
+    shared = [names for names in views.values() if len(names) > 1]
+    if shared:
+        yield f"{sum(map(len, shared))} tensors share {len(shared)} storages, such as {listing(shared[0], 3)}"
+
+
+def _odd_values(tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    watches: dict[int, tuple[str, Watch]] = {}
+    for name, tensor in tensors.items():
+        watches.setdefault(id(tensor.blob), (name, Watch(tensor.blob, tensor.dtype)))
+    for name, watch in watches.values():
+        try:
+            watch.blob.verify()
+        except CheckpointError as exc:
+            yield f"{name}: {exc}"
+        if watch.count:
+            yield f"{name} holds {watch.count} numbers that are NaN or infinite"
+
+
+def _config(state: Mapping[Any, Any]) -> Optional[Config]:
+    text = state.get("xp.cfg")
+    return Config.parse(text) if isinstance(text, str) else None
+
+
+def _curve(history: Sequence[Any], metric: Optional[str]) -> list[Optional[float]]:
+    stages = [epoch.get("valid") if isinstance(epoch, dict) else None for epoch in history]
+    found = [valid.get(metric) if isinstance(valid, dict) else None for valid in stages]
+    return [value if is_number(value) else None for value in found]
+
+
+def _flat(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from _flat(item, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, str(value)
