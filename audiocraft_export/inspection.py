@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -20,6 +22,8 @@ from .tensor import Tensor
 
 OTHER = "everything else"
 TRAINING, RELEASE = "training checkpoint", "release"
+NESTED = (Tensor, dict, list, tuple)
+MOST_DEPTH, MOST_KEY = 100, 200  # of what is looked at; characters of a key that is shown
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Inspection:
         sig: Dora's signature.
         solver: that of its configuration.
         config: its configuration, if it has one.
+        epochs: how many are done.
         metric: the validation metric by which the best epoch is chosen.
         curve: its value in each epoch, None where it has none.
         best: metric, epoch and validation metrics of the best epoch.
@@ -52,6 +57,7 @@ class Inspection:
     sig: Optional[str] = None
     solver: Optional[str] = None
     config: Optional[Config] = None
+    epochs: Optional[int] = None
     metric: Optional[str] = None
     curve: Sequence[Optional[float]] = ()
     best: Optional[Mapping[str, Any]] = None
@@ -68,10 +74,12 @@ class Inspection:
         """
         return {
             "kind": self.kind, "path": str(self.path), "bytes": self.nbytes, "sig": self.sig, "solver": self.solver,
-            "sections": dict(self.sections), "metric": self.metric, "curve": [*self.curve], "best": self.best,
+            "epochs": self.epochs, "sections": dict(self.sections), "metric": self.metric, "curve": [*self.curve],
+            "best": self.best,
             "tensors": [{"name": name, "dtype": tensor.dtype, "shape": [*tensor.shape], "bytes": tensor.nbytes}
                         for name, tensor in self.largest(most)],
-            "release": self.plan.to_dict() if self.plan else None, "refused": self.refused, "odd": self.odd,
+            "release": self.plan.to_dict() if self.plan else self.manifest.to_dict() if self.manifest else None,
+            "refused": self.refused, "odd": self.odd,
         }
 
     def largest(self, most: Optional[int] = None) -> list[tuple[str, Tensor]]:
@@ -97,11 +105,11 @@ def inspect(path: Path, xp_folder: Optional[Path] = None, dora_dir: Optional[Any
     odd = [*_shared(tensors), *(_odd_values(tensors) if values else ())]
     if "exported" in file.state:
         return _release(file, sections, tensors, odd)
-    return _training(file, of_file(file), xp_folder or path.absolute().parent, dora_dir, sections, tensors, odd)
+    return _training(file, xp_folder or path.absolute().parent, dora_dir, sections, tensors, odd)
 
 
 def differences(one: Config, other: Config) -> list[tuple[str, str, str]]:
-    """The dotted keys that two configurations do not have in common, and what each has there, unresolved."""
+    """The dotted keys that two configurations do not have in common, and what each has there: JSON, unresolved."""
     left, right = dict(_flat(one.values, "")), dict(_flat(other.values, ""))
     return [(key, left.get(key, ""), right.get(key, "")) for key in sorted({*left, *right})
             if left.get(key) != right.get(key)]
@@ -115,24 +123,34 @@ def _release(file: TorchFile, sections: Mapping[str, int], tensors: Mapping[str,
     return Inspection(
         RELEASE, file.path, file.source.bytes, sections, tensors, sig=manifest.sig if manifest else None,
         solver=manifest.solver if manifest else None, config=_config(file.state), manifest=manifest,
+        epochs=manifest.epoch if manifest else None, best=manifest.best if manifest else None,
         odd=[*odd, *_strangers(file), *(manifest.warnings if manifest else ())])
 
 
-def _training(file: TorchFile, checkpoint: Checkpoint, xp_folder: Path, dora_dir: Optional[AnyPath],
-              sections: Mapping[str, int], tensors: Mapping[str, Tensor], odd: list[str]) -> Inspection:
-    metrics = family_of(checkpoint.config).metrics
-    best = best_epoch(checkpoint.history, metrics)
-    metric = best["metric"] if best else None
-    planned, refused = None, None
+def _training(file: TorchFile, xp_folder: Path, dora_dir: Optional[AnyPath], sections: Mapping[str, int],
+              tensors: Mapping[str, Tensor], odd: list[str]) -> Inspection:
+    found = Inspection(TRAINING, file.path, file.source.bytes, sections, tensors)
     try:
-        planned = plan(checkpoint, xp_folder, xp_folder / RELEASE_FOLDER, ExportOptions(), dora_dir)
-        odd = [*odd, *planned.manifest.warnings]
+        checkpoint = of_file(file)
+        best = best_epoch(checkpoint.history, family_of(checkpoint.config).metrics)
+        metric = best["metric"] if best else None
+        found = replace(found, sig=checkpoint.sig, solver=solver_of(checkpoint.config), config=checkpoint.config,
+                        epochs=len(checkpoint.history), metric=metric, curve=_curve(checkpoint.history, metric),
+                        best=best)
+        planned, refused = _plan(checkpoint, xp_folder, dora_dir)
+        return replace(found, manifest=planned.manifest, plan=planned, refused=refused,
+                       odd=[*odd, *planned.manifest.warnings])
     except ExportError as exc:
-        refused, odd = str(exc), [*odd, *_strangers(file)]
-    return Inspection(
-        TRAINING, file.path, file.source.bytes, sections, tensors, checkpoint.sig,
-        solver_of(checkpoint.config), checkpoint.config, metric, _curve(checkpoint.history, metric), best,
-        planned.manifest if planned else None, planned, refused, odd)
+        return replace(found, refused=str(exc), odd=[*odd, *_strangers(file)])
+
+
+def _plan(checkpoint: Checkpoint, xp_folder: Path, dora_dir: Optional[AnyPath]) -> tuple[Plan, Optional[str]]:
+    """What an export would do, and why it cannot be done, if only the compression model is missing."""
+    make = partial(plan, checkpoint, xp_folder, xp_folder / RELEASE_FOLDER, dora_dir=dora_dir)
+    try:
+        return make(options=ExportOptions()), None
+    except ExportError as exc:
+        return make(options=ExportOptions(codec="none")), str(exc)
 
 
 def _contents(file: TorchFile) -> tuple[dict[str, int], dict[str, Tensor]]:
@@ -141,26 +159,31 @@ def _contents(file: TorchFile) -> tuple[dict[str, int], dict[str, Tensor]]:
     tensors: dict[str, Tensor] = {}
     counted: set[int] = set()
     for section, value in file.state.items():
-        found = dict(_walk(value, str(section)))
+        found = dict(_walk(value, str(section)[:MOST_KEY]))
         blobs = {id(tensor.blob): tensor.blob for tensor in found.values()}
-        sections[str(section)] = sum(blob.nbytes for key, blob in blobs.items() if key not in counted)
+        name = str(section)[:MOST_KEY]
+        nbytes = sum(blob.nbytes for key, blob in blobs.items() if key not in counted)
+        sections[name] = sections.get(name, 0) + nbytes
         counted |= set(blobs)
         tensors.update(found)
     sections = {name: nbytes for name, nbytes in sorted(sections.items(), key=lambda item: -item[1]) if nbytes}
-    return {**sections, OTHER: file.source.bytes - sum(sections.values())}, tensors
+    sections[OTHER] = sections.get(OTHER, 0) + file.source.bytes - sum(sections.values())
+    return sections, tensors
 
 
 def _walk(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
-    """The tensors in nested data; what contains itself is looked at once."""
-    left, seen = [(name, value)], set()
+    """The tensors in nested data; what contains itself is looked at once, what is nested too deeply not at all."""
+    left: list[tuple[Any, tuple[str, ...]]] = [(value, (name,))] if isinstance(value, NESTED) else []
+    seen: set[int] = set()
     while left:
-        name, value = left.pop()
+        value, path = left.pop()
         if isinstance(value, Tensor):
-            yield name, value
-        elif isinstance(value, (dict, list, tuple)) and id(value) not in seen:
+            yield ".".join(path), value
+        elif id(value) not in seen and len(path) < MOST_DEPTH:
             seen.add(id(value))
             items = value.items() if isinstance(value, dict) else enumerate(value)
-            left += reversed([(f"{name}.{key}", item) for key, item in items])
+            left += reversed([(item, (*path, str(key)[:MOST_KEY])) for key, item in items
+                              if isinstance(item, NESTED)])
 
 
 def _strangers(file: TorchFile) -> list[str]:
@@ -206,4 +229,4 @@ def _flat(value: Any, key: str) -> Iterator[tuple[str, str]]:
         for name, item in value.items():
             yield from _flat(item, f"{key}.{name}" if key else str(name))
     else:
-        yield key, str(value)
+        yield key, json.dumps(value, ensure_ascii=False, default=str)

@@ -294,7 +294,8 @@ def _check_types(manifest: Manifest) -> None:
     """Whoever writes a manifest of his own can write its checksum, too."""
     kinds: Mapping[str, Any] = {"sig": (str, type(None)), "solver": (str, type(None)), "epoch": int, "tensors": int,
              "parameters": int, "dtypes": dict, "options": dict, "warnings": list, "versions": dict, "nonfinite": dict,
-             "bands": (list, type(None)), "checkpoint": (dict, type(None)), "codec": (dict, type(None))}
+             "bands": (list, type(None)), "checkpoint": (dict, type(None)), "codec": (dict, type(None)),
+             "best": (dict, type(None))}
     wrong = [name for name, kind in kinds.items() if not isinstance(getattr(manifest, name), kind)]
     names = [file.name for file in manifest.files if isinstance(file.name, str) and isinstance(file.sha256, str)
              and isinstance(file.bytes, int) and 0 <= file.bytes < 1 << 63]

@@ -380,7 +380,7 @@ def test_differences_of_configurations_are_dotted_keys(train, tmp_path):
     found, = inspected(tmp_path, "11111111", "--diff", "2222")
     rows = {row["key"]: (row["here"], row["there"]) for row in found["differences"]}
     assert rows["optim.lr"] == ("0.0001", "3") and rows["new"] == ("", "[1]")
-    assert rows["user"] == ("${oc.env:USER}", "${oc.env:HOME}") and "solver" not in rows
+    assert rows["user"] == ('"${oc.env:USER}"', '"${oc.env:HOME}"') and "solver" not in rows
     assert "optim.lr" in command("inspect", "11111111", "--diff", "22222222", cwd=tmp_path).stdout
     assert "No XP '3333'" in command("inspect", "11111111", "--diff", "3333", cwd=tmp_path, code=1).stderr
 
@@ -391,6 +391,67 @@ def test_a_curve_can_be_drawn_of_anything(train, tmp_path, losses):
     text = command("inspect", "11111111", cwd=tmp_path, PYTHONIOENCODING="ascii").stdout
     line, = [line for line in text.splitlines() if line.startswith("ce  ")]
     assert len(line) < 110 and text.isascii()
+
+
+@pytest.mark.parametrize("odd", ["deep", "long", "itself"])
+def test_odd_data_takes_neither_time_nor_memory(train, tmp_path, odd):
+    value = []
+    if odd == "deep":
+        for _ in range(200):
+            value = [value]
+    data = {"deep": value, "long": {"k" * 300_000: [0] * 20_000}, "itself": value}[odd]
+    value.append(value)
+    train("11111111", [], extra=data)
+    began = time.monotonic()
+    assert inspected(tmp_path, "11111111")[0]["sections"]["model"] and time.monotonic() - began < 5
+
+
+def test_a_language_model_without_its_compression_model_says_both(make_xp, tmp_path):
+    make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint="//sig/deadbeef")})
+    shown = command("inspect", SIG, cwd=tmp_path).stdout
+    assert "weights     best_state" in shown and "state_dict.bin" in shown and "deadbeef" in shown
+    assert "none can be made: " in shown
+
+
+def test_a_checkpoint_without_a_configuration_is_looked_into(make_xp, tmp_path):
+    make_xp(**{"xp.cfg": ...})
+    found, = inspected(tmp_path, SIG)
+    assert found["sections"]["model"] and "holds no configuration" in found["refused"]
+
+
+def test_a_folder_of_audiocraft_s_own_export_is_a_release(train, tmp_path, dora_dir):
+    train("11111111", [])
+    folder = export_xp("11111111", dora_dir).folder
+    (folder / "export.json").unlink()
+    assert [found["kind"] for found in inspected(tmp_path, folder)] == ["release", "release"]
+    (folder / "state_dict.bin").write_bytes(b"damaged")
+    result = command("inspect", folder, "--json", cwd=tmp_path, code=1)
+    assert ["error" in json.loads(line) for line in result.stdout.splitlines()] == [True, False]
+
+
+def test_metrics_are_said_where_none_decides(train, tmp_path):
+    train("11111111", [], [2.], solver="compression")
+    shown = command("inspect", "11111111", cwd=tmp_path).stdout
+    assert "metrics     ce 2, ppl 1, in epoch 1" in shown, shown
+
+
+def test_what_cannot_be_compared_has_no_0_differences(train, tmp_path, dora_dir):
+    train("11111111", [])
+    train("22222222", [])
+    reference = export_xp("22222222", dora_dir).folder / "compression_state_dict.bin"
+    for argv in (["11111111", "--diff", reference], [reference, "--diff", "11111111"]):
+        result = command("inspect", *argv, cwd=tmp_path, code=1)
+        assert "holds no configuration to compare" in result.stderr and "0 differences" not in result.stdout
+    train("33333333", [], **{"xp.cfg": with_cfg(solver="musicgen", a="1", b=None, c="")})
+    train("44444444", [], **{"xp.cfg": with_cfg(solver="musicgen", a=1, b="None")})
+    rows = inspected(tmp_path, "33333333", "--diff", "44444444")[0]["differences"]
+    assert [tuple(row.values()) for row in rows] == [("a", '"1"', "1"), ("b", "null", '"None"'), ("c", '""', "")]
+
+
+def test_a_text_of_a_release_is_no_file_of_tensors(train, tmp_path, dora_dir):
+    train("11111111", [])
+    path = export_xp("11111111", dora_dir).folder / "export.json"
+    assert "is no file of tensors" in command("inspect", path, cwd=tmp_path, code=1).stderr
 
 
 def test_an_experiment_without_a_checkpoint_does_not_hide_another(train, tmp_path, dora_dir):

@@ -7,12 +7,14 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
 
 from ..console import Column, complain, show
-from ..errors import ExportError, printable, readable_size
-from ..release import MANIFEST, RELEASE_FOLDER, Manifest
+from ..errors import ExportError, ReleaseError, listing, printable, readable_size
+from ..experiment import LAST
+from ..release import MANIFEST, RELEASE_FOLDER, Manifest, is_number
 from ..targets import add_dora_dir, dora_dir_of, find_target, others_of
 
 if TYPE_CHECKING:
@@ -56,35 +58,58 @@ def _inspect(args: argparse.Namespace) -> int:
     wrong = False
     for target in args.targets:
         try:
-            for found in _found(target, args):
-                differences = _differences(found.config, args) if args.diff is not None else []
-                (_print_json if args.json else _print)(target, found, differences, args)
+            looks = _looks(target, args)
+            other = _config_of(args.diff, args) if args.diff is not None else None
         except ExportError as exc:
-            wrong = True
-            if args.json:
-                print(json.dumps({"target": target, "error": str(exc)}))
-            complain(exc, args.debug)
+            looks, other = [partial(_raise, exc)], None
+        for look in looks:
+            try:
+                found = look()
+                (_print_json if args.json else _print)(target, found, _differences(target, found, other), args)
+            except ExportError as exc:
+                wrong = True
+                if args.json:
+                    print(json.dumps({"target": target, "error": str(exc)}))
+                complain(exc, args.debug)
     return int(wrong)
 
 
-def _found(target: str, args: argparse.Namespace) -> Iterator[Inspection]:
-    """What a target holds: one file of an experiment, or all of a release."""
+def _looks(target: str, args: argparse.Namespace) -> list[Callable[[], Inspection]]:
+    """What to look into: the checkpoint of an experiment, or all files of a release."""
+    from ..families import OWN_NAMES
     from ..inspection import inspect
     folder = Path(target)
-    if os.path.isdir(folder) and os.path.isfile(folder / MANIFEST):
-        for file in Manifest.read(folder).files:
-            if not file.name.endswith(".yaml"):
-                yield inspect(folder / file.name, values=args.values)
-    else:
-        dora_dir = dora_dir_of(args)
-        xp, source = find_target(target, dora_dir, args.checkpoint)
-        yield inspect(source, xp.folder, others_of(xp, args, dora_dir), args.values)
+    if os.path.isfile(folder / MANIFEST):
+        names = [file.name for file in Manifest.read(folder).files if not file.name.endswith(".yaml")]
+    else:  # AudioCraft's own exports have none
+        names = [name for name in OWN_NAMES if os.path.isfile(folder / name) and not os.path.isfile(folder / LAST)]
+    if names:
+        return [partial(inspect, folder / name, values=args.values) for name in names]
+    if os.path.isfile(target) and not target.endswith((".th", ".bin", ".pth", ".pt")):
+        raise ReleaseError(f"{target} is no file of tensors: name a checkpoint, or the folder of the release.")
+    dora_dir = dora_dir_of(args)
+    xp, source = find_target(target, dora_dir, args.checkpoint)
+    return [partial(inspect, source, xp.folder, others_of(xp, args, dora_dir), args.values)]
 
 
-def _differences(config: Optional[Config], args: argparse.Namespace) -> list[tuple[str, str, str]]:
+def _raise(exc: ExportError) -> NoReturn:
+    raise exc
+
+
+def _config_of(target: str, args: argparse.Namespace) -> Config:
+    config = next((found.config for found in (look() for look in _looks(target, args)) if found.config), None)
+    if config is None:
+        raise ReleaseError(f"{target} holds no configuration to compare with: name its experiment for --diff.")
+    return config
+
+
+def _differences(target: str, found: Inspection, other: Optional[Config]) -> list[tuple[str, str, str]]:
     from ..inspection import differences
-    other = next(_found(args.diff, args), None)
-    return differences(config, other.config) if config and other and other.config else []
+    if other is None:
+        return []
+    if found.config is None:
+        raise ReleaseError(f"{found.path} holds no configuration to compare: leave --diff out.")
+    return differences(found.config, other)
 
 
 def _print_json(target: str, found: Inspection, differences: Sequence[tuple[str, str, str]],
@@ -119,11 +144,13 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     if found.sig or found.solver:
         yield "experiment", f"{found.sig or 'without a signature'}, solver {found.solver or '?'}"
     manifest = found.manifest
+    if found.epochs is not None:
+        yield "epochs", str(found.epochs)
     if manifest:
-        yield "epochs", str(manifest.epoch)
         yield "weights", f"{manifest.weights} ({manifest.why})"
         if manifest.codec:
-            known = (f"{key} {value}" for key, value in manifest.codec.items() if value is not None)
+            known = (f"{key} {value.get('name') if isinstance(value, dict) else value}"
+                     for key, value in manifest.codec.items() if value is not None)
             yield "codec", ", ".join(known)
     if found.plan:
         from ..survey import release_of
@@ -134,6 +161,10 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
         yield "made", f"{manifest.time}, by audiocraft-export {manifest.versions.get('audiocraft-export')}"
     if found.refused:
         yield "release", f"none can be made: {found.refused}"
+    valid = found.best.get("valid") if found.best else None
+    if found.best and isinstance(valid, dict) and not found.metric:
+        values = [f"{name} {value:.4g}" for name, value in valid.items() if is_number(value)]
+        yield "metrics", f"{listing(values)}, in epoch {found.best.get('epoch')}"
     if found.metric and found.best:
         yield found.metric, (f"best {found.best['valid'][found.metric]:.4g} in epoch {found.best['epoch']} of "
                              f"{len(found.curve)}  {_curve(found.curve)}")
