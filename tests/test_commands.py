@@ -1,6 +1,7 @@
 """`audiocraft-export list` and `verify`, as they are typed."""
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -10,13 +11,14 @@ import subprocess
 import sys
 import termios
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, replace
 
 import pytest
 import torch
 from conftest import SIG, dora, load, model_state, only_xp, solver_state, with_cfg
 
-from audiocraft_export import ExportOptions, export_checkpoint, export_xp, verify
+from audiocraft_export import ExportOptions, cli, export_checkpoint, export_xp, verify
 from audiocraft_export.release import WrittenFile
 from audiocraft_export.survey import names
 
@@ -24,10 +26,26 @@ PRETRAINED = "//pretrained/facebook/encodec_32khz"
 
 
 def command(*argv, cwd, code=0, **env):
-    result = subprocess.run([sys.executable, "-m", "audiocraft_export", *map(str, argv)], cwd=cwd, text=True,
-                            capture_output=True, timeout=60, env={**os.environ, **env})
+    """What a command prints; in this process, which has imported torch already, unless the environment decides."""
+    argv = [*map(str, argv)]
+    if env or "--jobs" in argv:
+        result = subprocess.run([sys.executable, "-m", "audiocraft_export", *argv], cwd=cwd, text=True,
+                                capture_output=True, timeout=60, env={**os.environ, **env})
+    else:
+        result = in_process(argv, cwd)
     assert result.returncode == code and "Traceback" not in result.stderr, result.stderr
     return result
+
+
+def in_process(argv, cwd):
+    out, err, here = io.StringIO(), io.StringIO(), os.getcwd()
+    os.chdir(cwd)
+    try:
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            cli.main(argv)
+    finally:
+        os.chdir(here)
+    return subprocess.CompletedProcess(argv, ended.value.code, out.getvalue(), err.getvalue())
 
 
 def without_columns():
@@ -330,7 +348,7 @@ def test_an_experiment_says_where_its_bytes_are_and_what_a_release_would_be(trai
     assert found["release"]["weights"] == "best_state"
     assert {"name": "model.emb.0.weight", "dtype": "float32", "shape": [5, 4], "bytes": 80} in found["tensors"]
     assert sum("torch.nn.modules.linear.Linear" in text for text in found["odd"]) == 1
-    shown = command("inspect", "11111111", cwd=tmp_path).stdout
+    shown = command("inspect", "11111111", cwd=tmp_path, PYTHONIOENCODING="utf-8").stdout
     for text in ("weights     best_state (best state, as the solver kept it)", "release     none; would have state_dic",
                  "ce          best 1 in epoch 2 of 3  █▁▅", "codec       ", "best_state", "odd  "):
         assert text in shown, shown
