@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (run, list_, inspect, verify):
         command.add(verbs)
     for name, verb in verbs.choices.items():
+        verb.add_argument("--json", action="store_true", help="one JSON object a line on stdout, nothing else")
         verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
         flags = [flag for flag in verb._option_string_actions if flag not in ("-h", "--help", "--package")]
         verb.set_defaults(name=name, flags=flags)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import sys
@@ -58,6 +59,13 @@ def complain(exc: ExportError, debug: bool) -> None:
         say(f"audiocraft-export: {exc}")
 
 
+def complain_of(target: str, exc: ExportError, as_json: bool, debug: bool) -> None:
+    """Print the error of one of several targets, on stdout as well if that is read by a script."""
+    if as_json:
+        print(json.dumps({"target": target, "error": str(exc)}))
+    complain(exc, debug)
+
+
 def show(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Print a table on stdout: cut to the width of a terminal; elsewhere only what gives way is, where it is very long.
 
@@ -85,12 +93,14 @@ def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[i
         if sum(least[each] + _GAP for each in used) > console.width + _GAP:
             used = [each for each in used if each != index]
     over = sum(widths[each] + _GAP for each in used) - _GAP - console.width
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    plain = console.no_color
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
+                  header_style="" if plain else "table.header")
     for index in used:
         column = columns[index]
         most = max(widths[index] - over, least[index]) if column.gives_way and over > 0 else None
-        table.add_column(column.name, justify="right" if column.right else "left", style=column.style, no_wrap=True,
-                         overflow="ellipsis", max_width=most)
+        table.add_column(column.name, justify="right" if column.right else "left", no_wrap=True,
+                         style="" if plain else column.style, overflow="ellipsis", max_width=most)
     for row in rows:
         table.add_row(*(Text(row[index]) for index in used))
     console.print(table)

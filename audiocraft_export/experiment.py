@@ -169,12 +169,26 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False) or entry.is_symlink() and os.path.isdir(entry)
 
 
+def small_text(path: Path, errors: str = "strict") -> str:
+    """The text of a file of Dora or Hydra; empty if there is none to read.
+
+    Args:
+        path: of the file.
+        errors: what becomes of bytes that are no UTF-8, as `open` takes it.
+    """
+    try:
+        readable = os.path.isfile(path) and os.path.getsize(path) <= MOST_TEXT
+        return path.read_text("utf-8", errors) if readable else ""
+    except (OSError, ValueError):
+        return ""
+
+
 def _is_name(text: str) -> bool:
     return bool(text) and "\0" not in text and text not in (".", "..") and Path(text).name == text
 
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text()) if path.is_file() and path.stat().st_size <= MOST_TEXT else None
-    except (OSError, ValueError, RecursionError):
+        return json.loads(small_text(path))
+    except (ValueError, RecursionError):
         return None

@@ -123,13 +123,18 @@ def solver_of(config: Config) -> Optional[str]:
     return written if isinstance(written, str) else None
 
 
+def family_named(solver: Optional[str]) -> Family:
+    """The family of a solver; the general one for those that are none of AudioCraft's."""
+    return FAMILIES.get(solver or "", GENERAL)
+
+
 def family_of(config: Config) -> Family:
     """The family of an experiment, by the `solver` of its configuration; the general one for all others.
 
     Raises:
         CheckpointError: if the name of the solver is an interpolation that cannot be resolved here.
     """
-    return FAMILIES.get(solver_of(config) or "", GENERAL)
+    return family_named(solver_of(config))
 
 
 def described(config: Config) -> str:

@@ -234,10 +234,14 @@ class ExportReport:
         """Plain data for JSON."""
         return {"folder": str(self.folder), "written": self.written, **self.manifest.to_dict()}
 
+    @property
+    def done(self) -> str:
+        """What was done, in a word."""
+        return "exported" if self.written else "already exported"
+
     def __str__(self) -> str:
-        done = "exported" if self.written else "already exported"
         manifest = self.manifest
-        return (f"{manifest.name} {done}: {manifest.weights} after {manifest.epoch} epochs, "
+        return (f"{manifest.name} {self.done}: {manifest.weights} after {manifest.epoch} epochs, "
                 f"{manifest.tensors} tensors, {readable_size(self.bytes)} in {self.folder}")
 
 
@@ -263,11 +267,24 @@ class Plan:
         values = {name: value for name, value in self.manifest.to_dict().items() if name not in ("time", "checksum")}
         return {"folder": str(self.folder), "is_there": self.is_there, **values, "files": files}
 
+    @property
+    def sizes(self) -> str:
+        """The files and their sizes, for a message."""
+        return ", ".join(f"{name} {readable_size(nbytes)}" for name, nbytes in self.files.items())
+
+    @property
+    def bytes(self) -> int:
+        """Size of the release's files, in bytes, but for some kB."""
+        return sum(self.files.values())
+
+    @property
+    def done(self) -> str:
+        """What would be done, in a word."""
+        return "is exported already" if self.is_there else "would be exported"
+
     def __str__(self) -> str:
-        files = ", ".join(f"{name} {readable_size(nbytes)}" for name, nbytes in self.files.items())
-        doing = "is exported already" if self.is_there else "would be exported"
-        return (f"{self.manifest.name} {doing}: {self.manifest.weights} after {self.manifest.epoch} epochs "
-                f"({self.manifest.why}), {files} in {self.folder}")
+        return (f"{self.manifest.name} {self.done}: {self.manifest.weights} after {self.manifest.epoch} epochs "
+                f"({self.manifest.why}), {self.sizes} in {self.folder}")
 
 
 def best_epoch(history: list[Any], metrics: tuple[str, ...]) -> Optional[dict[str, Any]]:

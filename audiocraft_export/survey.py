@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .checkpoint import HYDRA_CONFIG
-from .experiment import CHECKPOINT, LAST, MOST_TEXT, Experiment
-from .families import FAMILIES, GENERAL
+from .experiment import CHECKPOINT, LAST, Experiment, small_text
+from .families import family_named
 from .release import MANIFEST, RELEASE_FOLDER, Manifest, best_epoch
 
 # Parsing the YAML of one configuration takes as long as all else of twenty experiments.
@@ -62,16 +62,16 @@ class Survey:
 
 def survey(xp: Experiment) -> Survey:
     """Look at an experiment, whatever state it is in: what cannot be read is as if it were not there."""
-    config = _text(xp.folder / HYDRA_CONFIG)
+    config = small_text(xp.folder / HYDRA_CONFIG, "replace")
     solver, planned = _SOLVER.search(config), _PLANNED.search(config)
     name = solver.group(1) if solver else None
-    history = xp.history
-    best = best_epoch(history, FAMILIES.get(name or "", GENERAL).metrics) or {}
+    argv, history = xp.argv, xp.history
+    best = best_epoch(history, family_named(name).metrics) or {}
     metric = best.get("metric")
     files = _checkpoints(xp.folder)
     release, release_bytes = release_of(xp.folder / RELEASE_FOLDER, xp.folder)
     return Survey(
-        sig=xp.sig or xp.folder.name, solver=name, argv=None if xp.argv is None else [*map(str, xp.argv)],
+        sig=xp.sig or xp.folder.name, solver=name, argv=None if argv is None else [*map(str, argv)],
         epochs=len(history), planned=int(planned.group(1)) if planned else None,
         metric=metric, best=best["valid"][metric] if metric else None, best_epoch=best["epoch"] if metric else None,
         checkpoint=files[LAST].st_size if LAST in files else None, others=len(files) - (LAST in files),
@@ -148,11 +148,3 @@ def _changed(folder: Path) -> float:
         return os.stat(folder).st_mtime
     except OSError:
         return 0.
-
-
-def _text(path: Path) -> str:
-    try:
-        readable = os.path.isfile(path) and os.path.getsize(path) <= MOST_TEXT
-        return path.read_text("utf-8", "replace") if readable else ""
-    except OSError:
-        return ""

@@ -11,10 +11,13 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Callable, Optional, Union
+from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from .errors import ExperimentError, ExportError
 from .experiment import Experiment, find_xp
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -61,6 +64,23 @@ def find_target(target: str, dora_dir: Callable[[], Path],
         raise ExperimentError(f"{target} is a checkpoint already: leave --checkpoint {checkpoint} out, or "
                               "name the XP folder.")
     return Experiment.at(path.parent), path
+
+
+def open_target(target: str, dora_dir: Callable[[], Path],
+                checkpoint: Union[str, int, None] = None) -> tuple[Experiment, Checkpoint]:
+    """As `find_target`, with the checkpoint open; one that is named by its file may be of any experiment.
+
+    Args:
+        target: a signature or a prefix of one, an XP folder, or a checkpoint file.
+        dora_dir: finds the Dora folder, if it is needed.
+        checkpoint: the epoch or name of the checkpoint, where the target does not name the file.
+
+    Raises:
+        ExportError: if there is none, or it cannot be read.
+    """
+    from .checkpoint import open_checkpoint, open_experiment
+    xp, source = find_target(target, dora_dir, checkpoint)
+    return xp, open_checkpoint(source) if os.path.isfile(target) else open_experiment(xp, source)
 
 
 def others_of(xp: Experiment, args: argparse.Namespace, dora_dir: Callable[[], Path]) -> Optional[Path]:

@@ -99,9 +99,14 @@ def verify(path: AnyPath) -> Verification:
             problems += _file_problems(folder / name, listed.get(name), states)
     if manifest and not alone:
         problems += _listing_problems(manifest, names)
-        if all(problem.key is None for problem in problems) and len(states) == len([*filter(_is_archive, names)]):
+        if all(problem.key is None for problem in problems) and len(states) == len([*filter(is_archive, names)]):
             problems += _manifest_problems(manifest, states)
     return Verification(path, names, problems)
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file of a release is one of torch, and no text."""
+    return not name.endswith(".yaml")
 
 
 def _read_manifest(folder: Path, alone: Optional[str]) -> tuple[Optional[Manifest], list[Problem]]:
@@ -134,7 +139,7 @@ def _file_problems(path: Path, listed: Optional[WrittenFile], states: dict[str, 
     if not os.path.isfile(path):
         return [Problem(path.name, None, "is no file" if os.path.lexists(path) else "is missing")]
     try:
-        if not _is_archive(path.name):
+        if not is_archive(path.name):
             Config.load(path)
             problems = []
         else:
@@ -260,10 +265,6 @@ def _manifest_problems(manifest: Manifest, states: Mapping[str, Mapping[Any, Any
     for key, value in found.items():
         if value != getattr(manifest, key):
             yield Problem(MANIFEST, key, f"is {getattr(manifest, key)}, and {value} in the files")
-
-
-def _is_archive(name: str) -> bool:
-    return not name.endswith(".yaml")
 
 
 def _weights(state: Any) -> dict[Any, Any]:

@@ -50,7 +50,7 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Callable[[P
     nbytes = sum(text.nbytes for text in texts)
     progress.expect(nbytes)
     with _writing(folder), terminable():
-        refuse_what_is_no_file(folder, {*names, *stale(folder)})
+        refuse_what_is_no_file(folder, names)
         home = home_of(folder)
         _refuse_a_full_disk(home, nbytes)
         with staging(home, like=folder if home == folder.parent else None) as stage:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pty
+import re
 import shutil
 import struct
 import subprocess
@@ -271,12 +272,12 @@ def test_all_are_those_with_a_checkpoint_and_no_fresh_release(train, tmp_path, d
     state = export_xp("22222222", dora_dir).files[0]
     state.write_bytes(b"damaged")
     dry = command("run", "--all", "--dry-run", cwd=tmp_path, code=1)
-    assert [line[:8] for line in dry.stdout.splitlines()] == ["22222222", "33333333"]
+    assert [line[:8] for line in dry.stdout.splitlines()[:2]] == ["22222222", "33333333"]
     result = command("run", "--all", "--jobs", jobs, cwd=tmp_path, code=1)
     assert result.stderr.endswith("2 of 3 exported; failed: 44444444.\n") and verify(state.parent).ok
     assert command("run", "--all", "--weights", "last", cwd=tmp_path).stderr.endswith("1 of 1 exported.\n")
     assert command("run", "--all", cwd=tmp_path).stderr.startswith("Nothing to export in outputs: ")
-    assert command("run", "--all", "--folder", "elsewhere", cwd=tmp_path, code=1).stdout.count("exported") == 3
+    assert command("run", "--all", "--folder", "elsewhere", cwd=tmp_path, code=1).stdout.count(" exported:") == 3
     assert sorted(os.listdir(tmp_path / "elsewhere")) == ["11111111", "22222222", "33333333"]
     assert command("run", "--all", "--folder", "elsewhere", cwd=tmp_path, code=1).stderr.endswith("failed: 44444444.\n")
 
@@ -287,7 +288,35 @@ def test_all_are_those_of_the_dora_folder_whatever_is_called_like_them_here(trai
     (tmp_path / "11111111").mkdir()
     (tmp_path / "22222222").write_text("a file")
     result = command("run", "--all", cwd=tmp_path)
-    assert [line[:17] for line in result.stdout.splitlines()] == ["11111111 exported", "22222222 exported"]
+    assert [line[:17] for line in result.stdout.splitlines()[:2]] == ["11111111 exported", "22222222 exported"]
+
+
+def test_a_run_of_many_ends_with_a_table(train, tmp_path, dora_dir):
+    train("11111111", [], [1., 2.])
+    train("22222222", [], [1.], best_state=...)
+    train("33333333", [], [1.])
+    export_xp("11111111", dora_dir)
+    argv = ["run", "11111111", "22222222", "33333333"]
+    result = command(*argv, cwd=tmp_path, code=1)
+    head, *rows = result.stdout.partition("\n\n")[2].splitlines()
+    assert head.split() == ["xp", "result", "weights", "epochs", "bytes", "folder"]
+    assert [row.split("  ")[:2] for row in rows] == [
+        ["11111111", "already exported"], ["22222222", "failed"], ["33333333", "exported"]]
+    assert rows[0].split("best_state")[1].split()[0] == "2" and rows[0].endswith(str(dora_dir / "xps/11111111/export"))
+    assert len(command(*argv, "--json", cwd=tmp_path, code=1).stdout.splitlines()) == 3
+    assert len(command("run", "11111111", cwd=tmp_path).stdout.splitlines()) == 1
+    for columns in (40, 80):
+        shown = on_terminal("run", "11111111", "33333333", cwd=tmp_path, columns=columns)
+        table = [line for line in shown.replace("\r", "").splitlines() if "already exported" in line][-1]
+        assert len(re.sub("\x1b[^m]*m", "", table).rstrip()) <= columns
+
+
+def test_without_colour_a_table_is_plain_text(train, tmp_path):
+    train("11111111", [], [1.])
+    for argv in (["list"], ["inspect", "11111111"]):
+        assert "\x1b[" in on_terminal(*argv, cwd=tmp_path)
+        assert "\x1b" not in on_terminal(*argv, cwd=tmp_path, NO_COLOR="1")
+        assert "\x1b" in on_terminal(*argv, cwd=tmp_path, NO_COLOR="")  # as no-color.org has it
 
 
 def test_all_of_an_epoch_are_those_without_a_release_of_that_epoch(train, tmp_path, dora_dir):
@@ -318,7 +347,7 @@ def test_the_experiments_of_a_grid_are_those_that_dora_grid_left(project):
         (links / sig).symlink_to(root / "outputs" / "xps" / sig)
     (links / ".DS_Store").touch()
     result = command("run", "--grid", "sweep", cwd=root, code=1)
-    assert result.stdout.count("exported") == 1 and "train it first" in result.stderr
+    assert result.stdout.count(" exported:") == 1 and "train it first" in result.stderr
     assert "1 of 2 exported" in result.stderr
     assert "did you mean sweep?" in command("run", "--grid", "swep", cwd=root, code=1).stderr
 

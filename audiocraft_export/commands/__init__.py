@@ -1,1 +1,25 @@
 """The verbs of the command `audiocraft-export`, one module each."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Callable
+
+
+def add_verb(verbs: Any, name: str, do: Callable[[argparse.Namespace], int], purpose: str, description: str,
+             examples: str) -> argparse.ArgumentParser:
+    """Add a verb to a parser; gives its own parser.
+
+    Args:
+        verbs: of `add_subparsers`.
+        name: of the verb.
+        do: what it does; gives the exit code.
+        purpose: in the help of the command.
+        description: in its own help.
+        examples: below that.
+    """
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=purpose, description=description, epilog=examples, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.set_defaults(verb=do)
+    return parser

@@ -7,15 +7,16 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from ..console import Column, complain, show
+from ..console import Column, complain_of, show
 from ..errors import ExportError, ReleaseError, listing, printable, readable_size
 from ..experiment import LAST
 from ..release import MANIFEST, RELEASE_FOLDER, Manifest, is_number
 from ..targets import add_dora_dir, dora_dir_of, find_target, others_of
+from . import add_verb
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -38,11 +39,9 @@ examples:
 
 def add(verbs: Any) -> None:
     """Add the verb to a parser."""
-    parser = verbs.add_parser("inspect", help="look into experiments, checkpoints and releases", allow_abbrev=False,
-                              epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
-                              description="Say what is in an experiment, a checkpoint, a release folder or a file of "
-                                          "one: where its bytes are, how good it is, what a release of it would be.")
-    parser.set_defaults(verb=_inspect)
+    parser = add_verb(verbs, "inspect", _inspect, "look into experiments, checkpoints and releases",
+                      "Say what is in an experiment, a checkpoint, a release folder or a file of one: where its bytes "
+                      "are, how good it is, what a release of it would be.", EXAMPLES)
     parser.add_argument("targets", nargs="+", metavar="SIG|PATH",
                         help="a Dora signature or a unique prefix of one, an XP folder, a checkpoint file, a release "
                              "folder, or a file of one")
@@ -51,36 +50,46 @@ def add(verbs: Any) -> None:
     parser.add_argument("--diff", metavar="SIG|PATH", help="show how its configuration differs from that of another")
     parser.add_argument("--tensors", action="store_true", help=f"show all tensors, not the {MOST_TENSORS} largest")
     parser.add_argument("--values", action="store_true", help="read all weights, for NaN, infinity and damage")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout, nothing else")
 
 
 def _inspect(args: argparse.Namespace) -> int:
     wrong = False
+    other = lru_cache(maxsize=None)(partial(_config_of, args))
     for target in args.targets:
-        try:
-            looks = _looks(target, args)
-            other = _config_of(args.diff, args) if args.diff is not None else None
-        except ExportError as exc:
-            looks, other = [partial(_raise, exc)], None
-        for look in looks:
+        for found in _found(target, args):
             try:
-                found = look()
-                (_print_json if args.json else _print)(target, found, _differences(target, found, other), args)
+                if isinstance(found, ExportError):
+                    raise found
+                (_print_json if args.json else _print)(target, found, _differences(found, other()), args)
             except ExportError as exc:
                 wrong = True
-                if args.json:
-                    print(json.dumps({"target": target, "error": str(exc)}))
-                complain(exc, args.debug)
+                complain_of(target, exc, args.json, args.debug)
     return int(wrong)
+
+
+def _found(target: str, args: argparse.Namespace) -> Iterator[Union[Inspection, ExportError]]:
+    """What is in each file of a target, or why that cannot be said: the others count all the same."""
+    try:
+        looks = _looks(target, args)
+    except ExportError as exc:
+        yield exc
+        return
+    for look in looks:
+        try:
+            found: Union[Inspection, ExportError] = look()
+        except ExportError as exc:
+            found = exc
+        yield found
 
 
 def _looks(target: str, args: argparse.Namespace) -> list[Callable[[], Inspection]]:
     """What to look into: the checkpoint of an experiment, or all files of a release."""
     from ..families import OWN_NAMES
     from ..inspection import inspect
+    from ..verification import is_archive
     folder = Path(target)
     if os.path.isfile(folder / MANIFEST):
-        names = [file.name for file in Manifest.read(folder).files if not file.name.endswith(".yaml")]
+        names = [file.name for file in Manifest.read(folder).files if is_archive(file.name)]
     else:  # AudioCraft's own exports have none
         names = [name for name in OWN_NAMES if os.path.isfile(folder / name) and not os.path.isfile(folder / LAST)]
     if names:
@@ -92,18 +101,17 @@ def _looks(target: str, args: argparse.Namespace) -> list[Callable[[], Inspectio
     return [partial(inspect, source, xp.folder, others_of(xp, args, dora_dir), args.values)]
 
 
-def _raise(exc: ExportError) -> NoReturn:
-    raise exc
-
-
-def _config_of(target: str, args: argparse.Namespace) -> Config:
-    config = next((found.config for found in (look() for look in _looks(target, args)) if found.config), None)
+def _config_of(args: argparse.Namespace) -> Optional[Config]:
+    """The configuration to compare with, if there is to be one."""
+    if args.diff is None:
+        return None
+    config = next((found.config for found in (look() for look in _looks(args.diff, args)) if found.config), None)
     if config is None:
-        raise ReleaseError(f"{target} holds no configuration to compare with: name its experiment for --diff.")
+        raise ReleaseError(f"{args.diff} holds no configuration to compare with: name its experiment for --diff.")
     return config
 
 
-def _differences(target: str, found: Inspection, other: Optional[Config]) -> list[tuple[str, str, str]]:
+def _differences(found: Inspection, other: Optional[Config]) -> list[tuple[str, str, str]]:
     from ..inspection import differences
     if other is None:
         return []
@@ -154,9 +162,8 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
             yield "codec", ", ".join(known)
     if found.plan:
         from ..survey import release_of
-        sizes = ", ".join(f"{name} {readable_size(nbytes)}" for name, nbytes in found.plan.files.items())
         state, _ = release_of(found.path.parent / RELEASE_FOLDER, found.path.parent)
-        yield "release", f"{state}; would have {sizes}"
+        yield "release", f"{state}; would have {found.plan.sizes}"
     elif manifest:
         yield "made", f"{manifest.time}, by audiocraft-export {manifest.versions.get('audiocraft-export')}"
     if found.refused:

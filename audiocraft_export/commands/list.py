@@ -13,6 +13,7 @@ from ..console import Column, say, show
 from ..errors import readable_size
 from ..experiment import list_xps
 from ..targets import add_dora_dir, dora_dir_of
+from . import add_verb
 
 if TYPE_CHECKING:
     from ..survey import Survey
@@ -38,11 +39,9 @@ examples:
 
 def add(verbs: Any) -> None:
     """Add the verb to a parser."""
-    parser = verbs.add_parser("list", help="show the experiments of a Dora folder", allow_abbrev=False, epilog=EXAMPLES,
-                              formatter_class=argparse.RawDescriptionHelpFormatter,
-                              description="Show the experiments of a Dora folder: how far and how good they are, and "
-                                          "whether they are exported. Reads no checkpoint.")
-    parser.set_defaults(verb=_list)
+    parser = add_verb(verbs, "list", _list, "show the experiments of a Dora folder",
+                      "Show the experiments of a Dora folder: how far and how good they are, and whether they are "
+                      "exported. Reads no checkpoint.", EXAMPLES)
     parser.add_argument("targets", nargs="*", metavar="PATTERN",
                         help="only those with this on their command line: a part of it, or a pattern with * and ?")
     add_dora_dir(parser)
@@ -52,13 +51,13 @@ def add(verbs: Any) -> None:
     exported.add_argument("--not-exported", action="store_true", help="only those without one, or with a damaged one")
     parser.add_argument("--sort", choices=ORDERS, default="age",
                         help="latest, best, largest or alphabetically first (default: age)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout, nothing else")
 
 
 def _list(args: argparse.Namespace) -> int:
     from ..survey import survey
     dora_dir = dora_dir_of(args)()
-    found = sorted(filter(_wanted(args), map(survey, list_xps(dora_dir))), key=ORDERS[args.sort])
+    xps = map(survey, list_xps(dora_dir))
+    found = sorted((xp for xp in xps if _is_wanted(xp, args)), key=ORDERS[args.sort])
     if args.json:
         for xp in found:
             print(json.dumps(xp.to_dict()))
@@ -69,13 +68,11 @@ def _list(args: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(args: argparse.Namespace) -> Callable[[Survey], bool]:
-    def wanted(xp: Survey) -> bool:
-        line, is_exported = " ".join(xp.argv or ()), xp.release in ("fresh", "stale")
-        return (args.solver in (None, xp.solver)
-                and is_exported >= args.exported and is_exported <= (not args.not_exported)
-                and all(pattern in line or fnmatchcase(line, f"*{pattern}*") for pattern in args.targets))
-    return wanted
+def _is_wanted(xp: Survey, args: argparse.Namespace) -> bool:
+    line, is_exported = " ".join(xp.argv or ()), xp.release in ("fresh", "stale")
+    return (args.solver in (None, xp.solver)
+            and is_exported >= args.exported and is_exported <= (not args.not_exported)
+            and all(pattern in line or fnmatchcase(line, f"*{pattern}*") for pattern in args.targets))
 
 
 def _rows(found: Sequence[Survey]) -> list[list[str]]:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from .. import progress
-from ..console import complain, say
-from ..errors import ExperimentError, ExportError, OptionError, printable
+from ..console import Column, complain_of, say, show
+from ..errors import ExperimentError, ExportError, OptionError, printable, readable_size
 from ..experiment import Experiment, grid_xps, list_xps
 from ..options import CHOICES, ExportOptions
 from ..release import RELEASE_FOLDER
-from ..targets import add_dora_dir, dora_dir_of, find_target, others_of
+from ..targets import add_dora_dir, dora_dir_of, find_target, open_target, others_of
+from . import add_verb
 
 if TYPE_CHECKING:
     from ..release import ExportReport, Plan
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 Done = Union["ExportReport", "Plan"]
 Result = Union[Done, ExportError]
 Job = Callable[[], Done]
-
+FAILED = "failed"
+COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", goes=1),
+           Column("epochs", right=True, goes=2), Column("bytes", right=True), Column("folder", goes=3))
 EXAMPLES = """\
 examples:
   audiocraft-export run 9357e12e                        an XP of ./outputs, by its signature
@@ -52,32 +55,29 @@ HELP = {
 
 def add(verbs: Any) -> None:
     """Add the verb to a parser."""
-    run = verbs.add_parser("run", help="export experiments", allow_abbrev=False, epilog=EXAMPLES,
-                           formatter_class=argparse.RawDescriptionHelpFormatter,
-                           description="Export experiments by signature, or XP folders and checkpoint files by path.")
-    run.set_defaults(verb=_run)
-    run.add_argument("targets", nargs="*", metavar="SIG|PATH",
-                     help="a Dora signature or a unique prefix of one, an XP folder, or a checkpoint file")
-    run.add_argument("--all", action="store_true",
-                     help="all XPs of the Dora folder that have the checkpoint and no fresh release")
-    run.add_argument("--grid", metavar="NAME", help="the XPs of a grid, as the last `dora grid NAME` left them")
-    run.add_argument("--dry-run", action="store_true", help="say what would be exported, and touch no file")
-    add_dora_dir(run)
+    parser = add_verb(verbs, "run", _run, "export experiments",
+                      "Export experiments by signature, or XP folders and checkpoint files by path.", EXAMPLES)
+    parser.add_argument("targets", nargs="*", metavar="SIG|PATH",
+                        help="a Dora signature or a unique prefix of one, an XP folder, or a checkpoint file")
+    parser.add_argument("--all", action="store_true",
+                        help="all XPs of the Dora folder that have the checkpoint and no fresh release")
+    parser.add_argument("--grid", metavar="NAME", help="the XPs of a grid, as the last `dora grid NAME` left them")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be exported, and touch no file")
+    add_dora_dir(parser)
     for field in fields(ExportOptions):
         valid = [value for value in CHOICES.get(field.name, ()) if value]
-        run.add_argument(f"--{field.name}", default=field.default, help=HELP[field.name], type=_value,
-                         metavar="{" + ",".join(valid) + "}" if valid else field.name.upper())
-    run.add_argument("--bands", action="store_true",
-                     help="the experiments are the bands of one MultiBand Diffusion, in their order: make one release "
-                          "of them, in --folder")
-    run.add_argument("--json", action="store_true", help="one JSON object a line on stdout, nothing else")
-    run.add_argument("--jobs", type=_positive, default=1, metavar="N", help="export so many at once")
+        parser.add_argument(f"--{field.name}", default=field.default, help=HELP[field.name], type=_value,
+                            metavar="{" + ",".join(valid) + "}" if valid else field.name.upper())
+    parser.add_argument("--bands", action="store_true",
+                        help="the experiments are the bands of one MultiBand Diffusion, in their order: make one "
+                             "release of them, in --folder")
+    parser.add_argument("--jobs", type=_positive, default=1, metavar="N", help="export so many at once")
 
 
 def _run(args: argparse.Namespace) -> int:
     options = ExportOptions(**{field.name: getattr(args, field.name) for field in fields(ExportOptions)})
     _refuse_what_makes_no_sense(args)
-    if args.all or args.grid is not None:
+    if _is_search(args):
         xps = _not_exported(args, options) if args.all else grid_xps(args.grid, dora_dir_of(args)())
         args.targets = [str(xp.folder) for xp in xps]  # a file or folder here may be called like one of them
         if not xps:
@@ -85,11 +85,27 @@ def _run(args: argparse.Namespace) -> int:
             return 0
     targets = [" ".join(args.targets)] if args.bands else _names(args)
     jobs: list[Union[Job, ExportError]] = [_bands_job(args, options)] if args.bands else _jobs(args, options)
-    failed = list(_failed(targets, jobs, args))
-    if len(jobs) > 1 or args.all or args.grid is not None:
+    several = len(jobs) > 1 or _is_search(args)
+    rows: list[list[str]] = []
+    try:
+        for target, result in _results(targets, jobs, args):
+            with progress.aside():
+                _show(target, result, args)
+            rows.append(_row(target, result))
+    finally:  # also of what was done before somebody stopped it
+        if several and rows and not args.json:
+            print()
+            show(COLUMNS, rows)
+    failed = [target for target, result, *_ in rows if result == FAILED]
+    if several:
         which = f"; failed: {printable(', '.join(failed))}" if failed else ""
         say(f"{len(jobs) - len(failed)} of {len(jobs)} {'can be ' if args.dry_run else ''}exported{which}.")
     return 1 if failed else 0
+
+
+def _is_search(args: argparse.Namespace) -> bool:
+    """Whether the experiments are to be found, and not named."""
+    return args.all or args.grid is not None
 
 
 def _refuse_what_makes_no_sense(args: argparse.Namespace) -> None:
@@ -103,22 +119,18 @@ def _refuse_what_makes_no_sense(args: argparse.Namespace) -> None:
         raise OptionError("--bands makes one release of several experiments: say where it goes with --folder.")
 
 
-def _failed(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], args: argparse.Namespace) -> Iterator[str]:
-    """Do all jobs, and show what came of each; gives the targets of those that failed."""
+def _results(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]],
+             args: argparse.Namespace) -> Iterator[tuple[str, Result]]:
+    """Do all jobs; gives what came of each, one after the other."""
     exports = sum(map(callable, jobs))
     with progress.several(exports), _started(min(args.jobs, exports)) as start:
         for target, job in zip(targets, [start(job) if callable(job) else job for job in jobs]):
-            result = _attempt(job)
-            with progress.aside():
-                _show(target, result, args)
-            if isinstance(result, ExportError):
-                yield target
+            yield target, _attempt(job)
 
 
 def _names(args: argparse.Namespace) -> list[str]:
     """What to call the targets."""
-    given = not args.all and args.grid is None
-    return [target if given else Path(target).name for target in args.targets]
+    return [Path(target).name if _is_search(args) else target for target in args.targets]
 
 
 def _not_exported(args: argparse.Namespace, options: ExportOptions) -> list[Experiment]:
@@ -135,14 +147,12 @@ def _not_exported(args: argparse.Namespace, options: ExportOptions) -> list[Expe
 
 
 def _bands_job(args: argparse.Namespace, options: ExportOptions) -> Job:
-    from ..checkpoint import open_checkpoint, open_experiment
     from ..export import export_bands
     dora_dir = dora_dir_of(args)
 
     def job() -> ExportReport:
-        found = [(target, *find_target(target, dora_dir, options.checkpoint)) for target in args.targets]
-        return export_bands([open_checkpoint(source) if os.path.isfile(target) else open_experiment(xp, source)
-                             for target, xp, source in found], Path(args.folder), options)
+        bands = [open_target(target, dora_dir, options.checkpoint)[1] for target in args.targets]
+        return export_bands(bands, Path(args.folder), options)
     return job
 
 
@@ -170,7 +180,7 @@ def _plan(target: str, dora_dir: Callable[[], Path], args: argparse.Namespace,
     xp, source = find_target(target, dora_dir, options.checkpoint)
     home = xp.folder.absolute()
     others = others_of(xp, args, dora_dir)
-    several = args.all or args.grid is not None or len(args.targets) > 1
+    several = _is_search(args) or len(args.targets) > 1
     folder = Path(options.folder).absolute() / (home.name if several else "") if options.folder \
         else home / RELEASE_FOLDER
     own = bool(options.folder) and os.path.isfile(target)  # a file with a folder of its own may be of any experiment
@@ -218,13 +228,18 @@ def _attempt(job: Union[Job, ExportError]) -> Result:
 
 def _show(target: str, result: Result, args: argparse.Namespace) -> None:
     if isinstance(result, ExportError):
-        if args.json:
-            print(json.dumps({"target": target, "error": str(result)}))
-        complain(result, args.debug)
+        complain_of(target, result, args.json, args.debug)
     elif args.json:
         print(json.dumps({"target": target, **result.to_dict()}))
     else:
         print(printable(str(result)))
+
+
+def _row(target: str, result: Result) -> list[str]:
+    if isinstance(result, ExportError):
+        return [target, FAILED, *[""] * (len(COLUMNS) - 2)]
+    manifest = result.manifest
+    return [target, result.done, manifest.weights, str(manifest.epoch), readable_size(result.bytes), str(result.folder)]
 
 
 def _value(text: str) -> Optional[str]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Callable
 from ..console import complain, say
 from ..errors import ExportError, ReleaseError, listing, printable, reason
 from ..release import MANIFEST, Manifest
-from ..targets import add_dora_dir, dora_dir_of, find_target, others_of
+from ..targets import add_dora_dir, dora_dir_of, open_target, others_of
+from . import add_verb
 
 if TYPE_CHECKING:
     from ..verification import Problem
@@ -27,18 +28,15 @@ examples:
 
 def add(verbs: Any) -> None:
     """Add the verb to a parser."""
-    parser = verbs.add_parser("verify", help="prove that releases are sound", allow_abbrev=False, epilog=EXAMPLES,
-                              formatter_class=argparse.RawDescriptionHelpFormatter,
-                              description="Read releases as a whole, and say of each file whether it is what it should "
-                                          "be: manifest, sha256, CRC-32, keys, tensors, whether torch loads it.")
-    parser.set_defaults(verb=_verify)
+    parser = add_verb(verbs, "verify", _verify, "prove that releases are sound",
+                      "Read releases as a whole, and say of each file whether it is what it should be: manifest, "
+                      "sha256, CRC-32, keys, tensors, whether torch loads it.", EXAMPLES)
     parser.add_argument("targets", nargs="+", metavar="FOLDER|FILE", help="release folders, or files of releases")
     parser.add_argument("--against", metavar="SIG|PATH",
                         help="also compare with the checkpoint of this XP, or this file, tensor by tensor")
     parser.add_argument("--load", action="store_true",
                         help="also rebuild the models with AudioCraft's own loaders, strictly")
     add_dora_dir(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on stdout, nothing else")
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -82,21 +80,20 @@ def _further(path: Path, args: argparse.Namespace, dora_dir: Callable[[], Path])
     if args.load:
         yield from _load_problems(path)
     if args.against is not None and (os.path.isdir(path) or path.name != MANIFEST):
-        from ..checkpoint import open_checkpoint, open_experiment
         from ..comparison import checkpoint_of, compare
-        xp, source = find_target(args.against, dora_dir, None if os.path.isfile(args.against) else checkpoint_of(path))
-        checkpoint = open_checkpoint(source) if os.path.isfile(args.against) else open_experiment(xp, source)
+        name = None if os.path.isfile(args.against) else checkpoint_of(path)
+        xp, checkpoint = open_target(args.against, dora_dir, name)
         yield from compare(path, checkpoint, xp.folder, others_of(xp, args, dora_dir))
 
 
 def _load_problems(path: Path) -> Iterator[Problem]:
-    from ..families import FAMILIES, GENERAL
+    from ..families import family_named
     from ..loadback import load_back, loader_of
     from ..verification import Problem
     if not os.path.isdir(path):
         raise ReleaseError(f"--load rebuilds what a whole release folder holds, and {path} is a file: name its folder.")
     manifest = Manifest.read(path)
-    family = FAMILIES.get(manifest.solver or "", GENERAL)
+    family = family_named(manifest.solver)
     names = [file.name for file in manifest.files]
     loader_of(family)
     try:
