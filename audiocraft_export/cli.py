@@ -11,11 +11,16 @@ from typing import NoReturn, Optional, Union
 
 from .commands import inspect, run, verify
 from .commands import list as list_
+from .completion import complete
 from .console import complain, make_streams_usable, say
 from .errors import ExportError, OptionError, printable, reason
 from .version import __version__
 
 DESCRIPTION = "Turn training checkpoints of AudioCraft and Flashy into light, verified releases."
+COMPLETION = """
+completion of signatures, grids and options by the tabulator, in bash and zsh:
+  eval "$(register-python-argcomplete audiocraft-export)"
+"""
 
 
 def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
@@ -43,7 +48,9 @@ def _main(argv: Optional[Sequence[str]]) -> Union[int, str, None]:
     """Run the command; gives its exit code."""
     debug = False
     try:
-        args, unknown = _parser().parse_known_args(argv)
+        parser = _parser()
+        complete(parser)
+        args, unknown = parser.parse_known_args(argv)
         debug = args.debug
         logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
         logging.getLogger(__package__).setLevel(logging.INFO)
@@ -64,7 +71,7 @@ def _main(argv: Optional[Sequence[str]]) -> Union[int, str, None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="audiocraft-export", description=DESCRIPTION, epilog=run.EXAMPLES, allow_abbrev=False,
+    parser = _Parser(prog="audiocraft-export", description=DESCRIPTION, epilog=run.EXAMPLES + COMPLETION, allow_abbrev=False,
                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"audiocraft-export {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

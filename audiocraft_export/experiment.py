@@ -127,6 +127,11 @@ def list_xps(dora_dir: AnyPath) -> list[Experiment]:
     return [Experiment(Path(dora_dir) / "xps" / name, name) for name in _names(dora_dir)]
 
 
+def list_grids(dora_dir: AnyPath) -> list[str]:
+    """The names of the grids that were run in a Dora folder, sorted."""
+    return _listed(Path(dora_dir) / GRIDS)
+
+
 def grid_xps(name: str, dora_dir: AnyPath) -> list[Experiment]:
     """The experiments of a grid, as the last `dora grid` left them: links in `<dora_dir>/grids/<name>`.
 
@@ -137,8 +142,7 @@ def grid_xps(name: str, dora_dir: AnyPath) -> list[Experiment]:
     Raises:
         ExperimentError: if it has no such grid.
     """
-    grids = Path(dora_dir) / GRIDS
-    others = _listed(grids)
+    grids, others = Path(dora_dir) / GRIDS, list_grids(dora_dir)
     sigs = [sig for sig in _listed(grids / name) if os.path.islink(grids / name / sig)] if name in others else []
     if not sigs:
         near = get_close_matches(name, others, n=3) or others

@@ -33,12 +33,17 @@ def add_dora_dir(parser: argparse.ArgumentParser) -> None:
 def dora_dir_of(args: argparse.Namespace) -> Callable[[], Path]:
     """Finds the Dora folder the first time it is needed: asking a training package takes seconds."""
     def find() -> Path:
-        directory = args.dora_dir or (None if args.package else os.environ.get("AUDIOCRAFT_DORA_DIR"))
         package = args.package or os.environ.get("DORA_PACKAGE")
-        if directory or not package:
-            return Path(directory or "outputs")
-        return _ask_package(f"{package}.{os.environ.get('DORA_MAIN_MODULE') or 'train'}")
+        module = os.environ.get("DORA_MAIN_MODULE") or "train"
+        return known_dora_dir(args) or _ask_package(f"{package}.{module}")
     return lru_cache(maxsize=None)(find)
+
+
+def known_dora_dir(args: argparse.Namespace) -> Optional[Path]:
+    """The Dora folder, if no training package has to be asked for it."""
+    directory = args.dora_dir or (None if args.package else os.environ.get("AUDIOCRAFT_DORA_DIR"))
+    package = args.package or os.environ.get("DORA_PACKAGE")
+    return None if package and not directory else Path(directory or "outputs")
 
 
 def find_target(target: str, dora_dir: Callable[[], Path],
