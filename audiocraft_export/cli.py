@@ -16,9 +16,16 @@ from .console import complain, make_streams_usable, say
 from .errors import ExportError, OptionError, printable, reason
 from .version import __version__
 
-DESCRIPTION = "Turn training checkpoints of AudioCraft and Flashy into light, verified releases."
-COMPLETION = """
-completion of signatures, grids and options by the tabulator, in bash and zsh:
+DESCRIPTION = "Turn checkpoints of AudioCraft or Flashy into light, verified releases."
+EXAMPLES = """\
+examples:
+  audiocraft-export list --sort metric   which XP is good, is it exported?
+  audiocraft-export inspect 9357e12e     what is in it, what is to be released?
+  audiocraft-export run 9357e12e         export it
+  audiocraft-export verify outputs/xps/9357e12e/export
+  audiocraft-export run --help           more of each
+
+The tabulator completes signatures, grids and options, in bash and zsh:
   eval "$(register-python-argcomplete audiocraft-export)"
 """
 
@@ -71,7 +78,7 @@ def _main(argv: Optional[Sequence[str]]) -> Union[int, str, None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="audiocraft-export", description=DESCRIPTION, epilog=run.EXAMPLES + COMPLETION, allow_abbrev=False,
+    parser = _Parser(prog="audiocraft-export", description=DESCRIPTION, epilog=EXAMPLES, allow_abbrev=False,
                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"audiocraft-export {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import Any, Callable
 
 
@@ -19,7 +21,7 @@ def add_verb(verbs: Any, name: str, do: Callable[[argparse.Namespace], int], pur
         examples: below that.
     """
     parser: argparse.ArgumentParser = verbs.add_parser(
-        name, help=purpose, description=description, epilog=examples, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        name, help=purpose, description=fill(description, get_terminal_size().columns - 2), epilog=examples,
+        allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)  # for the examples
     parser.set_defaults(verb=do)
     return parser

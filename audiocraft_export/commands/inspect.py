@@ -30,10 +30,10 @@ TENSORS = (Column("tensor", gives_way=True), Column("dtype"), Column("shape", ri
 DIFFERENCES = (Column("key", style="bold"), Column("here", gives_way=True), Column("there", gives_way=True))
 EXAMPLES = """\
 examples:
-  audiocraft-export inspect 9357e12e                   an XP: where its bytes are, what a release would be
-  audiocraft-export inspect 9357e12e --diff 5ad2c1f0   and what its configuration has that the other's has not
-  audiocraft-export inspect release --tensors          a release, with all tensors
-  audiocraft-export inspect checkpoint.th --values     reads the weights, too: NaN, infinity, damage
+  audiocraft-export inspect 9357e12e               one of ./outputs by its signature
+  audiocraft-export inspect 9357e12e --diff 5ad2   and what distinguishes it
+  audiocraft-export inspect release --tensors      a release, with all its tensors
+  audiocraft-export inspect old/checkpoint.th --values   also for NaN and damage
 """
 
 

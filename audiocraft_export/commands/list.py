@@ -30,9 +30,9 @@ ORDERS: dict[str, Callable[[Survey], Any]] = {
 UNITS = (("y", 365 * 86400), ("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 EXAMPLES = """\
 examples:
-  audiocraft-export list                                     all XPs of ./outputs, the latest first
-  audiocraft-export list --solver musicgen --sort metric     the best one first
-  audiocraft-export list lr=1e-4 'dim=*' --not-exported      by what stands on their command lines
+  audiocraft-export list                       all of ./outputs, latest first
+  audiocraft-export list --solver musicgen --sort metric   the best one first
+  audiocraft-export list lr=1e-4 'dim=*' --not-exported  by their command lines
   audiocraft-export list --json | jq 'select(.release == "stale").sig'
 """
 

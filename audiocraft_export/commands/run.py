@@ -32,14 +32,16 @@ COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", goes=
            Column("epochs", right=True, goes=2), Column("bytes", right=True), Column("folder", goes=3))
 EXAMPLES = """\
 examples:
-  audiocraft-export run 9357e12e                        an XP of ./outputs, by its signature
-  audiocraft-export run 9357 5ad2 --dora-dir /data/xps  by unique prefixes, from another Dora folder
-  audiocraft-export run 9357e12e -P audiocraft          from the Dora folder of a training package
-  audiocraft-export run runs/old/checkpoint.th --folder release --dtype float16
-  audiocraft-export run --all --jobs 2                  every XP that has a checkpoint and no fresh release
-  audiocraft-export run --all --dry-run                 what that would write
-  audiocraft-export run --grid lr_sweep                 the XPs of a Dora grid
-  audiocraft-export run --bands 3c9d 41aa 97d1 e0f2 --folder mbd   four bands of MultiBand Diffusion in one release
+  audiocraft-export run 9357e12e              one of ./outputs by its signature
+  audiocraft-export run 9357 5ad2             several, by unique prefixes
+  audiocraft-export run 9357 --dora-dir /xps  from another Dora folder
+  audiocraft-export run 9357 -P audiocraft    from that of a training package
+  audiocraft-export run old/checkpoint.th --folder release --dtype float16
+  audiocraft-export run --all --jobs 2        all without a fresh release
+  audiocraft-export run --all --dry-run       what that would write
+  audiocraft-export run --grid lr_sweep       the XPs of a Dora grid
+  audiocraft-export run --bands 3c9d 41aa 97d1 e0f2 --folder mbd
+                                              several bands in one release
 """
 HELP = {
     "folder": "where the release goes (default: the folder `export` of the XP); with several XPs, one folder a "

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 examples:
-  audiocraft-export verify outputs/xps/*/export              every release of a Dora folder
-  audiocraft-export verify release --against 9357e12e        tensor by tensor, with the checkpoint of that XP
-  audiocraft-export verify release/state_dict.bin            one file, wherever it comes from
+  audiocraft-export verify outputs/xps/*/export        all of a Dora folder
+  audiocraft-export verify release --against 9357e12e  with that checkpoint
+  audiocraft-export verify release --load              also rebuild the model
+  audiocraft-export verify release/state_dict.bin      one file, of any origin
 """
 
 
