@@ -1,0 +1,97 @@
+"""`docs/troubleshooting.md` explains every message of the package, and none that it no longer has.
+
+A message is any text of the source in which a word stands beside another one or beside a placeholder, wherever it is
+used: an error, a `Problem`, a warning, a note, a reason or a remedy that becomes part of another message. So nobody has
+to keep a list of the calls that say something. A text inside a placeholder is a message of its own. No messages are
+docstrings, the help of the commands, and NOT_SAID. Not seen are texts of one word (`sound`), what a placeholder holds
+when others say it (the system, torch, Hydra, argparse, AudioCraft), and the demo.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import audiocraft_export
+
+PACKAGE = Path(audiocraft_export.__file__).parent
+PAGE = Path(__file__).parents[1] / "docs" / "troubleshooting.md"
+WORDS = re.compile(r"[A-Za-z]{2,} ([a-z]|\.\.\.)|\.\.\. [a-z]{2,}")
+HELP = {"help", "description", "epilog", "HELP", "DESCRIPTION", "EXAMPLES"}  # keywords and constants
+ENTRY = re.compile(r"\*\*(`+) ?(.+?) ?\1\*\*")
+NOT_SAID = {
+    "Config search path",  # where a message of Hydra's is cut
+    "_codecs encode", "torch ...",  # names in a pickle
+    "a manifest of other types", "exported before",  # never shown
+    "module ... has no attribute ...",  # Python's own words
+}
+
+
+def template(text):
+    """A message with one `...` for what differs each time."""
+    return re.sub(r"(\.\.\.)+", "...", " ".join(text.replace("%s", "...").split()))
+
+
+def texts(node):
+    """All texts below a node of the source."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):  # a docstring
+        return
+    if HELP & {getattr(node, "arg", None), *(getattr(each, "id", None) for each in getattr(node, "targets", ()))}:
+        return
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    below = list(ast.iter_child_nodes(node))
+    if isinstance(node, ast.JoinedStr):
+        yield "".join(each.value if isinstance(each, ast.Constant) else "..." for each in node.values)
+        below = [each.value for each in node.values if isinstance(each, ast.FormattedValue)]
+    for each in below:
+        yield from texts(each)
+
+
+def messages_in(source):
+    """The messages in a source."""
+    return {message for message in map(template, texts(ast.parse(source))) if WORDS.search(message)} - NOT_SAID
+
+
+def messages():
+    """The messages of the package."""
+    paths = [path for path in PACKAGE.rglob("*.py") if "demo" not in path.relative_to(PACKAGE).parts]
+    return set().union(*(messages_in(path.read_text("utf-8")) for path in paths))
+
+
+def blocks():
+    """The page as paragraphs, headings, and messages, each between empty lines."""
+    return [block.strip() for block in re.split(r"\n\s*\n", PAGE.read_text("utf-8"))]
+
+
+def entries():
+    """The messages that the page explains, in its order."""
+    return [entry[2] for entry in map(ENTRY.fullmatch, blocks()) if entry]
+
+
+def test_every_message_is_explained():
+    assert not messages() - {*entries()}
+
+
+def test_no_explanation_is_left_over():
+    assert not {*entries()} - messages()
+
+
+def test_every_message_stands_on_the_page_once_and_before_its_explanation():
+    assert len(entries()) == len({*entries()})
+    assert len(entries()) == PAGE.read_text("utf-8").count("**`")
+    for block, following in zip(blocks(), [*blocks()[1:], "#"]):
+        assert not (ENTRY.fullmatch(block) and following.startswith("#")), block
+
+
+@pytest.mark.parametrize(("source", "found"), [
+    ("raise ExportError(f'{path} is gone: {remedy}.')", {"... is gone: ...."}),
+    ("say('It is ' f'{2 + 2:.3g} {unit}')", {"It is ... ..."}),
+    ("remedy = f'take {a or \"the other one\"}' if a else 'take none'", {"take ...", "the other one", "take none"}),
+    ("logger.warning('%s: it\\n is odd', name)", {"...: it is odd"}),
+    ("def notes():\n    'What is odd.'\n    yield 'it is odd'", {"it is odd"}),
+    ("parser.add_argument('--all', help='all of them'); EXAMPLES = 'like this one'; x = 'best'", set()),
+])
+def test_a_message_is_found_wherever_it_is_used(source, found):
+    assert messages_in(source) == found
