@@ -30,10 +30,10 @@ TENSORS = (Column("tensor", gives_way=True), Column("dtype"), Column("shape", ri
 DIFFERENCES = (Column("key", style="bold"), Column("here", gives_way=True), Column("there", gives_way=True))
 EXAMPLES = """\
 examples:
-  audiocraft-export inspect 9357e12e               one of ./outputs by its signature
-  audiocraft-export inspect 9357e12e --diff 5ad2   and what distinguishes it
-  audiocraft-export inspect release --tensors      a release, with all its tensors
-  audiocraft-export inspect old/checkpoint.th --values   also for NaN and damage
+  audiocraft-export inspect 9357e12e              one of ./outputs by its sig
+  audiocraft-export inspect 9357e12e --diff 5ad2  and what distinguishes it
+  audiocraft-export inspect release --tensors     a release, with all its tensors
+  audiocraft-export inspect checkpoint.th --values    also for NaN and damage
 """
 
 
