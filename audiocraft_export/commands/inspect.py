@@ -32,16 +32,17 @@ EXAMPLES = """\
 examples:
   audiocraft-export inspect 9357e12e              one of ./outputs by its sig
   audiocraft-export inspect 9357e12e --diff 5ad2  and what distinguishes it
-  audiocraft-export inspect release --tensors     a release, with all its tensors
+  audiocraft-export inspect release --tensors     a release, with all tensors
   audiocraft-export inspect checkpoint.th --values    also for NaN and damage
 """
 
 
 def add(verbs: Any) -> None:
     """Add the verb to a parser."""
-    parser = add_verb(verbs, "inspect", _inspect, "look into experiments, checkpoints and releases",
-                      "Say what is in an experiment, a checkpoint, a release folder or a file of one: where its bytes "
-                      "are, how good it is, what a release of it would be.", EXAMPLES)
+    parser = add_verb(verbs, "inspect", _inspect, examples=EXAMPLES,
+                      help="look into experiments, checkpoints and releases",
+                      description="Say what is in an experiment, a checkpoint, a release folder or a file of one: "
+                                  "where its bytes are, how good it is, what a release of it would be.")
     parser.add_argument("targets", nargs="+", metavar="SIG|PATH",
                         help="a Dora signature or a unique prefix of one, an XP folder, a checkpoint file, a release "
                              "folder, or a file of one")

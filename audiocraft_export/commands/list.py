@@ -39,9 +39,9 @@ examples:
 
 def add(verbs: Any) -> None:
     """Add the verb to a parser."""
-    parser = add_verb(verbs, "list", _list, "show the experiments of a Dora folder",
-                      "Show the experiments of a Dora folder: how far and how good they are, and whether they are "
-                      "exported. Reads no checkpoint.", EXAMPLES)
+    parser = add_verb(verbs, "list", _list, examples=EXAMPLES, help="show the experiments of a Dora folder",
+                      description="Show the experiments of a Dora folder: how far and how good they are, and whether "
+                                  "they are exported. Reads no checkpoint.")
     parser.add_argument("targets", nargs="*", metavar="PATTERN",
                         help="only those with this on their command line: a part of it, or a pattern with * and ?")
     add_dora_dir(parser)

@@ -57,8 +57,8 @@ HELP = {
 
 def add(verbs: Any) -> None:
     """Add the verb to a parser."""
-    parser = add_verb(verbs, "run", _run, "export experiments",
-                      "Export experiments by signature, or XP folders and checkpoint files by path.", EXAMPLES)
+    parser = add_verb(verbs, "run", _run, examples=EXAMPLES, help="export experiments",
+                      description="Export experiments by signature, or XP folders and checkpoint files by path.")
     parser.add_argument("targets", nargs="*", metavar="SIG|PATH",
                         help="a Dora signature or a unique prefix of one, an XP folder, or a checkpoint file")
     parser.add_argument("--all", action="store_true",

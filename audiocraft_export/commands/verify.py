@@ -29,9 +29,9 @@ examples:
 
 def add(verbs: Any) -> None:
     """Add the verb to a parser."""
-    parser = add_verb(verbs, "verify", _verify, "prove that releases are sound",
-                      "Read releases as a whole, and say of each file whether it is what it should be: manifest, "
-                      "sha256, CRC-32, keys, tensors, whether torch loads it.", EXAMPLES)
+    parser = add_verb(verbs, "verify", _verify, examples=EXAMPLES, help="prove that releases are sound",
+                      description="Read releases as a whole, and say of each file whether it is what it should be: "
+                                  "manifest, sha256, CRC-32, keys, tensors, whether torch loads it.")
     parser.add_argument("targets", nargs="+", metavar="FOLDER|FILE", help="release folders, or files of releases")
     parser.add_argument("--against", metavar="SIG|PATH",
                         help="also compare with the checkpoint of this XP, or this file, tensor by tensor")
