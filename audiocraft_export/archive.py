@@ -134,7 +134,8 @@ class Archive:
             root, records[name], end = top, info, info.header_offset + info.compress_size
         if "data.pkl" not in records or "constants.pkl" in records:
             raise CheckpointError(f"{self.path} is no checkpoint of torch.save (it has "
-                                  f"{'code of TorchScript' if 'constants.pkl' in records else 'no data.pkl'}).")
+                                  f"{'code of TorchScript' if 'constants.pkl' in records else 'no data.pkl'}): "
+                                  "name the checkpoint.th of an XP.")
         return records
 
     def _refuse_a_gap(self, infos: Sequence[zipfile.ZipInfo], directory: int) -> None:

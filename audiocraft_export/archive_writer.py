@@ -55,7 +55,7 @@ def _copy(blob: Blob, stream: Sink, checked: bool) -> int:
             crc = zlib.crc32(piece, crc)
         stream.write(piece)
     if nbytes != blob.nbytes:
-        raise CheckpointError(f"{blob.name} has {nbytes} bytes where {blob.nbytes} belong: it cannot be released.")
+        raise CheckpointError(f"{blob.name} has {nbytes} bytes where {blob.nbytes} belong: export again.")
     if known is None:
         blob.check(crc)
     return crc

@@ -62,8 +62,8 @@ class TorchFile:
             raise CheckpointError(f"{path} was written on a big-endian machine: load and save it again on this one.")
         pickled = archive.blob("data.pkl")
         if pickled.nbytes > MOST_PICKLED:
-            raise CheckpointError(f"{path} holds {pickled.nbytes} bytes beside its tensors, more than any training: it "
-                                  "is not read.")
+            raise CheckpointError(f"{path} holds {pickled.nbytes} bytes beside its tensors, more than any training: "
+                                  "keep what is no tensor out of it.")
         state, strangers = unpickle(pickled.checked(), lambda key: archive.blob(f"data/{key}"), str(path))
         if not isinstance(state, dict):
             raise CheckpointError(f"{path} holds {stranger_name(state)}, not the sections of a training "
@@ -138,8 +138,8 @@ class Checkpoint:
             CheckpointError: if it is one of another.
         """
         if xp.sig is not None and self.sig not in (None, xp.sig):
-            raise CheckpointError(f"{self.where} was written by the experiment {self.sig}, not {xp.sig}: it was "
-                                  f"copied here; export {self.sig}, or name the file and a folder of its own.")
+            raise CheckpointError(f"{self.where} was written by the experiment {self.sig}, not {xp.sig}, in "
+                                  f"whose folder it lies: export {self.sig}, or name the file and a folder of its own.")
 
     @property
     def sections(self) -> str:
@@ -197,5 +197,6 @@ def of_file(file: TorchFile) -> Checkpoint:
     sig = state.get("xp.sig")
     if sig is not None and not (isinstance(sig, str) and len(sig) <= MOST_SIGNATURE):
         what = f"a text of {len(sig)} characters" if isinstance(sig, str) else stranger_name(sig)
-        raise CheckpointError(f"xp.sig of {path} is {what}, no signature: it is not released.")
+        raise CheckpointError(f"xp.sig of {path} is {what}, no signature: name a checkpoint that "
+                              "a training of Dora wrote.")
     return Checkpoint(str(path), state, config, config_source, sig, file)

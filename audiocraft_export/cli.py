@@ -46,7 +46,7 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     except OSError as exc:  # nobody reads on, as in `| head`, or nobody can
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(exc, BrokenPipeError):
-            say(f"audiocraft-export: the output cannot be written ({reason(exc)}).")
+            say(f"audiocraft-export: the output cannot be written ({reason(exc)}): print it elsewhere.")
         code = 1
     sys.exit(code)
 

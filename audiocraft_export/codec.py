@@ -24,7 +24,7 @@ from .weights import Weights, pack
 
 KEY = "compression_model_checkpoint"
 MOST_NAME = 200  # characters of the name of a public model
-REMEDY = "Put it there, or export without it (codec=none)."
+REMEDY = "put one there that can be, or leave it out (codec=none)."
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def find_codec(config: Config, xp_folder: Path, dora_dir: AnyPath, version: str)
             for tensor in Weights(codec.content, "", "").tensors.values():
                 tensor.blob.verify()
     except (CheckpointError, ExperimentError) as exc:
-        reason = exc if public else "what that stands for on this machine is none that can be read."
-        raise CheckpointError(f"The compression model {KEY}={shown} cannot be released: {reason} "
+        why = str(exc).rstrip(".") if public else "what that stands for on this machine is none that can be read"
+        raise CheckpointError(f"The compression model {KEY}={shown} cannot be released ({why}): "
                               f"{REMEDY}") from (exc if public else None)
     if public:
         return codec
@@ -119,7 +119,7 @@ def from_name(name: str, folder: Path, version: str) -> Codec:
     """
     path = folder / name
     if not name.isprintable() or len(name) > MOST_NAME:
-        raise CheckpointError(f"{name!r} is no name of a public model, and no path.")
+        raise CheckpointError(f"{name!r} is no name of a public model, and no path: give one of these.")
     if os.path.exists(path) or _looks_like_a_path(name):
         return from_file(path / CODEC_FILE if os.path.isdir(path) else path, version)
     return Codec(reference_content(name, version), {"pretrained": name})
@@ -170,13 +170,14 @@ def _exported(state: Mapping[Any, Any], path: Path, version: str) -> dict[str, A
     name = state.get("pretrained")
     if isinstance(name, str):
         if not name or _looks_like_a_path(name):
-            raise CheckpointError(f"{path} is a reference to {name!r}, which is no name of a public model.")
+            raise CheckpointError(f"{path} is a reference to {name!r}, which is no name of a public model: name a "
+                                  f"{CODEC_FILE} that holds a model.")
         return reference_content(name, tag)
     text, weights = state.get("xp.cfg"), state.get("best_state")
     if not isinstance(text, str) or not isinstance(weights, dict) \
             or Config.parse(text).get("compression_model") is None:
-        raise CheckpointError(f"{path} was exported, but is no compression model.")
+        raise CheckpointError(f"{path} was exported, but is no compression model: name a {CODEC_FILE}.")
     packed = pack(Weights(weights, "best_state", "exported before"), None)
     if not packed.tensors:
-        raise CheckpointError(f"{path} was exported, but holds no tensor.")
+        raise CheckpointError(f"{path} was exported, but holds no tensor: name a {CODEC_FILE} that does.")
     return model_content(packed.state, text, tag)

@@ -39,7 +39,7 @@ class Config:
         try:
             self.text: str = OmegaConf.to_yaml(OmegaConf.create(self._values))
         except RecursionError:
-            raise CheckpointError("The configuration (xp.cfg) is nested too deeply.") from None
+            raise CheckpointError("The configuration (xp.cfg) is nested too deeply: keep it flat.") from None
         except (OmegaConfBaseException, YAMLError) as exc:
             raise CheckpointError(f"The configuration (xp.cfg) cannot be written as YAML ({reason(exc)}): keep plain "
                                   "values in it.") from exc
@@ -72,11 +72,12 @@ class Config:
                                       "write out what they stand for.")
             cfg = OmegaConf.create(text)
         except RecursionError:
-            raise CheckpointError("The configuration is nested too deeply.") from None
+            raise CheckpointError("The configuration is nested too deeply: keep it flat.") from None
         except (YAMLError, OmegaConfBaseException, ValueError) as exc:  # ValueError: a number of too many digits
-            raise CheckpointError(f"The configuration is no YAML of OmegaConf ({reason(exc)}).") from exc
+            raise CheckpointError(f"The configuration is no YAML of OmegaConf ({reason(exc)}): correct its "
+                                  "text.") from exc
         if not isinstance(cfg, DictConfig):
-            raise CheckpointError("The configuration is no mapping of keys to values.")
+            raise CheckpointError("The configuration is no mapping of keys to values: write it as one.")
         return cls(unwrap(cfg))
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -149,7 +150,7 @@ def _refuse_too_much(text: str) -> None:
     if len(text) > MOST_TEXT or sum(map(text.count, ",:\n[{?-")) > MOST_MARKS or deepest > MOST_BRACKETS \
             or text.count("${") > MOST_REFERENCES:
         raise CheckpointError(f"The configuration is larger than that of any training ({len(text)} characters of "
-                              "YAML): it is not read, and not released.")
+                              "YAML): keep it small, flat and plain.")
 
 
 def _refers(value: Any) -> bool:

@@ -48,7 +48,8 @@ def check(models: Sequence[Model]) -> None:
     """
     rates = [_sample_rate(model) for model in models]
     if len(set(rates)) > 1:
-        raise CheckpointError(f"These bands have different sample rates ({_each(models, rates)}): a release has one.")
+        raise CheckpointError(f"These bands have different sample rates ({_each(models, rates)}): a release has "
+                              "one, so name those of one rate.")
     splits = [_split(model) for model in models]
     whole = [_name(model) for model, split in zip(models, splits) if split[0] == WHOLE]
     if whole and len(models) > 1:
@@ -89,7 +90,7 @@ def _band(model: Model) -> dict[str, Any]:
     for name in BUILT_FROM[1:]:
         if not isinstance(built_from[name], dict):
             raise CheckpointError(f"`{name}` of the configuration of {model.checkpoint.where} is no mapping of keys to "
-                                  "values: no diffusion model can be built from it.")
+                                  "values, and no diffusion model can be built from it: write it as one.")
     return {"cfg": Attributes.of({**model.config.values, **built_from}),
             "model_state": model.weights.state, "processor_state": state, "xp.cfg": model.config.text}
 
@@ -97,7 +98,8 @@ def _band(model: Model) -> dict[str, Any]:
 def _sample_rate(model: Model) -> Any:
     rate = model.config.resolved("sample_rate")["sample_rate"]
     if type(rate) not in (int, float):
-        raise CheckpointError(f"sample_rate of {model.checkpoint.where} is {rate!r}, no number: it cannot be released.")
+        raise CheckpointError(f"sample_rate of {model.checkpoint.where} is {rate!r}, no number: write one into the "
+                              "configuration.")
     return rate
 
 
@@ -112,8 +114,8 @@ def _split(model: Model) -> tuple[str, int, int]:
     if not isinstance(use, int) or not isinstance(cutoffs, (list, type(None))) or type(count) is not int \
             or type(index) is not int or not 0 <= index < count:
         raise CheckpointError(f"`filter` of the configuration of {model.checkpoint.where} does not say which band of "
-                              f"how many it is (use={use}, idx_band={index}, n_bands={bands}, cutoffs={cutoffs}): it "
-                              "cannot be released.")
+                              f"how many it is (use={use}, idx_band={index}, n_bands={bands}, cutoffs={cutoffs}): set "
+                              "idx_band, and n_bands or cutoffs.")
     return f"{split} in {count}", count, index
 
 

@@ -197,6 +197,9 @@ class ExportingMain(HydraMain):
             del xp.cfg[EXPORT], xp.cfg[EXPORTER]
         if options.folder is not None:
             options = options.replace(folder=to_absolute_path(str(options.folder)))
+        if mode is True and options.when != "end" and not _trains_nothing(xp.cfg):
+            from .meanwhile import follow  # not before something is exported: starts are not slower
+            follow(xp, options, log)
         result = None if mode == "only" else self._run(ours)
         if mode:
             _finish(xp, mode == "only", options)
@@ -238,7 +241,7 @@ def _finish(xp: XP, only: bool, options: ExportOptions) -> None:
     if idle:
         log(f"nothing was trained ({idle}), so nothing is exported.")
         return
-    from .export import after_training, export_experiment  # not before something is exported: starts are not slower
+    from .export import after_training, export_experiment
     try:
         if not (is_rank_zero() if only else is_rank_zero_of_all()):
             return

@@ -73,7 +73,8 @@ class Experiment:
         except FileNotFoundError:
             return []
         except OSError as exc:
-            raise ExperimentError(f"The XP folder {self.folder} cannot be read ({reason(exc)}).") from exc
+            raise ExperimentError(f"The XP folder {self.folder} cannot be read ({reason(exc)}): check its "
+                                  "permissions.") from exc
         return [self.folder / name for name in names]
 
     def path_of(self, name: Union[str, int, None] = None) -> Path:
@@ -90,8 +91,9 @@ class Experiment:
         if os.path.isfile(path):  # unlike Path.is_file, false for any path that cannot be seen
             return path
         names = [other.stem.partition("_")[2] for other in self.checkpoints]
-        choices = [f"choose one of these with checkpoint=: {', '.join(filter(None, names))}"] if any(names) else []
-        choices += ["leave checkpoint= out for checkpoint.th"] if "" in names else []
+        named = ", ".join(filter(None, names))
+        choices = [f"choose one of these with the option checkpoint: {named}"] if named else []
+        choices += ["leave that option out for checkpoint.th"] if "" in names else []
         remedy = f"{', or '.join(choices)}." if choices else "this folder has no checkpoint at all: train it first."
         raise ExperimentError(f"No {path.name} in {self.folder}; {remedy}")
 

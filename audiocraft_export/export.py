@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
@@ -107,7 +106,7 @@ def after_training(exc: ExportError, sig: str, xp_folder: Path, options: ExportO
 def command_line(xp_folder: Path, sig: str, options: ExportOptions = ExportOptions()) -> str:
     """The command that exports an experiment to the default folder, ready for a shell."""
     where = [sig, "--dora-dir", str(xp_folder.parent.parent)] if xp_folder.parent.name == "xps" else [str(xp_folder)]
-    flags = [word for field in fields(options) if field.name != "folder"
+    flags = [word for field in options.of_one_export() if field.name != "folder"
              for word in (f"--{field.name}", str(getattr(options, field.name)))
              if getattr(options, field.name) != field.default]
     return shlex.join(["audiocraft-export", "run", *where, *flags])

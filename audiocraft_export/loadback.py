@@ -85,8 +85,8 @@ def load_back(folder: Path, family: Family, names: Sequence[str]) -> None:
         state = reduce(getitem, keys, torch.load(folder / file, "cpu", weights_only=True))
         for name, tensor in module.state_dict().items():
             if name not in state or not torch.equal(state[name].to(tensor.dtype), tensor):
-                raise ReleaseError(f"{name} of {file} differs after AudioCraft's loader rebuilt the model: this "
-                                   "release is unsound.")
+                raise ReleaseError(f"{name} of {file} differs after AudioCraft's loader rebuilt the model: do "
+                                   "not use it, or try the AudioCraft that trained it.")
 
 
 def _reason(exc: Exception) -> str:

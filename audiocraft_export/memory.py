@@ -97,7 +97,8 @@ def _describe_tensor(tensor: torch.Tensor, storages: dict[Any, Blob]) -> Tensor:
     dtype = str(tensor.dtype).replace("torch.", "")
     if tensor.layout != torch.strided or tensor.is_meta or dtype not in ITEMSIZE:
         kind = f"{tensor.layout} {dtype} on {tensor.device}"
-        raise CheckpointError(f"A tensor of the solver ({kind}) has no plain bytes: it cannot be released.")
+        raise CheckpointError(f"A tensor of the solver ({kind}) has no plain bytes: keep it out of "
+                              "the model's state.")
     storage = tensor.untyped_storage()
     blob = storages.setdefault((storage.device, storage.data_ptr(), storage.nbytes()),
                                Blob(storage.nbytes(), partial(_read, storage)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import Field, asdict, dataclass, fields
 from typing import Any, Optional, Union
 
 from .errors import OptionError
@@ -30,6 +30,8 @@ class ExportOptions:
         verify: `bytes` reads back what was written; `load` also rebuilds the model with
             AudioCraft's own loader, strictly; `none` does neither.
         version: AudioCraft version tag; None is the installed one.
+        when: a training that exports by itself does so at its `end`; with `best`, also after each epoch that is the
+            best so far; with a number N, also after every N epochs. Says nothing to a single export.
 
     Raises:
         OptionError: if a value is none of the valid ones.
@@ -42,6 +44,7 @@ class ExportOptions:
     codec: str = "auto"
     verify: str = "bytes"
     version: Optional[str] = None
+    when: Union[str, int] = "end"
 
     def __post_init__(self) -> None:
         for name, valid in CHOICES.items():
@@ -56,9 +59,18 @@ class ExportOptions:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value and "\0" not in value):
                 raise OptionError(f"{name}={value!r} is no option: it takes a text (quote it) or null.")
+        if isinstance(self.when, str) and self.when.isdecimal():
+            object.__setattr__(self, "when", int(self.when))
+        if self.when not in ("end", "best") and (type(self.when) is not int or self.when < 1):
+            raise OptionError(f"when={self.when} is no option: use end, best, or a number of epochs.")
         if self.checkpoint is not None and {"/", "\\"} & set(str(self.checkpoint)):
             raise OptionError(f"checkpoint={self.checkpoint} is no option: it takes an epoch or a name, "
                               "as in checkpoint_<name>.th, not a path.")
+
+    @classmethod
+    def of_one_export(cls) -> list[Field[Any]]:
+        """The fields that a single export has: all but `when`."""
+        return [field for field in fields(cls) if field.name != "when"]
 
     @classmethod
     def check_names(cls, names: Iterable[Any]) -> None:

@@ -27,9 +27,9 @@ def plain(cfg: Any) -> dict[Any, Any]:
     try:
         values = _Plain().of(cfg, "xp.cfg")
     except RecursionError:
-        raise CheckpointError("The configuration (xp.cfg) is nested too deeply.") from None
+        raise CheckpointError("The configuration (xp.cfg) is nested too deeply: keep it flat.") from None
     if not isinstance(values, dict):
-        raise CheckpointError("The configuration (xp.cfg) is no mapping of keys to values.")
+        raise CheckpointError("The configuration (xp.cfg) is no mapping of keys to values: write it as one.")
     return values
 
 
@@ -53,8 +53,8 @@ class _Plain:
             return str(value)
         if value is None or isinstance(value, (bool, int, float, str, bytes)):
             return value
-        raise CheckpointError(f"{where} is {stranger_name(value)}, which is no plain configuration: keep plain values "
-                              "in the configuration, or export from the living solver (ExportMixin).")
+        raise CheckpointError(f"{where} is {stranger_name(value)}, which is no plain configuration: keep numbers, "
+                              "texts, lists and mappings in it.")
 
     def _key(self, key: Any, where: str) -> Any:
         self._count(key)
@@ -68,12 +68,12 @@ class _Plain:
         self._references += value.count("${") if isinstance(value, str) else 0
         if self._values > MOST_VALUES or self._text > MOST_TEXT:
             raise CheckpointError(f"The configuration (xp.cfg) has more than {MOST_VALUES} values, or {MOST_TEXT} "
-                                  "characters: it is not released.")
+                                  "characters: keep it small, flat and plain.")
         if isinstance(value, int) and value.bit_length() > MOST_BITS or self._references > MOST_REFERENCES \
                 or isinstance(value, str) and "${" in value and len(value) > MOST_INTERPOLATION:
             raise CheckpointError(f"The configuration (xp.cfg) has a number of more than {MOST_BITS} bits, more than "
                                   f"{MOST_REFERENCES} interpolations, or one of more than {MOST_INTERPOLATION} "
-                                  "characters: it is not released.")
+                                  "characters: keep it small, flat and plain.")
 
 
 def stranger_name(value: Any) -> str:

@@ -8,7 +8,7 @@ import math
 import os
 import sys
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from itertools import islice
@@ -287,8 +287,8 @@ class Plan:
                 f"({self.manifest.why}), {self.sizes} in {self.folder}")
 
 
-def best_epoch(history: list[Any], metrics: tuple[str, ...]) -> Optional[dict[str, Any]]:
-    """The epoch with the lowest validation metric, as AudioCraft's StandardSolver chooses its best state.
+def best_epoch(history: Sequence[Any], metrics: Sequence[str]) -> Optional[dict[str, Any]]:
+    """The epoch with the lowest validation metric, as AudioCraft's `update_best_state_from_stage` has it.
 
     Args:
         history: the metrics by stage, one entry an epoch.
@@ -301,7 +301,7 @@ def best_epoch(history: list[Any], metrics: tuple[str, ...]) -> Optional[dict[st
     for metric in metrics:
         scored = [(valid[metric], index, valid) for index, valid in found if is_number(valid.get(metric))]
         if scored:
-            _, index, valid = min(scored, key=lambda entry: entry[0])
+            _, index, valid = min(scored, key=lambda entry: (entry[0], -entry[1]))  # the last of equals
             return {"metric": metric, "epoch": index, "valid": {**_numbers(valid), metric: valid[metric]}}
     index, valid = found[-1]
     return {"metric": None, "epoch": index, "valid": _numbers(valid)}

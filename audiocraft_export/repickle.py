@@ -185,7 +185,7 @@ def _scalar(value: Any) -> bytes:
     long = pickle.encode_long(value)
     if len(long) > 255:
         raise CheckpointError(f"The release would hold an integer of {value.bit_length()} bits, which torch.load "
-                              "refuses: it cannot be released.")
+                              "refuses: keep it out of the model's state.")
     return LONG1 + bytes([len(long)]) + long
 
 

@@ -16,6 +16,8 @@ from .checkpoint import open_checkpoint
 from .errors import ExportError, OptionError
 from .experiment import LAST, Experiment
 from .export import after_training, export_experiment, export_state
+from .families import family_named
+from .meanwhile import VERIFY, is_due, outcome
 from .options import ExportOptions
 from .ranks import is_rank_zero, is_rank_zero_of_all
 from .release import ExportReport
@@ -28,11 +30,11 @@ class ExportMixin:
 
     When `run()` returns normally, the XP is exported if its configuration says `export: true`, with the
     options under `exporter`; for a configuration without that key, `auto_export` decides. (`with_export` gives
-    every configuration that key.)
+    every configuration that key.) With `exporter.when`, it is exported during `run()` as well, after each `commit()`
+    of an epoch that is due.
     """
 
     auto_export: ClassVar[bool] = False
-    _export_running = False
     # From flashy.BaseSolver:
     xp: Any
     stateful: Any
@@ -40,13 +42,20 @@ class ExportMixin:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        run = getattr(cls, "run", None)
-        if run is None or hasattr(run, "exports"):
-            return
-        if "run" not in vars(cls):
-            def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-                return super(cls, self).run(*args, **kwargs)  # type: ignore[misc]
-        cls.run = _exporting(run)  # type: ignore[attr-defined]
+        for name, after in (("run", cls._export_after_run), ("commit", cls._export_after_commit)):
+            method = getattr(cls, name, None)
+            if method is not None and not hasattr(method, "exports"):
+                setattr(cls, name, _followed(name, vars(cls).get(name) or _inherited(cls, name, method), after))
+
+    def is_best_so_far(self) -> bool:
+        """Whether the epoch that was committed last is the best one so far, for `exporter.when=best`.
+
+        By `best_metric_name`, as AudioCraft's solvers have it, or by the metrics of the family, the lowest being best;
+        where none of them is known, each epoch is. A solver with another rule overrides this.
+        """
+        solver, name = _get(self.xp.cfg, "solver"), getattr(self, "best_metric_name", ...)
+        metrics = family_named(solver if isinstance(solver, str) else None).metrics if name is ... else (name,)
+        return is_due("best", self.history, [metric for metric in metrics if metric])
 
     def export(self, **options: Any) -> Optional[ExportReport]:
         """Export this experiment now.
@@ -72,14 +81,34 @@ class ExportMixin:
             return export_state(self.stateful.sources, self.xp.cfg, self.xp.sig, self.xp.folder, chosen)
         return export_experiment(Experiment(self.xp.folder, self.xp.sig), chosen)
 
+    @property
+    def _export_calls(self) -> set[str]:
+        """Which of the methods that an export follows are running."""
+        calls: set[str] = vars(self).setdefault("_export_running", set())
+        return calls
+
     def _is_stored(self) -> bool:
         """Whether `checkpoint.th` has all epochs of this solver; more than those if it was not restored yet."""
         path, mine = self.xp.folder / LAST, list(self.history)
         return path.exists() and _agrees(open_checkpoint(path).history[:len(mine)], mine)
 
-    def _export_after_run(self) -> None:
+    def _exports_by_itself(self) -> bool:
         wanted = self._export_key("export")
-        if not (wanted if isinstance(wanted, bool) else self.auto_export) or not is_rank_zero_of_all():
+        return wanted if isinstance(wanted, bool) else self.auto_export
+
+    def _export_after_commit(self) -> None:
+        self.xp.exports_itself = True  # with_export need not look after it
+        said = outcome(self._export_if_due) if "run" in self._export_calls and is_rank_zero() else None
+        if said:
+            log(said)
+
+    def _export_if_due(self) -> Optional[ExportReport]:
+        options = self._export_options()
+        due = self.is_best_so_far() if options.when == "best" else is_due(options.when, self.history, ())
+        return self.export(checkpoint=None, verify=VERIFY) if due and self._exports_by_itself() else None
+
+    def _export_after_run(self) -> None:
+        if not self._exports_by_itself() or not is_rank_zero_of_all():
             return
         try:
             report = self.export()
@@ -97,21 +126,31 @@ class ExportMixin:
         return _get(getattr(self.xp, "export_keys", self.xp.cfg), key)
 
 
-def _exporting(run: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(run)
-    def run_and_export(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._export_running:  # a subclass called super().run(): the outermost run exports
-            return run(self, *args, **kwargs)
-        self._export_running = True
+def _followed(name: str, method: Callable[..., Any], after: Callable[[Any], None]) -> Callable[..., Any]:
+    """A method of a solver, with something to be done once its outermost call has returned."""
+    @wraps(method)
+    def followed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls = self._export_calls
+        if name in calls:  # a subclass called super()
+            return method(self, *args, **kwargs)
+        calls.add(name)
         try:
-            result = run(self, *args, **kwargs)
+            result = method(self, *args, **kwargs)
         finally:
-            self._export_running = False
-        self._export_after_run()
+            calls.discard(name)
+        after(self)
         return result
 
-    run_and_export.exports = True  # type: ignore[attr-defined]
-    return run_and_export
+    followed.exports = True  # type: ignore[attr-defined]
+    return followed
+
+
+def _inherited(cls: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of the next class, whichever that will be."""
+    @wraps(method)
+    def inherited(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(super(cls, self), name)(*args, **kwargs)
+    return inherited
 
 
 def _agrees(stored: Any, living: Any) -> bool:

@@ -69,8 +69,8 @@ class _Machine:
         while code != STOP:
             count += 1
             if count > self._steps:
-                raise CheckpointError(f"{self._where} holds more beside its tensors than any training does: it is not "
-                                      "read.")
+                raise CheckpointError(f"{self._where} holds more beside its tensors than any training does: keep what "
+                                      "is no tensor out of it.")
             code = read_code()
             try:
                 read, step = _CODES[code]

@@ -114,8 +114,10 @@ def _read_manifest(folder: Path, alone: Optional[str]) -> tuple[Optional[Manifes
     try:
         return Manifest.read(folder), []
     except ReleaseError as exc:
-        there = os.path.lexists(folder / MANIFEST)
-        return None, [Problem(MANIFEST, None, f"proves nothing ({exc})")] if there or not alone else []
+        if os.path.lexists(folder / MANIFEST):
+            return None, [Problem(MANIFEST, None, f"proves nothing ({exc})")]
+        missing = "is missing, so nothing proves that this release is whole: export again, or name its files one by one"
+        return None, [] if alone else [Problem(MANIFEST, None, missing)]
 
 
 def _names(folder: Path, manifest: Optional[Manifest]) -> list[str]:

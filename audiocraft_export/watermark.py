@@ -34,11 +34,11 @@ def files(model: Model) -> dict[str, Content]:
     if not all(parts.values()) or len(state) != sum(map(len, parts.values())):
         raise CheckpointError(f"The weights of {model.checkpoint.where} are not those of a generator and a detector "
                               f"(generator.*, detector.*; it has {', '.join(map(str, list(state)[:3]))}, ...): this is "
-                              "no model of AudioSeal, and cannot be released as one.")
+                              "no model of AudioSeal, so give its solver another name.")
     config = model.config.resolved(*BUILT_FROM)
     if not all(isinstance(section, dict) for section in config.values()):
         raise CheckpointError(f"{', '.join(BUILT_FROM)} of the configuration of {model.checkpoint.where} are not all "
-                              "mappings of keys to values: no model of AudioSeal can be built from it.")
+                              "mappings of keys to values, as a model of AudioSeal needs them: write them so.")
     contents: dict[str, Content] = {
         f"{part}_{name}.pth": {"model": weights, "version": model.version, "exported": True}
         for part, weights in parts.items()}

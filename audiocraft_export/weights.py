@@ -71,10 +71,10 @@ def choose(checkpoint: Checkpoint, which: str) -> Weights:
         tensors = weights.tensors
     except RecursionError:
         raise CheckpointError(f"{weights.source} of {checkpoint.where} contains itself or is nested too deeply: "
-                              "it cannot be released.") from None
+                              "keep only tensors and plain data in the model's state.") from None
     if not tensors:
-        raise CheckpointError(f"{weights.source} of {checkpoint.where} holds no tensor: "
-                              "was the solver saved before its first validation? Use weights=last.")
+        raise CheckpointError(f"{weights.source} of {checkpoint.where} holds no tensor, as "
+                              "before the first validation: use weights=last.")
     return weights
 
 
@@ -177,8 +177,8 @@ def _refuse_more_than_is_stored(weights: Weights) -> None:
     claimed = sum({_view(tensor): tensor.nbytes for tensor in tensors}.values())
     stored = sum({id(tensor.blob): tensor.blob.nbytes for tensor in tensors}.values())
     if claimed > 2 * stored + MOST_REPEATED:
-        raise CheckpointError(f"The tensors of {weights.source} claim {claimed} bytes, where {stored} are stored: this "
-                              "is no model, and not released.")
+        raise CheckpointError(f"The tensors of {weights.source} claim {claimed} bytes, where {stored} are stored, as "
+                              "those of no model do: store them with .contiguous().")
 
 
 def _view(tensor: Any) -> Any:
@@ -210,20 +210,22 @@ class _Map:
         if state is None or isinstance(state, (bool, int, float, str, bytes)):
             return state
         raise CheckpointError(f"The weights hold {stranger_name(state)} at {name!r}, which is neither a tensor nor "
-                              "plain data: it is not released.")
+                              "plain data: keep it out of the model's state.")
 
     def _count(self, state: Any, name: str) -> None:
         self._values += 1
         self._text += len(name) + (len(state) if isinstance(state, (str, bytes)) else 0)
         if self._values > MOST_VALUES or self._text > MOST_TEXT or len(name) > MOST_NAME:
             raise CheckpointError(f"The weights hold more than {MOST_VALUES} values, {MOST_TEXT} characters of names "
-                                  f"and texts, or a name of more than {MOST_NAME}: this is no model, and not released.")
+                                  f"and texts, or a name of more than {MOST_NAME}, as no model does: keep them out of "
+                                  "its state.")
 
 
 def _refuse_odd_names(state: Mapping[Any, Any], where: str) -> None:
     for key in state:
         if not isinstance(key, int) and not (isinstance(key, str) and len(key) <= MOST_NAME):
-            raise CheckpointError(f"The weights hold {stranger_name(key)} as a name at {where!r}: it is not released.")
+            raise CheckpointError(f"The weights hold {stranger_name(key)} as a name at {where!r}: keep it out of the "
+                                  "model's state.")
 
 
 def _pack(tensor: Tensor, dtype: str) -> Tensor:

@@ -148,11 +148,11 @@ def test_an_unknown_option_lists_the_valid_ones(capsys):
 def test_a_checkpoint_that_can_be_chosen_is_listed_as_one_chooses_it(make_xp, dora_dir, capsys):
     folder = make_xp()
     said = one_sentence(capsys, SIG, "--dora-dir", str(dora_dir), "--checkpoint", "7")
-    assert said.endswith("leave checkpoint= out for checkpoint.th.\n")
+    assert said.endswith("leave that option out for checkpoint.th.\n")
     make_xp(name="checkpoint_10.th")
     (folder / "checkpoint_dir.th").mkdir()
     said = one_sentence(capsys, SIG, "--dora-dir", str(dora_dir), "--checkpoint", "7")
-    assert "checkpoint=: 10, or leave checkpoint= out for checkpoint.th." in said
+    assert "the option checkpoint: 10, or leave that option out for checkpoint.th." in said
 
 
 def test_a_wrong_value_lists_the_valid_ones(capsys):

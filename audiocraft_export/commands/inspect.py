@@ -168,7 +168,7 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     elif manifest:
         yield "made", f"{manifest.time}, by audiocraft-export {manifest.versions.get('audiocraft-export')}"
     if found.refused:
-        yield "release", f"none can be made: {found.refused}"
+        yield "release", f"none with the default options: {found.refused}"
     valid = found.best.get("valid") if found.best else None
     if found.best and isinstance(valid, dict) and not found.metric:
         values = [f"{name} {value:.4g}" for name, value in valid.items() if is_number(value)]

@@ -64,7 +64,7 @@ def _list(args: argparse.Namespace) -> int:
     elif found:
         show(COLUMNS, _rows(found))
     else:
-        say(f"No such experiment in {dora_dir}.")
+        say(f"No experiment in {dora_dir}, or none that fits the patterns and filters: leave them out to see all.")
     return 0
 
 

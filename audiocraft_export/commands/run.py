@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
@@ -66,7 +65,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("--grid", metavar="NAME", help="the XPs of a grid, as the last `dora grid NAME` left them")
     parser.add_argument("--dry-run", action="store_true", help="say what would be exported, and touch no file")
     add_dora_dir(parser)
-    for field in fields(ExportOptions):
+    for field in ExportOptions.of_one_export():
         valid = [value for value in CHOICES.get(field.name, ()) if value]
         parser.add_argument(f"--{field.name}", default=field.default, help=HELP[field.name], type=_value,
                             metavar="{" + ",".join(valid) + "}" if valid else field.name.upper())
@@ -77,7 +76,7 @@ def add(verbs: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    options = ExportOptions(**{field.name: getattr(args, field.name) for field in fields(ExportOptions)})
+    options = ExportOptions(**{field.name: getattr(args, field.name) for field in ExportOptions.of_one_export()})
     _refuse_what_makes_no_sense(args)
     if _is_search(args):
         xps = _not_exported(args, options) if args.all else grid_xps(args.grid, dora_dir_of(args)())

@@ -1,0 +1,185 @@
+"""Exports while a training goes on: `exporter.when`, with the mixin and without it."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from textwrap import dedent
+
+import pytest
+import torch
+from conftest import SOLVER, dora, load, only_xp, same
+from test_solver import Training, xp_of
+
+from audiocraft_export import ExportError, ExportMixin, ExportOptions, verify
+from audiocraft_export.meanwhile import is_due
+
+LOSSES = [3., 1., 2., 1., 4.]
+
+
+class Watched(ExportMixin, Training):
+    """Validates, keeps its best state, and writes down of which epoch the release is after each commit."""
+
+    losses = LOSSES
+
+    def run(self):
+        self.released = []
+        for loss in self.losses[self.epoch - 1:]:
+            self.run_stage("train", self.train)
+            self.run_stage("valid", lambda loss=loss: {"ce": loss})
+            if loss <= min([loss, *(epoch["valid"]["ce"] for epoch in self.history)]):
+                self.best_state = {"model": {name: value.clone() for name, value in self.model.state_dict().items()}}
+            self.commit(save_checkpoint=self.save)
+            manifest = self.folder / "export" / "export.json"
+            self.released.append(json.loads(manifest.read_text())["epoch"] if manifest.exists() else None)
+
+
+def trained(tmp_path, kind=Watched, save=True, **exporter):
+    here = xp_of(tmp_path / "outputs", export=True, exporter=exporter)
+    with here.enter():
+        solver = kind(save=save)
+        solver.run()
+    return solver
+
+
+@pytest.mark.parametrize("save", [True, False], ids=["stored", "living"])
+@pytest.mark.parametrize(("when", "released"), [
+    ("end", [None] * 5), ("best", [1, 2, 2, 4, 4]), (2, [None, 2, 2, 4, 4]), ("3", [None, None, 3, 3, 3]),
+    (1, [1, 2, 3, 4, 5]), (9, [None] * 5)])
+def test_a_solver_exports_after_the_epochs_that_are_due_and_at_the_end(tmp_path, when, released, save):
+    solver = trained(tmp_path, when=when, save=save)
+    assert solver.released == released
+    folder = solver.folder / "export"
+    assert json.loads((folder / "export.json").read_text())["epoch"] == 5 and verify(folder).ok
+    assert same(load(folder / "state_dict.bin")["best_state"], solver.best_state["model"])
+
+
+def test_the_release_of_an_epoch_has_the_weights_of_that_epoch(tmp_path):
+    class Kept(Watched):
+        def commit(self, **kwargs):
+            super().commit(**kwargs)
+            self.kept = [*getattr(self, "kept", ()), self.model.weight.detach().clone()]
+    solver = trained(tmp_path, Kept, when=3, weights="last", folder=str(tmp_path / "release"))
+    assert not (solver.folder / "export").exists()
+    assert torch.equal(load(tmp_path / "release" / "state_dict.bin")["best_state"]["weight"], solver.kept[-1])
+
+
+@pytest.mark.parametrize(("history", "metrics", "due"), [
+    ([2., 1.], ["ce"], True), ([1., 2.], ["ce"], False), ([1., 1.], ["ce"], True), ([1., None], ["ce"], False),
+    ([1., float("nan")], ["ce"], False), ([float("nan")], ["ce"], True), ([1., 2.], [], True), ([1., 2.], ["x"], True),
+    ([1., None], [], False), ([None, None], ["ce"], True)])
+def test_the_best_epoch_so_far_is_that_of_audiocraft(history, metrics, due):
+    epochs = [{"train": {"ce": 0.}, **({} if loss is None else {"valid": {"ce": loss}})} for loss in history]
+    assert is_due("best", epochs, metrics) is due
+
+
+def test_a_solver_may_have_a_rule_of_its_own(tmp_path):
+    class Accurate(Watched):
+        def is_best_so_far(self):
+            scores = [epoch["valid"]["ce"] for epoch in self.history]
+            return scores[-1] == max(scores)
+    assert trained(tmp_path / "rule", Accurate, when="best").released == [1, 1, 1, 1, 5]
+    named = type("Named", (Watched,), {"best_metric_name": "ce"})
+    assert trained(tmp_path / "named", named, when="best").released == [1, 2, 2, 4, 4]
+    always = type("Always", (Watched,), {"best_metric_name": None})
+    assert trained(tmp_path / "always", always, when="best").released == [1, 2, 3, 4, 5]
+
+
+def test_an_export_that_fails_meanwhile_is_said_and_the_training_goes_on(tmp_path, capsys):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(ExportError, match="is finished and its checkpoints are safe"):
+        trained(tmp_path, when=2, folder=str(tmp_path / "taken"))
+    said = [line for line in capsys.readouterr().err.splitlines() if "Export:" in line]
+    assert len(said) == 2 and all("nothing is exported after this epoch, and the training goes on: " in line
+                                  and "no folder" in line for line in said)
+
+    class Broken(Watched):
+        def is_best_so_far(self):
+            return self.nothing
+    assert trained(tmp_path / "broken", Broken, when="best").released == [None] * 5
+    assert "an unexpected AttributeError" in capsys.readouterr().err
+
+
+def test_a_commit_outside_of_a_run_exports_nothing(tmp_path):
+    here = xp_of(tmp_path / "outputs", export=True, exporter={"when": 1})
+    with here.enter():
+        solver = Watched()
+        solver.run_stage("train", solver.train)
+        solver.commit()
+    assert not (here.folder / "export").exists()
+
+
+@pytest.mark.parametrize("when", [0, -1, 1.5, True, None, "", "often", "-3"])
+def test_when_is_an_end_a_best_or_a_number_of_epochs(when):
+    with pytest.raises(ExportError, match="use end, best, or a number of epochs"):
+        ExportOptions(when=when)
+
+
+def test_the_best_epoch_of_a_manifest_is_that_whose_weights_are_kept(tmp_path):
+    best = json.loads((trained(tmp_path, when="end").folder / "export" / "export.json").read_text())["best"]
+    assert best["metric"] == "ce" and best["epoch"] == 4 and best["valid"]["ce"] == 1.
+
+
+VALIDATING = dedent(SOLVER).replace("            self.best_state =", """\
+            self.run_stage("valid", lambda: {"ce": [3., 1., 2., 1.5][self.epoch - 1]})
+            self.best_state =""")
+SAVES_FIRST = VALIDATING.replace("self.commit(save_checkpoint=self.cfg.get(\"save_last\", True))", """\
+self.history.append(self._pending_metrics)
+            torch.save(self.state_dict(), self.checkpoint_path)
+            self._start_epoch()
+            self.xp.link.update_history(self.history)""")
+
+
+@pytest.mark.parametrize(("solver", "when", "epochs"), [
+    (SAVES_FIRST, "best", [1, 2, 4]), (SAVES_FIRST, "2", [2, 4, 4]), (VALIDATING, "best", [1, 2, 4]),
+    (VALIDATING, "end", [4])], ids=["as AudioCraft", "every second", "as Flashy", "end"])
+def test_a_main_that_knows_nothing_of_it_exports_meanwhile(project, solver, when, epochs):
+    root = project(solver=solver)
+    result = dora("run", "epochs=4", "export=true", f"exporter.when={when}", cwd=root)
+    assert result.returncode == 0, result.stderr
+    said = re.findall(r"exported: best_state after (\d) epochs", result.stderr)
+    assert [*map(int, said)] == epochs and verify(only_xp(root) / "export").ok
+    plain = dora("run", "epochs=4", cwd=root)
+    assert only_xp(root) and "exported" not in plain.stderr  # the same signature
+
+
+def test_mixin_and_hook_together_export_an_epoch_once(project):
+    solver = VALIDATING.replace("import flashy\n", "import flashy\nfrom audiocraft_export import ExportMixin\n")
+    root = project(solver=solver.replace("class Solver(", "class Solver(ExportMixin, "))
+    result = dora("run", "epochs=4", "export=true", "exporter.when=best", cwd=root)
+    said = re.findall(r"exported: best_state after (\d) epochs", result.stderr)
+    assert said == ["1", "2", "4"] and "already exported" not in result.stderr
+
+
+def test_a_wrong_when_ends_the_run_before_it_trains(project):
+    result = dora("run", "export=true", "exporter.when=sometimes", cwd=project())
+    assert result.returncode == 1 and "use end, best, or a number of epochs" in result.stderr
+    assert "TRAINING" not in result.stdout
+
+
+WAITING = """import time
+from pathlib import Path
+import flashy
+from dora.git_save import to_absolute_path
+"""
+
+
+def test_only_beside_a_running_training_exports_what_is_stored_and_does_not_disturb_it(project):
+    waits = dedent(SOLVER).replace('print("TRAINING", self.epoch)', """\
+while self.epoch == 2 and not Path(to_absolute_path("go")).exists():
+            time.sleep(0.05)""").replace("import flashy\n", WAITING, 1)
+    root = project(solver=waits)
+    training = subprocess.Popen([sys.executable, "-m", "dora", "-P", "proj", "run"], cwd=root, text=True,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        while training.poll() is None and not [*root.glob("outputs/xps/*/checkpoint.th")]:
+            time.sleep(0.05)
+        result = dora("run", "export=only", cwd=root)
+        assert result.returncode == 0 and "exported: best_state after 1 epochs" in result.stderr, result.stderr
+    finally:
+        (root / "go").touch()
+        said = training.communicate(timeout=60)[1]
+    assert training.returncode == 0, said
+    assert len(json.loads((only_xp(root) / "history.json").read_text())) == 2
+    assert "exported: best_state after 2 epochs" in dora("run", "export=only", cwd=root).stderr
