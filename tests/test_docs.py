@@ -1,0 +1,191 @@
+"""README.md and docs/: every command in them can be run as it stands there, and what they name exists."""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import fields
+
+import documents
+import pytest
+import torch
+import yaml
+from conftest import dora, only_xp, solver_state, with_cfg
+from documents import BLOCKS, PAGES, ROOT, name_of
+
+import audiocraft_export
+from audiocraft_export import ExportOptions, cli, export_xp
+from audiocraft_export.families import FAMILIES
+from audiocraft_export.options import CHOICES
+from audiocraft_export.release import Manifest
+
+ON_CODEC = {"solver": "musicgen", "compression_model_checkpoint": "//sig/3c9d0a55"}
+PROCESSOR = {"counts": torch.ones(1), "sum_x": torch.arange(3.0)}
+BAND = {"solver": "diffusion", "sample_rate": 32000, "channels": 1, "schedule": {"num_steps": 1000},
+        "diffusion_unet": {"hidden": 8}, "processor": {"use": True}}
+BANDS = ("1b70c3d2", "2c81d4e3", "3d92e5f4", "4ea3f605")
+LOOKS_LIKE_A_COMMAND = re.compile(r"\s*(\$ |(python|pip|make|dora|nox|export) |audiocraft-export (?!\w*:))")
+FLAGS_OF_OTHERS = {"--ddp_workers"}  # dora
+AWAITED = {"docs/list.svg", "docs/inspect.svg", "docs/troubleshooting.md"}  # somebody else is making them
+
+
+def store(outputs, sig, argv, losses=(), planned=20, **sections):
+    """An XP as Dora, Hydra and a solver leave it; its checkpoint is made by torch."""
+    folder = outputs / "xps" / sig
+    (folder / ".hydra").mkdir(parents=True)
+    history = [{"train": {"ce": 9.}, "valid": {"ce": loss}} for loss in losses]
+    torch.save(solver_state(**{"sig": sig, "history": history, **sections}), folder / "checkpoint.th")
+    solver = sections["xp.cfg"].solver
+    (folder / ".argv.json").write_text(json.dumps(argv))
+    (folder / "history.json").write_text(json.dumps(history))
+    (folder / ".hydra" / "config.yaml").write_text(f"solver: {solver}\noptim:\n  epochs: {planned}\n")
+    return folder
+
+
+def store_all(outputs):
+    """A compression model, two language models on it (one of them with a stale release), and the bands of a diffusion."""
+    store(outputs, "3c9d0a55", ["solver=compression/debug"], [1.5, 1.2], **{"xp.cfg": with_cfg(solver="compression")})
+    store(outputs, "5ad2c1f0", ["dim=512", "lr=3e-4"], [4., 3.5, 3.398], **{"xp.cfg": with_cfg(**ON_CODEC, dim=512)})
+    folder = store(outputs, "9357e12e", ["dim=1024", "lr=1e-4"], [4., 3.3, 3.214, 3.22],
+                   **{"xp.cfg": with_cfg(**ON_CODEC, dim=1024)})
+    export_xp("9357e12e", outputs)
+    later = (folder / "checkpoint.th").stat().st_mtime + 1
+    os.utime(folder / "checkpoint.th", (later, later))
+    for index, sig in enumerate(BANDS):
+        split = {"filter": {"use": True, "n_bands": len(BANDS), "idx_band": index, "cutoffs": None}}
+        store(outputs, sig, [f"filter.idx_band={index}"], planned=50, sample_processor=PROCESSOR,
+              **{"xp.cfg": with_cfg(**BAND, **split)})
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """A Dora folder: the demo, trained by the real `dora`, with a checkpoint of each epoch; and experiments of AudioCraft."""
+    folder = tmp_path_factory.mktemp("trained")
+    result = dora("run", "checkpoint.save_every=1", cwd=folder, package="audiocraft_export.demo")
+    assert result.returncode == 0 and only_xp(folder).name == "97d170e1", result.stderr
+    store_all(folder / "outputs")
+    grid = folder / "outputs" / "grids" / "lr_sweep"
+    grid.mkdir(parents=True)
+    for sig in ("5ad2c1f0", "9357e12e"):
+        (grid / sig).symlink_to(folder / "outputs" / "xps" / sig)
+    return folder / "outputs"
+
+
+@pytest.fixture
+def place(outputs, tmp_path):
+    """The folder that a page stands in: `outputs`, and what somebody copied from elsewhere."""
+    shutil.copytree(outputs, tmp_path / "place" / "outputs", symlinks=True)
+    shutil.copytree(outputs / "xps" / "5ad2c1f0", tmp_path / "place" / "old" / "5ad2c1f0")
+    shutil.copytree(outputs, tmp_path / "place" / "cluster", symlinks=True)
+    return tmp_path / "place"
+
+
+def environment():
+    return {name: value for name, value in os.environ.items()
+            if name not in ("AUDIOCRAFT_DORA_DIR", "DORA_PACKAGE", "DORA_MAIN_MODULE", "RANK", "WORLD_SIZE")}
+
+
+@pytest.mark.parametrize("page", documents.pages_of("page"), ids=name_of)
+def test_every_command_of_a_page_can_be_run(page, place, tmp_path):
+    documents.run_page(page, "page", place, tmp_path / "tools", {**environment(), "PYTHONWARNINGS": "ignore"})
+
+
+def test_there_is_no_block_that_nobody_runs():
+    assert [block.where for block in BLOCKS if block.runner == "nobody"] == []
+    others = (ROOT / "tests" / "audiocraft" / "test_docs.py").read_text()
+    assert 'documents.pages_of("audiocraft")' in others
+
+
+def test_what_is_only_shown_holds_no_command():
+    shown = [block for block in BLOCKS if block.runner is None and block.language == "text"]
+    assert [block.where for block in shown if any(map(LOOKS_LIKE_A_COMMAND.match, block.text.splitlines()))] == []
+
+
+def test_json_and_yaml_that_are_shown_are_such():
+    for block in BLOCKS:
+        if block.language in ("json", "yaml"):
+            assert yaml.safe_load(block.text) if block.language == "yaml" else json.loads(block.text), block.where
+
+
+def setup_lines():
+    return [line.partition("#")[0].strip() for block in BLOCKS if block.runner == "setup"
+            for line in block.text.splitlines() if line.strip()]
+
+
+def make_targets():
+    spans = re.findall(r"`(?:[A-Z_]+=\S+ )?make ([\w-]+)`", "".join(page.read_text() for page in PAGES))
+    return sorted({*spans, *(line.split()[1] for line in setup_lines() if line.startswith("make "))})
+
+
+def test_every_target_that_is_named_is_one_of_the_makefile():
+    assert {"demo", "test"} <= set(make_targets())
+    for target in make_targets():
+        result = subprocess.run(["make", "-n", target], cwd=ROOT, text=True, capture_output=True)
+        assert result.returncode == 0, result.stderr
+
+
+def test_what_installs_and_sets_up_is_what_ci_does():
+    for line in setup_lines():
+        assert re.fullmatch(r"make [\w-]+|pip install \.|nox( -s \w+)?", line), line
+    sessions = re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
+    named = re.findall(r"nox -s (\w+)", "".join(page.read_text() for page in PAGES))
+    assert set(named) <= set(sessions)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_leads_somewhere(page):
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    missing = {os.path.relpath(page.parent / link, ROOT) for link in links
+               if "://" not in link and not (page.parent / link).exists()}
+    assert missing <= AWAITED, missing
+
+
+def test_the_readme_leads_to_every_page():
+    text = (ROOT / "README.md").read_text()
+    assert [page.name for page in PAGES[1:] if f"(docs/{page.name})" not in text] == []
+
+
+def flags():
+    """All flags of our command."""
+    found, waiting = set(), [cli.get_parser()] if hasattr(cli, "get_parser") else []
+    for parser in waiting:
+        for action in parser._actions:
+            found |= set(action.option_strings)
+            waiting += list(action.choices.values()) if isinstance(action, argparse._SubParsersAction) else []
+    return found
+
+
+def rows_of(page, heading):
+    """The first cells of the table under a heading, without their marks."""
+    text = (ROOT / page).read_text().partition(f"{heading}\n")[2]
+    table = re.search(r"^\|.*?\n\n", text + "\n\n", re.MULTILINE | re.DOTALL)[0].splitlines()[2:]
+    return [re.findall(r"`([^`]+)`", line.split(" | ")[0]) for line in table]
+
+
+def test_the_table_of_options_has_all_of_them_and_their_values():
+    text = (ROOT / "README.md").read_text()
+    assert [names[0] for names in rows_of("README.md", "## Options") if names] == [
+        field.name for field in fields(ExportOptions)]
+    for values in CHOICES.values():
+        assert all(f"`{value}`" in text for value in values if value)
+
+
+def test_every_family_has_a_line_in_the_table():
+    named = {name for names in rows_of("docs/audiocraft.md", "## What is released") for name in names}
+    assert set(FAMILIES) - named <= {"lm", "sound_lm"}
+
+
+def test_the_manifest_is_described_key_by_key():
+    keys = [*(field.name for field in fields(Manifest)), "checksum"]
+    assert [names[0] for names in rows_of("docs/format.md", "## The manifest, key by key")] == keys
+    example, = [json.loads(block.text) for block in BLOCKS if block.page.name == "format.md" and block.info == "json"]
+    assert list(example) == keys
+
+
+def test_every_room_is_in_the_table():
+    text = (ROOT / "docs" / "design.md").read_text()
+    package = ROOT / "audiocraft_export" if (ROOT / "audiocraft_export").is_dir() else audiocraft_export.__path__[0]
+    rooms = {path.name for path in package.glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert {room for room in rooms if f"`{room}`" not in text} <= {"errors.py", "options.py", "version.py"}
