@@ -24,7 +24,7 @@ test-audiocraft: $(AUDIOCRAFT)/ready  ## Train, export and load with real AudioC
 	AUDIOCRAFT_SRC=$(AUDIOCRAFT_SRC) PYTHONPATH=$(AUDIOCRAFT_SRC):$(CURDIR) \
 	    $(AUDIOCRAFT)/venv/bin/python -m pytest -n 2 --dist loadfile --disable-warnings tests/audiocraft
 
-torture: $(READY)  ## Attack, damage and kill: the figures of the README; for all of them as root, with strace.
+torture: $(READY)  ## Attack, damage and kill: the figures of docs/guarantees.md; for all of them as root, with strace.
 	mkdir -p build && cd tests && $(BIN)/python -m torture --out $(CURDIR)/build/torture.md
 
 bench: $(READY)  ## Measure against cp, AudioCraft and safetensors: some 10 minutes, 20 GB; writes benchmarks/RESULTS.md.

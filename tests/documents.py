@@ -57,12 +57,10 @@ class Block:
     @property
     def script(self):
         """It as lines of bash."""
-        say = f"echo '### {self.where}' >&2\n"
+        say, text = f"echo '### {self.where}' >&2\n", f"<<'END_OF_BLOCK'\n{self.text}END_OF_BLOCK\n"
         if self.path:
-            return f"{say}mkdir -p {Path(self.path).parent}\ncat > {self.path} <<'END_OF_BLOCK'\n{self.text}END_OF_BLOCK\n"
-        if self.language == "python":
-            return f"{say}python - <<'END_OF_BLOCK'\n{self.text}END_OF_BLOCK\n"
-        return say + self.text
+            return f"{say}mkdir -p {Path(self.path).parent}\ncat > {self.path} {text}"
+        return f"{say}python - {text}" if self.language == "python" else say + self.text
 
 
 def blocks_of(page):

@@ -45,7 +45,7 @@ def store(outputs, sig, argv, losses=(), planned=20, **sections):
 
 
 def store_all(outputs):
-    """A compression model, two language models on it (one of them with a stale release), and the bands of a diffusion."""
+    """A compression model, two language models on it (the release of one is stale), and four bands."""
     store(outputs, "3c9d0a55", ["solver=compression/debug"], [1.5, 1.2], **{"xp.cfg": with_cfg(solver="compression")})
     store(outputs, "5ad2c1f0", ["dim=512", "lr=3e-4"], [4., 3.5, 3.398], **{"xp.cfg": with_cfg(**ON_CODEC, dim=512)})
     folder = store(outputs, "9357e12e", ["dim=1024", "lr=1e-4"], [4., 3.3, 3.214, 3.22],
@@ -61,7 +61,7 @@ def store_all(outputs):
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
-    """A Dora folder: the demo, trained by the real `dora`, with a checkpoint of each epoch; and experiments of AudioCraft."""
+    """A Dora folder: the demo, trained by the real `dora`, and experiments of AudioCraft."""
     folder = tmp_path_factory.mktemp("trained")
     result = dora("run", "checkpoint.save_every=1", cwd=folder, package="audiocraft_export.demo")
     assert result.returncode == 0 and only_xp(folder).name == "97d170e1", result.stderr
@@ -75,7 +75,13 @@ def outputs(tmp_path_factory):
 
 @pytest.fixture
 def place(outputs, tmp_path):
-    """The folder that a page stands in: `outputs`, and what somebody copied from elsewhere."""
+    """The folder that a page stands in: `outputs`, what somebody copied from elsewhere, a project."""
+    for block in BLOCKS:
+        if block.page.name == "flashy.md" and block.path in ("proj/solver.py", "proj/conf/config.yaml"):
+            path = tmp_path / "place" / block.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text)
+    (tmp_path / "place" / "proj" / "__init__.py").touch()
     shutil.copytree(outputs, tmp_path / "place" / "outputs", symlinks=True)
     shutil.copytree(outputs / "xps" / "5ad2c1f0", tmp_path / "place" / "old" / "5ad2c1f0")
     shutil.copytree(outputs, tmp_path / "place" / "cluster", symlinks=True)
@@ -89,7 +95,10 @@ def environment():
 
 @pytest.mark.parametrize("page", documents.pages_of("page"), ids=name_of)
 def test_every_command_of_a_page_can_be_run(page, place, tmp_path):
-    documents.run_page(page, "page", place, tmp_path / "tools", {**environment(), "PYTHONWARNINGS": "ignore"})
+    env = {**environment(), "PYTHONWARNINGS": "ignore"}
+    result = documents.run_page(page, "page", place, tmp_path / "tools", env)
+    shown = "".join(block.text for block in BLOCKS if block.page == page and block.info == "text")
+    assert all(code in result.stdout for code in re.findall(r"^exit code \d+$", shown, re.MULTILINE))
 
 
 def test_there_is_no_block_that_nobody_runs():
@@ -147,20 +156,26 @@ def test_the_readme_leads_to_every_page():
     assert [page.name for page in PAGES[1:] if f"(docs/{page.name})" not in text] == []
 
 
-def flags():
+def own_flags():
     """All flags of our command."""
-    found, waiting = set(), [cli.get_parser()] if hasattr(cli, "get_parser") else []
-    for parser in waiting:
+    found, parsers = set(), [cli._parser()]
+    for parser in parsers:
         for action in parser._actions:
             found |= set(action.option_strings)
-            waiting += list(action.choices.values()) if isinstance(action, argparse._SubParsersAction) else []
+            parsers += action.choices.values() if isinstance(action, argparse._SubParsersAction) else []
     return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_flag_that_is_named_is_one_of_the_command(page):
+    named = re.findall(r"`[^`\n]*?(--[a-z][\w-]*)[^`\n]*`", page.read_text())
+    assert set(named) <= own_flags() | FLAGS_OF_OTHERS
 
 
 def rows_of(page, heading):
     """The first cells of the table under a heading, without their marks."""
     text = (ROOT / page).read_text().partition(f"{heading}\n")[2]
-    table = re.search(r"^\|.*?\n\n", text + "\n\n", re.MULTILINE | re.DOTALL)[0].splitlines()[2:]
+    table = re.search(r"^\|.*?(?=\n\n)", text + "\n\n", re.MULTILINE | re.DOTALL)[0].splitlines()[2:]
     return [re.findall(r"`([^`]+)`", line.split(" | ")[0]) for line in table]
 
 

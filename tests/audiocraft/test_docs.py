@@ -40,6 +40,7 @@ def clone(tmp_path):
 @pytest.mark.skipif(IS_MAIN, reason="the signatures in the pages are those of AudioCraft 1.3.0")
 @pytest.mark.parametrize("page", documents.pages_of("audiocraft"), ids=documents.name_of)
 def test_every_command_of_a_page_that_needs_audiocraft_can_be_run(page, clone, tmp_path):
-    env = {name: value for name, value in os.environ.items() if name not in ("AUDIOCRAFT_DORA_DIR", "DORA_PACKAGE")}
-    env.update(HF_HUB_OFFLINE="1", PYTHONWARNINGS="ignore", OMP_NUM_THREADS="1")
+    env = {name: value for name, value in os.environ.items() if name != "DORA_PACKAGE"}
+    env.update(AUDIOCRAFT_DORA_DIR=str(clone / "outputs"), HF_HUB_OFFLINE="1", PYTHONWARNINGS="ignore",
+               OMP_NUM_THREADS="1")
     documents.run_page(page, "audiocraft", clone, tmp_path / "tools", env)
