@@ -100,6 +100,6 @@ def run_page(page, runner, folder, tools, env):
         (tools / name).chmod(0o755)
     script = "".join(block.script for block in BLOCKS if block.page == page and block.runner == runner)
     result = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, text=True, capture_output=True,
-                            timeout=600, env={**env, "PATH": f"{tools}:{env['PATH']}"})
+                            stdin=subprocess.DEVNULL, timeout=600, env={**env, "PATH": f"{tools}:{env['PATH']}"})
     assert result.returncode == 0, f"{result.stdout[-3000:]}\n{result.stderr[-6000:]}"
     return result

@@ -95,7 +95,7 @@ def environment():
 
 @pytest.mark.parametrize("page", documents.pages_of("page"), ids=name_of)
 def test_every_command_of_a_page_can_be_run(page, place, tmp_path):
-    env = {**environment(), "PYTHONWARNINGS": "ignore"}
+    env = {**environment(), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
     result = documents.run_page(page, "page", place, tmp_path / "tools", env)
     shown = "".join(block.text for block in BLOCKS if block.page == page and block.info == "text")
     assert all(code in result.stdout for code in re.findall(r"^exit code \d+$", shown, re.MULTILINE))
