@@ -98,8 +98,9 @@ def run_page(page, runner, folder, tools, env):
     for name, module in [("python", ""), ("dora", "-m dora"), ("audiocraft-export", "-m audiocraft_export")]:
         (tools / name).write_text(f'#!/bin/sh\nexec {sys.executable} {module} "$@"\n')
         (tools / name).chmod(0o755)
+    path = f"{tools}:{Path(sys.executable).parent}:{env['PATH']}"
     script = "".join(block.script for block in BLOCKS if block.page == page and block.runner == runner)
     result = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, text=True, capture_output=True,
-                            stdin=subprocess.DEVNULL, timeout=600, env={**env, "PATH": f"{tools}:{env['PATH']}"})
+                            stdin=subprocess.DEVNULL, timeout=600, env={**env, "PATH": path})
     assert result.returncode == 0, f"{result.stdout[-3000:]}\n{result.stderr[-6000:]}"
     return result
