@@ -20,6 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN = ("bash", "python")
 SHOWN = ("text", "json", "yaml")
 FENCE = "```"
+OTHER_CODE = re.compile(r"(    |\t)\s*\S|\s*(~~~|<pre|<code)")
 FILE = re.compile(r"# ([\w./-]+/[\w.-]+\.(?:py|yaml))\n")
 
 
@@ -69,6 +70,7 @@ def blocks_of(page):
         if FENCE not in line:
             if began:
                 began[-1].append(line)
+            assert began or not OTHER_CODE.match(line), f"{page}:{number}: code that is no fenced block is not found"
         elif began:
             assert line == FENCE + "\n", f"{page}:{number}: this does not end the block of line {began[0]}"
             found.append(Block(page, began[0], began[1], "".join(began[2])))
