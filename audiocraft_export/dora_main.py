@@ -59,7 +59,9 @@ def with_export(main: HydraMain, module: Optional[str] = None) -> HydraMain:
     if not isinstance(main, HydraMain):
         raise OptionError(f"with_export wraps a main over Hydra, and {main!r} is none: write @with_export above "
                           "@hydra_main; for an argparse main, let the solver inherit ExportMixin.")
-    kind = type("ExportingMain", (ExportingMain, type(main)), {})  # a project may have its own kind of HydraMain
+    known = isinstance(main, ExportingMain)  # another project wraps what is wrapped already
+    # A project may have its own kind of HydraMain.
+    kind = type("ExportingMain", (type(main),) if known else (ExportingMain, type(main)), {})
     wrapped: HydraMain = kind(main)
     name = None if module is None else get_module_name(module)  # type: ignore[no-untyped-call]
     if name is not None:

@@ -143,7 +143,7 @@ def _print(target: str, found: Inspection, differences: Sequence[tuple[str, str,
                        for name, tensor in shown])
     if args.diff is not None:
         print()
-        print(printable(f"Configuration: {len(differences)} differences to {args.diff}"))
+        print(printable(f"Configuration: keys that differ from {args.diff}: {len(differences)}"))
         show(DIFFERENCES, differences)
     print()
 
