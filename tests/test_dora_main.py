@@ -414,6 +414,15 @@ def test_a_wrapped_main_of_another_module_is_started_by_the_module_that_wraps_it
     assert "already exported" in run("wrapper.train", "export=true", cwd=root).stderr
 
 
+def test_what_is_wrapped_already_can_be_wrapped_again(project):
+    root = project()
+    (root / "wrapper").mkdir()
+    (root / "wrapper" / "train.py").write_text("from audiocraft_export import with_export\nimport proj.train\n"
+                                               "main = with_export(proj.train.main, module=__name__)\n")
+    result = dora("run", "export=true", cwd=root, package="wrapper")
+    assert result.returncode == 0 and result.stderr.count(" exported:") == 1, result.stderr
+
+
 def test_a_relative_folder_is_one_of_where_dora_was_started(project):
     root = project()
     train = root / "proj" / "train.py"
