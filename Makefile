@@ -7,7 +7,7 @@ READY = $(VENV)/ready
 AUDIOCRAFT = $(abspath build/audiocraft)
 AUDIOCRAFT_SRC ?= $(AUDIOCRAFT)/audiocraft-1.3.0
 
-.PHONY: demo test test-audiocraft torture bench lint wheel clean
+.PHONY: demo test test-audiocraft torture bench screenshots lint wheel clean
 
 demo: $(READY)  ## Train the demo project, export it, export it again by its signature, load the release.
 	rm -rf build/demo && mkdir -p build/demo
@@ -30,6 +30,10 @@ torture: $(READY)  ## Attack, damage and kill: the figures of docs/guarantees.md
 bench: $(READY)  ## Measure against cp, AudioCraft and safetensors: some 10 minutes, 20 GB; writes benchmarks/RESULTS.md.
 	$(BIN)/pip install --quiet -e '.[bench]'
 	$(BIN)/python -m benchmarks
+
+screenshots: $(READY)  ## Draw `list` and `inspect` of some trainings of the demo: docs/list.svg, docs/inspect.svg.
+	rm -rf build/screenshots
+	$(BIN)/python docs/screenshots.py build/screenshots
 
 lint: $(READY)  ## Check style and types.
 	$(BIN)/ruff check .

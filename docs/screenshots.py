@@ -1,0 +1,89 @@
+"""Draw `list` and `inspect` as a terminal shows them: `python docs/screenshots.py FOLDER` trains in a new folder first.
+
+The Dora folder is a real one: six trainings of the demo, of which one was stopped, two were exported while they went on
+or when they were done, and the release of one was damaged.
+"""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+COLUMNS = 96
+SWEEP = ["lm.dim=64", "lm.dim=128", "lm.dim=128 optim.lr=1e-3 export=true", "lm.dim=192 optim.lr=1e-3 export=true"]
+WIDE = "lm.dim=512 optim.lr=1e-3"
+
+
+def train(folder: Path, overrides: str) -> subprocess.Popen[bytes]:
+    """Begin a training of the demo in a folder."""
+    command = [sys.executable, "-m", "dora", "-P", "audiocraft_export.demo", "run", "optim.epochs=12"]
+    return subprocess.Popen([*command, *overrides.split()], cwd=folder, stderr=subprocess.DEVNULL)
+
+
+def after_epochs(folder: Path, before: set[Path], epochs: int) -> Path:
+    """The XP folder of the training that was begun last, once it has stored so many epochs."""
+    while True:
+        for xp in {*folder.glob("outputs/xps/*")} - before:
+            history = xp / "history.json"
+            if history.exists() and history.read_text().count('"valid"') >= epochs and (xp / "checkpoint.th").exists():
+                return xp
+        time.sleep(0.02)
+
+
+def export(folder: Path, *argv: str) -> None:
+    """Run our command in a folder."""
+    subprocess.run([sys.executable, "-m", "audiocraft_export", *argv], cwd=folder, check=True)
+
+
+def train_all(folder: Path) -> Path:
+    """Make the Dora folder; gives the XP that is shown."""
+    for overrides in SWEEP:
+        before = {*folder.glob("outputs/xps/*")}
+        train(folder, overrides).wait()
+    damaged, = {*folder.glob("outputs/xps/*")} - before
+    os.truncate(damaged / "export" / "state_dict.bin", 1000)
+    before = {*folder.glob("outputs/xps/*")}
+    stopped = train(folder, f"{WIDE} optim.ema.use=false")
+    after_epochs(folder, before, 5)
+    stopped.send_signal(signal.SIGKILL)
+    before = {*folder.glob("outputs/xps/*")}
+    going_on = train(folder, WIDE)
+    shown = after_epochs(folder, before, 3)
+    export(folder, "run", shown.name)
+    going_on.wait()
+    return shown
+
+
+def on_terminal(folder: Path, *argv: str) -> str:
+    """What our command shows on a terminal."""
+    said: list[bytes] = []
+
+    def read(terminal: int) -> bytes:
+        said.append(os.read(terminal, 1 << 16))
+        return said[-1]
+    os.environ.update(COLUMNS=str(COLUMNS), TERM="xterm-256color")
+    os.chdir(folder)
+    pty.spawn([sys.executable, "-m", "audiocraft_export", *argv], read)
+    return b"".join(said).decode().replace("\r", "")
+
+
+def draw(folder: Path, path: Path, *argv: str) -> None:
+    """Write what our command shows in a folder as an SVG."""
+    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
+    command = " ".join(["audiocraft-export", *argv])
+    console.print(Text(f"$ {command}\n"), Text.from_ansi(on_terminal(folder, *argv).replace(f"{folder}/", "")), sep="")
+    console.save_svg(str(path), title=command, unique_id=argv[0])
+
+
+if __name__ == "__main__":
+    place, docs = Path(sys.argv[1]).resolve(), Path(__file__).resolve().parent
+    place.mkdir(parents=True)
+    sig = train_all(place).name
+    draw(place, docs / "list.svg", "list")
+    draw(place, docs / "inspect.svg", "inspect", sig)
