@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
@@ -89,10 +89,11 @@ def _run(args: argparse.Namespace) -> int:
     several = len(jobs) > 1 or _is_search(args)
     rows: list[list[str]] = []
     try:
-        for target, result in _results(targets, jobs, args):
-            with progress.aside():
-                _show(target, result, args)
-            rows.append(_row(target, result))
+        with closing(_results(targets, jobs, args)) as results:
+            for target, result in results:
+                with progress.aside():
+                    _show(target, result, args)
+                rows.append(_row(target, result))
     finally:  # also of what was done before somebody stopped it
         if several and rows and not args.json:
             print()
@@ -121,7 +122,7 @@ def _refuse_what_makes_no_sense(args: argparse.Namespace) -> None:
 
 
 def _results(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]],
-             args: argparse.Namespace) -> Iterator[tuple[str, Result]]:
+             args: argparse.Namespace) -> Generator[tuple[str, Result], None, None]:
     """Do all jobs; gives what came of each, one after the other."""
     exports = sum(map(callable, jobs))
     with progress.several(exports), _started(min(args.jobs, exports)) as start:

@@ -12,6 +12,7 @@ import pytest
 import recipes
 import torch
 from conftest import OURS, SOURCE, STOCK, same, stored
+from omegaconf import open_dict
 
 COMMAND_LINES = [[*line, "dset=audio/example"] for line in [
     ["solver=musicgen/debug"], ["solver=musicgen/debug", "seed=1"], ["solver=musicgen/debug", "optim.lr=1e-4"],
@@ -145,3 +146,18 @@ def test_the_epochs_that_are_due_are_exported_while_stock_solvers_train(place):
     assert [*map(int, said)] == (due if due[-1] == 3 else [*due, 3])
     assert same(torch.load(xp / "export" / "state_dict.bin")["best_state"], stored(xp)["best_state"]["model"])
     assert "when" not in json.loads((xp / "export" / "export.json").read_text())["options"]
+
+
+def test_verify_rebuilds_a_release_with_the_loaders_of_audiocraft(place, interrupted, tmp_path):
+    release, xp = tmp_path / "release", interrupted[1]
+    place.export(xp, "--folder", release)
+    verify = ["-m", "audiocraft_export", "verify", str(release)]
+    assert place.python(*verify, "--load", "--against", str(xp)).stdout.count(": sound\n") == 3
+    state = stored(xp)
+    with open_dict(state["xp.cfg"]):
+        state["xp.cfg"].transformer_lm.nobody_takes_this = 1
+    torch.save(state, tmp_path / "checkpoint.th")
+    place.export(tmp_path / "checkpoint.th", "--folder", release)
+    assert place.python(*verify).returncode == 0
+    result = place.python(*verify, "--load", check=False)
+    assert result.returncode == 1 and "is not rebuilt" in result.stdout and "nobody_takes_this" in result.stdout
