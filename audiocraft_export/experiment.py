@@ -157,7 +157,7 @@ def _names(dora_dir: AnyPath) -> list[str]:
     xps = Path(dora_dir) / "xps"
     try:
         with os.scandir(xps) as entries:
-            return sorted(entry.name for entry in entries if _is_folder(entry))
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
     except (OSError, ValueError) as exc:
         raise ExperimentError(f"{dora_dir} is no Dora folder: {xps} cannot be read ({reason(exc)}); "
                               "name the right one with --dora-dir, or the training package with -P.") from exc

@@ -322,6 +322,12 @@ def test_a_run_of_many_ends_with_a_table(train, tmp_path, dora_dir):
         assert len(re.sub("\x1b[^m]*m", "", table).rstrip()) <= columns
 
 
+def test_hidden_folders_are_no_experiments(train, tmp_path, dora_dir):
+    train("11111111", [], [1.])
+    (dora_dir / "xps" / ".snapshot").mkdir()
+    assert [row["sig"] for row in listed(tmp_path)] == ["11111111"]
+
+
 def test_without_colour_a_table_is_plain_text(train, tmp_path):
     train("11111111", [], [1.])
     for argv in (["list"], ["inspect", "11111111"]):
