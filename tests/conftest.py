@@ -9,6 +9,7 @@ from textwrap import dedent
 
 import pytest
 import torch
+import warm
 from omegaconf import OmegaConf
 
 SIG = "0123abcd"
@@ -78,17 +79,26 @@ def same(left, right):
         for name in left)
 
 
-def run(*command, cwd, **env):
-    """Run a command as a user would; the package comes from where the tests import it."""
+def clean(env):
+    """The environment of a user who has none of Dora's variables, with some more."""
     environ = {key: value for key, value in os.environ.items()
                if key not in ("AUDIOCRAFT_DORA_DIR", "DORA_PACKAGE", "DORA_MAIN_MODULE", "RANK", "WORLD_SIZE")}
-    environ.update(env, PYTHONWARNINGS="ignore")
-    return subprocess.run([sys.executable, "-m", *command], cwd=cwd, env=environ, text=True,
+    return {**environ, **env, "PYTHONWARNINGS": "ignore"}
+
+
+def run(*command, cwd, **env):
+    """Run a command as a user would; the package comes from where the tests import it."""
+    return subprocess.run([sys.executable, "-m", *command], cwd=cwd, env=clean(env), text=True,
                           capture_output=True, timeout=120)
 
 
+def started(*command, cwd, **env):
+    """What `run` does, 1.5 s sooner: torch, Dora and Hydra are imported already."""
+    return warm.run(*command, cwd=cwd, env=clean(env), timeout=120)
+
+
 def dora(*args, cwd, package="proj", **env):
-    return run("dora", "-P", package, *args, cwd=cwd, **env)
+    return started("dora", "-P", package, *args, cwd=cwd, **env)
 
 
 def command(*args, cwd, **env):
