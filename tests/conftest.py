@@ -1,9 +1,13 @@
 """What the tests share: checkpoints made by torch, toy Dora projects, and the real `dora`."""
 
 import collections
+import fcntl
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from textwrap import dedent
 
@@ -103,6 +107,25 @@ def dora(*args, cwd, package="proj", **env):
 
 def command(*args, cwd, **env):
     return run("audiocraft_export", *args, cwd=cwd, **env)
+
+
+def on_terminal(*argv, cwd, columns=80, **env):
+    """What Python shows on a terminal of so many columns."""
+    terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen([sys.executable, *argv], cwd=cwd, stdin=end, stdout=end, stderr=end,
+                               env={**environ, "TERM": "xterm", **env})
+    os.close(end)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 1 << 16)
+        except OSError:  # how Linux says that nobody writes any more
+            break
+    os.close(terminal)
+    assert process.wait() == 0, shown
+    return shown.decode()
 
 
 SOLVER = """

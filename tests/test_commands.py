@@ -1,23 +1,19 @@
-"""`audiocraft-export list` and `verify`, as they are typed."""
+"""`audiocraft-export list`, `inspect`, `run` and `verify`, as they are typed."""
 
-import fcntl
 import io
 import json
 import os
-import pty
 import re
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, replace
 
 import pytest
 import torch
-from conftest import SIG, dora, load, model_state, only_xp, solver_state, with_cfg
+from conftest import SIG, dora, load, model_state, on_terminal, only_xp, solver_state, with_cfg
 
 from audiocraft_export import ExportOptions, cli, export_checkpoint, export_xp, verify
 from audiocraft_export.release import WrittenFile
@@ -47,28 +43,6 @@ def in_process(argv, cwd):
     finally:
         os.chdir(here)
     return subprocess.CompletedProcess(argv, ended.value.code, out.getvalue(), err.getvalue())
-
-
-def without_columns():
-    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-
-
-def on_terminal(*argv, cwd, columns=80, **env):
-    """What a command shows on a terminal of so many columns."""
-    terminal, end = pty.openpty()
-    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    process = subprocess.Popen([sys.executable, "-m", "audiocraft_export", *argv], cwd=cwd, stdin=end, stdout=end,
-                               stderr=end, env={**without_columns(), "TERM": "xterm", **env})
-    os.close(end)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(terminal, 1 << 16)
-        except OSError:  # how Linux says that nobody writes any more
-            break
-    os.close(terminal)
-    assert process.wait() == 0, shown
-    return shown.decode()
 
 
 @pytest.fixture
@@ -212,8 +186,8 @@ def test_what_distinguishes_command_lines_is_what_not_all_have():
 def test_a_table_fits_its_terminal_one_line_each(train, tmp_path, columns):
     train("11111111", [f"some.override{index}={index}" for index in range(9)], [1.])
     train("22222222", [], [1.])
-    lines = on_terminal("list", cwd=tmp_path, columns=columns, NO_COLOR="1").replace("\x1b[1m", "").replace(
-        "\x1b[0m", "").splitlines()
+    shown = on_terminal("-m", "audiocraft_export", "list", cwd=tmp_path, columns=columns, NO_COLOR="1")
+    lines = shown.replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
     assert len(lines) == 4 and all(len(line.rstrip()) <= columns for line in lines)
     assert columns < 40 or any(line.startswith("22222222") for line in lines)
     assert ("checkpoint" in lines[0]) == (columns >= 80) and ("override0" in "".join(lines) or columns < 40)
@@ -221,8 +195,8 @@ def test_a_table_fits_its_terminal_one_line_each(train, tmp_path, columns):
 
 def test_a_table_has_colours_on_a_terminal_only(train, tmp_path):
     train("11111111", [])
-    assert "\x1b[1m" in on_terminal("list", cwd=tmp_path)
-    assert "\x1b" not in on_terminal("list", cwd=tmp_path, TERM="dumb")
+    assert "\x1b[1m" in on_terminal("-m", "audiocraft_export", "list", cwd=tmp_path)
+    assert "\x1b" not in on_terminal("-m", "audiocraft_export", "list", cwd=tmp_path, TERM="dumb")
     assert "\x1b" not in command("list", cwd=tmp_path, FORCE_COLOR="1").stdout
 
 
@@ -466,8 +440,8 @@ def test_odd_data_takes_neither_time_nor_memory(train, tmp_path, odd):
     data = {"deep": value, "long": {"k" * 300_000: [0] * 20_000}, "itself": value}[odd]
     value.append(value)
     train("11111111", [], extra=data)
-    began = time.monotonic()
-    assert inspected(tmp_path, "11111111")[0]["sections"]["model"] and time.monotonic() - began < 5
+    began = time.process_time()
+    assert inspected(tmp_path, "11111111")[0]["sections"]["model"] and time.process_time() - began < 5
 
 
 def test_a_language_model_without_its_compression_model_says_both(make_xp, tmp_path):
@@ -527,7 +501,8 @@ def test_an_experiment_without_a_checkpoint_does_not_hide_another(train, tmp_pat
 
 def test_a_checkpoint_is_inspected_on_a_narrow_terminal(train, tmp_path):
     train("11111111", [])
-    table = on_terminal("inspect", "11111111", cwd=tmp_path, columns=40).partition("section")[2]
+    shown = on_terminal("-m", "audiocraft_export", "inspect", "11111111", cwd=tmp_path, columns=40)
+    table = shown.partition("section")[2]
     assert "best_state" in table and "float32" in table
 
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import pytest
 import torch
-from conftest import SIG, command, dora, load, model_state, same, solver_state, with_cfg
+from conftest import SIG, command, dora, load, model_state, same, solver_state, started, with_cfg
 from omegaconf import OmegaConf
 
 import audiocraft_export
@@ -205,7 +205,7 @@ def test_dora_runs_with_its_folder_at_any_place_that_is_one_without_us(project, 
     (xp,) = (root / folder / "xps").iterdir()
     assert (xp / "export" / "state_dict.bin").exists()
     shutil.rmtree(xp / "export")
-    result = command("run", xp.name, "-P", "proj", cwd=root)
+    result = started("audiocraft_export", "run", xp.name, "-P", "proj", cwd=root)
     assert result.returncode == 0 and len(lines(result.stdout)) == 1, result.stderr
 
 

@@ -6,17 +6,18 @@ import hashlib
 import json
 import logging
 import os
-import pty
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 import torch
-from conftest import SIG, load
+from conftest import SIG, load, on_terminal
 
 from audiocraft_export import ExportError, ExportOptions, cli, export_checkpoint, export_xp, progress, repickle
 from audiocraft_export.durable import durable
@@ -59,18 +60,18 @@ def test_an_error_of_what_is_done_beside_is_raised_here():
 INTERRUPTED = """
     import faulthandler, random, signal, time
     from audiocraft_export.parallel import beside, side_by_side
-    faulthandler.dump_traceback_later(20, exit=True)
+    faulthandler.dump_traceback_later(60, exit=True)
     def stop(*_): raise SystemExit
     signal.signal(signal.SIGALRM, stop)
-    stopped, end = 0, time.monotonic() + 3
-    while time.monotonic() < end:
+    stopped = 0
+    while stopped < 1000:
         try:
             signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 1e-3), 0.1)  # again: a destructor swallows one
             {work}
         except SystemExit:
             stopped += 1
     signal.setitimer(signal.ITIMER_REAL, 0)
-    print(stopped)
+    print("all of them")
 """
 
 
@@ -79,7 +80,7 @@ INTERRUPTED = """
     "[side_by_side(time.sleep, [0, 1e-6, 0, 0], str) for _ in iter(int, 1)]"], ids=["beside", "side by side"])
 def test_a_signal_at_any_step_of_the_work_of_two_threads_ends_it(tmp_path, work):
     result = python("-c", dedent(INTERRUPTED).format(work=work), cwd=tmp_path)
-    assert result.returncode == 0 and int(result.stdout) > 100, result.stderr
+    assert (result.returncode, result.stdout) == (0, "all of them\n"), result.stderr
 
 
 def test_a_second_signal_does_not_cut_short_what_the_first_has_begun(tmp_path):
@@ -190,10 +191,11 @@ def test_a_cast_gives_nan_the_same_bits_on_every_processor(make_xp, dora_dir, si
 
 @pytest.mark.parametrize("options", ["", "dtype='float16'"], ids=["as stored", "cast"])
 def test_memory_does_not_grow_with_the_weights(make_xp, tmp_path, options):
-    code = ("import resource, sys, torch, audiocraft_export.export, numpy; from audiocraft_export import *\n"
-            "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+    code = ("import sys, torch, audiocraft_export.export, numpy; from audiocraft_export import *\n"
+            "def peak(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
+            "before = peak()\n"  # ru_maxrss begins with the peak of the process that started this one
             f"export_xp(sys.argv[1], 'outputs', ExportOptions({options}))\n"
-            "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)")
+            "print((peak() - before) // 1024)")
     make_xp("11111111", best_state={"model": {"w": torch.zeros(100 << 18)}})  # 100 MiB
     assert int(python("-c", code, "11111111", cwd=tmp_path).stdout) < 48
 
@@ -237,16 +239,46 @@ def test_warnings_of_other_processes_come_to_the_log_of_the_first(make_xp, tmp_p
         assert f"WARNING: {sig}: no epoch was finished when this state was stored" in result.stderr
 
 
-def started(make_xp, tmp_path, *more):
-    """Two large exports at once, and the processes that do them, when both have begun to write."""
+def stages(root):
+    """The folders in which exports are being made; no look into them, as they vanish."""
+    return list(root.glob("outputs/xps/*/.export-*"))
+
+
+def interrupted(make_xp, tmp_path, *more):
+    """Two exports that stand still in the middle of their work, and the processes that do it: until `go_on`."""
     for sig in ("11111111", "22222222"):
-        make_xp(sig, best_state={"model": {f"w{index}": torch.zeros(1 << 22) for index in range(20)}})
-    process = subprocess.Popen([sys.executable, "-m", "audiocraft_export", "run", "11111111", "22222222", *more,
-                                "--jobs", "2"], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               start_new_session=True)
-    while process.poll() is None and len(list(tmp_path.rglob(".export-*"))) < 2:
-        time.sleep(0.001)
-    return process, {int(path.name.split("-")[2]) for path in tmp_path.rglob(".export-*")}
+        make_xp(sig, best_state={"model": {f"w{index}": torch.zeros(1 << 20) for index in range(20)}})
+    for _ in range(20):
+        process = subprocess.Popen([sys.executable, "-m", "audiocraft_export", "run", "11111111", "22222222", *more,
+                                    "--jobs", "2"], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, start_new_session=True)
+        while process.poll() is None and len(stages(tmp_path)) < 2:
+            time.sleep(0.001)
+        workers = {int(path.name.split("-")[2]) for path in stages(tmp_path)}
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGSTOP)
+        while not all(stands_still(worker) for worker in workers):
+            time.sleep(0.001)
+        if len(stages(tmp_path)) == len(workers) == 2:
+            return process, workers
+        with suppress(ProcessLookupError):  # too late: one has finished
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+        for folder in [*tmp_path.glob("outputs/xps/*/export"), *stages(tmp_path)]:
+            shutil.rmtree(folder)
+    raise AssertionError("These exports are finished too soon.")
+
+
+def stands_still(worker):
+    """Whether a process is stopped, or is no more."""
+    try:
+        return Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] in "TZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def go_on(process):
+    os.killpg(process.pid, signal.SIGCONT)
 
 
 def gone(processes):
@@ -260,47 +292,32 @@ def gone(processes):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_all_processes_and_leaves_nothing(make_xp, tmp_path, number, code):
-    process, workers = started(make_xp, tmp_path)
+    process, workers = interrupted(make_xp, tmp_path)
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    go_on(process)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code and "Traceback" not in err
     assert gone(workers) and not list(tmp_path.rglob(".export-*"))
 
 
 def test_a_process_that_is_killed_costs_one_export_and_is_one_sentence(make_xp, tmp_path):
-    process, workers = started(make_xp, tmp_path, make_xp("33333333").name)
+    process, workers = interrupted(make_xp, tmp_path, make_xp("33333333").name)
     os.kill(min(workers), signal.SIGKILL)
+    go_on(process)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "has ended (SIGKILL)" in err and "Traceback" not in err
     assert "2 of 3 exported" in err and gone(workers)
 
 
 def test_no_process_outlives_the_first(make_xp, tmp_path):
-    process, workers = started(make_xp, tmp_path)
+    process, workers = interrupted(make_xp, tmp_path)
     process.kill()
+    go_on(process)
     process.communicate(timeout=60)
     assert len(workers) == 2 and gone(workers) and not list(tmp_path.rglob(".export-*"))
 
 
 # Progress
-
-def on_terminal(code, cwd, **env):
-    """What a process shows on a terminal."""
-    terminal, end = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=cwd, stdin=end, stdout=end, stderr=end,
-                               env={**os.environ, "TERM": "xterm", "COLUMNS": "80", **env})
-    os.close(end)
-    shown = b""
-    while True:
-        try:
-            data = os.read(terminal, 1 << 16)
-        except OSError:  # how Linux says that nobody writes any more
-            break
-        shown += data
-    os.close(terminal)
-    assert process.wait() == 0, shown
-    return shown.decode()
-
 
 def command(*argv, quiet=0., every=0.):
     return (f"from audiocraft_export import progress; from audiocraft_export.cli import main\n"
@@ -310,7 +327,7 @@ def command(*argv, quiet=0., every=0.):
 
 def test_a_terminal_shows_one_bar_with_bytes_rate_and_time_left(make_xp, tmp_path):
     make_xp(best_state=LARGE)
-    shown = on_terminal(command(SIG), tmp_path)
+    shown = on_terminal("-c", command(SIG), cwd=tmp_path)
     assert f"{SIG} " in shown and "of 4.19 MB (" in shown and "MB/s" in shown and " left" in shown
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1  # the cursor is back
     assert shown.rstrip().splitlines()[-1].endswith("xps/0123abcd/export")
@@ -318,7 +335,7 @@ def test_a_terminal_shows_one_bar_with_bytes_rate_and_time_left(make_xp, tmp_pat
 
 def test_several_exports_have_one_bar_and_their_results_are_whole_lines(make_xp, tmp_path):
     sigs = many(make_xp)
-    shown = on_terminal(command(*sigs), tmp_path)
+    shown = on_terminal("-c", command(*sigs), cwd=tmp_path)
     assert "0 of 3 exports" in shown and "2 of 3 exports" in shown
     lines = shown.replace("\r", "\n").splitlines()
     for sig in sigs:
@@ -328,7 +345,7 @@ def test_several_exports_have_one_bar_and_their_results_are_whole_lines(make_xp,
 @pytest.mark.parametrize("env", [{}, {"TERM": "dumb"}, {"TERM": "unknown"}], ids=["fast", "dumb", "unknown"])
 def test_what_is_done_within_a_second_shows_no_bar_and_a_simple_terminal_none_at_all(make_xp, tmp_path, env):
     make_xp()
-    shown = on_terminal(command(SIG, quiet=0. if env else 60.), tmp_path, **env)
+    shown = on_terminal("-c", command(SIG, quiet=0. if env else 60.), cwd=tmp_path, **env)
     assert "\x1b" not in shown and "exported" in shown
 
 
@@ -344,7 +361,7 @@ def test_a_log_has_plain_lines_of_progress_now_and_then(make_xp, tmp_path):
 def test_json_is_alone_on_the_output_whatever_is_shown_beside_it(make_xp, tmp_path):
     make_xp(best_state=LARGE)
     code = command(SIG, "--json").replace("if __name__", "import sys; sys.stdout = open('out', 'w')\nif __name__")
-    assert "left" in on_terminal(code, tmp_path)
+    assert "left" in on_terminal("-c", code, cwd=tmp_path)
     assert json.loads((tmp_path / "out").read_text())["target"] == SIG
 
 
@@ -370,7 +387,8 @@ def test_a_failed_export_ends_its_progress(make_xp, dora_dir, tmp_path):
 def test_a_bar_that_cannot_be_drawn_does_not_stop_the_export(make_xp, tmp_path):
     folder = make_xp(best_state=LARGE)
     code = command(SIG).replace("if __name__", "import rich.progress; del rich.progress.Progress\nif __name__")
-    assert "the export goes on" in on_terminal(code, tmp_path) and (folder / "export" / "export.json").exists()
+    assert "the export goes on" in on_terminal("-c", code, cwd=tmp_path)
+    assert (folder / "export" / "export.json").exists()
 
 
 @pytest.mark.parametrize(("streams", "code"), [(">&-", 0), ("2>&-", 1), (">&- 2>&-", 0), ("2>/dev/full", 1)])
@@ -384,7 +402,7 @@ def test_streams_that_cannot_be_written_change_neither_the_result_nor_each_other
 
 
 def test_help_takes_no_time():
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(SystemExit):
         cli.main(["--help"])
-    assert time.perf_counter() - began < 0.25
+    assert time.process_time() - began < 0.25

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -240,8 +241,8 @@ def test_an_interrupt_stops_what_threads_write_and_leaves_nothing(make_xp, tmp_p
     process = subprocess.Popen([sys.executable, "-m", "audiocraft_export", "run", "11111111", "22222222", "--jobs", "2",
                                 "--dora-dir", "outputs", "--verify", "none"], cwd=tmp_path, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while process.poll() is None and not list(tmp_path.rglob(".export-*")):
-        pass
+    while process.poll() is None and not list(tmp_path.glob("outputs/xps/*/.export-*")):
+        time.sleep(0.001)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode in (143, 0) and "Traceback" not in err

@@ -11,6 +11,7 @@ import os
 import runpy
 import subprocess
 import sys
+from importlib import import_module
 from select import select
 from tempfile import TemporaryFile
 
@@ -61,13 +62,8 @@ def serve():
 
 
 if __name__ == "__main__":
-    import dora.grid
-    import dora.info
-    import dora.launch
-    import dora.run
-    import flashy
-    import hydra.main
-    import torch  # noqa: F401
+    for name in ("torch", "flashy", "hydra.main", "dora.grid", "dora.info", "dora.launch", "dora.run"):
+        import_module(name)
     gc.freeze()  # what is not looked at by the forks need not be copied
     if command := serve():
         become(*command)

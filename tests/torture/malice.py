@@ -142,7 +142,8 @@ CALLS = {
     "pydoc.pipepager": (FILE, SHELL), "pydoc.importfile": (text("bait.py"),), "bait.run": (), "bait.Class": (),
     "runpy.run_path": (text("bait.py"),), "runpy.run_module": (text("bait"),), "runpy._run_code": (CODE, DICT),
     "webbrowser.open": (text("file:///bait"),), "webbrowser.GenericBrowser": (text("touch"),),
-    "pdb.run": (CODE,), "pdb.Pdb": (), "bdb.Bdb": (), "timeit.timeit": (CODE, text("pass")),
+    "pdb.run": (CODE,), "pdb.Pdb": (), "bdb.Bdb": (),
+    "timeit.timeit": (text("pass"), CODE),  # as what is done once before: the other is done a million times
     "timeit.main": (items(CODE),), "timeit.repeat": (CODE,), "cProfile.run": (CODE, FILE), "profile.run": (CODE, FILE),
     "trace.Trace": (), "doctest.debug_script": (CODE,), "code.interact": (), "code.InteractiveInterpreter": (),
     "idlelib.pyshell.ModifiedInterpreter": (), "lib2to3.pgen2.grammar.Grammar": (), "cgitb.lookup": (FILE,),
