@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from conftest import command, dora, load, only_xp, same
+from conftest import command, dora, load, only_xp, run, same
 
 from audiocraft_export.demo.model import CodebookLM
 
@@ -14,7 +14,7 @@ DEMO = "audiocraft_export.demo"
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("anywhere")
-    result = dora("run", "checkpoint.save_every=1", "export=true", cwd=folder, package=DEMO)
+    result = run("dora", "-P", DEMO, "run", "checkpoint.save_every=1", "export=true", cwd=folder)
     assert result.returncode == 0, result.stderr
     return only_xp(folder)
 

@@ -1,7 +1,8 @@
 """`python -m MODULE ARGS` that need not wait for its imports: a process that has them, and forks one for each command.
 
 It has imported what a training imports that is not ours: torch, Dora, Flashy and Hydra; nothing of this package, and
-nothing of a project. A command is a line of JSON on stdin; the pid of the fork and its exit code are lines on stdout.
+nothing of a project. It is sent a command as JSON, with the ends of two pipes, and answers with the pid of the fork
+and then with its exit code.
 """
 
 import atexit
@@ -9,39 +10,76 @@ import gc
 import json
 import os
 import runpy
+import signal
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib import import_module
-from select import select
-from tempfile import TemporaryFile
 
-SERVER = None
+IMPORTED = ("torch", "flashy", "hydra.main", "dora.grid", "dora.info", "dora.launch", "dora.run")
+
+
+@cache
+def server():
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = subprocess.Popen([sys.executable, __file__, str(there.fileno())], pass_fds=[there.fileno()],
+                               env={**os.environ, "PYTHONWARNINGS": "ignore"}, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # pipes, as those of its forks
+    there.close()
+    atexit.register(process.communicate)
+    atexit.register(here.close)  # first: then it ends
+    return here
 
 
 def run(module, *args, cwd, env, timeout):
-    """Run a module as `subprocess.run([sys.executable, "-m", module, *args], capture_output=True)` does."""
-    global SERVER
-    if SERVER is None:
-        SERVER = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                  bufsize=1, env={**os.environ, "PYTHONWARNINGS": "ignore"})
-        atexit.register(SERVER.communicate)  # it ends when its stdin is closed: with this process
-    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-        streams = [f"/proc/{os.getpid()}/fd/{stream.fileno()}" for stream in (out, err)]
-        SERVER.stdin.write(json.dumps([module, args, str(cwd), env, streams]) + "\n")
-        pid = int(SERVER.stdout.readline())
-        if not select([SERVER.stdout], [], [], timeout)[0]:
-            os.kill(pid, 9)
-            SERVER.stdout.readline()
-            raise subprocess.TimeoutExpired([module, *args], timeout)
-        code = int(SERVER.stdout.readline())
-        return subprocess.CompletedProcess([module, *args], code, *(stream.seek(0) or stream.read()
-                                                                    for stream in (out, err)))
+    """What `subprocess.run([sys.executable, "-m", module, *args], text=True, capture_output=True)` does."""
+    pipes = [os.pipe() for _ in range(2)]
+    server().settimeout(timeout)
+    socket.send_fds(server(), [json.dumps([module, args, str(cwd), env]).encode()], [end for _, end in pipes])
+    for _, end in pipes:
+        os.close(end)
+    with ThreadPoolExecutor() as pool:
+        said = [pool.submit(read, end) for end, _ in pipes]
+        pid = int(server().recv(99))
+        try:
+            code = int(server().recv(99))
+        except socket.timeout:
+            os.kill(pid, signal.SIGKILL)
+            server().recv(99)
+            raise
+        return subprocess.CompletedProcess([module, *args], code, *(text.result() for text in said))
 
 
-def become(module, args, cwd, env, streams):
+def read(pipe):
+    with open(pipe) as stream:
+        return stream.read()
+
+
+# In the other process
+
+def serve(commands):
+    """Fork for each command, and give it there."""
+    while True:
+        command, pipes, *_ = socket.recv_fds(commands, 1 << 20, 2)
+        if not command:
+            return None
+        pid = os.fork()
+        if not pid:
+            commands.close()
+            return [*json.loads(command), pipes]
+        for pipe in pipes:
+            os.close(pipe)
+        commands.send(b"%d" % pid)
+        commands.send(b"%d" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def become(module, args, cwd, env, pipes):
     """What `python -m` does once it has started."""
-    for number, path in enumerate([os.devnull, *streams]):
-        os.dup2(os.open(path, os.O_RDWR), number)
+    for number, stream in enumerate([os.open(os.devnull, os.O_RDONLY), *pipes]):
+        os.dup2(stream, number)
+        os.close(stream)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
@@ -50,20 +88,10 @@ def become(module, args, cwd, env, streams):
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def serve():
-    """Fork for each line; of each line comes back what a fork is to become, in that fork."""
-    for line in sys.stdin:
-        pid = os.fork()
-        if not pid:
-            return json.loads(line)
-        print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-    return None
-
-
 if __name__ == "__main__":
-    for name in ("torch", "flashy", "hydra.main", "dora.grid", "dora.info", "dora.launch", "dora.run"):
+    for name in IMPORTED:
         import_module(name)
-    gc.freeze()  # what is not looked at by the forks need not be copied
-    if command := serve():
+    gc.freeze()  # what no fork looks at need not be copied
+    command = serve(socket.socket(fileno=int(sys.argv[1])))
+    if command:
         become(*command)
