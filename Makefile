@@ -18,7 +18,7 @@ demo: $(READY)  ## Train the demo project, export it, export it again by its sig
 	    print('loaded:', list(package), len(package['best_state']), 'tensors')"
 
 test: $(READY)  ## Run the tests.
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-audiocraft: $(AUDIOCRAFT)/ready  ## Train, export and load with real AudioCraft: 1.3.0, or the checkout AUDIOCRAFT_SRC.
 	AUDIOCRAFT_SRC=$(AUDIOCRAFT_SRC) PYTHONPATH=$(AUDIOCRAFT_SRC):$(CURDIR) \

@@ -19,7 +19,7 @@ def tests(session: nox.Session, torch: str) -> None:
     numpy = ["numpy<2"] if torch < "2.3" else []
     session.install(f"torch=={torch}", *numpy, "setuptools")
     session.install("-e", ".[dev]", *numpy)
-    session.run("python", "-m", "pytest", "-n", "2", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session(python="3.10")
