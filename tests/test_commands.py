@@ -291,7 +291,7 @@ def test_a_run_of_many_ends_with_a_table(train, tmp_path, dora_dir):
     assert len(command(*argv, "--json", cwd=tmp_path, code=1).stdout.splitlines()) == 3
     assert len(command("run", "11111111", cwd=tmp_path).stdout.splitlines()) == 1
     for columns in (40, 80):
-        shown = on_terminal("run", "11111111", "33333333", cwd=tmp_path, columns=columns)
+        shown = on_terminal("-m", "audiocraft_export", "run", "11111111", "33333333", cwd=tmp_path, columns=columns)
         table = [line for line in shown.replace("\r", "").splitlines() if "already exported" in line][-1]
         assert len(re.sub("\x1b[^m]*m", "", table).rstrip()) <= columns
 
@@ -305,9 +305,9 @@ def test_hidden_folders_are_no_experiments(train, tmp_path, dora_dir):
 def test_without_colour_a_table_is_plain_text(train, tmp_path):
     train("11111111", [], [1.])
     for argv in (["list"], ["inspect", "11111111"]):
-        assert "\x1b[" in on_terminal(*argv, cwd=tmp_path)
-        assert "\x1b" not in on_terminal(*argv, cwd=tmp_path, NO_COLOR="1")
-        assert "\x1b" in on_terminal(*argv, cwd=tmp_path, NO_COLOR="")  # as no-color.org has it
+        assert "\x1b[" in on_terminal("-m", "audiocraft_export", *argv, cwd=tmp_path)
+        assert "\x1b" not in on_terminal("-m", "audiocraft_export", *argv, cwd=tmp_path, NO_COLOR="1")
+        assert "\x1b" in on_terminal("-m", "audiocraft_export", *argv, cwd=tmp_path, NO_COLOR="")  # as no-color.org has it
 
 
 def test_all_of_an_epoch_are_those_without_a_release_of_that_epoch(train, tmp_path, dora_dir):
