@@ -307,7 +307,7 @@ def test_without_colour_a_table_is_plain_text(train, tmp_path):
     for argv in (["list"], ["inspect", "11111111"]):
         assert "\x1b[" in on_terminal("-m", "audiocraft_export", *argv, cwd=tmp_path)
         assert "\x1b" not in on_terminal("-m", "audiocraft_export", *argv, cwd=tmp_path, NO_COLOR="1")
-        assert "\x1b" in on_terminal("-m", "audiocraft_export", *argv, cwd=tmp_path, NO_COLOR="")  # as no-color.org has it
+        assert "\x1b" in on_terminal("-m", "audiocraft_export", *argv, cwd=tmp_path, NO_COLOR="")
 
 
 def test_all_of_an_epoch_are_those_without_a_release_of_that_epoch(train, tmp_path, dora_dir):
