@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
+from unicodedata import east_asian_width
 
 from .errors import ExportError, printable
 
@@ -24,6 +26,7 @@ class Column:
         name: its head.
         right: whether its cells stand at its right side, as numbers do.
         gives_way: whether it is cut first where the terminal is narrow.
+        least: to how many characters, as long as others can be left out instead.
         goes: which column is left out next where that is not enough, the highest first; 0 never is.
         style: of its cells on a terminal, by `rich.style`.
     """
@@ -31,6 +34,7 @@ class Column:
     name: str
     right: bool = False
     gives_way: bool = False
+    least: int = 8
     goes: int = 0
     style: str = ""
 
@@ -88,19 +92,20 @@ def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[i
     from rich.text import Text
     console = Console()
     widths = _widths(columns, rows)
-    least = [min(width, _LEAST) if column.gives_way else width for column, width in zip(columns, widths)]
+    least = [min(width, column.least) if column.gives_way else width for column, width in zip(columns, widths)]
     for index in sorted((index for index in used if columns[index].goes), key=lambda index: -columns[index].goes):
         if sum(least[each] + _GAP for each in used) > console.width + _GAP:
             used = [each for each in used if each != index]
     over = sum(widths[each] + _GAP for each in used) - _GAP - console.width
     plain = console.no_color
+    overflow: Literal["ellipsis", "crop"] = "ellipsis" if console.encoding.startswith("utf") else "crop"
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
                   header_style="" if plain else "table.header")
     for index in used:
         column = columns[index]
-        most = max(widths[index] - over, least[index]) if column.gives_way and over > 0 else None
+        most = max(widths[index] - over, _LEAST) if column.gives_way and over > 0 else None
         table.add_column(column.name, justify="right" if column.right else "left", no_wrap=True,
-                         style="" if plain else column.style, overflow="ellipsis", max_width=most)
+                         style="" if plain else column.style, overflow=overflow, max_width=most)
     for row in rows:
         table.add_row(*(Text(row[index]) for index in used))
     console.print(table)
@@ -110,9 +115,12 @@ def _write(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[
     rows = [[_cut(cell) if column.gives_way else cell for cell, column in zip(row, columns)] for row in rows]
     widths = _widths(columns, rows)
     for line in ([column.name for column in columns], *rows):
-        cells = (line[index].rjust(widths[index]) if columns[index].right else line[index].ljust(widths[index])
-                 for index in used)
-        print((" " * _GAP).join(cells).rstrip())
+        print((" " * _GAP).join(_padded(line[index], widths[index], columns[index].right) for index in used).rstrip())
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    blank = " " * (width - _width(text))
+    return blank + text if right else text + blank
 
 
 def _cut(text: str) -> str:
@@ -120,4 +128,9 @@ def _cut(text: str) -> str:
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
-    return [max(map(len, cells)) for cells in zip([column.name for column in columns], *rows)]
+    return [max(map(_width, cells)) for cells in zip([column.name for column in columns], *rows)]
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal it takes."""
+    return len(text) if text.isascii() else sum(2 if east_asian_width(each) in "WF" else 1 for each in text)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from logging.handlers import QueueHandler
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
@@ -34,19 +33,23 @@ class _Answer:
     value: Any = None
     error: Optional[Exception] = None
 
+    def result(self) -> Any:
+        """The value; raises what was raised."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
 
 @contextmanager
-def processes(count: int) -> Iterator[Callable[[Callable[[], T]], Callable[[], T]]]:
+def processes(count: int) -> Iterator[Callable[[Sequence[Callable[[], T]]], Iterator[tuple[int, Callable[[], T]]]]]:
     """Do several things at once; their progress and their log are those of this process.
 
     Args:
         count: how many at once.
 
     Returns:
-        A function that has something done, which can be pickled, and gives one that waits for its result.
-
-    Raises:
-        ExportError: by the latter, if the process that did it has died.
+        A function that has things done, which can be pickled, and gives each as soon as it is finished: its index, and
+        a function that gives its value or raises its error; an `ExportError` if the process that did it has died.
     """
     with progress.several() as display:
         crew = _Crew(display)
@@ -54,7 +57,7 @@ def processes(count: int) -> Iterator[Callable[[Callable[[], T]], Callable[[], T
         for thread in threads:
             thread.start()
         try:
-            yield lambda do: partial(_result, crew.begin(do))
+            yield crew.do_all
         except BaseException:
             crew.stop()
             raise
@@ -63,13 +66,6 @@ def processes(count: int) -> Iterator[Callable[[Callable[[], T]], Callable[[], T
                 crew.todo.put(None)
             for thread in threads:
                 thread.join()
-
-
-def _result(reply: SimpleQueue[_Answer]) -> Any:
-    answer = reply.get()
-    if answer.error is not None:
-        raise answer.error
-    return answer.value
 
 
 class _Crew:
@@ -85,11 +81,14 @@ class _Crew:
         self._workers: list[_Worker] = []
         self._stopped = False
 
-    def begin(self, do: Callable[[], Any]) -> SimpleQueue[_Answer]:
-        """Have something done; gives where its answer will be."""
-        reply: SimpleQueue[_Answer] = SimpleQueue()
-        self.todo.put((do, reply))
-        return reply
+    def do_all(self, jobs: Sequence[Callable[[], Any]]) -> Iterator[tuple[int, Callable[[], Any]]]:
+        """Have things done; gives the index and the result of each, the first finished first."""
+        answers: SimpleQueue[tuple[int, _Answer]] = SimpleQueue()
+        for index, do in enumerate(jobs):
+            self.todo.put((index, do, answers))
+        for _ in jobs:
+            index, answer = answers.get()
+            yield index, answer.result
 
     def stop(self) -> None:
         """Tell all that is going on to end, and begin nothing else."""
@@ -100,15 +99,16 @@ class _Crew:
     def serve(self) -> None:
         """Have one thing after the other done by a process, and by a new one if that has died."""
         worker: Optional[_Worker] = None
-        for do, reply in iter(self.todo.get, None):
+        for index, do, answers in iter(self.todo.get, None):
             if self._stopped:
                 continue
             try:
                 if worker is None or not worker.process.is_alive():
                     worker = self._employ()
-                reply.put(worker.do(do, self._hear))
+                answer = worker.do(do, self._hear)
             except Exception as exc:
-                reply.put(_Answer(error=exc))
+                answer = _Answer(error=exc)
+            answers.put((index, answer))
         if worker is not None:
             worker.dismiss()
 
@@ -135,7 +135,9 @@ class _Worker:
         context = get_context("spawn")  # a fork would copy locks that other threads hold
         self._pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs,), daemon=True)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until it ignores it
         self.process.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
 
     def do(self, do: Callable[[], Any], hear: Callable[[Any], None]) -> _Answer:
@@ -165,6 +167,7 @@ class _Worker:
 
 def _work(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the first one decides
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     teller = _Teller(pipe)
     logging.getLogger().addHandler(QueueHandler(teller))  # type: ignore[arg-type]
     progress.relay(teller.put_nowait)

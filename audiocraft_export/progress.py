@@ -149,6 +149,8 @@ class Relay(Display):
 
     def update(self, key: int, share: Optional[Share]) -> None:
         """Pass it on."""
+        if share is None and self._share is not None:  # how far it was at its end
+            self._put((os.getpid(), self._share))
         self._share = share
         self._put((os.getpid(), share))
 

@@ -18,7 +18,7 @@ from .release import MANIFEST, RELEASE_FOLDER, Manifest, best_epoch
 
 # Parsing the YAML of one configuration takes as long as all else of twenty experiments.
 _SOLVER = re.compile(r"^solver:[ ]*['\"]?([^\s'\"#]+)", re.MULTILINE)
-_PLANNED = re.compile(r"^(?:optim:[ ]*\n(?:[ ]+\S.*\n)*?[ ]+)?epochs:[ ]*(\d{1,12})[ ]*$", re.MULTILINE)
+_PLANNED = re.compile(r"^(?:optim:[ ]*\n(?=([ ]+))(?:[ ]+\S.*\n)*?\1)?epochs:[ ]*(\d{1,12})[ ]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def survey(xp: Experiment) -> Survey:
     release, release_bytes = release_of(xp.folder / RELEASE_FOLDER, xp.folder)
     return Survey(
         sig=xp.sig or xp.folder.name, solver=name, argv=None if argv is None else [*map(str, argv)],
-        epochs=len(history), planned=int(planned.group(1)) if planned else None,
+        epochs=len(history), planned=int(planned.group(2)) if planned else None,
         metric=metric, best=best["valid"][metric] if metric else None, best_epoch=best["epoch"] if metric else None,
         checkpoint=files[LAST].st_size if LAST in files else None, others=len(files) - (LAST in files),
         release=release, release_bytes=release_bytes,
@@ -100,15 +100,15 @@ def release_of(folder: Path, xp_folder: Path, name: Optional[str] = None) -> tup
 
 
 def names(argvs: Sequence[Sequence[str]]) -> list[str]:
-    """What distinguishes command lines: without the overrides that all have, keys as short as they are unique.
+    """What distinguishes command lines: without the overrides that all have, the rarest first, in case it is cut.
 
-    As Dora names the experiments of a grid (`dora.names.NamesMixin.get_names`).
+    Keys are as short as they are unique, as Dora names the experiments of a grid (`dora.names.NamesMixin.get_names`).
 
     Args:
-        argvs: the command lines.
+        argvs: the command lines; empty ones distinguish nothing.
     """
     counts = Counter(arg for argv in argvs for arg in {*argv})
-    common = {arg for arg, count in counts.items() if count == len(argvs) > 1}
+    common = {arg for arg, count in counts.items() if count == sum(map(bool, argvs)) > 1}
     keys = {_key(arg) for arg in counts}
     last = Counter(key.rpartition(".")[2] for key in keys)
 
@@ -116,7 +116,8 @@ def names(argvs: Sequence[Sequence[str]]) -> list[str]:
         key, equal, value = arg.partition("=")
         end = key.rpartition(".")[2]
         return f"{end if last[end.lstrip('+~')] == 1 else key}{equal}{value}"
-    return [" ".join(short(arg) for arg in argv if arg not in common) for argv in argvs]
+    return [" ".join(short(arg) for arg in sorted(argv, key=lambda arg: counts[arg]) if arg not in common)
+            for argv in argvs]
 
 
 def _key(arg: str) -> str:
@@ -139,7 +140,8 @@ def _checkpoints(folder: Path) -> dict[str, os.stat_result]:
         for entry in entries:
             if CHECKPOINT.fullmatch(entry.name):
                 with suppress(OSError):
-                    found[entry.name] = entry.stat()
+                    if entry.is_file():
+                        found[entry.name] = entry.stat()
     return found
 
 

@@ -284,10 +284,11 @@ def test_a_run_of_many_ends_with_a_table(train, tmp_path, dora_dir):
     argv = ["run", "11111111", "22222222", "33333333"]
     result = command(*argv, cwd=tmp_path, code=1)
     head, *rows = result.stdout.partition("\n\n")[2].splitlines()
-    assert head.split() == ["xp", "result", "weights", "epochs", "bytes", "folder"]
+    assert head.split() == ["xp", "result", "weights", "epochs", "bytes", "where,", "or", "why", "not"]
     assert [row.split("  ")[:2] for row in rows] == [
         ["11111111", "already exported"], ["22222222", "failed"], ["33333333", "exported"]]
     assert rows[0].split("best_state")[1].split()[0] == "2" and rows[0].endswith(str(dora_dir / "xps/11111111/export"))
+    assert rows[1].endswith("use weights=last for the latest weights.")
     assert len(command(*argv, "--json", cwd=tmp_path, code=1).stdout.splitlines()) == 3
     assert len(command("run", "11111111", cwd=tmp_path).stdout.splitlines()) == 1
     for columns in (40, 80):

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ..console import Column, say, show
 from ..errors import readable_size
@@ -18,8 +18,8 @@ from . import add_verb
 if TYPE_CHECKING:
     from ..survey import Survey
 
-COLUMNS = (Column("sig", style="bold"), Column("solver", goes=2), Column("what", gives_way=True),
-           Column("epochs", right=True, goes=1), Column("best"), Column("checkpoint", right=True, goes=3),
+COLUMNS = (Column("sig", style="bold"), Column("solver", goes=5), Column("what", gives_way=True, least=16),
+           Column("epochs", right=True, goes=2), Column("best", goes=1), Column("checkpoint", right=True, goes=3),
            Column("release"), Column("age", right=True, goes=4))
 ORDERS: dict[str, Callable[[Survey], Any]] = {
     "age": lambda xp: -xp.changed,
@@ -27,6 +27,7 @@ ORDERS: dict[str, Callable[[Survey], Any]] = {
     "size": lambda xp: -(xp.checkpoint or 0),
     "sig": lambda xp: xp.sig,
 }
+MOST_NAME = 16  # characters of the name of a folder
 UNITS = (("y", 365 * 86400), ("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 EXAMPLES = """\
 examples:
@@ -76,10 +77,23 @@ def _is_wanted(xp: Survey, args: argparse.Namespace) -> bool:
 
 
 def _rows(found: Sequence[Survey]) -> list[list[str]]:
+    now, whats = time.time(), _whats(found)
+    return [[_cut(xp.sig), xp.solver or "?", whats[xp.sig], _epochs(xp), _best(xp), _checkpoint(xp), _release(xp),
+             _age(now - xp.changed)] for xp in found]
+
+
+def _whats(found: Sequence[Survey]) -> dict[str, str]:
+    """By signature, what distinguishes each of them from the others of its solver."""
     from ..survey import names
-    now = time.time()
-    return [[xp.sig, xp.solver or "?", what, _epochs(xp), _best(xp), _checkpoint(xp), _release(xp),
-             _age(now - xp.changed)] for xp, what in zip(found, names([xp.argv or [] for xp in found]))]
+    kin: dict[Optional[str], list[Survey]] = {}
+    for xp in found:
+        kin.setdefault(xp.solver, []).append(xp)
+    return {xp.sig: what for xps in kin.values() for xp, what in zip(xps, names([xp.argv or [] for xp in xps]))}
+
+
+def _cut(sig: str) -> str:
+    """A signature as it is; a folder of another name so that it leaves room for the rest."""
+    return sig if len(sig) <= MOST_NAME else f"{sig[:MOST_NAME - 3]}..."
 
 
 def _epochs(xp: Survey) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,12 +24,13 @@ from . import add_verb
 if TYPE_CHECKING:
     from ..release import ExportReport, Plan
 
+logger = logging.getLogger(__name__)
 Done = Union["ExportReport", "Plan"]
 Result = Union[Done, ExportError]
 Job = Callable[[], Done]
-FAILED = "failed"
+MOST_WHY = 70  # characters of an error in the table
 COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", goes=1),
-           Column("epochs", right=True, goes=2), Column("bytes", right=True), Column("folder", goes=3))
+           Column("epochs", right=True, goes=2), Column("bytes", right=True), Column("where, or why not", goes=3))
 EXAMPLES = """\
 examples:
   audiocraft-export run 9357e12e              one of ./outputs by its signature
@@ -87,22 +89,16 @@ def _run(args: argparse.Namespace) -> int:
     targets = [" ".join(args.targets)] if args.bands else _names(args)
     jobs: list[Union[Job, ExportError]] = [_bands_job(args, options)] if args.bands else _jobs(args, options)
     several = len(jobs) > 1 or _is_search(args)
-    rows: list[list[str]] = []
+    done: dict[int, Result] = {}
     try:
-        with closing(_results(targets, jobs, args)) as results:
-            for target, result in results:
+        with closing(_in_order(jobs, args, done)) as numbers:
+            for number in numbers:
                 with progress.aside():
-                    _show(target, result, args)
-                rows.append(_row(target, result))
+                    _show(targets[number], done[number], args)
     finally:  # also of what was done before somebody stopped it
-        if several and rows and not args.json:
-            print()
-            show(COLUMNS, rows)
-    failed = [target for target, result, *_ in rows if result == FAILED]
-    if several:
-        which = f"; failed: {printable(', '.join(failed))}" if failed else ""
-        say(f"{len(jobs) - len(failed)} of {len(jobs)} {'can be ' if args.dry_run else ''}exported{which}.")
-    return 1 if failed else 0
+        if several:
+            _conclude(targets, done, args)
+    return int(any(isinstance(result, ExportError) for result in done.values()))
 
 
 def _is_search(args: argparse.Namespace) -> bool:
@@ -121,13 +117,36 @@ def _refuse_what_makes_no_sense(args: argparse.Namespace) -> None:
         raise OptionError("--bands makes one release of several experiments: say where it goes with --folder.")
 
 
-def _results(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]],
-             args: argparse.Namespace) -> Generator[tuple[str, Result], None, None]:
-    """Do all jobs; gives what came of each, one after the other."""
-    exports = sum(map(callable, jobs))
-    with progress.several(exports), _started(min(args.jobs, exports)) as start:
-        for target, job in zip(targets, [start(job) if callable(job) else job for job in jobs]):
-            yield target, _attempt(job)
+def _in_order(jobs: Sequence[Union[Job, ExportError]], args: argparse.Namespace,
+              done: dict[int, Result]) -> Generator[int, None, None]:
+    """Do all jobs; gives the number of each in their order.
+
+    Args:
+        jobs: what to do, or why it cannot be done.
+        args: the arguments of the command.
+        done: gets what came of each by its number, as soon as that is known.
+    """
+    done.update((number, job) for number, job in enumerate(jobs) if isinstance(job, ExportError))
+    exports = {number: job for number, job in enumerate(jobs) if not isinstance(job, ExportError)}
+    count, shown = min(args.jobs, len(exports)), 0
+    with progress.several(len(exports)), _at_once(count) as do_all:
+        for index, result in do_all([*exports.values()]):
+            done[[*exports][index]] = _attempt(result)
+            while shown in done:
+                yield shown
+                shown += 1
+    yield from range(shown, len(jobs))
+
+
+@contextmanager
+def _at_once(count: int) -> Iterator[Callable[[Sequence[Job]], Iterator[tuple[int, Job]]]]:
+    """Has jobs done in so many processes; a single one is done here, when it is its turn."""
+    if count <= 1:
+        yield lambda jobs: enumerate(jobs)
+    else:
+        from ..processes import processes
+        with processes(count) as do_all:
+            yield do_all
 
 
 def _names(args: argparse.Namespace) -> list[str]:
@@ -199,17 +218,6 @@ def _do(dry: bool, own: bool, xp: Experiment, source: Path, folder: Path, option
     return do(checkpoint, xp.folder, folder, options, others)
 
 
-@contextmanager
-def _started(count: int) -> Iterator[Callable[[Job], Job]]:
-    """Starts exports in so many processes; a single one is done here, when it is its turn."""
-    if count <= 1:
-        yield lambda job: job
-    else:
-        from ..processes import processes
-        with processes(count) as start:
-            yield start
-
-
 def _call(target: str, export: Job) -> Done:
     with progress.export(printable(target)):
         return export()
@@ -235,13 +243,28 @@ def _show(target: str, result: Result, args: argparse.Namespace) -> None:
         print(json.dumps({"target": target, **result.to_dict()}))
     else:
         print(printable(str(result)))
+        for warning in result.manifest.warnings if args.dry_run else ():  # an export logs them itself
+            logger.warning("%s: %s", printable(result.manifest.name), printable(warning))
+
+
+def _conclude(targets: Sequence[str], done: Mapping[int, Result], args: argparse.Namespace) -> None:
+    """Say what came of many."""
+    if done and not args.json:
+        print()
+        show(COLUMNS, [_row(targets[number], result) for number, result in sorted(done.items())])
+    failed = [targets[number] for number, result in sorted(done.items()) if isinstance(result, ExportError)]
+    which = f"; failed: {printable(', '.join(failed))}" if failed else ""
+    rest = f"; stopped before the other {len(targets) - len(done)}" if len(done) < len(targets) else ""
+    say(f"{len(done) - len(failed)} of {len(targets)} {'can be ' if args.dry_run else ''}exported{which}{rest}.")
 
 
 def _row(target: str, result: Result) -> list[str]:
     if isinstance(result, ExportError):
-        return [target, FAILED, *[""] * (len(COLUMNS) - 2)]
+        why = str(result)  # was said at length before; what to do stands at its end
+        return [target, "failed", "", "", "", why if len(why) <= MOST_WHY else f"...{why[3 - MOST_WHY:]}"]
     manifest = result.manifest
-    return [target, result.done, manifest.weights, str(manifest.epoch), readable_size(result.bytes), str(result.folder)]
+    return [manifest.sig or target, result.done, manifest.weights, str(manifest.epoch), readable_size(result.bytes),
+            str(result.folder)]
 
 
 def _value(text: str) -> Optional[str]:
