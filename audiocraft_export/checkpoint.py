@@ -141,6 +141,12 @@ class Checkpoint:
             raise CheckpointError(f"{self.where} was written by the experiment {self.sig}, not {xp.sig}, in "
                                   f"whose folder it lies: export {self.sig}, or name the file and a folder of its own.")
 
+    def note_missing_epochs(self, xp: Experiment) -> None:
+        """Note if the experiment has more epochs than its last checkpoint."""
+        if self.file is not None and self.file.path.name == LAST and len(xp.history) > len(self.history):
+            self.notes.append(f"history.json has {len(xp.history)} epochs, this checkpoint {len(self.history)}: the "
+                              "later ones were not stored")
+
     @property
     def sections(self) -> str:
         """The names of what the checkpoint holds, for a message."""
@@ -171,9 +177,7 @@ def open_experiment(xp: Experiment, path: Path) -> Checkpoint:
     """
     checkpoint = open_checkpoint(path)
     checkpoint.check_experiment(xp)
-    if path.name == LAST and len(xp.history) > len(checkpoint.history):
-        checkpoint.notes.append(f"history.json has {len(xp.history)} epochs, this checkpoint "
-                                f"{len(checkpoint.history)}: the later ones were not stored")
+    checkpoint.note_missing_epochs(xp)
     return checkpoint
 
 

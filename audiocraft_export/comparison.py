@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Optional
@@ -14,7 +15,7 @@ from .experiment import CHECKPOINT, AnyPath
 from .export import contents_of
 from .families import CODEC_FILE, LM_FILE
 from .options import ExportOptions
-from .release import Manifest
+from .release import MANIFEST, Content, Manifest
 from .tensor import Tensor
 from .verification import Problem
 from .weights import Weights, pack
@@ -50,6 +51,21 @@ def compare(path: Path, checkpoint: Checkpoint, xp_folder: Path,
         raise ReleaseError(f"{folder} is made of several experiments ({manifest.name}): no one checkpoint says what "
                            "it should be; leave --against out.")
     contents, _ = contents_of(checkpoint, xp_folder, _options(manifest, path), dora_dir)
+    problems = list(_problems(path, folder, contents, checkpoint))
+    if problems and manifest is not None:
+        yield from _reasons(manifest, checkpoint)
+    yield from problems
+
+
+def _reasons(manifest: Manifest, checkpoint: Checkpoint) -> Iterator[Problem]:
+    """Why a release differs from a checkpoint, as far as its manifest knows."""
+    if manifest.sig != checkpoint.sig:
+        yield Problem(MANIFEST, "sig", f"is {manifest.sig}, and that of {checkpoint.where} is {checkpoint.sig}")
+    elif checkpoint.file is not None and manifest.checkpoint != asdict(checkpoint.file.source):
+        yield Problem(MANIFEST, "checkpoint", f"is another state of {checkpoint.where} than the one that is there now")
+
+
+def _problems(path: Path, folder: Path, contents: Mapping[str, Content], checkpoint: Checkpoint) -> Iterator[Problem]:
     for each in [path.name] if path != folder else contents:
         if each not in contents:
             yield Problem(each, None, f"is in no release of {checkpoint.where}")

@@ -180,7 +180,7 @@ class ExportingMain(HydraMain):
             try:
                 with self._hydra():
                     self._known[overrides] = compose(None, list(overrides))
-            except HydraException as exc:
+            except (HydraException, ValueError) as exc:
                 raise OptionError(" ".join(str(exc).split("Config search path")[0].split())) from exc
         return self._known[overrides]
 
@@ -200,8 +200,8 @@ class ExportingMain(HydraMain):
         if options.folder is not None:
             options = options.replace(folder=to_absolute_path(str(options.folder)))
         if mode is True and options.when != "end" and not _trains_nothing(xp.cfg):
-            from .meanwhile import follow  # not before something is exported: starts are not slower
-            follow(xp, options, log)
+            from .meanwhile import Follower  # not before something is exported: starts are not slower
+            Follower(xp, options, log)
         result = None if mode == "only" else self._run(ours)
         if mode:
             _finish(xp, mode == "only", options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
@@ -13,8 +14,8 @@ from . import diffusion, progress, writer
 from .checkpoint import Checkpoint, open_checkpoint, open_experiment, refuse_to_replace_a_training
 from .codec import find_codec
 from .config import Config, unwrap
-from .errors import CheckpointError, ExportError, printable
-from .experiment import AnyPath, Experiment, find_xp
+from .errors import CheckpointError, ExperimentError, ExportError, printable
+from .experiment import LAST, AnyPath, Experiment, find_xp
 from .families import CODEC_FILE, DIFFUSION, OWN_NAMES, Family, described, family_of, is_ours
 from .loadback import load_back, loader_of
 from .model import Model
@@ -96,9 +97,15 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
 
 def after_training(exc: ExportError, sig: str, xp_folder: Path, options: ExportOptions) -> ExportError:
     """The error to show when a training went well and its export did not: what is safe, and how to go on."""
-    if not Experiment(xp_folder, sig).checkpoints:
+    stored = Experiment(xp_folder, sig).checkpoints
+    if not stored:
+        none = isinstance(exc, ExperimentError)
+        remedy = " Store checkpoints, or export from the living solver (ExportMixin)." if none else ""
         return ExportError(f"The training of XP {sig} is finished, but it stored no checkpoint and its export failed: "
-                           f"{exc} Store checkpoints, or export from the living solver (ExportMixin).")
+                           f"{exc}{remedy}")
+    if options.checkpoint is None and xp_folder / LAST not in stored:
+        latest = max(stored, key=os.path.getmtime)
+        options = options.replace(checkpoint=latest.stem.partition("_")[2])
     return ExportError(f"The training of XP {sig} is finished and its checkpoints are safe in {xp_folder}, but its "
                        f"export failed: {exc} To export it later: {command_line(xp_folder, sig, options)}")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import partial, wraps
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
-from .checkpoint import open_experiment
+from dora.link import Link
+
+from .checkpoint import open_checkpoint
 from .errors import ExportError
 from .experiment import LAST, Experiment
 from .export import export
@@ -16,10 +18,8 @@ from .families import family_of
 from .options import ExportOptions
 from .ranks import is_rank_zero
 from .release import RELEASE_FOLDER, ExportReport, best_epoch
-from .survey import release_of
 
 VERIFY = "none"  # a training waits for the copy, and no more; the export at its end is read back
-UPDATES = ("update_history", "push_metrics")  # of `dora.link.Link`: an epoch is finished
 
 
 def is_due(when: Union[str, int], history: Sequence[Any], metrics: Sequence[str]) -> bool:
@@ -50,8 +50,31 @@ def outcome(make: Callable[[], Optional[ExportReport]]) -> Optional[str]:
                 f"({exc}); please report it.")
 
 
-def follow(xp: Any, options: ExportOptions, log: Callable[[str], None]) -> None:
-    """From now on, export what an XP has stored whenever its training tells Dora of a finished epoch, if it is due.
+class FollowedLink(Link):
+    """Dora's link, by which a training says that an epoch is finished; a copy of it is as Dora's own."""
+
+    follower: Optional[Callable[[], None]] = None
+
+    def update_history(self, history: list[dict[str, Any]]) -> None:
+        """Store the metrics of all epochs."""
+        super().update_history(history)
+        self._tell()
+
+    def push_metrics(self, metrics: dict[str, Any]) -> None:
+        """Store the metrics of one epoch more."""
+        super().push_metrics(metrics)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.follower is not None:
+            self.follower()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "follower"}
+
+
+class Follower:
+    """Exports what an XP has stored whenever its training tells Dora of a finished epoch, if one is due.
 
     Every training of Dora gives that sign, and no class of its own is touched for it. AudioCraft gives it once the
     checkpoint of the epoch is stored; Flashy's own `commit` just before, so that there an epoch is exported when the
@@ -62,27 +85,52 @@ def follow(xp: Any, options: ExportOptions, log: Callable[[str], None]) -> None:
         options: how.
         log: takes what came of each export.
     """
-    def following(update: Callable[..., None]) -> Callable[..., None]:
-        @wraps(update)
-        def updated(*args: Any, **kwargs: Any) -> None:
-            update(*args, **kwargs)
-            said = outcome(partial(_export_stored, xp, options)) if is_rank_zero() else None
+
+    def __init__(self, xp: Any, options: ExportOptions, log: Callable[[str], None]) -> None:
+        self._xp, self._options, self._log = xp, options, log
+        self._stored = Experiment(xp.folder, xp.sig)
+        self._seen, self._epochs, self._waits = self._edition(), 0, False
+        if self._seen is not None:
+            with suppress(ExportError):
+                self._epochs = len(open_checkpoint(self._stored.path_of()).history)
+        link = FollowedLink(xp.link.history_file)
+        vars(link).update(vars(xp.link), follower=self)
+        xp.link = link
+
+    def __call__(self) -> None:
+        """An epoch is finished."""
+        if is_rank_zero() and not getattr(self._xp, "exports_itself", False):  # ExportMixin does
+            said = outcome(self._export_if_due)
             if said:
-                log(said)
-        return updated
+                self._log(said)
 
-    for name in UPDATES:
-        setattr(xp.link, name, following(getattr(xp.link, name)))
+    def _export_if_due(self) -> Optional[ExportReport]:
+        edition = self._edition()
+        if edition is None:
+            self._wait()
+        if edition in (None, self._seen):
+            return None
+        self._seen = edition
+        checkpoint = open_checkpoint(self._stored.path_of())
+        checkpoint.check_experiment(self._stored)
+        history = list(self._xp.link.history)[:len(checkpoint.history) or None]
+        metrics, new = family_of(checkpoint.config).metrics, range(self._epochs + 1, len(history) + 1)
+        self._epochs = len(history)
+        if not any(is_due(self._options.when, history[:epoch], metrics) for epoch in new):
+            return None
+        folder = Path(self._options.folder or self._xp.folder / RELEASE_FOLDER)
+        return export(checkpoint, self._xp.folder, folder, self._options.replace(verify=VERIFY))
 
+    def _edition(self) -> Optional[tuple[int, int, int]]:
+        """What tells `checkpoint.th` from the one of another epoch; None where there is none."""
+        try:
+            stat = os.stat(self._stored.path_of())
+        except OSError:
+            return None
+        return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
-def _export_stored(xp: Any, options: ExportOptions) -> Optional[ExportReport]:
-    """Export `checkpoint.th` if its epoch is due, and no release of it is there."""
-    stored, folder = Experiment(xp.folder, xp.sig), Path(options.folder or xp.folder / RELEASE_FOLDER)
-    exports_itself = getattr(xp, "exports_itself", False)  # ExportMixin does
-    if exports_itself or not os.path.isfile(stored.path_of()) or release_of(folder, xp.folder, LAST)[0] == "fresh":
-        return None
-    checkpoint = open_experiment(stored, stored.path_of())
-    epochs = list(xp.link.history)[:len(checkpoint.history)]
-    if not epochs or not is_due(options.when, epochs, family_of(checkpoint.config).metrics):
-        return None
-    return export(checkpoint, xp.folder, folder, options.replace(verify=VERIFY))
+    def _wait(self) -> None:
+        if not self._waits and len(self._xp.link.history) > 1:
+            self._waits = True
+            self._log(f"nothing is exported before {LAST} is stored: a solver that stores none needs ExportMixin for "
+                      "exporter.when.")

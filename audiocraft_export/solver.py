@@ -42,10 +42,12 @@ class ExportMixin:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name, after in (("run", cls._export_after_run), ("commit", cls._export_after_commit)):
+        for name, before, after in (("run", cls._export_before_run, cls._export_after_run),
+                                    ("commit", None, cls._export_after_commit)):
             method = getattr(cls, name, None)
             if method is not None and not hasattr(method, "exports"):
-                setattr(cls, name, _followed(name, vars(cls).get(name) or _inherited(cls, name, method), after))
+                own = vars(cls).get(name) or _inherited(cls, name, method)
+                setattr(cls, name, _surrounded(name, own, before, after))
 
     def is_best_so_far(self) -> bool:
         """Whether the epoch that was committed last is the best one so far, for `exporter.when=best`.
@@ -96,8 +98,12 @@ class ExportMixin:
         wanted = self._export_key("export")
         return wanted if isinstance(wanted, bool) else self.auto_export
 
-    def _export_after_commit(self) -> None:
+    def _export_before_run(self) -> None:
         self.xp.exports_itself = True  # with_export need not look after it
+        if self._exports_by_itself():
+            self._export_options()  # what is wrong there is said before the training
+
+    def _export_after_commit(self) -> None:
         said = outcome(self._export_if_due) if "run" in self._export_calls and is_rank_zero() else None
         if said:
             log(said)
@@ -119,20 +125,26 @@ class ExportMixin:
 
     def _export_options(self, **options: Any) -> ExportOptions:
         values = self._export_key("exporter")
-        return ExportOptions.from_mapping(values if isinstance(values, dict) else {}).replace(**options)
+        values = vars(values) if isinstance(values, Namespace) else values
+        if not isinstance(values, (dict, type(None))):
+            raise OptionError(f"exporter={values} is no option: it takes the options of ExportOptions as a mapping.")
+        return ExportOptions.from_mapping(values or {}).replace(**options)
 
     def _export_key(self, key: str) -> Any:
         """What `with_export` has set aside for this XP, or what its configuration says."""
         return _get(getattr(self.xp, "export_keys", self.xp.cfg), key)
 
 
-def _followed(name: str, method: Callable[..., Any], after: Callable[[Any], None]) -> Callable[..., Any]:
-    """A method of a solver, with something to be done once its outermost call has returned."""
+def _surrounded(name: str, method: Callable[..., Any], before: Optional[Callable[[Any], None]],
+                after: Callable[[Any], None]) -> Callable[..., Any]:
+    """A method of a solver, with what is to be done before its outermost call and once that has returned."""
     @wraps(method)
-    def followed(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def surrounded(self: Any, *args: Any, **kwargs: Any) -> Any:
         calls = self._export_calls
         if name in calls:  # a subclass called super()
             return method(self, *args, **kwargs)
+        if before is not None:
+            before(self)
         calls.add(name)
         try:
             result = method(self, *args, **kwargs)
@@ -141,8 +153,8 @@ def _followed(name: str, method: Callable[..., Any], after: Callable[[Any], None
         after(self)
         return result
 
-    followed.exports = True  # type: ignore[attr-defined]
-    return followed
+    surrounded.exports = True  # type: ignore[attr-defined]
+    return surrounded
 
 
 def _inherited(cls: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,8 @@
 """Exports while a training goes on: `exporter.when`, with the mixin and without it."""
 
+import copy
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -9,11 +11,11 @@ from textwrap import dedent
 
 import pytest
 import torch
-from conftest import SOLVER, dora, load, only_xp, same
+from conftest import SOLVER, dora, load, model_state, only_xp, same
 from test_solver import Training, xp_of
 
-from audiocraft_export import ExportError, ExportMixin, ExportOptions, verify
-from audiocraft_export.meanwhile import is_due
+from audiocraft_export import ExportError, ExportMixin, ExportOptions, export_xp, meanwhile, verification, verify
+from audiocraft_export.meanwhile import Follower, is_due
 
 LOSSES = [3., 1., 2., 1., 4.]
 
@@ -183,3 +185,111 @@ while self.epoch == 2 and not Path(to_absolute_path("go")).exists():
     assert training.returncode == 0, said
     assert len(json.loads((only_xp(root) / "history.json").read_text())) == 2
     assert "exported: best_state after 2 epochs" in dora("run", "export=only", cwd=root).stderr
+
+
+# Without the mixin: what `with_export` follows, on Dora's own XP.
+
+class Plain(Training):
+    """Stores when it likes, as AudioCraft: the checkpoint first, then the history."""
+
+    losses = [3., 1., 2., 4., 5., 6.]
+
+    def __init__(self, store=lambda epoch: True):
+        super().__init__()
+        self.store = store
+
+    def run(self):
+        for epoch, loss in enumerate(self.losses[self.epoch - 1:], self.epoch):
+            self.run_stage("train", self.train)
+            self.run_stage("valid", lambda loss=loss: {"ce": loss})
+            self.best_state = {"model": dict(self.model.state_dict())}
+            self.history.append(self._pending_metrics)
+            self._start_epoch()
+            if self.store(epoch):
+                torch.save(self.state_dict(), self.checkpoint_path)
+            self.xp.link.update_history(self.history)
+
+
+def followed(tmp_path, when, **store):
+    """The epochs that are exported while a solver trains that knows nothing of it, and all that is said."""
+    here, said = xp_of(tmp_path / "outputs", solver="mine"), []
+    Follower(here, ExportOptions(when=when), said.append)
+    with here.enter():
+        Plain(**store).run()
+    return [int(epoch) for epoch in re.findall(r"after (\d) epochs", " ".join(said))], said, here
+
+
+@pytest.mark.parametrize(("when", "store", "epochs"), [
+    ("best", lambda epoch: True, [1, 2]), ("best", lambda epoch: epoch % 4 == 0, [4]), (3, lambda epoch: True, [3, 6]),
+    (3, lambda epoch: epoch % 2 == 0, [4, 6]), (5, lambda epoch: epoch % 2 == 0, [6])])
+def test_an_epoch_that_is_due_is_exported_as_soon_as_it_is_stored(tmp_path, when, store, epochs):
+    assert followed(tmp_path, when, store=store)[0] == epochs
+
+
+def test_a_training_that_stores_nothing_is_told_once(tmp_path):
+    exported, said, _ = followed(tmp_path, 1, store=lambda epoch: False)
+    assert not exported and len(said) == 1 and "needs ExportMixin" in said[0]
+
+
+def test_exports_meanwhile_have_no_warning_of_epochs_that_are_about_to_be_stored(project):
+    root = project(solver=VALIDATING)
+    result = dora("run", "epochs=3", "export=true", "exporter.when=1", cwd=root)
+    assert "after 1 epochs" in result.stderr and "the later ones were not stored" not in result.stderr
+
+
+def test_an_xp_that_is_followed_is_pickled_and_copied_as_any_other(tmp_path):
+    _, said, here = followed(tmp_path, 1)
+    for other in (pickle.loads(pickle.dumps(here)), copy.deepcopy(here)):
+        assert other.sig == here.sig and other.link.history == here.link.history
+        count = len(said)
+        other.link.update_history([*other.link.history, {}])
+        assert len(said) == count and len(other.link.history) == 7
+
+
+def test_a_checkpoint_is_opened_once_however_often_metrics_are_pushed(tmp_path, monkeypatch):
+    _, _, here = followed(tmp_path, 9)
+    monkeypatch.setattr(meanwhile, "open_checkpoint", pytest.fail)
+    for step in range(3):
+        here.link.push_metrics({"step": step})
+
+
+def test_a_training_that_goes_on_exports_only_what_is_new(tmp_path):
+    _, _, here = followed(tmp_path, "end")
+    said = []
+    Follower(here, ExportOptions(when=1), said.append)
+    here.link.update_history(here.link.history)
+    assert not said
+
+
+def test_a_solver_whose_loop_has_another_name_is_exported_all_the_same(project):
+    solver = VALIDATING.replace("import flashy\n", "import flashy\nfrom audiocraft_export import ExportMixin\n")
+    solver = solver.replace("class Solver(", "class Solver(ExportMixin, ").replace("def run(self)", "def fit(self)")
+    root = project(solver=solver)
+    train = root / "proj" / "train.py"
+    train.write_text(train.read_text().replace(".run()", ".fit()"))
+    said = dora("run", "epochs=4", "export=true", "exporter.when=best", cwd=root).stderr
+    assert re.findall(r"exported: best_state after (\d) epochs", said) == ["1", "2", "4"]
+
+
+@pytest.mark.parametrize("exporter", [{"when": "often"}, {"weigths": "last"}, "last"])
+def test_a_wrong_option_is_said_before_the_training(tmp_path, exporter):
+    here = xp_of(tmp_path / "outputs", export=True, exporter=exporter)
+    with here.enter():
+        solver = Watched()
+        with pytest.raises(ExportError, match="is no option"):
+            solver.run()
+    assert solver.epoch == 1
+
+
+def test_a_release_that_is_replaced_while_it_is_verified_is_not_damaged(make_xp, dora_dir, tmp_path, monkeypatch):
+    folder = make_xp()
+    release = export_xp(folder.name, dora_dir).folder
+    make_xp(best_state={"model": model_state(9)})
+    intact, exports = verification.is_intact, iter([export_xp])
+
+    def replaced(*args):
+        for export in exports:  # once
+            export(folder.name, dora_dir)
+        return intact(*args)
+    monkeypatch.setattr(verification, "is_intact", replaced)
+    assert verify(release).ok

@@ -84,7 +84,8 @@ def _run(args: argparse.Namespace) -> int:
         xps = _not_exported(args, options) if args.all else grid_xps(args.grid, dora_dir_of(args)())
         args.targets = [str(xp.folder) for xp in xps]  # a file or folder here may be called like one of them
         if not xps:
-            say(f"Nothing to export in {dora_dir_of(args)()}: no XP has a checkpoint and no fresh release.")
+            say(f"Nothing to export in {dora_dir_of(args)()}: each checkpoint that is there has a fresh release; to "
+                "make one with other options, name its XP.")
             return 0
     targets = [" ".join(args.targets)] if args.bands else _names(args)
     jobs: list[Union[Job, ExportError]] = [_bands_job(args, options)] if args.bands else _jobs(args, options)
@@ -155,7 +156,7 @@ def _names(args: argparse.Namespace) -> list[str]:
 
 
 def _not_exported(args: argparse.Namespace, options: ExportOptions) -> list[Experiment]:
-    """The experiments that have the checkpoint and no fresh release of it where it would go."""
+    """The experiments that have the checkpoint, and no fresh release where it would go, whatever its options."""
     from ..survey import release_of
     found = []
     for xp in list_xps(dora_dir_of(args)()):

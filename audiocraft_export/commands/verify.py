@@ -18,6 +18,7 @@ from . import add_verb
 if TYPE_CHECKING:
     from ..verification import Problem
 
+MOST_PROBLEMS = 4  # of a file, in its line
 EXAMPLES = """\
 examples:
   audiocraft-export verify outputs/xps/*/export        all of a Dora folder
@@ -72,7 +73,9 @@ def _show(path: Path, problems: list[Problem], as_json: bool) -> None:
         print(json.dumps({"file": str(path), "ok": not problems,
                           "problems": [{"key": problem.key, "what": problem.what} for problem in problems]}))
     else:
-        wrong = "; ".join(f"{problem.key} {problem.what}" if problem.key else problem.what for problem in problems)
+        said = [f"{problem.key} {problem.what}" if problem.key else problem.what for problem in problems]
+        more = [f"and {len(said) - MOST_PROBLEMS} more like these"] if len(said) > MOST_PROBLEMS else []
+        wrong = "; ".join([*said[:MOST_PROBLEMS], *more])
         print(printable(f"{path}: {wrong or 'sound'}"))
 
 
