@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import NoReturn, Optional, Union
 
 from .commands import inspect, run, verify
@@ -66,7 +67,9 @@ def _main(argv: Optional[Sequence[str]]) -> Union[int, str, None]:
         if targets == unknown:  # argparse takes them together only
             args.targets += targets
         else:
-            raise OptionError(f"{' '.join(unknown)} is no option of {args.name}: use {', '.join(args.flags)}.")
+            near = get_close_matches(unknown[0], args.flags, n=1, cutoff=0.8)
+            which = f"did you mean {near[0]}?" if near else f"use {', '.join(args.flags)}."
+            raise OptionError(f"{' '.join(unknown)} is no option of {args.name}: {which}")
         return int(args.verb(args))
     except ExportError as exc:
         complain(exc, debug)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Optional, Union
 
 from .errors import ExperimentError, listing, reason
+from .release import MANIFEST
 
 AnyPath = Union[str, "os.PathLike[str]"]
 LAST = "checkpoint.th"
@@ -77,6 +79,12 @@ class Experiment:
                                   "permissions.") from exc
         return [self.folder / name for name in names]
 
+    @property
+    def is_untrained(self) -> bool:
+        """Whether Dora knows of it, and it has stored no checkpoint."""
+        known = self.argv is not None or bool(self.history)
+        return known and not self.checkpoints and not os.path.lexists(self.path_of())
+
     def path_of(self, name: Union[str, int, None] = None) -> Path:
         """Where `checkpoint.th` or `checkpoint_<name>.th` lies, if it is there."""
         return self.folder / (LAST if name is None else f"checkpoint_{name}.th")
@@ -94,8 +102,17 @@ class Experiment:
         named = ", ".join(filter(None, names))
         choices = [f"choose one of these with the option checkpoint: {named}"] if named else []
         choices += ["leave that option out for checkpoint.th"] if "" in names else []
-        remedy = f"{', or '.join(choices)}." if choices else "this folder has no checkpoint at all: train it first."
+        remedy = f"{', or '.join(choices)}." if choices else self._why_there_is_none(path)
         raise ExperimentError(f"No {path.name} in {self.folder}; {remedy}")
+
+    def _why_there_is_none(self, path: Path) -> str:
+        if os.path.lexists(path):
+            return "what has this name there is no file, or a link to nothing."
+        if (self.folder / "xps").is_dir():
+            return "this is a Dora folder: name one of its XPs."
+        if (self.folder / MANIFEST).is_file():
+            return "this is a release: name its XP, or its checkpoint."
+        return "this folder has no checkpoint at all: train it first."
 
 
 def find_xp(sig: str, dora_dir: AnyPath) -> Experiment:
@@ -114,7 +131,7 @@ def find_xp(sig: str, dora_dir: AnyPath) -> Experiment:
     if found:
         raise ExperimentError(f"{sig} is the start of {len(found)} experiments in {xps}: "
                               f"{listing(found)}; give more of the signature.")
-    near = get_close_matches(sig, names, n=3, cutoff=0.6)
+    near = get_close_matches(sig, names, n=3, cutoff=0.6) or _near_starts(sig, names)
     remedy = f"did you mean {' or '.join(near)}?" if near else \
         f"it holds {listing(names)}." if names else "it holds no experiment."
     raise ExperimentError(f"No XP {sig!r} in {xps}; {remedy}")
@@ -147,6 +164,7 @@ def grid_xps(name: str, dora_dir: AnyPath) -> list[Experiment]:
     grids, others = Path(dora_dir) / GRIDS, list_grids(dora_dir)
     sigs = [sig for sig in _listed(grids / name) if os.path.islink(grids / name / sig)] if name in others else []
     if not sigs:
+        others = [other for other in others if other != name]
         near = get_close_matches(name, others, n=3) or others
         remedy = f"did you mean {' or '.join(near[:3])}?" if near else "dora grid was never run there."
         raise ExperimentError(f"No experiments of a grid {name!r} in {grids}; {remedy}")
@@ -159,8 +177,16 @@ def _names(dora_dir: AnyPath) -> list[str]:
         with os.scandir(xps) as entries:
             return sorted(entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
     except (OSError, ValueError) as exc:
+        inside = Path(dora_dir).absolute().name == "xps"
+        right = f"{Path(dora_dir).absolute().parent}, in which it lies" if inside else "the right one"
         raise ExperimentError(f"{dora_dir} is no Dora folder: {xps} cannot be read ({reason(exc)}); "
-                              "name the right one with --dora-dir, or the training package with -P.") from exc
+                              f"name {right} with --dora-dir, or the training package with -P.") from exc
+
+
+def _near_starts(sig: str, names: Sequence[str]) -> list[str]:
+    """The names that begin nearly like it."""
+    starts: dict[str, str] = {name[:len(sig)]: name for name in names}
+    return [starts[start] for start in get_close_matches(sig, starts, n=3, cutoff=0.6)] if len(sig) > 2 else []
 
 
 def _listed(folder: Path) -> list[str]:

@@ -9,19 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
-from .checkpoint import Checkpoint, TorchFile, of_file
+from .checkpoint import HYDRA_CONFIG, Checkpoint, TorchFile, of_file
 from .config import Config
 from .errors import CheckpointError, ExportError, listing
-from .experiment import AnyPath
+from .experiment import AnyPath, Experiment
 from .export import plan
-from .families import family_of, solver_of
+from .families import CODEC_FILE, family_of, solver_of
 from .finite import Watch
 from .options import ExportOptions
-from .release import RELEASE_FOLDER, Manifest, Plan, best_epoch, is_number
+from .release import MANIFEST, RELEASE_FOLDER, Manifest, Plan, best_epoch, is_number
 from .tensor import Tensor
 
 OTHER = "everything else"
-TRAINING, RELEASE = "training checkpoint", "release"
+TRAINING, RELEASE, EXPERIMENT = "training checkpoint", "release", "experiment"
 NESTED = (Tensor, dict, list, tuple)
 MOST_DEPTH, MOST_KEY = 100, 200  # of what is looked at; characters of a key that is shown
 
@@ -31,9 +31,9 @@ class Inspection:
     """What is in a file.
 
     Args:
-        kind: `training checkpoint` or `release`.
-        path: of the file.
-        nbytes: its size.
+        kind: `training checkpoint` or `release`; `experiment` for one that has stored none.
+        path: of the file, or of the XP folder.
+        nbytes: its size; 0 of a folder.
         sections: how many bytes of it each of its sections takes; bytes that two share count in the first.
         tensors: by their dotted name.
         sig: Dora's signature.
@@ -87,13 +87,13 @@ class Inspection:
         return sorted(self.tensors.items(), key=lambda item: -item[1].nbytes)[:most]
 
 
-def inspect(path: Path, xp_folder: Optional[Path] = None, dora_dir: Optional[AnyPath] = None,
+def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyPath] = None,
             values: bool = False) -> Inspection:
     """Look into a training checkpoint, or a file of a release.
 
     Args:
         path: the file.
-        xp_folder: the XP folder that it belongs to, if that is not where it lies.
+        xp: the experiment that it has to belong to.
         dora_dir: the Dora folder in which a compression model of the form `//sig/` is looked up, if it is not in it.
         values: whether to read all weights: for NaN and infinity, and for damage.
 
@@ -105,7 +105,18 @@ def inspect(path: Path, xp_folder: Optional[Path] = None, dora_dir: Optional[Any
     odd = [*_shared(tensors), *(_odd_values(tensors) if values else ())]
     if "exported" in file.state:
         return _release(file, sections, tensors, odd)
-    return _training(file, xp_folder or path.absolute().parent, dora_dir, sections, tensors, odd)
+    return _training(file, xp or Experiment(path.absolute().parent, None), dora_dir, sections, tensors, odd)
+
+
+def inspect_experiment(xp: Experiment) -> Inspection:
+    """Look at an experiment that has stored no checkpoint: what Dora and Hydra have written of it."""
+    path, history = xp.folder / HYDRA_CONFIG, xp.history
+    config = Config.load(path) if path.is_file() else None
+    best = best_epoch(history, family_of(config).metrics if config else ())
+    metric = best["metric"] if best else None
+    return Inspection(EXPERIMENT, xp.folder, 0, {}, {}, sig=xp.sig, solver=solver_of(config) if config else None,
+                      config=config, epochs=len(history), metric=metric, curve=_curve(history, metric), best=best,
+                      refused="it has no checkpoint: train it first", odd=[*_no_numbers(best)])
 
 
 def differences(one: Config, other: Config) -> list[tuple[str, str, str]]:
@@ -117,17 +128,23 @@ def differences(one: Config, other: Config) -> list[tuple[str, str, str]]:
 
 def _release(file: TorchFile, sections: Mapping[str, int], tensors: Mapping[str, Tensor],
              odd: list[str]) -> Inspection:
-    manifest = Manifest.load(file.path.parent)
-    if manifest and file.path.name not in [each.name for each in manifest.files]:
+    folder, name = file.path.parent, file.path.name
+    manifest = Manifest.load(folder)
+    if manifest is None and (folder / MANIFEST).is_file():
+        odd.append(f"{MANIFEST} beside it is not what was written: verify says more")
+    if manifest is not None and name not in [each.name for each in manifest.files]:
         manifest = None
+    codec = (manifest.codec if manifest is not None and name == CODEC_FILE else None) or {}
+    manifest = None if codec else manifest  # all else that it says is of the language model
+    best = manifest.best if manifest else None
     return Inspection(
-        RELEASE, file.path, file.source.bytes, sections, tensors, sig=manifest.sig if manifest else None,
+        RELEASE, file.path, file.source.bytes, sections, tensors, sig=manifest.sig if manifest else codec.get("sig"),
         solver=manifest.solver if manifest else None, config=_config(file.state), manifest=manifest,
-        epochs=manifest.epoch if manifest else None, best=manifest.best if manifest else None,
-        odd=[*odd, *_strangers(file), *(manifest.warnings if manifest else ())])
+        epochs=manifest.epoch if manifest else None, best=best, metric=best.get("metric") if best else None,
+        odd=[*odd, *_strangers(file), *(manifest.warnings if manifest else ()), *_no_numbers(best)])
 
 
-def _training(file: TorchFile, xp_folder: Path, dora_dir: Optional[AnyPath], sections: Mapping[str, int],
+def _training(file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath], sections: Mapping[str, int],
               tensors: Mapping[str, Tensor], odd: list[str]) -> Inspection:
     found = Inspection(TRAINING, file.path, file.source.bytes, sections, tensors)
     try:
@@ -137,9 +154,11 @@ def _training(file: TorchFile, xp_folder: Path, dora_dir: Optional[AnyPath], sec
         found = replace(found, sig=checkpoint.sig, solver=solver_of(checkpoint.config), config=checkpoint.config,
                         epochs=len(checkpoint.history), metric=metric, curve=_curve(checkpoint.history, metric),
                         best=best)
-        planned, refused = _plan(checkpoint, xp_folder, dora_dir)
+        checkpoint.check_experiment(xp)
+        checkpoint.note_missing_epochs(xp)
+        planned, refused = _plan(checkpoint, xp.folder, dora_dir)
         return replace(found, manifest=planned.manifest, plan=planned, refused=refused,
-                       odd=[*odd, *planned.manifest.warnings])
+                       odd=[*odd, *planned.manifest.warnings, *_no_numbers(best)])
     except ExportError as exc:
         return replace(found, refused=str(exc), odd=[*odd, *_strangers(file)])
 
@@ -184,6 +203,13 @@ def _walk(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
             items = value.items() if isinstance(value, dict) else enumerate(value)
             left += reversed([(item, (*path, str(key)[:MOST_KEY])) for key, item in items
                               if isinstance(item, NESTED)])
+
+
+def _no_numbers(best: Optional[Mapping[str, Any]]) -> list[str]:
+    valid = best.get("valid") if best else None
+    if best is None or not isinstance(valid, dict) or any(map(is_number, valid.values())):
+        return []
+    return [f"the validation of epoch {best.get('epoch')} gave no number"]
 
 
 def _strangers(file: TorchFile) -> list[str]:

@@ -51,7 +51,8 @@ def loader_of(family: Family) -> Callable[[Path, Sequence[str]], Loaded]:
         ReleaseError: if they cannot be imported, or a family has none.
     """
     if family.load is None:
-        raise ReleaseError("verify=load rebuilds AudioCraft's models, and this is none of them: use verify=bytes.")
+        raise ReleaseError("AudioCraft's loaders rebuild its own models, and this is none of them: verify it without "
+                           "(verify=bytes, or no --load).")
     try:
         from audiocraft.models import loaders
     except ImportError as exc:

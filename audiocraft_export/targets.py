@@ -46,6 +46,25 @@ def known_dora_dir(args: argparse.Namespace) -> Optional[Path]:
     return None if package and not directory else Path(directory or "outputs")
 
 
+def find_experiment(target: str, dora_dir: Callable[[], Path]) -> Experiment:
+    """The experiment that a target names, whether it has a checkpoint or not.
+
+    Args:
+        target: a signature or a prefix of one, an XP folder, or a checkpoint file.
+        dora_dir: finds the Dora folder, if it is needed.
+
+    Raises:
+        ExportError: if there is none.
+    """
+    path = Path(target).absolute()
+    if not target or os.sep in target and not os.path.exists(target):
+        raise ExperimentError(f"There is no file or folder {target!r}: give a signature, or the path of an XP folder "
+                              "or of a checkpoint.")
+    if os.path.isfile(path):
+        return Experiment.at(path.parent)
+    return Experiment.at(path) if os.path.isdir(path) else find_xp(target, dora_dir())
+
+
 def find_target(target: str, dora_dir: Callable[[], Path],
                 checkpoint: Union[str, int, None] = None) -> tuple[Experiment, Path]:
     """The experiment and the checkpoint that a target names.
@@ -58,17 +77,13 @@ def find_target(target: str, dora_dir: Callable[[], Path],
     Raises:
         ExportError: if there is none.
     """
-    path = Path(target).absolute()
-    if not target or os.sep in target and not os.path.exists(target):
-        raise ExperimentError(f"There is no file or folder {target!r}: give a signature, or the path of an XP folder "
-                              "or of a checkpoint.")
-    if not os.path.isfile(path):
-        xp = Experiment.at(path) if os.path.isdir(path) else find_xp(target, dora_dir())
+    xp = find_experiment(target, dora_dir)
+    if not os.path.isfile(target):
         return xp, xp.checkpoint(checkpoint).absolute()
     if checkpoint is not None:
         raise ExperimentError(f"{target} is a checkpoint already: leave --checkpoint {checkpoint} out, or "
                               "name the XP folder.")
-    return Experiment.at(path.parent), path
+    return xp, Path(target).absolute()
 
 
 def open_target(target: str, dora_dir: Callable[[], Path],

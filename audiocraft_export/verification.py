@@ -16,7 +16,7 @@ from .errors import CheckpointError, ReleaseError, listing, printable, reason
 from .experiment import AnyPath
 from .families import CODEC_FILE, LM_FILE, OWN_NAMES, is_ours
 from .plain import stranger_name
-from .release import MANIFEST, Manifest, WrittenFile
+from .release import MANIFEST, RELEASE_FOLDER, Manifest, WrittenFile
 from .weights import Weights
 from .writer import is_intact
 
@@ -90,6 +90,8 @@ def verify(path: AnyPath) -> Verification:
     path = Path(path)
     if not os.path.lexists(path) and not os.path.isfile(path.parent / MANIFEST):
         raise ReleaseError(f"There is no file or folder {path}: name a release folder, or a file of one.")
+    if not os.path.lexists(path / MANIFEST) and os.path.isfile(path / RELEASE_FOLDER / MANIFEST):
+        raise ReleaseError(f"{path} is the folder of an experiment: its release is {path / RELEASE_FOLDER}.")
     folder, alone = (path, None) if os.path.isdir(path) else (path.parent, path.name)
     for _ in range(MOST_EDITIONS):
         edition = _edition(folder)
@@ -165,6 +167,9 @@ def _file_problems(path: Path, listed: Optional[WrittenFile], states: dict[str, 
             problems = []
         else:
             file = TorchFile.read(path)
+            if "exported" not in file.state and "xp.sig" in file.state:
+                sections = listing([*map(str, file.state)])
+                return [Problem(path.name, None, f"is a training checkpoint ({sections}), and no release: export it")]
             states[path.name] = file.state
             problems = [*_key_problems(file), *_tensor_problems(file, compact=listed is not None)]
             problems = problems or list(_loading_problems(path))

@@ -1,5 +1,6 @@
 """`audiocraft-export list`, `inspect`, `run` and `verify`, as they are typed."""
 
+import argparse
 import io
 import json
 import os
@@ -7,15 +8,18 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
 import torch
 from conftest import SIG, dora, load, model_state, on_terminal, only_xp, solver_state, with_cfg
 
 from audiocraft_export import ExportOptions, cli, export_checkpoint, export_xp, verify
+from audiocraft_export.commands import run
 from audiocraft_export.release import WrittenFile
 from audiocraft_export.survey import names
 
@@ -297,6 +301,83 @@ def test_a_run_of_many_ends_with_a_table(train, tmp_path, dora_dir):
         assert len(re.sub("\x1b[^m]*m", "", table).rstrip()) <= columns
 
 
+def test_a_stopped_run_of_many_says_what_it_has_done(train, tmp_path, monkeypatch):
+    for sig in ("11111111", "22222222", "33333333"):
+        train(sig, [], [1.])
+    from audiocraft_export import export as pipeline
+    export, left = pipeline.export, iter([None])
+
+    def interrupted(*args):
+        for _ in left:
+            return export(*args)
+        raise KeyboardInterrupt
+    monkeypatch.setattr(pipeline, "export", interrupted)
+    result = command("run", "--all", cwd=tmp_path, code=130)
+    assert result.stdout.splitlines()[-1].startswith("11111111  exported")
+    assert result.stderr.endswith("1 of 3 exported; stopped before the other 2.\n")
+
+
+def test_what_several_processes_have_finished_is_known_though_the_first_goes_on():
+    done, args = {}, argparse.Namespace(jobs=2)
+    with closing(run._in_order([partial(time.sleep, 2), partial(int, "7"), partial(int, "8")], args, done)) as numbers:
+        thread = threading.Thread(target=lambda: [None for _ in numbers], daemon=True)
+        thread.start()
+        while len(done) < 2 and thread.is_alive():
+            time.sleep(0.01)
+        assert done == {1: 7, 2: 8}
+        thread.join()
+    assert list(done.values())[-1] is None
+
+
+def test_warnings_are_said_without_an_export_too(train, tmp_path, caplog):
+    (train("11111111", [], [1.]) / "history.json").write_text('[{}, {}]')
+    command("run", "--all", "--dry-run", cwd=tmp_path)
+    assert "the later ones were not stored" in caplog.text
+
+
+def test_a_grid_s_experiment_that_is_gone_is_said_to_be(train, tmp_path, dora_dir):
+    train("11111111", [], [1.])
+    (dora_dir / "grids" / "sweep").mkdir(parents=True)
+    for sig in ("11111111", "99999999"):
+        (dora_dir / "grids" / "sweep" / sig).symlink_to(dora_dir / "xps" / sig)
+    result = command("run", "--grid", "sweep", cwd=tmp_path, code=1)
+    assert "xps/99999999 is not there, though the grid sweep has it" in result.stderr and " exported:" in result.stdout
+
+
+@pytest.mark.parametrize(("argv", "says"), [
+    (["run", "1112"], "did you mean 11111111?"), (["list", "--dora-dir", "outputs/xps"], "outputs, in which it lies"),
+    (["verify", "outputs/xps/11111111"], "its release is outputs/xps/11111111/export"),
+    (["list", "--srt", "age"], "did you mean --sort?"), (["run", "--grid", "sweep"], "dora grid was never run there")])
+def test_the_near_miss_is_offered(train, tmp_path, dora_dir, argv, says):
+    train("11111111", [], [1.])
+    export_xp("11111111", dora_dir)
+    assert says in command(*argv, cwd=tmp_path, code=2 if "--srt" in argv else 1).stderr
+
+
+def test_what_distinguishes_an_experiment_is_not_hidden_by_others(train, tmp_path, dora_dir):
+    common = [f"some.long.override{index}={index}" for index in range(9)]
+    for index in range(4):
+        train(f"0000000{index}", [*common, f"optim.lr=1e-{index}"])
+    train("0000000a", ["bins=9"], solver="compression")
+    (dora_dir / "xps" / "old_stuff").mkdir()
+    rows = {line.split()[0]: line for line in command("list", cwd=tmp_path).stdout.splitlines()}
+    assert all(f" lr=1e-{index} " in rows[f"0000000{index}"] for index in range(4))
+    lines = [["a=1", "b=1", "c=1"], ["a=1", "b=1", "c=2"], ["a=1", "b=2", "c=3"]]
+    assert names(lines) == ["c=1 b=1", "c=2 b=1", "b=2 c=3"]
+
+
+def test_against_another_experiment_is_one_line_that_says_so(train, tmp_path, dora_dir):
+    for seed, sig in enumerate(("11111111", "22222222")):
+        weights = {f"w{index}": torch.full((2,), float(seed)) for index in range(30)}
+        train(sig, [], [1.], solver="mine", best_state={"model": weights})
+        export_xp(sig, dora_dir)
+    release = dora_dir / "xps" / "11111111" / "export"
+    shown = command("verify", release, "--against", "22222222", cwd=tmp_path, code=1).stdout
+    assert "sig is 11111111, and that of" in shown and "and 26 more like these" in shown
+    assert len(json.loads(command("verify", release, "--against", "22222222", "--json", cwd=tmp_path,
+                                  code=1).stdout.splitlines()[0])["problems"]) == 30
+
+
 def test_hidden_folders_are_no_experiments(train, tmp_path, dora_dir):
     train("11111111", [], [1.])
     (dora_dir / "xps" / ".snapshot").mkdir()
@@ -487,10 +568,76 @@ def test_what_cannot_be_compared_has_no_0_differences(train, tmp_path, dora_dir)
     assert [tuple(row.values()) for row in rows] == [("a", '"1"', "1"), ("b", "null", '"None"'), ("c", '""', "")]
 
 
-def test_a_text_of_a_release_is_no_file_of_tensors(train, tmp_path, dora_dir):
+def test_a_text_of_a_release_is_no_file_of_tensors_and_its_manifest_stands_for_all(train, tmp_path, dora_dir):
     train("11111111", [])
-    path = export_xp("11111111", dora_dir).folder / "export.json"
-    assert "is no file of tensors" in command("inspect", path, cwd=tmp_path, code=1).stderr
+    folder = export_xp("11111111", dora_dir).folder
+    (tmp_path / "notes.txt").write_text("text")
+    assert "is no file of tensors" in command("inspect", tmp_path / "notes.txt", cwd=tmp_path, code=1).stderr
+    assert inspected(tmp_path, folder / "export.json") == [
+        {**found, "target": str(folder / "export.json")} for found in inspected(tmp_path, folder)]
+
+
+def test_a_checkpoint_of_another_experiment_or_of_fewer_epochs_is_said(train, tmp_path):
+    folder = train("11111111", [], [1.], **{"xp.sig": "ffffffff"})
+    found, = inspected(tmp_path, "11111111")
+    assert "was written by the experiment ffffffff" in found["refused"] and found["epochs"] == 1
+    (train("22222222", [], [1.]) / "history.json").write_text('[{}, {}]')
+    odd = inspected(tmp_path, "22222222")[0]["odd"]
+    assert any("history.json has 2 epochs, this checkpoint 1" in text for text in odd)
+    assert command("run", folder, cwd=tmp_path, code=1)
+
+
+def test_an_experiment_without_a_checkpoint_shows_what_dora_knows(train, tmp_path):
+    folder = train("11111111", ["lr=1"], [3., 2.])
+    train("22222222", [])
+    (folder / "checkpoint.th").unlink()
+    found, = inspected(tmp_path, "11111111", "--diff", "22222222")
+    assert (found["kind"], found["epochs"], found["curve"], found["solver"]) == ("experiment", 2, [3., 2.], "musicgen")
+    assert {"key": "optim.lr", "here": "1", "there": "0.0001"} in found["differences"]
+    shown = command("inspect", "11111111", cwd=tmp_path).stdout
+    assert "best 2 in epoch 2 of 2" in shown and "it has no checkpoint: train it first" in shown
+
+
+def test_the_codec_of_a_release_is_not_described_as_the_language_model(train, tmp_path, dora_dir):
+    train("22222222", [], [7.], **{"xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
+    cfg = with_cfg(solver="musicgen", compression_model_checkpoint="//sig/22222222")
+    train("11111111", [], [2., 1.], **{"xp.cfg": cfg})
+    assert "(at hand)" in command("inspect", "11111111", cwd=tmp_path).stdout
+    folder = export_xp("11111111", dora_dir).folder
+    model, codec = inspected(tmp_path, folder)
+    assert (model["sig"], model["epochs"], model["metric"]) == ("11111111", 2, "ce")
+    assert (codec["sig"], codec["epochs"], codec["best"]) == ("22222222", None, None)
+    assert "ce          best 1 in epoch 2 of 2" in command("inspect", folder, cwd=tmp_path).stdout
+
+
+def test_what_is_odd_about_a_release_or_a_training_is_said(train, tmp_path, dora_dir):
+    train("11111111", [], [float("nan")])
+    assert "gave no number" not in str(inspected(tmp_path, "11111111")[0]["odd"])  # ppl is one
+    train("22222222", [], history=[{"valid": {"ce": float("nan")}}])
+    assert "the validation of epoch 1 gave no number" in str(inspected(tmp_path, "22222222")[0]["odd"])
+    folder = export_xp("11111111", dora_dir, ExportOptions(weights="ema")).folder
+    assert "release     fresh, made with other options; " in command("inspect", "11111111", cwd=tmp_path).stdout
+    (folder / "export.json").write_text((folder / "export.json").read_text().replace("musicgen", "mine"))
+    assert "is not what was written" in str(inspected(tmp_path, folder)[0]["odd"])
+
+
+@pytest.mark.parametrize(("target", "says"), [
+    ("outputs", "this is a Dora folder"), ("outputs/xps/11111111/export", "this is a release"),
+    ("outputs/xps/33333333", "a link to nothing")])
+def test_a_folder_that_is_no_experiment_is_said_to_be_what_it_is(train, tmp_path, dora_dir, target, says):
+    train("11111111", [])
+    export_xp("11111111", dora_dir)
+    (dora_dir / "xps" / "33333333").mkdir()
+    (dora_dir / "xps" / "33333333" / "checkpoint.th").symlink_to("nowhere")
+    assert says in command("run", target, cwd=tmp_path, code=1).stderr
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_the_curve_leaves_its_line_whole(train, tmp_path, columns):
+    train("11111111", [], [1 / epoch for epoch in range(1, 301)])
+    shown = on_terminal("-m", "audiocraft_export", "inspect", "11111111", cwd=tmp_path, columns=columns)
+    line, = [line for line in shown.replace("\r", "").splitlines() if line.startswith("ce  ")]
+    assert 40 < len(line) <= columns and "of 300" in line
 
 
 def test_an_experiment_without_a_checkpoint_does_not_hide_another(train, tmp_path, dora_dir):

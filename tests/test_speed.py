@@ -406,3 +406,13 @@ def test_help_takes_no_time():
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     assert time.process_time() - began < 0.25
+
+
+def test_what_a_process_has_done_counts_in_full_at_its_end():
+    told = []
+    relay = progress.Relay(told.append)
+    share = progress.Share("x", 1)
+    relay.update(0, share)
+    share.nbytes = share.work = share.done = 100
+    relay.update(0, None)
+    assert [each and each.fraction for _, each in told] == [1., 1., None]  # the same share, in this process

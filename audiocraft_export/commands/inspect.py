@@ -6,23 +6,25 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from ..console import Column, complain_of, show
 from ..errors import ExportError, ReleaseError, listing, printable, readable_size
 from ..experiment import LAST
 from ..release import MANIFEST, RELEASE_FOLDER, Manifest, is_number
-from ..targets import add_dora_dir, dora_dir_of, find_target, others_of
+from ..targets import add_dora_dir, dora_dir_of, find_experiment, find_target, others_of
 from . import add_verb
 
 if TYPE_CHECKING:
     from ..config import Config
     from ..inspection import Inspection
 
-MOST_TENSORS, BAR, CURVE = 10, 24, 40
+MOST_TENSORS, BAR, CURVE, NAME = 10, 24, 40, 12
 BLOCKS, PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 SECTIONS = (Column("section", style="bold"), Column("bytes", right=True), Column("share", right=True),
             Column("", style="cyan", goes=1))
@@ -86,20 +88,22 @@ def _found(target: str, args: argparse.Namespace) -> Iterator[Union[Inspection, 
 def _looks(target: str, args: argparse.Namespace) -> list[Callable[[], Inspection]]:
     """What to look into: the checkpoint of an experiment, or all files of a release."""
     from ..families import OWN_NAMES
-    from ..inspection import inspect
+    from ..inspection import inspect, inspect_experiment
     from ..verification import is_archive
-    folder = Path(target)
-    if os.path.isfile(folder / MANIFEST):
-        names = [file.name for file in Manifest.read(folder).files if is_archive(file.name)]
-    else:  # AudioCraft's own exports have none
-        names = [name for name in OWN_NAMES if os.path.isfile(folder / name) and not os.path.isfile(folder / LAST)]
+    folder = Path(target).parent if Path(target).name == MANIFEST and os.path.isfile(target) else Path(target)
+    manifest = Manifest.load(folder)
+    names = [file.name for file in manifest.files if is_archive(file.name)] if manifest else \
+        [name for name in OWN_NAMES if os.path.isfile(folder / name) and not os.path.isfile(folder / LAST)]
     if names:
         return [partial(inspect, folder / name, values=args.values) for name in names]
     if os.path.isfile(target) and not target.endswith((".th", ".bin", ".pth", ".pt")):
         raise ReleaseError(f"{target} is no file of tensors: name a checkpoint, or the folder of the release.")
     dora_dir = dora_dir_of(args)
-    xp, source = find_target(target, dora_dir, args.checkpoint)
-    return [partial(inspect, source, xp.folder, others_of(xp, args, dora_dir), args.values)]
+    xp = find_experiment(target, dora_dir)
+    if args.checkpoint is None and xp.is_untrained:
+        return [partial(inspect_experiment, xp)]
+    _, source = find_target(target, dora_dir, args.checkpoint)
+    return [partial(inspect, source, xp, others_of(xp, args, dora_dir), args.values)]
 
 
 def _config_of(args: argparse.Namespace) -> Optional[Config]:
@@ -132,13 +136,15 @@ def _print_json(target: str, found: Inspection, differences: Sequence[tuple[str,
 def _print(target: str, found: Inspection, differences: Sequence[tuple[str, str, str]],
            args: argparse.Namespace) -> None:
     for name, text in _facts(found):
-        print(printable(f"{name:<12}{text}"))
+        print(printable(f"{name:<{NAME}}{text}"))
     print()
     show(SECTIONS, [[name, readable_size(nbytes), f"{nbytes / found.nbytes:.0%}", _bar(nbytes / found.nbytes)]
                     for name, nbytes in found.sections.items()])
     shown = found.largest(None if args.tensors else MOST_TENSORS)
     if shown:
-        print(f"\n{len(found.tensors)} tensors, by size:")
+        dtypes = Counter(tensor.dtype for tensor in found.tensors.values())
+        counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())
+        print(f"\n{len(found.tensors)} tensors ({counts}), by size:")
         show(TENSORS, [[name, tensor.dtype, "x".join(map(str, tensor.shape)) or "-", readable_size(tensor.nbytes)]
                        for name, tensor in shown])
     if args.diff is not None:
@@ -149,47 +155,76 @@ def _print(target: str, found: Inspection, differences: Sequence[tuple[str, str,
 
 
 def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
-    yield found.kind.split()[-1], f"{found.path}, {readable_size(found.nbytes)}"
+    if found.nbytes:
+        yield found.kind.split()[-1], f"{found.path}, {readable_size(found.nbytes)}"
+    else:
+        yield "folder", str(found.path)
     if found.sig or found.solver:
         yield "experiment", f"{found.sig or 'without a signature'}, solver {found.solver or '?'}"
-    manifest = found.manifest
     if found.epochs is not None:
         yield "epochs", str(found.epochs)
+    yield from _release_facts(found)
+    yield from _metric_facts(found)
+    for text in found.odd:
+        yield "odd", text
+
+
+def _release_facts(found: Inspection) -> Iterator[tuple[str, str]]:
+    manifest = found.manifest
     if manifest:
         yield "weights", f"{manifest.weights} ({manifest.why})"
         if manifest.codec:
             known = (f"{key} {value.get('name') if isinstance(value, dict) else value}"
                      for key, value in manifest.codec.items() if value is not None)
-            yield "codec", ", ".join(known)
+            yield "codec", f"{', '.join(known)}{_at_hand(found)}"
     if found.plan:
         from ..survey import release_of
-        state, _ = release_of(found.path.parent / RELEASE_FOLDER, found.path.parent)
-        yield "release", f"{state}; would have {found.plan.sizes}"
+        state, _ = release_of(found.path.parent / RELEASE_FOLDER, found.path.parent, found.path.name)
+        other = ", made with other options" if state == "fresh" and not found.plan.is_there else ""
+        yield "release", f"{state}{other}; {'without codec ' if found.refused else ''}would have {found.plan.sizes}"
     elif manifest:
         yield "made", f"{manifest.time}, by audiocraft-export {manifest.versions.get('audiocraft-export')}"
     if found.refused:
         yield "release", f"none with the default options: {found.refused}"
-    valid = found.best.get("valid") if found.best else None
-    if found.best and isinstance(valid, dict) and not found.metric:
+
+
+def _at_hand(found: Inspection) -> str:
+    """Whether the compression model of a release to be is there."""
+    if not found.plan or not found.manifest or not found.manifest.codec:
+        return ""
+    return " (AudioCraft downloads it)" if "pretrained" in found.manifest.codec else " (at hand)"
+
+
+def _metric_facts(found: Inspection) -> Iterator[tuple[str, str]]:
+    if not found.best or not isinstance(found.best.get("valid"), dict):
+        return
+    valid, epoch = found.best["valid"], found.best.get("epoch")
+    if found.metric in valid:
+        text = f"best {valid[found.metric]:.4g} in epoch {epoch} of {found.epochs}"
+        yield str(found.metric), f"{text}  {_curve(found.curve, _room() - len(text))}".rstrip()
+    else:
         values = [f"{name} {value:.4g}" for name, value in valid.items() if is_number(value)]
-        yield "metrics", f"{listing(values)}, in epoch {found.best.get('epoch')}"
-    if found.metric and found.best:
-        yield found.metric, (f"best {found.best['valid'][found.metric]:.4g} in epoch {found.best['epoch']} of "
-                             f"{len(found.curve)}  {_curve(found.curve)}")
-    for text in found.odd:
-        yield "odd", text
+        if values:
+            yield "metrics", f"{listing(values)}, in epoch {epoch}"
+
+
+def _room() -> int:
+    """How many characters there are beside the names of facts."""
+    return get_terminal_size().columns - NAME - 2 if sys.stdout.isatty() else sys.maxsize
 
 
 def _bar(share: float) -> str:
     return ("█" if _is_unicode() else "#") * round(share * BAR)
 
 
-def _curve(values: Sequence[Optional[float]]) -> str:
-    """Values as a line of blocks, a few of them in one where there are many."""
+def _curve(values: Sequence[Optional[float]], most: int = CURVE) -> str:
+    """Values as a line of at most so many blocks, a few of them in one where there are many."""
+    if not values:
+        return ""
     blocks = BLOCKS if _is_unicode() else PLAIN_BLOCKS
-    step = -(-len(values) // CURVE)
+    step = -(-len(values) // max(min(most, CURVE), 1))
     parts = [[value for value in values[first:first + step] if value is not None]
-             for first in range(0, len(values), step or 1)]
+             for first in range(0, len(values), step)]
     lowest = [min(part) / 2 if part else None for part in parts]  # half of it: the difference of any two is finite
     known = [value for value in lowest if value is not None]
     low, span = min(known), max(known) - min(known) or 1.

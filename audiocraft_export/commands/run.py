@@ -199,6 +199,9 @@ def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Union[Job, E
 def _plan(target: str, dora_dir: Callable[[], Path], args: argparse.Namespace,
           options: ExportOptions) -> tuple[Path, Path, Job]:
     """The checkpoint, the release folder and the export of one target."""
+    if _is_search(args) and not os.path.isdir(target):
+        raise ExperimentError(f"{target} is not there, though the grid {args.grid} has it: it was removed, or never "
+                              "started.")
     xp, source = find_target(target, dora_dir, options.checkpoint)
     home = xp.folder.absolute()
     others = others_of(xp, args, dora_dir)
