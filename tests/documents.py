@@ -21,6 +21,8 @@ RUN = ("bash", "python")
 SHOWN = ("text", "json", "yaml")
 FENCE = "```"
 OTHER_CODE = re.compile(r"(    |\t)\s*\S|\s*(~~~|<pre|<code)")
+RESULT = re.compile(r"^(?:exit code \d+|(?:Export: )?[0-9a-f]{8} (?:already )?exported: .*)$", re.MULTILINE)
+SIZE, COLOUR = re.compile(r"[\d.]+ [kMG]?B\b"), re.compile(r"\x1b\[[\d;]*m")
 FILE = re.compile(r"# ([\w./-]+/[\w.-]+\.(?:py|yaml))\n")
 
 
@@ -106,3 +108,13 @@ def run_page(page, runner, folder, tools, env):
                             stdin=subprocess.DEVNULL, timeout=600, env={**env, "PATH": path})
     assert result.returncode == 0, f"{result.stdout[-3000:]}\n{result.stderr[-6000:]}"
     return result
+
+
+def check_shown(page, runner, result):
+    """Look whether what a page shows of exports and exit codes was said when it was run, but for sizes."""
+    said, by = COLOUR.sub("", result.stdout + result.stderr), None
+    for block in (block for block in BLOCKS if block.page == page):
+        by = block.runner or by
+        for line in RESULT.findall(block.text) if block.info == "text" and by == runner else ():
+            pattern = re.escape(SIZE.sub("...", line)).replace(r"\.\.\.", ".*")
+            assert re.search(pattern, said), f"{block.where}: {line} was not said"

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-REGISTER = 'eval "$(register-python-argcomplete audiocraft-export)"; echo rea""dy\n'
+from audiocraft_export import cli
+
+REGISTER = 'eval "$(register-python-argcomplete audiocraft-export)"'
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def shell(tmp_path, make_xp):
             if select.select([terminal], [], [], 0.1)[0]:
                 shown += os.read(terminal, 1 << 12).decode()
         return shown
-    assert "ready" in typed(REGISTER, "ready")
+    assert "ready" in typed(f'{REGISTER}; echo rea""dy\n', "ready")
     yield typed
     os.close(terminal)
     os.waitpid(child, 0)
@@ -47,6 +49,11 @@ def shell(tmp_path, make_xp):
     ("list --not", "list --not-exported ")])
 def test_the_shell_completes(shell, line, whole):
     assert f"audiocraft-export {whole}" in shell(f"audiocraft-export {line}\t", whole)
+
+
+def test_what_is_registered_is_what_the_documentation_says():
+    page = Path(__file__).parents[1] / "docs" / "old-experiments.md"
+    assert f"\n{REGISTER}\n" in page.read_text() and REGISTER in cli.EXAMPLES
 
 
 def test_where_several_fit_all_are_shown(shell):

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -98,8 +99,7 @@ def environment():
 def test_every_command_of_a_page_can_be_run(page, place, tmp_path):
     env = {**environment(), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
     result = documents.run_page(page, "page", place, tmp_path / "tools", env)
-    shown = "".join(block.text for block in BLOCKS if block.page == page and block.info == "text")
-    assert all(code in result.stdout for code in re.findall(r"^exit code \d+$", shown, re.MULTILINE))
+    documents.check_shown(page, "page", result)
 
 
 def test_there_is_no_block_that_nobody_runs():
@@ -187,6 +187,24 @@ def own_flags():
 def test_every_flag_that_is_named_is_one_of_the_command(page):
     named = re.findall(r"`[^`\n]*?(--[a-z][\w-]*)[^`\n]*`", page.read_text())
     assert set(named) <= own_flags() | FLAGS_OF_OTHERS
+
+
+def inline_commands():
+    """Commands within sentences, as words."""
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for span in re.findall(r"(?<!`)`((?:dora|audiocraft-export) [^`]*)`(?!`)", text):
+            yield [word for word in shlex.split(span) if word != "..."]
+
+
+def test_commands_within_sentences_are_forms_that_exist():
+    parser = cli._parser()
+    for command, *words in inline_commands():
+        if command == "audiocraft-export" and len(words) > 1:
+            parser.parse_args([word for word in words if word not in ("--help",)])  # exits if it is wrong
+        elif command == "dora":
+            assert words[0] in ("run", "launch", "grid", "info", "-P"), words
+            assert not [word for word in words if "=" in word] or "SIG" in words, f"{words}: make it a block"
 
 
 def rows_of(page, heading):

@@ -43,4 +43,5 @@ def test_every_command_of_a_page_that_needs_audiocraft_can_be_run(page, clone, t
     env = {name: value for name, value in os.environ.items() if name != "DORA_PACKAGE"}
     env.update(AUDIOCRAFT_DORA_DIR=str(clone / "outputs"), HF_HUB_OFFLINE="1", PYTHONWARNINGS="ignore",
                OMP_NUM_THREADS="1")
-    documents.run_page(page, "audiocraft", clone, tmp_path / "tools", env)
+    result = documents.run_page(page, "audiocraft", clone, tmp_path / "tools", env)
+    documents.check_shown(page, "audiocraft", result)
