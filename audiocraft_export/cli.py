@@ -62,14 +62,13 @@ def _main(argv: Optional[Sequence[str]]) -> Union[int, str, None]:
         debug = args.debug
         logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
         logging.getLogger(__package__).setLevel(logging.INFO)
-        unknown = unknown[1:] if unknown[:1] == ["--"] else unknown
-        targets = [text for text in unknown if not text.startswith("-")]
-        if targets == unknown:  # argparse takes them together only
-            args.targets += targets
-        else:
-            near = get_close_matches(unknown[0], args.flags, n=1, cutoff=0.8)
+        end = unknown.index("--") if "--" in unknown else len(unknown)
+        wrong = [text for text in unknown[:end] if text.startswith("-")]
+        if wrong:
+            near = get_close_matches(wrong[0], args.flags, n=1, cutoff=0.8)
             which = f"did you mean {near[0]}?" if near else f"use {', '.join(args.flags)}."
-            raise OptionError(f"{' '.join(unknown)} is no option of {args.name}: {which}")
+            raise OptionError(f"{' '.join(wrong)} is no option of {args.name}: {which}")
+        args.targets += [*unknown[:end], *unknown[end + 1:]]  # argparse takes targets together only
         return int(args.verb(args))
     except ExportError as exc:
         complain(exc, debug)

@@ -378,6 +378,14 @@ def test_against_another_experiment_is_one_line_that_says_so(train, tmp_path, do
                                   code=1).stdout.splitlines()[0])["problems"]) == 30
 
 
+def test_targets_may_stand_on_both_sides_of_options_and_begin_with_a_dash(train, tmp_path, dora_dir):
+    (dora_dir / "xps").mkdir(parents=True)
+    train("11111111", [], [1.])
+    shutil.copytree(dora_dir / "xps" / "11111111", tmp_path / "-dash")
+    result = command("run", "11111111", "--dry-run", "--", "-dash", cwd=tmp_path)
+    assert result.stderr.endswith("2 of 2 can be exported.\n")
+
+
 def test_hidden_folders_are_no_experiments(train, tmp_path, dora_dir):
     train("11111111", [], [1.])
     (dora_dir / "xps" / ".snapshot").mkdir()
