@@ -193,7 +193,7 @@ def of_file(file: TorchFile) -> Checkpoint:
                               "name the training checkpoint or its signature.")
     if "xp.cfg" in state:
         config, config_source = Config(plain(state["xp.cfg"])), "checkpoint"
-    elif (path.parent / HYDRA_CONFIG).is_file():
+    elif os.path.isfile(path.parent / HYDRA_CONFIG):
         config, config_source = Config.load(path.parent / HYDRA_CONFIG), HYDRA_CONFIG.as_posix()
     else:
         raise CheckpointError(f"{path} holds no configuration (xp.cfg), and no {HYDRA_CONFIG} lies beside it: "

@@ -44,7 +44,12 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
     try:
         code = _main(argv)
         sys.stdout.flush()
-    except OSError as exc:  # nobody reads on, as in `| head`, or nobody can
+    except OSError as exc:
+        if exc.filename is not None:  # no stream, but a file
+            say(f"audiocraft-export: {printable(str(exc.filename))} cannot be read or written ({reason(exc)}): check "
+                "its permissions.")
+            sys.exit(1)
+        # Nobody reads on, as in `| head`, or nobody can.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(exc, BrokenPipeError):
             say(f"audiocraft-export: the output cannot be written ({reason(exc)}): print it elsewhere.")

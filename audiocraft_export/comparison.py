@@ -53,16 +53,20 @@ def compare(path: Path, checkpoint: Checkpoint, xp_folder: Path,
     contents, _ = contents_of(checkpoint, xp_folder, _options(manifest, path), dora_dir)
     problems = list(_problems(path, folder, contents, checkpoint))
     if problems and manifest is not None:
-        yield from _reasons(manifest, checkpoint)
+        yield from _reasons(MANIFEST if path == folder else path.name, manifest, checkpoint)
     yield from problems
 
 
-def _reasons(manifest: Manifest, checkpoint: Checkpoint) -> Iterator[Problem]:
+def _reasons(file: str, manifest: Manifest, checkpoint: Checkpoint) -> Iterator[Problem]:
     """Why a release differs from a checkpoint, as far as its manifest knows."""
+    source = asdict(checkpoint.file.source) if checkpoint.file else {}
+    made_of = manifest.checkpoint or {"name": "a living solver"}
     if manifest.sig != checkpoint.sig:
-        yield Problem(MANIFEST, "sig", f"is {manifest.sig}, and that of {checkpoint.where} is {checkpoint.sig}")
-    elif checkpoint.file is not None and manifest.checkpoint != asdict(checkpoint.file.source):
-        yield Problem(MANIFEST, "checkpoint", f"is another state of {checkpoint.where} than the one that is there now")
+        yield Problem(file, None, f"is of {manifest.sig}, and {checkpoint.where} of {checkpoint.sig}")
+    elif made_of["name"] != source.get("name"):
+        yield Problem(file, None, f"is of {made_of['name']}, and not of {checkpoint.where}")
+    elif made_of != source:
+        yield Problem(file, None, f"is of another state of {checkpoint.where} than the one that is there now")
 
 
 def _problems(path: Path, folder: Path, contents: Mapping[str, Content], checkpoint: Checkpoint) -> Iterator[Problem]:

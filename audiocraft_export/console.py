@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
 from unicodedata import east_asian_width
 
 from .errors import ExportError, printable
@@ -27,6 +26,7 @@ class Column:
         right: whether its cells stand at its right side, as numbers do.
         gives_way: whether it is cut first where the terminal is narrow.
         least: to how many characters, as long as others can be left out instead.
+        tail: whether it is its beginning that is cut.
         goes: which column is left out next where that is not enough, the highest first; 0 never is.
         style: of its cells on a terminal, by `rich.style`.
     """
@@ -34,7 +34,8 @@ class Column:
     name: str
     right: bool = False
     gives_way: bool = False
-    least: int = 8
+    least: int = _LEAST
+    tail: bool = False
     goes: int = 0
     style: str = ""
 
@@ -78,11 +79,28 @@ def show(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         rows: the texts of the cells.
     """
     used = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    if not used:
+        return
     lines = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
         _draw(columns, lines, used)
     else:
         _write(columns, lines, used)
+
+
+def cut(text: str, most: int, tail: bool = False, dots: str = "...") -> str:
+    """A text, or as much of it as there is room for.
+
+    Args:
+        text: the text.
+        most: how many characters.
+        tail: whether its end counts more than its beginning.
+        dots: what stands for the rest.
+    """
+    if len(text) <= most:
+        return text
+    room = max(most - len(dots), 0)
+    return dots + text[len(text) - room:] if tail else text[:room] + dots
 
 
 def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[int]) -> None:
@@ -91,28 +109,38 @@ def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[i
     from rich.table import Table
     from rich.text import Text
     console = Console()
-    widths = _widths(columns, rows)
-    least = [min(width, column.least) if column.gives_way else width for column, width in zip(columns, widths)]
-    for index in sorted((index for index in used if columns[index].goes), key=lambda index: -columns[index].goes):
-        if sum(least[each] + _GAP for each in used) > console.width + _GAP:
-            used = [each for each in used if each != index]
-    over = sum(widths[each] + _GAP for each in used) - _GAP - console.width
+    used, widths = _fitting(columns, _widths(columns, rows), used, console.width)
+    dots = "…" if console.encoding.startswith("utf") else "..."
     plain = console.no_color
-    overflow: Literal["ellipsis", "crop"] = "ellipsis" if console.encoding.startswith("utf") else "crop"
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
                   header_style="" if plain else "table.header")
     for index in used:
         column = columns[index]
-        most = max(widths[index] - over, _LEAST) if column.gives_way and over > 0 else None
-        table.add_column(column.name, justify="right" if column.right else "left", no_wrap=True,
-                         style="" if plain else column.style, overflow=overflow, max_width=most)
+        table.add_column(column.name, justify="right" if column.right else "left", no_wrap=True, overflow="crop",
+                         style="" if plain else column.style, max_width=widths[index] if column.gives_way else None)
     for row in rows:
-        table.add_row(*(Text(row[index]) for index in used))
+        table.add_row(*(Text(cut(row[index], widths[index], columns[index].tail, dots)) for index in used))
     console.print(table)
 
 
+def _fitting(columns: Sequence[Column], widths: list[int], used: list[int],
+             room: int) -> tuple[list[int], list[int]]:
+    """Which columns there is room for, and how wide each of them is to be."""
+    least = [min(width, column.least) if column.gives_way else width for column, width in zip(columns, widths)]
+    for index in sorted((index for index in used if columns[index].goes), key=lambda index: -columns[index].goes):
+        if sum(least[each] + _GAP for each in used) > room + _GAP:
+            used = [each for each in used if each != index]
+    giving = sorted((each for each in used if columns[each].gives_way), key=widths.__getitem__)
+    left = room + _GAP - sum(widths[each] + _GAP for each in used if each not in giving)
+    for others, index in zip(range(len(giving), 0, -1), giving):  # what the narrow ones leave goes to the others
+        widths[index] = min(widths[index], max(left // others - _GAP, _LEAST))
+        left -= widths[index] + _GAP
+    return used, widths
+
+
 def _write(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[int]) -> None:
-    rows = [[_cut(cell) if column.gives_way else cell for cell, column in zip(row, columns)] for row in rows]
+    rows = [[cut(cell, _MOST) if column.gives_way and not column.tail else cell for cell, column in zip(row, columns)]
+            for row in rows]
     widths = _widths(columns, rows)
     for line in ([column.name for column in columns], *rows):
         print((" " * _GAP).join(_padded(line[index], widths[index], columns[index].right) for index in used).rstrip())
@@ -121,10 +149,6 @@ def _write(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[
 def _padded(text: str, width: int, right: bool) -> str:
     blank = " " * (width - _width(text))
     return blank + text if right else text + blank
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MOST else f"{text[:_MOST - 3]}..."
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:

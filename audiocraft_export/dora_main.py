@@ -199,7 +199,7 @@ class ExportingMain(HydraMain):
             del xp.cfg[EXPORT], xp.cfg[EXPORTER]
         if options.folder is not None:
             options = options.replace(folder=to_absolute_path(str(options.folder)))
-        if mode is True and options.when != "end" and not _trains_nothing(xp.cfg):
+        if mode is True and options.when != "end" and is_rank_zero() and not _trains_nothing(xp.cfg):
             from .meanwhile import Follower  # not before something is exported: starts are not slower
             Follower(xp, options, log)
         result = None if mode == "only" else self._run(ours)

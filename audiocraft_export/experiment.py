@@ -107,16 +107,20 @@ class Experiment:
 
     def _why_there_is_none(self, path: Path) -> str:
         if os.path.lexists(path):
-            return "what has this name there is no file, or a link to nothing."
-        if (self.folder / "xps").is_dir():
+            return "what has this name is no file, or a link to nothing: mount what it leads to, or restore it."
+        if os.path.isdir(self.folder / "xps"):
             return "this is a Dora folder: name one of its XPs."
-        if (self.folder / MANIFEST).is_file():
+        if os.path.isfile(self.folder / MANIFEST):
             return "this is a release: name its XP, or its checkpoint."
         return "this folder has no checkpoint at all: train it first."
 
 
 def find_xp(sig: str, dora_dir: AnyPath) -> Experiment:
     """Find an experiment by its Dora signature or a prefix that only one experiment has.
+
+    Args:
+        sig: the signature, or the prefix.
+        dora_dir: the Dora folder, which holds `xps/`.
 
     Raises:
         ExperimentError: if there is none (near ones are offered) or more than one.
@@ -164,9 +168,9 @@ def grid_xps(name: str, dora_dir: AnyPath) -> list[Experiment]:
     grids, others = Path(dora_dir) / GRIDS, list_grids(dora_dir)
     sigs = [sig for sig in _listed(grids / name) if os.path.islink(grids / name / sig)] if name in others else []
     if not sigs:
-        others = [other for other in others if other != name]
         near = get_close_matches(name, others, n=3) or others
-        remedy = f"did you mean {' or '.join(near[:3])}?" if near else "dora grid was never run there."
+        remedy = f"the last dora grid {name} left none: run it again." if name in others else \
+            f"did you mean {' or '.join(near[:3])}?" if near else "dora grid was never run there."
         raise ExperimentError(f"No experiments of a grid {name!r} in {grids}; {remedy}")
     return [Experiment(Path(dora_dir) / "xps" / sig, sig) for sig in sigs]
 

@@ -15,7 +15,7 @@ from . import diffusion, watermark
 from .config import Config
 from .errors import ReleaseError
 from .model import Model
-from .release import Content
+from .release import Content, Manifest
 
 LM_FILE = "state_dict.bin"
 CODEC_FILE = "compression_state_dict.bin"
@@ -155,6 +155,16 @@ def is_ours(name: Any, sig: Optional[str]) -> bool:
     """
     names = {each.format(watermark.name_of(sig)) for family in (GENERAL, *FAMILIES.values()) for each in family.names}
     return isinstance(name, str) and name in names
+
+
+def listed_by(manifest: Manifest) -> list[str]:
+    """The files of a release by its manifest, but for names that no file of a release has."""
+    return [file.name for file in manifest.files if is_ours(file.name, manifest.sig)]
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file of a release is one of torch, and no text."""
+    return not name.endswith(".yaml")
 
 
 def may_be_ours(name: str) -> bool:

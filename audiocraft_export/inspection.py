@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -109,14 +110,21 @@ def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyP
 
 
 def inspect_experiment(xp: Experiment) -> Inspection:
-    """Look at an experiment that has stored no checkpoint: what Dora and Hydra have written of it."""
+    """Look at an experiment that has stored no checkpoint: what Dora and Hydra have written of it.
+
+    Args:
+        xp: the experiment.
+
+    Raises:
+        CheckpointError: if its configuration cannot be read.
+    """
     path, history = xp.folder / HYDRA_CONFIG, xp.history
-    config = Config.load(path) if path.is_file() else None
+    config = Config.load(path) if os.path.isfile(path) else None
     best = best_epoch(history, family_of(config).metrics if config else ())
     metric = best["metric"] if best else None
     return Inspection(EXPERIMENT, xp.folder, 0, {}, {}, sig=xp.sig, solver=solver_of(config) if config else None,
                       config=config, epochs=len(history), metric=metric, curve=_curve(history, metric), best=best,
-                      refused="it has no checkpoint: train it first", odd=[*_no_numbers(best)])
+                      refused="it has no checkpoint: train it first.", odd=[*_no_numbers(best)])
 
 
 def differences(one: Config, other: Config) -> list[tuple[str, str, str]]:
@@ -130,7 +138,7 @@ def _release(file: TorchFile, sections: Mapping[str, int], tensors: Mapping[str,
              odd: list[str]) -> Inspection:
     folder, name = file.path.parent, file.path.name
     manifest = Manifest.load(folder)
-    if manifest is None and (folder / MANIFEST).is_file():
+    if manifest is None and os.path.isfile(folder / MANIFEST):
         odd.append(f"{MANIFEST} beside it is not what was written: verify says more")
     if manifest is not None and name not in [each.name for each in manifest.files]:
         manifest = None

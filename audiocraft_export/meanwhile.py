@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Callable, Optional, Union
 from dora.link import Link
 
 from .checkpoint import open_checkpoint
+from .durable import edition
 from .errors import ExportError
 from .experiment import LAST, Experiment
 from .export import export
@@ -23,7 +23,7 @@ VERIFY = "none"  # a training waits for the copy, and no more; the export at its
 
 
 def is_due(when: Union[str, int], history: Sequence[Any], metrics: Sequence[str]) -> bool:
-    """Whether the last epoch is one after which is exported.
+    """Whether to export after the last epoch.
 
     Args:
         when: `end`, `best`, or every so many epochs.
@@ -35,11 +35,18 @@ def is_due(when: Union[str, int], history: Sequence[Any], metrics: Sequence[str]
     if when == "best":
         best = best_epoch(history, metrics)
         return best is None or best["epoch"] == len(history)
-    return isinstance(when, int) and len(history) % when == 0
+    return when != "end" and len(history) % int(when) == 0
 
 
 def outcome(make: Callable[[], Optional[ExportReport]]) -> Optional[str]:
-    """Export, and say what came of it, if anything was to be done: whatever goes wrong, the training goes on."""
+    """Export, and say what came of it: whatever goes wrong, the training goes on.
+
+    Args:
+        make: exports, if that is due.
+
+    Returns:
+        A sentence; None if nothing was to be done.
+    """
     try:
         report = make()
         return str(report) if report else None
@@ -69,8 +76,8 @@ class FollowedLink(Link):
         if self.follower is not None:
             self.follower()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "follower"}
+    def __reduce__(self) -> Any:
+        return Link, (), {name: value for name, value in vars(self).items() if name != "follower"}
 
 
 class Follower:
@@ -89,9 +96,9 @@ class Follower:
     def __init__(self, xp: Any, options: ExportOptions, log: Callable[[str], None]) -> None:
         self._xp, self._options, self._log = xp, options, log
         self._stored = Experiment(xp.folder, xp.sig)
-        self._seen, self._epochs, self._waits = self._edition(), 0, False
+        self._seen, self._epochs, self._waits = edition(self._stored.path_of()), 0, False
         if self._seen is not None:
-            with suppress(ExportError):
+            with suppress(Exception):  # it is looked at again, and guarded, when an epoch is finished
                 self._epochs = len(open_checkpoint(self._stored.path_of()).history)
         link = FollowedLink(xp.link.history_file)
         vars(link).update(vars(xp.link), follower=self)
@@ -105,12 +112,12 @@ class Follower:
                 self._log(said)
 
     def _export_if_due(self) -> Optional[ExportReport]:
-        edition = self._edition()
-        if edition is None:
+        stored = edition(self._stored.path_of())
+        if stored is None:
             self._wait()
-        if edition in (None, self._seen):
+        if stored in (None, self._seen):
             return None
-        self._seen = edition
+        self._seen = stored
         checkpoint = open_checkpoint(self._stored.path_of())
         checkpoint.check_experiment(self._stored)
         history = list(self._xp.link.history)[:len(checkpoint.history) or None]
@@ -120,14 +127,6 @@ class Follower:
             return None
         folder = Path(self._options.folder or self._xp.folder / RELEASE_FOLDER)
         return export(checkpoint, self._xp.folder, folder, self._options.replace(verify=VERIFY))
-
-    def _edition(self) -> Optional[tuple[int, int, int]]:
-        """What tells `checkpoint.th` from the one of another epoch; None where there is none."""
-        try:
-            stat = os.stat(self._stored.path_of())
-        except OSError:
-            return None
-        return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
     def _wait(self) -> None:
         if not self._waits and len(self._xp.link.history) > 1:

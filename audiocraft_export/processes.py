@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
 from queue import SimpleQueue
@@ -135,9 +135,12 @@ class _Worker:
         context = get_context("spawn")  # a fork would copy locks that other threads hold
         self._pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs,), daemon=True)
+        resource_tracker.ensure_running()  # which unblocks SIGINT
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until it ignores it
-        self.process.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
 
     def do(self, do: Callable[[], Any], hear: Callable[[Any], None]) -> _Answer:

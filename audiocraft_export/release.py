@@ -314,6 +314,7 @@ def _check_types(manifest: Manifest) -> None:
              "bands": (list, type(None)), "checkpoint": (dict, type(None)), "codec": (dict, type(None)),
              "best": (dict, type(None))}
     wrong = [name for name, kind in kinds.items() if not isinstance(getattr(manifest, name), kind)]
+    wrong += [] if manifest.best is None or _is_best(manifest.best) else ["best"]
     names = [file.name for file in manifest.files if isinstance(file.name, str) and isinstance(file.sha256, str)
              and isinstance(file.bytes, int) and 0 <= file.bytes < 1 << 63]
     bands = [band for band in manifest.bands or [] if isinstance(band, dict)
@@ -321,6 +322,14 @@ def _check_types(manifest: Manifest) -> None:
     if wrong or manifest.format != FORMAT or not names or len(set(names)) < len(manifest.files) \
             or len(bands) < len(manifest.bands or []):
         raise TypeError("a manifest of other types")
+
+
+def _is_best(best: Any) -> bool:
+    if not isinstance(best, dict) or not isinstance(best.get("valid"), dict):
+        return False
+    metric, valid = best.get("metric"), best["valid"]
+    return all(map(is_number, valid.values())) and isinstance(best.get("epoch"), int) \
+        and (metric is None or isinstance(metric, str) and metric in valid)
 
 
 def _text_of(path: Path) -> str:

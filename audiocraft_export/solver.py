@@ -109,9 +109,11 @@ class ExportMixin:
             log(said)
 
     def _export_if_due(self) -> Optional[ExportReport]:
+        if not self._exports_by_itself():
+            return None
         options = self._export_options()
         due = self.is_best_so_far() if options.when == "best" else is_due(options.when, self.history, ())
-        return self.export(checkpoint=None, verify=VERIFY) if due and self._exports_by_itself() else None
+        return self.export(checkpoint=None, verify=VERIFY) if due else None
 
     def _export_after_run(self) -> None:
         if not self._exports_by_itself() or not is_rank_zero_of_all():

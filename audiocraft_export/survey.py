@@ -107,8 +107,8 @@ def names(argvs: Sequence[Sequence[str]]) -> list[str]:
     Args:
         argvs: the command lines; empty ones distinguish nothing.
     """
-    counts = Counter(arg for argv in argvs for arg in {*argv})
-    common = {arg for arg, count in counts.items() if count == sum(map(bool, argvs)) > 1}
+    counts, lines = Counter(arg for argv in argvs for arg in {*argv}), sum(map(bool, argvs))
+    common = {arg for arg, count in counts.items() if count == lines > 1}
     keys = {_key(arg) for arg in counts}
     last = Counter(key.rpartition(".")[2] for key in keys)
 

@@ -12,9 +12,10 @@ from typing import Any, Optional
 from .checkpoint import TorchFile
 from .config import Config
 from .diffusion import FILE as DIFFUSION_FILE
+from .durable import edition
 from .errors import CheckpointError, ReleaseError, listing, printable, reason
 from .experiment import AnyPath
-from .families import CODEC_FILE, LM_FILE, OWN_NAMES, is_ours
+from .families import CODEC_FILE, LM_FILE, OWN_NAMES, is_archive, listed_by
 from .plain import stranger_name
 from .release import MANIFEST, RELEASE_FOLDER, Manifest, WrittenFile
 from .weights import Weights
@@ -94,20 +95,11 @@ def verify(path: AnyPath) -> Verification:
         raise ReleaseError(f"{path} is the folder of an experiment: its release is {path / RELEASE_FOLDER}.")
     folder, alone = (path, None) if os.path.isdir(path) else (path.parent, path.name)
     for _ in range(MOST_EDITIONS):
-        edition = _edition(folder)
+        before = edition(folder / MANIFEST)
         found = _verified(path, folder, alone)
-        if found.ok or edition == _edition(folder):
+        if found.ok or before == edition(folder / MANIFEST):
             break
     return found
-
-
-def _edition(folder: Path) -> Optional[tuple[int, int]]:
-    """What tells a release from another one in the same folder: a training may export meanwhile."""
-    try:
-        stat = os.stat(folder / MANIFEST)
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns
 
 
 def _verified(path: Path, folder: Path, alone: Optional[str]) -> Verification:
@@ -125,11 +117,6 @@ def _verified(path: Path, folder: Path, alone: Optional[str]) -> Verification:
     return Verification(path, names, problems)
 
 
-def is_archive(name: str) -> bool:
-    """Whether a file of a release is one of torch, and no text."""
-    return not name.endswith(".yaml")
-
-
 def _read_manifest(folder: Path, alone: Optional[str]) -> tuple[Optional[Manifest], list[Problem]]:
     """The manifest and what is wrong with it; one file alone need not have any."""
     try:
@@ -143,7 +130,7 @@ def _read_manifest(folder: Path, alone: Optional[str]) -> tuple[Optional[Manifes
 
 def _names(folder: Path, manifest: Optional[Manifest]) -> list[str]:
     """The files to look at: those of the manifest, and others that AudioCraft would load."""
-    listed = [file.name for file in manifest.files if is_ours(file.name, manifest.sig)] if manifest else []
+    listed = listed_by(manifest) if manifest else []
     return [*listed, *(name for name in OWN_NAMES if name not in listed and os.path.lexists(folder / name))]
 
 

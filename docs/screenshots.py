@@ -20,7 +20,7 @@ SWEEP = ["lm.dim=64", "lm.dim=128", "lm.dim=128 optim.lr=1e-3 export=true", "lm.
 WIDE = "lm.dim=512 optim.lr=1e-3"
 
 
-def train(folder: Path, overrides: str) -> subprocess.Popen[bytes]:
+def train(folder: Path, overrides: str) -> "subprocess.Popen[bytes]":
     """Begin a training of the demo in a folder."""
     command = [sys.executable, "-m", "dora", "-P", "audiocraft_export.demo", "run", "optim.epochs=12"]
     return subprocess.Popen([*command, *overrides.split()], cwd=folder, stderr=subprocess.DEVNULL)

@@ -20,7 +20,7 @@ from conftest import SIG, dora, load, model_state, on_terminal, only_xp, solver_
 
 from audiocraft_export import ExportOptions, cli, export_checkpoint, export_xp, verify
 from audiocraft_export.commands import run
-from audiocraft_export.release import WrittenFile
+from audiocraft_export.release import Manifest, WrittenFile
 from audiocraft_export.survey import names
 
 PRETRAINED = "//pretrained/facebook/encodec_32khz"
@@ -312,9 +312,10 @@ def test_a_stopped_run_of_many_says_what_it_has_done(train, tmp_path, monkeypatc
             return export(*args)
         raise KeyboardInterrupt
     monkeypatch.setattr(pipeline, "export", interrupted)
-    result = command("run", "--all", cwd=tmp_path, code=130)
-    assert result.stdout.splitlines()[-1].startswith("11111111  exported")
-    assert result.stderr.endswith("1 of 3 exported; stopped before the other 2.\n")
+    result = command("run", "11111111", "22222222", "33333333", "nowhere", cwd=tmp_path, code=130)
+    assert result.stdout.splitlines()[-2].startswith("11111111  exported")
+    assert "No XP 'nowhere'" in result.stderr
+    assert result.stderr.endswith("1 of 4 exported; failed: nowhere; stopped before the other 2.\n")
 
 
 def test_what_several_processes_have_finished_is_known_though_the_first_goes_on():
@@ -373,7 +374,14 @@ def test_against_another_experiment_is_one_line_that_says_so(train, tmp_path, do
         export_xp(sig, dora_dir)
     release = dora_dir / "xps" / "11111111" / "export"
     shown = command("verify", release, "--against", "22222222", cwd=tmp_path, code=1).stdout
-    assert "sig is 11111111, and that of" in shown and "and 26 more like these" in shown
+    assert "export.json: is of 11111111, and /" in shown and "and 26 more like these" in shown
+    assert "export.json" not in command("verify", release / "state_dict.bin", "--against", "22222222", cwd=tmp_path,
+                                        code=1).stdout
+    torch.save(torch.load(dora_dir / "xps/11111111/checkpoint.th", weights_only=False) | {
+        "best_state": {"model": {"w0": torch.ones(2)}}}, dora_dir / "xps" / "11111111" / "checkpoint_1.th")
+    other = dora_dir / "xps" / "11111111" / "checkpoint_1.th"
+    state = command("verify", release, "--against", other, cwd=tmp_path, code=1).stdout
+    assert "is of checkpoint.th, and not of /" in state
     assert len(json.loads(command("verify", release, "--against", "22222222", "--json", cwd=tmp_path,
                                   code=1).stdout.splitlines()[0])["problems"]) == 30
 
@@ -580,7 +588,7 @@ def test_a_text_of_a_release_is_no_file_of_tensors_and_its_manifest_stands_for_a
     train("11111111", [])
     folder = export_xp("11111111", dora_dir).folder
     (tmp_path / "notes.txt").write_text("text")
-    assert "is no file of tensors" in command("inspect", tmp_path / "notes.txt", cwd=tmp_path, code=1).stderr
+    assert "no zip archive" in command("inspect", tmp_path / "notes.txt", cwd=tmp_path, code=1).stderr
     assert inspected(tmp_path, folder / "export.json") == [
         {**found, "target": str(folder / "export.json")} for found in inspected(tmp_path, folder)]
 
@@ -638,6 +646,67 @@ def test_a_folder_that_is_no_experiment_is_said_to_be_what_it_is(train, tmp_path
     (dora_dir / "xps" / "33333333").mkdir()
     (dora_dir / "xps" / "33333333" / "checkpoint.th").symlink_to("nowhere")
     assert says in command("run", target, cwd=tmp_path, code=1).stderr
+
+
+def test_a_file_is_looked_into_whatever_its_name_and_its_folder(train, tmp_path):
+    folder = train("11111111", ["lr=1"], [1.])
+    (folder / "checkpoint.th").rename(folder / "best.ckpt")
+    assert inspected(tmp_path, folder / "best.ckpt")[0]["kind"] == "training checkpoint"
+
+
+def test_options_for_a_target_are_not_those_for_what_it_is_compared_with(train, tmp_path, dora_dir):
+    folder = train("11111111", [], [1.])
+    other = train("22222222", [], [1.])
+    (folder / "checkpoint.th").rename(folder / "checkpoint_1.th")
+    for diff in ("22222222", other / "checkpoint.th"):
+        assert inspected(tmp_path, "11111111", "--checkpoint", "1", "--diff", diff)[0]["differences"] == []
+    release = export_xp("22222222", dora_dir).folder
+    assert "is a release" in command("inspect", release, "--checkpoint", "1", cwd=tmp_path, code=1).stderr
+
+
+def test_list_inspect_and_run_agree_on_what_is_fresh(train, tmp_path, dora_dir):
+    folder = train("11111111", [], [1.])
+    shutil.copy(folder / "checkpoint.th", folder / "checkpoint_1.th")
+    export_xp("11111111", dora_dir, ExportOptions(checkpoint=1))
+    assert listed(tmp_path)[0]["release"] == "fresh"
+    assert "release     fresh, made with other options" in command("inspect", "11111111", cwd=tmp_path).stdout
+    assert "Nothing to export" in command("run", "--all", cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize("best", [
+    {"metric": ["x"], "epoch": 1, "valid": {}}, {"metric": "ce", "epoch": 1, "valid": {"ce": "x"}},
+    {"metric": "ce", "epoch": 1, "valid": {}}, {"metric": None, "epoch": 1, "valid": []}])
+def test_a_manifest_that_somebody_wrote_is_no_traceback(train, tmp_path, dora_dir, best):
+    train("11111111", [], [1.])
+    folder = export_xp("11111111", dora_dir).folder
+    (folder / "export.json").write_text(replace(Manifest.read(folder), best=best).text)
+    assert inspected(tmp_path, folder)[0]["best"] is None and listed(tmp_path)[0]["release"] == "damaged"
+
+
+def test_a_manifest_names_only_files_of_its_folder(train, tmp_path, dora_dir):
+    train("11111111", [], [1.])
+    folder = export_xp("11111111", dora_dir).folder
+    manifest = Manifest.read(folder)
+    outside = replace(manifest.files[0], name="../checkpoint.th")
+    (folder / "export.json").write_text(replace(manifest, files=[*manifest.files, outside]).text)
+    assert {found["kind"] for found in inspected(tmp_path, folder)} == {"release"}
+
+
+def test_values_that_differ_share_the_width_of_the_terminal(train, tmp_path):
+    for sig, letter in (("11111111", "a"), ("22222222", "b")):
+        train(sig, [], **{"xp.cfg": with_cfg(solver="musicgen", key=letter * 60, other=letter)})
+    shown = on_terminal("-m", "audiocraft_export", "inspect", "11111111", "--diff", "2222", cwd=tmp_path, columns=90)
+    lines = re.sub("\x1b[^m]*m", "", shown).replace("\r", "").splitlines()
+    line, = [line for line in lines if line.startswith("key ") and "aaa" in line]
+    assert len(line.rstrip()) > 80 and abs(line.count("a") - line.count("b")) < 3
+
+
+def test_what_to_do_is_in_the_table_on_a_terminal_of_80_columns(train, tmp_path):
+    train("11111111", [], [1.])
+    train("22222222", [], [1.], best_state=...)
+    code = "import sys; from audiocraft_export.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass"
+    shown = on_terminal("-c", code, "run", "--all", cwd=tmp_path, columns=96)
+    assert "weights=last for the latest weights." in shown.rpartition("where, or why not")[2].replace("\n", "")
 
 
 @pytest.mark.parametrize("columns", [60, 80])

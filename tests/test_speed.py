@@ -6,12 +6,14 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
@@ -19,7 +21,16 @@ import pytest
 import torch
 from conftest import SIG, load, on_terminal
 
-from audiocraft_export import ExportError, ExportOptions, cli, export_checkpoint, export_xp, progress, repickle
+from audiocraft_export import (
+    ExportError,
+    ExportOptions,
+    cli,
+    export_checkpoint,
+    export_xp,
+    processes,
+    progress,
+    repickle,
+)
 from audiocraft_export.durable import durable
 from audiocraft_export.parallel import beside, side_by_side
 from audiocraft_export.unpickle import unpickle
@@ -416,3 +427,18 @@ def test_what_a_process_has_done_counts_in_full_at_its_end():
     share.nbytes = share.work = share.done = 100
     relay.update(0, None)
     assert [each and each.fraction for _, each in told] == [1., 1., None]  # the same share, in this process
+
+
+def test_ctrl_c_waits_until_a_process_ignores_it(monkeypatch):
+    masks = []
+    start = processes.get_context("spawn").Process.start
+
+    def started(self):
+        masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        start(self)
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        masks.append(int(re.search(r"SigBlk:\s*(\w+)", status)[1], 16) >> (signal.SIGINT - 1) & 1)
+    monkeypatch.setattr(processes.get_context("spawn").Process, "start", started)
+    with processes.processes(1) as do_all:
+        assert [result() for _, result in do_all([partial(int, "7")])] == [7]
+    assert signal.SIGINT in masks[0] and masks[1]

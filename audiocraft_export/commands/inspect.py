@@ -28,7 +28,8 @@ MOST_TENSORS, BAR, CURVE, NAME = 10, 24, 40, 12
 BLOCKS, PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 SECTIONS = (Column("section", style="bold"), Column("bytes", right=True), Column("share", right=True),
             Column("", style="cyan", goes=1))
-TENSORS = (Column("tensor", gives_way=True), Column("dtype"), Column("shape", right=True), Column("bytes", right=True))
+TENSORS = (Column("tensor", gives_way=True, tail=True), Column("dtype"), Column("shape", right=True),
+           Column("bytes", right=True))
 DIFFERENCES = (Column("key", style="bold"), Column("here", gives_way=True), Column("there", gives_way=True))
 EXAMPLES = """\
 examples:
@@ -73,7 +74,7 @@ def _inspect(args: argparse.Namespace) -> int:
 def _found(target: str, args: argparse.Namespace) -> Iterator[Union[Inspection, ExportError]]:
     """What is in each file of a target, or why that cannot be said: the others count all the same."""
     try:
-        looks = _looks(target, args)
+        looks = _looks(target, args, args.checkpoint, args.values)
     except ExportError as exc:
         yield exc
         return
@@ -85,25 +86,25 @@ def _found(target: str, args: argparse.Namespace) -> Iterator[Union[Inspection, 
         yield found
 
 
-def _looks(target: str, args: argparse.Namespace) -> list[Callable[[], Inspection]]:
+def _looks(target: str, args: argparse.Namespace, checkpoint: Optional[str] = None,
+           values: bool = False) -> list[Callable[[], Inspection]]:
     """What to look into: the checkpoint of an experiment, or all files of a release."""
-    from ..families import OWN_NAMES
+    from ..families import OWN_NAMES, is_archive, listed_by
     from ..inspection import inspect, inspect_experiment
-    from ..verification import is_archive
     folder = Path(target).parent if Path(target).name == MANIFEST and os.path.isfile(target) else Path(target)
     manifest = Manifest.load(folder)
-    names = [file.name for file in manifest.files if is_archive(file.name)] if manifest else \
+    names = [*filter(is_archive, listed_by(manifest))] if manifest else \
         [name for name in OWN_NAMES if os.path.isfile(folder / name) and not os.path.isfile(folder / LAST)]
+    if names and checkpoint is not None:
+        raise ReleaseError(f"{target} is a release: leave --checkpoint {checkpoint} out, or name its XP.")
     if names:
-        return [partial(inspect, folder / name, values=args.values) for name in names]
-    if os.path.isfile(target) and not target.endswith((".th", ".bin", ".pth", ".pt")):
-        raise ReleaseError(f"{target} is no file of tensors: name a checkpoint, or the folder of the release.")
+        return [partial(inspect, folder / name, values=values) for name in names]
     dora_dir = dora_dir_of(args)
     xp = find_experiment(target, dora_dir)
-    if args.checkpoint is None and xp.is_untrained:
+    if checkpoint is None and not os.path.isfile(target) and xp.is_untrained:
         return [partial(inspect_experiment, xp)]
-    _, source = find_target(target, dora_dir, args.checkpoint)
-    return [partial(inspect, source, xp, others_of(xp, args, dora_dir), args.values)]
+    _, source = find_target(target, dora_dir, checkpoint)
+    return [partial(inspect, source, xp, others_of(xp, args, dora_dir), values)]
 
 
 def _config_of(args: argparse.Namespace) -> Optional[Config]:
@@ -137,7 +138,8 @@ def _print(target: str, found: Inspection, differences: Sequence[tuple[str, str,
            args: argparse.Namespace) -> None:
     for name, text in _facts(found):
         print(printable(f"{name:<{NAME}}{text}"))
-    print()
+    if found.sections:
+        print()
     show(SECTIONS, [[name, readable_size(nbytes), f"{nbytes / found.nbytes:.0%}", _bar(nbytes / found.nbytes)]
                     for name, nbytes in found.sections.items()])
     shown = found.largest(None if args.tensors else MOST_TENSORS)
@@ -179,13 +181,14 @@ def _release_facts(found: Inspection) -> Iterator[tuple[str, str]]:
             yield "codec", f"{', '.join(known)}{_at_hand(found)}"
     if found.plan:
         from ..survey import release_of
-        state, _ = release_of(found.path.parent / RELEASE_FOLDER, found.path.parent, found.path.name)
+        name = None if found.path.name == LAST else found.path.name
+        state, _ = release_of(found.path.parent / RELEASE_FOLDER, found.path.parent, name)
         other = ", made with other options" if state == "fresh" and not found.plan.is_there else ""
         yield "release", f"{state}{other}; {'without codec ' if found.refused else ''}would have {found.plan.sizes}"
     elif manifest:
         yield "made", f"{manifest.time}, by audiocraft-export {manifest.versions.get('audiocraft-export')}"
     if found.refused:
-        yield "release", f"none with the default options: {found.refused}"
+        yield "release", f"none with the default options: {found.refused}" if found.nbytes else f"none: {found.refused}"
 
 
 def _at_hand(found: Inspection) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from .. import progress
-from ..console import Column, complain_of, say, show
+from ..console import Column, complain_of, cut, say, show
 from ..errors import ExperimentError, ExportError, OptionError, printable, readable_size
 from ..experiment import Experiment, grid_xps, list_xps
 from ..options import CHOICES, ExportOptions
@@ -30,7 +30,8 @@ Result = Union[Done, ExportError]
 Job = Callable[[], Done]
 MOST_WHY = 70  # characters of an error in the table
 COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", goes=1),
-           Column("epochs", right=True, goes=2), Column("bytes", right=True), Column("where, or why not", goes=3))
+           Column("epochs", right=True, goes=2), Column("bytes", right=True),
+           Column("where, or why not", gives_way=True, tail=True, least=24, goes=3))
 EXAMPLES = """\
 examples:
   audiocraft-export run 9357e12e              one of ./outputs by its signature
@@ -87,17 +88,25 @@ def _run(args: argparse.Namespace) -> int:
             say(f"Nothing to export in {dora_dir_of(args)()}: each checkpoint that is there has a fresh release; to "
                 "make one with other options, name its XP.")
             return 0
-    targets = [" ".join(args.targets)] if args.bands else _names(args)
-    jobs: list[Union[Job, ExportError]] = [_bands_job(args, options)] if args.bands else _jobs(args, options)
-    several = len(jobs) > 1 or _is_search(args)
+    if args.bands:
+        return _do_all([" ".join(args.targets)], [_bands_job(args, options)], args)
+    return _do_all(_names(args), _jobs(args, options), args)
+
+
+def _do_all(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], args: argparse.Namespace) -> int:
+    """Do all jobs, and say what came of each; gives the exit code."""
     done: dict[int, Result] = {}
+    shown = 0
     try:
         with closing(_in_order(jobs, args, done)) as numbers:
             for number in numbers:
+                shown = number + 1
                 with progress.aside():
                     _show(targets[number], done[number], args)
     finally:  # also of what was done before somebody stopped it
-        if several:
+        for number in sorted(number for number in done if number >= shown):
+            _show(targets[number], done[number], args)
+        if len(jobs) > 1 or _is_search(args):
             _conclude(targets, done, args)
     return int(any(isinstance(result, ExportError) for result in done.values()))
 
@@ -129,14 +138,14 @@ def _in_order(jobs: Sequence[Union[Job, ExportError]], args: argparse.Namespace,
     """
     done.update((number, job) for number, job in enumerate(jobs) if isinstance(job, ExportError))
     exports = {number: job for number, job in enumerate(jobs) if not isinstance(job, ExportError)}
-    count, shown = min(args.jobs, len(exports)), 0
-    with progress.several(len(exports)), _at_once(count) as do_all:
+    numbers, next_one = [*exports], 0
+    with progress.several(len(exports)), _at_once(min(args.jobs, len(exports))) as do_all:
         for index, result in do_all([*exports.values()]):
-            done[[*exports][index]] = _attempt(result)
-            while shown in done:
-                yield shown
-                shown += 1
-    yield from range(shown, len(jobs))
+            done[numbers[index]] = _attempt(result)
+            while next_one in done:
+                yield next_one
+                next_one += 1
+    yield from range(next_one, len(jobs))  # where there is nothing but errors
 
 
 @contextmanager
@@ -200,8 +209,8 @@ def _plan(target: str, dora_dir: Callable[[], Path], args: argparse.Namespace,
           options: ExportOptions) -> tuple[Path, Path, Job]:
     """The checkpoint, the release folder and the export of one target."""
     if _is_search(args) and not os.path.isdir(target):
-        raise ExperimentError(f"{target} is not there, though the grid {args.grid} has it: it was removed, or never "
-                              "started.")
+        where = "the Dora folder" if args.all else f"the grid {args.grid}"
+        raise ExperimentError(f"{target} is not there, though {where} has it: it was removed, or never started.")
     xp, source = find_target(target, dora_dir, options.checkpoint)
     home = xp.folder.absolute()
     others = others_of(xp, args, dora_dir)
@@ -227,9 +236,7 @@ def _call(target: str, export: Job) -> Done:
         return export()
 
 
-def _attempt(job: Union[Job, ExportError]) -> Result:
-    if isinstance(job, ExportError):
-        return job
+def _attempt(job: Job) -> Result:
     try:
         return job()
     except ExportError as exc:
@@ -264,8 +271,7 @@ def _conclude(targets: Sequence[str], done: Mapping[int, Result], args: argparse
 
 def _row(target: str, result: Result) -> list[str]:
     if isinstance(result, ExportError):
-        why = str(result)  # was said at length before; what to do stands at its end
-        return [target, "failed", "", "", "", why if len(why) <= MOST_WHY else f"...{why[3 - MOST_WHY:]}"]
+        return [target, "failed", "", "", "", cut(str(result), MOST_WHY, tail=True)]  # what to do stands at its end
     manifest = result.manifest
     return [manifest.sig or target, result.done, manifest.weights, str(manifest.epoch), readable_size(result.bytes),
             str(result.folder)]
