@@ -26,14 +26,15 @@ def train(folder: Path, overrides: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([*command, *overrides.split()], cwd=folder, stderr=subprocess.DEVNULL)
 
 
-def after_epochs(folder: Path, before: set[Path], epochs: int) -> Path:
-    """The XP folder of the training that was begun last, once it has stored so many epochs."""
-    while True:
+def after_epochs(training: "subprocess.Popen[bytes]", folder: Path, before: set[Path], epochs: int) -> Path:
+    """The XP folder of a training that was just begun, once it has stored so many epochs."""
+    while training.poll() is None:
         for xp in {*folder.glob("outputs/xps/*")} - before:
             history = xp / "history.json"
             if history.exists() and history.read_text().count('"valid"') >= epochs and (xp / "checkpoint.th").exists():
                 return xp
         time.sleep(0.02)
+    raise SystemExit("A training ended too early: see it with `dora -P audiocraft_export.demo run`.")
 
 
 def export(folder: Path, *argv: str) -> None:
@@ -45,16 +46,17 @@ def train_all(folder: Path) -> Path:
     """Make the Dora folder; gives the XP that is shown."""
     for overrides in SWEEP:
         before = {*folder.glob("outputs/xps/*")}
-        train(folder, overrides).wait()
+        if train(folder, overrides).wait():
+            raise SystemExit(f"The training with {overrides} failed.")
     damaged, = {*folder.glob("outputs/xps/*")} - before
     os.truncate(damaged / "export" / "state_dict.bin", 1000)
     before = {*folder.glob("outputs/xps/*")}
     stopped = train(folder, f"{WIDE} optim.ema.use=false")
-    after_epochs(folder, before, 5)
+    after_epochs(stopped, folder, before, 5)
     stopped.send_signal(signal.SIGKILL)
     before = {*folder.glob("outputs/xps/*")}
     going_on = train(folder, WIDE)
-    shown = after_epochs(folder, before, 3)
+    shown = after_epochs(going_on, folder, before, 3)
     export(folder, "run", shown.name)
     going_on.wait()
     return shown
