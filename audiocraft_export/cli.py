@@ -72,7 +72,7 @@ def _main(argv: Optional[Sequence[str]]) -> Union[int, str, None]:
         if wrong:
             near = get_close_matches(wrong[0], args.flags, n=1, cutoff=0.8)
             which = f"did you mean {near[0]}?" if near else f"use {', '.join(args.flags)}."
-            raise OptionError(f"{' '.join(wrong)} is no option of {args.name}: {which}")
+            raise OptionError(f"{' '.join(unknown)} is no option of {args.name}: {which}")
         args.targets += [*unknown[:end], *unknown[end + 1:]]  # argparse takes targets together only
         return int(args.verb(args))
     except ExportError as exc:
