@@ -1,5 +1,6 @@
 """Bounded runs of `make torture`: each guarantee, a share of the trials."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,4 +22,5 @@ def test_what_must_never_happen_does_not(trial, share, tmp_path):
 
 @pytest.mark.parametrize("proof", [malice.executed_by_torch, malice.executed_by_pickle])
 def test_the_malicious_files_do_run_where_they_are_trusted(proof, tmp_path):
-    assert proof(tmp_path) == list(malice.REAL)
+    has_builtins = sys.version_info >= (3, 10)  # a function whose globals name none had none before
+    assert proof(tmp_path) == [name for name in malice.REAL if has_builtins or name != "code of marshal"]
