@@ -143,9 +143,10 @@ class Checkpoint:
 
     def note_missing_epochs(self, xp: Experiment) -> None:
         """Note if the experiment has more epochs than its last checkpoint."""
-        if self.file is not None and self.file.path.name == LAST and len(xp.history) > len(self.history):
-            self.notes.append(f"history.json has {len(xp.history)} epochs, this checkpoint {len(self.history)}: the "
-                              "later ones were not stored")
+        epochs = len(xp.history) if self.file is not None and self.file.path.name == LAST else 0
+        if epochs > len(self.history):
+            self.notes.append(f"history.json has {epochs} epochs, this checkpoint {len(self.history)}: the later ones "
+                              "were not stored")
 
     @property
     def sections(self) -> str:

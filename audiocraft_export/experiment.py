@@ -82,8 +82,8 @@ class Experiment:
     @property
     def is_untrained(self) -> bool:
         """Whether Dora knows of it, and it has stored no checkpoint."""
-        known = self.argv is not None or bool(self.history)
-        return known and not self.checkpoints and not os.path.lexists(self.path_of())
+        stored = os.path.lexists(self.path_of()) or bool(self.checkpoints)
+        return not stored and (self.argv is not None or bool(self.history))
 
     def path_of(self, name: Union[str, int, None] = None) -> Path:
         """Where `checkpoint.th` or `checkpoint_<name>.th` lies, if it is there."""

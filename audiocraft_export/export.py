@@ -22,7 +22,7 @@ from .model import Model
 from .options import ExportOptions
 from .plain import plain
 from .provenance import described_as, draft_of, of_bands, version_tag
-from .release import RELEASE_FOLDER, Content, ExportReport, Manifest, Plan, ReleaseFile
+from .release import Content, ExportReport, Manifest, Plan, ReleaseFile
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), 
     """
     path = path or xp.checkpoint(options.checkpoint)
     checkpoint = open_experiment(xp, path)
-    return export(checkpoint, xp.folder, Path(options.folder or xp.folder / RELEASE_FOLDER), options, dora_dir)
+    return export(checkpoint, xp.folder, options.release_folder(xp.folder), options, dora_dir)
 
 
 def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = ExportOptions(),
@@ -92,7 +92,7 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
     """
     from .memory import LivingState
     checkpoint = Checkpoint(f"the solver of XP {sig}", LivingState(sources), Config(plain(unwrap(cfg))), "solver", sig)
-    return export(checkpoint, xp_folder, Path(options.folder or xp_folder / RELEASE_FOLDER), options)
+    return export(checkpoint, xp_folder, options.release_folder(xp_folder), options)
 
 
 def after_training(exc: ExportError, sig: str, xp_folder: Path, options: ExportOptions) -> ExportError:

@@ -41,7 +41,6 @@ class Inspection:
         solver: that of its configuration.
         config: its configuration, if it has one.
         epochs: how many are done.
-        metric: the validation metric by which the best epoch is chosen.
         curve: its value in each epoch, None where it has none.
         best: metric, epoch and validation metrics of the best epoch.
         manifest: of the release that it is, or would be.
@@ -59,13 +58,17 @@ class Inspection:
     solver: Optional[str] = None
     config: Optional[Config] = None
     epochs: Optional[int] = None
-    metric: Optional[str] = None
     curve: Sequence[Optional[float]] = ()
     best: Optional[Mapping[str, Any]] = None
     manifest: Optional[Manifest] = None
     plan: Optional[Plan] = None
     refused: Optional[str] = None
     odd: list[str] = field(default_factory=list)
+
+    @property
+    def metric(self) -> Optional[str]:
+        """The validation metric by which the best epoch is chosen."""
+        return self.best["metric"] if self.best else None
 
     def to_dict(self, most: Optional[int] = None) -> dict[str, Any]:
         """Plain data for JSON.
@@ -121,9 +124,8 @@ def inspect_experiment(xp: Experiment) -> Inspection:
     path, history = xp.folder / HYDRA_CONFIG, xp.history
     config = Config.load(path) if os.path.isfile(path) else None
     best = best_epoch(history, family_of(config).metrics if config else ())
-    metric = best["metric"] if best else None
     return Inspection(EXPERIMENT, xp.folder, 0, {}, {}, sig=xp.sig, solver=solver_of(config) if config else None,
-                      config=config, epochs=len(history), metric=metric, curve=_curve(history, metric), best=best,
+                      config=config, epochs=len(history), curve=_curve(history, best), best=best,
                       refused="it has no checkpoint: train it first.", odd=[*_no_numbers(best)])
 
 
@@ -144,12 +146,12 @@ def _release(file: TorchFile, sections: Mapping[str, int], tensors: Mapping[str,
         manifest = None
     codec = (manifest.codec if manifest is not None and name == CODEC_FILE else None) or {}
     manifest = None if codec else manifest  # all else that it says is of the language model
-    best = manifest.best if manifest else None
-    return Inspection(
-        RELEASE, file.path, file.source.bytes, sections, tensors, sig=manifest.sig if manifest else codec.get("sig"),
-        solver=manifest.solver if manifest else None, config=_config(file.state), manifest=manifest,
-        epochs=manifest.epoch if manifest else None, best=best, metric=best.get("metric") if best else None,
-        odd=[*odd, *_strangers(file), *(manifest.warnings if manifest else ()), *_no_numbers(best)])
+    found = Inspection(RELEASE, file.path, file.source.bytes, sections, tensors, sig=codec.get("sig"),
+                       config=_config(file.state), odd=[*odd, *_strangers(file)])
+    if manifest is None:
+        return found
+    return replace(found, sig=manifest.sig, solver=manifest.solver, manifest=manifest, epochs=manifest.epoch,
+                   best=manifest.best, odd=[*found.odd, *manifest.warnings, *_no_numbers(manifest.best)])
 
 
 def _training(file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath], sections: Mapping[str, int],
@@ -158,10 +160,8 @@ def _training(file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath], sect
     try:
         checkpoint = of_file(file)
         best = best_epoch(checkpoint.history, family_of(checkpoint.config).metrics)
-        metric = best["metric"] if best else None
         found = replace(found, sig=checkpoint.sig, solver=solver_of(checkpoint.config), config=checkpoint.config,
-                        epochs=len(checkpoint.history), metric=metric, curve=_curve(checkpoint.history, metric),
-                        best=best)
+                        epochs=len(checkpoint.history), curve=_curve(checkpoint.history, best), best=best)
         checkpoint.check_experiment(xp)
         checkpoint.note_missing_epochs(xp)
         planned, refused = _plan(checkpoint, xp.folder, dora_dir)
@@ -214,10 +214,9 @@ def _walk(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def _no_numbers(best: Optional[Mapping[str, Any]]) -> list[str]:
-    valid = best.get("valid") if best else None
-    if best is None or not isinstance(valid, dict) or any(map(is_number, valid.values())):
+    if best is None or any(map(is_number, best["valid"].values())):
         return []
-    return [f"the validation of epoch {best.get('epoch')} gave no number"]
+    return [f"the validation of epoch {best['epoch']} gave no number"]
 
 
 def _strangers(file: TorchFile) -> list[str]:
@@ -252,7 +251,8 @@ def _config(state: Mapping[Any, Any]) -> Optional[Config]:
     return Config.parse(text) if isinstance(text, str) else None
 
 
-def _curve(history: Sequence[Any], metric: Optional[str]) -> list[Optional[float]]:
+def _curve(history: Sequence[Any], best: Optional[Mapping[str, Any]]) -> list[Optional[float]]:
+    metric = best["metric"] if best else None
     stages = [epoch.get("valid") if isinstance(epoch, dict) else None for epoch in history]
     found = [valid.get(metric) if isinstance(valid, dict) else None for valid in stages]
     return [value if is_number(value) else None for value in found]

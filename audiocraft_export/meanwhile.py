@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
 from dora.link import Link
@@ -16,8 +15,7 @@ from .experiment import LAST, Experiment
 from .export import export
 from .families import family_of
 from .options import ExportOptions
-from .ranks import is_rank_zero
-from .release import RELEASE_FOLDER, ExportReport, best_epoch
+from .release import ExportReport, best_epoch
 
 VERIFY = "none"  # a training waits for the copy, and no more; the export at its end is read back
 
@@ -38,43 +36,46 @@ def is_due(when: Union[str, int], history: Sequence[Any], metrics: Sequence[str]
     return when != "end" and len(history) % int(when) == 0
 
 
-def outcome(make: Callable[[], Optional[ExportReport]]) -> Optional[str]:
+def attempt(make: Callable[[], Optional[ExportReport]], log: Callable[[str], None]) -> None:
     """Export, and say what came of it: whatever goes wrong, the training goes on.
 
     Args:
         make: exports, if that is due.
-
-    Returns:
-        A sentence; None if nothing was to be done.
+        log: takes a sentence, if anything was to be done.
     """
     try:
         report = make()
-        return str(report) if report else None
     except ExportError as exc:
-        return f"nothing is exported after this epoch, and the training goes on: {exc}"
+        log(f"nothing is exported after this epoch, and the training goes on: {exc}")
     except Exception as exc:  # a mistake of ours must not cost a training
-        return (f"nothing is exported after this epoch, and the training goes on: an unexpected {type(exc).__name__} "
-                f"({exc}); please report it.")
+        log(f"nothing is exported after this epoch, and the training goes on: an unexpected {type(exc).__name__} "
+            f"({exc}); please report it.")
+    else:
+        if report is not None:
+            log(str(report))
 
 
 class FollowedLink(Link):
-    """Dora's link, by which a training says that an epoch is finished; a copy of it is as Dora's own."""
+    """Dora's link, by which a training says that an epoch is finished; a copy of it is as Dora's own.
 
-    follower: Optional[Callable[[], None]] = None
+    Args:
+        link: Dora's own, whose place it takes.
+        follower: is called whenever an epoch is finished.
+    """
+
+    def __init__(self, link: Link, follower: Callable[[], None]) -> None:
+        vars(self).update(vars(link))
+        self.follower = follower
 
     def update_history(self, history: list[dict[str, Any]]) -> None:
         """Store the metrics of all epochs."""
         super().update_history(history)
-        self._tell()
+        self.follower()
 
     def push_metrics(self, metrics: dict[str, Any]) -> None:
         """Store the metrics of one epoch more."""
         super().push_metrics(metrics)
-        self._tell()
-
-    def _tell(self) -> None:
-        if self.follower is not None:
-            self.follower()
+        self.follower()
 
     def __reduce__(self) -> Any:
         return Link, (), {name: value for name, value in vars(self).items() if name != "follower"}
@@ -100,16 +101,12 @@ class Follower:
         if self._seen is not None:
             with suppress(Exception):  # it is looked at again, and guarded, when an epoch is finished
                 self._epochs = len(open_checkpoint(self._stored.path_of()).history)
-        link = FollowedLink(xp.link.history_file)
-        vars(link).update(vars(xp.link), follower=self)
-        xp.link = link
+        xp.link = FollowedLink(xp.link, self)
 
     def __call__(self) -> None:
         """An epoch is finished."""
-        if is_rank_zero() and not getattr(self._xp, "exports_itself", False):  # ExportMixin does
-            said = outcome(self._export_if_due)
-            if said:
-                self._log(said)
+        if not getattr(self._xp, "exports_itself", False):  # ExportMixin does
+            attempt(self._export_if_due, self._log)
 
     def _export_if_due(self) -> Optional[ExportReport]:
         stored = edition(self._stored.path_of())
@@ -125,8 +122,8 @@ class Follower:
         self._epochs = len(history)
         if not any(is_due(self._options.when, history[:epoch], metrics) for epoch in new):
             return None
-        folder = Path(self._options.folder or self._xp.folder / RELEASE_FOLDER)
-        return export(checkpoint, self._xp.folder, folder, self._options.replace(verify=VERIFY))
+        return export(checkpoint, self._xp.folder, self._options.release_folder(self._xp.folder),
+                      self._options.replace(verify=VERIFY))
 
     def _wait(self) -> None:
         if not self._waits and len(self._xp.link.history) > 1:

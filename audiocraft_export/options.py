@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Optional, Union
 
 from .errors import OptionError
+from .release import RELEASE_FOLDER
 
 CHOICES: Mapping[str, tuple[Optional[str], ...]] = {
     "weights": ("best", "ema", "last"),
@@ -84,6 +86,17 @@ class ExportOptions:
             if name not in valid:
                 raise OptionError(f"exporter.{name} is no option: use {', '.join(valid)}.")
 
+    @staticmethod
+    def mapping_of(exporter: Any) -> dict[Any, Any]:
+        """What a configuration has under `exporter`; nothing is an empty mapping.
+
+        Raises:
+            OptionError: if it is no mapping.
+        """
+        if not isinstance(exporter, (dict, type(None))):
+            raise OptionError(f"exporter={exporter} is no option: it takes the options of ExportOptions as a mapping.")
+        return exporter or {}
+
     @classmethod
     def from_mapping(cls, values: Mapping[Any, Any]) -> ExportOptions:
         """Options from a Hydra node or keyword arguments; what is missing has its default.
@@ -93,6 +106,10 @@ class ExportOptions:
         """
         cls.check_names(values)
         return cls(**values)
+
+    def release_folder(self, xp_folder: Path) -> Path:
+        """Where the release of an experiment goes."""
+        return Path(self.folder or xp_folder / RELEASE_FOLDER)
 
     def replace(self, **values: Any) -> ExportOptions:
         """A copy with other values.

@@ -33,11 +33,9 @@ def read_project(cfg: DictConfig) -> tuple[Union[bool, str], dict[Any, Any]]:
     if not isinstance(mode, bool) and mode != "only":
         raise OptionError(f"export={mode} is no option: use false, true or only; a project that has a key export of "
                           "its own must rename it.")
-    exporter = unwrap(cfg[EXPORTER]) if EXPORTER in cfg else None
-    if not isinstance(exporter, (dict, type(None))):
-        raise OptionError(f"exporter={exporter} is no option: it takes the options of ExportOptions as a mapping.")
-    ExportOptions.check_names(exporter or ())
-    return mode, exporter or {}
+    exporter = ExportOptions.mapping_of(unwrap(cfg[EXPORTER]) if EXPORTER in cfg else None)
+    ExportOptions.check_names(exporter)
+    return mode, exporter
 
 
 def read(cfg: DictConfig) -> tuple[Union[bool, str], ExportOptions]:

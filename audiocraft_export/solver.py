@@ -17,7 +17,7 @@ from .errors import ExportError, OptionError
 from .experiment import LAST, Experiment
 from .export import after_training, export_experiment, export_state
 from .families import family_named
-from .meanwhile import VERIFY, is_due, outcome
+from .meanwhile import VERIFY, attempt, is_due
 from .options import ExportOptions
 from .ranks import is_rank_zero, is_rank_zero_of_all
 from .release import ExportReport
@@ -104,9 +104,8 @@ class ExportMixin:
             self._export_options()  # what is wrong there is said before the training
 
     def _export_after_commit(self) -> None:
-        said = outcome(self._export_if_due) if "run" in self._export_calls and is_rank_zero() else None
-        if said:
-            log(said)
+        if "run" in self._export_calls and is_rank_zero():
+            attempt(self._export_if_due, log)
 
     def _export_if_due(self) -> Optional[ExportReport]:
         if not self._exports_by_itself():
@@ -127,10 +126,8 @@ class ExportMixin:
 
     def _export_options(self, **options: Any) -> ExportOptions:
         values = self._export_key("exporter")
-        values = vars(values) if isinstance(values, Namespace) else values
-        if not isinstance(values, (dict, type(None))):
-            raise OptionError(f"exporter={values} is no option: it takes the options of ExportOptions as a mapping.")
-        return ExportOptions.from_mapping(values or {}).replace(**options)
+        values = ExportOptions.mapping_of(vars(values) if isinstance(values, Namespace) else values)
+        return ExportOptions.from_mapping(values).replace(**options)
 
     def _export_key(self, key: str) -> Any:
         """What `with_export` has set aside for this XP, or what its configuration says."""

@@ -78,12 +78,26 @@ def find_target(target: str, dora_dir: Callable[[], Path],
         ExportError: if there is none.
     """
     xp = find_experiment(target, dora_dir)
+    return xp, source_of(target, xp, checkpoint)
+
+
+def source_of(target: str, xp: Experiment, checkpoint: Union[str, int, None] = None) -> Path:
+    """The checkpoint that a target names.
+
+    Args:
+        target: as of `find_experiment`.
+        xp: the experiment that it names.
+        checkpoint: the epoch or name of the checkpoint, where the target does not name the file.
+
+    Raises:
+        ExperimentError: if there is none.
+    """
     if not os.path.isfile(target):
-        return xp, xp.checkpoint(checkpoint).absolute()
+        return xp.checkpoint(checkpoint).absolute()
     if checkpoint is not None:
         raise ExperimentError(f"{target} is a checkpoint already: leave --checkpoint {checkpoint} out, or "
                               "name the XP folder.")
-    return xp, Path(target).absolute()
+    return Path(target).absolute()
 
 
 def open_target(target: str, dora_dir: Callable[[], Path],

@@ -17,7 +17,7 @@ from ..console import Column, complain_of, show
 from ..errors import ExportError, ReleaseError, listing, printable, readable_size
 from ..experiment import LAST
 from ..release import MANIFEST, RELEASE_FOLDER, Manifest, is_number
-from ..targets import add_dora_dir, dora_dir_of, find_experiment, find_target, others_of
+from ..targets import add_dora_dir, dora_dir_of, find_experiment, others_of, source_of
 from . import add_verb
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ def _looks(target: str, args: argparse.Namespace, checkpoint: Optional[str] = No
     xp = find_experiment(target, dora_dir)
     if checkpoint is None and not os.path.isfile(target) and xp.is_untrained:
         return [partial(inspect_experiment, xp)]
-    _, source = find_target(target, dora_dir, checkpoint)
-    return [partial(inspect, source, xp, others_of(xp, args, dora_dir), values)]
+    return [partial(inspect, source_of(target, xp, checkpoint), xp, others_of(xp, args, dora_dir), values)]
 
 
 def _config_of(args: argparse.Namespace) -> Optional[Config]:
@@ -199,12 +198,12 @@ def _at_hand(found: Inspection) -> str:
 
 
 def _metric_facts(found: Inspection) -> Iterator[tuple[str, str]]:
-    if not found.best or not isinstance(found.best.get("valid"), dict):
+    if not found.best:
         return
-    valid, epoch = found.best["valid"], found.best.get("epoch")
-    if found.metric in valid:
+    valid, epoch = found.best["valid"], found.best["epoch"]
+    if found.metric:
         text = f"best {valid[found.metric]:.4g} in epoch {epoch} of {found.epochs}"
-        yield str(found.metric), f"{text}  {_curve(found.curve, _room() - len(text))}".rstrip()
+        yield found.metric, f"{text}  {_curve(found.curve, _room() - len(text))}".rstrip()
     else:
         values = [f"{name} {value:.4g}" for name, value in valid.items() if is_number(value)]
         if values:

@@ -17,7 +17,6 @@ from ..console import Column, complain_of, cut, say, show
 from ..errors import ExperimentError, ExportError, OptionError, printable, readable_size
 from ..experiment import Experiment, grid_xps, list_xps
 from ..options import CHOICES, ExportOptions
-from ..release import RELEASE_FOLDER
 from ..targets import add_dora_dir, dora_dir_of, find_target, open_target, others_of
 from . import add_verb
 
@@ -169,7 +168,7 @@ def _not_exported(args: argparse.Namespace, options: ExportOptions) -> list[Expe
     from ..survey import release_of
     found = []
     for xp in list_xps(dora_dir_of(args)()):
-        folder = Path(options.folder) / xp.folder.name if options.folder else xp.folder / RELEASE_FOLDER
+        folder = _folder_of(xp.folder, options, several=True)
         path = xp.path_of(options.checkpoint)
         name = None if options.checkpoint is None else path.name
         if os.path.isfile(path) and release_of(folder, xp.folder, name)[0] != "fresh":
@@ -214,11 +213,15 @@ def _plan(target: str, dora_dir: Callable[[], Path], args: argparse.Namespace,
     xp, source = find_target(target, dora_dir, options.checkpoint)
     home = xp.folder.absolute()
     others = others_of(xp, args, dora_dir)
-    several = _is_search(args) or len(args.targets) > 1
-    folder = Path(options.folder).absolute() / (home.name if several else "") if options.folder \
-        else home / RELEASE_FOLDER
+    folder = _folder_of(home, options, several=_is_search(args) or len(args.targets) > 1)
     own = bool(options.folder) and os.path.isfile(target)  # a file with a folder of its own may be of any experiment
     return source, folder, partial(_do, args.dry_run, own, xp, source, folder, options, others)
+
+
+def _folder_of(home: Path, options: ExportOptions, several: bool) -> Path:
+    """Where the release of an XP folder goes: that of one of several to a folder of its own."""
+    folder = options.release_folder(home).absolute()
+    return folder / home.name if several and options.folder else folder
 
 
 def _do(dry: bool, own: bool, xp: Experiment, source: Path, folder: Path, options: ExportOptions,
