@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import sys
 import threading
 import time
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 QUIET = 1.  # seconds in which nothing is shown
-BAR_EVERY, LINE_EVERY = 0.2, 5.  # seconds
+BAR_EVERY, LINE_EVERY = 0.2, 5.  # seconds; lines get rarer where they go on for long
 
 logger = logging.getLogger(__name__)
 
@@ -51,22 +50,25 @@ class Display:
     def __init__(self) -> None:
         self.users = self.exports = 0
         self._shares: dict[int, Share] = {}
-        self._finished, self._nbytes = 0, 0.
+        self._finished, self._failed, self._nbytes = 0, 0, 0.
         self._began = time.monotonic()
         self._next = self._began + QUIET
         self._lock = threading.RLock()
         self._bar: Any = None
 
-    def update(self, key: int, share: Optional[Share]) -> None:
-        """What one does that goes on in a thread or process; None is that it has ended, well or not."""
+    def update(self, key: int, share: Share) -> None:
+        """What the export does that has this key as long as it goes on."""
         with self._lock:
-            former = self._shares.pop(key, None)
-            if share is not None:
-                self._shares[key] = share
-                self.exports = max(self.exports, self._finished + len(self._shares))
-            elif former is not None:
-                self._finished += 1
-                self._nbytes += former.nbytes * former.fraction
+            self._shares[key] = share
+            self.exports = max(self.exports, self._finished + len(self._shares))
+
+    def end(self, key: int, failed: bool) -> None:
+        """That export has ended, or will never begin."""
+        with self._lock:
+            share = self._shares.pop(key, None)
+            self._finished += 1
+            self._failed += failed
+            self._nbytes += share.nbytes * share.fraction if share is not None else 0
 
     def refresh(self) -> None:
         """Show how far they are, if it is time to."""
@@ -97,7 +99,11 @@ class Display:
 
     @property
     def _name(self) -> str:
-        return self._only.name if self._only else f"{self._finished} of {self.exports} exports"
+        if self._only:
+            return self._only.name
+        running = len(self._shares)
+        return (f"{self._finished - self._failed} done, {self._failed} failed, {running} running, "
+                f"{self.exports - self._finished - running} pending")
 
     @property
     def _fraction(self) -> float:
@@ -116,7 +122,8 @@ class Display:
         from rich.console import Console
         console = Console(stderr=True)
         drawn = sys.stderr is not None and console.is_interactive
-        self._next = time.monotonic() + (BAR_EVERY if drawn else LINE_EVERY)
+        now = time.monotonic()
+        self._next = now + (BAR_EVERY if drawn else max(LINE_EVERY, (now - self._began - 100) / 20))
         if drawn:
             self._draw(console)
         else:
@@ -138,27 +145,30 @@ class Relay(Display):
     """Says how far the export of this process is to the process that started it.
 
     Args:
-        put: takes the key of this process, and what it does.
+        put: takes what it does.
+        every: how often, in seconds.
     """
 
-    def __init__(self, put: Callable[[tuple[int, Optional[Share]]], None]) -> None:
+    def __init__(self, put: Callable[[Share], None], every: float) -> None:
         super().__init__()
         self.users = 1  # for good
-        self._put = put
-        self._share: Optional[Share] = None
+        self._put, self._every = put, every
+        self._share = Share("", 1)
 
-    def update(self, key: int, share: Optional[Share]) -> None:
+    def update(self, key: int, share: Share) -> None:
         """Pass it on."""
-        if share is None and self._share is not None:  # how far it was at its end
-            self._put((os.getpid(), self._share))
         self._share = share
-        self._put((os.getpid(), share))
+        self._put(share)
+
+    def end(self, key: int, failed: bool) -> None:
+        """Pass on how far it was at its end."""
+        self._put(self._share)
 
     def refresh(self) -> None:
         """Pass it on, if it is time to."""
         if time.monotonic() >= self._next:
-            self._next = time.monotonic() + BAR_EVERY
-            self._put((os.getpid(), self._share))
+            self._next = time.monotonic() + self._every
+            self._put(self._share)
 
 
 _display: Optional[Display] = None
@@ -207,21 +217,24 @@ def export(name: str, passes: int = 2) -> Iterator[None]:
         share = Share(name, passes)
         _here.share, _here.display = share, display
         display.update(threading.get_ident(), share)
+        failed = True
         try:
             yield
+            failed = False
         finally:
-            display.update(threading.get_ident(), None)
+            display.end(threading.get_ident(), failed)
             del _here.share, _here.display
 
 
-def relay(put: Callable[[tuple[int, Optional[Share]]], None]) -> None:
+def relay(put: Callable[[Share], None], every: float) -> None:
     """From now on, say how far this process is to another one, and show nothing.
 
     Args:
-        put: takes the key of this process, and what it does.
+        put: takes what it does.
+        every: how often, in seconds.
     """
     global _display
-    _display = Relay(put)
+    _display = Relay(put, every)
 
 
 def expect(nbytes: int, passes: Optional[int] = None) -> None:

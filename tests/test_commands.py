@@ -1,6 +1,5 @@
 """`audiocraft-export list`, `inspect`, `run` and `verify`, as they are typed."""
 
-import argparse
 import io
 import json
 import os
@@ -19,7 +18,8 @@ import torch
 from conftest import SIG, dora, load, model_state, on_terminal, only_xp, solver_state, with_cfg
 
 from audiocraft_export import ExportOptions, cli, export_checkpoint, export_xp, verify
-from audiocraft_export.commands import run
+from audiocraft_export.commands.many import in_order
+from audiocraft_export.local import Local
 from audiocraft_export.release import Manifest, WrittenFile
 from audiocraft_export.survey import names
 
@@ -319,8 +319,8 @@ def test_a_stopped_run_of_many_says_what_it_has_done(train, tmp_path, monkeypatc
 
 
 def test_what_several_processes_have_finished_is_known_though_the_first_goes_on():
-    done, args = {}, argparse.Namespace(jobs=2)
-    with closing(run._in_order([partial(time.sleep, 2), partial(int, "7"), partial(int, "8")], args, done)) as numbers:
+    done, jobs = {}, [partial(time.sleep, 2), partial(int, "7"), partial(int, "8")]
+    with closing(in_order(jobs, Local(2), done)) as numbers:
         thread = threading.Thread(target=lambda: [None for _ in numbers], daemon=True)
         thread.start()
         while len(done) < 2 and thread.is_alive():

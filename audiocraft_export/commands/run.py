@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import json
-import logging
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from .. import progress
-from ..console import Column, complain_of, cut, say, show
-from ..errors import ExperimentError, ExportError, OptionError, printable, readable_size
+from ..console import say
+from ..errors import ExperimentError, ExportError, OptionError, printable
 from ..experiment import Experiment, grid_xps, list_xps
 from ..options import CHOICES, ExportOptions
 from ..targets import add_dora_dir, dora_dir_of, find_target, open_target, others_of
 from . import add_verb
+from .many import Done, Job, do_all
 
 if TYPE_CHECKING:
+    from ..batch import Executor
     from ..release import ExportReport, Plan
 
-logger = logging.getLogger(__name__)
-Done = Union["ExportReport", "Plan"]
-Result = Union[Done, ExportError]
-Job = Callable[[], Done]
-MOST_WHY = 70  # characters of an error in the table
-COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", goes=1),
-           Column("epochs", right=True, goes=2), Column("bytes", right=True),
-           Column("where, or why not", gives_way=True, tail=True, least=24, goes=3))
+SETTING = re.compile(r"[a-z][a-z_-]*=")
 EXAMPLES = """\
 examples:
   audiocraft-export run 9357e12e              one of ./outputs by its signature
@@ -41,6 +34,8 @@ examples:
   audiocraft-export run --all --jobs 2        all without a fresh release
   audiocraft-export run --all --dry-run       what that would write
   audiocraft-export run --grid lr_sweep       the XPs of a Dora grid
+  audiocraft-export run --all --slurm partition=debug time=30
+                                              by the cluster, an array
   audiocraft-export run --bands 3c9d 41aa 97d1 e0f2 --folder mbd
                                               several bands in one release
 """
@@ -74,12 +69,19 @@ def add(verbs: Any) -> None:
     parser.add_argument("--bands", action="store_true",
                         help="the experiments are the bands of one MultiBand Diffusion, in their order: make one "
                              "release of them, in --folder")
-    parser.add_argument("--jobs", type=_positive, default=1, metavar="N", help="export so many at once")
+    parser.add_argument("--jobs", type=_positive, metavar="N",
+                        help="export so many at once (default: 1; with --slurm, as many as Slurm lets)")
+    parser.add_argument("--slurm", nargs="*", metavar="KEY=VALUE",
+                        help="export on the cluster, one task of an array an XP: partition=, time=, mem_gb=, cpus=, or "
+                             "any option of sbatch")
+    parser.add_argument("--chunk", type=_positive, metavar="N", help="with --slurm: one task for so many XPs")
 
 
 def _run(args: argparse.Namespace) -> int:
     options = ExportOptions(**{field.name: getattr(args, field.name) for field in ExportOptions.of_one_export()})
+    _take_targets_from_slurm(args)
     _refuse_what_makes_no_sense(args)
+    slurm = _slurm(args)
     if _is_search(args):
         xps = _not_exported(args, options) if args.all else grid_xps(args.grid, dora_dir_of(args)())
         args.targets = [str(xp.folder) for xp in xps]  # a file or folder here may be called like one of them
@@ -88,26 +90,34 @@ def _run(args: argparse.Namespace) -> int:
                 "make one with other options, name its XP.")
             return 0
     if args.bands:
-        return _do_all([" ".join(args.targets)], [_bands_job(args, options)], args)
-    return _do_all(_names(args), _jobs(args, options), args)
+        job = partial(_do_bands, args.targets, dora_dir_of(args), options)
+        return do_all([" ".join(args.targets)], [job], None, args, table=False)
+    jobs = _jobs(args, options)
+    return do_all(_names(args), jobs, slurm or _local(args, jobs), args, table=len(jobs) > 1 or _is_search(args))
 
 
-def _do_all(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], args: argparse.Namespace) -> int:
-    """Do all jobs, and say what came of each; gives the exit code."""
-    done: dict[int, Result] = {}
-    shown = 0
-    try:
-        with closing(_in_order(jobs, args, done)) as numbers:
-            for number in numbers:
-                shown = number + 1
-                with progress.aside():
-                    _show(targets[number], done[number], args)
-    finally:  # also of what was done before somebody stopped it
-        for number in sorted(number for number in done if number >= shown):
-            _show(targets[number], done[number], args)
-        if len(jobs) > 1 or _is_search(args):
-            _conclude(targets, done, args)
-    return int(any(isinstance(result, ExportError) for result in done.values()))
+def _slurm(args: argparse.Namespace) -> Optional[Executor]:
+    """Where the exports are done if they are Slurm's; that there is none is said before anything is looked for."""
+    if args.slurm is None or args.dry_run:
+        return None
+    from ..slurm import FOLDER, Slurm
+    return Slurm(args.slurm, dora_dir_of(args)() / FOLDER, args.chunk or 1, args.jobs)
+
+
+def _local(args: argparse.Namespace, jobs: Sequence[Union[Job, ExportError]]) -> Optional[Executor]:
+    """Where the exports are done, if not one after the other in this process."""
+    exports = sum(not isinstance(job, ExportError) for job in jobs)
+    if min(args.jobs or 1, exports) <= 1:
+        return None
+    from ..local import Local
+    return Local(args.jobs)
+
+
+def _take_targets_from_slurm(args: argparse.Namespace) -> None:
+    """What stands behind --slurm and is no setting is a target: argparse cannot know."""
+    if args.slurm is not None:
+        args.targets += [text for text in args.slurm if not SETTING.match(text)]
+        args.slurm = [text for text in args.slurm if SETTING.match(text)]
 
 
 def _is_search(args: argparse.Namespace) -> bool:
@@ -124,38 +134,10 @@ def _refuse_what_makes_no_sense(args: argparse.Namespace) -> None:
                           "--dry-run out.")
     if args.bands and args.folder is None:
         raise OptionError("--bands makes one release of several experiments: say where it goes with --folder.")
-
-
-def _in_order(jobs: Sequence[Union[Job, ExportError]], args: argparse.Namespace,
-              done: dict[int, Result]) -> Generator[int, None, None]:
-    """Do all jobs; gives the number of each in their order.
-
-    Args:
-        jobs: what to do, or why it cannot be done.
-        args: the arguments of the command.
-        done: gets what came of each by its number, as soon as that is known.
-    """
-    done.update((number, job) for number, job in enumerate(jobs) if isinstance(job, ExportError))
-    exports = {number: job for number, job in enumerate(jobs) if not isinstance(job, ExportError)}
-    numbers, next_one = [*exports], 0
-    with progress.several(len(exports)), _at_once(min(args.jobs, len(exports))) as do_all:
-        for index, result in do_all([*exports.values()]):
-            done[numbers[index]] = _attempt(result)
-            while next_one in done:
-                yield next_one
-                next_one += 1
-    yield from range(next_one, len(jobs))  # where there is nothing but errors
-
-
-@contextmanager
-def _at_once(count: int) -> Iterator[Callable[[Sequence[Job]], Iterator[tuple[int, Job]]]]:
-    """Has jobs done in so many processes; a single one is done here, when it is its turn."""
-    if count <= 1:
-        yield lambda jobs: enumerate(jobs)
-    else:
-        from ..processes import processes
-        with processes(count) as do_all:
-            yield do_all
+    if args.bands and args.slurm is not None:
+        raise OptionError("--bands makes one release: leave --slurm out.")
+    if args.chunk and args.slurm is None:
+        raise OptionError("--chunk says how many experiments one task of --slurm exports: give both.")
 
 
 def _names(args: argparse.Namespace) -> list[str]:
@@ -176,14 +158,10 @@ def _not_exported(args: argparse.Namespace, options: ExportOptions) -> list[Expe
     return found
 
 
-def _bands_job(args: argparse.Namespace, options: ExportOptions) -> Job:
+def _do_bands(targets: Sequence[str], dora_dir: Callable[[], Path], options: ExportOptions) -> ExportReport:
     from ..export import export_bands
-    dora_dir = dora_dir_of(args)
-
-    def job() -> ExportReport:
-        bands = [open_target(target, dora_dir, options.checkpoint)[1] for target in args.targets]
-        return export_bands(bands, Path(args.folder), options)
-    return job
+    bands = [open_target(target, dora_dir, options.checkpoint)[1] for target in targets]
+    return export_bands(bands, Path(str(options.folder)), options)
 
 
 def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Union[Job, ExportError]]:
@@ -237,47 +215,6 @@ def _do(dry: bool, own: bool, xp: Experiment, source: Path, folder: Path, option
 def _call(target: str, export: Job) -> Done:
     with progress.export(printable(target)):
         return export()
-
-
-def _attempt(job: Job) -> Result:
-    try:
-        return job()
-    except ExportError as exc:
-        return exc
-    except Exception as exc:  # a mistake of ours in one target must not cost the others
-        error = ExportError(f"An unexpected {type(exc).__name__} ({exc}): please report it with what --debug shows.")
-        error.__cause__ = exc
-        return error
-
-
-def _show(target: str, result: Result, args: argparse.Namespace) -> None:
-    if isinstance(result, ExportError):
-        complain_of(target, result, args.json, args.debug)
-    elif args.json:
-        print(json.dumps({"target": target, **result.to_dict()}))
-    else:
-        print(printable(str(result)))
-        for warning in result.manifest.warnings if args.dry_run else ():  # an export logs them itself
-            logger.warning("%s: %s", printable(result.manifest.name), printable(warning))
-
-
-def _conclude(targets: Sequence[str], done: Mapping[int, Result], args: argparse.Namespace) -> None:
-    """Say what came of many."""
-    if done and not args.json:
-        print()
-        show(COLUMNS, [_row(targets[number], result) for number, result in sorted(done.items())])
-    failed = [targets[number] for number, result in sorted(done.items()) if isinstance(result, ExportError)]
-    which = f"; failed: {printable(', '.join(failed))}" if failed else ""
-    rest = f"; stopped before the other {len(targets) - len(done)}" if len(done) < len(targets) else ""
-    say(f"{len(done) - len(failed)} of {len(targets)} {'can be ' if args.dry_run else ''}exported{which}{rest}.")
-
-
-def _row(target: str, result: Result) -> list[str]:
-    if isinstance(result, ExportError):
-        return [target, "failed", "", "", "", cut(str(result), MOST_WHY, tail=True)]  # what to do stands at its end
-    manifest = result.manifest
-    return [manifest.sig or target, result.done, manifest.weights, str(manifest.epoch), readable_size(result.bytes),
-            str(result.folder)]
 
 
 def _value(text: str) -> Optional[str]:

@@ -1,0 +1,84 @@
+"""Tasks of a batch as processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Optional
+
+from .task import Numbered, Task, last_words
+
+if TYPE_CHECKING:
+    import submitit
+
+FOREVER = 60 * 24 * 365  # minutes
+
+
+class Local:
+    """Processes of this machine, which end with this one.
+
+    Args:
+        count: how many.
+    """
+
+    look = 0.02
+    tell = 0.2
+    patience = 0.
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._stack = ExitStack()
+        self._started: list[submitit.Job[Any]] = []
+
+    def __enter__(self) -> Local:
+        with ExitStack() as stack:
+            self.folder = Path(stack.enter_context(TemporaryDirectory(prefix="audiocraft-export-")))
+            self.leash: Optional[Path] = self.folder / "leash"
+            os.mkfifo(self.leash)
+            self.heap: Optional[Path] = self.folder / "heap"
+            self.heap.mkdir()
+            stack.callback(os.close, os.open(self.leash, os.O_RDWR))  # or it would wait for a reader
+            stack.callback(self._wait)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        if exc[0] is not None:
+            self._stop()
+        self._stack.close()
+
+    def deal(self, jobs: Sequence[Numbered]) -> list[Sequence[Numbered]]:
+        """The jobs of each task: all may take any."""
+        return [jobs] * min(self._count, len(jobs))
+
+    def submit(self, tasks: Sequence[Task]) -> list[submitit.Job[Any]]:
+        """Start processes."""
+        import submitit
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C reaches all: the first one decides
+        try:
+            for task in tasks:
+                executor = submitit.LocalExecutor(self.folder)  # one waits between two tasks
+                executor.update_parameters(timeout_min=FOREVER)
+                self._started.append(executor.submit(task))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return self._started[len(self._started) - len(tasks):]
+
+    def end_of(self, started: submitit.Job[Any]) -> Optional[str]:
+        """The last line of the log of a process that has ended."""
+        return last_words(started.paths.stderr) if started.done() else None
+
+    def _stop(self) -> None:
+        for started in self._started:
+            if not started.done():
+                with suppress(ProcessLookupError):
+                    os.kill(int(started.job_id), signal.SIGTERM)
+
+    def _wait(self) -> None:
+        while not all(started.done() for started in self._started):
+            time.sleep(self.look)
