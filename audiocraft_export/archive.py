@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from .blob import PIECE, Blob
+from .edition import same_time
 from .errors import CheckpointError, reason
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # the local header that stands before a record
@@ -88,7 +89,7 @@ class Archive:
                 now = os.fstat(self._descriptor)
             except OSError as exc:
                 raise self._unreadable(exc) from exc
-            if not piece or (now.st_size, now.st_mtime_ns) != (self.stat.st_size, self.stat.st_mtime_ns):
+            if not piece or now.st_size != self.stat.st_size or not same_time(now.st_mtime_ns, self.stat.st_mtime_ns):
                 raise CheckpointError(f"{self.path} was written to while it was read: export it again when its writer "
                                       "has finished.")
             begin += len(piece)

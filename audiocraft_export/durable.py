@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Callable, Optional
+from typing import BinaryIO, Callable
 
 from . import progress
 from .blob import Data
@@ -55,19 +55,6 @@ class Durable:
             with suppress(OSError):  # On Linux this starts writing them to the disk, and waits for nothing.
                 os.posix_fadvise(self._stream.fileno(), self._begun, self.nbytes - self._begun, os.POSIX_FADV_DONTNEED)
             self._begun = self.nbytes
-
-
-def edition(path: Path) -> Optional[tuple[int, int, int]]:
-    """What tells a file from another one that takes its place; None where there is none.
-
-    Args:
-        path: of the file.
-    """
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from . import diffusion, progress, writer
 from .checkpoint import Checkpoint, open_checkpoint, open_experiment, refuse_to_replace_a_training
 from .codec import find_codec
 from .config import Config, unwrap
+from .edition import same_source
 from .errors import CheckpointError, ExperimentError, ExportError, printable
 from .experiment import LAST, AnyPath, Experiment, find_xp
 from .families import CODEC_FILE, DIFFUSION, OWN_NAMES, Family, described, family_of, is_ours
@@ -231,7 +232,7 @@ def _existing(folder: Path, files: Sequence[ReleaseFile], draft: Manifest) -> Op
 
 
 def _repeats(existing: Manifest, draft: Manifest, names: Iterable[str]) -> bool:
-    return (draft.checkpoint or draft.bands) is not None and existing.key == draft.key \
+    return (draft.checkpoint or draft.bands) is not None and same_source(existing.key, draft.key) \
         and [file.name for file in existing.files] == [*names]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional, Union
 from dora.link import Link
 
 from .checkpoint import open_checkpoint
-from .durable import edition
+from .edition import edition
 from .errors import ExportError
 from .experiment import LAST, Experiment
 from .export import export

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .checkpoint import HYDRA_CONFIG
+from .edition import same_time
 from .experiment import CHECKPOINT, LAST, Experiment, small_text
 from .families import family_named
 from .release import MANIFEST, RELEASE_FOLDER, Manifest, best_epoch
@@ -129,7 +130,9 @@ def _is_stale(manifest: Manifest, xp_folder: Path) -> bool:
     made_of: Any = manifest.checkpoint or {}
     try:
         now = os.stat(xp_folder / str(made_of["name"]))
-        return bool(now.st_size != made_of["bytes"] or now.st_mtime_ns > made_of["mtime_ns"])
+        then = made_of["mtime_ns"]
+        return bool(now.st_size != made_of["bytes"]
+                    or now.st_mtime_ns > then and not same_time(now.st_mtime_ns, then))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

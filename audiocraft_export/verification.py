@@ -12,7 +12,7 @@ from typing import Any, Optional
 from .checkpoint import TorchFile
 from .config import Config
 from .diffusion import FILE as DIFFUSION_FILE
-from .durable import edition
+from .edition import edition
 from .errors import CheckpointError, ReleaseError, listing, printable, reason
 from .experiment import AnyPath
 from .families import CODEC_FILE, LM_FILE, OWN_NAMES, is_archive, listed_by
