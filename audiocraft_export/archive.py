@@ -8,6 +8,7 @@ Format: `caffe2/serialize/inline_container.h` of PyTorch, as `torch.save` has wr
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
@@ -88,10 +89,9 @@ class Archive:
                 piece = os.pread(self._descriptor, min(end - begin, PIECE), begin)
                 now = os.fstat(self._descriptor)
             except OSError as exc:
-                raise self._unreadable(exc) from exc
+                raise self._rewritten() if exc.errno == errno.ESTALE else self._unreadable(exc) from exc
             if not piece or now.st_size != self.stat.st_size or not same_time(now.st_mtime_ns, self.stat.st_mtime_ns):
-                raise CheckpointError(f"{self.path} was written to while it was read: export it again when its writer "
-                                      "has finished.")
+                raise self._rewritten()
             begin += len(piece)
             yield piece
 
@@ -100,6 +100,10 @@ class Archive:
 
     def _unreadable(self, exc: Exception) -> CheckpointError:
         return CheckpointError(f"{self.path} cannot be read ({reason(exc)}): name a file of torch.save.")
+
+    def _rewritten(self) -> CheckpointError:
+        return CheckpointError(f"{self.path} was written to while it was read: export it again when its writer has "
+                               "finished.")
 
     def _directory(self) -> list[zipfile.ZipInfo]:
         size = self.stat.st_size

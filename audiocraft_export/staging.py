@@ -26,12 +26,16 @@ KEPT = "former"  # folder in a staging folder, for the files of the release befo
 
 
 def _machine() -> str:
-    """This machine; within it, each container that counts its processes from 1 is one of its own."""
-    try:
+    """This machine, since it was started: many on one shared disk may have the same name.
+
+    Within it, each container that counts its processes from 1 is one of its own.
+    """
+    processes = boot = ""
+    with suppress(OSError):
         processes = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        processes = ""
-    return re.sub(r"\W+", "_", f"{platform.node()[:64]} {processes}").strip("_")
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    return re.sub(r"\W+", "_", f"{platform.node()[:64]} {processes} {boot}").strip("_")
 
 
 MACHINE = _machine()

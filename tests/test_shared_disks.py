@@ -1,14 +1,18 @@
 """Disks that several machines see: what is coarse there, late, or gone."""
 
+import errno
 import os
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import SIG, with_cfg
 
-from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export import ExportError, ExportOptions, export_xp
 from audiocraft_export.checkpoint import open_checkpoint
 from audiocraft_export.export import plan
+from audiocraft_export.staging import MACHINE
 from audiocraft_export.survey import release_of
 
 EXACT = 1_700_000_000_123_456_789  # in nanoseconds
@@ -69,6 +73,21 @@ def test_a_time_that_is_none_is_no_reason_to_fail(make_xp, dora_dir, odd):
     (folder / "export" / "export.json").write_text(odd_one.text)
     assert release_of(folder / "export", folder)[0] in ("fresh", "stale")
     assert export_xp(SIG, dora_dir).written
+
+
+def test_machines_of_one_name_are_told_apart():
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    assert MACHINE.endswith(f"_{boot[:8]}") and re.fullmatch(r"\w{1,90}", MACHINE)
+
+
+def test_a_checkpoint_that_another_node_replaces_while_it_is_read_is_said_in_a_sentence(make_xp, dora_dir, monkeypatch):
+    make_xp()
+
+    def stale(*_):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    monkeypatch.setattr(os, "pread", stale)  # NFS says so of a file that is gone on the server
+    with pytest.raises(ExportError, match="written to while it was read: export it again when its writer has finished"):
+        export_xp(SIG, dora_dir)
 
 
 def test_the_time_of_a_compression_model_may_be_cut_as_well(make_xp, dora_dir):
