@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -147,7 +147,16 @@ def list_xps(dora_dir: AnyPath) -> list[Experiment]:
     Raises:
         ExperimentError: if this is no Dora folder.
     """
-    return [Experiment(Path(dora_dir) / "xps" / name, name) for name in _names(dora_dir)]
+    return [*each_xp(dora_dir)]
+
+
+def each_xp(dora_dir: AnyPath) -> Iterator[Experiment]:
+    """As `list_xps`, one after the other: of many, only their names are kept.
+
+    Raises:
+        ExperimentError: if this is no Dora folder.
+    """
+    return (Experiment(Path(dora_dir) / "xps" / name, name) for name in _names(dora_dir))
 
 
 def list_grids(dora_dir: AnyPath) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 from .. import progress
 from ..console import say
 from ..errors import ExperimentError, ExportError, OptionError, printable
-from ..experiment import Experiment, grid_xps, list_xps
+from ..experiment import Experiment, each_xp, grid_xps
 from ..options import CHOICES, ExportOptions
 from ..targets import add_dora_dir, dora_dir_of, find_target, open_target, others_of
 from . import add_verb
@@ -83,9 +83,10 @@ def _run(args: argparse.Namespace) -> int:
     _refuse_what_makes_no_sense(args)
     slurm = _slurm(args)
     if _is_search(args):
-        xps = _not_exported(args, options) if args.all else grid_xps(args.grid, dora_dir_of(args)())
+        xps: Iterable[Experiment] = (
+            _not_exported(args, options) if args.all else grid_xps(args.grid, dora_dir_of(args)()))
         args.targets = [str(xp.folder) for xp in xps]  # a file or folder here may be called like one of them
-        if not xps:
+        if not args.targets:
             say(f"Nothing to export in {dora_dir_of(args)()}: each checkpoint that is there has a fresh release; to "
                 "make one with other options, name its XP.")
             return 0
@@ -145,17 +146,15 @@ def _names(args: argparse.Namespace) -> list[str]:
     return [Path(target).name if _is_search(args) else target for target in args.targets]
 
 
-def _not_exported(args: argparse.Namespace, options: ExportOptions) -> list[Experiment]:
+def _not_exported(args: argparse.Namespace, options: ExportOptions) -> Iterator[Experiment]:
     """The experiments that have the checkpoint, and no fresh release where it would go, whatever its options."""
     from ..survey import release_of
-    found = []
-    for xp in list_xps(dora_dir_of(args)()):
+    for xp in each_xp(dora_dir_of(args)()):
         folder = _folder_of(xp.folder, options, several=True)
         path = xp.path_of(options.checkpoint)
         name = None if options.checkpoint is None else path.name
         if os.path.isfile(path) and release_of(folder, xp.folder, name)[0] != "fresh":
-            found.append(xp)
-    return found
+            yield xp
 
 
 def _do_bands(targets: Sequence[str], dora_dir: Callable[[], Path], options: ExportOptions) -> ExportReport:
