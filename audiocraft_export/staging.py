@@ -22,6 +22,8 @@ from .families import may_be_ours
 from .release import MANIFEST
 
 LONGEST = 24 * 3600  # seconds that an export on another machine is believed to take
+_FEW = 1000  # names in a folder that is looked through each time
+_left_out: dict[Path, int] = {}  # how often a larger one is not, from now on
 KEPT = "former"  # folder in a staging folder, for the files of the release before
 
 
@@ -97,10 +99,13 @@ def discard(stage: Path) -> None:
 
 
 def remove_stale(*homes: Path) -> None:
-    """Remove the staging folders of processes that are gone."""
+    """Remove the staging folders of processes that are gone.
+
+    A folder of very many releases is not looked through for each of them: that would take longer than the exports.
+    """
     for home in homes:
         with suppress(OSError):
-            for name in os.listdir(home):
+            for name in _names(home):
                 if name.startswith(".export-") and _is_stale(home / name):
                     discard(home / name)
 
@@ -129,6 +134,17 @@ def _make_alike(stage: Path, folder: Path) -> None:
     with suppress(OSError):
         os.chown(stage, there.st_uid, there.st_gid)
     shutil.copystat(folder, stage)
+
+
+def _names(home: Path) -> list[str]:
+    left_out = _left_out.pop(home, 0)
+    if left_out:
+        _left_out[home] = left_out - 1
+        return []
+    names = os.listdir(home)
+    if len(names) > _FEW:
+        _left_out[home] = len(names) // 10
+    return names
 
 
 def _is_stale(stage: Path) -> bool:
