@@ -14,7 +14,8 @@ HERE = Path(__file__).parent
 def main():
     """Run the benchmarks of the command line, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("groups", nargs="*", help="exports, commands, batches; default: all, written to RESULTS.md")
+    parser.add_argument("groups", nargs="*",
+                        help="exports, commands, batches, planning; default: all, written to RESULTS.md")
     parser.add_argument("--runs", type=int, default=5, help="of each, of which the median counts")
     parser.add_argument("--folder", type=Path, default=HERE.parent / "build" / "bench", help="for some 15 GB")
     args = parser.parse_args()
@@ -23,8 +24,8 @@ def main():
     warnings.simplefilter("ignore")
     logging.disable()
 
-    from . import batches, commands, exports, growth, report
-    groups = {"exports": exports, "commands": commands, "batches": batches}
+    from . import batches, commands, exports, growth, planning, report
+    groups = {"exports": exports, "commands": commands, "batches": batches, "planning": planning}
     rows = []
     for name in args.groups or groups:
         for row in groups[name].rows(args.runs):

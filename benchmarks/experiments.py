@@ -1,6 +1,8 @@
 """Experiments as a training leaves them: the demo's solver with models of any size, and Dora folders with many XPs."""
 
 import json
+import shutil
+from dataclasses import replace
 from hashlib import sha256
 
 import torch
@@ -8,6 +10,8 @@ from omegaconf import open_dict
 
 from audiocraft_export.demo.solver import DemoSolver
 from audiocraft_export.demo.train import main
+from audiocraft_export.experiment import Experiment
+from audiocraft_export.export import export_experiment
 
 CODEBOOKS = {"lm.card": 2048, "lm.n_q": 4}  # of MusicGen
 SIZES = {
@@ -16,6 +20,7 @@ SIZES = {
     "420M": {**CODEBOOKS, "lm.dim": 1024, "lm.num_heads": 16, "lm.num_layers": 32},
 }
 SMALL = {"lm.dim": 128, "lm.num_heads": 4, "lm.num_layers": 4}
+TINY = {"lm.dim": 16, "lm.num_heads": 2, "lm.num_layers": 4}
 METRICS = {"ce": 3.2, "ppl": 24.5, "duration": 61.7}
 
 
@@ -35,8 +40,44 @@ def experiment(**values):
     return xp.folder
 
 
-def dora_folder(folder, count):
-    """A Dora folder with so many XPs of 50 epochs and 2.5 GB each (of holes); written once."""
+def holes(xp, number):
+    """A checkpoint of 2.5 GB that takes no room."""
+    with open(xp / "checkpoint.th", "wb") as stream:
+        stream.truncate(2_500_000_000)
+
+
+def mixture():
+    """Gives XPs real checkpoints of tiny models, and their releases: what `put` of `dora_folder` may be.
+
+    Of twenty, twelve are fresh, three stale, three have no release, one has a damaged one, and one no checkpoint.
+    """
+    example = experiment(**TINY)
+    shutil.rmtree(example / "export", ignore_errors=True)
+    state, report = torch.load(example / "checkpoint.th", weights_only=False), export_experiment(Experiment.at(example))
+    weights = report.files[0].read_bytes()
+
+    def put(xp, number):
+        kind = number % 20
+        if kind == 0:
+            return
+        torch.save({**state, "xp.sig": xp.name}, xp / "checkpoint.th")
+        if kind > 3:
+            stat = (xp / "checkpoint.th").stat()
+            source = {"name": "checkpoint.th", "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns - 10**9 * (kind < 7)}
+            (xp / "export").mkdir(exist_ok=True)
+            (xp / "export" / "state_dict.bin").write_bytes(weights[kind == 7:])
+            (xp / "export" / "export.json").write_text(replace(report.manifest, sig=xp.name, checkpoint=source).text)
+    return put
+
+
+def dora_folder(folder, count, put=holes):
+    """A Dora folder with so many XPs of 50 epochs; written once.
+
+    Args:
+        folder: where it is to be.
+        count: how many.
+        put: puts all but Dora's own files into the folder of an XP, by its number.
+    """
     if not (folder / "ready").exists():
         history = json.dumps([{"train": METRICS, "valid": METRICS}] * 50)
         for number in range(count):
@@ -44,8 +85,7 @@ def dora_folder(folder, count):
             xp.mkdir(parents=True, exist_ok=True)
             (xp / ".argv.json").write_text(json.dumps(["solver=musicgen/musicgen_base_32khz", f"optim.lr={number}"]))
             (xp / "history.json").write_text(history)
-            with open(xp / "checkpoint.th", "wb") as stream:
-                stream.truncate(2_500_000_000)
+            put(xp, number)
         (folder / "ready").touch()
     return folder
 

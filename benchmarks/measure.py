@@ -45,6 +45,47 @@ def medians(runs, *trials):
     return [statistics.median(column) for column in zip(*turns[1:])]
 
 
+def medians_of(runs, *trials):
+    """As `medians`, of trials that give several numbers each."""
+    turns = [[trial() for trial in trials] for _ in range(runs + 1)]
+    return [[statistics.median(numbers) for numbers in zip(*column)] for column in zip(*turns[1:])]
+
+
+def first_line(*argv):
+    """How long a command takes on one core until it prints something, and its resident memory at the peak until then.
+
+    It is killed then.
+    """
+    with _on_one_core(*argv) as process:
+        began = time.perf_counter()
+        if not process.stdout.readline():
+            raise RuntimeError(f"{argv} printed nothing")
+        taken, peak = time.perf_counter() - began, _peak(process.pid)
+        process.kill()
+    return taken, peak
+
+
+def whole(*argv):
+    """How long a command takes on one core, and its resident memory at the peak; it has to succeed."""
+    began = time.perf_counter()
+    with _on_one_core(*argv) as process:
+        peak = max(_peak(process.pid) for _ in process.stdout)
+    if process.returncode:
+        raise RuntimeError(f"{argv} failed")
+    return time.perf_counter() - began, peak
+
+
+def _on_one_core(*argv):
+    return subprocess.Popen(["taskset", "-c", str(min(os.sched_getaffinity(0))), *argv], stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+
+
+def _peak(pid):
+    """What `wait4` says of a child is never less than what its parent has."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return max([int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")], default=0)
+
+
 def memory(setup, code):
     """What a call adds to the resident memory of a process at its peak.
 

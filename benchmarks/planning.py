@@ -1,0 +1,54 @@
+"""What `run --all` costs before it exports: on one core, in Dora folders of many experiments of every kind."""
+
+import shutil
+import sys
+from functools import partial
+from itertools import count as numbers
+from pathlib import Path
+
+from .experiments import dora_folder, mixture
+from .measure import first_line, medians_of, whole
+from .report import Row
+
+COUNTS = (1000, 10_000)
+MIB = 1 << 20
+_numbers = numbers()
+
+
+def rows(runs):
+    """Until the first export of those without a fresh release, of all; a dry run of those without."""
+    put = mixture()
+    folders = [dora_folder(Path(f"mixed_{count}"), count, put) for count in COUNTS]
+    yield from _first(runs, "run --all", [partial(_command, folder) for folder in folders], most=1.25)
+    yield from _first(runs, "run --all --folder", [partial(_elsewhere, folder) for folder in folders])
+    few, many = medians_of(1, *(partial(whole, *_argv(folder), "--dry-run") for folder in folders))
+    yield from _rows("run --all --dry-run", "whole command, once", few, many)
+
+
+def _first(runs, what, trials, most=None):
+    few, many = medians_of(runs, *trials)
+    yield from _rows(what, "to the first export", few, many, most_seconds=20, most=most)
+
+
+def _rows(what, name, few, many, most_seconds=None, most=None):
+    for count, (seconds, _) in zip(COUNTS, (few, many)):
+        yield Row(f"{what} of {count:,} XPs", None, name, seconds, most=most_seconds if count == COUNTS[-1] else None)
+    yield Row(f"memory, {what}", None, f"of {COUNTS[-1]:,}", many[1] / MIB, f"of {COUNTS[0]:,}", few[1] / MIB,
+              most=most, unit="MiB")
+
+
+def _argv(folder):
+    return Path(sys.executable).parent / "audiocraft-export", "run", "--all", "--dora-dir", folder
+
+
+def _command(folder):
+    return first_line(*_argv(folder))
+
+
+def _elsewhere(folder):
+    """To a folder in which there is nothing yet: all are to be exported."""
+    other = Path(f"elsewhere_{next(_numbers)}")
+    try:
+        return first_line(*_argv(folder), "--folder", other)
+    finally:
+        shutil.rmtree(other, ignore_errors=True)
