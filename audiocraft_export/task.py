@@ -111,12 +111,14 @@ def _attempt(job: Job) -> Answer:
 
 
 def last_words(log: Path) -> str:
-    """The last line of the log of a task that says anything; submitit's own lines say nothing."""
+    """What the log of a task says of its end: the last line that has an error, or else the last one; submitit has none."""
     try:
         lines = log.read_text("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(lines) if line.strip() and not line.startswith("submitit ")), "")
+    lines = [line.strip() for line in lines if line.strip() and not line.startswith("submitit ")]
+    errors = [line for line in lines if "error" in line.lower()]
+    return [*lines, *errors][-1] if lines else ""
 
 
 def _end_with(leash: Path) -> None:
