@@ -1,4 +1,4 @@
-"""Being told to stop: what is half done is put away first."""
+"""Being told to stop: what is half done is put away first, and nobody takes it for a mistake."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, Callable
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 10.  # seconds: another signal within them must not cut short what the first one has begun
@@ -41,3 +42,37 @@ def _stop(number: int, frame: Any) -> None:
     if time.monotonic() > _told + PATIENCE:
         _told = time.monotonic()
         raise SystemExit(128 + number)
+
+
+class _Raised(BaseException):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+@contextmanager
+def heeding() -> Iterator[None]:
+    """While inside, what the handler of a signal raises cannot be caught as an error of the code that it interrupts.
+
+    A scheduler may end a job so: submitit raises, when the time is up and the job is not to be requeued.
+    """
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()} \
+        if threading.current_thread() is threading.main_thread() else {}
+    mine = {number: partial(_heed, handler) for number, handler in handlers.items() if callable(handler)}
+    for number, heed in mine.items():
+        signal.signal(number, heed)
+    try:
+        yield
+    except _Raised as raised:
+        raise raised.error from None
+    finally:
+        for number, heed in mine.items():
+            if signal.getsignal(number) is heed:  # nobody has come in between
+                signal.signal(number, handlers[number])
+
+
+def _heed(handler: Callable[[int, Any], Any], number: int, frame: Any) -> None:
+    try:
+        handler(number, frame)
+    except Exception as exc:
+        raise _Raised(exc) from exc

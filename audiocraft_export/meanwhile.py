@@ -14,6 +14,7 @@ from .errors import ExportError
 from .experiment import LAST, Experiment
 from .export import export
 from .families import family_of
+from .interrupts import heeding
 from .options import ExportOptions
 from .release import ExportReport, best_epoch
 
@@ -36,8 +37,9 @@ def is_due(when: Union[str, int], history: Sequence[Any], metrics: Sequence[str]
     return when != "end" and len(history) % int(when) == 0
 
 
+@heeding()
 def attempt(make: Callable[[], Optional[ExportReport]], log: Callable[[str], None]) -> None:
-    """Export, and say what came of it: whatever goes wrong, the training goes on.
+    """Export, and say what came of it: whatever goes wrong, the training goes on, unless a signal ends it.
 
     Args:
         make: exports, if that is due.

@@ -2,11 +2,14 @@
 
 import copy
 import json
+import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from textwrap import dedent
 
 import pytest
@@ -101,6 +104,24 @@ def test_an_export_that_fails_meanwhile_is_said_and_the_training_goes_on(tmp_pat
             return self.nothing
     assert trained(tmp_path / "broken", Broken, when="best").released == [None] * 5
     assert "an unexpected AttributeError" in capsys.readouterr().err
+
+
+def test_what_the_handler_of_a_signal_raises_is_no_failed_export(capsys):
+    def end(number, frame):
+        raise RuntimeError("the time is up")
+
+    def make():
+        with suppress(Exception):  # as wherever a file is not what it should be
+            os.kill(os.getpid(), signal.SIGUSR2)
+            time.sleep(9)
+
+    former = signal.signal(signal.SIGUSR2, end)
+    try:
+        with pytest.raises(RuntimeError, match="the time is up"):
+            meanwhile.attempt(make, print)
+        assert signal.getsignal(signal.SIGUSR2) is end and capsys.readouterr().out == ""
+    finally:
+        signal.signal(signal.SIGUSR2, former)
 
 
 def test_a_commit_outside_of_a_run_exports_nothing(tmp_path):
