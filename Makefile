@@ -7,7 +7,7 @@ READY = $(VENV)/ready
 AUDIOCRAFT = $(abspath build/audiocraft)
 AUDIOCRAFT_SRC ?= $(AUDIOCRAFT)/audiocraft-1.3.0
 
-.PHONY: demo test test-audiocraft torture bench screenshots lint wheel clean
+.PHONY: demo test test-audiocraft test-slurm torture bench screenshots lint wheel clean
 
 demo: $(READY)  ## Train the demo project, export it, export it again by its signature, load the release.
 	rm -rf build/demo && mkdir -p build/demo
@@ -23,6 +23,11 @@ test: $(READY)  ## Run the tests.
 test-audiocraft: $(AUDIOCRAFT)/ready  ## Train, export and load with real AudioCraft: 1.3.0, or the checkout AUDIOCRAFT_SRC.
 	AUDIOCRAFT_SRC=$(AUDIOCRAFT_SRC) PYTHONPATH=$(AUDIOCRAFT_SRC):$(CURDIR) \
 	    $(AUDIOCRAFT)/venv/bin/python -m pytest -n 2 --dist loadfile --disable-warnings tests/audiocraft
+
+test-slurm: $(READY) $(AUDIOCRAFT)/ready  ## Train and export on Slurm: that of this machine, or one node of our own meanwhile.
+	$(BIN)/python -m pytest -n 2 --dist worksteal -rs tests/slurm
+	AUDIOCRAFT_SRC=$(AUDIOCRAFT_SRC) PYTHONPATH=$(AUDIOCRAFT_SRC):$(CURDIR) \
+	    $(AUDIOCRAFT)/venv/bin/python -m pytest -rs --disable-warnings tests/slurm/test_audiocraft.py
 
 torture: $(READY)  ## Attack, damage and kill: the figures of docs/guarantees.md; for all of them as root, with strace.
 	mkdir -p build && cd tests && $(BIN)/python -m torture --out $(CURDIR)/build/torture.md

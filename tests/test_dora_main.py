@@ -291,6 +291,25 @@ def test_ddp_workers_write_one_release_from_rank_zero(project):
     assert "exported" not in (only_xp(root) / "worker_1.log").read_text()
 
 
+PICKLED = """
+    import pickle
+    from {package}.train import main
+    stored = pickle.dumps(main)
+    assert pickle.loads(stored) is main and b"{package}.train.main" in stored and len(stored) < 99, stored
+"""
+
+
+def test_what_slurm_jobs_are_started_with_is_the_name_of_the_wrapped_main(project):
+    root = project()
+    (root / "wrapper").mkdir()
+    (root / "wrapper" / "train.py").write_text("from audiocraft_export import with_export\nimport proj.train\n"
+                                               "main = with_export(proj.train.main, module=__name__)\n")
+    for package in ("proj", "wrapper"):
+        (root / "pickled.py").write_text(dedent(PICKLED).format(package=package))
+        result = started("pickled", cwd=root)
+        assert result.returncode == 0, result.stderr
+
+
 def test_a_multirun_of_hydra_still_knows_our_keys(project):
     root = project(solver=SOLVER.replace("Solver(cfg)", ""))
     train = root / "proj" / "train.py"

@@ -1,78 +1,10 @@
 """What the tests on real AudioCraft share: its environment, its music, and trainings through the real `dora`."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from place import IS_MAIN, Place
 
-SOURCE = Path(os.environ["AUDIOCRAFT_SRC"]).resolve()
-OURS, STOCK = "audiocraft_export", "audiocraft"
-IS_MAIN = (SOURCE / "audiocraft" / "solvers" / "watermark.py").exists()
 collect_ignore = [] if IS_MAIN else ["test_git_main.py"]
-os.environ.setdefault("USER", "tester")  # AudioCraft's configuration asks for it
-
-
-class Place:
-    """A Dora folder and music, and AudioCraft's own folder to stand in."""
-
-    def __init__(self, folder):
-        self.dora_dir = folder / "dora"
-        self.music = write_music(folder / "music")
-        self.env = {**os.environ, "AUDIOCRAFT_DORA_DIR": str(self.dora_dir), "HF_HUB_OFFLINE": "1",
-                    "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
-        # AudioCraft itself reads its training checkpoints as torch did before 2.6. Exporting never needs this.
-        self.env["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
-
-    def python(self, *args, check=True, **env):
-        result = subprocess.run([sys.executable, *args], cwd=SOURCE, env={**self.env, **env}, text=True,
-                                capture_output=True, timeout=400)
-        assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
-        return result
-
-    def dora(self, *args, package=OURS, check=True, **env):
-        return self.python("-m", "dora", "-P", package, *args, check=check, **env)
-
-    def argv(self, recipe):
-        splits = ("train", "valid", "evaluate", "generate")
-        return [*recipe, *(f"datasource.{split}={self.music}" for split in splits)]
-
-    def train(self, recipe, *args, check=True, **env):
-        """Train through `dora run`, and give the XP folder that this makes."""
-        before = set(self.xps)
-        result = self.dora("run", *self.argv(recipe), *args, check=check, **env)
-        made = set(self.xps) - before
-        assert len(made) == 1, result.stdout[-3000:] + result.stderr[-3000:]
-        return made.pop()
-
-    @property
-    def xps(self):
-        return [path for path in self.dora_dir.glob("xps/*") if path.is_dir()]
-
-    def export(self, *args, check=True):
-        return self.python("-m", "audiocraft_export", "run", *map(str, args), check=check)
-
-
-def write_music(folder):
-    """AudioCraft's example music as a dataset, with the metadata that its conditioners ask for."""
-    import av
-    folder.mkdir(parents=True)
-    lines = []
-    for path in sorted((SOURCE / "assets").glob("*.mp3")):
-        with av.open(str(path)) as container:
-            duration, sample_rate = container.duration / av.time_base, container.streams.audio[0].rate
-        (folder / path.name).symlink_to(path)
-        info = {"title": path.stem, "artist": "somebody", "key": "C", "bpm": 120, "genre": "rock", "moods": ["happy"],
-                "keywords": ["loud"], "description": path.stem.replace("_", " "), "name": path.stem,
-                "instrument": "Mix"}
-        (folder / path.name).with_suffix(".json").write_text(json.dumps(info))
-        lines.append({"path": str(folder / path.name), "duration": duration, "sample_rate": sample_rate,
-                      "amplitude": None, "weight": None, "info_path": None})
-    (folder / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ import json
 import pytest
 import recipes
 import torch
-from conftest import IS_MAIN, as_audiocraft, load, same, stored
+from conftest import as_audiocraft, load, same, stored
+from place import IS_MAIN
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import shutil
 import documents
 import pytest
 import recipes
-from conftest import IS_MAIN, SOURCE, Place
 from omegaconf import OmegaConf
+from place import IS_MAIN, SOURCE, Place
 
 # What makes the debug trainings of AudioCraft end within seconds, on a CPU and without a hub.
 SMALL = {"musicgen": [*recipes.LANGUAGE_MODEL, *recipes.GENERATION], "compression": recipes.ENCODEC}

@@ -11,8 +11,9 @@ import time
 import pytest
 import recipes
 import torch
-from conftest import OURS, SOURCE, STOCK, same, stored
+from conftest import same, stored
 from omegaconf import open_dict
+from place import OURS, SOURCE, STOCK
 
 COMMAND_LINES = [[*line, "dset=audio/example"] for line in [
     ["solver=musicgen/debug"], ["solver=musicgen/debug", "seed=1"], ["solver=musicgen/debug", "optim.lr=1e-4"],

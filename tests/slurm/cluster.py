@@ -1,0 +1,109 @@
+"""A Slurm cluster as its users see it: `dora launch`, `squeue`, `scancel`."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import warm
+
+PATIENCE = 120  # seconds that anything may take
+
+
+def answers():
+    """Whether there is a Slurm."""
+    try:
+        return subprocess.run(["sinfo", "--noheader"], capture_output=True, timeout=10).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):  # none, or one that does not know its own cluster
+        return False
+
+
+def unfit():
+    """Why the Slurm that there is cannot run these tests, if it cannot."""
+    partitions = [line.split() for line in said("sinfo", "--noheader", "--format=%P %G").splitlines()]
+    if not any(name.endswith("*") for name, _ in partitions):
+        return "This Slurm has no default partition."
+    return None if any("gpu" in gpus for name, gpus in partitions if name.endswith("*")) else \
+        "The default partition of this Slurm has no GPUs, and Dora asks for some."
+
+
+def said(*command):
+    return subprocess.run(command, text=True, capture_output=True, check=True).stdout.strip()
+
+
+def until(condition, what):
+    """Wait for it, and give what it has come to."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not in {PATIENCE} s: {what}")
+
+
+def verify(*args):
+    return warm.run("audiocraft_export", "verify", *map(str, args), cwd="/", env=dict(os.environ), timeout=PATIENCE)
+
+
+class Cluster:
+    """What the tests do with it. No accounting is needed: what `squeue` no longer has is over."""
+
+    def __init__(self):
+        partitions = said("sinfo", "--noheader", "--format=%P").split()
+        self.partition = next(name.rstrip("*") for name in partitions if name.endswith("*"))
+        self.mine = set()
+
+    def config(self, **settings):
+        """The part `slurm` of a project's configuration."""
+        settings = {"gpus": 1, "mem_per_gpu": 1, "cpus_per_gpu": 1, "time": 5, "partition": self.partition, **settings}
+        return "slurm: {" + ", ".join(f"{name}: {value}" for name, value in settings.items()) + "}\n"
+
+    def dora(self, *args, cwd, package="proj", **env):
+        environ = {name: value for name, value in os.environ.items()
+                   if name not in ("AUDIOCRAFT_DORA_DIR", "DORA_PACKAGE", "DORA_MAIN_MODULE", "RANK", "WORLD_SIZE")}
+        result = warm.run("dora", "-P", package, *args, cwd=cwd, timeout=PATIENCE,
+                          env={**environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", **env})
+        self.mine |= {path.name for path in Path(cwd).glob("outputs/by_id/*")}
+        return result
+
+    def launch(self, *argv, cwd, **options):
+        result = self.dora("launch", "--no_tail", *argv, cwd=cwd, **options)
+        assert result.returncode == 0, result.stderr
+
+    def jobs(self, cwd):
+        """The ids of all jobs that a project ever had."""
+        return sorted(path.name for path in Path(cwd).glob("outputs/by_id/*"))
+
+    def states(self, cwd):
+        """The jobs of a project that are not over, with their states and the reasons of these."""
+        lines = said("squeue", "--noheader", "--array", "--format=%i %T %r").splitlines()
+        return {job: (state, reason) for job, state, reason in (line.split(None, 2) for line in lines) if job in self.jobs(cwd)}
+
+    def finish(self, cwd):
+        """Wait until all jobs of a project are over. One that was requeued begins in 2 s and not in 2 minutes.
+
+        (Not at once: a node believes no order that is as old as the one that it was told to forget.)
+        """
+        hurried = set()
+
+        def left():
+            states = self.states(cwd)
+            for job in {job for job, state in states.items() if state == ("PENDING", "BeginTime")} - hurried:
+                said("scontrol", "update", f"JobId={job}", "StartTime=now+2")
+                hurried.add(job)
+            return states
+        until(lambda: not left(), f"the jobs in {cwd} end")
+
+    def preempt(self, job):
+        """What Slurm does before it takes the node away, or when the time is up."""
+        said("scancel", "--signal=USR2", job)
+
+    def log(self, cwd):
+        """What all jobs of a project have said, by task."""
+        logs = [*Path(cwd).glob("outputs/xps/*/submitit/*_log.*"), *Path(cwd).glob("outputs/arrays/*/*_log.*")]
+        return "".join(path.read_text() for path in sorted(logs))
+
+    def cancel_all(self):
+        for job in self.mine:
+            subprocess.run(["scancel", job], capture_output=True)
