@@ -107,6 +107,13 @@ class ExportingMain(HydraMain):
         self._from = sig, argv
         return argv
 
+    def value_to_argv(self, arg: Any) -> list[str]:
+        """The overrides that a grid binds; options in a dictionary are no name in the group `exporter`."""
+        if isinstance(arg, dict) and isinstance(arg.get(EXPORTER), dict):
+            arg = [f"{key}={quoted(value)}" if key == EXPORTER else {key: value} for key, value in arg.items()]
+        argv: list[str] = super().value_to_argv(arg)
+        return argv
+
     def get_xp(self, argv: Sequence[str]) -> XP:
         """The XP of a command line: that of the project without us, and `export` and `exporter` in its configuration.
 

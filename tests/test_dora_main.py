@@ -84,6 +84,34 @@ def test_signatures_are_those_without_us_for_every_kind_of_override(project, tmp
     assert signatures(tmp_path, "ours", *asked) == expected * (1 + 2 * len(own))
 
 
+GRID = """
+    from dora import Explorer
+
+    @Explorer
+    def explorer(launcher):
+        launcher.bind_({bound})
+        launcher(lr=0.1)
+        launcher({{"lr": 0.2, "label": "a b"}})
+"""
+
+
+@pytest.mark.parametrize("bound", [
+    '{"export": True}', 'export=True, exporter="float16"', '["export=true", {"exporter.dtype": "float16"}]',
+    '{"exporter": {"dtype": "float16", "folder": "a b"}, "export": "only"}'])
+def test_a_grid_may_bind_our_keys_in_each_of_dora_s_ways(project, bound):
+    root = project()
+    project("plain", wrapped=False)
+    tables = []
+    for package, text in (("plain", ""), ("proj", bound)):
+        (root / package / "grids").mkdir()
+        (root / package / "grids" / "__init__.py").touch()
+        (root / package / "grids" / "sweep.py").write_text(dedent(GRID).format(bound=text))
+        result = dora("grid", "sweep", "--dry_run", "--no_monitoring", cwd=root, package=package)
+        assert result.returncode == 0, result.stderr
+        tables.append(result.stdout)
+    assert tables[0] == tables[1] and tables[0].count("lr=0.") == 2
+
+
 def test_a_group_of_the_project_may_set_export_and_exporter(project, tmp_path):
     root = project()
     folder = root / "proj" / "conf" / "variant"

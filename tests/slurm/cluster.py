@@ -1,5 +1,6 @@
 """A Slurm cluster as its users see it: `dora launch`, `squeue`, `scancel`."""
 
+import json
 import os
 import subprocess
 import time
@@ -64,7 +65,7 @@ class Cluster:
                    if name not in ("AUDIOCRAFT_DORA_DIR", "DORA_PACKAGE", "DORA_MAIN_MODULE", "RANK", "WORLD_SIZE")}
         result = warm.run("dora", "-P", package, *args, cwd=cwd, timeout=PATIENCE,
                           env={**environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", **env})
-        self.mine |= {path.name for path in Path(cwd).glob("outputs/by_id/*")}
+        self.mine |= {*self.jobs(cwd)}
         return result
 
     def launch(self, *argv, cwd, **options):
@@ -73,12 +74,14 @@ class Cluster:
 
     def jobs(self, cwd):
         """The ids of all jobs that a project ever had."""
-        return sorted(path.name for path in Path(cwd).glob("outputs/by_id/*"))
+        chains = [json.loads(path.read_text())["dependent_job_ids"] for path in Path(cwd).glob("outputs/xps/*/job.json")]
+        return sorted({path.name for path in Path(cwd).glob("outputs/by_id/*")}.union(*chains))
 
     def states(self, cwd):
         """The jobs of a project that are not over, with their states and the reasons of these."""
-        lines = said("squeue", "--noheader", "--array", "--format=%i %T %r").splitlines()
-        return {job: (state, reason) for job, state, reason in (line.split(None, 2) for line in lines) if job in self.jobs(cwd)}
+        found = [line.split(None, 2) for line in said("squeue", "--noheader", "--array", "--format=%i %T %r").splitlines()]
+        jobs = self.jobs(cwd)
+        return {job: (state, reason) for job, state, reason in found if job in jobs}
 
     def finish(self, cwd):
         """Wait until all jobs of a project are over. One that was requeued begins in 2 s and not in 2 minutes.
@@ -98,6 +101,11 @@ class Cluster:
     def preempt(self, job):
         """What Slurm does before it takes the node away, or when the time is up."""
         said("scancel", "--signal=USR2", job)
+
+    def requeue(self, job):
+        """What Slurm does when a node is lost, or to make place: no signal is heard in time."""
+        said("scontrol", "requeue", job)
+        until(lambda: said("squeue", "--noheader", "--jobs", job, "--format=%T") == "PENDING", "the job is requeued")
 
     def log(self, cwd):
         """What all jobs of a project have said, by task."""

@@ -12,13 +12,14 @@ refuse() {
 
 export SLURM_CONF="$folder/slurm.conf"
 if [ "${2:-}" = stop ]; then
-    scancel --user "$(id -un)" || true
+    scancel --user "$(id -un)" 2>/dev/null || true
     for _ in $(seq 100); do
         [ -n "$(squeue --noheader 2>/dev/null)" ] || break
         sleep 0.1
     done
     for daemon in slurmd slurmctld munged; do
-        [ ! -s "$folder/$daemon.pid" ] || kill "$(cat "$folder/$daemon.pid")" 2>/dev/null || true
+        process=$(cat "$folder/$daemon.pid" 2>/dev/null) && kill "$process" 2>/dev/null || continue
+        [ "$daemon" = munged ] || timeout 5 tail --pid "$process" --follow /dev/null || true
     done
     exit 0
 fi
@@ -29,7 +30,7 @@ if [ -e "$SLURM_CONF" ] && sinfo --noheader >/dev/null 2>&1; then
 fi
 
 [ "$(id -u)" = 0 ] || refuse "Slurm's daemons are started by root here, and this is $(id -un)."
-if ! command -v slurmctld slurmd munged >/dev/null; then
+if ! type slurmctld slurmd munged >/dev/null 2>&1; then
     command -v apt-get >/dev/null || refuse "Slurm is not installed, and there is no apt-get to do so."
     { apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes slurm-wlm munge; } \
         >/dev/null 2>&1 || refuse "Slurm is not installed, and apt-get cannot do so: is there a network?"

@@ -1,4 +1,4 @@
-"""Stock AudioCraft through `audiocraft_export.train`: `dora launch` and `dora grid` from a clone, as its users have it."""
+"""Stock AudioCraft through `audiocraft_export.train`: `dora launch` and `dora grid`, from a clone of its repository."""
 
 import json
 import pickle

@@ -194,7 +194,7 @@ def test_a_grid_ends_in_releases_and_its_table_is_the_one_that_it_has_without_us
     training("plain", "plain")
     root = training("with_export", "ours")
     write_grid(root, "plain")
-    write_grid(root, "ours", '{"export": True, "exporter.dtype": "float16"}', '{"exporter.codec": "none"}')
+    write_grid(root, "ours", '{"export": True, "exporter.dtype": "float16"}', '{"exporter": {"codec": "none"}}')
 
     def table(package, *flags):
         result = slurm.dora("grid", "sweep", "--no_monitoring", *flags, cwd=root, package=package)
@@ -248,6 +248,20 @@ def test_two_tasks_that_are_requeued_make_one_release_when_their_last_piece_ends
     check_release(only_xp(root), 3)
 
 
+def test_a_chain_of_dependent_jobs_exports_in_the_one_that_ends_the_training(slurm, training):
+    root = training(dependents=1)
+    slurm.launch("epochs=3", "hold=2", "export=true", cwd=root)
+    until(lambda: "HOLDING" in slurm.log(root), "the first job trains")
+    first, second = slurm.jobs(root)
+    slurm.preempt(first)
+    until(lambda: first not in slurm.states(root), "the first job ends")
+    assert not is_released(only_xp(root))
+    (root / "go").touch()
+    slurm.finish(root)
+    assert " exported: " in (only_xp(root) / "submitit" / f"{second}_0_log.out").read_text()
+    check_release(only_xp(root), 3)
+
+
 @pytest.mark.parametrize("host", ["with_export", "ExportMixin"])
 def test_a_training_that_is_out_of_time_and_not_requeued_is_not_exported(slurm, training, host):
     root = training(host, max_num_timeout=0)
@@ -259,13 +273,17 @@ def test_a_training_that_is_out_of_time_and_not_requeued_is_not_exported(slurm, 
     assert (only_xp(root) / "checkpoint.th").exists() and not is_released(only_xp(root))
 
 
-@pytest.mark.parametrize("host", ["with_export", "ExportMixin"])
-def test_a_job_that_is_requeued_while_it_exports_does_so_in_its_next_piece(slurm, training, host):
+@pytest.mark.parametrize(("host", "lost"), [("with_export", False), ("ExportMixin", False), ("with_export", True)])
+def test_a_job_that_is_requeued_while_it_exports_does_so_in_its_next_piece(slurm, training, host, lost):
     root = training(host)
     slurm.launch("slow=2", *asks(host), cwd=root)
     until(lambda: "WRITING" in slurm.log(root), "the export writes")
-    slurm.preempt(*slurm.jobs(root))
-    until(lambda: "Requeued job" in slurm.log(root), "the job is requeued")
+    if lost:
+        slurm.requeue(*slurm.jobs(root))
+        assert [*only_xp(root).glob(".export-*")]
+    else:
+        slurm.preempt(*slurm.jobs(root))
+        until(lambda: "Requeued job" in slurm.log(root), "the job is requeued")
     (root / "go").touch()
     slurm.finish(root)
     said = slurm.log(root)
