@@ -74,14 +74,15 @@ class Cluster:
 
     def jobs(self, cwd):
         """The ids of all jobs that a project ever had."""
-        chains = [json.loads(path.read_text())["dependent_job_ids"] for path in Path(cwd).glob("outputs/xps/*/job.json")]
-        return sorted({path.name for path in Path(cwd).glob("outputs/by_id/*")}.union(*chains))
+        outputs = Path(cwd, "outputs")
+        later = [json.loads(path.read_text())["dependent_job_ids"] for path in outputs.glob("xps/*/job.json")]
+        return sorted({path.name for path in outputs.glob("by_id/*")}.union(*later))
 
     def states(self, cwd):
         """The jobs of a project that are not over, with their states and the reasons of these."""
-        found = [line.split(None, 2) for line in said("squeue", "--noheader", "--array", "--format=%i %T %r").splitlines()]
-        jobs = self.jobs(cwd)
-        return {job: (state, reason) for job, state, reason in found if job in jobs}
+        lines, jobs = said("squeue", "--noheader", "--array", "--format=%i %T %r").splitlines(), self.jobs(cwd)
+        found = {job: (state, reason) for job, state, reason in (line.split(None, 2) for line in lines)}
+        return {job: found[job] for job in jobs if job in found}
 
     def finish(self, cwd):
         """Wait until all jobs of a project are over. One that was requeued begins in 2 s and not in 2 minutes.
