@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Optional
@@ -38,18 +38,16 @@ class Local:
     def __enter__(self) -> Local:
         with ExitStack() as stack:
             self.folder = Path(stack.enter_context(TemporaryDirectory(prefix="audiocraft-export-")))
-            self.leash: Optional[Path] = self.folder / "leash"
-            os.mkfifo(self.leash)
             self.heap: Optional[Path] = self.folder / "heap"
             self.heap.mkdir()
-            stack.callback(os.close, os.open(self.leash, os.O_RDWR))  # or it would wait for a reader
+            self.leash: Optional[Path] = self.folder / "leash"
+            os.mkfifo(self.leash)
             stack.callback(self._wait)
+            stack.callback(os.close, os.open(self.leash, os.O_RDWR))  # to write only, one would wait for a reader
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        if exc[0] is not None:
-            self._stop()
         self._stack.close()
 
     def deal(self, jobs: Sequence[Numbered]) -> list[Sequence[Numbered]]:
@@ -72,12 +70,6 @@ class Local:
     def end_of(self, started: submitit.Job[Any]) -> Optional[str]:
         """The last line of the log of a process that has ended."""
         return last_words(started.paths.stderr) if started.done() else None
-
-    def _stop(self) -> None:
-        for started in self._started:
-            if not started.done():
-                with suppress(ProcessLookupError):
-                    os.kill(int(started.job_id), signal.SIGTERM)
 
     def _wait(self) -> None:
         while not all(started.done() for started in self._started):

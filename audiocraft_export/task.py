@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ def _attempt(job: Job) -> Answer:
 
 
 def last_words(log: Path) -> str:
-    """What the log of a task says of its end: the last line that has an error, or else the last one; submitit has none."""
+    """What the log of a task says of its end: the last line with an error, or else the last one that is not submitit's."""
     try:
         lines = log.read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -125,4 +126,5 @@ def _end_with(leash: Path) -> None:
     descriptor = os.open(leash, os.O_RDONLY | os.O_NONBLOCK)
     os.set_blocking(descriptor, True)
     os.read(descriptor, 1)
+    shutil.rmtree(leash.parent, ignore_errors=True)  # if that process was killed, nobody else does
     os.kill(os.getpid(), signal.SIGTERM)
