@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Optional
 
+from .errors import ExportError, reason
 from .task import Numbered, Task, last_words
 
 if TYPE_CHECKING:
@@ -37,11 +38,15 @@ class Local:
 
     def __enter__(self) -> Local:
         with ExitStack() as stack:
-            self.folder = Path(stack.enter_context(TemporaryDirectory(prefix="audiocraft-export-")))
-            self.heap: Optional[Path] = self.folder / "heap"
-            self.heap.mkdir()
-            self.leash: Optional[Path] = self.folder / "leash"
-            os.mkfifo(self.leash)
+            try:
+                self.folder = Path(stack.enter_context(TemporaryDirectory(prefix="audiocraft-export-")))
+                self.heap: Optional[Path] = self.folder / "heap"
+                self.heap.mkdir()
+                self.leash: Optional[Path] = self.folder / "leash"
+                os.mkfifo(self.leash)
+            except OSError as exc:
+                raise ExportError(f"No folder for the processes of --jobs can be made ({reason(exc)}): let $TMPDIR be "
+                                  "one that can be written to.") from exc
             stack.callback(self._wait)
             stack.callback(os.close, os.open(self.leash, os.O_RDWR))  # to write only, one would wait for a reader
             self._stack = stack.pop_all()

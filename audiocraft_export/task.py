@@ -112,7 +112,7 @@ def _attempt(job: Job) -> Answer:
 
 
 def last_words(log: Path) -> str:
-    """What the log of a task says of its end: the last line with an error, or else the last one that is not submitit's."""
+    """What a log says of a task's end: its last line with an error, or else its last one, and none of submitit."""
     try:
         lines = log.read_text("utf-8", "replace").splitlines()
     except OSError:

@@ -1,0 +1,200 @@
+"""`audiocraft-export run --slurm`: an array of a real Slurm does what one process does, and is as easily stopped."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import pytest
+import torch
+from cluster import said, until
+
+from audiocraft_export import export_xp, verify
+
+HEAVY = {"best_state": {"model": {"w": torch.zeros(60 << 20)}}}  # 240 MB: something to do
+SMALL = ("time=5", "mem_gb=0.5")
+
+
+@pytest.fixture
+def xps(make_xp):
+    def make(count, **sections):
+        return [make_xp(f"{number:08d}", **sections) for number in range(1, count + 1)]
+    return make
+
+
+def started(*argv, cwd, **options):
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.Popen([sys.executable, "-m", "audiocraft_export", "run", *argv], cwd=cwd, **options)
+
+
+def run(*argv, cwd, code=0):
+    process = started(*argv, cwd=cwd, text=True)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == code and "Traceback" not in err, out + err
+    return out, err
+
+
+def jobs_in(tmp_path):
+    """The array of the only batch in a Dora folder, as Slurm knows it."""
+    names = {f"export-{folder.name}" for folder in tmp_path.glob("outputs/export_jobs/*")}
+    lines = said("squeue", "--noheader", "--array", "--states=all", "--format=%j %i %T %C %m %l %b").splitlines()
+    return [line.split()[1:] for line in lines if line.split()[0] in names]
+
+
+def states_in(tmp_path):
+    return [job[1] for job in jobs_in(tmp_path)]
+
+
+@pytest.fixture
+def full(slurm):
+    """A job that has all of the node, so that others wait until it is cancelled."""
+    job = said("sbatch", "--parsable", "--exclusive", "--output=/dev/null", "--wrap=sleep 300")
+    until(lambda: said("squeue", "--noheader", f"--jobs={job}", "--format=%T") == "RUNNING", "the node is full")
+    yield
+    said("scancel", job)
+
+
+def worker(tmp_path, others=()):
+    """The process that makes a release, as soon as there is one."""
+    def find():
+        return next((int(path.name.split("-")[2]) for path in tmp_path.glob("outputs/xps/*/.export-*")
+                     if path.parent.name not in others), None)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        found = find()
+        if found:
+            return found
+        time.sleep(0.001)
+    raise AssertionError("nothing is exported")
+
+
+def test_an_array_says_what_one_process_says_and_leaves_nothing(slurm, xps, make_xp, tmp_path):
+    xps(3)
+    make_xp("00000004", best_state=...)
+    export_xp("00000002", tmp_path / "outputs")
+    argv = ["00000001", "00000002", "00000003", "00000004", "nowhere"]
+    cluster = run(*argv, "--slurm", *SMALL, cwd=tmp_path, code=1)
+    assert all(verify(tmp_path / "outputs" / "xps" / sig / "export").ok for sig in argv[:3])
+    for sig in ("00000001", "00000003"):
+        for file in (tmp_path / "outputs" / "xps" / sig / "export").iterdir():
+            file.unlink()
+    alone = run(*argv, cwd=tmp_path, code=1)
+    assert cluster[0] == alone[0]
+    assert [line for line in cluster[1].splitlines() if " pending" not in line] == alone[1].splitlines()
+    assert os.listdir(tmp_path / "outputs") == ["xps"]
+
+
+def test_all_and_grids_are_exported_by_the_cluster(slurm, xps, tmp_path):
+    xps(3)
+    grid = tmp_path / "outputs" / "grids" / "sweep"
+    grid.mkdir(parents=True)
+    for sig in ("00000001", "00000003"):
+        (grid / sig).symlink_to(tmp_path / "outputs" / "xps" / sig)
+    assert "2 of 2 exported" in run("--grid", "sweep", "--slurm", *SMALL, "--chunk", "2", cwd=tmp_path)[1]
+    out, err = run("--all", "--slurm", *SMALL, "--json", cwd=tmp_path)
+    assert json.loads(out)["target"] == "00000002" and "1 of 1 exported" in err
+    assert "Nothing to export" in run("--all", "--slurm", *SMALL, cwd=tmp_path)[1]
+
+
+def test_a_task_asks_for_what_it_was_told_to_and_for_no_gpu(slurm, full, xps, tmp_path):
+    xps(5)
+    settings = [f"partition={slurm.partition}", "time=7", "mem_gb=0.5", "cpus=2", "comment=me"]
+    process = started("--all", "--slurm", *settings, "--chunk", "2", cwd=tmp_path)
+    tasks = until(lambda: jobs_in(tmp_path), "an array")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert [task[1:] for task in tasks] == [["PENDING", "2", "512M", "7:00", "N/A"]] * 3
+    array = tasks[0][0].partition("_")[0]
+    assert "Comment=me" in said("scontrol", "show", "job", array)
+    said("scancel", array)
+
+
+def test_a_task_that_is_killed_is_one_failed_row_and_the_rest_of_its_chunk_is_done(slurm, xps, tmp_path):
+    xps(4, **HEAVY)
+    process = started("--all", "--slurm", *SMALL, "--chunk", "4", cwd=tmp_path, text=True)
+    os.kill(worker(tmp_path), signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1 and err.count("was to export this has ended") == 1 and "task 0: Killed" in err
+    assert "3 of 4 exported; failed: 00000001." in err and out.count(" exported:") == 3
+    assert run("--all", "--slurm", *SMALL, cwd=tmp_path)[0].startswith("00000001 exported")
+
+
+def test_a_task_that_is_requeued_does_its_work_once_more(slurm, xps, tmp_path):
+    xps(2, **HEAVY)
+    process = started("--all", "--slurm", *SMALL, "--chunk", "2", cwd=tmp_path, text=True)
+    worker(tmp_path)
+    (job, *_), = jobs_in(tmp_path)
+    slurm.requeue(job)
+    said("scontrol", "update", f"JobId={job}", "StartTime=now+2")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0 and "2 of 2 exported." in err, out + err
+    assert not list(tmp_path.rglob(".export-*"))
+
+
+def test_tasks_that_somebody_cancels_are_failed_rows_and_not_begun_again(slurm, full, xps, tmp_path):
+    xps(3)
+    process = started("--all", "--slurm", *SMALL, "--chunk", "2", cwd=tmp_path, text=True)
+    array = until(lambda: jobs_in(tmp_path), "an array")[0][0].partition("_")[0]
+    said("scancel", array)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and err.count("(CANCELLED") == 3 and "0 of 3 exported" in err
+
+
+@pytest.mark.parametrize(("answer", "left"), [(b"leave\n", "PENDING"), (b"\n", "PENDING"), (b"\x03", "PENDING"),
+                                              (b"cancel\n", "CANCELLED")])
+def test_ctrl_c_leaves_the_jobs_or_cancels_them(slurm, full, xps, tmp_path, answer, left):
+    xps(2)
+    terminal, end = pty.openpty()
+    code = f"import os, sys; os.setsid(); os.close(os.open({os.ttyname(end)!r}, os.O_RDWR))\n" \
+           f"os.execv(sys.executable, [sys.executable, '-m', 'audiocraft_export', 'run', '--all', '--slurm', 'time=5'])"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdin=end, stdout=end, stderr=end)
+    os.close(end)
+    shown = b""
+
+    def read(what):
+        nonlocal shown
+        while what not in shown:
+            shown += os.read(terminal, 4096)
+    read(b"0 done, 0 failed, 0 running, 2 pending")
+    os.write(terminal, b"\x03")
+    read(b"[leave/cancel]")
+    os.write(terminal, answer)
+    with suppress(OSError):
+        read(b"never")
+    os.close(terminal)
+    assert process.wait(60) == 130 and b"Traceback" not in shown
+    assert (b"The jobs go on" if left == "PENDING" else b"The jobs are cancelled") in shown
+    until(lambda: {*states_in(tmp_path)} == {left}, left)
+    said("scancel", jobs_in(tmp_path)[0][0].partition("_")[0])
+
+
+def test_jobs_go_on_when_the_command_is_stopped_and_nobody_can_be_asked(slurm, xps, tmp_path):
+    xps(6, **HEAVY)
+    process = started("--all", "--slurm", *SMALL, cwd=tmp_path, text=True, stdin=subprocess.DEVNULL)
+    worker(tmp_path)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and "The jobs go on: see them with squeue --name=export-" in err
+    until(lambda: {*states_in(tmp_path)} == {"COMPLETED"}, "all are exported")
+    assert "Nothing to export" in run("--all", "--slurm", *SMALL, cwd=tmp_path)[1]
+
+
+@pytest.mark.parametrize(("setting", "says"), [
+    ("partition=nowhere", "invalid partition specified: nowhere"), ("time=soon", "Invalid --time specification"),
+    ("bogus=1", "unrecognized option '--bogus=1'")])
+def test_what_slurm_does_not_take_is_one_sentence(slurm, xps, tmp_path, setting, says):
+    xps(2)
+    out, err = run("--all", "--slurm", setting, cwd=tmp_path, code=1)
+    assert out == "" and len(err.splitlines()) == 1 and says in err
+    assert os.listdir(tmp_path / "outputs") == ["xps"]
+
+
+def test_inside_a_job_another_one_is_submitted_as_from_outside(slurm, xps, tmp_path):
+    xps(1)
+    command = f"{sys.executable} -m audiocraft_export run --all --slurm time=5 mem_gb=0.5"
+    said("sbatch", "--wait", "--mem=1G", "--ntasks=1", f"--chdir={tmp_path}", "--output=log", f"--wrap={command}")
+    assert "1 of 1 exported." in (tmp_path / "log").read_text()
