@@ -4,6 +4,7 @@ The info string of a fenced block says what becomes of it, and nothing else is a
 
 - `bash`, `python`: run by test_docs.py, in the order of the page, in a folder that is made for the page.
 - `bash audiocraft`, `python audiocraft`: run by audiocraft/test_docs.py, with the real AudioCraft.
+- `bash slurm`, `python slurm`: run by slurm/test_docs.py, with a real Slurm.
 - `bash setup`: make, pip and nox, which CI runs; test_docs.py looks whether what they name is there.
 - `python` or `yaml` with a path as a comment in its first line: written to that file, for the blocks after it.
 - `text`, `json`, `yaml`: shown; no commands.
@@ -18,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN = ("bash", "python")
+MARKS = ("audiocraft", "slurm")
 SHOWN = ("text", "json", "yaml")
 FENCE = "```"
 OTHER_CODE = re.compile(r"(    |\t)\s*\S|\s*(~~~|<pre|<code)")
@@ -49,9 +51,9 @@ class Block:
 
     @property
     def runner(self):
-        """Who runs it: `page`, `audiocraft` or `setup`; None where it is only shown, `nobody` where it is neither."""
+        """Who runs it: `page`, a mark or `setup`; None where it is only shown, `nobody` where it is neither."""
         language, _, mark = self.info.partition(" ")
-        if (language in RUN or self.path) and mark in ("", "audiocraft"):
+        if (language in RUN or self.path) and mark in ("", *MARKS):
             return mark or "page"
         if self.info == "bash setup":
             return "setup"

@@ -30,7 +30,8 @@ BAND = {"solver": "diffusion", "sample_rate": 32000, "channels": 1, "schedule": 
         "diffusion_unet": {"hidden": 8}, "processor": {"use": True}}
 BANDS = ("1b70c3d2", "2c81d4e3", "3d92e5f4", "4ea3f605")
 LOOKS_LIKE_A_COMMAND = re.compile(r"\s*(\$ |(python|pip|make|dora|nox|export) |audiocraft-export (?!\w*:))")
-FLAGS_OF_OTHERS = {"--ddp_workers", "--multirun"}  # of Dora and Hydra
+FLAGS_OF_OTHERS = {"--ddp_workers", "--multirun", "--no_tail", "--no_monitoring", "--no_git_save", "--signal",
+                   "--name"}
 
 
 def store(outputs, sig, argv, losses=(), planned=20, **sections):
@@ -104,8 +105,8 @@ def test_every_command_of_a_page_can_be_run(page, place, tmp_path):
 
 def test_there_is_no_block_that_nobody_runs():
     assert [block.where for block in BLOCKS if block.runner == "nobody"] == []
-    others = (ROOT / "tests" / "audiocraft" / "test_docs.py").read_text()
-    assert 'documents.pages_of("audiocraft")' in others
+    for mark in documents.MARKS:
+        assert f'documents.pages_of("{mark}")' in (ROOT / "tests" / mark / "test_docs.py").read_text()
 
 
 def test_what_is_only_shown_holds_no_command():
