@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import re
@@ -28,14 +27,13 @@ if TYPE_CHECKING:
 FOLDER = "export_jobs"  # in the Dora folder
 COMMANDS = ("sbatch", "srun", "squeue", "scancel")
 DEFAULTS = {"time": "60", "cpus-per-task": "1", "mem": "4096M"}
+MEMORY = ("mem-per-cpu", "mem-per-gpu")  # instead of `mem`
 OURS = ("array", "chdir", "error", "job-name", "nodes", "ntasks", "open-mode", "output", "wrap")
 GONE = "no longer known to Slurm"
 OVER = {GONE, "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
         "REVOKED", "TIMEOUT"}
 ASK_SOON, ASK_LATE = 2., 30.  # seconds between two questions to Slurm
 TIDY = 20.  # seconds to wait for tasks that have nothing more to do
-
-logger = logging.getLogger(__name__)
 
 
 class Slurm:
@@ -189,7 +187,7 @@ def _as_if_outside() -> Iterator[None]:
 
 
 def _sbatch_options(settings: Sequence[str]) -> dict[str, str]:
-    options = dict(DEFAULTS)
+    options = {}
     for text in settings:
         name, equal, value = text.partition("=")
         key = name.replace("_", "-")
@@ -202,9 +200,10 @@ def _sbatch_options(settings: Sequence[str]) -> dict[str, str]:
         if key == "mem-gb":
             key, value = "mem", f"{math.ceil(_positive(text, value) * 1024)}M"
         elif key == "cpus":
-            key, value = "cpus-per-task", f"{_positive(text, value):.0f}"
+            key, value = "cpus-per-task", f"{math.ceil(_positive(text, value))}"
         options[key] = value
-    return options
+    defaults = {key: value for key, value in DEFAULTS.items() if key != "mem" or not {*MEMORY} & {*options}}
+    return {**defaults, **options}
 
 
 def _positive(text: str, value: str) -> float:
