@@ -14,15 +14,15 @@ from audiocraft_export.experiment import each_xp
 
 PLAN = """
 import sys, collections
-counts = collections.Counter()
-sys.addaudithook(lambda event, args: counts.update(
-    [event] if event in ("open", "os.listdir", "os.scandir") and sys.argv[1] in str(args[0]) else []))
+seen = set()  # Python 3.9 says some of it twice
+sys.addaudithook(lambda event, args: seen.update(
+    [(event, str(args[0]))] if event in ("open", "os.listdir", "os.scandir") and sys.argv[1] in str(args[0]) else []))
 from audiocraft_export import cli
 try:
     cli.main(["run", "--all", "--dora-dir", sys.argv[1]])
 finally:
     import json
-    print(json.dumps(counts))
+    print(json.dumps(collections.Counter(event for event, _ in seen)))
 """
 
 
