@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import submitit
 
 CANCELLED = "CANCELLED"
+LOOKS = 200  # at journals in a second, at most: they may be on a file server
 
 
 class Executor(AbstractContextManager[Any], Protocol):
@@ -83,7 +84,7 @@ class Batch:
                     yield index, answer.result
             self._display.refresh()
             if self._tasks and not heard:
-                time.sleep(self._executor.look)
+                time.sleep(max(self._executor.look, len(self._tasks) / LOOKS))
 
     def _begin(self, parts: Sequence[Sequence[Numbered]], heap: Optional[Path] = None) -> list[_Started]:
         tasks = []

@@ -15,7 +15,7 @@ from cluster import said, until
 
 from audiocraft_export import export_xp, verify
 
-HEAVY = {"best_state": {"model": {"w": torch.zeros(60 << 20)}}}  # 240 MB: something to do
+HEAVY = {"best_state": {"model": {"w": torch.zeros(40 << 20)}}}  # 160 MB: something to do
 SMALL = ("time=5", "mem_gb=0.5")
 
 
