@@ -126,7 +126,7 @@ class Batch:
         failed = [task.current] if task.current is not None else []
         failed += [index for index, _ in rest if hopeless]
         error = ExportError(f"The process that was to export this has ended ({end or 'killed'}): export it again, "
-                            "with more memory if that was full.")
+                            "with more memory or time if it had too little.")
         for index in failed:
             yield from self._answer(index, Answer(error=error))
         if rest and not hopeless:

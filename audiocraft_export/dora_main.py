@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from dora.git_save import to_absolute_path
 from dora.hydra import HydraMain
 from dora.log import fatal, simple_log
-from dora.main import get_module_name
+from dora.main import _load_main, get_module_name
 from dora.xp import XP, get_xp, is_xp
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
@@ -100,6 +100,12 @@ class ExportingMain(HydraMain):
         self._config_groups = [*(group for group in self._config_groups if group != EXPORTER), EXPORTER]
         self._from: Optional[tuple[str, list[str]]] = None
         self._known: dict[tuple[str, ...], DictConfig] = {}
+
+    def __reduce__(self) -> Any:
+        """The name by which Slurm jobs and the processes of `dora grid` find this, and not what it was made of."""
+        module = f"{self.package}.{self.main_module}"
+        is_main = getattr(sys.modules.get(module), "main", None) is self
+        return _load_main, (f"{module}.main" if is_main else self._full_name,)
 
     def get_argv_from_sig(self, sig: str) -> Sequence[str]:
         """The stored command line of an XP, as Dora asks for it with `-f SIG`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
@@ -105,8 +104,8 @@ def after_training(exc: ExportError, sig: str, xp_folder: Path, options: ExportO
         return ExportError(f"The training of XP {sig} is finished, but it stored no checkpoint and its export failed: "
                            f"{exc}{remedy}")
     if options.checkpoint is None and xp_folder / LAST not in stored:
-        latest = max(stored, key=os.path.getmtime)
-        options = options.replace(checkpoint=latest.stem.partition("_")[2])
+        names = [path.stem.partition("_")[2] for path in stored]
+        options = options.replace(checkpoint=max(names, key=lambda name: int(name) if name.isdecimal() else -1))
     return ExportError(f"The training of XP {sig} is finished and its checkpoints are safe in {xp_folder}, but its "
                        f"export failed: {exc} To export it later: {command_line(xp_folder, sig, options)}")
 

@@ -16,6 +16,8 @@ def is_rank_zero() -> bool:
 def is_rank_zero_of_all() -> bool:
     """As `is_rank_zero`, once all workers got here: a training that failed on another one is not exported.
 
+    Workers know of each other only as long as their process group is there.
+
     Raises:
         ExportError: if another worker did not get here.
     """

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 FOLDER = "export_jobs"  # in the Dora folder
 COMMANDS = ("sbatch", "srun", "squeue", "scancel")
-DEFAULTS = {"time": "60", "cpus-per-task": "1", "mem": "4096M"}
+DEFAULTS = {"time": "60", "cpus-per-task": "1", "mem": "4096M",
+            "signal": "CONT@1"}  # which does nothing: submitit's own kills a task that has only begun
 MEMORY = ("mem-per-cpu", "mem-per-gpu")  # instead of `mem`
-OURS = ("array", "chdir", "error", "job-name", "nodes", "ntasks", "open-mode", "output", "wrap")
+OURS = ("array", "chdir", "error", "job-name", "nodes", "ntasks", "open-mode", "output", "signal", "wrap")
 GONE = "no longer known to Slurm"
 OVER = {GONE, "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
         "REVOKED", "TIMEOUT"}

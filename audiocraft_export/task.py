@@ -61,7 +61,6 @@ class Task:
         """Do the jobs."""
         for number in (signal.SIGTERM, signal.SIGCONT):  # submitit would hear them and go on
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # its warning: an export that is cut short can be done again
         if self.leash is not None:
             Thread(target=_end_with, args=(self.leash,), daemon=True).start()
         for index, job in filter(self._takes, self.jobs):

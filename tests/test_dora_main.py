@@ -338,6 +338,16 @@ def test_what_slurm_jobs_are_started_with_is_the_name_of_the_wrapped_main(projec
         assert result.returncode == 0, result.stderr
 
 
+def test_a_main_that_was_called_otherwise_is_found_by_its_new_name(project):
+    root = project()
+    train = root / "proj" / "train.py"
+    train.write_text(train.read_text().replace("@with_export\n", "").replace("def main(cfg)", "def train(cfg)").replace(
+        "if __name__", "main = with_export(train)\n\nif __name__"))
+    (root / "pickled.py").write_text(dedent(PICKLED).format(package="proj"))
+    result = started("pickled", cwd=root)
+    assert result.returncode == 0, result.stderr
+
+
 def test_a_multirun_of_hydra_still_knows_our_keys(project):
     root = project(solver=SOLVER.replace("Solver(cfg)", ""))
     train = root / "proj" / "train.py"

@@ -90,6 +90,26 @@ def test_a_checkpoint_that_another_node_replaces_while_it_is_read_is_said_in_a_s
         export_xp(SIG, dora_dir)
 
 
+def test_a_checkpoint_whose_time_is_cut_while_it_is_read_is_the_same(make_xp, dora_dir, monkeypatch):
+    set_age(make_xp(), EXACT)
+    fstat, times = os.fstat, []
+
+    def later(descriptor):
+        found = fstat(descriptor)
+        if found.st_mtime_ns == EXACT:
+            times.append(found)
+        return found if len(times) < 2 or found.st_mtime_ns != EXACT else _Cut(found)
+    monkeypatch.setattr(os, "fstat", later)
+    assert export_xp(SIG, dora_dir).written and len(times) > 2
+
+
+class _Cut:
+    """What another look at a file gives where times are whole seconds by then."""
+
+    def __init__(self, found):
+        self.st_size, self.st_mtime_ns = found.st_size, cut(found.st_mtime_ns, 10**9)
+
+
 def test_the_time_of_a_compression_model_may_be_cut_as_well(make_xp, dora_dir):
     codec = make_xp("abcd0123", **{"xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
     make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint="//sig/abcd0123")})

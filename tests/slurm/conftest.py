@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from cluster import Cluster, answers, unfit
 sys.path.append(str(Path(__file__).parents[1] / "audiocraft"))
 collect_ignore = [] if "AUDIOCRAFT_SRC" in os.environ else ["test_audiocraft.py"]
 SETUP = Path(__file__).with_name("setup.sh")
+CANNOT = 77  # exit code of the setup where Slurm cannot be installed
 NONE = "WHY_THERE_IS_NO_SLURM"  # the workers of pytest-xdist inherit it
 
 
@@ -20,11 +22,14 @@ def pytest_configure(config):
     if hasattr(config, "workerinput") or answers():
         return
     config.slurm_folder = tempfile.mkdtemp(prefix="slurm-")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no daemon is left behind
     made = subprocess.run([SETUP, config.slurm_folder], text=True, capture_output=True)
     if made.returncode == 0:
         os.environ["SLURM_CONF"] = made.stdout.strip()
-    else:
+    elif made.returncode == CANNOT:
         os.environ[NONE] = made.stderr.strip().splitlines()[-1]
+    else:
+        pytest.exit(f"{SETUP} failed: {made.stderr}", 1)
 
 
 def pytest_unconfigure(config):

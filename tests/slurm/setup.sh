@@ -5,9 +5,9 @@
 set -euo pipefail
 folder=$(realpath -m "$1")
 
-refuse() {
+refuse() {  # exit code 77: Slurm cannot be installed here
     echo "$1" >&2
-    exit 1
+    exit "${2:-77}"
 }
 
 export SLURM_CONF="$folder/slurm.conf"
@@ -77,7 +77,7 @@ munged --force --key-file "$folder/munge/key" --socket "$folder/munge/socket" --
 slurmctld >&2
 slurmd >&2
 for _ in $(seq 100); do
-    [ "$(sinfo --noheader --format %t 2>/dev/null)" != idle ] || { echo "$SLURM_CONF"; exit 0; }
+    [ "$(timeout 1 sinfo --noheader --format %t 2>/dev/null)" != idle ] || { echo "$SLURM_CONF"; exit 0; }
     sleep 0.1
 done
-refuse "Slurm was started and is not ready after 10 s: see $folder/slurmctld.log and $folder/slurmd.log."
+refuse "Slurm was started and is not ready after 10 s: see $folder/slurmctld.log and $folder/slurmd.log." 1
