@@ -7,13 +7,15 @@ known, and another task does the rest.
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol
 
-from .errors import ExportError
+from .errors import ExportError, reason
 from .journal import Journal
 from .progress import Display, Share
 from .task import Answer, Job, Numbered, Task
@@ -34,14 +36,12 @@ class Executor(AbstractContextManager[Any], Protocol):
         folder: for what is said about tasks and by them.
         look: seconds between two looks at the journals.
         tell: seconds between two messages of how far a job is.
-        patience: seconds in which what a task said last may still be on its way when the task is over.
         heap, leash: of its tasks.
     """
 
     folder: Path
     look: float
     tell: float
-    patience: float
     heap: Optional[Path]
     leash: Optional[Path]
 
@@ -58,6 +58,9 @@ class Executor(AbstractContextManager[Any], Protocol):
     def end_of(self, started: submitit.Job[Any]) -> Optional[str]:
         """How a task has ended, as far as is known; None as long as it has not."""
 
+    def patience(self, end: str) -> float:
+        """For how many seconds what a task said last may still be on its way, when it is over and has ended so."""
+
 
 class Batch:
     """Jobs that are being done, and what is known of them.
@@ -72,6 +75,7 @@ class Batch:
         self._executor, self._display = executor, display
         self._count = 0
         self._left = {*range(len(jobs))}
+        self._again: set[int] = set()  # what a task had that ended before it began
         self._tasks = self._begin(executor.deal([*enumerate(jobs)]), executor.heap)
 
     def results(self) -> Iterator[tuple[int, Callable[[], Any]]]:
@@ -87,21 +91,27 @@ class Batch:
                 time.sleep(max(self._executor.look, len(self._tasks) / LOOKS))
 
     def _begin(self, parts: Sequence[Sequence[Numbered]], heap: Optional[Path] = None) -> list[_Started]:
-        tasks = []
-        for jobs in parts:
-            self._count += 1
-            journal = self._executor.folder / f"{self._count}.journal"
-            journal.touch()  # what is there already is not looked for in vain first
-            tasks.append(Task(jobs, journal, self._executor.tell, heap, self._executor.leash))
-        return [_Started(task, handle) for task, handle in zip(tasks, self._executor.submit(tasks))]
+        folder, tasks = self._executor.folder, []
+        try:
+            for jobs in parts:
+                self._count += 1
+                journal = folder / f"{self._count}.journal"
+                journal.touch()  # what is there already is not looked for in vain first
+                tasks.append(Task(jobs, journal, self._executor.tell, heap, self._executor.leash))
+            with _imports_as_here():
+                return [_Started(task, handle) for task, handle in zip(tasks, self._executor.submit(tasks))]
+        except OSError as exc:
+            raise ExportError(f"The files of the tasks, in {folder}, cannot be written ({reason(exc)}): make room "
+                              "there, or take another folder, by $TMPDIR for --jobs, or --slurm folder=DIR.") from exc
 
     def _news(self, task: _Started) -> Iterator[tuple[int, Answer]]:
         """What a task has done since the last time, and what it will not do any more."""
         end = self._executor.end_of(task.handle)
-        for index, said in task.journal.read():
+        is_over = task.is_over(None if end is None else self._executor.patience(end))
+        for index, said in task.journal.read(last=is_over):
             if index in self._left:  # a task that Slurm has begun again repeats itself
                 yield from self._hear(task, index, said)
-        if task.is_over(end, self._executor.patience) or self._left.isdisjoint(index for index, _ in task.jobs):
+        if is_over or self._left.isdisjoint(index for index, _ in task.jobs):
             self._tasks.remove(task)
             yield from self._bury(task, end or "")
 
@@ -122,11 +132,14 @@ class Batch:
         if rest:
             others = {index for other in self._tasks for index, _ in other.jobs}
             rest = [(index, job) for index, job in rest if index not in others]
-        hopeless = end.startswith(CANCELLED) or not task.has_begun
+        numbers = {index for index, _ in rest}
+        hopeless = end.endswith(CANCELLED) or not task.has_begun and (len(rest) == 1 or bool(numbers & self._again))
+        if not task.has_begun:
+            self._again |= numbers
         failed = [task.current] if task.current is not None else []
-        failed += [index for index, _ in rest if hopeless]
-        error = ExportError(f"The process that was to export this has ended ({end or 'killed'}): export it again, "
-                            "with more memory or time if it had too little.")
+        failed += [*numbers] if hopeless else []
+        error = ExportError("Its process has ended: export it again, with more memory or time if it had too little "
+                            f"({end or 'killed'}).")
         for index in failed:
             yield from self._answer(index, Answer(error=error))
         if rest and not hopeless:
@@ -157,15 +170,24 @@ class _Started:
         self.current: Optional[int] = None
         self._over: Optional[float] = None
 
-    def is_over(self, end: Optional[str], patience: float) -> bool:
+    def is_over(self, patience: Optional[float]) -> bool:
         """Whether it is over, and has been for so long that nothing it said can be on its way.
 
         Args:
-            end: how it has ended, if it has.
-            patience: how long that may take, in seconds.
+            patience: how long that may take, in seconds; None as long as it is not over.
         """
-        if end is None:
+        if patience is None:
             self._over = None
-        elif self._over is None:
+            return False
+        if self._over is None:
             self._over = time.monotonic()
-        return self._over is not None and time.monotonic() >= self._over + patience
+        return time.monotonic() >= self._over + patience
+
+
+@contextmanager
+def _imports_as_here() -> Iterator[None]:
+    """While inside, Python that is started finds modules where this one does, and not in the current folder."""
+    from submitit.helpers import environment_variables
+    path = os.pathsep.join(os.path.abspath(each) for each in sys.path)
+    with environment_variables(PYTHONPATH=path, PYTHONSAFEPATH="1"):  # the latter has no meaning before Python 3.11
+        yield

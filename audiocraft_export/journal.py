@@ -33,12 +33,18 @@ class Journal:
         """
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            os.write(descriptor, b"\n" + b64encode(pickle.dumps(message)) + b"\n")
+            left = memoryview(b"\n" + b64encode(pickle.dumps(message)) + b"\n")
+            while left:  # a disk that gets full takes a part, and only then refuses
+                left = left[os.write(descriptor, left):]
         finally:
             os.close(descriptor)
 
-    def read(self) -> Iterator[Any]:
-        """The messages that have come since the last time."""
+    def read(self, last: bool = False) -> Iterator[Any]:
+        """The messages that have come since the last time.
+
+        Args:
+            last: whether no more will come: then what is not all there is not waited for.
+        """
         try:
             with open(self.path, "rb") as file:
                 file.seek(self._read)
@@ -46,7 +52,7 @@ class Journal:
         except OSError:  # not there yet, or the file server is away: there is another time
             return
         for line in lines:
-            if not line.endswith(b"\n") or b"\0" in line:  # a size may be seen before its bytes are
+            if not last and (not line.endswith(b"\n") or b"\0" in line):  # a size may be seen before its bytes are
                 return
             self._read += len(line)
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import select
 import shutil
 import signal
 from collections.abc import Sequence
@@ -122,8 +123,13 @@ def last_words(log: Path) -> str:
 
 
 def _end_with(leash: Path) -> None:
-    descriptor = os.open(leash, os.O_RDONLY | os.O_NONBLOCK)
-    os.set_blocking(descriptor, True)
-    os.read(descriptor, 1)
-    shutil.rmtree(leash.parent, ignore_errors=True)  # if that process was killed, nobody else does
-    os.kill(os.getpid(), signal.SIGTERM)
+    """End this process with the one that holds the leash, or with submitit's between them."""
+    parent = os.getppid()
+    try:
+        descriptor = os.open(leash, os.O_RDONLY | os.O_NONBLOCK)
+        while os.getppid() == parent and not select.select([descriptor], [], [], 0.5)[0]:
+            pass
+        if os.getppid() == parent:
+            shutil.rmtree(leash.parent, ignore_errors=True)  # if that process was killed, nobody else does
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -2,8 +2,11 @@
 
 import logging
 import os
+import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 
@@ -72,12 +75,30 @@ def test_a_message_that_was_cut_off_costs_no_other(tmp_path):
     assert list(journal.read()) == ["one", "two", "three"]
 
 
+def test_a_hole_in_a_journal_is_waited_for_until_nothing_more_comes(tmp_path):
+    journal = Journal(tmp_path / "j")
+    journal.write("one")
+    with journal.path.open("ab") as file:
+        file.write(bytes(50))
+    journal.write("two")
+    assert list(journal.read()) == ["one"] and list(journal.read(last=True)) == ["two"]
+
+
+def test_a_message_that_is_cut_off_by_a_full_disk_is_an_error(tmp_path):
+    code = "import signal, resource, sys; from pathlib import Path; from audiocraft_export.journal import Journal\n" \
+           "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n" \
+           "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n" \
+           "Journal(Path('j')).write('x' * 5000)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True)
+    assert "OSError" in result.stderr and list(Journal(tmp_path / "j").read(last=True)) == []
+
+
 # Tasks
 
 def test_a_job_that_kills_its_process_is_the_only_one_that_fails():
     found = results([partial(int, "0"), DIES, partial(int, "2"), DIES, partial(int, "4")])
     assert {index: value for index, value in found.items() if index % 2 == 0} == {0: 0, 2: 2, 4: 4}
-    assert all("has ended (killed): export it again" in str(found[index]) for index in (1, 3))
+    assert all(re.search(r"Its process has ended: .* \(killed\)\.$", str(found[index])) for index in (1, 3))
 
 
 def test_who_is_free_takes_the_next_job():
@@ -92,12 +113,47 @@ def test_an_error_that_cannot_be_pickled_is_still_said():
     assert type(found[0]) is RuntimeError and str(found[0]) == "Own: not to be pickled" and found[1] == 1
 
 
-def test_a_task_that_cannot_begin_says_why_and_is_not_begun_again(tmp_path, monkeypatch):
+def test_a_task_that_cannot_begin_says_why(tmp_path, monkeypatch):
     (tmp_path / "gone_by_then.py").write_text("def job(): pass")
     monkeypatch.syspath_prepend(tmp_path)
     import gone_by_then
+    (tmp_path / "gone_by_then.py").unlink()
     found = results([gone_by_then.job, partial(int, "1")])
     assert all("No module named 'gone_by_then'" in str(found[index]) for index in (0, 1))
+
+
+def test_a_task_that_is_killed_before_it_begins_is_begun_once_more(tmp_path, monkeypatch):
+    kill_first = "import os, pathlib, sys\nflag = pathlib.Path(os.environ['FLAG'])\n" \
+                 "if '_submit' in pathlib.Path('/proc/self/cmdline').read_text() and not flag.exists():\n" \
+                 "    flag.touch(); os.kill(os.getpid(), 9)\n"
+    (tmp_path / "sitecustomize.py").write_text(kill_first)
+    monkeypatch.setenv("FLAG", str(tmp_path / "flag"))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert results([partial(int, "0"), partial(int, "1")]) == {0: 0, 1: 1} and (tmp_path / "flag").exists()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python looks into the current folder first")
+def test_modules_of_the_current_folder_are_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "queue.py").write_text("raise SystemExit('mine')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", ".")])
+    assert results([partial(int, "0")]) == {0: 0}
+
+
+def test_a_task_whose_parent_is_killed_ends(tmp_path, monkeypatch):
+    monkeypatch.setenv("HERE", str(tmp_path))
+    kill_parent = "import os, pathlib, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\n" \
+                  "time.sleep(30)\npathlib.Path(os.environ['HERE'], 'late').touch()"
+    began = time.monotonic()
+    found = results([partial(exec, kill_parent)])
+    assert "Its process has ended" in str(found[0]) and time.monotonic() - began < 20 and not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_takes_nothing_is_said():
+    with progress.several() as display, Local(1) as executor:
+        shutil.rmtree(executor.folder)
+        with pytest.raises(ExportError, match=r"cannot be written \(No such file or directory\): make room there"):
+            Batch([partial(int, "0")], executor, display)
 
 
 def test_a_task_leaves_nothing_and_asks_for_no_gpu(tmp_path, monkeypatch):
@@ -145,7 +201,7 @@ def test_settings_are_options_of_sbatch(commands, tmp_path, settings, expected):
 
 @pytest.mark.parametrize(("setting", "says"), [
     ("time=", "it takes key=value"), ("mem_gb=much", "much is no positive"), ("mem_gb=nan", "no positive number"),
-    ("cpus=-1", "-1 is no positive number"), ("array=1-3", "array is decided by"), ("output=x", "output is decided")])
+    ("cpus=1.5", "1.5 is no positive whole"), ("array=1-3", "array is decided by"), ("output=x", "output is decided")])
 def test_a_setting_that_is_none_is_said(commands, tmp_path, setting, says):
     with pytest.raises(OptionError, match=says):
         Slurm([setting], tmp_path)

@@ -14,7 +14,7 @@ FLOORS = {
     "version": 0, "errors": 0, "interrupts": 0, "options": 0, "interpolation": 0, "config": 0, "overrides": 0,
     "experiment": 0, "release": 0, "blob": 0, "finite": 0, "archive": 0, "archive_writer": 0, "tensor": 0,
     "edition": 0, "parallel": 0, "durable": 0, "progress": 0, "console": 0,
-    "journal": 0, "task": 0, "batch": 0, "local": 0, "slurm": 0,
+    "journal": 0, "task": 0, "batch": 0, "local": 0, "slurm": 0, "sbatch": 0,
     "allowed": 1, "unpickle": 1, "repickle": 1, "plain": 1, "checkpoint": 1, "memory": 1, "weights": 1,
     "model": 2, "diffusion": 2, "watermark": 2, "families": 2, "codec": 2, "loadback": 2,
     "provenance": 3, "staging": 3, "placing": 3, "writer": 3,

@@ -70,8 +70,8 @@ def add(verbs: Any) -> None:
                         help="the experiments are the bands of one MultiBand Diffusion, in their order: make one "
                              "release of them, in --folder")
     parser.add_argument("--jobs", type=_positive, metavar="N",
-                        help="export so many at once (default: 1; with --slurm, as many as Slurm lets)")
-    parser.add_argument("--slurm", nargs="*", metavar="KEY=VALUE",
+                        help="export so many at once (default: 1; with --slurm, all that Slurm lets)")
+    parser.add_argument("--slurm", nargs="*", action="extend", metavar="KEY=VALUE",
                         help="export on the cluster, one task of an array an XP: partition=, time=, mem_gb=, cpus=, or "
                              "any option of sbatch")
     parser.add_argument("--chunk", type=_positive, metavar="N", help="with --slurm: one task for so many XPs")
@@ -99,7 +99,11 @@ def _run(args: argparse.Namespace) -> int:
 
 def _slurm(args: argparse.Namespace) -> Optional[Executor]:
     """Where the exports are done if they are Slurm's; that there is none is said before anything is looked for."""
-    if args.slurm is None or args.dry_run:
+    if args.slurm is None:
+        return None
+    from ..sbatch import sbatch_options
+    if args.dry_run:
+        sbatch_options(args.slurm)
         return None
     from ..slurm import FOLDER, Slurm
     return Slurm(args.slurm, dora_dir_of(args)() / FOLDER, args.chunk or 1, args.jobs)
@@ -117,8 +121,9 @@ def _local(args: argparse.Namespace, jobs: Sequence[Union[Job, ExportError]]) ->
 def _take_targets_from_slurm(args: argparse.Namespace) -> None:
     """What stands behind --slurm and is no setting is a target: argparse cannot know."""
     if args.slurm is not None:
-        args.targets += [text for text in args.slurm if not SETTING.match(text)]
-        args.slurm = [text for text in args.slurm if SETTING.match(text)]
+        settings = [text for text in args.slurm if SETTING.match(text) and not os.path.exists(text)]
+        args.targets += [text for text in args.slurm if text not in settings]
+        args.slurm = settings
 
 
 def _is_search(args: argparse.Namespace) -> bool:

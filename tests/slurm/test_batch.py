@@ -118,7 +118,7 @@ def test_a_task_that_is_killed_is_one_failed_row_and_the_rest_of_its_chunk_is_do
     process = started("--all", "--slurm", *SMALL, "--chunk", "4", cwd=tmp_path, text=True)
     os.kill(worker(tmp_path), signal.SIGKILL)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 1 and err.count("was to export this has ended") == 1 and "task 0: Killed" in err
+    assert process.returncode == 1 and err.count("Its process has ended") == 1 and "task 0: Killed" in err
     assert "3 of 4 exported; failed: 00000001." in err and out.count(" exported:") == 3
     assert run("--all", "--slurm", *SMALL, cwd=tmp_path)[0].startswith("00000001 exported")
 
@@ -141,7 +141,7 @@ def test_tasks_that_somebody_cancels_are_failed_rows_and_not_begun_again(slurm, 
     array = until(lambda: jobs_in(tmp_path), "an array")[0][0].partition("_")[0]
     said("scancel", array)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1 and err.count("(CANCELLED") == 3 and "0 of 3 exported" in err
+    assert process.returncode == 1 and err.count("CANCELLED).") == 3 and "0 of 3 exported" in err
 
 
 @pytest.mark.parametrize(("answer", "left"), [(b"leave\n", "PENDING"), (b"\n", "PENDING"), (b"\x03", "PENDING"),
