@@ -32,7 +32,7 @@ OVER = {DONE, GONE, "BOOT_FAIL", "CANCELLED", "DEADLINE", "FAILED", "NODE_FAIL",
         "REVOKED", "TIMEOUT"}
 ANSWER = re.compile(r"(\d+(?:_\d+)?) ([A-Z_]+)")  # some clusters let squeue say more
 ASK_SOON, ASK_LATE, ASK_LONGEST = 2., 30., 10.  # seconds between two questions to Slurm, and for the answer
-TIDY = 20.  # seconds to wait for tasks that have nothing more to do
+TIDY = 10.  # seconds to wait for tasks that have nothing more to do
 
 
 class Slurm:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -198,3 +199,61 @@ def test_inside_a_job_another_one_is_submitted_as_from_outside(slurm, xps, tmp_p
     command = f"{sys.executable} -m audiocraft_export run --all --slurm time=5 mem_gb=0.5"
     said("sbatch", "--wait", "--mem=1G", "--ntasks=1", f"--chdir={tmp_path}", "--output=log", f"--wrap={command}")
     assert "1 of 1 exported." in (tmp_path / "log").read_text()
+
+
+def wrapped(tmp_path, name, script):
+    """A command of Slurm that does something else as well; gives the $PATH where it is found first."""
+    folder = tmp_path / "bin"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script.format(real=shutil.which(name))}\n")
+    (folder / name).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_who_is_stopped_while_sbatch_works_leaves_no_jobs(slurm, full, xps, tmp_path, monkeypatch):
+    xps(3)
+    monkeypatch.setenv("PATH", wrapped(tmp_path, "sbatch", f'{{real}} "$@"; touch {tmp_path}/submitted; sleep 3'))
+    process = started("--all", "--slurm", *SMALL, cwd=tmp_path, text=True)
+    until((tmp_path / "submitted").exists, "an array")
+    jobs = jobs_in(tmp_path)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and jobs and os.listdir(tmp_path / "outputs") == ["xps"]
+    ids = ",".join({job[0].partition("_")[0] for job in jobs})
+    until(lambda: not said("squeue", "--noheader", f"--jobs={ids}"), "the jobs are cancelled")
+
+
+def test_variables_of_the_user_do_not_overrule_what_is_asked_for(slurm, xps, tmp_path, monkeypatch):
+    xps(3)
+    for name, value in (("SQUEUE_PARTITION", "other"), ("SBATCH_JOB_NAME", "mine"), ("SBATCH_PARTITION", "nowhere"),
+                        ("SBATCH_ARRAY_INX", "0-1"), ("SBATCH_OUTPUT", "/nowhere/x"), ("SQUEUE_USERS", "nobody")):
+        monkeypatch.setenv(name, value)
+    assert "3 of 3 exported." in run("--all", "--slurm", f"partition={slurm.partition}", *SMALL, cwd=tmp_path)[1]
+
+
+@pytest.mark.parametrize("script", ['echo "Do not ask so often!"; exec {real} "$@"', "sleep 1000"])
+def test_whatever_squeue_says_results_are_heard(slurm, xps, tmp_path, monkeypatch, script):
+    xps(2)
+    monkeypatch.setenv("PATH", wrapped(tmp_path, "squeue", script))
+    assert "2 of 2 exported." in run("--all", "--slurm", *SMALL, cwd=tmp_path)[1]
+
+
+def test_a_folder_that_slurm_would_rename_is_refused_and_one_of_the_user_s_stays(slurm, xps, tmp_path):
+    xps(1)
+    out, err = run("--all", "--slurm", *SMALL, f"folder={tmp_path}/50%j", cwd=tmp_path, code=1)
+    assert out == "" and len(err.splitlines()) == 1 and "has a % or a line break in its name" in err
+    (tmp_path / "mine").mkdir()
+    assert "1 of 1 exported." in run("--all", "--slurm", *SMALL, f"folder={tmp_path}/mine", cwd=tmp_path)[1]
+    assert sorted(os.listdir(tmp_path)) == ["mine", "outputs"] and not os.listdir(tmp_path / "mine")
+
+
+def test_nobody_else_can_write_what_is_unpickled(slurm, full, xps, tmp_path):
+    xps(2)
+    process = started("--all", "--slurm", *SMALL, cwd=tmp_path, umask=0)
+    until(lambda: jobs_in(tmp_path), "an array")
+    folder, = tmp_path.glob("outputs/export_jobs/*")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert "--signal=CONT@1" in "".join(path.read_text() for path in folder.glob("*.sh"))  # submitit's may kill a task
+    process.terminate()
+    process.communicate(timeout=60)
+    said("scancel", jobs_in(tmp_path)[0][0].partition("_")[0])
