@@ -24,7 +24,7 @@ test-audiocraft: $(AUDIOCRAFT)/ready  ## Train, export and load with real AudioC
 	AUDIOCRAFT_SRC=$(AUDIOCRAFT_SRC) PYTHONPATH=$(AUDIOCRAFT_SRC):$(CURDIR) \
 	    $(AUDIOCRAFT)/venv/bin/python -m pytest -n 2 --dist loadfile --disable-warnings tests/audiocraft
 
-test-slurm: $(READY) $(AUDIOCRAFT)/ready  ## Train and export on Slurm: that of this machine, or one node of our own meanwhile.
+test-slurm: $(READY) $(AUDIOCRAFT)/ready  ## Train and export on Slurm: this machine's, or one node of our own.
 	$(BIN)/python -m pytest -n 2 --dist worksteal -rs tests/slurm
 	AUDIOCRAFT_SRC=$(AUDIOCRAFT_SRC) PYTHONPATH=$(AUDIOCRAFT_SRC):$(CURDIR) \
 	    $(AUDIOCRAFT)/venv/bin/python -m pytest -rs --disable-warnings tests/slurm/test_audiocraft.py
