@@ -15,9 +15,9 @@ without any list.
 Before `run --all` exports anything, it reads the manifest of each XP and asks for the sizes of three files: of twenty,
 twelve have a fresh release, three a stale one, three none, one a damaged one, one has no checkpoint. Of the fresh ones
 it keeps but the name; one that is to be exported takes some 2 kB until the end, and 4 kB more once it is done. A dry
-run opens the checkpoints of those to be exported. Two tries of 100,000, by hand, in November 2026, on two cores that had
-other things to do, took longer than the line above says: 30 and 37 s, with 100 MiB, for that mixture; 9 and 11 s, with
-206 MiB, where all were to be exported."""
+run opens the checkpoints of those to be exported. Two tries of 100,000, by hand, in November 2026, on two cores that
+had other things to do, took longer than the line above says: 30 and 37 s, with 100 MiB, for that mixture; 9 and 11 s,
+with 206 MiB, where all were to be exported."""
 
 
 def section(rows):
