@@ -4,6 +4,7 @@ import collections
 import fcntl
 import os
 import pty
+import socket
 import struct
 import subprocess
 import sys
@@ -101,7 +102,16 @@ def started(*command, cwd, **env):
     return warm.run(*command, cwd=cwd, env=clean(env), timeout=120)
 
 
+def free_port():
+    """Dora takes the port of its workers from the signature, whether it is free or not."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
+
+
 def dora(*args, cwd, package="proj", **env):
+    if "-d" in args:
+        env = {"MASTER_PORT": free_port(), **env}
     return started("dora", "-P", package, *args, cwd=cwd, **env)
 
 
