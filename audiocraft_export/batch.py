@@ -56,10 +56,13 @@ class Executor(AbstractContextManager[Any], Protocol):
         """
 
     def end_of(self, started: submitit.Job[Any]) -> Optional[str]:
-        """How a task has ended, as far as is known; None as long as it has not."""
+        """The state in which a task has ended, as far as one is known; None as long as it has not."""
 
     def patience(self, end: str) -> float:
         """For how many seconds what a task said last may still be on its way, when it is over and has ended so."""
+
+    def story(self, started: submitit.Job[Any], end: str) -> str:
+        """What is known of a task that has died; `end` is its state."""
 
 
 class Batch:
@@ -133,15 +136,15 @@ class Batch:
             others = {index for other in self._tasks for index, _ in other.jobs}
             rest = [(index, job) for index, job in rest if index not in others]
         numbers = {index for index, _ in rest}
-        hopeless = end.endswith(CANCELLED) or not task.has_begun and (len(rest) == 1 or bool(numbers & self._again))
+        hopeless = end == CANCELLED or not task.has_begun and (len(rest) == 1 or bool(numbers & self._again))
         if not task.has_begun:
             self._again |= numbers
         failed = [task.current] if task.current is not None else []
         failed += [*numbers] if hopeless else []
-        error = ExportError("Its process has ended: export it again, with more memory or time if it had too little "
-                            f"({end or 'killed'}).")
         for index in failed:
-            yield from self._answer(index, Answer(error=error))
+            yield from self._answer(index, Answer(error=ExportError(
+                "Its process has ended: export it again, with more memory or time if it had too little "
+                f"({self._executor.story(task.handle, end)}).")))
         if rest and not hopeless:
             try:
                 self._tasks += self._begin([rest])

@@ -55,6 +55,9 @@ def heeding() -> Iterator[None]:
     """While inside, what the handler of a signal raises cannot be caught as an error of the code that it interrupts.
 
     A scheduler may end a job so: submitit raises, when the time is up and the job is not to be requeued.
+
+    Raises:
+        Exception: what the handler has raised.
     """
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()} \
         if threading.current_thread() is threading.main_thread() else {}

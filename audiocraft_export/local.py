@@ -72,12 +72,16 @@ class Local:
         return self._started[len(self._started) - len(tasks):]
 
     def end_of(self, started: submitit.Job[Any]) -> Optional[str]:
-        """The last line of the log of a process that has ended."""
-        return last_words(started.paths.stderr) if started.done() else None
+        """Nothing is known of a process that has ended but that."""
+        return "" if started.done() else None
 
     def patience(self, end: str) -> float:
         """What was said last is there: all is on this machine."""
         return 0.
+
+    def story(self, started: submitit.Job[Any], end: str) -> str:
+        """What its log says, if it came to that."""
+        return last_words(started.paths.stderr) or "killed"
 
     def _wait(self) -> None:
         while not all(started.done() for started in self._started):

@@ -120,17 +120,19 @@ class Slurm:
         return started
 
     def end_of(self, started: submitit.Job[Any]) -> Optional[str]:
-        """What the log and Slurm say of a task that is over; its state comes last."""
+        """The state of a task that is over."""
         state = self._state_of(started.job_id)
-        if state is None:
-            return None
-        self._any_failed |= state != DONE
-        log = started.paths.stderr
-        return ", ".join(filter(None, (f"log {log}", last_words(log), state)))
+        self._any_failed |= state not in (None, DONE)
+        return state
 
     def patience(self, end: str) -> float:
         """How long to wait for what a task said last: one that did its work has said so, whenever that is seen."""
-        return 60. if end.endswith(DONE) else 5.
+        return 60. if end == DONE else 5.
+
+    def story(self, started: submitit.Job[Any], end: str) -> str:
+        """What its log and Slurm say; the state comes last."""
+        log = started.paths.stderr
+        return ", ".join(filter(None, (f"log {log}", last_words(log), end)))
 
     def _forget(self) -> None:
         self._states: Optional[Mapping[str, str]] = None
@@ -176,10 +178,9 @@ class Slurm:
         """Remove the folder, once nobody writes to it any more and unless somebody may want to look into it."""
         self._forget()
         end = time.monotonic() + TIDY
-        states = {self._state_of(started.job_id) for started in self._started}
-        while None in states and time.monotonic() < end:
+        while None in (states := {self._state_of(started.job_id) for started in self._started}) \
+                and time.monotonic() < end:
             time.sleep(self.look)
-            states = {self._state_of(started.job_id) for started in self._started}
         if states <= {DONE, GONE} and not self._any_failed:
             self._remove()
 

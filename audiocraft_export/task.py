@@ -31,7 +31,11 @@ class Answer:
     error: Optional[Exception] = None
 
     def result(self) -> Any:
-        """The value; raises what was raised."""
+        """The value.
+
+        Raises:
+            Exception: what was raised instead.
+        """
         if self.error is not None:
             raise self.error
         return self.value

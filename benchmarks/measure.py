@@ -41,14 +41,17 @@ def medians(runs, *trials):
         runs: how often.
         trials: functions.
     """
-    turns = [[trial() for trial in trials] for _ in range(runs + 1)]
-    return [statistics.median(column) for column in zip(*turns[1:])]
+    return [statistics.median(column) for column in _turns(runs, trials)]
 
 
 def medians_of(runs, *trials):
     """As `medians`, of trials that give several numbers each."""
+    return [[statistics.median(numbers) for numbers in zip(*column)] for column in _turns(runs, trials)]
+
+
+def _turns(runs, trials):
     turns = [[trial() for trial in trials] for _ in range(runs + 1)]
-    return [[statistics.median(numbers) for numbers in zip(*column)] for column in zip(*turns[1:])]
+    return zip(*turns[1:])
 
 
 def first_line(*argv):

@@ -32,14 +32,14 @@ def said(*command):
     return subprocess.run(command, text=True, capture_output=True, check=True).stdout.strip()
 
 
-def until(condition, what):
+def until(condition, what, pause=0.05):
     """Wait for it, and give what it has come to."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         found = condition()
         if found:
             return found
-        time.sleep(0.05)
+        time.sleep(pause)
     raise AssertionError(f"not in {PATIENCE} s: {what}")
 
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 
 import pytest
@@ -59,18 +58,10 @@ def full(slurm):
     said("scancel", job)
 
 
-def worker(tmp_path, others=()):
+def worker(tmp_path):
     """The process that makes a release, as soon as there is one."""
-    def find():
-        return next((int(path.name.split("-")[2]) for path in tmp_path.glob("outputs/xps/*/.export-*")
-                     if path.parent.name not in others), None)
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        found = find()
-        if found:
-            return found
-        time.sleep(0.001)
-    raise AssertionError("nothing is exported")
+    stage = until(lambda: next(tmp_path.glob("outputs/xps/*/.export-*"), None), "something is exported", pause=0.001)
+    return int(stage.name.split("-")[2])
 
 
 def test_an_array_says_what_one_process_says_and_leaves_nothing(slurm, xps, make_xp, tmp_path):
