@@ -1,0 +1,1 @@
+"""What needs the extra `hf`: nothing outside imports it unless somebody asks for it."""
