@@ -8,9 +8,6 @@ Format: `caffe2/serialize/inline_container.h` of PyTorch, as `torch.save` has wr
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
 import struct
 import weakref
 import zipfile
@@ -18,9 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from .blob import PIECE, Blob
-from .edition import same_time
+from .blob import Blob
 from .errors import CheckpointError, reason
+from .opened import Opened
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # the local header that stands before a record
 LOCAL_SIGNATURE, END_SIGNATURE, LOCATOR_SIGNATURE = b"PK\3\4", b"PK\5\6", b"PK\6\7"
@@ -42,15 +39,8 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would wait for its writer
-            weakref.finalize(self, os.close, self._descriptor)
-            self.stat = os.fstat(self._descriptor)
-        except (OSError, ValueError) as exc:
-            raise self._unreadable(exc) from exc
-        if not stat.S_ISREG(self.stat.st_mode):
-            kind = "Is a directory" if stat.S_ISDIR(self.stat.st_mode) else "it is no regular file"
-            raise CheckpointError(f"{path} cannot be read ({kind}): name a file of torch.save.")
+        self._file = Opened(path, "torch.save")
+        self.stat = self._file.stat
         self._infos = self._strip_root(self._directory())
         self._blobs: weakref.WeakValueDictionary[str, Blob] = weakref.WeakValueDictionary()  # they hold this
 
@@ -81,38 +71,16 @@ class Archive:
 
     def _read_record(self, info: zipfile.ZipInfo, first: int, last: int) -> Iterator[bytes]:
         begin = self._begin(info)
-        return self._read(begin + first, begin + last)
-
-    def _read(self, begin: int, end: int) -> Iterator[bytes]:
-        while begin < end:
-            try:
-                piece = os.pread(self._descriptor, min(end - begin, PIECE), begin)
-                now = os.fstat(self._descriptor)
-            except OSError as exc:
-                raise self._rewritten() if exc.errno == errno.ESTALE else self._unreadable(exc) from exc
-            if not piece or now.st_size != self.stat.st_size or not same_time(now.st_mtime_ns, self.stat.st_mtime_ns):
-                raise self._rewritten()
-            begin += len(piece)
-            yield piece
-
-    def _bytes(self, begin: int, end: int) -> bytes:
-        return b"".join(self._read(max(begin, 0), end))
-
-    def _unreadable(self, exc: Exception) -> CheckpointError:
-        return CheckpointError(f"{self.path} cannot be read ({reason(exc)}): name a file of torch.save.")
-
-    def _rewritten(self) -> CheckpointError:
-        return CheckpointError(f"{self.path} was written to while it was read: export it again when its writer has "
-                               "finished.")
+        return self._file.read(begin + first, begin + last)
 
     def _directory(self) -> list[zipfile.ZipInfo]:
         size = self.stat.st_size
         if not size:
             raise CheckpointError(f"{self.path} is empty: restore it from a copy.")
-        if self._bytes(0, min(size, 4)) != LOCAL_SIGNATURE:
+        if self._file.bytes(0, min(size, 4)) != LOCAL_SIGNATURE:
             raise CheckpointError(f"{self.path} is no checkpoint of torch >= 1.6 (no zip archive): load it and save "
                                   "it again with torch.save if you trust it.")
-        end = self._bytes(size - _END, size).rjust(_END, b"\0")
+        end = self._file.bytes(size - _END, size).rjust(_END, b"\0")
         if end[-22:-18] != END_SIGNATURE or end[-2:] != b"\0\0":
             raise CheckpointError(f"{self.path} is cut short or has foreign bytes at its end: restore it from a copy.")
         claimed = max(_directory_sizes(end))
@@ -120,7 +88,7 @@ class Archive:
             raise CheckpointError(f"{self.path} is damaged or foreign (a directory of {claimed} bytes): restore it "
                                   "from a copy.")
         try:
-            with open(self._descriptor, "rb", closefd=False) as stream, zipfile.ZipFile(stream) as archive:
+            with open(self._file.descriptor, "rb", closefd=False) as stream, zipfile.ZipFile(stream) as archive:
                 infos = archive.infolist()
                 self._refuse_a_gap(infos, archive.start_dir)
                 return infos
@@ -153,7 +121,7 @@ class Archive:
         """Where the bytes of a record begin, after its local header was compared with the directory."""
         name = info.filename.encode()
         where, size_of_both = info.header_offset, LOCAL_HEADER.size + len(name)
-        header = self._bytes(where, min(where + size_of_both, self.stat.st_size))
+        header = self._file.bytes(where, min(where + size_of_both, self.stat.st_size))
         if len(header) == size_of_both and _is_plain(info):
             signature, _, flags, method, _, _, crc, packed, size, name_size, extra_size = \
                 LOCAL_HEADER.unpack_from(header)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn, Optional, Union
 
-from .commands import inspect, run, verify
+from .commands import convert, inspect, run, verify
 from .commands import list as list_
 from .completion import complete
 from .console import complain, make_streams_usable, say
@@ -24,6 +24,7 @@ examples:
   audiocraft-export inspect 9357e12e     what is in it, what is to be released?
   audiocraft-export run 9357e12e         export it
   audiocraft-export verify outputs/xps/9357e12e/export
+  audiocraft-export convert outputs/xps/9357e12e/export --to safetensors
   audiocraft-export run --help           more of each
 
 The tabulator completes signatures, grids and options, in bash and zsh:
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"audiocraft-export {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, list_, inspect, verify):
+    for command in (run, list_, inspect, verify, convert):
         command.add(verbs)
     for name, verb in verbs.choices.items():
         verb.add_argument("--json", action="store_true", help="one JSON object a line on stdout, nothing else")

@@ -12,12 +12,15 @@ from typing import Any, Optional
 from .checkpoint import Checkpoint, TorchFile
 from .errors import ReleaseError
 from .experiment import CHECKPOINT, AnyPath
-from .export import contents_of
+from .export import draft
 from .families import CODEC_FILE, LM_FILE
+from .formats import files_of
+from .names import is_archive
 from .options import ExportOptions
-from .release import MANIFEST, Content, Manifest
+from .release import MANIFEST, Content, Manifest, Tensors
+from .safetensors_file import read_safetensors
+from .soundness import Problem
 from .tensor import Tensor
-from .verification import Problem
 from .weights import Weights, pack
 
 
@@ -50,7 +53,8 @@ def compare(path: Path, checkpoint: Checkpoint, xp_folder: Path,
     if manifest is not None and manifest.bands:
         raise ReleaseError(f"{folder} is made of several experiments ({manifest.name}): no one checkpoint says what "
                            "it should be; leave --against out.")
-    contents, _ = contents_of(checkpoint, xp_folder, _options(manifest, path), dora_dir)
+    options = _options(manifest, path)
+    contents = files_of(draft(checkpoint, xp_folder, options, dora_dir), options)
     problems = list(_problems(path, folder, contents, checkpoint))
     if problems and manifest is not None:
         yield from _reasons(MANIFEST if path == folder else path.name, manifest, checkpoint)
@@ -75,11 +79,20 @@ def _problems(path: Path, folder: Path, contents: Mapping[str, Content], checkpo
             yield Problem(each, None, f"is in no release of {checkpoint.where}")
         elif not os.path.isfile(folder / each):
             yield Problem(each, None, f"is missing, and in a release of {checkpoint.where}")
-        elif isinstance(contents[each], str):
-            if (folder / each).read_text("utf-8") != contents[each]:
-                yield Problem(each, None, "is not what the checkpoint says")
         else:
-            yield from _differences(each, "", contents[each], _packed(TorchFile.read(folder / each)))
+            yield from _file_differences(folder / each, contents[each])
+
+
+def _file_differences(path: Path, expected: Content) -> Iterator[Problem]:
+    if isinstance(expected, (str, bytes)):
+        if path.read_bytes() != (expected if isinstance(expected, bytes) else expected.encode("utf-8")):
+            yield Problem(path.name, None, "is not what the checkpoint says")
+    elif isinstance(expected, Tensors):
+        found = read_safetensors(path)
+        yield from _differences(path.name, "", dict(expected.tensors), dict(found.tensors))
+        yield from _differences(path.name, "", dict(expected.metadata), dict(found.metadata))
+    else:
+        yield from _differences(path.name, "", expected, _packed(TorchFile.read(path)))
 
 
 def _options(manifest: Optional[Manifest], path: Path) -> ExportOptions:
@@ -87,7 +100,8 @@ def _options(manifest: Optional[Manifest], path: Path) -> ExportOptions:
     folder, name = (path, LM_FILE) if os.path.isdir(path) else (path.parent, path.name)
     codec = "auto" if os.path.isfile(folder / CODEC_FILE) and (path == folder or name == CODEC_FILE) else "none"
     if manifest is not None:
-        return ExportOptions.from_mapping({**manifest.options, "codec": codec})
+        of_all = {} if name == LM_FILE or is_archive(name) else {"codec": "auto" if manifest.codec else "none"}
+        return ExportOptions.from_mapping({**manifest.options, "codec": codec, **of_all})
     version = TorchFile.read(folder / name).state.get("version") if os.path.isfile(folder / name) else None
     return ExportOptions(version=version if isinstance(version, str) else None, codec=codec)
 

@@ -32,6 +32,12 @@ def files(*models: Model) -> dict[str, Mapping[Any, Any]]:
                    "version": models[0].version, "exported": True}}
 
 
+def as_written(state: Mapping[Any, Any]) -> dict[Any, Any]:
+    """What `files` made, of what is read from the file: the names in `cfg` are attributes again."""
+    return {key: {**band, "cfg": Attributes.of(band.get("cfg"))} if isinstance(band, dict) else band
+            for key, band in state.items()}
+
+
 def load(loaders: Any, folder: Path, names: Sequence[str]) -> Iterator[tuple[Any, str, tuple[Any, ...]]]:
     """The modules that AudioCraft rebuilds from a release."""
     models, processors, _ = loaders.load_diffusion_models(str(folder / FILE))

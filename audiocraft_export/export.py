@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
@@ -16,13 +16,13 @@ from .config import Config, unwrap
 from .edition import same_source
 from .errors import CheckpointError, ExperimentError, ExportError, printable
 from .experiment import LAST, AnyPath, Experiment, find_xp
-from .families import CODEC_FILE, DIFFUSION, OWN_NAMES, Family, described, family_of, is_ours
-from .loadback import load_back, loader_of
+from .families import CODEC_FILE, DIFFUSION, described, family_of
+from .formats import Draft, files_of, prove, refuse_what_cannot_be_loaded
 from .model import Model
 from .options import ExportOptions
 from .plain import plain
 from .provenance import described_as, draft_of, of_bands, version_tag
-from .release import Content, ExportReport, Manifest, Plan, ReleaseFile
+from .release import ExportReport, Manifest, Plan, ReleaseFile
 
 logger = logging.getLogger(__name__)
 
@@ -113,10 +113,7 @@ def after_training(exc: ExportError, sig: str, xp_folder: Path, options: ExportO
 def command_line(xp_folder: Path, sig: str, options: ExportOptions = ExportOptions()) -> str:
     """The command that exports an experiment to the default folder, ready for a shell."""
     where = [sig, "--dora-dir", str(xp_folder.parent.parent)] if xp_folder.parent.name == "xps" else [str(xp_folder)]
-    flags = [word for field in options.of_one_export() if field.name != "folder"
-             for word in (f"--{field.name}", str(getattr(options, field.name)))
-             if getattr(options, field.name) != field.default]
-    return shlex.join(["audiocraft-export", "run", *where, *flags])
+    return shlex.join(["audiocraft-export", "run", *where, *options.flags])
 
 
 def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
@@ -139,8 +136,8 @@ def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
     models = [Model.of(checkpoint, tag, options.weights, options.dtype) for checkpoint in checkpoints]
     diffusion.check(models)
     drafts = [draft_of(model, options) for model in models]
-    return _release(diffusion.files(*models), of_bands(drafts, diffusion.notes(*models)), DIFFUSION, folder,
-                    options.verify)
+    bands = Draft(diffusion.files(*models), of_bands(drafts, diffusion.notes(*models)), DIFFUSION, models)
+    return _release(bands, folder, options)
 
 
 def plan(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
@@ -157,12 +154,13 @@ def plan(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportO
     Raises:
         ExportError: if it cannot be released.
     """
-    contents, draft = contents_of(checkpoint, xp_folder, options, dora_dir)
+    planned = draft(checkpoint, xp_folder, options, dora_dir)
+    files = files_of(planned, options)
     folder = writer.followed(folder.absolute())
     existing = Manifest.load(folder)
-    is_there = existing is not None and _repeats(existing, draft, contents) and existing.is_complete(folder)
-    sizes = {name: writer.size_of(content) for name, content in contents.items()}
-    return Plan(folder, draft, sizes, is_there)
+    is_there = existing is not None and _repeats(existing, planned.manifest, files) and existing.is_complete(folder)
+    sizes = {name: writer.size_of(content) for name, content in files.items()}
+    return Plan(folder, planned.manifest, sizes, is_there)
 
 
 def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
@@ -179,13 +177,12 @@ def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: Expor
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
     """
-    contents, draft = contents_of(checkpoint, xp_folder, options, dora_dir)
-    return _release(contents, draft, family_of(checkpoint.config), folder, options.verify)
+    return _release(draft(checkpoint, xp_folder, options, dora_dir), folder, options)
 
 
-def contents_of(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
-                dora_dir: Optional[AnyPath] = None) -> tuple[dict[str, Content], Manifest]:
-    """What a release of a checkpoint consists of, by the names of its files, and its manifest; nothing is written.
+def draft(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
+          dora_dir: Optional[AnyPath] = None) -> Draft:
+    """What a release of a checkpoint consists of; nothing is written, no weight is read.
 
     Args:
         checkpoint: the checkpoint.
@@ -201,23 +198,23 @@ def contents_of(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
     if family.codec and options.codec == "auto":
         codec = find_codec(model.config, xp_folder, dora_dir or Experiment.at(xp_folder).dora_dir, model.version)
     contents = {**family.files(model), **({CODEC_FILE: codec.content} if codec else {})}
-    return contents, draft_of(model, options, codec, family.notes(model))
+    return Draft(contents, draft_of(model, options, codec, family.notes(model)), family, [model], codec)
 
 
-def _release(contents: Mapping[str, Content], draft: Manifest, family: Family, folder: Path,
-             verify: str) -> ExportReport:
+def _release(draft: Draft, folder: Path, options: ExportOptions) -> ExportReport:
     folder = writer.followed(folder.absolute())
-    files = [ReleaseFile(name, content) for name, content in contents.items()]
+    files = [ReleaseFile(name, content) for name, content in files_of(draft, options).items()]
     writer.clear(folder)
-    if verify == "load":
-        loader_of(family)  # before anything is written
-    with progress.export(printable(draft.name), passes=1 if verify == "none" else 2):
-        report = _existing(folder, files, draft) or _written(folder, files, draft, family, verify)
-        if not report.written and verify == "load":
-            load_back(folder, family, list(contents))
+    if options.verify == "load":
+        refuse_what_cannot_be_loaded(options.format, draft.family)  # before anything is written
+    name = printable(draft.manifest.name)
+    with progress.export(name, passes=1 if options.verify == "none" else 2):
+        report = _existing(folder, files, draft.manifest) or _written(folder, files, draft, options)
+        if not report.written and options.verify == "load":
+            prove(options.format, folder, draft.family, [file.name for file in files])
     with progress.aside():
         for warning in report.manifest.warnings if report.written else ():
-            logger.warning("%s: %s", printable(draft.name), printable(warning))
+            logger.warning("%s: %s", name, printable(warning))
     return report
 
 
@@ -235,19 +232,11 @@ def _repeats(existing: Manifest, draft: Manifest, names: Iterable[str]) -> bool:
         and [file.name for file in existing.files] == [*names]
 
 
-def _written(folder: Path, files: Sequence[ReleaseFile], draft: Manifest, family: Family, verify: str) -> ExportReport:
+def _written(folder: Path, files: Sequence[ReleaseFile], draft: Draft, options: ExportOptions) -> ExportReport:
     """A new release, in the place of what of ours is there."""
     names = [file.name for file in files]
-    stale = partial(_stale, names)
+    stale = partial(writer.former, names)
     refuse_to_replace_a_training(*(folder / name for name in {*names, *stale(folder)}))
     return ExportReport(folder, writer.write_release(
-        folder, files, stale, describe=partial(described_as, draft), read_back=verify != "none",
-        check=lambda stage: load_back(stage, family, names) if verify == "load" else None))
-
-
-def _stale(names: Collection[str], folder: Path) -> set[str]:
-    """The files of the release in a folder that have none of some names; none of others, none that were changed."""
-    existing = Manifest.load(folder)
-    return {file.name for file in Manifest.listed(folder) if file.name not in names
-            and (file.name in OWN_NAMES or existing and is_ours(file.name, existing.sig))
-            and writer.is_intact(folder, [file])}
+        folder, files, stale, describe=partial(described_as, draft.manifest), read_back=options.verify != "none",
+        check=lambda stage: prove(options.format, stage, draft.family, names) if options.verify == "load" else None))

@@ -5,7 +5,6 @@ A new family is one more line in the table.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from . import diffusion, watermark
 from .config import Config
 from .errors import ReleaseError
 from .model import Model
-from .release import Content, Manifest
+from .release import Content
 
 LM_FILE = "state_dict.bin"
 CODEC_FILE = "compression_state_dict.bin"
@@ -144,31 +143,3 @@ def described(config: Config) -> str:
         CheckpointError: as `family_of`.
     """
     return f"{family_of(config).kind} (solver={solver_of(config)})"
-
-
-def is_ours(name: Any, sig: Optional[str]) -> bool:
-    """Whether a file of a release may have this name, which stands in a manifest.
-
-    Args:
-        name: the name.
-        sig: the signature in that manifest.
-    """
-    names = {each.format(watermark.name_of(sig)) for family in (GENERAL, *FAMILIES.values()) for each in family.names}
-    return isinstance(name, str) and name in names
-
-
-def listed_by(manifest: Manifest) -> list[str]:
-    """The files of a release by its manifest, but for names that no file of a release has."""
-    return [file.name for file in manifest.files if is_ours(file.name, manifest.sig)]
-
-
-def is_archive(name: str) -> bool:
-    """Whether a file of a release is one of torch, and no text."""
-    return not name.endswith(".yaml")
-
-
-def may_be_ours(name: str) -> bool:
-    """Whether a file of some release may have this name, whatever its signature."""
-    patterns = {re.escape(each).replace(r"\{\}", r"[\w-]+") for family in (GENERAL, *FAMILIES.values())
-                for each in family.names}
-    return any(re.fullmatch(pattern, name) for pattern in patterns)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -11,7 +12,11 @@ from typing import Any, Optional, Union
 from .errors import OptionError
 from .release import RELEASE_FOLDER
 
+AUDIOCRAFT = "audiocraft"
+SIZE = re.compile(r"\d+(\.\d+)?\s*[KMGT]B", re.IGNORECASE)
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}", re.ASCII)
 CHOICES: Mapping[str, tuple[Optional[str], ...]] = {
+    "format": (AUDIOCRAFT, "safetensors", "transformers"),
     "weights": ("best", "ema", "last"),
     "dtype": (None, "float32", "float16", "bfloat16"),
     "codec": ("auto", "none"),
@@ -34,6 +39,13 @@ class ExportOptions:
         version: AudioCraft version tag; None is the installed one.
         when: a training that exports by itself does so at its `end`; with `best`, also after each epoch that is the
             best so far; with a number N, also after every N epochs. Says nothing to a single export.
+        format: `audiocraft`, as its loaders take it; `safetensors`; or `transformers`, as that library takes it.
+        max_shard_size: of a file of safetensors, in bytes or as `5GB`; a larger model gets several and an index.
+        card: whether a model card (README.md) is written; None is yes, but for the format `audiocraft`.
+        scrub: patterns of keys of the configuration that are not released, or the name of a preset (`public`).
+        hub: the repository of the Hugging Face Hub, ORG/NAME, that the release is pushed to; None is nowhere.
+        private: whether that repository is private, if it is new.
+        revision: its branch; None is the main one.
 
     Raises:
         OptionError: if a value is none of the valid ones.
@@ -47,27 +59,56 @@ class ExportOptions:
     verify: str = "bytes"
     version: Optional[str] = None
     when: Union[str, int] = "end"
+    format: str = AUDIOCRAFT
+    max_shard_size: Union[str, int] = "5GB"
+    card: Optional[bool] = None
+    scrub: Optional[Sequence[str]] = None
+    hub: Optional[str] = None
+    private: bool = False
+    revision: Optional[str] = None
 
     def __post_init__(self) -> None:
         for name, valid in CHOICES.items():
             if getattr(self, name) not in valid:
                 raise OptionError(f"{name}={getattr(self, name)} is no option: "
                                   f"use {', '.join('null' if v is None else v for v in valid)}.")
-        if isinstance(self.checkpoint, int) and not isinstance(self.checkpoint, bool):
-            object.__setattr__(self, "checkpoint", str(self.checkpoint))
-        if isinstance(self.folder, os.PathLike):
-            object.__setattr__(self, "folder", os.fspath(self.folder))
-        for name in ("folder", "checkpoint", "version"):
+        self._normalize()
+        for name in ("folder", "checkpoint", "version", "hub", "revision"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value and "\0" not in value):
                 raise OptionError(f"{name}={value!r} is no option: it takes a text (quote it) or null.")
-        if isinstance(self.when, str) and self.when.isdecimal():
-            object.__setattr__(self, "when", int(self.when))
         if self.when not in ("end", "best") and (type(self.when) is not int or self.when < 1):
             raise OptionError(f"when={self.when} is no option: use end, best, or a number of epochs.")
         if self.checkpoint is not None and {"/", "\\"} & set(str(self.checkpoint)):
             raise OptionError(f"checkpoint={self.checkpoint} is no option: it takes an epoch or a name, "
                               "as in checkpoint_<name>.th, not a path.")
+        self._check_sharing()
+
+    def _normalize(self) -> None:
+        """Values that can be written in two ways, in one."""
+        if isinstance(self.checkpoint, int) and not isinstance(self.checkpoint, bool):
+            object.__setattr__(self, "checkpoint", str(self.checkpoint))
+        if isinstance(self.folder, os.PathLike):
+            object.__setattr__(self, "folder", os.fspath(self.folder))
+        if isinstance(self.when, str) and self.when.isdecimal():
+            object.__setattr__(self, "when", int(self.when))
+        if self.scrub is not None:
+            patterns = [self.scrub] if isinstance(self.scrub, str) else self.scrub
+            object.__setattr__(self, "scrub", tuple(patterns) or None)
+
+    def _check_sharing(self) -> None:
+        """Check what says how a release is shared."""
+        if type(self.max_shard_size) is not int and not SIZE.fullmatch(str(self.max_shard_size)) \
+                or not str(self.max_shard_size).strip("0").strip("."):
+            raise OptionError(f"max_shard_size={self.max_shard_size} is no option: it takes a number of bytes, or a "
+                              "size such as 5GB.")
+        for name, valid in (("card", (True, False, None)), ("private", (True, False))):
+            if not any(getattr(self, name) is value for value in valid):
+                raise OptionError(f"{name}={getattr(self, name)} is no option: use true or false.")
+        if self.hub is not None and not REPOSITORY.fullmatch(self.hub):
+            raise OptionError(f"hub={self.hub} is no option: it takes the name of a repository of the Hub, ORG/NAME.")
+        if self.hub is None and (self.private or self.revision is not None):
+            raise OptionError("private and revision are of a repository of the Hub: name it with hub (--push-to-hub).")
 
     @classmethod
     def of_one_export(cls) -> list[Field[Any]]:
@@ -85,6 +126,26 @@ class ExportOptions:
         for name in names:
             if name not in valid:
                 raise OptionError(f"exporter.{name} is no option: use {', '.join(valid)}.")
+
+    @staticmethod
+    def flag_of(name: str) -> str:
+        """The flag of an option on the command line."""
+        return f"--{'push-to-hub' if name == 'hub' else name.replace('_', '-')}"
+
+    @property
+    def flags(self) -> list[str]:
+        """The words of a command line that ask for the same, but for the folder."""
+        words: list[str] = []
+        for field in self.of_one_export():
+            value, flag = getattr(self, field.name), self.flag_of(field.name)
+            if value == field.default or field.name == "folder":
+                continue
+            if isinstance(value, bool):
+                words.append(flag if value else flag.replace("--", "--no-", 1))
+            else:
+                values = value if isinstance(value, tuple) else [value]
+                words += [word for each in values for word in (flag, str(each))]
+        return words
 
     @staticmethod
     def mapping_of(exporter: Any) -> dict[Any, Any]:
@@ -106,6 +167,11 @@ class ExportOptions:
         """
         cls.check_names(values)
         return cls(**values)
+
+    @property
+    def has_card(self) -> bool:
+        """Whether a model card belongs beside the release."""
+        return self.format != AUDIOCRAFT if self.card is None else self.card
 
     def release_folder(self, xp_folder: Path) -> Path:
         """Where the release of an experiment goes."""

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
-from typing import Optional
+from typing import Any, Optional
 
 from .checkpoint import HYDRA_CONFIG
 from .codec import Codec
@@ -18,7 +18,7 @@ from .errors import listing
 from .families import Family, family_of, solver_of
 from .loadback import audiocraft_version
 from .model import Model
-from .options import ExportOptions
+from .options import AUDIOCRAFT, ExportOptions
 from .release import Manifest, WrittenFile, best_epoch
 from .version import __version__
 
@@ -57,12 +57,19 @@ def draft_of(model: Model, options: ExportOptions, codec: Optional[Codec] = None
         config=checkpoint.config_source,
         config_sha256=sha256(model.config.text.encode()).hexdigest(),
         best=best_epoch(checkpoint.history, family.metrics),
-        options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": model.version},
+        options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": model.version,
+                 **_beyond_the_default(options)},
         warnings=[*notes, *_warnings(model, codec, family)],
         versions={"audiocraft": model.version, "audiocraft-export": __version__,
                   "python": platform.python_version(), "torch": _version("torch"), "omegaconf": _version("omegaconf")},
         time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def _beyond_the_default(options: ExportOptions) -> dict[str, Any]:
+    """The options that came later: the manifests of before are those of the default."""
+    names = ["scrub"] if options.format == AUDIOCRAFT else ["format", "max_shard_size", "scrub"]
+    return {name: value for name, value in asdict(options).items() if name in names and value is not None}
 
 
 def of_bands(drafts: Sequence[Manifest], notes: Iterable[str]) -> Manifest:

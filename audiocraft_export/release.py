@@ -16,13 +16,29 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from .errors import ReleaseError, readable_size, reason
+from .tensor import Tensor
 
 MANIFEST = "export.json"
 RELEASE_FOLDER = "export"  # of an XP folder
 FORMAT = 1
 MOST_METRICS, MOST_NAME = 1000, 200  # of an epoch, and characters; whoever has more reads them in the checkpoint
 MOST_TEXT = 1 << 24  # bytes of a manifest
-Content = Union[Mapping[Any, Any], str]
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """What a file of safetensors holds, before it is written.
+
+    Args:
+        tensors: described, not loaded, contiguous, by name.
+        metadata: texts of the header.
+    """
+
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+
+
+Content = Union[Mapping[Any, Any], Tensors, str, bytes]
 
 
 @dataclass(frozen=True)
@@ -31,7 +47,8 @@ class ReleaseFile:
 
     Args:
         name: in the release folder.
-        content: what `torch.load` will give, with tensors described, not loaded; a text is written as it is.
+        content: what `torch.load` will give, with tensors described, not loaded; the same of safetensors; a text or
+            bytes are written as they are.
     """
 
     name: str
@@ -153,6 +170,11 @@ class Manifest:
     def name(self) -> str:
         """What to call it in a message: the signature of its experiment, or those of its bands."""
         return ", ".join(band.get("sig") or "checkpoint" for band in self.bands or [{"sig": self.sig}])
+
+    @property
+    def in_format(self) -> str:
+        """The format of the release, which is AudioCraft's where nothing else is said."""
+        return str(self.options.get("format", "audiocraft"))
 
     def is_complete(self, folder: Path) -> bool:
         """Whether its files are in a folder, by their sizes; they are not read."""

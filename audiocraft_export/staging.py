@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Optional
 
-from .families import may_be_ours
+from .names import may_be_ours
 from .release import MANIFEST
 
 LONGEST = 24 * 3600  # seconds that an export on another machine is believed to take

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pickle import UnpicklingError
 from typing import Any
 
@@ -49,10 +50,7 @@ class Tensor:
     @property
     def numel(self) -> int:
         """Number of elements."""
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
@@ -86,3 +84,22 @@ class Tensor:
         if not self.numel:
             return 0
         return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.stride))
+
+    def reshaped(self, shape: tuple[int, ...]) -> Tensor:
+        """The same elements of one that is contiguous, in another shape.
+
+        Raises:
+            ValueError: if that has another number of elements.
+        """
+        if math.prod(shape) != self.numel:
+            raise ValueError(f"{list(self.shape)} is not as many as {list(shape)}")
+        return replace(self, shape=shape, stride=contiguous(shape))
+
+
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The steps of a tensor whose elements follow each other, the last dimension fastest, in elements."""
+    stride, step = [], 1
+    for size in reversed(shape):
+        stride.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(stride))

@@ -3,49 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Optional
 
-from .checkpoint import TorchFile
-from .config import Config
-from .diffusion import FILE as DIFFUSION_FILE
 from .edition import edition
-from .errors import CheckpointError, ReleaseError, listing, printable, reason
+from .errors import CheckpointError, ReleaseError, printable
 from .experiment import AnyPath
-from .families import CODEC_FILE, LM_FILE, OWN_NAMES, is_archive, listed_by
-from .plain import stranger_name
-from .release import MANIFEST, RELEASE_FOLDER, Manifest, WrittenFile
+from .families import CODEC_FILE, OWN_NAMES
+from .names import is_archive, listed_by
+from .portable import from_safetensors
+from .release import MANIFEST, RELEASE_FOLDER, Manifest
+from .soundness import Problem, file_problems, key_problems
 from .weights import Weights
-from .writer import is_intact
 
-Shape = Mapping[Any, Any]
-MODEL: Shape = {"best_state": dict, "xp.cfg": str, "version": str, "exported": bool}
-REFERENCE: Shape = {"pretrained": str, "exported": bool, "version": str}
-PART: Shape = {"model": dict, "version": str, "exported": bool}
-BAND: Shape = {"cfg": dict, "model_state": dict, "processor_state": dict, "xp.cfg": str}
 MOST_EDITIONS = 10  # of a release that is replaced again and again while it is verified
 WEIGHTS = ("best_state", "model", "model_state")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with a release.
-
-    Args:
-        file: the name of the file.
-        key: the dotted name of what is wrong in it, if it is not the file as a whole.
-        what: the rest of the sentence.
-    """
-
-    file: str
-    key: Optional[str]
-    what: str
-
-    def __str__(self) -> str:
-        return printable(f"{self.file}: {f'{self.key} ' if self.key else ''}{self.what}.")
 
 
 @dataclass(frozen=True)
@@ -109,12 +84,32 @@ def _verified(path: Path, folder: Path, alone: Optional[str]) -> Verification:
     states: dict[str, Mapping[Any, Any]] = {}
     for name in names:
         if name != MANIFEST:
-            problems += _file_problems(folder / name, listed.get(name), states)
+            problems += file_problems(folder / name, listed.get(name), states)
     if manifest and not alone:
         problems += _listing_problems(manifest, names)
-        if all(problem.key is None for problem in problems) and len(states) == len([*filter(is_archive, names)]):
+        if manifest.in_format == "safetensors" and not problems:
+            problems += _portable_problems(folder, names, states)
+        if all(problem.key is None for problem in problems) and _is_whole(manifest, names, states):
             problems += _manifest_problems(manifest, states)
     return Verification(path, names, problems)
+
+
+def _is_whole(manifest: Manifest, names: Sequence[str], states: Mapping[str, Any]) -> bool:
+    """Whether all the weights that the manifest speaks of were read; transformers has them in another form."""
+    return manifest.in_format != "transformers" and len(states) >= len([*filter(is_archive, names)])
+
+
+def _portable_problems(folder: Path, names: Sequence[str], states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
+    """What is wrong with files of safetensors as one release; what they hold together goes to `states`."""
+    try:
+        contents = from_safetensors(folder, names)
+    except CheckpointError as exc:
+        yield Problem(MANIFEST, None, f"names files that do not belong together ({exc})")
+        return
+    for name, content in contents.items():
+        if isinstance(content, dict):
+            states[name] = content
+            yield from key_problems(name, content)
 
 
 def _read_manifest(folder: Path, alone: Optional[str]) -> tuple[Optional[Manifest], list[Problem]]:
@@ -142,126 +137,6 @@ def _listing_problems(manifest: Manifest, names: Sequence[str]) -> Iterator[Prob
     for name in names:
         if name not in listed:
             yield Problem(name, None, f"is not in {MANIFEST}, and yet would be loaded: remove it, or export again")
-
-
-def _file_problems(path: Path, listed: Optional[WrittenFile], states: dict[str, Mapping[Any, Any]]) -> list[Problem]:
-    """What is wrong with one file; what it holds goes to `states`."""
-    if not os.path.isfile(path):
-        return [Problem(path.name, None, "is no file" if os.path.lexists(path) else "is missing")]
-    try:
-        if not is_archive(path.name):
-            Config.load(path)
-            problems = []
-        else:
-            file = TorchFile.read(path)
-            if "exported" not in file.state and "xp.sig" in file.state:
-                sections = listing([*map(str, file.state)])
-                return [Problem(path.name, None, f"is a training checkpoint ({sections}), and no release: export it")]
-            states[path.name] = file.state
-            problems = [*_key_problems(file), *_tensor_problems(file, compact=listed is not None)]
-            problems = problems or list(_loading_problems(path))
-    except CheckpointError as exc:
-        problems = [Problem(path.name, None, f"cannot be read ({exc})")]
-    if listed and not problems and not is_intact(path.parent, [listed]):
-        return [Problem(path.name, None, f"has other bytes than {MANIFEST} says (sha256), although all in it is sound")]
-    return problems
-
-
-def _key_problems(file: TorchFile) -> Iterator[Problem]:
-    name, state, shape = file.path.name, file.state, _shape(file)
-    if file.strangers:
-        yield Problem(name, None, f"names what no release holds: {listing(file.strangers)}")
-    for key, kind in _flat(shape):
-        value = _at(state, key)
-        shown = ".".join(map(str, key))
-        if value is None:
-            yield Problem(name, shown, "is missing")
-        elif not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-            yield Problem(name, shown, f"is {stranger_name(value)}, not what belongs there")
-        elif key[-1] == "exported" and value is not True:
-            yield Problem(name, shown, "is not True")
-        elif key[-1] == "xp.cfg":
-            yield from _config_problems(name, shown, value)
-    for other in [key for key in state if key not in shape]:
-        yield Problem(name, str(other), "does not belong there")
-
-
-def _config_problems(name: str, key: str, text: str) -> Iterator[Problem]:
-    try:
-        Config.parse(text)
-    except CheckpointError as exc:
-        yield Problem(name, key, f"is no configuration ({exc})")
-
-
-def _shape(file: TorchFile) -> Shape:
-    """The keys that belong in a file: by its name, and by what it holds if it has another."""
-    name, state = file.path.name, file.state
-    if name == DIFFUSION_FILE or "n_bands" in state and name not in OWN_NAMES:
-        count = state.get("n_bands")
-        bands = range(count if isinstance(count, int) and 0 < count < 1000 else 1)
-        return {"sample_rate": (int, float), "n_bands": int, **dict.fromkeys(bands, BAND), "version": str,
-                "exported": bool}
-    if "pretrained" in state and name != LM_FILE:
-        return REFERENCE
-    return PART if "model" in state and name not in OWN_NAMES else MODEL
-
-
-def _flat(shape: Shape, *path: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    for key, kind in shape.items():
-        if isinstance(kind, Mapping):
-            yield from _flat(kind, *path, key)
-        else:
-            yield (*path, key), kind
-
-
-def _at(state: Any, key: tuple[Any, ...]) -> Any:
-    for name in key:
-        state = state.get(name) if isinstance(state, dict) else None
-    return state
-
-
-def _tensor_problems(file: TorchFile, compact: bool) -> Iterator[Problem]:
-    """What is wrong with the tensors of a file, and with its other records; in a release of ours they are `compact`."""
-    name = file.path.name
-    try:
-        tensors = Weights(file.state, "", "").tensors
-    except (CheckpointError, RecursionError) as exc:
-        yield Problem(name, None, f"holds what no release holds ({reason(exc)})")
-        return
-    if not tensors and "pretrained" not in file.state:
-        yield Problem(name, None, "holds no tensor")
-    for key, tensor in tensors.items():
-        if compact and (not tensor.is_contiguous or tensor.nbytes != tensor.blob.nbytes or tensor.conj or tensor.neg):
-            yield Problem(name, key, "does not own exactly its bytes")
-        try:
-            tensor.blob.verify()
-        except CheckpointError as exc:
-            yield Problem(name, key, f"is damaged ({exc})")
-    yield from _record_problems(file, {id(tensor.blob) for tensor in tensors.values()})
-
-
-def _record_problems(file: TorchFile, used: Collection[int]) -> Iterator[Problem]:
-    """What is wrong with records that are no tensor's; `used` are the identities of those that are."""
-    for record in file.archive.names:
-        try:
-            blob = file.archive.blob(record)
-            if id(blob) in used:
-                continue
-            blob.verify()
-        except CheckpointError as exc:
-            yield Problem(file.path.name, None, f"is damaged ({exc})")
-        else:
-            if record.startswith("data/"):
-                yield Problem(file.path.name, None, f"holds bytes that no tensor has ({record})")
-
-
-def _loading_problems(path: Path) -> Iterator[Problem]:
-    import torch
-    try:
-        torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
-    except Exception as exc:  # whatever torch says is the answer
-        yield Problem(path.name, None, f"is not loaded by torch {torch.__version__} with weights_only=True "
-                                       f"({type(exc).__name__}: {reason(exc)})")
 
 
 def _manifest_problems(manifest: Manifest, states: Mapping[str, Mapping[Any, Any]]) -> Iterator[Problem]:

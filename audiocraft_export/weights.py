@@ -16,7 +16,7 @@ from .blob import Blob
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
 from .plain import stranger_name
-from .tensor import ITEMSIZE, Tensor
+from .tensor import ITEMSIZE, Tensor, contiguous
 
 MOST_VALUES = 1 << 19  # in the weights of a release
 MOST_TEXT = 1 << 25  # characters of names and texts
@@ -99,7 +99,7 @@ def pack(weights: Weights, dtype: Optional[str]) -> Weights:
                stride and (tensor.shape, stride))
         if key not in packed:
             packed[key] = _pack(tensor, target)
-        return Tensor(packed[key].blob, target, 0, tensor.shape, _contiguous(tensor.shape))
+        return Tensor(packed[key].blob, target, 0, tensor.shape, contiguous(tensor.shape))
 
     _refuse_more_than_is_stored(weights)
     return Weights(_Map(pack_one)(weights.state), weights.source, weights.why)
@@ -235,12 +235,5 @@ def _pack(tensor: Tensor, dtype: str) -> Tensor:
         from .memory import converted  # the only step that needs torch
         packed = Blob(tensor.numel * ITEMSIZE[dtype], lambda *_: converted(tensor, dtype),  # asked for as a whole
                       name=tensor.blob.name)
-    return Tensor(packed, dtype, 0, tensor.shape, _contiguous(tensor.shape))
+    return Tensor(packed, dtype, 0, tensor.shape, contiguous(tensor.shape))
 
-
-def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
-    stride, step = [], 1
-    for size in reversed(shape):
-        stride.append(step)
-        step *= max(size, 1)
-    return tuple(reversed(stride))

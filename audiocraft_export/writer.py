@@ -14,17 +14,20 @@ from . import progress
 from .blob import Sink
 from .durable import durable
 from .errors import CheckpointError, ReleaseError, reason
-from .families import LM_FILE
+from .families import LM_FILE, OWN_NAMES
 from .interrupts import terminable
+from .names import is_ours
 from .placing import place, refuse_what_is_no_file
-from .release import MANIFEST, Content, Manifest, ReleaseFile, WrittenFile
+from .release import MANIFEST, Content, Manifest, ReleaseFile, Tensors, WrittenFile
 from .repickle import Pickled
+from .safetensors_file import SafetensorsFile
 from .staging import fsync_folder, home_of, remove_stale, staging
 
 _CHUNK = 1 << 20
 _AROUND = 1 << 16  # bytes of a release beside its tensors, at least
 
 Nonfinite = Mapping[str, Mapping[str, int]]
+_Written = Union[Pickled, SafetensorsFile, "_Plain"]
 
 
 def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Callable[[Path], Collection[str]],
@@ -125,15 +128,37 @@ def is_intact(folder: Path, files: Iterable[WrittenFile]) -> bool:
     return all(_sha256(folder / file.name, file.bytes) == file.sha256 for file in files)
 
 
-def _of(content: Content) -> Union[Pickled, _Text]:
-    return _Text(content) if isinstance(content, str) else Pickled(content)
+def former(names: Collection[str], folder: Path) -> set[str]:
+    """The files of the release in a folder that have none of some names; none of others, none that were changed."""
+    existing = Manifest.load(folder)
+    return {file.name for file in Manifest.listed(folder) if file.name not in names
+            and (file.name in OWN_NAMES or existing and is_ours(file.name, existing.sig))
+            and is_intact(folder, [file])}
 
 
-class _Text:
-    """A text, written as it is."""
+def write_plain(folder: Path, contents: Mapping[str, Content]) -> None:
+    """Write the files of a release for as long as they are looked at: not durably, and without a manifest.
 
-    def __init__(self, text: str) -> None:
-        self._data = text.encode("utf-8")
+    Raises:
+        OSError: if they cannot be written.
+        CheckpointError: if bytes that are read are damaged.
+    """
+    for name, content in contents.items():
+        with open(folder / name, "xb") as stream:
+            _of(content).write(stream, checked=True)
+
+
+def _of(content: Content) -> _Written:
+    if isinstance(content, (str, bytes)):
+        return _Plain(content)
+    return SafetensorsFile(content) if isinstance(content, Tensors) else Pickled(content)
+
+
+class _Plain:
+    """A text or bytes, written as they are."""
+
+    def __init__(self, content: Union[str, bytes]) -> None:
+        self._data = content if isinstance(content, bytes) else content.encode("utf-8")
         self.nbytes = len(self._data)
         self.nonfinite: dict[str, int] = {}
 
@@ -142,19 +167,19 @@ class _Text:
 
     def read_back(self, path: Path) -> None:
         if path.read_bytes() != self._data:
-            raise CheckpointError(f"{path.name} holds another text")
+            raise CheckpointError(f"{path.name} holds something else")
 
     def check_sources(self) -> None:
         """It comes from no file."""
 
 
-def _write_staged(path: Path, content: Union[Pickled, _Text], checked: bool) -> WrittenFile:
+def _write_staged(path: Path, content: _Written, checked: bool) -> WrittenFile:
     with durable(path) as file:
         content.write(file, checked)
     return WrittenFile(path.name, file.nbytes, file.sha256)
 
 
-def _read_back(path: Path, content: Union[Pickled, _Text]) -> None:
+def _read_back(path: Path, content: _Written) -> None:
     """Compare all that was written with what it should be.
 
     Raises:

@@ -89,8 +89,9 @@ def _found(target: str, args: argparse.Namespace) -> Iterator[Union[Inspection, 
 def _looks(target: str, args: argparse.Namespace, checkpoint: Optional[str] = None,
            values: bool = False) -> list[Callable[[], Inspection]]:
     """What to look into: the checkpoint of an experiment, or all files of a release."""
-    from ..families import OWN_NAMES, is_archive, listed_by
+    from ..families import OWN_NAMES
     from ..inspection import inspect, inspect_experiment
+    from ..names import is_archive, listed_by
     folder = Path(target).parent if Path(target).name == MANIFEST and os.path.isfile(target) else Path(target)
     manifest = Manifest.load(folder)
     names = [*filter(is_archive, listed_by(manifest))] if manifest else \

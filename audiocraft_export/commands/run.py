@@ -38,6 +38,8 @@ examples:
                                               by the cluster, an array
   audiocraft-export run --bands 3c9d 41aa 97d1 e0f2 --folder mbd
                                               several bands in one release
+  audiocraft-export run 9357e12e --format transformers --scrub public \\
+      --push-to-hub me/my-model               and everybody can load it
 """
 HELP = {
     "folder": "where the release goes (default: the folder `export` of the XP); with several XPs, one folder a "
@@ -48,6 +50,19 @@ HELP = {
     "codec": "put the compression model beside a language model, or not",
     "verify": "read the bytes back, or also rebuild the model with AudioCraft, or neither",
     "version": "AudioCraft version tag (default: the installed one)",
+    "format": "for whom it is: AudioCraft's loaders, whoever reads safetensors, or transformers",
+    "max_shard_size": "of a file of safetensors: a larger model gets several (default: 5GB)",
+    "card": "write a model card, README.md, or not (default: for all formats but audiocraft)",
+    "scrub": "leave keys of the configuration out, such as wandb or 'dataset.*.path'; public: all that nobody needs to "
+             "load the model; may be given several times",
+    "hub": "push the release to this repository of the Hugging Face Hub",
+    "private": "make that repository private, if it is new",
+    "revision": "push to this branch of it (default: main)",
+}
+SHAPES: dict[str, dict[str, Any]] = {
+    "card": {"action": argparse.BooleanOptionalAction}, "private": {"action": argparse.BooleanOptionalAction},
+    "scrub": {"action": "append", "metavar": "PATTERN"}, "hub": {"metavar": "ORG/NAME"},
+    "revision": {"metavar": "BRANCH"}, "max_shard_size": {"metavar": "SIZE"},
 }
 
 
@@ -64,8 +79,10 @@ def add(verbs: Any) -> None:
     add_dora_dir(parser)
     for field in ExportOptions.of_one_export():
         valid = [value for value in CHOICES.get(field.name, ()) if value]
-        parser.add_argument(f"--{field.name}", default=field.default, help=HELP[field.name], type=_value,
-                            metavar="{" + ",".join(valid) + "}" if valid else field.name.upper())
+        shape: dict[str, Any] = SHAPES.get(field.name) or {
+            "type": _value, "metavar": "{" + ",".join(valid) + "}" if valid else field.name.upper()}
+        parser.add_argument(ExportOptions.flag_of(field.name), dest=field.name, default=field.default,
+                            help=HELP[field.name], **shape)
     parser.add_argument("--bands", action="store_true",
                         help="the experiments are the bands of one MultiBand Diffusion, in their order: make one "
                              "release of them, in --folder")

@@ -16,7 +16,7 @@ from ..targets import add_dora_dir, dora_dir_of, open_target, others_of
 from . import add_verb
 
 if TYPE_CHECKING:
-    from ..verification import Problem
+    from ..soundness import Problem
 
 MOST_PROBLEMS = 4  # of a file, in its line
 EXAMPLES = """\
@@ -92,15 +92,15 @@ def _further(path: Path, args: argparse.Namespace, dora_dir: Callable[[], Path])
 
 def _load_problems(path: Path) -> Iterator[Problem]:
     from ..families import family_named
-    from ..loadback import load_back, loader_of
-    from ..verification import Problem
+    from ..formats import prove, refuse_what_cannot_be_loaded
+    from ..soundness import Problem
     if not os.path.isdir(path):
         raise ReleaseError(f"--load rebuilds what a whole release folder holds, and {path} is a file: name its folder.")
     manifest = Manifest.read(path)
     family = family_named(manifest.solver)
     names = [file.name for file in manifest.files]
-    loader_of(family)
+    refuse_what_cannot_be_loaded(manifest.in_format, family)
     try:
-        load_back(path, family, names)
+        prove(manifest.in_format, path, family, names)
     except ReleaseError as exc:
         yield Problem(names[0], None, f"is not rebuilt ({reason(exc)})")
