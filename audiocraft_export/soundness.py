@@ -57,7 +57,7 @@ def file_problems(path: Path, listed: Optional[WrittenFile], states: dict[str, M
     if not os.path.isfile(path):
         return [Problem(path.name, None, "is no file" if os.path.lexists(path) else "is missing")]
     try:
-        look = next((look for end, look in _LOOKS.items() if path.name.endswith(end)), _no_problems)
+        look = _LOOKS.get(path.suffix, _archive_problems)
         problems = list(look(path, listed is not None, states))
     except CheckpointError as exc:
         problems = [Problem(path.name, None, f"cannot be read ({exc})")]
@@ -67,7 +67,7 @@ def file_problems(path: Path, listed: Optional[WrittenFile], states: dict[str, M
 
 
 def _no_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
-    """A file of others, such as a tokenizer's: its sha256 is all that there is to compare."""
+    """A tokenizer's vocabulary: its sha256 is all that there is to compare."""
     return iter(())
 
 
@@ -107,8 +107,8 @@ def _safetensors_problems(path: Path, is_listed: bool, states: dict[str, Mapping
                                        f"({type(exc).__name__}: {reason(exc)})")
 
 
-_LOOKS = {".bin": _archive_problems, ".pth": _archive_problems, ".yaml": _yaml_problems, ".json": _json_problems,
-          ".safetensors": _safetensors_problems}
+_LOOKS = {".yaml": _yaml_problems, ".json": _json_problems, ".safetensors": _safetensors_problems,
+          ".model": _no_problems}
 
 
 def key_problems(name: str, state: Mapping[Any, Any]) -> Iterator[Problem]:

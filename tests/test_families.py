@@ -19,7 +19,9 @@ from audiocraft_export import (
     export_pretrained_compression_model,
     export_xp,
 )
+from audiocraft_export.conversion import convert
 from audiocraft_export.families import FAMILIES, Family
+from audiocraft_export.verification import verify
 
 FILE = "diffusion_state_dict.bin"
 PROCESSOR = {"counts": torch.ones(1), "sum_x": torch.arange(3.0)}
@@ -221,6 +223,28 @@ def test_a_watermarking_model_with_other_weights_or_no_configuration_of_it_is_re
             export_xp(make_watermark(state=state), dora_dir)
     with pytest.raises(ExportError, match="`seanet` of the configuration"):
         export_xp(make_watermark(seanet={"dimension": "${nowhere}"}), dora_dir)
+
+
+def test_every_family_goes_to_safetensors_and_back_byte_for_byte(make_band, make_watermark, make_xp, bands, dora_dir,
+                                                                 tmp_path):
+    assert bands(*(make_band(index) for index in range(4))).returncode == 0
+    reference = {"solver": "musicgen", "compression_model_checkpoint": "//pretrained/facebook/encodec_32khz"}
+    make_xp("aaaaaaaa", **{"xp.cfg": OmegaConf.create({"solver": "compression", "compression_model": "encodec"})})
+    own = {"solver": "musicgen", "compression_model_checkpoint": "//sig/aaaaaaaa"}
+    for sig, cfg in (("cccccccc", reference), ("dddddddd", own)):
+        make_xp(sig, **{"xp.cfg": OmegaConf.create(cfg)})
+    made = [export_xp(sig, dora_dir, ExportOptions(version="1")).folder
+            for sig in (make_watermark(), make_band(0, sig="bbbbbbbb"), "aaaaaaaa", "cccccccc", "dddddddd")]
+    found = set()
+    for folder in [tmp_path / "mbd", *made]:
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        convert(folder, "safetensors", max_shard_size=100)
+        assert verify(folder).ok, verify(folder)
+        found |= {path.name for path in folder.iterdir() if "-of-" not in path.name}
+        convert(folder, "audiocraft")
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before and verify(folder).ok
+    assert {"config_0.yaml", "config_3.yaml", "compression_config.yaml", "compression_model.json", f"{SIG}.yaml",
+            f"detector_{SIG}.safetensors.index.json", "compression_model.safetensors.index.json"} <= found
 
 
 def test_a_signature_that_is_no_name_of_a_file_is_none_here(make_xp, tmp_path, dora_dir):

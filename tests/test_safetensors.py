@@ -1,0 +1,202 @@
+"""The format safetensors: what is in a release, and that it is lossless both ways."""
+
+import json
+import subprocess
+import sys
+from hashlib import sha256
+
+import pytest
+import safetensors.torch
+import torch
+from conftest import SIG, command, load, model_state, same, with_cfg
+from omegaconf import OmegaConf
+
+from audiocraft_export import ExportError, ExportOptions, export_xp
+from audiocraft_export.conversion import convert
+from audiocraft_export.verification import verify
+
+OPTIONS = ExportOptions(format="safetensors", card=False)
+STRANGE = {
+    "float": [1.5, float("nan"), float("-inf"), -0.0], "bytes": b"\0\xff", "big": 1 << 200, "tuple": (1, ("a",)),
+    "none": None, "yes": True, "text": "\ud800 ${oc.env:USER} \n", "$tensor": {"$x": 1}, 7: {True: 2, -1: 3},
+}
+
+
+def exported(make_xp, dora_dir, options=OPTIONS, **sections):
+    make_xp(**sections)
+    return export_xp(SIG, dora_dir, options).folder
+
+
+def opened(path):
+    with safetensors.safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def digests(folder):
+    return {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def test_a_release_is_the_tensors_the_configuration_and_the_manifest(make_xp, dora_dir):
+    folder = exported(make_xp, dora_dir, ExportOptions(format="safetensors", card=False, version="1.3.0"))
+    assert {*digests(folder)} == {"model.safetensors", "config.yaml", "export.json"}
+    tensors, about = opened(folder / "model.safetensors")
+    assert same(dict(sorted(tensors.items())), dict(sorted(model_state(3).items())))
+    assert {key: about[key] for key in ("format", "sig", "version", "weights")} == {
+        "format": "pt", "sig": SIG, "version": "1.3.0", "weights": "best_state"}
+    assert (folder / "config.yaml").read_text() == OmegaConf.to_yaml(with_cfg())
+    assert json.loads((folder / "export.json").read_text())["options"]["format"] == "safetensors"
+
+
+def test_the_file_is_that_of_the_library_byte_for_byte(tmp_path):
+    from audiocraft_export.memory import LivingState
+    from audiocraft_export.release import Tensors
+    from audiocraft_export.writer import write_plain
+    dtypes = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.float16, torch.bfloat16, torch.int32,
+              torch.float32, torch.complex64, torch.float64, torch.int64]
+    state = {f"{index}é": torch.arange(3).to(dtype) for index, dtype in enumerate(dtypes)}
+    state |= {"scalar": torch.tensor(0.5), "empty": torch.zeros(0, 4)}
+
+    class Source:
+        state_dict = staticmethod(lambda: state)
+    tensors = LivingState({"model": Source})["model"]
+    write_plain(tmp_path, {"ours": Tensors(tensors, {"format": "pt"})})
+    assert (tmp_path / "ours").read_bytes() == safetensors.torch.save(state, {"format": "pt"})
+
+
+def test_the_same_checkpoint_gives_the_same_bytes(make_xp, dora_dir, tmp_path):
+    first = digests(exported(make_xp, dora_dir, ExportOptions(format="safetensors", folder=tmp_path / "a")))
+    script = ("import sys; from audiocraft_export import *; export_xp(sys.argv[1], sys.argv[2], "
+              "ExportOptions(format='safetensors', folder=sys.argv[3]))")
+    subprocess.run([sys.executable, "-c", script, SIG, dora_dir, tmp_path / "b"], check=True)
+    second = digests(tmp_path / "b")
+    assert all(first[name] == second[name] for name in ("model.safetensors", "config.yaml"))
+
+
+def test_tied_weights_are_stored_once_and_come_back_tied(make_xp, dora_dir):
+    weight = torch.randn(4, 4)
+    state = {"a": weight, "b": weight, "c": weight.view(2, 8), "d": weight.clone()}
+    folder = exported(make_xp, dora_dir, best_state={"model": state})
+    assert {*opened(folder / "model.safetensors")[0]} == {"a", "d"} and verify(folder).ok
+    convert(folder, "audiocraft")
+    back = load(folder / "state_dict.bin")["best_state"]
+    assert same(back, state) and len({back[name].data_ptr() for name in "abc"}) == 1
+
+
+@pytest.mark.parametrize("most, files", [("20KB", 3), (1 << 13, 5), ("1GB", 1)])
+def test_a_model_that_is_too_large_for_one_file_has_several_and_an_index(make_xp, dora_dir, most, files):
+    state = {f"{index}.weight": torch.randn(64, 32) for index in range(5)}
+    folder = exported(make_xp, dora_dir, ExportOptions(format="safetensors", max_shard_size=most),
+                      best_state={"model": state})
+    shards = sorted(folder.glob("*.safetensors"))
+    assert len(shards) == files and verify(folder).ok
+    found = {name: tensor for shard in shards for name, tensor in opened(shard)[0].items()}
+    assert same(dict(sorted(found.items())), state)
+    if files > 1:
+        index = json.loads((folder / "model.safetensors.index.json").read_text())
+        assert {*index["weight_map"]} == {*state} and index["metadata"]["total_size"] == 5 * 64 * 32 * 4
+        assert all((folder / name).is_file() for name in index["weight_map"].values())
+
+
+@pytest.mark.parametrize("size", [1, "2KB", "5GB"])
+@pytest.mark.parametrize("state", [
+    {"b.weight": torch.ones(3), "a.weight": torch.zeros(600), "n": torch.tensor(3), "flag": torch.tensor([True])},
+    {"model": {"x": torch.ones(2)}, "layers": [{"y": torch.ones(3)}, (torch.zeros(0, 3), 5)]},
+    {"weights": torch.ones(2), "extra_state": STRANGE},
+], ids=["flat", "nested", "strange"])
+def test_the_file_for_audiocraft_comes_back_byte_for_byte(make_xp, dora_dir, tmp_path, state, size):
+    folder = exported(make_xp, dora_dir, ExportOptions(), best_state={"model": {"only": state}})
+    before = digests(folder)
+    convert(folder, "safetensors", max_shard_size=size)
+    assert not (folder / "state_dict.bin").exists() and verify(folder).ok
+    direct = exported(make_xp, dora_dir, OPTIONS.replace(folder=tmp_path / "direct", max_shard_size=size),
+                      best_state={"model": {"only": state}})
+    assert digests(direct).items() - digests(folder).items() <= {("export.json", digests(direct)["export.json"])}
+    convert(folder, "audiocraft")
+    assert digests(folder) == before and verify(folder).ok
+
+
+def test_a_dtype_that_safetensors_does_not_have_is_refused_with_what_works(make_xp, dora_dir):
+    with pytest.raises(ExportError, match=r"'w' is complex128.*format=audiocraft"):
+        exported(make_xp, dora_dir, best_state={"model": {"w": torch.ones(2, dtype=torch.complex128)}})
+    assert not (dora_dir / "xps" / SIG / "export").exists()
+
+
+def test_two_tensors_of_one_name_are_refused_and_none_is_dropped(make_xp, dora_dir):
+    with pytest.raises(ExportError, match=r"would be called 'a.b'"):
+        exported(make_xp, dora_dir, best_state={"model": {"a": {"b": torch.ones(2)}, "a.b": torch.zeros(2)}})
+
+
+@pytest.mark.parametrize("at", [3, 60, -1])
+def test_a_flipped_bit_anywhere_is_found_and_not_converted(make_xp, dora_dir, at):
+    folder = exported(make_xp, dora_dir)
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[at] ^= 16
+    path.write_bytes(data)
+    assert not verify(folder).ok
+    with pytest.raises(ExportError, match=r"model\.safetensors"):
+        convert(folder, "audiocraft")
+    assert path.read_bytes() == bytes(data) and not (folder / "state_dict.bin").exists()
+
+
+@pytest.mark.parametrize("change", ["cut", "more", "gap", "twice", "no-json", "huge"])
+def test_a_file_that_is_none_of_safetensors_is_said_to_be_none(make_xp, dora_dir, change):
+    folder = exported(make_xp, dora_dir)
+    path = folder / "model.safetensors"
+    data = path.read_bytes()
+    changed = {
+        "cut": data[:-1], "more": data + b"\0", "gap": data.replace(b'"data_offsets":[0,8]', b'"data_offsets":[8,8]'),
+        "twice": data.replace(b'"linears.0.weight"', b'"emb.0.weight"    '), "no-json": data.replace(b"{", b"(", 1),
+        "huge": b"\xff" * 8 + data[8:]}[change]
+    assert changed != data
+    path.write_bytes(changed)
+    problem, = [problem for problem in verify(folder).problems if problem.file == path.name]
+    assert "restore it from a copy" in problem.what
+    assert command("verify", path, cwd=folder).returncode == 1
+
+
+def test_exporting_again_writes_nothing_and_another_format_takes_its_place(make_xp, dora_dir):
+    folder = exported(make_xp, dora_dir)
+    (folder / "notes.txt").write_text("mine")
+    assert not export_xp(SIG, dora_dir, OPTIONS).written
+    assert export_xp(SIG, dora_dir).written
+    assert {*digests(folder)} == {"state_dict.bin", "export.json", "notes.txt"}
+
+
+def test_a_release_is_compared_with_its_checkpoint(make_xp, dora_dir):
+    folder = exported(make_xp, dora_dir)
+    compared = ["verify", folder, "--against", SIG, "--dora-dir", dora_dir]
+    assert command(*compared, cwd=folder).returncode == 0
+    make_xp(best_state={"model": model_state(9)})
+    assert "has other numbers than the checkpoint" in command(*compared, cwd=folder).stdout
+
+
+def test_the_command_converts_and_says_what_cannot_be(make_xp, dora_dir, tmp_path):
+    folder = exported(make_xp, dora_dir, ExportOptions())
+    before = digests(folder)
+    result = command("convert", folder, "--to", "safetensors", "--folder", "shared", "--json", cwd=tmp_path)
+    assert result.returncode == 0 and json.loads(result.stdout)["written"], result.stderr
+    assert digests(folder) == before
+    assert command("convert", tmp_path / "shared", "--to", "audiocraft", cwd=tmp_path).returncode == 0
+    assert digests(tmp_path / "shared") == before
+    assert "already" in command("convert", folder, "--to", "audiocraft", cwd=tmp_path).stdout
+    for wrong, says in ((["nowhere", "--to", "safetensors"], "nowhere"), ([folder, "--to", "gguf"], "invalid choice"),
+                        ([folder, folder, "--to", "safetensors", "--folder", "x"], "--folder")):
+        result = command("convert", *wrong, cwd=tmp_path)
+        assert result.returncode in (1, 2) and says in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("format", ["safetensors", "transformers"])
+def test_without_the_extra_one_sentence_says_how_to_install_it(make_xp, dora_dir, monkeypatch, format):
+    monkeypatch.setattr("audiocraft_export.extras.find_spec", lambda name: None)
+    with pytest.raises(ExportError, match=r"safetensors and .*pip install 'audiocraft-export\[hf\]'"):
+        exported(make_xp, dora_dir, ExportOptions(format=format))
+    assert not (dora_dir / "xps" / SIG / "export").exists()
+
+
+def test_the_default_format_imports_nothing_of_the_extra(make_xp, dora_dir):
+    make_xp()
+    code = (f"import sys; import audiocraft_export as a; a.export_xp({SIG!r}, {str(dora_dir)!r}); "
+            "print([name for name in ('safetensors', 'transformers', 'huggingface_hub', 'matplotlib', "
+            "'audiocraft_export.hf') if name in sys.modules])")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
