@@ -19,9 +19,11 @@ from .families import CODEC_FILE, family_of, solver_of
 from .finite import Watch
 from .options import ExportOptions
 from .release import MANIFEST, RELEASE_FOLDER, Manifest, Plan, best_epoch, is_number
+from .safetensors_file import read_safetensors
 from .tensor import Tensor
 
 OTHER = "everything else"
+SAFETENSORS = ".safetensors"
 TRAINING, RELEASE, EXPERIMENT = "training checkpoint", "release", "experiment"
 NESTED = (Tensor, dict, list, tuple)
 MOST_DEPTH, MOST_KEY = 100, 200  # of what is looked at; characters of a key that is shown
@@ -102,13 +104,17 @@ def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyP
         values: whether to read all weights: for NaN and infinity, and for damage.
 
     Raises:
-        CheckpointError: if it is no intact file of torch.save that holds a dict.
+        CheckpointError: if it is no intact file of torch.save that holds a dict, nor one of safetensors.
     """
+    if path.suffix == SAFETENSORS:
+        return _portable(path, values)
     file = TorchFile.read(path)
     sections, tensors = _contents(file)
     odd = [*_shared(tensors), *(_odd_values(tensors) if values else ())]
     if "exported" in file.state:
-        return _release(file, sections, tensors, odd)
+        found = Inspection(RELEASE, path, file.source.bytes, sections, tensors, config=_config(file.state),
+                           odd=[*odd, *_strangers(file)])
+        return _release(found, is_codec=path.name == CODEC_FILE)
     return _training(file, xp or Experiment(path.absolute().parent, None), dora_dir, sections, tensors, odd)
 
 
@@ -136,22 +142,32 @@ def differences(one: Config, other: Config) -> list[tuple[str, str, str]]:
             if left.get(key) != right.get(key)]
 
 
-def _release(file: TorchFile, sections: Mapping[str, int], tensors: Mapping[str, Tensor],
-             odd: list[str]) -> Inspection:
-    folder, name = file.path.parent, file.path.name
+def _portable(path: Path, values: bool) -> Inspection:
+    """A file of safetensors, and the configuration that lies beside it."""
+    tensors = dict(read_safetensors(path).tensors)
+    is_codec = path.name.startswith("compression_")
+    nbytes, used = os.path.getsize(path), sum(tensor.nbytes for tensor in tensors.values())
+    config = path.with_name("compression_config.yaml" if is_codec else "config.yaml")
+    found = Inspection(RELEASE, path, nbytes, {"tensors": used, OTHER: nbytes - used}, tensors,
+                       config=Config.load(config) if os.path.isfile(config) else None,
+                       odd=[*(_odd_values(tensors) if values else ())])
+    return _release(found, is_codec)
+
+
+def _release(found: Inspection, is_codec: bool) -> Inspection:
+    """What the manifest beside a file of a release adds."""
+    folder, odd = found.path.parent, list(found.odd)
     manifest = Manifest.load(folder)
     if manifest is None and os.path.isfile(folder / MANIFEST):
         odd.append(f"{MANIFEST} beside it is not what was written: verify says more")
-    if manifest is not None and name not in [each.name for each in manifest.files]:
+    if manifest is not None and found.path.name not in [each.name for each in manifest.files]:
         manifest = None
-    codec = (manifest.codec if manifest is not None and name == CODEC_FILE else None) or {}
+    codec = (manifest.codec if manifest is not None and is_codec else None) or {}
     manifest = None if codec else manifest  # all else that it says is of the language model
-    found = Inspection(RELEASE, file.path, file.source.bytes, sections, tensors, sig=codec.get("sig"),
-                       config=_config(file.state), odd=[*odd, *_strangers(file)])
     if manifest is None:
-        return found
+        return replace(found, sig=codec.get("sig"), odd=odd)
     return replace(found, sig=manifest.sig, solver=manifest.solver, manifest=manifest, epochs=manifest.epoch,
-                   best=manifest.best, odd=[*found.odd, *manifest.warnings, *_no_numbers(manifest.best)])
+                   best=manifest.best, odd=[*odd, *manifest.warnings, *_no_numbers(manifest.best)])
 
 
 def _training(file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath], sections: Mapping[str, int],

@@ -13,15 +13,17 @@ PACKAGE = Path(audiocraft_export.__file__).parent
 FLOORS = {
     "version": 0, "errors": 0, "interrupts": 0, "options": 0, "interpolation": 0, "config": 0, "overrides": 0,
     "experiment": 0, "release": 0, "blob": 0, "finite": 0, "archive": 0, "archive_writer": 0, "tensor": 0,
-    "edition": 0, "opened": 0, "parallel": 0, "durable": 0, "progress": 0, "console": 0,
-    "journal": 0, "task": 0, "batch": 0, "local": 0, "slurm": 0, "sbatch": 0,
-    "allowed": 1, "unpickle": 1, "repickle": 1, "safetensors_file": 1, "tree": 1, "extras": 0, "plain": 1, "checkpoint": 1, "memory": 1, "weights": 1,
+    "edition": 0, "opened": 0, "parallel": 0, "durable": 0, "progress": 0, "console": 0, "journal": 0, "task": 0,
+    "batch": 0, "local": 0, "slurm": 0, "sbatch": 0, "extras": 0,
+    "allowed": 1, "unpickle": 1, "repickle": 1, "safetensors_file": 1, "tree": 1, "plain": 1, "checkpoint": 1,
+    "memory": 1, "weights": 1,
     "model": 2, "diffusion": 2, "watermark": 2, "families": 2, "codec": 2, "loadback": 2, "names": 2, "portable": 2,
     "provenance": 3, "staging": 3, "placing": 3, "writer": 3, "formats": 3,
-    "export": 4, "drop_ins": 4, "verification": 4, "soundness": 4, "conversion": 4, "ranks": 4, "survey": 4, "targets": 4, "comparison": 4,
-    "inspection": 4, "completion": 4, "meanwhile": 4, "commands.inspect": 4,
+    "export": 4, "drop_ins": 4, "verification": 4, "soundness": 4, "conversion": 4, "ranks": 4, "survey": 4,
+    "targets": 4, "comparison": 4, "inspection": 4, "completion": 4, "meanwhile": 4, "commands.inspect": 4,
     "commands.run": 4, "commands.many": 4, "commands.list": 4, "commands.verify": 4, "commands.convert": 4,
-    "solver": 5, "dora_main": 5, "cli": 5, "train": 6, "__main__": 6,
+    "solver": 5, "dora_main": 5, "cli": 5,
+    "train": 6, "__main__": 6,
 }
 HEAVY = {"torch", "hydra", "dora", "omegaconf", "flashy", "audiocraft"}
 

@@ -186,6 +186,16 @@ def test_the_command_converts_and_says_what_cannot_be(make_xp, dora_dir, tmp_pat
         assert result.returncode in (1, 2) and says in result.stderr and "Traceback" not in result.stderr
 
 
+def test_inspect_shows_what_is_in_it(make_xp, dora_dir, tmp_path):
+    folder = exported(make_xp, dora_dir)
+    for target in (folder, folder / "model.safetensors"):
+        shown = command("inspect", target, "--json", cwd=tmp_path)
+        assert shown.returncode == 0, shown.stderr
+        found = json.loads(shown.stdout)
+        assert found["sig"] == SIG and len(found["tensors"]) == 3 and found["solver"] == "mine"
+        assert sum(found["sections"].values()) == (folder / "model.safetensors").stat().st_size
+
+
 @pytest.mark.parametrize("format", ["safetensors", "transformers"])
 def test_without_the_extra_one_sentence_says_how_to_install_it(make_xp, dora_dir, monkeypatch, format):
     monkeypatch.setattr("audiocraft_export.extras.find_spec", lambda name: None)

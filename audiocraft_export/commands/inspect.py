@@ -90,11 +90,11 @@ def _looks(target: str, args: argparse.Namespace, checkpoint: Optional[str] = No
            values: bool = False) -> list[Callable[[], Inspection]]:
     """What to look into: the checkpoint of an experiment, or all files of a release."""
     from ..families import OWN_NAMES
-    from ..inspection import inspect, inspect_experiment
+    from ..inspection import SAFETENSORS, inspect, inspect_experiment
     from ..names import is_archive, listed_by
     folder = Path(target).parent if Path(target).name == MANIFEST and os.path.isfile(target) else Path(target)
     manifest = Manifest.load(folder)
-    names = [*filter(is_archive, listed_by(manifest))] if manifest else \
+    names = [name for name in listed_by(manifest) if is_archive(name) or name.endswith(SAFETENSORS)] if manifest else \
         [name for name in OWN_NAMES if os.path.isfile(folder / name) and not os.path.isfile(folder / LAST)]
     if names and checkpoint is not None:
         raise ReleaseError(f"{target} is a release: leave --checkpoint {checkpoint} out, or name its XP.")
