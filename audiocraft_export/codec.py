@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
@@ -20,6 +20,7 @@ from .families import CODEC_FILE, COMPRESSION, described, family_of
 from .loadback import reference_folder
 from .model import Model
 from .release import model_content, reference_content
+from .scrub import scrubbed
 from .weights import Weights, pack
 
 KEY = "compression_model_checkpoint"
@@ -44,14 +45,15 @@ class Codec:
     checkpoint: Optional[Checkpoint] = None
 
 
-def find_codec(config: Config, xp_folder: Path, dora_dir: AnyPath, version: str) -> Codec:
+def find_codec(config: Config, xp_folder: Path, dora_dir: AnyPath, version: str, scrub: Sequence[str] = ()) -> Codec:
     """The compression model of a language model.
 
     Args:
-        config: the language model's configuration.
+        config: the language model's configuration, all of it.
         xp_folder: its XP folder, where AudioCraft stands when it trains: relative paths start there.
         dora_dir: the Dora folder: `//sig/` is looked up there.
         version: AudioCraft version tag.
+        scrub: patterns of keys of its configuration that are not released.
 
     Raises:
         CheckpointError: if it cannot be found, or is no compression model.
@@ -62,7 +64,7 @@ def find_codec(config: Config, xp_folder: Path, dora_dir: AnyPath, version: str)
                               "export it without one (codec=none).")
     public, shown = _is_public(config), config.shown(KEY)
     try:
-        codec = _resolve(form, xp_folder, dora_dir, version)
+        codec = _resolve(form, xp_folder, dora_dir, version, scrub)
         if not public:  # what is found later would be said with its path
             for tensor in Weights(codec.content, "", "").tensors.values():
                 tensor.blob.verify()
@@ -75,44 +77,48 @@ def find_codec(config: Config, xp_folder: Path, dora_dir: AnyPath, version: str)
     if codec.file is None:
         raise CheckpointError(f"The compression model {KEY}={shown} cannot be released: its name stands in the "
                               "environment of this machine, which is never released; write the name itself.")
-    return replace(codec, origin={key: {**value, "name": shown} if isinstance(value, dict) else value
+    name = scrubbed(config, scrub).shown(KEY)
+    return replace(codec, origin={key: {**value, "name": name} if isinstance(value, dict) else value
                                   for key, value in codec.origin.items()})
 
 
-def from_file(path: Path, version: str, xp: Optional[Experiment] = None) -> Codec:
+def from_file(path: Path, version: str, xp: Optional[Experiment] = None, scrub: Sequence[str] = ()) -> Codec:
     """A compression model from a training checkpoint, or from a file that was exported already.
 
     Args:
         path: the file.
         version: AudioCraft version tag.
         xp: the experiment that it has to be of, if it is looked up by that.
+        scrub: patterns of keys of its configuration that are not released.
 
     Raises:
         CheckpointError: if it is no compression model.
     """
     file = TorchFile.read(path)
     if "exported" in file.state or isinstance(file.state.get("xp.cfg"), str):  # AudioCraft once exported without it
-        return Codec(_exported(file.state, path, version), {"file": asdict(file.source)}, file)
+        return Codec(_exported(file.state, path, version, scrub), {"file": asdict(file.source)}, file)
     checkpoint = of_file(file)
     if xp:
         checkpoint.check_experiment(xp)
     if family_of(checkpoint.config) is not COMPRESSION:
         raise CheckpointError(f"{path} is {described(checkpoint.config)}, no compression model.")
+    config = scrubbed(checkpoint.config, scrub)
     try:
-        content = Model.of(checkpoint, version).content
+        content = replace(Model.of(checkpoint, version), config=config).content
     except CheckpointError as exc:
         raise CheckpointError(f"{path} has no best state that could be released: train it to its first validation, or "
                               "repair it.") from exc
     return Codec(content, {"sig": checkpoint.sig, "checkpoint": asdict(file.source)}, file, checkpoint)
 
 
-def from_name(name: str, folder: Path, version: str) -> Codec:
+def from_name(name: str, folder: Path, version: str, scrub: Sequence[str] = ()) -> Codec:
     """A compression model by the name that `//pretrained/` has before it.
 
     Args:
         name: of a public model, or the path of an exported file or of a release folder.
         folder: where relative paths start.
         version: AudioCraft version tag.
+        scrub: patterns of keys of its configuration that are not released.
 
     Raises:
         CheckpointError: if it is a path, and no compression model is there.
@@ -121,18 +127,18 @@ def from_name(name: str, folder: Path, version: str) -> Codec:
     if not name.isprintable() or len(name) > MOST_NAME:
         raise CheckpointError(f"{name!r} is no name of a public model, and no path: give one of these.")
     if os.path.exists(path) or _looks_like_a_path(name):
-        return from_file(path / CODEC_FILE if os.path.isdir(path) else path, version)
+        return from_file(path / CODEC_FILE if os.path.isdir(path) else path, version, scrub=scrub)
     return Codec(reference_content(name, version), {"pretrained": name})
 
 
-def _resolve(form: str, xp_folder: Path, dora_dir: AnyPath, version: str) -> Codec:
+def _resolve(form: str, xp_folder: Path, dora_dir: AnyPath, version: str, scrub: Sequence[str]) -> Codec:
     kind, _, name = form[2:].partition("/")
     if not form.startswith("//") or kind not in ("pretrained", "sig", "reference"):
         kind, name = "", form
     if not name:
         raise CheckpointError("it names none.")
     if kind == "pretrained":
-        return from_name(name, xp_folder, version)
+        return from_name(name, xp_folder, version, scrub)
     if kind == "sig":
         sig, _, rest = name.partition("/")
         xp = find_xp(sig, dora_dir)
@@ -143,10 +149,10 @@ def _resolve(form: str, xp_folder: Path, dora_dir: AnyPath, version: str) -> Cod
         path = reference_folder() / name.lstrip("/") if kind == "reference" else xp_folder / name
         xp = Experiment.at(path if os.path.isdir(path) else path.parent)
     if not os.path.isdir(path):
-        return from_file(path, version, xp if kind == "sig" else None)
+        return from_file(path, version, xp if kind == "sig" else None, scrub)
     if not (path / LAST).is_file():
         raise CheckpointError(f"{path} has no {LAST}.")
-    return from_file(path / LAST, version, xp)
+    return from_file(path / LAST, version, xp, scrub)
 
 
 def _is_public(config: Config) -> bool:
@@ -163,7 +169,7 @@ def _looks_like_a_path(name: str) -> bool:
         Path(name).suffix in (".bin", ".pt", ".pth", ".th")
 
 
-def _exported(state: Mapping[Any, Any], path: Path, version: str) -> dict[str, Any]:
+def _exported(state: Mapping[Any, Any], path: Path, version: str, scrub: Sequence[str]) -> dict[str, Any]:
     """The content of an exported compression model, checked and with its tensors compacted."""
     tag = state.get("version")
     tag = tag if isinstance(tag, str) else version
@@ -180,4 +186,4 @@ def _exported(state: Mapping[Any, Any], path: Path, version: str) -> dict[str, A
     packed = pack(Weights(weights, "best_state", "exported before"), None)
     if not packed.tensors:
         raise CheckpointError(f"{path} was exported, but holds no tensor: name a {CODEC_FILE} that does.")
-    return model_content(packed.state, text, tag)
+    return model_content(packed.state, scrubbed(Config.parse(text), scrub).text if scrub else text, tag)

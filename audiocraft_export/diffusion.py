@@ -111,7 +111,8 @@ def _sample_rate(model: Model) -> Any:
 
 def _split(model: Model) -> tuple[str, int, int]:
     """How the spectrum is split, into how many bands, and which one this is (AudioCraft's DataProcess)."""
-    config = {} if model.config.shown("filter") is None else model.config.resolved("filter")["filter"]
+    trained = model.checkpoint.config
+    config = {} if trained.shown("filter") is None else trained.resolved("filter")["filter"]
     use, bands, cutoffs, index = (config.get(name) if isinstance(config, dict) else None
                                   for name in ("use", "n_bands", "cutoffs", "idx_band"))
     if not config or use in (None, False):

@@ -133,7 +133,8 @@ def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
         if family_of(checkpoint.config) is not DIFFUSION:
             raise CheckpointError(f"{checkpoint.where} is {described(checkpoint.config)}, no band of MultiBand "
                                   "Diffusion: export it without --bands.")
-    models = [Model.of(checkpoint, tag, options.weights, options.dtype) for checkpoint in checkpoints]
+    models = [Model.of(checkpoint, tag, options.weights, options.dtype, options.patterns)
+              for checkpoint in checkpoints]
     diffusion.check(models)
     drafts = [draft_of(model, options) for model in models]
     bands = Draft(diffusion.files(*models), of_bands(drafts, diffusion.notes(*models)), DIFFUSION, models)
@@ -194,9 +195,10 @@ def draft(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
         ExportError: if it cannot be released.
     """
     family, codec = family_of(checkpoint.config), None
-    model = Model.of(checkpoint, version_tag(options.version), options.weights, options.dtype)
+    model = Model.of(checkpoint, version_tag(options.version), options.weights, options.dtype, options.patterns)
     if family.codec and options.codec == "auto":
-        codec = find_codec(model.config, xp_folder, dora_dir or Experiment.at(xp_folder).dora_dir, model.version)
+        codec = find_codec(checkpoint.config, xp_folder, dora_dir or Experiment.at(xp_folder).dora_dir, model.version,
+                           options.patterns)
     contents = {**family.files(model), **({CODEC_FILE: codec.content} if codec else {})}
     return Draft(contents, draft_of(model, options, codec, family.notes(model)), family, [model], codec)
 

@@ -40,6 +40,22 @@ def is_endless(values: Any, key: str) -> bool:
         return True
 
 
+def references(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Which text refers to which value: the paths of both, with indices of lists; of a computed one as far as it is
+    written, and then `**`.
+
+    Args:
+        value: plain data.
+        path: where it stands.
+    """
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from references(item, (*path, str(key)))
+    for dots, name, computed in NAMES.findall(value) if isinstance(value, str) else ():
+        written = _absolute(dots, name.rpartition(".")[0] if computed else name, path)
+        yield path, (*filter(None, written), *(["**"] if computed else []))
+
+
 class _Cost:
     """Counts the references that resolving takes; of one that is computed, no more is known than all that there are.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from .checkpoint import Checkpoint
 from .config import Config
 from .release import model_content
+from .scrub import scrubbed
 from .weights import Weights, choose, pack
 
 
@@ -19,25 +21,31 @@ class Model:
         checkpoint: where it comes from.
         weights: chosen and packed.
         version: AudioCraft version tag.
+        config: what is released of the configuration that it was trained with; all of it is `checkpoint.config`.
     """
 
     checkpoint: Checkpoint
     weights: Weights
     version: str
+    config: Config
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, version: str, which: str = "best", dtype: Optional[str] = None) -> Model:
+    def of(cls, checkpoint: Checkpoint, version: str, which: str = "best", dtype: Optional[str] = None,
+           scrub: Sequence[str] = ()) -> Model:
         """The model of a checkpoint.
 
-        Raises:
-            CheckpointError: if the checkpoint does not have these weights, or only a shard of them.
-        """
-        return cls(checkpoint, pack(choose(checkpoint, which), dtype), version)
+        Args:
+            checkpoint: where it comes from.
+            version: AudioCraft version tag.
+            which: of its weights.
+            dtype: of its floating point tensors; None is as stored.
+            scrub: patterns of keys of its configuration that are not released.
 
-    @property
-    def config(self) -> Config:
-        """The configuration that it was trained with."""
-        return self.checkpoint.config
+        Raises:
+            CheckpointError: if the checkpoint does not have these weights, or only a shard of them, or as `scrubbed`.
+            OptionError: if `scrub` holds what is no pattern.
+        """
+        return cls(checkpoint, pack(choose(checkpoint, which), dtype), version, scrubbed(checkpoint.config, scrub))
 
     @property
     def content(self) -> dict[str, Any]:

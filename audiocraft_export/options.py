@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from .errors import OptionError
+from .patterns import patterns_of
 from .release import RELEASE_FOLDER
 
 AUDIOCRAFT = "audiocraft"
@@ -105,6 +106,7 @@ class ExportOptions:
         for name, valid in (("card", (True, False, None)), ("private", (True, False))):
             if not any(getattr(self, name) is value for value in valid):
                 raise OptionError(f"{name}={getattr(self, name)} is no option: use true or false.")
+        patterns_of(self.patterns)
         if self.hub is not None and not REPOSITORY.fullmatch(self.hub):
             raise OptionError(f"hub={self.hub} is no option: it takes the name of a repository of the Hub, ORG/NAME.")
         if self.hub is None and (self.private or self.revision is not None):
@@ -172,6 +174,11 @@ class ExportOptions:
     def has_card(self) -> bool:
         """Whether a model card belongs beside the release."""
         return self.format != AUDIOCRAFT if self.card is None else self.card
+
+    @property
+    def patterns(self) -> Sequence[str]:
+        """What is to be scrubbed."""
+        return self.scrub or ()
 
     def release_folder(self, xp_folder: Path) -> Path:
         """Where the release of an experiment goes."""

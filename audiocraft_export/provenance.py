@@ -20,6 +20,7 @@ from .loadback import audiocraft_version
 from .model import Model
 from .options import AUDIOCRAFT, ExportOptions
 from .release import Manifest, WrittenFile, best_epoch
+from .scrub import unmatched
 from .version import __version__
 
 UNKNOWN_VERSION = "unknown"
@@ -41,7 +42,7 @@ def draft_of(model: Model, options: ExportOptions, codec: Optional[Codec] = None
         codec: the compression model beside it.
         notes: what its family finds odd about it.
     """
-    checkpoint, family = model.checkpoint, family_of(model.config)
+    checkpoint, family = model.checkpoint, family_of(model.checkpoint.config)
     return Manifest(
         sig=checkpoint.sig,
         solver=solver_of(model.config),
@@ -59,7 +60,7 @@ def draft_of(model: Model, options: ExportOptions, codec: Optional[Codec] = None
         best=best_epoch(checkpoint.history, family.metrics),
         options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": model.version,
                  **_beyond_the_default(options)},
-        warnings=[*notes, *_warnings(model, codec, family)],
+        warnings=[*notes, *_warnings(model, codec, family), *_slips(model, options)],
         versions={"audiocraft": model.version, "audiocraft-export": __version__,
                   "python": platform.python_version(), "torch": _version("torch"), "omegaconf": _version("omegaconf")},
         time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -124,6 +125,11 @@ def _version(package: str) -> str:
         return version(package)
     except (PackageNotFoundError, OSError):  # what pip wrote about it cannot be read
         return UNKNOWN_VERSION
+
+
+def _slips(model: Model, options: ExportOptions) -> Iterator[str]:
+    for pattern in unmatched(model.checkpoint.config, options.patterns):
+        yield f"scrub={pattern} matches no key of the configuration"
 
 
 def _warnings(model: Model, codec: Optional[Codec], family: Family) -> Iterator[str]:

@@ -13,7 +13,7 @@ PACKAGE = Path(audiocraft_export.__file__).parent
 FLOORS = {
     "version": 0, "errors": 0, "interrupts": 0, "options": 0, "interpolation": 0, "config": 0, "overrides": 0,
     "experiment": 0, "release": 0, "blob": 0, "finite": 0, "archive": 0, "archive_writer": 0, "tensor": 0,
-    "edition": 0, "opened": 0, "parallel": 0, "durable": 0, "progress": 0, "console": 0, "journal": 0, "task": 0,
+    "edition": 0, "opened": 0, "private": 0, "patterns": 0, "exposure": 0, "scrub": 0, "parallel": 0, "durable": 0, "progress": 0, "console": 0, "journal": 0, "task": 0,
     "batch": 0, "local": 0, "slurm": 0, "sbatch": 0, "extras": 0,
     "allowed": 1, "unpickle": 1, "repickle": 1, "safetensors_file": 1, "tree": 1, "plain": 1, "checkpoint": 1,
     "memory": 1, "weights": 1,

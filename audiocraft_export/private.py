@@ -1,0 +1,123 @@
+"""What is private in a text: paths, names of users and machines, e-mail addresses, tokens.
+
+Machines and their users are known by what stands around them (`/home/joe`, `host: node1`), and by name (`Names`).
+"""
+
+from __future__ import annotations
+
+import getpass
+import re
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+TOKEN, MAIL, PATH, USER, HOST = ("a token", "an e-mail address", "an absolute path", "a user name", "a host name")
+MOST_NAMES = 100
+START = r"(?:(?<![^\s\"'`=:,;|(\[{>^])|(?<=//pretrained/))"  # of a word, or of what AudioCraft's form is given
+FORMS = r"(?!//(?:pretrained|sig|reference)\b)"
+
+TOKENS = re.compile(  # by the prefixes of their makers, as in the rules of gitleaks
+    r"\b(?:hf_|api_org_)[A-Za-z0-9]{20,}|\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,})"
+    r"|\b(?:sk-|[sr]k_(?:live|test)_)(?=[\w-]*\d)[\w-]{20,}|\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"
+    r"|\bAIza[\w-]{35}|\bya29\.[\w-]{20,}|\bxox[a-z]-[\w-]{10,}|\bnpm_[A-Za-z0-9]{36}|\bpypi-[\w-]{50,}"
+    r"|\b(?:dckr_pat_|nvapi-)[\w-]{20,}|\br8_[A-Za-z0-9]{30,}|\bwandb_v\d_\w{20,}"
+    r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}(?:\.[\w-]+)?|-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"']*"
+    r"|(?<=://)[^\s/@\"']{1,200}:[^\s/@\"']{1,200}(?=@)")
+MAILS = re.compile(r"(?<![\w.+/:-])(?!git@)[\w.+-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b")
+PATHS = re.compile(
+    rf"{START}file:/+[^\s\"'`)>]+|\b(?:s3|gs|gcs|hdfs|abfss?|nfs|smb|sftp|ssh|rsync)://[^\s\"'`)>]+"
+    rf"|{START}[A-Za-z]:(?:\\|/(?!/))[^\s\"'`]*|{START}\\\\+[\w.-]+\\+[^\s\"'`]+|{START}~[\w.-]*[/\\][^\s\"'`]*"
+    rf"|{START}{FORMS}//?(?=[^\s/\"'`]{{2}}|[^\s/\"'`]/\S)(?![^A-Za-z\s/]*(?:\s|$))[\w.$~{{@+%(-][^\s\"'`,;)\]>|]*")
+HOSTS = re.compile(r"(?<![\w.@/-])(?:(?:[A-Za-z][\w-]{0,62}\.){1,8}[A-Za-z][\w-]{0,62}"
+                   r"|(?=[A-Za-z]{1,62}[\d-])[\w-]{2,63}):\d{4,5}(?![\w.])"
+                   r"|(?<![\w.-])(?!127\.|0\.0\.0\.0)(?:\d{1,3}\.){3}\d{1,3}(?![\w.-])"
+                   r"|\b(?:tcp|grpc|redis|postgres(?:ql)?|mysql|mongodb|amqp)://[^\s\"'`)>]+")
+FINDERS = ((TOKEN, TOKENS), (MAIL, MAILS), (PATH, PATHS), (HOST, HOSTS))
+
+SECRET_KEYS = re.compile(r"(?:^|_)(?:pass_?(?:word|wd|phrase)|secrets?|credentials?"
+                         r"|(?:api|access|secret|private|auth|signing|encryption)_?key)(?:_|$)")
+TOKEN_KEYS = re.compile(r"(?:^|_)(?:tokens?|key|auth|authorization|bearer|cookie)$")
+TOKEN_LIKE = re.compile(r"(?:Bearer )?(?=[^\s\d]*\d)(?=[^A-Za-z]*[A-Za-z])(?![/~])[\w.+/=-]{16,}")
+USER_KEYS = re.compile(r"(?:^|_)(?:user|username|user_?name|login|owner|author|entity|account|e?mail)$")
+HOST_KEYS = re.compile(r"(?:^|_)(?:hosts?|host_?name|node|node_?list|server|machine|addr|ip)$")
+WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+REFERENCE = re.compile(r"\$\{\s*[^{}$,]*|\}")
+HOMES = re.compile(r"(?:^|[/\\])(?:home|Users)[/\\]+([A-Za-z][\w.-]*)")
+COMMON = {"root", "user", "users", "home", "admin", "ubuntu", "debian", "centos", "nobody", "guest", "shared", "public",
+          "runner", "jovyan", "docker", "vagrant", "localhost", "localdomain", "default", "none"}
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names to look for, wherever they stand as a word.
+
+    Args:
+        users: of people.
+        hosts: of machines.
+    """
+
+    users: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()
+
+    @classmethod
+    def of_this_machine(cls) -> Names:
+        """The current user, the home folder, and this machine."""
+        host = socket.gethostname()
+        return cls(frozenset(filter(_tells, _users())), frozenset(filter(_tells, (host, host.partition(".")[0]))))
+
+    def and_of_homes(self, texts: Iterable[str]) -> Names:
+        """These, and the users whose home folders stand in some texts."""
+        found = sorted({name for text in texts for name in HOMES.findall(text) if _tells(name)})
+        return Names(self.users | frozenset(found[:MOST_NAMES]), self.hosts)
+
+    @property
+    def finders(self) -> list[tuple[str, re.Pattern[str]]]:
+        """A pattern for each kind of name that there is."""
+        return [(kind, re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, sorted(names)))})(?![A-Za-z0-9])"))
+                for kind, names in ((USER, self.users), (HOST, self.hosts)) if names]
+
+
+def found_in(text: str, names: Names = Names()) -> Iterator[tuple[str, str]]:
+    """What is private in a text: its kind and where it stands; nothing is given twice."""
+    for kind, pattern in (*FINDERS, *names.finders):
+        yield from ((kind, found[0]) for found in pattern.finditer(text))
+        text = pattern.sub(" ", text)
+
+
+def kind_by_key(key: str, value: object) -> str:
+    """The kind of a value that is private for the name of its key, such as `api_key`; empty if it is not."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return ""
+    words = "_".join(WORDS.findall(key)).lower()
+    literal = REFERENCE.sub(" ", str(value)).strip(" ,")  # what an interpolation stands for is not released
+    if literal in ("", "???", "null", "none"):
+        return ""
+    if SECRET_KEYS.search(words) or TOKEN_KEYS.search(words) and TOKEN_LIKE.fullmatch(literal):
+        return TOKEN
+    if not isinstance(value, str) or literal in COMMON:
+        return ""
+    return USER if USER_KEYS.search(words) else HOST if HOST_KEYS.search(words) else ""
+
+
+def masked(text: str) -> str:
+    """A text with its tokens cut short."""
+    return TOKENS.sub(lambda found: cut(found[0]), text)
+
+
+def cut(token: str) -> str:
+    """The beginning of a token, if it is long enough to show one."""
+    return f"{token[:4]}..." if len(token) >= 16 else "..."
+
+
+def _users() -> Iterator[str]:
+    for ask in (getpass.getuser, lambda: Path.home().name):
+        try:
+            yield ask()
+        except (OSError, KeyError, RuntimeError, ImportError):  # who runs in a container may have no name
+            pass
+
+
+def _tells(name: str) -> bool:
+    """Whether a name is one of somebody, and no word that any text has."""
+    return len(name) >= 3 and name.lower() not in COMMON and not name.isdecimal()
