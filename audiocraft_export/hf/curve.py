@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Optional
 
-from .history import foremost, metrics_of
+from .history import Metrics, foremost, metrics_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LIGHT_FILE, DARK_FILE = "training-curve-light.png", "training-curve-dark.png"
 MOST_LINES = 3
 MOST_LABEL = 30  # characters
+LARGEST, SMALLEST = 1e12, 1e-12  # that an axis shows; the latter on a logarithmic one
 FEW_EPOCHS = 40  # each of which gets a dot
 Lines = Mapping[str, Mapping[int, float]]
 
@@ -48,7 +49,7 @@ def curves(history: Sequence[Any], best: Optional[Mapping[str, Any]] = None) -> 
         history: the metrics by stage, one entry an epoch.
         best: `release.Manifest.best`: the metric to draw, and the epoch to mark.
     """
-    metrics = metrics_of(history)
+    metrics = _drawable(metrics_of(history))
     metric = _metric_to_draw(metrics, (best or {}).get("metric"))
     if metric is None:
         return {}
@@ -58,7 +59,14 @@ def curves(history: Sequence[Any], best: Optional[Mapping[str, Any]] = None) -> 
     return {name: _drawn(lines, metric, epoch, scheme) for name, scheme in ((LIGHT_FILE, LIGHT), (DARK_FILE, DARK))}
 
 
-def _metric_to_draw(metrics: Mapping[str, Mapping[str, Any]], chosen: Optional[str]) -> Optional[str]:
+def _drawable(metrics: Metrics) -> Metrics:
+    kept = {stage: {metric: {epoch: value for epoch, value in values.items() if abs(value) < LARGEST}
+                    for metric, values in of_stage.items()} for stage, of_stage in metrics.items()}
+    return {stage: {metric: values for metric, values in of_stage.items() if values}
+            for stage, of_stage in kept.items()}
+
+
+def _metric_to_draw(metrics: Metrics, chosen: Optional[str]) -> Optional[str]:
     """The metric by which the best epoch is chosen, or a loss, or the first that most stages have."""
     stages = {metric: sum(metric in each for each in metrics.values()) for each in metrics.values() for metric in each}
     for metric in (chosen, "ce", "loss", "g_loss"):
@@ -88,7 +96,7 @@ def _draw(figure: Figure, lines: Lines, metric: str, best: Optional[int], scheme
     if best is not None:
         axes.axvline(best, color=scheme.ink, linewidth=1, alpha=0.6, label=f" best: epoch {best}", zorder=0)
     numbers = [value for values in lines.values() for value in values.values()]
-    if min(numbers) > 0 and max(numbers) > 50 * min(numbers):
+    if min(numbers) > SMALLEST and max(numbers) > 50 * min(numbers):
         axes.set_yscale("log")
     _dress(axes, metric, scheme)
 

@@ -11,7 +11,7 @@ from ..errors import CheckpointError, readable_size
 from ..families import CODEC_FILE
 from ..release import Manifest, is_number
 from .kinds import kind_of
-from .markdown import amount, code, number, prose, table
+from .markdown import amount, code, number, table
 
 CODEC = "compression_model_checkpoint"
 MOST_CONDITIONS = 12
@@ -83,7 +83,8 @@ def frame_rate_of(config: Config) -> Optional[float]:
 def _rows(manifest: Manifest, config: Config) -> Iterator[Row]:
     yield "Size", _size(manifest)
     yield "Audio", _audio(config)
-    yield from ROWS.get(kind_of(manifest).name, _no_rows)(manifest, config)
+    rows = ROWS.get(kind_of(manifest).name)
+    yield from rows(manifest, config) if rows else ()
 
 
 def _size(manifest: Manifest) -> str:
@@ -165,11 +166,6 @@ def _diffusion(manifest: Manifest, config: Config) -> Iterator[Row]:
 def _watermark(manifest: Manifest, config: Config) -> Iterator[Row]:
     bits = count_of(config, "audioseal.nbits")
     yield "Message", _joined(bits and amount(bits, "bit", "bits"))
-
-
-def _no_rows(manifest: Manifest, config: Config) -> Iterator[Row]:
-    if manifest.solver:
-        yield "Solver", prose(manifest.solver)
 
 
 def _joined(*texts: object) -> Optional[str]:

@@ -32,7 +32,7 @@ def parse(text: str) -> dict[Any, Any]:
             raise ReleaseError(f"The front matter of README.md has aliases of YAML (&, *): {REMEDY}.")
         values = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
-        raise ReleaseError(f"The front matter of README.md, between its lines of ---, is no YAML ({reason(exc)}): "
+        raise ReleaseError(f"The front matter of README.md, between its lines of ---, is no YAML ({_why(exc)}): "
                            f"{REMEDY}.") from exc
     if not isinstance(values, (dict, type(None))):
         raise ReleaseError(f"The front matter of README.md, between its lines of ---, is no mapping of keys to values: "
@@ -53,6 +53,13 @@ def updated(text: str, values: Mapping[Any, Any]) -> str:
              for key, block in blocks if key is None or key in values]
     new = "".join(lines) + "".join(_dumped({key: values[key]}) for key in values if key not in before)
     return new if _says(new, values) else _dumped(values)
+
+
+def _why(exc: Exception) -> str:
+    """What is wrong, and in which line of the card."""
+    if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark:
+        return f"line {exc.problem_mark.line + 2}: {exc.problem}"
+    return "it is nested too deeply" if isinstance(exc, RecursionError) else reason(exc)
 
 
 def _blocks(text: str) -> list[tuple[Any, str]]:

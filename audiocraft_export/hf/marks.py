@@ -16,9 +16,9 @@ from ..errors import ReleaseError
 
 MARK = re.compile(r"<!-- (/?)audiocraft-export: ([\w-]+) -->")
 NOTICE = re.compile(r"<!-- audiocraft-export wrote (\{.*?\})[^{}]*?-->[ \t]*(?:\r?\n)*")
-RULES = """. The next export writes what stands between its marks anew. All
-else stays: what you write outside of the marks, what you add to or change in the front matter, and a part that you
-delete stays deleted, unless you delete all of them. """
+RULES = """. The next
+export writes what stands between its marks anew. All else stays: what you write outside of the marks, and what you
+add to or change in the front matter. A part that you delete stays deleted, unless you delete all of them. """
 
 
 def combined(body: str, parts: Mapping[str, str], memory: Mapping[str, Any], end: str = "\n") -> str:

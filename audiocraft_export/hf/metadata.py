@@ -78,9 +78,10 @@ def _index_of(theirs: list[dict[Any, Any]], ours: Any) -> Optional[list[Any]]:
     """The results of a person as they are, and ours behind them."""
     entries = [{**entry, "results": [each for each in entry.get("results") or [] if not _is_ours(each)]}
                for entry in theirs]
-    if ours and entries:
-        entries[0]["results"] += ours[0]["results"]
-    return [entry for entry in entries if entry["results"]] or ours
+    first, *others = [entry for entry in entries if entry["results"]] or [{}]
+    if not first:
+        return list(ours) if ours else None
+    return [{**first, "results": [*first["results"], *(ours[0]["results"] if ours else [])]}, *others]
 
 
 def _is_ours(result: Any) -> bool:
@@ -101,9 +102,9 @@ def _tags(manifest: Manifest, format: str) -> list[str]:
 
 
 def _results(manifest: Manifest, task: Optional[str]) -> list[Any]:
-    """The metrics of the best epoch as the Hub's evaluation results."""
+    """The metrics of the best epoch as the Hub's evaluation results; none for other weights than its."""
     from huggingface_hub import EvalResult
-    best = manifest.best or {}
+    best = manifest.best if "best_state" in manifest.weights and manifest.best else {}
     valid = best.get("valid") or {}
     names = [name for name in foremost([*valid], best.get("metric")) if name.isprintable() and name]
     return [EvalResult(task_type=task or "other", dataset_type="custom", dataset_name=DATASET, dataset_split="valid",

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..errors import readable_size
 from ..release import Manifest
-from .markdown import code, prose, table
+from .kinds import GENERAL, kind_of
+from .markdown import amount, code, prose, table
 
 MOST_WARNINGS = 30
 
@@ -26,9 +27,12 @@ def origin_part(manifest: Manifest) -> str:
 def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     for index, experiment in enumerate(manifest.bands or [_experiment(manifest)]):
         yield (f"Experiment of band {index}" if manifest.bands else "Experiment"), _described(experiment)
+    if manifest.solver:
+        yield "Solver", code(manifest.solver)
     yield "Weights", f"{code(manifest.weights)}: {prose(manifest.why)}"
     yield "Configuration", f"from {code(manifest.config)}" if manifest.config != "checkpoint" else "from the checkpoint"
-    yield "AudioCraft", code(manifest.versions.get("audiocraft"))
+    if kind_of(manifest) is not GENERAL:
+        yield "AudioCraft", code(manifest.versions.get("audiocraft"))
     yield "Exported with", ", ".join(f"{prose(name)} {code(version)}" for name, version in manifest.versions.items()
                                      if name != "audiocraft")
 
@@ -41,7 +45,7 @@ def _described(experiment: Mapping[str, Any]) -> str:
     sig, checkpoint = experiment.get("sig"), experiment.get("checkpoint")
     signature = code(sig) if sig else "of unknown signature"
     source = f", {code(checkpoint['name'])} of {readable_size(checkpoint['bytes'])}" if checkpoint else ""
-    return f"{signature} after {experiment.get('epoch')} epochs{source}"
+    return f"{signature} after {amount(experiment.get('epoch', 0), 'epoch', 'epochs')}{source}"
 
 
 def _warnings(manifest: Manifest) -> str:

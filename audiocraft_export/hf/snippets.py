@@ -6,9 +6,10 @@ release is: a repository of the Hub (`ORG/NAME`), or a folder.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from textwrap import dedent
-from typing import Callable, Optional
+from typing import Callable
 
 from .. import diffusion, watermark
 from ..config import Config
@@ -18,6 +19,7 @@ from .facts import conditions_of, count_of, public_codec, value_of
 
 HERE = "."
 TEXT = "happy rock"
+NEXT = "\n        "  # line of a snippet
 Snippet = Callable[[Manifest, Config, str], str]
 
 
@@ -35,30 +37,32 @@ def audiocraft_snippet(manifest: Manifest, config: Config, where: str) -> str:
 def path_of(where: str, name: str) -> tuple[str, str]:
     """The import that the path of a file of the release needs, and the expression that gives it."""
     if "/" not in where:
-        return "", repr(name if where == HERE else f"{where}/{name}")
-    return "from huggingface_hub import hf_hub_download\n", f"hf_hub_download({where!r}, {name!r})"
+        return "", quoted(name if where == HERE else f"{where}/{name}")
+    return "from huggingface_hub import hf_hub_download\n", f"hf_hub_download({quoted(where)}, {quoted(name)})"
 
 
-def melody_of(config: Config) -> Optional[int]:
-    """The sample rate of the melody that a model is conditioned on; None if it is on none."""
-    return (count_of(config, "sample_rate") or 32000) if "self_wav" in conditions_of(config) else None
+def quoted(text: str) -> str:
+    """A text as Python and as JSON write it."""
+    return json.dumps(text)
 
 
 def _language_model(name: str) -> Snippet:
     def snippet(manifest: Manifest, config: Config, where: str) -> str:
         if not _has_codec(manifest):
             return _alone("load_lm_model", where)
-        rate, is_conditioned = melody_of(config), bool(conditions_of(config))
-        call = f'generate_with_chroma(["{TEXT}"], melody, {rate})' if rate and name == "MusicGen" else \
-            f'generate(["{TEXT}"])' if is_conditioned else "generate_unconditional(1)"
-        lines = [*([f"melody = torch.randn(1, 1, 2 * {rate})  # yours: (batch, channels, samples)"]
-                   if "melody" in call else []),
-                 f"model = {name}.get_pretrained({where!r})",
-                 "model.set_generation_params(duration=5)  # seconds",
-                 f"audio = model.{call}  # (batch, channels, samples)",
-                 "sample_rate = model.sample_rate"]
-        torch = "import torch\n" if "melody" in call else ""
-        return f"{torch}from audiocraft.models import {name}\n\n" + "\n".join(lines)
+        conditions, torch, melody = conditions_of(config), "", ""
+        call = f'generate(["{TEXT}"])' if conditions else "generate_unconditional(1)"
+        if "self_wav" in conditions and name == "MusicGen":
+            torch, call = "import torch\n        ", f'generate_with_chroma(["{TEXT}"], melody, model.sample_rate)'
+            melody = f"{NEXT}melody = torch.randn(1, 1, 2 * model.sample_rate)  # yours: (batch, channels, samples)"
+        return f"""
+        {torch}from audiocraft.models import {name}
+
+        model = {name}.get_pretrained({quoted(where)})
+        model.set_generation_params(duration=5)  # seconds{melody}
+        audio = model.{call}  # (batch, channels, samples)
+        sample_rate = model.sample_rate
+        """
     return snippet
 
 
@@ -68,11 +72,11 @@ def _magnet(manifest: Manifest, config: Config, where: str) -> str:
         return _alone("load_lm_model_magnet", where, f", {frame_rate}")
     steps = value_of(config, "generate.lm.decoding_steps")
     known = isinstance(steps, list) and 0 < len(steps) <= 64 and all(type(each) is int for each in steps)
-    params = f"\n        model.set_generation_params(decoding_steps={steps})" if known else ""
+    params = f"{NEXT}model.set_generation_params(decoding_steps={steps})" if known else ""
     return f"""
         from audiocraft.models import MAGNeT
 
-        model = MAGNeT.get_pretrained({where!r}){params}
+        model = MAGNeT.get_pretrained({quoted(where)}){params}
         audio = model.generate(["{TEXT}"])  # (batch, channels, samples)
         sample_rate = model.sample_rate
     """
@@ -85,7 +89,7 @@ def _jasco(manifest: Manifest, config: Config, where: str) -> str:
         from audiocraft.models import JASCO
 
         chords = "assets/chord_to_index_mapping.pkl"  # of AudioCraft's repository
-        model = JASCO.get_pretrained({where!r}, chords_mapping_path=chords)
+        model = JASCO.get_pretrained({quoted(where)}, chords_mapping_path=chords)
         audio = model.generate_music(["{TEXT}"], chords=[("C", 0.0), ("F", 4.0)])  # (batch, channels, samples)
         sample_rate = model.sample_rate
     """
@@ -96,7 +100,7 @@ def _compression(manifest: Manifest, config: Config, where: str) -> str:
         import torch
         from audiocraft.models.loaders import load_compression_model
 
-        model = load_compression_model({where!r})
+        model = load_compression_model({quoted(where)})
         audio = torch.randn(1, model.channels, model.sample_rate)  # yours: (batch, channels, samples)
         with torch.no_grad():
             codes, scale = model.encode(audio)  # (batch, codebooks, frames)
@@ -106,8 +110,8 @@ def _compression(manifest: Manifest, config: Config, where: str) -> str:
 
 def _diffusion(manifest: Manifest, config: Config, where: str) -> str:
     name, books = public_codec(config), count_of(config, "n_q")
-    codec = repr(name) if name else f'"{CODEC_FILE}"  # the released compression model that it was trained on'
-    n_q = f"\n        codec.set_num_codebooks({books})" if books else ""
+    codec = quoted(name) if name else f'"{CODEC_FILE}"  # the released compression model that it was trained on'
+    n_q = f"{NEXT}codec.set_num_codebooks({books})" if books else ""
     return f"""
         import torch
         from audiocraft.models import CompressionModel, MultiBandDiffusion
@@ -117,7 +121,7 @@ def _diffusion(manifest: Manifest, config: Config, where: str) -> str:
 
         codec = {codec}
         codec = CompressionModel.get_pretrained(codec){n_q}
-        bands = zip(*load_diffusion_models({where!r}, filename="{diffusion.FILE}"))
+        bands = zip(*load_diffusion_models({quoted(where)}, filename="{diffusion.FILE}"))
         model = MultiBandDiffusion([
             DiffusionProcess(unet, NoiseSchedule(**cfg.schedule, sample_processor=processor, device="cpu"))
             for unet, processor, cfg in bands], codec)
@@ -132,7 +136,7 @@ def _watermark(manifest: Manifest, config: Config, where: str) -> str:
         import torch
         from audiocraft.models.loaders import load_audioseal_models  # AudioCraft 1.4
 
-        model = load_audioseal_models({where!r}, filename="{watermark.name_of(manifest.sig)}")
+        model = load_audioseal_models({quoted(where)}, filename="{watermark.name_of(manifest.sig)}")
         audio = torch.randn(1, 1, {rate})  # yours: (batch, channels, samples)
         message = torch.randint(2, (1, {bits}), dtype=torch.int32)
         with torch.no_grad():
@@ -148,7 +152,7 @@ def _general(manifest: Manifest, config: Config, where: str) -> str:
 
 def _alone(loader: str, where: str, more: str = "") -> str:
     return (f"from audiocraft.models.loaders import {loader}\n\n"
-            f'model = {loader}({where!r}{more}, device="cpu")  # it generates codes: no compression model is here')
+            f'model = {loader}({quoted(where)}{more}, device="cpu")  # generates codes: no compression model is here')
 
 
 def _has_codec(manifest: Manifest) -> bool:

@@ -8,9 +8,8 @@ from typing import Callable, Optional
 
 from ..config import Config
 from ..release import Manifest
-from .facts import count_of
 from .markdown import block, code
-from .snippets import HERE, TEXT, audiocraft_snippet, melody_of
+from .snippets import HERE, TEXT, audiocraft_snippet, quoted
 
 CONVERTED = "converted"  # the folder, in examples
 Usage = Callable[[Manifest, Config, str, Optional[str]], str]
@@ -36,7 +35,7 @@ def _audiocraft(manifest: Manifest, config: Config, where: str, architecture: Op
 
 
 def _safetensors(manifest: Manifest, config: Config, where: str, architecture: Optional[str]) -> str:
-    folder = "Path(\".\")" if where == HERE else f"Path(snapshot_download({where!r}))"
+    folder = "Path(\".\")" if where == HERE else f"Path(snapshot_download({quoted(where)}))"
     imported = "" if where == HERE else "from huggingface_hub import snapshot_download\n"
     loading = f"from pathlib import Path\n\n{imported}from safetensors.torch import load_file\n\n" \
         f"folder = {folder}\n" \
@@ -55,24 +54,27 @@ def _transformers(manifest: Manifest, config: Config, where: str, architecture: 
 
 
 def _text(config: Config, where: str) -> str:
-    return _conditional("MusicgenForConditionalGeneration", where, f'text=["{TEXT}"]')
+    return _conditional("MusicgenForConditionalGeneration", where, "", f'text=["{TEXT}"]')
 
 
 def _melody(config: Config, where: str) -> str:
-    rate = melody_of(config) or count_of(config, "sample_rate") or 32000
-    melody = f"melody = torch.randn(2 * {rate}).numpy()  # yours: (samples)"
-    return "import torch\n" + _conditional("MusicgenMelodyForConditionalGeneration", where, f'text=["{TEXT}"], '
-                                           f"audio=melody, sampling_rate={rate}", melody)
+    before = """
+        rate = processor.feature_extractor.sampling_rate
+        melody = torch.randn(2 * rate).numpy()  # yours: (samples)"""
+    return "\n        import torch" + _conditional("MusicgenMelodyForConditionalGeneration", where, before,
+                                                  f'text=["{TEXT}"], audio=melody, sampling_rate=rate')
 
 
-def _conditional(name: str, where: str, inputs: str, before: str = "") -> str:
-    lines = [f"from transformers import AutoProcessor, {name}", "",
-             f"processor = AutoProcessor.from_pretrained({where!r})",
-             f"model = {name}.from_pretrained({where!r})", *filter(None, [before]),
-             f'inputs = processor({inputs}, padding=True, return_tensors="pt")',
-             "audio = model.generate(**inputs, do_sample=True, guidance_scale=3, max_new_tokens=256)",
-             "sample_rate = model.config.audio_encoder.sampling_rate  # of (batch, channels, samples)"]
-    return "\n".join(lines)
+def _conditional(name: str, where: str, before: str, inputs: str) -> str:
+    return f"""
+        from transformers import AutoProcessor, {name}
+
+        processor = AutoProcessor.from_pretrained({quoted(where)})
+        model = {name}.from_pretrained({quoted(where)}){before}
+        inputs = processor({inputs}, padding=True, return_tensors="pt")
+        audio = model.generate(**inputs, max_new_tokens=256)  # (batch, channels, samples)
+        sample_rate = model.config.audio_encoder.sampling_rate
+    """
 
 
 def _decoder(config: Config, where: str) -> str:
@@ -80,9 +82,9 @@ def _decoder(config: Config, where: str) -> str:
         import torch
         from transformers import MusicgenForCausalLM
 
-        model = MusicgenForCausalLM.from_pretrained({where!r})
+        model = MusicgenForCausalLM.from_pretrained({quoted(where)})
         start = torch.full((model.num_codebooks, 1), model.generation_config.decoder_start_token_id)
-        codes = model.generate(start, do_sample=True, max_new_tokens=50)  # (batch * codebooks, frames): for its codec
+        codes = model.generate(start, num_return_sequences=1, max_new_tokens=50)  # (batch, codebooks, frames)
     """
 
 
@@ -91,10 +93,10 @@ def _encodec(config: Config, where: str) -> str:
         import torch
         from transformers import AutoProcessor, EncodecModel
 
-        processor = AutoProcessor.from_pretrained({where!r})
-        model = EncodecModel.from_pretrained({where!r})
+        processor = AutoProcessor.from_pretrained({quoted(where)})
+        model = EncodecModel.from_pretrained({quoted(where)})
         rate, channels = model.config.sampling_rate, model.config.audio_channels
-        audio = torch.randn(rate, channels).squeeze(1).numpy()  # yours: (samples), or (samples, 2)
+        audio = torch.randn(channels, rate).squeeze(0).numpy()  # yours: (samples), or (2, samples)
         inputs = processor(raw_audio=audio, sampling_rate=rate, return_tensors="pt")
         with torch.no_grad():
             output = model(**inputs)
