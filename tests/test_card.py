@@ -221,7 +221,8 @@ def test_a_hostile_name_is_text_once_it_is_rendered(release):
     page = markdown.render(body(card(replace(manifest, warnings=[HOSTILE]), config, history)))
     assert "<b>" not in page and "<em>" not in page and "e.vil\"" not in page
     assert page.count("<h1>") == 1
-    shown = "`x` | &lt;b&gt;y&lt;/b&gt; &lt;!-- /audiocraft-export: training --&gt; \\n# z\\n--- [a](http://e.vil) $$1$$ *i* _j_"
+    shown = ("`x` | &lt;b&gt;y&lt;/b&gt; &lt;!-- /audiocraft-export: training --&gt; \\n# z\\n--- "
+             "[a](http://e.vil) $$1$$ *i* _j_")
     assert f"<td><code>valid</code></td>\n<td><code>{shown}" in page and f"<li>{shown}" in page
 
 

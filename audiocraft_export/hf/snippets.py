@@ -15,7 +15,7 @@ from .. import diffusion, watermark
 from ..config import Config
 from ..families import CODEC_FILE, LM_FILE
 from ..release import Manifest
-from .facts import conditions_of, count_of, public_codec, value_of
+from .values import conditions_of, count_of, public_codec, value_of
 
 HERE = "."
 TEXT = "happy rock"
