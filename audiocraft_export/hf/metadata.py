@@ -11,6 +11,7 @@ from .kinds import GENERAL, TASKS, kind_of, title_of
 
 MODEL_INDEX, TAGS = "model-index", "tags"
 DATASET = "validation data of the training"  # the results under this name are ours
+OURS = ("library_name", "pipeline_tag", TAGS, MODEL_INDEX)
 MOST_METRICS = 12
 Data = dict[str, Any]
 
@@ -43,7 +44,7 @@ def merged(theirs: Mapping[Any, Any], ours: Data, before: Data) -> dict[Any, Any
         before: what the last export wrote: what differs from it, a person has changed or deleted.
     """
     result = dict(theirs)
-    for key in dict.fromkeys([*ours, *before]):
+    for key in OURS:
         value = _merged(key, theirs.get(key), ours.get(key), before.get(key))
         if value is not None:
             result[key] = value
