@@ -1,0 +1,316 @@
+"""A small Hub on loopback, in memory: the calls that huggingface_hub makes to push and to download, and no others.
+
+It believes nothing: tokens, the hashes of large files, the parent of a commit and what a commit names are checked.
+Told to, it fails: `hub.faults.append(Fault("PUT /lfs/", 403))`.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+TOKEN = "hf_AToken0fNobodyAtAll"
+SIGNATURE = "X-Signature=5ecret"  # of the addresses that large files are put to, without a token
+LARGE = (".bin", ".safetensors", ".png")
+PART = 100_000  # bytes; larger files are put in parts of so many
+MODEL = r"/api/models/(?P<repo>[^/]+/[^/]+)"
+REVISION = r"(?P<revision>[^/]+)"
+
+
+@dataclass
+class Fault:
+    """What goes wrong: at requests that begin so, so often, after so many bytes of what is sent.
+
+    Args:
+        status: of the answer; 0 breaks the connection.
+    """
+
+    where: str
+    status: int
+    times: int = 1
+    after: int = 0
+    said: str = "told to fail"
+
+
+@dataclass(frozen=True)
+class File:
+    data: bytes
+    large: bool
+
+    @property
+    def sha256(self):
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def pointer(self):
+        return b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n" % (
+            self.sha256.encode(), len(self.data))
+
+    @property
+    def git(self):
+        data = self.pointer if self.large else self.data
+        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+    def listed(self, name, size):
+        lfs = {"sha256": self.sha256, "oid": self.sha256, "size": len(self.data), "pointerSize": len(self.pointer)}
+        return {name: size, "size": len(self.data), **({"lfs": lfs} if self.large else {})}
+
+
+@dataclass
+class Repo:
+    private: bool
+    branches: dict = field(default_factory=dict)
+    commits: dict = field(default_factory=dict)  # (message, files) by sha, in the order of time
+
+    def commit(self, branch, message, files):
+        sha = hashlib.sha1(repr((len(self.commits), branch, message)).encode()).hexdigest()
+        self.commits[sha] = (message, files)
+        self.branches[branch] = sha
+        return sha
+
+    def files(self, revision="main"):
+        return self.commits[self.branches.get(revision, revision)][1]
+
+    @property
+    def messages(self):
+        return [message for message, _ in self.commits.values()]
+
+
+class Refused(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status, message, code=None):
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+class Hub(ThreadingHTTPServer):
+    """The server; while it is entered, it answers."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.repos, self.large, self.parts = {}, {}, {}
+        self.faults, self.requests, self.writable = [], [], "org"
+        self.lock = threading.RLock()
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request, client_address):
+        """A client that goes away is none of ours."""
+
+    def count(self, begin):
+        return sum(request.startswith(begin) for request in self.requests)
+
+    def create(self, name, private=False):
+        self.repos[name] = Repo(private)
+        self.repos[name].commit("main", "initial commit", {".gitattributes": File(b"*.bin filter=lfs\n", False)})
+        return self.repos[name]
+
+    def edit(self, name, revision="main", **files):
+        """What a person does on the pages of the Hub; None deletes."""
+        repo = self.repos[name]
+        there = {**repo.files(revision), **{file: data and File(data, file.endswith(LARGE))
+                                            for file, data in files.items()}}
+        repo.commit(revision, "by hand", {file: data for file, data in there.items() if data})
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        request = f"{self.command} {self.path}"
+        self.server.requests.append(request)
+        fault = next((each for each in self.server.faults if request.startswith(each.where) and each.times), None)
+        size = int(self.headers.get("Content-Length", 0))
+        self.body = self.rfile.read(size if fault is None or fault.status else min(size, fault.after))
+        try:
+            if fault:
+                fault.times -= 1
+                if not fault.status:
+                    self.close_connection = True
+                    return
+                raise Refused(fault.status, fault.said)
+            with self.server.lock:
+                self.route()
+        except Refused as exc:
+            headers = {"X-Error-Message": str(exc), **({"X-Error-Code": exc.code} if exc.code else {})}
+            self.answer({"error": str(exc)}, exc.status, headers)
+
+    do_GET = do_HEAD = do_PUT = do_POST
+
+    def route(self):
+        url = urlsplit(self.path)
+        self.query = parse_qs(url.query)
+        for method, pattern, handler in ROUTES:
+            found = re.fullmatch(pattern, url.path)
+            if found and self.command in method:
+                if not url.path.startswith("/lfs/"):
+                    self.check_token()
+                elif SIGNATURE not in url.query:
+                    raise Refused(403, "no signature")
+                return handler(self, **{name: unquote(value) for name, value in found.groupdict().items()})
+        raise Refused(501, f"this Hub has no {self.command} {self.path}")
+
+    def check_token(self):
+        given = self.headers.get("Authorization")
+        if given != f"Bearer {TOKEN}":
+            raise Refused(401, "Invalid credentials in Authorization header" if given else "Invalid username or password")
+
+    def answer(self, value, status=200, headers=None):
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        for name, text in {"Content-Length": len(data), "Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, str(text))
+        self.end_headers()
+        if self.command != "HEAD":
+            with suppress(ConnectionError):
+                self.wfile.write(data)
+
+    def repo(self, name):
+        if name not in self.server.repos:
+            raise Refused(404, "Repository not found", "RepoNotFound")
+        return self.server.repos[name]
+
+    def at(self, name, revision):
+        """A repository, and the commit that a revision is."""
+        repo = self.repo(name)
+        sha = repo.branches.get(revision, revision)
+        if sha not in repo.commits:
+            raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+        return repo, sha
+
+    def create(self):
+        asked = json.loads(self.body)
+        name = f"{asked['organization']}/{asked['name']}"
+        if asked["organization"] != self.server.writable:
+            raise Refused(403, "You don't have the rights to create a model under this namespace")
+        if name in self.server.repos:
+            raise Refused(409, "You already created this model repo")
+        self.server.create(name, asked.get("private") or asked.get("visibility") == "private")
+        self.answer({"url": f"{self.server.url}/{name}"})
+
+    def validate(self):
+        front = re.match(r"---\n(.*?)\n---\n", json.loads(self.body)["content"], re.DOTALL)
+        is_wrong = front and not re.fullmatch(r"(\s*-? ?[\w-]+:.*\n?|\s*- .*\n?)*", front[1])
+        self.answer({"errors": [{"message": "no YAML"}] if is_wrong else [], "warnings": []}, 400 if is_wrong else 200)
+
+    def info(self, repo, revision="main"):
+        found, sha = self.at(repo, revision)
+        siblings = [{**file.listed("rfilename", name), "rfilename": name, "blobId": file.git}
+                    for name, file in found.files(sha).items()]
+        self.answer({"id": repo, "modelId": repo, "sha": sha, "private": found.private, "tags": [],
+                     "siblings": siblings})
+
+    def tree(self, repo, revision):
+        found, sha = self.at(repo, revision)
+        self.answer([{**file.listed("path", name), "type": "file", "path": name, "oid": file.git}
+                     for name, file in found.files(sha).items()])
+
+    def branch(self, repo, revision):
+        found = self.repo(repo)
+        if revision in found.branches:
+            raise Refused(409, "Reference already exists")
+        found.branches[revision] = self.at(repo, json.loads(self.body).get("startingPoint", "main"))[1]
+        self.answer({}, 201)
+
+    def preupload(self, repo, revision):
+        found, sha = self.at(repo, revision)
+        there = found.files(sha)
+        ignored = there[".gitignore"].data.decode().split() if ".gitignore" in there else []
+        self.answer({"files": [{"path": file["path"], "shouldIgnore": file["path"] in ignored,
+                                "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
+                                "oid": there[file["path"]].git if file["path"] in there else None}
+                               for file in json.loads(self.body)["files"]]})
+
+    def batch(self, repo):
+        self.repo(repo)
+        asked = json.loads(self.body)
+        self.answer({"transfer": "basic", "objects": [self.action(**each) for each in asked["objects"]]})
+
+    def action(self, oid, size):
+        if oid in self.server.large:
+            return {"oid": oid, "size": size}
+        url, parts = f"{self.server.url}/lfs/{oid}", range(1, 1 + -(-size // PART))
+        header = {"chunk_size": str(PART), **{str(number): f"{url}/{number}?{SIGNATURE}" for number in parts}}
+        upload = {"href": f"{url}?{SIGNATURE}", **({"header": header} if len(parts) > 1 else {})}
+        return {"oid": oid, "size": size, "actions": {
+            "upload": upload, "verify": {"href": f"{self.server.url}/api/verify"}}}
+
+    def put(self, oid, part=None):
+        if part:
+            self.server.parts[oid, int(part)] = self.body
+            return self.answer({}, headers={"ETag": hashlib.md5(self.body).hexdigest()})
+        data = self.body
+        if self.command == "POST":  # the end of one in parts
+            data = b"".join(self.server.parts[oid, each["partNumber"]] for each in json.loads(self.body)["parts"])
+        if hashlib.sha256(data).hexdigest() != oid:
+            raise Refused(400, "these are other bytes")
+        self.server.large[oid] = data
+        return self.answer({})
+
+    def verify(self):
+        asked = json.loads(self.body)
+        if len(self.server.large.get(asked["oid"], b"")) != asked["size"]:
+            raise Refused(404, "no such object")
+        self.answer({})
+
+    def commit(self, repo, revision):
+        found, sha = self.at(repo, revision)
+        if revision not in found.branches:
+            raise Refused(400, "this is no branch")
+        header, *changes = [(each["key"], each["value"]) for each in map(json.loads, self.body.splitlines())]
+        if header[1].get("parentCommit", sha) != sha:
+            raise Refused(412, "A commit has happened since")
+        files = dict(found.files(sha))
+        for kind, change in changes:
+            if kind == "file":
+                files[change["path"]] = File(base64.b64decode(change["content"]), False)
+            elif kind == "lfsFile" and change["oid"] in self.server.large:
+                files[change["path"]] = File(self.server.large[change["oid"]], True)
+            elif kind == "deletedFile" and change["path"] in files:
+                del files[change["path"]]
+            else:
+                raise Refused(400, f"{kind} {change['path']} cannot be committed")
+        sha = found.commit(revision, header[1]["summary"], files)
+        self.answer({"commitUrl": f"{self.server.url}/{repo}/commit/{sha}", "commitOid": sha})
+
+    def resolve(self, repo, revision, name):
+        found, sha = self.at(repo, revision)
+        if name not in found.files(sha):
+            raise Refused(404, "Entry not found", "EntryNotFound")
+        file = found.files(sha)[name]
+        tag = file.sha256 if file.large else file.git
+        self.answer(file.data, headers={"ETag": f'"{tag}"', "X-Repo-Commit": sha, "Content-Type": "text/plain"})
+
+
+ROUTES = [
+    ("POST", "/api/repos/create", Handler.create),
+    ("POST", "/api/validate-yaml", Handler.validate),
+    ("GET", MODEL, Handler.info),
+    ("GET", f"{MODEL}/revision/{REVISION}", Handler.info),
+    ("GET", f"{MODEL}/tree/{REVISION}", Handler.tree),
+    ("POST", f"{MODEL}/branch/{REVISION}", Handler.branch),
+    ("POST", f"{MODEL}/preupload/{REVISION}", Handler.preupload),
+    ("POST", f"{MODEL}/commit/{REVISION}", Handler.commit),
+    ("POST", r"/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch", Handler.batch),
+    (("PUT", "POST"), r"/lfs/(?P<oid>\w{64})(?:/(?P<part>\d+))?", Handler.put),
+    ("POST", "/api/verify", Handler.verify),
+    (("GET", "HEAD"), rf"/(?P<repo>[^/]+/[^/]+)/resolve/{REVISION}/(?P<name>.+)", Handler.resolve),
+]
