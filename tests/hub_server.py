@@ -9,10 +9,15 @@ import hashlib
 import json
 import re
 import threading
+import time
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
+
+import hub_xet
+import yaml
 
 TOKEN = "hf_AToken0fNobodyAtAll"
 SIGNATURE = "X-Signature=5ecret"  # of the addresses that large files are put to, without a token
@@ -27,7 +32,7 @@ class Fault:
     """What goes wrong: at requests that begin so, so often, after so many bytes of what is sent.
 
     Args:
-        status: of the answer; 0 breaks the connection.
+        status: of the answer; 0 breaks the connection, and -1 does so after what is asked has been done.
     """
 
     where: str
@@ -56,9 +61,14 @@ class File:
         data = self.pointer if self.large else self.data
         return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
-    def listed(self, name, size):
+    @property
+    def oid(self):
+        return self.sha256 if self.large else self.git
+
+    @property
+    def listed(self):
         lfs = {"sha256": self.sha256, "oid": self.sha256, "size": len(self.data), "pointerSize": len(self.pointer)}
-        return {name: size, "size": len(self.data), **({"lfs": lfs} if self.large else {})}
+        return {"size": len(self.data), **({"lfs": lfs} if self.large else {})}
 
 
 @dataclass
@@ -97,9 +107,8 @@ class Hub(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.repos, self.large, self.parts = {}, {}, {}
-        self.faults, self.requests, self.writable = [], [], "org"
-        self.lock = threading.RLock()
+        self.errors, self.lock, self.writable, self.xorbs = [], threading.RLock(), "org", {}
+        self.forget()
 
     def __enter__(self):
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -108,9 +117,19 @@ class Hub(ThreadingHTTPServer):
     def __exit__(self, *_):
         self.shutdown()
         self.server_close()
+        assert not self.errors, self.errors
 
-    def handle_error(self, request, client_address):
-        """A client that goes away is none of ours."""
+    def forget(self):
+        """All that was pushed, asked and planned; the chunks stay, since clients remember which they have uploaded."""
+        self.repos, self.large, self.parts = {}, {}, {}
+        self.faults, self.requests = [], []
+
+    def fault(self, request):
+        with self.lock:
+            fault = next((each for each in self.faults if request.startswith(each.where) and each.times > 0), None)
+            if fault:
+                fault.times -= 1
+            return fault
 
     def count(self, begin):
         return sum(request.startswith(begin) for request in self.requests)
@@ -130,6 +149,9 @@ class Hub(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # an answer at once
+    disable_nagle_algorithm = True
+    mute = False
 
     def log_message(self, *_):
         pass
@@ -137,43 +159,47 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         request = f"{self.command} {self.path}"
         self.server.requests.append(request)
-        fault = next((each for each in self.server.faults if request.startswith(each.where) and each.times), None)
+        fault = self.server.fault(request)
         size = int(self.headers.get("Content-Length", 0))
         self.body = self.rfile.read(size if fault is None or fault.status else min(size, fault.after))
         try:
             if fault:
-                fault.times -= 1
-                if not fault.status:
-                    self.close_connection = True
-                    return
-                raise Refused(fault.status, fault.said)
-            with self.server.lock:
-                self.route()
+                if fault.status > 0:
+                    raise Refused(fault.status, fault.said)
+                self.close_connection = True
+                self.mute = True
+            if not fault or fault.status < 0:
+                with self.server.lock:
+                    self.route()
         except Refused as exc:
             headers = {"X-Error-Message": str(exc), **({"X-Error-Code": exc.code} if exc.code else {})}
             self.answer({"error": str(exc)}, exc.status, headers)
+        except Exception:  # of this server; the test has to see it, and the client not to wait
+            self.server.errors.append(traceback.format_exc())
+            self.answer({"error": "this server is wrong"}, 400)
 
     do_GET = do_HEAD = do_PUT = do_POST
 
     def route(self):
         url = urlsplit(self.path)
-        self.query = parse_qs(url.query)
         for method, pattern, handler in ROUTES:
             found = re.fullmatch(pattern, url.path)
             if found and self.command in method:
-                if not url.path.startswith("/lfs/"):
-                    self.check_token()
-                elif SIGNATURE not in url.query:
-                    raise Refused(403, "no signature")
-                return handler(self, **{name: unquote(value) for name, value in found.groupdict().items()})
-        raise Refused(501, f"this Hub has no {self.command} {self.path}")
+                self.check_access(url)
+                return handler(self, **{name: unquote(value) for name, value in found.groupdict().items() if value})
+        raise Refused(404, f"this Hub has no {self.command} {self.path}")
 
-    def check_token(self):
+    def check_access(self, url):
         given = self.headers.get("Authorization")
-        if given != f"Bearer {TOKEN}":
-            raise Refused(401, "Invalid credentials in Authorization header" if given else "Invalid username or password")
+        if url.path.startswith("/lfs/"):
+            if SIGNATURE not in url.query or given:
+                raise Refused(403, "the store of large files wants the signature, and no token")
+        elif given != f"Bearer {hub_xet.ACCESS if url.path.startswith('/xet/') else TOKEN}":
+            raise Refused(401, f"Invalid {'credentials in Authorization header' if given else 'username or password'}")
 
     def answer(self, value, status=200, headers=None):
+        if self.mute:
+            return
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
         for name, text in {"Content-Length": len(data), "Content-Type": "application/json", **(headers or {})}.items():
@@ -202,25 +228,28 @@ class Handler(BaseHTTPRequestHandler):
         if asked["organization"] != self.server.writable:
             raise Refused(403, "You don't have the rights to create a model under this namespace")
         if name in self.server.repos:
-            raise Refused(409, "You already created this model repo")
+            return self.answer({"error": "You already created it", "url": f"{self.server.url}/{name}"}, 409)
         self.server.create(name, asked.get("private") or asked.get("visibility") == "private")
-        self.answer({"url": f"{self.server.url}/{name}"})
+        return self.answer({"url": f"{self.server.url}/{name}"})
 
     def validate(self):
         front = re.match(r"---\n(.*?)\n---\n", json.loads(self.body)["content"], re.DOTALL)
-        is_wrong = front and not re.fullmatch(r"(\s*-? ?[\w-]+:.*\n?|\s*- .*\n?)*", front[1])
-        self.answer({"errors": [{"message": "no YAML"}] if is_wrong else [], "warnings": []}, 400 if is_wrong else 200)
+        try:
+            yaml.safe_load(front[1] if front else "")
+            self.answer({"errors": [], "warnings": []})
+        except yaml.YAMLError as exc:
+            self.answer({"errors": [{"message": str(exc)}], "warnings": []}, 400)
 
     def info(self, repo, revision="main"):
         found, sha = self.at(repo, revision)
-        siblings = [{**file.listed("rfilename", name), "rfilename": name, "blobId": file.git}
+        siblings = [{**file.listed, "rfilename": name, "blobId": file.git}
                     for name, file in found.files(sha).items()]
         self.answer({"id": repo, "modelId": repo, "sha": sha, "private": found.private, "tags": [],
                      "siblings": siblings})
 
     def tree(self, repo, revision):
         found, sha = self.at(repo, revision)
-        self.answer([{**file.listed("path", name), "type": "file", "path": name, "oid": file.git}
+        self.answer([{**file.listed, "type": "file", "path": name, "oid": file.git}
                      for name, file in found.files(sha).items()])
 
     def branch(self, repo, revision):
@@ -236,13 +265,14 @@ class Handler(BaseHTTPRequestHandler):
         ignored = there[".gitignore"].data.decode().split() if ".gitignore" in there else []
         self.answer({"files": [{"path": file["path"], "shouldIgnore": file["path"] in ignored,
                                 "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
-                                "oid": there[file["path"]].git if file["path"] in there else None}
+                                "oid": there[file["path"]].oid if file["path"] in there else None}
                                for file in json.loads(self.body)["files"]]})
 
     def batch(self, repo):
         self.repo(repo)
         asked = json.loads(self.body)
-        self.answer({"transfer": "basic", "objects": [self.action(**each) for each in asked["objects"]]})
+        self.answer({"transfer": "xet" if "xet" in asked["transfers"] else "basic",
+                     "objects": [self.action(**each) for each in asked["objects"]]})
 
     def action(self, oid, size):
         if oid in self.server.large:
@@ -264,6 +294,20 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(400, "these are other bytes")
         self.server.large[oid] = data
         return self.answer({})
+
+    def xet_token(self, repo, revision):
+        self.at(repo, revision)
+        url, end = f"{self.server.url}/xet", int(time.time()) + 3600
+        self.answer({"accessToken": hub_xet.ACCESS, "exp": end, "casUrl": url}, headers={
+            "X-Xet-Access-Token": hub_xet.ACCESS, "X-Xet-Token-Expiration": end, "X-Xet-Cas-Url": url})
+
+    def xorb(self, name):
+        self.server.xorbs[name] = self.body
+        self.answer({"was_inserted": True})
+
+    def shard(self):
+        self.server.large.update(hub_xet.files(self.body, self.server.xorbs))
+        self.answer({"result": 1})
 
     def verify(self):
         asked = json.loads(self.body)
@@ -296,8 +340,7 @@ class Handler(BaseHTTPRequestHandler):
         if name not in found.files(sha):
             raise Refused(404, "Entry not found", "EntryNotFound")
         file = found.files(sha)[name]
-        tag = file.sha256 if file.large else file.git
-        self.answer(file.data, headers={"ETag": f'"{tag}"', "X-Repo-Commit": sha, "Content-Type": "text/plain"})
+        self.answer(file.data, headers={"ETag": f'"{file.oid}"', "X-Repo-Commit": sha, "Content-Type": "text/plain"})
 
 
 ROUTES = [
@@ -312,5 +355,8 @@ ROUTES = [
     ("POST", r"/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch", Handler.batch),
     (("PUT", "POST"), r"/lfs/(?P<oid>\w{64})(?:/(?P<part>\d+))?", Handler.put),
     ("POST", "/api/verify", Handler.verify),
+    ("GET", f"{MODEL}/xet-write-token/{REVISION}", Handler.xet_token),
+    ("POST", r"/xet/v1/xorbs/default/(?P<name>\w+)", Handler.xorb),
+    ("POST", "/xet/v1/shards", Handler.shard),
     (("GET", "HEAD"), rf"/(?P<repo>[^/]+/[^/]+)/resolve/{REVISION}/(?P<name>.+)", Handler.resolve),
 ]

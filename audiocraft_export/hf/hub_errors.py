@@ -30,7 +30,9 @@ ANSWERS = {
     429: ("these were too many requests", WAIT),
 }
 CLIENTS = ("requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2", "socket", "ssl")  # by the Hub's version
-_SECRET = re.compile(r"\bhf_\w+|\bapi_org_\w+|\bbearer\s.*|(?<=://)[^/\s@]+@|(?<=\S)\?\S+", re.IGNORECASE)
+_SECRET = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{12,}|(?i:\bbearer\s.*)|(?<=://)[^/\s@]+@|(?<=\S)\?\S+")
+_XET = re.compile(r"HTTP status \w+ error \((\d{3}) ")  # hf_xet raises no answers, but tells of them
+CARD_ERROR = "Invalid metadata in README.md"
 
 
 class Refusal(Exception):
@@ -60,10 +62,12 @@ def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
             token = get_token()
             if not token:
                 raise Refusal("no token of the Hub is known here", LOG_IN)
+            if not (token.isascii() and token.isprintable()):
+                raise Refusal("the token that is known here has characters that none has", LOG_IN)
             yield HfApi(token=token)
     except Exception as exc:  # the client's are those of requests, httpx, httpx2 or hf_xet, by its version
         why, remedy = _meaning(exc)
-        raise ReleaseError(f"The release in {folder} is complete, but was not pushed to {repo} "
+        raise ReleaseError(f"The release in {folder} is complete, but pushing it to {repo} failed "
                            f"({scrubbed(why, token)}): {remedy}, and run {later}.") from None  # it may hold the token
 
 
@@ -83,9 +87,15 @@ def _meaning(exc: BaseException) -> tuple[str, str]:
             return f"{each.name} cannot be imported", "install audiocraft-export[hf]"
         if type(each).__name__ == "OfflineModeIsEnabled":
             return "HF_HUB_OFFLINE is set", "unset it"
+        if str(each).startswith(CARD_ERROR):
+            said = _said(str(each)[len(CARD_ERROR):].lstrip(".\n- "))
+            return f"the Hub does not take the front matter of README.md: {said}", "correct it"
         status = getattr(getattr(each, "response", None), "status_code", None)
         if status is not None:
             return _answer(status, str(getattr(each, "server_message", None) or ""))
+        by_xet = _XET.search(str(each))
+        if by_xet:
+            return _answer(int(by_xet[1]), "")
         if isinstance(each, ConnectionError) or type(each).__module__.split(".")[0] in CLIENTS:
             return f"the Hub cannot be reached, or the connection broke: {_said(reason(each))}", "look at the network"
         if isinstance(each, OSError) and each.filename:
