@@ -100,7 +100,7 @@ class Refused(Exception):
 
 
 class Hub(ThreadingHTTPServer):
-    """The server; while it is entered, it answers."""
+    """The server; while it is entered, it answers. What is in `meanwhile` is done once, before such a request."""
 
     daemon_threads = True
 
@@ -122,10 +122,12 @@ class Hub(ThreadingHTTPServer):
     def forget(self):
         """All that was pushed, asked and planned; the chunks stay, since clients remember which they have uploaded."""
         self.repos, self.large, self.parts = {}, {}, {}
-        self.faults, self.requests = [], []
+        self.faults, self.requests, self.meanwhile = [], [], {}
 
     def fault(self, request):
         with self.lock:
+            for begin in [begin for begin in self.meanwhile if request.startswith(begin)]:
+                self.meanwhile.pop(begin)()
             fault = next((each for each in self.faults if request.startswith(each.where) and each.times > 0), None)
             if fault:
                 fault.times -= 1
