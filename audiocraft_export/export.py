@@ -23,6 +23,7 @@ from .options import ExportOptions
 from .plain import plain
 from .provenance import described_as, draft_of, of_bands, version_tag
 from .release import ExportReport, Manifest, Plan, ReleaseFile
+from .sharing import refuse_what_cannot_be_shared, share, warn_of_exposure
 
 logger = logging.getLogger(__name__)
 
@@ -156,6 +157,8 @@ def plan(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportO
         ExportError: if it cannot be released.
     """
     planned = draft(checkpoint, xp_folder, options, dora_dir)
+    refuse_what_cannot_be_shared(options)
+    warn_of_exposure(planned, options)
     files = files_of(planned, options)
     folder = writer.followed(folder.absolute())
     existing = Manifest.load(folder)
@@ -207,6 +210,7 @@ def _release(draft: Draft, folder: Path, options: ExportOptions) -> ExportReport
     folder = writer.followed(folder.absolute())
     files = [ReleaseFile(name, content) for name, content in files_of(draft, options).items()]
     writer.clear(folder)
+    refuse_what_cannot_be_shared(options)
     if options.verify == "load":
         refuse_what_cannot_be_loaded(options.format, draft.family)  # before anything is written
     name = printable(draft.manifest.name)
@@ -217,7 +221,7 @@ def _release(draft: Draft, folder: Path, options: ExportOptions) -> ExportReport
     with progress.aside():
         for warning in report.manifest.warnings if report.written else ():
             logger.warning("%s: %s", name, printable(warning))
-    return report
+    return share(report, draft, options)
 
 
 def _existing(folder: Path, files: Sequence[ReleaseFile], draft: Manifest) -> Optional[ExportReport]:

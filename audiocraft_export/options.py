@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from .errors import OptionError
+from .hub_names import check_repo, check_revision
 from .patterns import patterns_of
 from .release import RELEASE_FOLDER
 
 AUDIOCRAFT = "audiocraft"
 SIZE = re.compile(r"\d+(\.\d+)?\s*[KMGT]B", re.IGNORECASE)
-REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}", re.ASCII)
 CHOICES: Mapping[str, tuple[Optional[str], ...]] = {
     "format": (AUDIOCRAFT, "safetensors", "transformers"),
     "weights": ("best", "ema", "last"),
@@ -107,8 +107,9 @@ class ExportOptions:
             if not any(getattr(self, name) is value for value in valid):
                 raise OptionError(f"{name}={getattr(self, name)} is no option: use true or false.")
         patterns_of(self.patterns)
-        if self.hub is not None and not REPOSITORY.fullmatch(self.hub):
-            raise OptionError(f"hub={self.hub} is no option: it takes the name of a repository of the Hub, ORG/NAME.")
+        if self.hub is not None:
+            check_repo(self.hub)
+            check_revision(self.revision)
         if self.hub is None and (self.private or self.revision is not None):
             raise OptionError("private and revision are of a repository of the Hub: name it with hub (--push-to-hub).")
 

@@ -236,11 +236,13 @@ class ExportReport:
         folder: the release folder.
         manifest: of the release in it.
         written: False if that very release was there already, and nothing was written.
+        url: where it is on the Hub, if it was pushed.
     """
 
     folder: Path
     manifest: Manifest
     written: bool = True
+    url: Optional[str] = None
 
     @property
     def files(self) -> list[Path]:
@@ -254,7 +256,8 @@ class ExportReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {"folder": str(self.folder), "written": self.written, **self.manifest.to_dict()}
+        where = {"url": self.url} if self.url else {}
+        return {"folder": str(self.folder), "written": self.written, **where, **self.manifest.to_dict()}
 
     @property
     def done(self) -> str:
@@ -264,7 +267,8 @@ class ExportReport:
     def __str__(self) -> str:
         manifest = self.manifest
         return (f"{manifest.name} {self.done}: {manifest.weights} after {manifest.epoch} epochs, "
-                f"{manifest.tensors} tensors, {readable_size(self.bytes)} in {self.folder}")
+                f"{manifest.tensors} tensors, {readable_size(self.bytes)} in {self.folder}"
+                f"{f', pushed to {self.url}' if self.url else ''}")
 
 
 @dataclass(frozen=True)

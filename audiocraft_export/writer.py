@@ -94,6 +94,20 @@ def write_single(path: Path, content: Mapping[str, Any]) -> Mapping[str, int]:
     return pickled.nonfinite
 
 
+def write_beside(folder: Path, contents: Mapping[str, Union[str, bytes]]) -> None:
+    """Write files of another kind into a release folder, each in the place of what has its name.
+
+    Raises:
+        ReleaseError: if they cannot be written; a file that is there survives that.
+    """
+    with _writing(folder), terminable(), staging(folder) as stage:
+        refuse_what_is_no_file(folder, contents)
+        for name, content in contents.items():
+            _write_staged(stage / name, _Plain(content), checked=True)
+            os.replace(stage / name, folder / name)
+        fsync_folder(folder)
+
+
 def followed(path: Path, of: Callable[[str], bool] = os.path.isdir) -> Path:
     """Where a path leads: there is one name only for what is to be replaced.
 

@@ -14,7 +14,7 @@ from hub_xet import ACCESS
 
 from audiocraft_export.errors import OptionError, ReleaseError
 from audiocraft_export.hf.hub import push
-from audiocraft_export.hf.hub_names import check_repo, check_revision
+from audiocraft_export.hub_names import check_repo, check_revision
 
 validate_repo_id = pytest.importorskip("huggingface_hub.utils", reason="needs the extra `hf`").validate_repo_id
 

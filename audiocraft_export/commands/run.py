@@ -159,6 +159,8 @@ def _refuse_what_makes_no_sense(args: argparse.Namespace) -> None:
         raise OptionError("--bands makes one release of several experiments: say where it goes with --folder.")
     if args.bands and args.slurm is not None:
         raise OptionError("--bands makes one release: leave --slurm out.")
+    if args.hub and not args.bands and (_is_search(args) or len(args.targets) > 1):
+        raise OptionError("--push-to-hub names the repository of one release: export these experiments one by one.")
     if args.chunk and args.slurm is None:
         raise OptionError("--chunk says how many experiments one task of --slurm exports: give both.")
 

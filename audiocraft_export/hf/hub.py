@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Optional, Union
 from urllib.parse import quote
 
 from ..errors import listing
+from ..hub_names import check_repo, check_revision
 from .hub_errors import Refusal, session
 from .hub_files import Digest, Remote, download
-from .hub_names import check_repo, check_revision
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from ..errors import OptionError
+from .errors import OptionError
 
 MOST = 96  # characters of each part, as huggingface_hub has it
 _PART = r"\w(?:[\w.-]*\w)?"
