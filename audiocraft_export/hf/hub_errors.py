@@ -73,9 +73,7 @@ def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
 
 def scrubbed(text: str, token: Optional[str]) -> str:
     """A text of a library without what would let somebody in: tokens, passwords, the queries of signed addresses."""
-    for known in (token, repr(token)[1:-1]) if token else ():
-        text = text.replace(known, "***")
-    return _SECRET.sub("***", text)
+    return _SECRET.sub("***", text.replace(token, "***") if token else text)
 
 
 def _meaning(exc: BaseException) -> tuple[str, str]:
@@ -86,7 +84,7 @@ def _meaning(exc: BaseException) -> tuple[str, str]:
         if isinstance(each, ImportError):
             return f"{each.name} cannot be imported", "install audiocraft-export[hf]"
         if type(each).__name__ == "OfflineModeIsEnabled":
-            return "HF_HUB_OFFLINE is set", "unset it"
+            return "its client is offline, by HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE", "unset that"
         if str(each).startswith(CARD_ERROR):
             said = _said(str(each)[len(CARD_ERROR):].lstrip(".\n- "))
             return f"the Hub does not take the front matter of README.md: {said}", "correct it"
