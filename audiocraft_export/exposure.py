@@ -11,7 +11,7 @@ from .errors import printable
 from .private import TOKEN, Names, cut, found_in, kind_by_key, masked
 
 MOST_SHOWN = 80  # characters of a value
-ASSIGNED = re.compile(r"[\s\-\"'#*`]*([A-Za-z][\w.-]{0,99})[\"'`]?\s*[:=]\s*[\"'`]?([^\s\"'`,]+)")
+ASSIGNED = re.compile(r"(?<![\w.-])([A-Za-z][\w.-]{0,99})[\"'`]?\s{0,9}[:=]\s{0,9}[\"'`]?([^\s\"'`,]+)")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ FORMS = r"(?!//(?:pretrained|sig|reference)\b)"
 
 TOKENS = re.compile(  # by the prefixes of their makers, as in the rules of gitleaks
     r"\b(?:hf_|api_org_)[A-Za-z0-9]{20,}|\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,})"
-    r"|\b(?:sk-|[sr]k_(?:live|test)_)(?=[\w-]*\d)[\w-]{20,}|\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"
+    r"|\b(?:sk-|[sr]k_(?:live|test)_)(?=[\w-]{0,200}\d)[\w-]{20,}|\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"
     r"|\bAIza[\w-]{35}|\bya29\.[\w-]{20,}|\bxox[a-z]-[\w-]{10,}|\bnpm_[A-Za-z0-9]{36}|\bpypi-[\w-]{50,}"
     r"|\b(?:dckr_pat_|nvapi-)[\w-]{20,}|\br8_[A-Za-z0-9]{30,}|\bwandb_v\d_\w{20,}"
     r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}(?:\.[\w-]+)?|-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"']*"
@@ -28,7 +28,7 @@ MAILS = re.compile(r"(?<![\w.+/:-])(?!git@)[\w.+-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-
 PATHS = re.compile(
     rf"{START}file:/+[^\s\"'`)>]+|\b(?:s3|gs|gcs|hdfs|abfss?|nfs|smb|sftp|ssh|rsync)://[^\s\"'`)>]+"
     rf"|{START}[A-Za-z]:(?:\\|/(?!/))[^\s\"'`]*|{START}\\\\+[\w.-]+\\+[^\s\"'`]+|{START}~[\w.-]*[/\\][^\s\"'`]*"
-    rf"|{START}{FORMS}//?(?=[^\s/\"'`]{{2}}|[^\s/\"'`]/\S)(?![^A-Za-z\s/]*(?:\s|$))[\w.$~{{@+%(-][^\s\"'`,;)\]>|]*")
+    rf"|{START}{FORMS}(?:/|(?<!:)//)(?=[^\s/\"'`]{{2}}|[^\s/\"'`]/\S)(?![^A-Za-z\s/]*(?:\s|$))[\w.$~{{@+%(-][^\s\"'`,;)\]>|]*")
 HOSTS = re.compile(r"(?<![\w.@/-])(?:(?:[A-Za-z][\w-]{0,62}\.){1,8}[A-Za-z][\w-]{0,62}"
                    r"|(?=[A-Za-z]{1,62}[\d-])[\w-]{2,63}):\d{4,5}(?![\w.])"
                    r"|(?<![\w.-])(?!127\.|0\.0\.0\.0)(?:\d{1,3}\.){3}\d{1,3}(?![\w.-])"
