@@ -28,6 +28,32 @@ def same(left, right):
         left[name].dtype == right[name].dtype and torch.equal(left[name], right[name]) for name in left)
 
 
+def public_release(folder, *xps):
+    """The files of a release of some XPs with scrub=[public], in a folder; nothing private is in their texts."""
+    from audiocraft_export import diffusion, writer
+    from audiocraft_export.checkpoint import open_checkpoint
+    from audiocraft_export.codec import find_codec
+    from audiocraft_export.exposure import exposed, exposed_in_text
+    from audiocraft_export.families import CODEC_FILE, family_of
+    from audiocraft_export.model import Model
+    models = [Model.of(open_checkpoint(xp / "checkpoint.th"), "1.3.0", scrub=["public"]) for xp in xps]
+    config = models[0].checkpoint.config
+    files = diffusion.files(*models) if len(models) > 1 else dict(family_of(config).files(models[0]))
+    if family_of(config).codec:
+        files[CODEC_FILE] = find_codec(config, xps[0], xps[0].parent.parent, "1.3.0", ["public"]).content
+    folder.mkdir()
+    for name, content in files.items():
+        if isinstance(content, str):
+            (folder / name).write_text(content)
+        else:
+            writer.write_single(folder / name, content)
+        texts = [content] if isinstance(content, str) else [part["xp.cfg"] for part in (content, *content.values())
+                                                            if isinstance(part, dict) and "xp.cfg" in part]
+        assert not [exposure for text in texts for exposure in exposed_in_text(name, text)]
+    assert exposed(config.values) and not any(exposed(model.config.values) for model in models)
+    return folder
+
+
 def as_audiocraft(function, source, folder):
     """What a function of audiocraft.utils.export makes; it is given what torch >= 2.6 refuses it."""
     from audiocraft.utils import export

@@ -5,7 +5,7 @@ import json
 import pytest
 import recipes
 import torch
-from conftest import as_audiocraft, load, same, stored
+from conftest import as_audiocraft, load, public_release, same, stored
 from place import IS_MAIN
 
 
@@ -46,6 +46,20 @@ def test_a_language_model_and_the_codec_it_was_trained_on_make_one_folder(encode
     assert same(dict(model.lm.state_dict()), stored(musicgen)["best_state"]["model"])
     assert same(dict(model.compression_model.state_dict()), stored(encodec)["best_state"]["model"])
     assert released(musicgen).read_bytes() == released(encodec).read_bytes()
+
+
+def test_a_language_model_and_its_codec_load_without_what_is_private(encodec, musicgen, tmp_path):
+    from audiocraft.models import CompressionModel, MusicGen
+    wav = torch.randn(1, 1, 32000)
+    folder = public_release(tmp_path / "codec", encodec)
+    public, whole = (CompressionModel.get_pretrained(str(path / "compression_state_dict.bin"))
+                     for path in (folder, encodec / "export"))
+    assert torch.equal(public.encode(wav)[0], whole.encode(wav)[0]) and public.sample_rate == whole.sample_rate
+    folder = public_release(tmp_path / "both", musicgen)
+    model = MusicGen.get_pretrained(str(folder), device="cpu")
+    assert same(dict(model.lm.state_dict()), stored(musicgen)["best_state"]["model"])
+    assert same(dict(model.compression_model.state_dict()), stored(encodec)["best_state"]["model"])
+    assert load(folder / "compression_state_dict.bin")["xp.cfg"] != load(released(encodec))["xp.cfg"]
 
 
 @pytest.mark.parametrize("form", [

@@ -5,7 +5,7 @@ import json
 import pytest
 import recipes
 import torch
-from conftest import load, same, stored
+from conftest import load, public_release, same, stored
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,13 @@ def test_audiocraft_loads_a_released_watermarking_model_and_it_marks(watermark):
     assert same(dict(model.state_dict()), stored(watermark)["best_state"]["model"])
     wav = torch.randn(1, 1, 16000)
     assert model.detect_watermark(model(wav, torch.zeros(1, 16, dtype=torch.int32))).shape == (1, 18, 16000)
+
+
+def test_a_watermarking_model_loads_without_what_is_private(watermark, tmp_path):
+    from audiocraft.models.loaders import load_audioseal_models
+    folder = public_release(tmp_path / "public", watermark)
+    model = load_audioseal_models(str(folder), filename=watermark.name)
+    assert same(dict(model.state_dict()), stored(watermark)["best_state"]["model"])
 
 
 def test_another_yaml_in_the_release_folder_is_none_of_the_release(place, watermark):
@@ -60,3 +67,10 @@ def test_audiocraft_loads_a_released_jasco_model(place, jasco):
     model = load_jasco_model(str(jasco / "export"), codec)
     assert same(dict(model.state_dict()), load(jasco / "export" / "state_dict.bin")["best_state"])
     assert same(dict(model.state_dict()), dict(stored(jasco)["best_state"]["model"]))
+
+
+def test_a_jasco_model_loads_without_what_is_private(jasco, tmp_path):
+    from audiocraft.models.loaders import load_compression_model, load_jasco_model
+    folder = public_release(tmp_path / "public", jasco)
+    model = load_jasco_model(str(folder), load_compression_model(str(folder)))
+    assert same(dict(model.state_dict()), load(folder / "state_dict.bin")["best_state"])

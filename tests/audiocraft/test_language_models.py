@@ -3,7 +3,7 @@
 import pytest
 import recipes
 import torch
-from conftest import as_audiocraft, load, same, stored
+from conftest import as_audiocraft, load, public_release, same, stored
 
 RECIPES = {"musicgen": recipes.MUSICGEN, "stereo": recipes.STEREO, "audiogen": recipes.AUDIOGEN,
            "magnet": recipes.MAGNET, "audio_magnet": recipes.AUDIO_MAGNET}
@@ -44,6 +44,13 @@ def test_the_release_generates_and_its_weights_are_the_best_state(trained):
     assert audio.shape[2] == 32000 * (24 if "magnet" in name else 1)
     best = stored(xp)["best_state"]["model"]
     assert best and same(dict(model.lm.state_dict()), best)
+
+
+def test_a_release_without_what_is_private_generates_the_very_same(trained, tmp_path):
+    name, xp = trained
+    public, whole = (generated(name, folder) for folder in (public_release(tmp_path / "public", xp), xp / "export"))
+    assert torch.equal(public[1], whole[1]) and same(dict(public[0].lm.state_dict()), dict(whole[0].lm.state_dict()))
+    assert public[0].duration == whole[0].duration and public[0].max_duration == whole[0].max_duration
 
 
 def test_a_model_that_loads_only_with_its_codec_is_not_verified_without(trained, place, tmp_path):

@@ -1,0 +1,40 @@
+"""AudioCraft's own configurations: what they would expose, and what is left of them for the public."""
+
+import pytest
+from place import SOURCE
+
+from audiocraft_export.config import Config
+from audiocraft_export.exposure import exposed, exposed_in_text
+from audiocraft_export.private import Names
+from audiocraft_export.scrub import scrubbed
+
+SOLVERS = sorted(str(path.relative_to(SOURCE / "config" / "solver").with_suffix(""))
+                 for path in (SOURCE / "config" / "solver").glob("*/*.yaml"))
+CONDITIONERS = sorted(path.stem for path in (SOURCE / "config" / "conditioner").glob("*.yaml"))
+COMPOSED = [*([f"solver={name}", "dset=audio/example"] for name in SOLVERS if name != "compression/default"),
+            *(["solver=musicgen/musicgen_base_32khz", f"conditioner={name}"] for name in CONDITIONERS)]
+
+
+@pytest.fixture(scope="module")
+def configurations():
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+    with initialize_config_dir(str(SOURCE / "config"), version_base="1.1"):
+        return [Config.parse(OmegaConf.to_yaml(compose("config", overrides=line))) for line in COMPOSED]
+
+
+def test_only_the_dora_folder_is_found_in_a_configuration_of_audiocraft(configurations):
+    assert len(configurations) > 15
+    for config in configurations:
+        assert [each.key for each in exposed(config.values, Names())] == ["dora.dir"]
+        assert [each.value.partition("/$")[0] for each in exposed_in_text("x", config.text, Names())] == ["/checkpoint"]
+
+
+def test_the_public_learns_how_a_model_was_built_and_trained(configurations):
+    same = ("optim", "schedule", "transformer_lm", "dataset", "solver", "sample_rate", "fuser", "seanet", "rvq",
+            "diffusion_unet", "compression_model_checkpoint", "metrics", "evaluate")
+    for config in configurations:
+        left = scrubbed(config, ["public"])
+        assert all(left.values.get(key) == config.values.get(key) for key in same)
+        assert not {"datasource", "slurm", "wandb", "dora", "logging", "tensorboard"} & set(left.values)
+        assert exposed(left.values, Names()) == []
