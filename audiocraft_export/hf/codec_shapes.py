@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from ..errors import CheckpointError, listing
 from ..tensor import Tensor
-from .codec_config import USE, Values
+from .codec_config import codebooks
+from .codec_limits import USE, Values
 
 
 def check_depth(tensors: Mapping[str, Tensor], values: Values) -> None:
@@ -19,8 +20,8 @@ def check_depth(tensors: Mapping[str, Tensor], values: Values) -> None:
     Raises:
         CheckpointError: if it does.
     """
-    blocks = values["num_residual_layers"] * len(values["upsampling_ratios"])
-    if values["num_quantizers"] + blocks + values["num_lstm_layers"] > len(tensors):
+    blocks = (values["num_residual_layers"] + 1) * len(values["upsampling_ratios"])
+    if codebooks(values) + blocks + values["num_lstm_layers"] > len(tensors):
         raise CheckpointError(f"The codec has {len(tensors)} tensors, and its configuration (xp.cfg) asks for more "
                               "layers: export it with the configuration that it was trained with.")
 
@@ -42,8 +43,8 @@ def check_shapes(tensors: Mapping[str, Tensor], values: Values) -> None:
     wrong += [f"{name} is {list(found[name])}, not {list(shape)}" for name, shape in expected.items()
               if found.get(name, shape) != shape]
     if wrong:
-        raise CheckpointError("The codec's weights are not those of its configuration (xp.cfg), from which transformers "
-                              f"builds EncodecModel ({listing(wrong)}): {USE}")
+        raise CheckpointError("The codec's weights are not those of its configuration (xp.cfg), from which "
+                              f"transformers builds EncodecModel ({listing(wrong)}): {USE}")
 
 
 def _shapes(values: Values) -> dict[str, tuple[int, ...]]:

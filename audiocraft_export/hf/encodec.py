@@ -10,8 +10,9 @@ from ..config import Config
 from ..tensor import Tensor
 from ..weights import Weights
 from . import without_lstm
-from .codec_config import Values, encodec_config
+from .codec_config import encodec_config
 from .codec_keys import key_map
+from .codec_limits import Values
 from .codec_shapes import check_depth, check_shapes
 from .parts import Parts
 
@@ -31,7 +32,6 @@ def encodec(content: Mapping[str, Any]) -> Parts:
     values = encodec_config(Config.parse(content["xp.cfg"]))
     tensors = Weights(content["best_state"], "", "").tensors
     check_depth(tensors, values)
-    del values["num_quantizers"]  # it follows from the bandwidth
     dtype = dtype_of(tensors)
     renamed = key_map(values).to_transformers(tensors)
     if not values["num_lstm_layers"]:

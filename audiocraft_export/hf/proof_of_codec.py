@@ -14,7 +14,6 @@ from ..errors import ReleaseError, listing
 from ..memory import LivingState
 from ..tensor import Tensor
 from .encodec import ARCHITECTURE, audiocraft_codec_state
-from .quiet import quiet
 
 CONFIG = "config.yaml"
 TOLERANCE = 1e-4  # of a sample, full scale being 1, in float32
@@ -67,8 +66,7 @@ def audiocraft_codec(tensors: Mapping[str, Tensor], config: Config) -> Any:
     except ImportError as exc:
         raise ReleaseError(f"verify=load needs AudioCraft, which cannot be imported here ({exc}): install it, or use "
                            "verify=bytes.") from exc
-    cfg = OmegaConf.create(config.text)
-    cfg.device = "cpu"
+    cfg = OmegaConf.create({**config.values, "device": "cpu"})
     try:
         with torch.random.fork_rng(devices=[]):  # a training may go on after this
             model = builders.get_compression_model(cfg)
@@ -85,16 +83,14 @@ def transformers_codec(folder: Path) -> Any:
         ReleaseError: if transformers does not load it as it is.
     """
     import torch
-    from transformers import EncodecModel
+
+    from .loading import load_strictly
     try:
-        with quiet(), torch.random.fork_rng(devices=[]):
-            model, info = EncodecModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True,
-                                                       local_files_only=True)
+        model, wrong = load_strictly(ARCHITECTURE, folder, dtype=torch.float32, local_files_only=True)
     except Exception as exc:  # whatever transformers stumbles over is the answer
         raise _stumbles("transformers", exc) from exc
-    wrong = [f"{kind.replace('_', ' ')} {name}" for kind, names in info.items() for name in names]
     if wrong:
-        raise ReleaseError(f"transformers loads {folder / 'config.json'} as another model than its weights are "
+        raise ReleaseError(f"transformers does not find the weights of an {ARCHITECTURE} in {folder} "
                            f"({listing(wrong)}): do not use it, export again.")
     return model
 
@@ -161,8 +157,9 @@ def _in_memory(tensor: Tensor) -> Any:
 
 
 def _stumbles(library: str, exc: Exception) -> ReleaseError:
-    return ReleaseError(f"{library} builds no codec of this release ({type(exc).__name__}: {' '.join(str(exc).split())})"
-                        ": mend what it stumbles over, or use format=safetensors, or format=audiocraft.")
+    said = f"{type(exc).__name__}: {' '.join(str(exc).split())}"
+    return ReleaseError(f"{library} builds no codec of this release ({said}): mend what it stumbles over, or use "
+                        "format=safetensors, or format=audiocraft.")
 
 
 def _differs(how: str) -> ReleaseError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ..errors import CheckpointError, ReleaseError, listing
@@ -9,17 +10,17 @@ from ..memory import LivingState
 from ..tensor import Tensor
 from .encodec import ARCHITECTURE, as_json, feature_extractor
 from .parts import Parts
-from .quiet import quiet
 
+INSTEAD = "leave it out (codec=none), or use format=safetensors, or format=audiocraft."
 OTHERS = {  # the names that `audiocraft.models.CompressionModel.get_pretrained` does not look up on the hub
     "debug_compression_model": "it has random weights, new ones each time it is built",
-    "dac_44khz": "it is a Descript Audio Codec of the package `dac`, and no EncodecModel",
-    "dac_24khz": "it is a Descript Audio Codec of the package `dac`, and no EncodecModel",
+    "dac_44khz": "it is a Descript Audio Codec of the package dac, and no EncodecModel",
+    "dac_24khz": "it is a Descript Audio Codec of the package dac, and no EncodecModel",
 }
 
 
 def public_encodec(name: str) -> Parts:
-    """A public codec in the form of transformers, from its cache or from the hub; nothing in it is changed.
+    """A public codec in the form of transformers, from its cache, or else from the hub; nothing in it is changed.
 
     Args:
         name: of a model on the hub.
@@ -29,35 +30,43 @@ def public_encodec(name: str) -> Parts:
         ReleaseError: if it cannot be had here.
     """
     if name in OTHERS:
-        raise CheckpointError(f"The codec {name} has no place in transformers ({OTHERS[name]}): leave it out "
-                              "(codec=none), or use format=safetensors, or format=audiocraft.")
-    import torch
-    with quiet(), torch.random.fork_rng(devices=[]):  # a training may go on after this
-        model = _loaded(name)
+        raise CheckpointError(f"The codec {name} has no place in transformers ({OTHERS[name]}): {INSTEAD}")
+    model = _loaded(name)
     tensors: dict[str, Tensor] = LivingState({"model": model})["model"]
-    config = model.config.to_dict()
+    config = json.loads(model.config.to_json_string(use_diff=False))
     return Parts(ARCHITECTURE, tensors, {"config.json": as_json(config),
                                          "preprocessor_config.json": as_json(feature_extractor(config))})
 
 
 def _loaded(name: str) -> Any:
-    from transformers import AutoConfig, EncodecModel
     try:
-        config = AutoConfig.from_pretrained(name)
-        if config.model_type != "encodec":
-            raise CheckpointError(f"The codec {name} is a model of another type ({config.model_type}), no "
-                                  f"{ARCHITECTURE}: leave it out (codec=none), or use format=audiocraft.")
-        model, info = EncodecModel.from_pretrained(name, dtype="auto", output_loading_info=True)
-    except (OSError, ValueError) as exc:  # no network, no such model, not what transformers knows
-        raise ReleaseError(f"The codec {name} cannot be had from transformers' cache or the hub ({_said(exc)}): let "
-                           "this machine reach the hub once, or leave the codec out (codec=none), or use "
-                           "format=audiocraft, which needs its name only.") from exc
-    wrong = [f"{kind.replace('_', ' ')} {each}" for kind, names in info.items() for each in names]
+        return _from(name, local_files_only=True)  # which a training on it has used: no hub is asked
+    except OSError:
+        pass
+    try:
+        return _from(name)
+    except OSError as exc:
+        raise ReleaseError(f"The codec {name} cannot be had from the cache of transformers or from the hub "
+                           f"({_said(exc)}): let this machine reach the hub once, or {INSTEAD}") from exc
+
+
+def _from(name: str, **options: Any) -> Any:
+    from transformers import AutoConfig
+
+    from .loading import load_strictly
+    try:
+        kind = AutoConfig.from_pretrained(name, **options).model_type
+        if kind != "encodec":
+            raise CheckpointError(f"The codec {name} is a model of another type ({kind}), no {ARCHITECTURE}: {INSTEAD}")
+        model, wrong = load_strictly(ARCHITECTURE, name, dtype="auto", **options)
+    except ValueError as exc:  # a type that transformers does not know, a configuration that builds nothing
+        raise CheckpointError(f"The codec {name} is no {ARCHITECTURE} ({_said(exc)}): {INSTEAD}") from exc
     if wrong:
-        raise CheckpointError(f"The codec {name} has not the weights of an {ARCHITECTURE} ({listing(wrong)}): leave it "
-                              "out (codec=none), or use format=audiocraft.")
+        raise CheckpointError(f"The codec {name} has other weights than an {ARCHITECTURE} has ({listing(wrong)}): "
+                              f"{INSTEAD}")
     return model
 
 
 def _said(exc: Exception) -> str:
-    return " ".join(str(exc).split()).rstrip(".")
+    """The first sentence of what transformers says."""
+    return " ".join(str(exc).split()).split(". ")[0].rstrip(".")
