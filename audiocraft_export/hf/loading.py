@@ -22,7 +22,8 @@ def load_strictly(architecture: str, source: Union[str, Path], **options: Any) -
     """
     with _quiet(), torch.random.fork_rng(devices=[]):  # a training may go on after this
         model, info = getattr(transformers, architecture).from_pretrained(source, output_loading_info=True, **options)
-    return model, [f"{kind.replace('_', ' ')} {name}" for kind, names in info.items() for name in names]
+    return model, [f"{kind.replace('_', ' ')} {name}" for kind, names in info.items()
+                   for name in sorted(map(str, names))]
 
 
 @contextmanager

@@ -86,12 +86,12 @@ def transformers_codec(folder: Path) -> Any:
 
     from .loading import load_strictly
     try:
-        model, wrong = load_strictly(ARCHITECTURE, folder, dtype=torch.float32, local_files_only=True)
+        model, wrong = load_strictly("AutoModel", folder, dtype=torch.float32, local_files_only=True)
     except Exception as exc:  # whatever transformers stumbles over is the answer
         raise _stumbles("transformers", exc) from exc
-    if wrong:
-        raise ReleaseError(f"transformers does not find the weights of an {ARCHITECTURE} in {folder} "
-                           f"({listing(wrong)}): do not use it, export again.")
+    if wrong or type(model).__name__ != ARCHITECTURE:
+        raise ReleaseError(f"transformers does not find the weights of an {ARCHITECTURE} in {folder}, but a "
+                           f"{type(model).__name__} ({listing(wrong) or 'complete'}): do not use it, export again.")
     return model
 
 

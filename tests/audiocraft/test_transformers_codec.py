@@ -1,0 +1,216 @@
+"""Codecs of AudioCraft as EncodecModel of transformers: the same codes, the same audio, the same weights back."""
+
+import copy
+import json
+from functools import cache, partial
+
+import pytest
+import recipes
+import torch
+from conftest import same, stored
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from place import SOURCE
+from safetensors.torch import save_file
+from transformers import AutoModel, AutoProcessor, EncodecModel
+
+from audiocraft_export.codec import from_file
+from audiocraft_export.config import Config
+from audiocraft_export.errors import CheckpointError, ReleaseError
+from audiocraft_export.hf import proof_of_codec
+from audiocraft_export.hf.encodec import audiocraft_codec_state, encodec
+from audiocraft_export.hf.proof_of_codec import prove_encodec, waveforms
+from audiocraft_export.memory import LivingState
+from audiocraft_export.release import model_content
+from audiocraft_export.weights import Weights, pack
+
+SMALL = ["solver=compression/debug", "dset=audio/example", "device=cpu", "seanet.n_filters=4", "seanet.dimension=16",
+         "rvq.bins=64", "rvq.n_q=4", "rvq.kmeans_iters=3"]
+ARCHITECTURES = [
+    "seanet.n_residual_layers=1",
+    "encodec.causal=false seanet.pad_mode=reflect",
+    "encodec.causal=false seanet.norm=time_group_norm",
+    "channels=2",
+    "channels=2 encodec.causal=false encodec.renormalize=true seanet.norm=time_group_norm",
+    "encodec.causal=false encodec.renormalize=true",
+    "seanet.lstm=0",
+    "seanet.lstm=0 channels=2 encodec.causal=false seanet.norm=time_group_norm seanet.n_residual_layers=2",
+    "seanet.lstm=1 seanet.decoder.trim_right_ratio=0.3",
+    "seanet.ratios=[5,3] rvq.n_q=9 rvq.bins=2",
+    "seanet.ratios=[7] sample_rate=11025 rvq.n_q=17",  # 11025 / 7 frames a second
+    "seanet.ratios=[8,5,4,4] sample_rate=32000 rvq.bins=2048 encodec.causal=false",
+    "seanet.n_residual_layers=3 seanet.dilation_base=3 seanet.true_skip=false seanet.compress=1",
+    "seanet.n_residual_layers=0 seanet.kernel_size=4 seanet.last_kernel_size=2 seanet.pad_mode=replicate",
+    "seanet.residual_kernel_size=6 seanet.encoder.n_filters=8 seanet.decoder.n_filters=8",
+]
+
+
+@cache
+def base():
+    with initialize_config_dir(str(SOURCE / "config"), version_base="1.1"):
+        return compose("config", SMALL)
+
+
+def composed(*overrides):
+    cfg = copy.deepcopy(base())
+    OmegaConf.set_struct(cfg, False)
+    return OmegaConf.merge(cfg, OmegaConf.from_dotlist(list(overrides)))
+
+
+@cache
+def built(*overrides):
+    """A codec of AudioCraft that has seen some sound, and the content of its release."""
+    from audiocraft.models import builders
+    cfg = composed(*overrides)
+    torch.manual_seed(0)
+    model = builders.get_compression_model(cfg)
+    for _ in range(2):  # its codebooks start with what they are given first
+        model(waveforms(model.sample_rate, model.channels) * 2)
+    return model.eval(), content_of(model, cfg)
+
+
+def content_of(model, cfg):
+    return model_content(LivingState({"model": model})["model"], OmegaConf.to_yaml(cfg), "1.3.0")
+
+
+def loaded(tensors):
+    return {name: torch.frombuffer(bytearray(tensor.own_bytes.checked()), dtype=getattr(torch, tensor.dtype))
+            .reshape(tensor.shape) for name, tensor in tensors.items()}
+
+
+def written(content, folder):
+    parts = encodec(content)
+    folder.mkdir(exist_ok=True)
+    save_file(loaded(parts.tensors), folder / "model.safetensors", metadata={"format": "pt"})
+    for name, text in {**parts.files, "config.yaml": content["xp.cfg"]}.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def changed(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A codec in the form of transformers."""
+    return written(built("seanet.n_residual_layers=2")[1], tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained(place):
+    return place.train(recipes.ENCODEC)
+
+
+@pytest.mark.parametrize("overrides", ARCHITECTURES)
+def test_transformers_gives_the_codes_and_the_audio_that_audiocraft_gives(overrides, tmp_path):
+    model, content = built(*overrides.split())
+    agreement = prove_encodec(written(content, tmp_path))
+    sound = waveforms(model.sample_rate, model.channels)
+    with torch.inference_mode():
+        codes, scale = model.encode(sound)
+        assert model.decode(codes, scale).std() > 1e-3 < sound.std()  # sound, and not silence
+    assert agreement.codes == codes.numel() and agreement.audio <= 1e-4
+    assert codes.shape[1] == model.total_codebooks and len(codes.unique()) > min(codes.shape[-1], model.cardinality) / 4
+    back = audiocraft_codec_state(encodec(content).tensors, Config.parse(content["xp.cfg"]))
+    assert same(loaded(back), dict(model.state_dict()))
+
+
+def test_a_trained_codec_loads_in_transformers_as_it_is(trained, tmp_path):
+    content = from_file(trained / "checkpoint.th", "1.3.0").content
+    folder = written(content, tmp_path)
+    assert prove_encodec(folder).audio <= 1e-4
+    model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+    assert isinstance(model, EncodecModel) and model.config.num_quantizers == 4
+    inputs = processor(raw_audio=waveforms(32000, 1)[0, 0].numpy(), sampling_rate=32000, return_tensors="pt")
+    assert model(**inputs).audio_codes.shape[:3] == (1, 1, 4)
+    back = audiocraft_codec_state(encodec(content).tensors, Config.parse(content["xp.cfg"]))
+    assert same(loaded(back), stored(trained)["best_state"]["model"])
+
+
+def test_a_codec_in_half_precision_is_proven_in_single(trained, tmp_path):
+    content = dict(from_file(trained / "checkpoint.th", "1.3.0").content)
+    content["best_state"] = pack(Weights(content["best_state"], "", ""), "float16").state
+    folder = written(content, tmp_path)
+    assert prove_encodec(folder).audio <= 1e-4
+    assert EncodecModel.from_pretrained(folder, dtype="auto").dtype is torch.float16
+
+
+@pytest.mark.parametrize(("values", "says"), [
+    ({"pad_mode": "replicate"}, "codes differ"),
+    ({"normalize": True}, "codes differ"),
+    ({"dilation_growth_rate": 3}, "codes differ"),
+    ({"trim_right_ratio": 0.5}, "decoded samples differ by up to "),
+    ({"sampling_rate": 15990}, "samples at 15990 Hz of transformers, [2, 1, 18560] at 16000 Hz of AudioCraft"),
+    ({"target_bandwidths": [0.9]}, "unexpected keys quantizer.layers.3.codebook"),
+    ({"target_bandwidths": [0.9, 1.2]}, "are [2, 3, 58] of transformers, [2, 4, 58] of AudioCraft"),
+    ({"num_lstm_layers": 3}, "missing keys decoder.layers.1.lstm.bias_hh_l2"),
+    ({"kernel_size": 5}, "RuntimeError: "),
+    ({"model_type": "dac"}, "but a DacModel (missing keys ")])
+def test_a_folder_that_is_not_the_codec_is_said_with_numbers(values, says, folder):
+    changed(folder, **values)
+    with pytest.raises(ReleaseError) as failure:
+        prove_encodec(folder)
+    assert says in str(failure.value) and "\n" not in str(failure.value)
+
+
+def test_weights_that_are_not_the_codec_s_are_found(tmp_path):
+    _, content = built()
+    other, _ = built("rvq.kmeans_iters=1")
+    folder = written(content, tmp_path)
+    save_file(loaded(encodec(content_of(other, composed())).tensors), folder / "model.safetensors")
+    ours = proof_of_codec.transformers_codec(folder)
+    theirs = proof_of_codec.audiocraft_codec(encodec(content).tensors, Config.parse(content["xp.cfg"]))
+    with pytest.raises(ReleaseError, match=r"\d+ of \d+ codes differ"):
+        proof_of_codec.compare(theirs, ours)
+
+
+def test_a_configuration_that_builds_another_codec_of_audiocraft_is_said(folder):
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("n_filters: 4", "n_filters: 5"))
+    with pytest.raises(ReleaseError, match="AudioCraft builds no codec of this release .RuntimeError: .*size mismatch"):
+        prove_encodec(folder)
+
+
+@pytest.mark.parametrize("overrides", [
+    "seanet.activation=CELU", "seanet.activation_params.alpha=0.5",
+    "seanet.decoder.final_activation=Tanh", "seanet.norm=none", "seanet.norm=spectral_norm",
+    "seanet.disable_norm_outer_blocks=1", "encodec.quantizer=no_quant", "channels=3", "rvq.bins=400",
+    "seanet.encoder.compress=1", "seanet.decoder.lstm=1",
+    "encodec.causal=false seanet.norm=time_group_norm seanet.norm_params.eps=0.001"])
+def test_what_audiocraft_builds_and_transformers_does_not_is_refused(overrides):
+    from audiocraft.models import builders
+    cfg = composed(*overrides.split())
+    model = builders.get_compression_model(cfg)
+    key = overrides.split()[-1].split("=")[0].split(".")[-1]
+    with pytest.raises(CheckpointError, match=rf"cannot represent this codec .*{key}.*use format=safetensors"):
+        encodec(content_of(model, cfg))
+
+
+def test_the_table_of_limits_has_all_keys_of_audiocraft_with_its_defaults():
+    from inspect import signature
+
+    from audiocraft.models import EncodecModel as Theirs
+    from audiocraft.modules import SEANetDecoder, SEANetEncoder
+    from audiocraft.quantization import ResidualVectorQuantizer
+
+    from audiocraft_export.hf.codec_limits import DECODER, DEFAULTS
+    defaults = {kind: {name: each.default for name, each in signature(kind).parameters.items()}
+                for kind in (SEANetEncoder, SEANetDecoder, ResidualVectorQuantizer, Theirs)}
+    assert defaults[SEANetEncoder] == DEFAULTS["seanet"]
+    assert defaults[SEANetDecoder] == {**DEFAULTS["seanet"], **DECODER}
+    assert {**defaults[ResidualVectorQuantizer], "dimension": None} == DEFAULTS["rvq"]
+    built_by_others = {"encoder", "decoder", "quantizer", "frame_rate"}
+    assert set(defaults[Theirs]) - built_by_others == set(DEFAULTS["encodec"]) - {"autoencoder", "quantizer", "renorm"}
+
+
+@pytest.mark.parametrize("check", [encodec, prove_encodec])
+def test_the_random_numbers_of_a_training_are_left_alone(check, tmp_path):
+    _, content = built()
+    act = partial(check, content if check is encodec else written(content, tmp_path))
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    act()
+    assert torch.equal(torch.rand(3), expected)
