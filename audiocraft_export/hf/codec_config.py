@@ -61,7 +61,7 @@ def encodec_config(config: Config) -> Values:
     convolution = not _typed("seanet.true_skip", found["seanet.true_skip"], bool)  # else an identity
     count = _typed("rvq.n_q", found["rvq.n_q"], _size)
     return {**values, "use_conv_shortcut": convolution, "codebook_dim": values["hidden_size"],
-            "chunk_length_s": None, "overlap": None, "target_bandwidths": [_bandwidth(values, count)]}
+            "chunk_length_s": None, "overlap": None, "target_bandwidths": [bandwidth(values, count)]}
 
 
 def codebooks(values: Mapping[str, Any]) -> int:
@@ -73,11 +73,15 @@ def codebooks(values: Mapping[str, Any]) -> int:
     return int(1000 * values["target_bandwidths"][-1] // _bits(values))
 
 
-def _bandwidth(values: Mapping[str, Any], count: int) -> float:
+def bandwidth(values: Mapping[str, Any], count: int) -> float:
     """The target bandwidth, in kbit/s, of which transformers makes exactly so many codebooks.
 
     It rounds down twice, differently: `EncodecConfig.num_quantizers` (as `codebooks`), and
     `get_num_quantizers_for_bandwidth` of the quantizer.
+
+    Args:
+        values: of EncodecConfig.
+        count: of codebooks.
     """
     bits = _bits(values)
     kbits = count * bits / 1000
