@@ -17,9 +17,9 @@ from transformers import AutoModel, AutoProcessor, EncodecModel
 from audiocraft_export.codec import from_file
 from audiocraft_export.config import Config
 from audiocraft_export.errors import CheckpointError, ReleaseError
-from audiocraft_export.hf import proof_of_codec
 from audiocraft_export.hf.encodec import audiocraft_codec_state, encodec
-from audiocraft_export.hf.proof_of_codec import prove_encodec, waveforms
+from audiocraft_export.hf.proof_of_codec import compare, prove_encodec, waveforms
+from audiocraft_export.hf.rebuilt_codec import audiocraft_codec, transformers_codec
 from audiocraft_export.memory import LivingState
 from audiocraft_export.release import model_content
 from audiocraft_export.weights import Weights, pack
@@ -118,6 +118,7 @@ def test_transformers_gives_the_codes_and_the_audio_that_audiocraft_gives(overri
 
 
 def test_a_trained_codec_loads_in_transformers_as_it_is(trained, tmp_path):
+    from audiocraft.models.encodec import HFEncodecCompressionModel
     content = from_file(trained / "checkpoint.th", "1.3.0").content
     folder = written(content, tmp_path)
     assert prove_encodec(folder).audio <= 1e-4
@@ -125,6 +126,7 @@ def test_a_trained_codec_loads_in_transformers_as_it_is(trained, tmp_path):
     assert isinstance(model, EncodecModel) and model.config.num_quantizers == 4
     inputs = processor(raw_audio=waveforms(32000, 1)[0, 0].numpy(), sampling_rate=32000, return_tensors="pt")
     assert model(**inputs).audio_codes.shape[:3] == (1, 1, 4)
+    assert HFEncodecCompressionModel(model).num_codebooks == 4  # what AudioCraft makes of it, once it is on the hub
     back = audiocraft_codec_state(encodec(content).tensors, Config.parse(content["xp.cfg"]))
     assert same(loaded(back), stored(trained)["best_state"]["model"])
 
@@ -160,10 +162,17 @@ def test_weights_that_are_not_the_codec_s_are_found(tmp_path):
     other, _ = built("rvq.kmeans_iters=1")
     folder = written(content, tmp_path)
     save_file(loaded(encodec(content_of(other, composed())).tensors), folder / "model.safetensors")
-    ours = proof_of_codec.transformers_codec(folder)
-    theirs = proof_of_codec.audiocraft_codec(encodec(content).tensors, Config.parse(content["xp.cfg"]))
+    ours = transformers_codec(folder)
+    theirs = audiocraft_codec(encodec(content).tensors, Config.parse(content["xp.cfg"]))
     with pytest.raises(ReleaseError, match=r"\d+ of \d+ codes differ"):
-        proof_of_codec.compare(theirs, ours)
+        compare(theirs, ours)
+
+
+def test_weights_that_were_cut_short_are_said(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ReleaseError, match=r"The weights in .* cannot be read \(.*\): export again"):
+        prove_encodec(folder)
 
 
 def test_a_configuration_that_builds_another_codec_of_audiocraft_is_said(folder):
