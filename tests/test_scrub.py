@@ -14,8 +14,9 @@ from audiocraft_export.config import Config
 from audiocraft_export.errors import CheckpointError, OptionError
 from audiocraft_export.exposure import exposed
 from audiocraft_export.model import Model
+from audiocraft_export.patterns import PRESETS, patterns_of
 from audiocraft_export.private import Names
-from audiocraft_export.scrub import PRESETS, patterns_of, scrubbed, unmatched
+from audiocraft_export.scrub import scrubbed, unmatched
 
 VALUES = {"a": {"path": 1, "b": {"path": 2, "c": {"path": 3, "d": 4}}}, "a2": {"path": 5}, "path": 6,
           "list": [{"path": 7}, {"x": 8}], 9: {"x": 10}, "a.b": 11}
