@@ -39,6 +39,28 @@ class LivingState(Mapping[str, Any]):
         return len(self._sources)
 
 
+def described(tensors: Mapping[str, torch.Tensor]) -> dict[str, Tensor]:
+    """Tensors in memory as descriptions of their bytes, which are not copied.
+
+    Args:
+        tensors: by name.
+
+    Raises:
+        CheckpointError: by one that has no plain storage.
+    """
+    storages: dict[Any, Blob] = {}
+    return {name: _describe_tensor(tensor.detach(), storages) for name, tensor in tensors.items()}
+
+
+def living(tensor: Tensor) -> torch.Tensor:
+    """A contiguous tensor in memory of its own.
+
+    Raises:
+        CheckpointError: if its bytes are damaged.
+    """
+    return _elements(b"".join(tensor.own_bytes.checked_pieces()), tensor).reshape(tensor.shape)
+
+
 def converted(tensor: Tensor, dtype: str) -> Iterator[Data]:
     """The elements of a tensor, contiguous, in another dtype; piece by piece, where they follow each other.
 

@@ -1,0 +1,93 @@
+"""The configuration of a MusicGen of transformers: of its decoder, and of what it generates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any, Optional
+
+from ..config import Config
+from ..errors import CheckpointError
+from .layout import DECODER_ALONE, Layout, is_stereo
+
+POSITIONS = 2048  # of the table that transformers makes at first; it grows
+TOP_K = 250  # audiocraft.models.MusicGen.set_generation_params
+Values = dict[str, Any]
+
+
+def decoder_config(config: Config) -> Values:
+    """The values of MusicgenDecoderConfig and MusicgenMelodyDecoderConfig.
+
+    Args:
+        config: of the experiment.
+    """
+    size, card = _lm(config, "dim", 128), _lm(config, "card", 1024)
+    dropout = _lm(config, "dropout", 0.1)
+    attention = config.get("transformer_lm.attention_dropout")
+    return {
+        "vocab_size": card, "hidden_size": size, "ffn_dim": int(_lm(config, "hidden_scale", 4) * size),
+        "num_hidden_layers": _lm(config, "num_layers", None), "num_attention_heads": _lm(config, "num_heads", 8),
+        "num_codebooks": _lm(config, "n_q", 8), "audio_channels": 2 if is_stereo(config) else 1,
+        "activation_function": _lm(config, "activation", "relu"), "max_position_embeddings": POSITIONS,
+        "dropout": dropout, "attention_dropout": dropout if attention is None else attention,
+        "activation_dropout": dropout, "layerdrop": 0.0, "scale_embedding": False, "tie_word_embeddings": False,
+        **special_tokens(config)}
+
+
+def generation_config(config: Config, layout: Layout, codec: Optional[Mapping[str, Any]]) -> Values:
+    """The values of GenerationConfig: what AudioCraft's MusicGen does by itself, for as long as it was trained.
+
+    Args:
+        config: of the experiment.
+        layout: of its model.
+        codec: the values of EncodecConfig, which say how many steps a second has.
+
+    Raises:
+        CheckpointError: if the configuration does not say for how long.
+    """
+    values = {"do_sample": True, "top_k": TOP_K, **special_tokens(config)}
+    if layout.architecture != DECODER_ALONE:
+        values["guidance_scale"] = float(config.get("classifier_free_guidance.inference_coef", 1.0))
+    if codec:
+        values["max_length"] = int(duration(config) * frame_rate(codec)) + steps_of_delay(config)
+    return values
+
+
+def special_tokens(config: Config) -> Values:
+    """The one special token of AudioCraft, `card`, under all its names in transformers."""
+    card = _lm(config, "card", 1024)
+    return {"pad_token_id": card, "bos_token_id": card, "decoder_start_token_id": card}
+
+
+def steps_of_delay(config: Config) -> int:
+    """How many steps the delayed sequence has more than the music."""
+    count = _lm(config, "n_q", 8)
+    return int(count // 2 if is_stereo(config) else count)
+
+
+def duration(config: Config) -> float:
+    """How long the music of the training was, in seconds.
+
+    Raises:
+        CheckpointError: if the configuration does not say.
+    """
+    seconds = config.get("dataset.segment_duration")
+    if not isinstance(seconds, (int, float)) or seconds <= 0:
+        raise CheckpointError(f"dataset.segment_duration={seconds} of the configuration (xp.cfg) does not say how long "
+                              "the music is that the model makes, which its generation_config.json has to: use "
+                              "format=safetensors, or format=audiocraft.")
+    return float(seconds)
+
+
+def frame_rate(codec: Mapping[str, Any]) -> int:
+    """Steps a second of a codec, as AudioCraft counts them.
+
+    Args:
+        codec: the values of EncodecConfig.
+    """
+    return int(codec["sampling_rate"]) // prod(codec["upsampling_ratios"])
+
+
+def _lm(config: Config, key: str, default: Any) -> Any:
+    """A value of the language model; the default is that of audiocraft.models.lm.LMModel."""
+    return config.get(f"transformer_lm.{key}", default)

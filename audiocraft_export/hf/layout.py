@@ -1,0 +1,158 @@
+"""What a language model of AudioCraft is in transformers, by its configuration; what has no place there is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from ..config import Config
+from ..errors import CheckpointError
+from .refused import (
+    LANGUAGE_MODELS,
+    MELODY,
+    TEXT,
+    USE,
+    refusal,
+    refuse_family,
+    refuse_settings,
+    refuse_unknown,
+)
+
+TEXT_MODEL = "MusicgenForConditionalGeneration"
+MELODY_MODEL = "MusicgenMelodyForConditionalGeneration"
+DECODER_ALONE = "MusicgenForCausalLM"
+T5_SIZES = {"small": 512, "base": 768, "large": 1024, "3b": 1024, "11b": 1024}  # T5Conditioner.MODELS_DIMS
+CONDITIONERS = {  # those that no class of transformers has beside a MusicGen
+    "clap": "transformers' MusicGen has no CLAP",
+    "style": "transformers' MusicGen has no style conditioner",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a language model consists of.
+
+    Args:
+        architecture: the class of transformers that loads it.
+        text: name of the T5 conditioner.
+        melody: name of the chroma conditioner.
+        finetuned: whether the T5 was trained, too, so that its weights are in the checkpoint.
+        cross: whether the layers have cross attention.
+        fused: whether AudioCraft's own attention was used, and not torch's, whose names have `.mha.`.
+    """
+
+    architecture: str
+    text: Optional[str] = None
+    melody: Optional[str] = None
+    finetuned: bool = False
+    cross: bool = False
+    fused: bool = True
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the names of the decoder."""
+        return "" if self.architecture == DECODER_ALONE else "decoder."
+
+
+def layout_of(config: Config) -> Layout:
+    """What a language model is in transformers.
+
+    Args:
+        config: of the experiment.
+
+    Raises:
+        CheckpointError: if transformers cannot represent it; the message says why, and which format works.
+    """
+    refuse_family(config)
+    refuse_settings(config, LANGUAGE_MODELS)
+    refuse_unknown(config, LANGUAGE_MODELS)
+    _refuse_pattern(config)
+    _refuse_size(config)
+    cross, before = config.get("fuser.cross", []), config.get("fuser.prepend", [])
+    models = conditioners(config)
+    if sorted(models) != sorted([*cross, *before]):
+        raise refusal("conditioners", ", ".join(models) or "none", "the fuser names others, so that AudioCraft itself "
+                      "cannot run it")
+    fused = bool(config.get("transformer_lm.custom") or config.get("transformer_lm.memory_efficient"))
+    if not before and set(models.values()) <= {"lut"}:
+        return Layout(DECODER_ALONE, cross=_has_cross(config, cross), fused=fused)
+    if not before and list(models.values()) == ["t5"]:
+        _refuse_text(config, cross[0])
+        return Layout(TEXT_MODEL, cross[0], None, _is_finetuned(config, cross[0]), True, fused)
+    if not cross and sorted(models.values()) == ["chroma_stem", "t5"]:
+        text, melody = sorted(models, key=lambda name: models[name] != "t5")
+        _refuse_text(config, text)
+        _refuse_melody(config, melody)
+        return Layout(MELODY_MODEL, text, melody, _is_finetuned(config, text), _has_cross(config, cross), fused)
+    raise _refused_conditions(models, cross, before)
+
+
+def conditioners(config: Config) -> dict[str, str]:
+    """The kind of each conditioner by its name."""
+    values = config.get("conditioners", {})
+    names = [str(name) for name in values if name != "args"] if isinstance(values, Mapping) else []
+    return {name: str(config.get(f"conditioners.{name}.model")) for name in names}
+
+
+def is_stereo(config: Config) -> bool:
+    """Whether left and right have codebooks of their own, in turns."""
+    return bool(config.get("interleave_stereo_codebooks.use"))
+
+
+def _refuse_pattern(config: Config) -> None:
+    count = config.get("transformer_lm.n_q", 8)
+    wanted = [step for step in range(count // 2) for _ in "lr"] if is_stereo(config) else list(range(count))
+    modeling = config.get("codebooks_pattern.modeling") or config.get("transformer_lm.q_modeling")
+    delays = [0] * count if modeling == "parallel" else config.get("codebooks_pattern.delay.delays", list(range(count)))
+    if modeling not in ("delay", "parallel"):
+        raise refusal("codebooks_pattern.modeling", modeling, "transformers' MusicGen delays its codebooks")
+    if delays != wanted:
+        raise refusal("codebooks_pattern", f"{modeling} with the delays {delays}", "transformers' MusicGen delays "
+                      f"these codebooks by {wanted}")
+
+
+def _refuse_size(config: Config) -> None:
+    size = config.get("transformer_lm.dim", 128)
+    if size % 2 or size < 4:
+        raise refusal("transformer_lm.dim", size, "its sines and cosines need an even number from 4 on")
+    if config.get("classifier_free_guidance.inference_coef", 1) < 1 and conditioners(config):
+        raise refusal("classifier_free_guidance.inference_coef", config.get("classifier_free_guidance.inference_coef"),
+                      "transformers guides from a scale of 1 on")
+
+
+def _refuse_text(config: Config, name: str) -> None:
+    refuse_settings(config, TEXT, name)
+    refuse_unknown(config, TEXT, name)
+    encoder = str(config.get(f"conditioners.{name}.t5.name"))
+    if T5_SIZES.get(encoder.rpartition("-")[2]) == config.get("transformer_lm.dim"):
+        raise refusal("transformer_lm.dim", config.get("transformer_lm.dim"), f"{encoder} has the same size, and "
+                      "transformers then leaves out the projection between them, which AudioCraft always has")
+
+
+def _refuse_melody(config: Config, name: str) -> None:
+    refuse_settings(config, MELODY, name)
+    refuse_unknown(config, MELODY, name)
+    if config.get(f"conditioners.{name}.chroma_stem.n_chroma") == config.get("transformer_lm.dim"):
+        raise refusal("transformer_lm.dim", config.get("transformer_lm.dim"), "n_chroma is the same, and transformers "
+                      "then leaves out the projection between them, which AudioCraft always has")
+
+
+def _has_cross(config: Config, cross: Any) -> bool:
+    has = bool(cross) or bool(config.get("transformer_lm.cross_attention"))
+    if has and not cross:
+        raise refusal("transformer_lm.cross_attention", True, "no condition goes there, so that AudioCraft itself "
+                      "cannot run it")
+    return has
+
+
+def _is_finetuned(config: Config, name: str) -> bool:
+    return bool(config.get(f"conditioners.{name}.t5.finetune"))
+
+
+def _refused_conditions(models: Mapping[str, str], cross: Any, before: Any) -> CheckpointError:
+    why = next((CONDITIONERS[model] for model in models.values() if model in CONDITIONERS),
+               "transformers' MusicGen has one T5 in cross attention, or a T5 and the chroma of a melody before the "
+               "music, or no condition of its own")
+    said = ", ".join(f"{name} ({model}) in {'cross' if name in cross else 'prepend'}" for name, model in models.items())
+    return CheckpointError(f"The conditions of this model ({said}) cannot be released for transformers ({why}): {USE}")

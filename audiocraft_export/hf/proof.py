@@ -1,0 +1,135 @@
+"""That transformers says what AudioCraft says: both implementations side by side, on a release."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any, Callable
+
+import torch
+
+from ..config import Config
+from ..errors import ReleaseError, listing
+from ..memory import described, living
+from .conditions import Conditions, conditions_of
+from .layout import layout_of
+from .musicgen import audiocraft_state
+
+TOLERANCE = 1e-4  # of logits, in float32
+FRAMES = 12  # that are generated, more than any delay
+GUIDANCE = (1.0, 3.0)
+CONFIG, OTHERS, WEIGHTS = "config.yaml", "conditioners.safetensors", "model*.safetensors"
+
+
+def prove_musicgen(folder: Path) -> None:
+    """Rebuild AudioCraft's language model from a release in the form of transformers, and compare both.
+
+    Logits for the same codes and conditions are equal within 1e-4, and so is what both generate greedily, without and
+    with guidance. The random numbers of a training that may go on are not touched.
+
+    Args:
+        folder: of the release: model.safetensors (or its shards), config.json, config.yaml (xp.cfg), and
+            conditioners.safetensors if there is one.
+
+    Raises:
+        ReleaseError: if one of them cannot be rebuilt, or they differ.
+    """
+    with _no_traces(), torch.no_grad():
+        config = _attempt("read", lambda: Config.load(folder / CONFIG))
+        lm = _attempt("rebuilt by AudioCraft", lambda: _audiocraft(folder, config))
+        model = _attempt("loaded by transformers", lambda: loaded(folder))
+        conditions = _attempt("conditioned", lambda: conditions_of(folder, layout_of(config), lm, model))
+        _attempt("run", lambda: _compare_logits(lm, model, conditions))
+        for scale in GUIDANCE if conditions.attributes else GUIDANCE[:1]:
+            _attempt("run", lambda scale=scale: _compare_music(lm, model, conditions, scale))
+
+
+def loaded(folder: Path) -> Any:
+    """The model that transformers loads from a release, in float32.
+
+    Raises:
+        ReleaseError: if tensors are missing, too many, or of another shape.
+    """
+    import transformers
+    architecture, = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
+    model, info = getattr(transformers, architecture).from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True, local_files_only=True)
+    wrong = {kind: sorted(map(str, names)) for kind, names in info.items() if names}
+    if wrong:
+        said = "; ".join(f"{kind}: {listing(names)}" for kind, names in wrong.items())
+        raise ReleaseError(f"{architecture} does not load {folder} as it is ({said}): export it again.")
+    return model.eval()
+
+
+def _audiocraft(folder: Path, config: Config) -> Any:
+    """AudioCraft's language model with the weights of the release, as its own loader builds it."""
+    from audiocraft.models import builders
+    from omegaconf import OmegaConf
+    cfg = OmegaConf.create(config.text)
+    OmegaConf.update(cfg, "device", "cpu")
+    OmegaConf.update(cfg, "dtype", "float32")
+    melody = layout_of(config).melody
+    if melody:  # files of the machine that trained it
+        chroma = cfg.conditioners[melody].chroma_stem
+        chroma.update(cache_path=None, eval_wavs=None)
+    tensors, others = _tensors(folder, WEIGHTS), _tensors(folder, OTHERS)
+    state = audiocraft_state(described(tensors), described(others), config)
+    lm = builders.get_lm_model(cfg)
+    lm.load_state_dict({name: living(tensor) for name, tensor in state.items()})
+    return lm.eval()
+
+
+def _tensors(folder: Path, pattern: str) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+    return {name: tensor for path in sorted(folder.glob(pattern)) for name, tensor in load_file(path).items()}
+
+
+def _compare_logits(lm: Any, model: Any, conditions: Conditions) -> None:
+    steps = 2 * lm.n_q + FRAMES
+    codes = torch.randint(lm.card + 1, (1, lm.n_q, steps), generator=torch.Generator().manual_seed(0))
+    theirs = lm(codes, [], conditions.tensors)
+    ours = conditions.logits(codes)[:, -steps:].reshape(theirs.shape)
+    difference = float((theirs - ours).abs().max())
+    if not difference <= TOLERANCE:
+        raise ReleaseError(f"The logits of transformers differ from those of AudioCraft by {difference:.2g}, more than "
+                           f"{TOLERANCE:g}: do not use this release, and report it.")
+
+
+def _compare_music(lm: Any, model: Any, conditions: Conditions, scale: float) -> None:
+    frames = lm.n_q + FRAMES
+    theirs = lm.generate(conditions=conditions.attributes, num_samples=1, max_gen_len=frames, use_sampling=False,
+                         cfg_coef=scale)
+    ours = conditions.music(frames, scale)
+    if ours.shape != theirs.shape or not torch.equal(ours, theirs):
+        count = int((ours != theirs).sum()) if ours.shape == theirs.shape else theirs.numel()
+        raise ReleaseError(f"{count} of the {theirs.numel()} codes that transformers generates greedily with a "
+                           f"guidance of {scale:g} are not those of AudioCraft: do not use this release, and report "
+                           "it.")
+
+
+def _attempt(what: str, step: Callable[[], Any]) -> Any:
+    try:
+        return step()
+    except ReleaseError:
+        raise
+    except Exception as exc:  # whatever either library stumbles over is the answer
+        text = " ".join(str(exc).split())
+        frame = extract_tb(exc.__traceback__)[-1]
+        raise ReleaseError(f"This release cannot be {what} ({type(exc).__name__}: "
+                           f"{text or f'{frame.line} in {frame.filename}'}): mend what it stumbles over, or export with "
+                           "verify=bytes.") from exc
+
+
+@contextmanager
+def _no_traces() -> Iterator[None]:
+    """Leave the random numbers of a training as they are; the decoder of transformers draws from those of Python."""
+    state = random.getstate()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(state)

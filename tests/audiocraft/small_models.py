@@ -1,0 +1,72 @@
+"""Small models at the names under which AudioCraft asks for large ones that nobody can download here."""
+
+import io
+import json
+from pathlib import Path
+
+import torch
+
+TEXT = "happy rock loud calm piano somebody plays a sad slow song of the sea with drums and bass in the key of C"
+HASH = "0" * 40
+
+
+def text_encoder(cache, name="t5-small", d_model=512):
+    """A T5 of two layers and its sentencepiece model, in the layout of the Hugging Face cache (`$HF_HUB_CACHE`)."""
+    from transformers import T5Config, T5EncoderModel
+    home = Path(cache) / f"models--{name.replace('/', '--')}"
+    folder = home / "snapshots" / HASH
+    folder.mkdir(parents=True)
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text(HASH)
+    (folder / "spiece.model").write_bytes(_sentencepiece())
+    (folder / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "T5Tokenizer", "extra_ids": 10, "model_max_length": 512, "eos_token": "</s>",
+        "unk_token": "<unk>", "pad_token": "<pad>"}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = T5Config(vocab_size=128, d_model=d_model, d_kv=8, d_ff=32, num_layers=2, num_heads=2,
+                          decoder_start_token_id=0)
+        T5EncoderModel(config).save_pretrained(folder)
+    return folder
+
+
+def separator(hub):
+    """A demucs of some thousand weights, where torch's hub (`$TORCH_HOME/hub`) keeps the one that demucs asks for."""
+    from demucs.htdemucs import HTDemucs
+    from demucs.pretrained import SOURCES
+    options = {"sources": SOURCES, "channels": 8, "depth": 4, "t_layers": 1, "t_heads": 2, "samplerate": 44100,
+               "segment": 1}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = HTDemucs(**options)
+    folder = Path(hub) / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save({"klass": HTDemucs, "args": (), "kwargs": options, "state": model.state_dict()},
+               folder / "955717e8-8726e21a.th")
+
+
+def _sentencepiece():
+    import sentencepiece
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([TEXT] * 4), model_writer=model, vocab_size=60, hard_vocab_limit=False, pad_id=0,
+        eos_id=1, unk_id=2, bos_id=-1, minloglevel=2)
+    return model.getvalue()
+
+
+def codec(sample_rate=32000, bins=400, n_q=4):
+    """A codec in the form of transformers, of 25 steps a second."""
+    from audiocraft_export.hf.parts import Parts
+    from audiocraft_export.hf.text import as_json
+    from audiocraft_export.memory import described
+    from transformers import EncodecConfig, EncodecFeatureExtractor, EncodecModel
+    ratios = [sample_rate // 2000, 10, 8]
+    bandwidth = 25 * (bins - 1).bit_length() * n_q / 1000
+    config = EncodecConfig(target_bandwidths=[bandwidth], sampling_rate=sample_rate, codebook_size=bins,
+                           upsampling_ratios=ratios, num_filters=4, hidden_size=16, num_lstm_layers=1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = EncodecModel(config)
+    extractor = EncodecFeatureExtractor(sampling_rate=sample_rate)
+    return Parts("EncodecModel", described(model.state_dict()), {
+        "config.json": as_json(config.to_dict()), "preprocessor_config.json": as_json(extractor.to_dict())})
