@@ -131,7 +131,8 @@ class Alone(Conditions):
             nulls = ClassifierFreeGuidanceDropout(p=1.0)(self.attributes) if scale > 1 else []
             states = {"encoder_hidden_states": self._states([*self.attributes, *nulls])}
         start = torch.full((self.lm.n_q, 1), self.lm.card)
-        music: torch.Tensor = self.model.generate(start, do_sample=False, guidance_scale=scale,
+        seen = torch.ones(1, 1, dtype=torch.long)  # transformers would take the first token for padding
+        music: torch.Tensor = self.model.generate(start, attention_mask=seen, do_sample=False, guidance_scale=scale,
                                                   max_length=self.length(frames), **states)
         return music
 

@@ -45,7 +45,10 @@ def generation_config(config: Config, layout: Layout, codec: Optional[Mapping[st
     Raises:
         CheckpointError: if the configuration does not say for how long.
     """
-    values = {"do_sample": True, "top_k": TOP_K, **special_tokens(config)}
+    values: Values = {"do_sample": True, "top_k": TOP_K, **special_tokens(config)}
+    if layout.architecture == DECODER_ALONE:
+        values["num_return_sequences"] = 1  # MusicgenForCausalLM.generate of transformers 5 fills in no defaults
+        values["use_cache"] = not layout.cross  # it would put both attentions in the same cache
     if layout.architecture != DECODER_ALONE:
         values["guidance_scale"] = float(config.get("classifier_free_guidance.inference_coef", 1.0))
     if codec:
