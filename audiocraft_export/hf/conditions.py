@@ -28,7 +28,7 @@ class Conditions(ABC):
         from audiocraft.modules.conditioners import ConditioningAttributes
         self.folder, self.layout, self.lm, self.model = folder, layout, lm, model
         provider = lm.condition_provider
-        attributes = ConditioningAttributes(text={name: WORDS for name in provider.text_conditions}, wav=self.wav())
+        attributes = ConditioningAttributes(text=dict.fromkeys(provider.text_conditions, WORDS), wav=self.wav())
         self.attributes = [attributes] if len(provider.conditioners) else []
         self.tensors: dict[str, Any] = provider(provider.tokenize(self.attributes)) if self.attributes else {}
 
@@ -72,16 +72,21 @@ class Composite(Conditions):
         self.melody = _melody(lm, layout) if layout.melody else None
         super().__init__(folder, layout, lm, model)
         from transformers import AutoProcessor
+        processor: Any = AutoProcessor
         audio = {} if self.melody is None else {
-            "audio": self.melody.numpy(), "sampling_rate": lm.condition_provider.conditioners[layout.melody].sample_rate}
-        self.inputs = AutoProcessor.from_pretrained(folder)(text=[WORDS], return_tensors="pt", **audio)
+            "audio": self.melody.numpy(), "sampling_rate": self._conditioner.sample_rate}
+        self.inputs = processor.from_pretrained(folder)(text=[WORDS], return_tensors="pt", **audio)
+
+    @property
+    def _conditioner(self) -> Any:
+        return self.lm.condition_provider.conditioners[self.layout.melody]
 
     def wav(self) -> dict[str, Any]:
         """The melody, for AudioCraft, as MusicGen.get_pretrained has it understood."""
         from audiocraft.modules.conditioners import WavCondition
         if self.melody is None or self.layout.melody is None:
             return {}
-        conditioner = self.lm.condition_provider.conditioners[self.layout.melody]
+        conditioner = self._conditioner
         conditioner.match_len_on_eval, conditioner._use_masking = True, False
         conditioner._get_stemmed_wav = lambda wav, sample_rate: wav  # demucs comes before, in both
         wav = WavCondition(self.melody[None, None], torch.tensor([len(self.melody)]), [conditioner.sample_rate], [None],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
+from math import inf, log2, nextafter, prod
 from typing import Any, Optional
 
 from ..config import Config
-from ..errors import CheckpointError
 from .layout import DECODER_ALONE, Layout, is_stereo
+from .refusing import number
 
 POSITIONS = 2048  # of the table that transformers makes at first; it grows
 TOP_K = 250  # audiocraft.models.MusicGen.set_generation_params
@@ -52,7 +52,8 @@ def generation_config(config: Config, layout: Layout, codec: Optional[Mapping[st
     if layout.architecture != DECODER_ALONE:
         values["guidance_scale"] = float(config.get("classifier_free_guidance.inference_coef", 1.0))
     if codec:
-        values["max_length"] = int(duration(config) * frame_rate(codec)) + steps_of_delay(config)
+        seconds = number(config, "dataset.segment_duration", 0.1, 1 << 16)
+        values["max_length"] = int(seconds * frame_rate(codec)) + steps_of_delay(config)
     return values
 
 
@@ -68,27 +69,29 @@ def steps_of_delay(config: Config) -> int:
     return int(count // 2 if is_stereo(config) else count)
 
 
-def duration(config: Config) -> float:
-    """How long the music of the training was, in seconds.
-
-    Raises:
-        CheckpointError: if the configuration does not say.
-    """
-    seconds = config.get("dataset.segment_duration")
-    if not isinstance(seconds, (int, float)) or seconds <= 0:
-        raise CheckpointError(f"dataset.segment_duration={seconds} of the configuration (xp.cfg) does not say how long "
-                              "the music is that the model makes, which its generation_config.json has to: use "
-                              "format=safetensors, or format=audiocraft.")
-    return float(seconds)
-
-
 def frame_rate(codec: Mapping[str, Any]) -> int:
     """Steps a second of a codec, as AudioCraft counts them.
 
     Args:
         codec: the values of EncodecConfig.
     """
-    return int(codec["sampling_rate"]) // prod(codec["upsampling_ratios"])
+    rate: int = codec["sampling_rate"] // prod(codec["upsampling_ratios"])
+    return rate
+
+
+def for_prompts(codec: Mapping[str, Any], config: Config) -> Values:
+    """The codec of a language model that has fewer codebooks: what music begins with is encoded in as many.
+
+    Args:
+        codec: the values of EncodecConfig, which encodes with the first of its bandwidths.
+        config: of the experiment.
+    """
+    count = _lm(config, "n_q", 8) // (2 if is_stereo(config) else 1)
+    bits = -(-codec["sampling_rate"] // prod(codec["upsampling_ratios"])) * log2(codec["codebook_size"])  # a second
+    if count >= int(1000 * codec["target_bandwidths"][0] // bits):
+        return dict(codec)
+    kbits = nextafter(count * bits / 1000, inf)  # transformers rounds down
+    return {**codec, "target_bandwidths": [kbits, *codec["target_bandwidths"]]}
 
 
 def _lm(config: Config, key: str, default: Any) -> Any:

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
 from ..config import Config
 from ..errors import CheckpointError
-from .refused import (
-    LANGUAGE_MODELS,
-    MELODY,
-    TEXT,
-    USE,
-    refusal,
-    refuse_family,
-    refuse_settings,
-    refuse_unknown,
-)
+from .refused import CONDITIONERS, LANGUAGE_MODELS, MELODY, MELODY_SIZES, SIZES, TEXT, USE
+from .refusing import number, refusal, refuse_family, refuse_settings, refuse_sizes, refuse_unknown
 
 TEXT_MODEL = "MusicgenForConditionalGeneration"
 MELODY_MODEL = "MusicgenMelodyForConditionalGeneration"
 DECODER_ALONE = "MusicgenForCausalLM"
 T5_SIZES = {"small": 512, "base": 768, "large": 1024, "3b": 1024, "11b": 1024}  # T5Conditioner.MODELS_DIMS
-CONDITIONERS = {  # those that no class of transformers has beside a MusicGen
-    "clap": "transformers' MusicGen has no CLAP",
-    "style": "transformers' MusicGen has no style conditioner",
-}
 
 
 @dataclass(frozen=True)
@@ -64,12 +52,8 @@ def layout_of(config: Config) -> Layout:
     Raises:
         CheckpointError: if transformers cannot represent it; the message says why, and which format works.
     """
-    refuse_family(config)
-    refuse_settings(config, LANGUAGE_MODELS)
-    refuse_unknown(config, LANGUAGE_MODELS)
-    _refuse_pattern(config)
-    _refuse_size(config)
-    cross, before = config.get("fuser.cross", []), config.get("fuser.prepend", [])
+    _refuse_decoder(config)
+    cross, before = _names(config, "fuser.cross"), _names(config, "fuser.prepend")
     models = conditioners(config)
     if sorted(models) != sorted([*cross, *before]):
         raise refusal("conditioners", ", ".join(models) or "none", "the fuser names others, so that AudioCraft itself "
@@ -85,7 +69,7 @@ def layout_of(config: Config) -> Layout:
         _refuse_text(config, text)
         _refuse_melody(config, melody)
         return Layout(MELODY_MODEL, text, melody, _is_finetuned(config, text), _has_cross(config, cross), fused)
-    raise _refused_conditions(models, cross, before)
+    raise _refused_conditions(models, cross)
 
 
 def conditioners(config: Config) -> dict[str, str]:
@@ -100,6 +84,18 @@ def is_stereo(config: Config) -> bool:
     return bool(config.get("interleave_stereo_codebooks.use"))
 
 
+def _refuse_decoder(config: Config) -> None:
+    refuse_family(config)
+    refuse_settings(config, LANGUAGE_MODELS)
+    refuse_unknown(config, LANGUAGE_MODELS)
+    refuse_sizes(config, SIZES)
+    size = config.get("transformer_lm.dim", 128)
+    if size % 2 or size < 4:
+        raise refusal("transformer_lm.dim", size, "its sines and cosines need an even number from 4 on")
+    number(config, "transformer_lm.hidden_scale", 1 / size, 1 << 10, 4)
+    _refuse_pattern(config)
+
+
 def _refuse_pattern(config: Config) -> None:
     count = config.get("transformer_lm.n_q", 8)
     wanted = [step for step in range(count // 2) for _ in "lr"] if is_stereo(config) else list(range(count))
@@ -112,16 +108,9 @@ def _refuse_pattern(config: Config) -> None:
                       f"these codebooks by {wanted}")
 
 
-def _refuse_size(config: Config) -> None:
-    size = config.get("transformer_lm.dim", 128)
-    if size % 2 or size < 4:
-        raise refusal("transformer_lm.dim", size, "its sines and cosines need an even number from 4 on")
-    if config.get("classifier_free_guidance.inference_coef", 1) < 1 and conditioners(config):
-        raise refusal("classifier_free_guidance.inference_coef", config.get("classifier_free_guidance.inference_coef"),
-                      "transformers guides from a scale of 1 on")
-
-
 def _refuse_text(config: Config, name: str) -> None:
+    number(config, "classifier_free_guidance.inference_coef", 1, 1 << 10, 1)  # it guides by more than 1 only
+    number(config, "dataset.segment_duration", 0.1, 1 << 16)
     refuse_settings(config, TEXT, name)
     refuse_unknown(config, TEXT, name)
     encoder = str(config.get(f"conditioners.{name}.t5.name"))
@@ -132,13 +121,14 @@ def _refuse_text(config: Config, name: str) -> None:
 
 def _refuse_melody(config: Config, name: str) -> None:
     refuse_settings(config, MELODY, name)
+    refuse_sizes(config, MELODY_SIZES, name)
     refuse_unknown(config, MELODY, name)
     if config.get(f"conditioners.{name}.chroma_stem.n_chroma") == config.get("transformer_lm.dim"):
         raise refusal("transformer_lm.dim", config.get("transformer_lm.dim"), "n_chroma is the same, and transformers "
                       "then leaves out the projection between them, which AudioCraft always has")
 
 
-def _has_cross(config: Config, cross: Any) -> bool:
+def _has_cross(config: Config, cross: list[str]) -> bool:
     has = bool(cross) or bool(config.get("transformer_lm.cross_attention"))
     if has and not cross:
         raise refusal("transformer_lm.cross_attention", True, "no condition goes there, so that AudioCraft itself "
@@ -146,11 +136,16 @@ def _has_cross(config: Config, cross: Any) -> bool:
     return has
 
 
+def _names(config: Config, key: str) -> list[str]:
+    values = config.get(key, [])
+    return [str(value) for value in values] if isinstance(values, list) else [str(values)]
+
+
 def _is_finetuned(config: Config, name: str) -> bool:
     return bool(config.get(f"conditioners.{name}.t5.finetune"))
 
 
-def _refused_conditions(models: Mapping[str, str], cross: Any, before: Any) -> CheckpointError:
+def _refused_conditions(models: Mapping[str, str], cross: list[str]) -> CheckpointError:
     why = next((CONDITIONERS[model] for model in models.values() if model in CONDITIONERS),
                "transformers' MusicGen has one T5 in cross attention, or a T5 and the chroma of a melody before the "
                "music, or no condition of its own")

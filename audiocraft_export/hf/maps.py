@@ -21,14 +21,6 @@ CROSS_NORM = {
     "transformer.layers.*.norm_cross.weight": "model.decoder.layers.*.encoder_attn_layer_norm.weight",
     "transformer.layers.*.norm_cross.bias": "model.decoder.layers.*.encoder_attn_layer_norm.bias",
 }
-NO_CROSS = {  # what transformers always has, and what it is without any effect
-    "model.decoder.layers.*.encoder_attn.q_proj.weight": 0,
-    "model.decoder.layers.*.encoder_attn.k_proj.weight": 0,
-    "model.decoder.layers.*.encoder_attn.v_proj.weight": 0,
-    "model.decoder.layers.*.encoder_attn.out_proj.weight": 0,
-    "model.decoder.layers.*.encoder_attn_layer_norm.weight": 1,
-    "model.decoder.layers.*.encoder_attn_layer_norm.bias": 0,
-}
 TEXT_PROJECTION = {
     "output_proj.weight": "enc_to_dec_proj.weight",
     "output_proj.bias": "enc_to_dec_proj.bias",

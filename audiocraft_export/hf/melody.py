@@ -6,7 +6,6 @@ from math import ceil
 from typing import Any
 
 from ..config import Config
-from .generation import duration
 
 STEMS = [3, 2]  # vocals and other, where demucs has them
 
@@ -19,7 +18,7 @@ def chroma_config(config: Config, name: str) -> dict[str, Any]:
         name: of the conditioner.
     """
     window, hop = _window(config, name)
-    samples = max(int(_chroma(config, name, "sample_rate") * duration(config)), window)
+    samples = max(int(_chroma(config, name, "sample_rate") * config.get("dataset.segment_duration")), window)
     return {"num_chroma": _chroma(config, name, "n_chroma"), "chroma_length": 1 + samples // hop}
 
 
@@ -32,7 +31,7 @@ def chroma_extractor(config: Config, name: str) -> dict[str, Any]:
     """
     window, hop = _window(config, name)
     rate, bins = _chroma(config, name, "sample_rate"), _chroma(config, name, "n_chroma")
-    longest = ceil(duration(config) + window / 2 / rate)  # what the last frame that counts can see
+    longest = ceil(config.get("dataset.segment_duration") + window / 2 / rate)  # what the last frame can see
     return {"feature_extractor_type": "MusicgenMelodyFeatureExtractor", "processor_class": "MusicgenMelodyProcessor",
             "feature_size": bins, "num_chroma": bins, "sampling_rate": rate, "n_fft": window, "hop_length": hop,
             "chunk_length": longest, "stem_indices": STEMS, "padding_side": "right", "padding_value": 0.0,

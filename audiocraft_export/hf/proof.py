@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Callable
@@ -43,9 +44,9 @@ def prove_musicgen(folder: Path) -> None:
         lm = _attempt("rebuilt by AudioCraft", lambda: _audiocraft(folder, config))
         model = _attempt("loaded by transformers", lambda: loaded(folder))
         conditions = _attempt("conditioned", lambda: conditions_of(folder, layout_of(config), lm, model))
-        _attempt("run", lambda: _compare_logits(lm, model, conditions))
+        _attempt("run", lambda: _compare_logits(lm, conditions))
         for scale in GUIDANCE if conditions.attributes else GUIDANCE[:1]:
-            _attempt("run", lambda scale=scale: _compare_music(lm, model, conditions, scale))
+            _attempt("run", partial(_compare_music, lm, conditions, scale))
 
 
 def loaded(folder: Path) -> Any:
@@ -88,7 +89,7 @@ def _tensors(folder: Path, pattern: str) -> dict[str, torch.Tensor]:
     return {name: tensor for path in sorted(folder.glob(pattern)) for name, tensor in load_file(path).items()}
 
 
-def _compare_logits(lm: Any, model: Any, conditions: Conditions) -> None:
+def _compare_logits(lm: Any, conditions: Conditions) -> None:
     steps = 2 * lm.n_q + FRAMES
     codes = torch.randint(lm.card + 1, (1, lm.n_q, steps), generator=torch.Generator().manual_seed(0))
     theirs = lm(codes, [], conditions.tensors)
@@ -99,7 +100,7 @@ def _compare_logits(lm: Any, model: Any, conditions: Conditions) -> None:
                            f"{TOLERANCE:g}: do not use this release, and report it.")
 
 
-def _compare_music(lm: Any, model: Any, conditions: Conditions, scale: float) -> None:
+def _compare_music(lm: Any, conditions: Conditions, scale: float) -> None:
     frames = lm.n_q + FRAMES
     theirs = lm.generate(conditions=conditions.attributes, num_samples=1, max_gen_len=frames, use_sampling=False,
                          cfg_coef=scale)
@@ -117,11 +118,10 @@ def _attempt(what: str, step: Callable[[], Any]) -> Any:
     except ReleaseError:
         raise
     except Exception as exc:  # whatever either library stumbles over is the answer
-        text = " ".join(str(exc).split())
         frame = extract_tb(exc.__traceback__)[-1]
-        raise ReleaseError(f"This release cannot be {what} ({type(exc).__name__}: "
-                           f"{text or f'{frame.line} in {frame.filename}'}): mend what it stumbles over, or export with "
-                           "verify=bytes.") from exc
+        said = " ".join(str(exc).split()) or f"{frame.line} in {frame.filename}"
+        raise ReleaseError(f"This release cannot be {what} ({type(exc).__name__}: {said}): mend what it stumbles over, "
+                           "or export with verify=bytes.") from exc
 
 
 @contextmanager

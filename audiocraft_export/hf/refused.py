@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from ..config import Config
-from ..errors import CheckpointError
-from ..families import LANGUAGE_MODEL, described, family_of, solver_of
+from typing import Any, NamedTuple, Optional
 
 USE = "use format=safetensors, or format=audiocraft."
 SOLVERS = {
@@ -35,6 +30,20 @@ class Rule:
     fine: tuple[Any, ...]
     default: Any
     why: str
+
+
+class Size(NamedTuple):
+    """A whole number from 1 on, that transformers is given.
+
+    Args:
+        key: of xp.cfg.
+        most: larger than in any model.
+        default: of AudioCraft, where the key is missing.
+    """
+
+    key: str
+    most: int
+    default: Optional[int] = None
 
 
 NO_BIAS = "the layers of transformers' MusicGen have no bias"
@@ -69,6 +78,11 @@ LANGUAGE_MODELS = (  # audiocraft.models.lm.LMModel and audiocraft.modules.trans
     Rule("codebooks_pattern.delay.empty_initial", (0,), 0, PATTERN),
     Rule("codebooks_pattern.parallel.empty_initial", (0,), 0, PATTERN),
 )
+SIZES = (  # audiocraft.models.lm.LMModel
+    Size("transformer_lm.n_q", 1 << 8, 8), Size("transformer_lm.card", 1 << 24, 1024),
+    Size("transformer_lm.dim", 1 << 20, 128), Size("transformer_lm.num_heads", 1 << 10, 8),
+    Size("transformer_lm.num_layers", 1 << 10),
+)
 TEXT = (  # audiocraft.modules.conditioners.T5Conditioner; {} is the name of the conditioner
     Rule("conditioners.{}.t5.normalize_text", (False,), False,
          "the tokenizer of transformers removes no stop words and looks up no lemmas"),
@@ -82,6 +96,14 @@ MELODY = (  # audiocraft.modules.conditioners.ChromaStemConditioner, audiocraft.
     Rule("transformer_lm.two_step_cfg", (False,), False,
          "transformers pads the text that it leaves out to the length of the text it is guided by"),
 )
+MELODY_SIZES = (
+    Size("conditioners.{}.chroma_stem.sample_rate", 1 << 20), Size("conditioners.{}.chroma_stem.n_chroma", 1 << 12),
+    Size("conditioners.{}.chroma_stem.radix2_exp", 20), Size("conditioners.{}.chroma_stem.winhop", 1 << 20, 1),
+)
+CONDITIONERS = {  # those that no class of transformers has beside a MusicGen
+    "clap": "transformers' MusicGen has no CLAP",
+    "style": "transformers' MusicGen has no style conditioner",
+}
 HARMLESS = {  # what changes the training, the speed or the names of the weights, or what the configuration takes over
     "transformer_lm": {"dim", "num_heads", "num_layers", "hidden_scale", "n_q", "card", "dropout", "attention_dropout",
                        "emb_lr", "lr", "weight_decay", "custom", "memory_efficient", "attention_as_float32",
@@ -93,64 +115,3 @@ HARMLESS = {  # what changes the training, the speed or the names of the weights
     "conditioners.{}.chroma_stem": {"sample_rate", "n_chroma", "radix2_exp", "winhop", "match_len_on_eval", "eval_wavs",
                                     "n_eval_wavs", "cache_path"},
 }
-
-
-def refuse_family(config: Config) -> None:
-    """Refuse models of which transformers has no class.
-
-    Raises:
-        CheckpointError: if it has none; the message says why, and which format works.
-    """
-    if family_of(config) is not LANGUAGE_MODEL:
-        why = SOLVERS.get(str(solver_of(config)), "transformers has the models of AudioCraft's solvers only")
-        raise CheckpointError(f"{described(config).capitalize()} cannot be released for transformers ({why}): {USE}")
-
-
-def refuse_settings(config: Config, rules: Iterable[Rule], name: str = "") -> None:
-    """Refuse what transformers would silently do otherwise.
-
-    Args:
-        config: of the experiment.
-        rules: that it has to keep.
-        name: of the conditioner that they are about.
-
-    Raises:
-        CheckpointError: if one is broken.
-    """
-    for rule in rules:
-        value = config.get(rule.key.format(name), rule.default)
-        if value not in rule.fine:
-            raise refusal(rule.key.format(name), value, rule.why)
-
-
-def refuse_unknown(config: Config, rules: Iterable[Rule], name: str = "") -> None:
-    """Refuse options that these tables do not know: nobody can say what transformers would need.
-
-    Args:
-        config: of the experiment.
-        rules: whose keys are known.
-        name: of the conditioner whose options are looked at; without one, those of the model itself.
-
-    Raises:
-        CheckpointError: if one is in use.
-    """
-    known = {rule.key.format(name) for rule in rules}
-    for section, harmless in HARMLESS.items():
-        if ("{}" in section) == bool(name):
-            for option in _options(config, section.format(name)):
-                key = f"{section.format(name)}.{option}"
-                value = config.get(key)
-                if option not in harmless and key not in known and value not in (None, False):
-                    raise refusal(key, value, "nobody knows what this option changes")
-
-
-def refusal(key: str, value: Any, why: str) -> CheckpointError:
-    """An error about a setting."""
-    return CheckpointError(f"{key}={value} of the configuration (xp.cfg) cannot be released for transformers ({why}): "
-                           f"{USE}")
-
-
-def _options(config: Config, section: str) -> list[str]:
-    values = config.get(section, {})
-    return [str(option) for option in values] if isinstance(values, Mapping) else []
-

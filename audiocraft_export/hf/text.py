@@ -14,6 +14,8 @@ from ..tensor import Tensor
 
 OF_THIS_MACHINE = ("is_local", "local_files_only", "name_or_path")  # what a tokenizer writes of where it came from
 
+OLD_NAMES = {"extra_special_tokens": "additional_special_tokens"}  # which transformers 4 can read as well as 5
+
 
 @dataclass(frozen=True)
 class TextEncoder:
@@ -57,7 +59,7 @@ def _files(tokenizer: Any) -> dict[str, bytes]:
         tokenizer.save_pretrained(folder)
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
     config = json.loads(files["tokenizer_config.json"])
-    kept = {key: value for key, value in config.items() if key not in OF_THIS_MACHINE}
+    kept = {OLD_NAMES.get(key, key): value for key, value in config.items() if key not in OF_THIS_MACHINE}
     return {**files, "tokenizer_config.json": as_json(kept).encode()}
 
 

@@ -56,10 +56,11 @@ def _sentencepiece():
 
 def codec(sample_rate=32000, bins=400, n_q=4):
     """A codec in the form of transformers, of 25 steps a second."""
+    from transformers import EncodecConfig, EncodecFeatureExtractor, EncodecModel
+
     from audiocraft_export.hf.parts import Parts
     from audiocraft_export.hf.text import as_json
     from audiocraft_export.memory import described
-    from transformers import EncodecConfig, EncodecFeatureExtractor, EncodecModel
     ratios = [sample_rate // 2000, 10, 8]
     bandwidth = 25 * (bins - 1).bit_length() * n_q / 1000
     config = EncodecConfig(target_bandwidths=[bandwidth], sampling_rate=sample_rate, codebook_size=bins,
