@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Protocol, Union
 
@@ -105,3 +105,15 @@ def pieces(data: Data, begin: int, end: int) -> Iterator[Data]:
     view = memoryview(data)
     for first in range(begin, end, PIECE):
         yield view[first:min(first + PIECE, end)]
+
+
+def between(stream: Iterable[Data], begin: int, end: int) -> Iterator[Data]:
+    """Of bytes that can only be had from the first one on, those from one position to another."""
+    position = 0
+    for piece in stream:
+        if position >= end:
+            return
+        found = piece[max(begin - position, 0):end - position]
+        if found:
+            yield found
+        position += len(piece)

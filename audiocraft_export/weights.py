@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from .allowed import Stranger
-from .blob import Blob
+from .blob import Blob, between
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
 from .plain import stranger_name
@@ -233,7 +233,6 @@ def _pack(tensor: Tensor, dtype: str) -> Tensor:
         packed = tensor.own_bytes
     else:
         from .memory import converted  # the only step that needs torch
-        packed = Blob(tensor.numel * ITEMSIZE[dtype], lambda *_: converted(tensor, dtype),  # asked for as a whole
-                      name=tensor.blob.name)
+        packed = Blob(tensor.numel * ITEMSIZE[dtype],
+                      lambda begin, end: between(converted(tensor, dtype), begin, end), name=tensor.blob.name)
     return Tensor(packed, dtype, 0, tensor.shape, contiguous(tensor.shape))
-

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import chain
 from typing import Optional, Union
 
-from ..blob import Blob, Data
+from ..blob import Blob, Data, between
 from ..errors import CheckpointError, listing
 from ..tensor import Tensor
 
@@ -99,9 +100,8 @@ def joined(parts: Sequence[Tensor]) -> Tensor:
     blobs = [part.own_bytes for part in parts]
     rows = sum(part.shape[0] for part in parts)
 
-    def read(*_: int) -> Iterator[Data]:  # asked for as a whole
-        for blob in blobs:
-            yield from blob.pieces()
+    def read(begin: int, end: int) -> Iterator[Data]:
+        yield from between(chain.from_iterable(blob.pieces() for blob in blobs), begin, end)
 
     return replace(parts[0], blob=Blob(sum(blob.nbytes for blob in blobs), read, name=blobs[0].name), offset=0,
                    shape=(rows, *parts[0].shape[1:]))

@@ -103,7 +103,7 @@ def _compare_logits(lm: Any, conditions: Conditions) -> None:
 def _compare_music(lm: Any, conditions: Conditions, scale: float) -> None:
     frames = lm.n_q + FRAMES
     theirs = lm.generate(conditions=conditions.attributes, num_samples=1, max_gen_len=frames, use_sampling=False,
-                         cfg_coef=scale)
+                         cfg_coef=scale, two_step_cfg=False)  # two steps would guide by the scale of the training
     ours = conditions.music(frames, scale)
     if ours.shape != theirs.shape or not torch.equal(ours, theirs):
         count = int((ours != theirs).sum()) if ours.shape == theirs.shape else theirs.numel()
@@ -126,10 +126,13 @@ def _attempt(what: str, step: Callable[[], Any]) -> Any:
 
 @contextmanager
 def _no_traces() -> Iterator[None]:
-    """Leave the random numbers of a training as they are; the decoder of transformers draws from those of Python."""
-    state = random.getstate()
+    """Leave a training as it is: its random numbers (transformers draws from those of Python), its attention."""
+    from audiocraft.modules import transformer
+    state, backend = random.getstate(), transformer._efficient_attention_backend
     try:
+        transformer.set_efficient_attention_backend("torch")  # the other one needs a GPU
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
+        transformer.set_efficient_attention_backend(backend)
         random.setstate(state)
