@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Optional, Union
 
 from ..config import Config
-from .generation import decoder_config, for_prompts, generation_config
+from ..errors import CheckpointError
+from .generation import codebooks, codebooks_a_channel, decoder_config, for_prompts, generation_config
 from .layout import DECODER_ALONE, MELODY_MODEL, TEXT_MODEL, Layout, is_stereo
 from .melody import chroma_config, chroma_extractor
 from .parts import Parts
@@ -15,6 +16,24 @@ from .text import TextEncoder, as_json
 
 MODEL_TYPES = {TEXT_MODEL: "musicgen", MELODY_MODEL: "musicgen_melody", DECODER_ALONE: "musicgen_decoder"}
 Files = dict[str, Union[str, bytes]]
+
+
+def check_codec(config: Config, codec: Parts) -> None:
+    """Compare a codec with the language model that it is to decode.
+
+    Args:
+        config: of the experiment.
+        codec: in the form of transformers.
+
+    Raises:
+        CheckpointError: if it has other codebooks.
+    """
+    values = _config(codec)
+    found, wanted = (codebooks(values), values["codebook_size"]), \
+        (codebooks_a_channel(config), config.get("transformer_lm.card", 1024))
+    if found[0] < wanted[0] or found[1] != wanted[1]:
+        raise CheckpointError(f"The compression model has {found[0]} codebooks of {found[1]}, and the language model "
+                              f"needs {wanted[0]} of {wanted[1]}: name the one that it was trained with.")
 
 
 def model_config(config: Config, layout: Layout, dtype: str, encoder: Optional[TextEncoder],

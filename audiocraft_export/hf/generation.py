@@ -53,7 +53,7 @@ def generation_config(config: Config, layout: Layout, codec: Optional[Mapping[st
         values["guidance_scale"] = float(config.get("classifier_free_guidance.inference_coef", 1.0))
     if codec:
         seconds = number(config, "dataset.segment_duration", 0.1, 1 << 16)
-        values["max_length"] = int(seconds * frame_rate(codec)) + steps_of_delay(config)
+        values["max_length"] = int(seconds * frame_rate(codec)) + codebooks_a_channel(config)
     return values
 
 
@@ -61,12 +61,6 @@ def special_tokens(config: Config) -> Values:
     """The one special token of AudioCraft, `card`, under all its names in transformers."""
     card = _lm(config, "card", 1024)
     return {"pad_token_id": card, "bos_token_id": card, "decoder_start_token_id": card}
-
-
-def steps_of_delay(config: Config) -> int:
-    """How many steps the delayed sequence has more than the music."""
-    count = _lm(config, "n_q", 8)
-    return int(count // 2 if is_stereo(config) else count)
 
 
 def frame_rate(codec: Mapping[str, Any]) -> int:
@@ -86,12 +80,31 @@ def for_prompts(codec: Mapping[str, Any], config: Config) -> Values:
         codec: the values of EncodecConfig, which encodes with the first of its bandwidths.
         config: of the experiment.
     """
-    count = _lm(config, "n_q", 8) // (2 if is_stereo(config) else 1)
-    bits = -(-codec["sampling_rate"] // prod(codec["upsampling_ratios"])) * log2(codec["codebook_size"])  # a second
-    if count >= int(1000 * codec["target_bandwidths"][0] // bits):
+    if codebooks_a_channel(config) >= codebooks(codec, 0):
         return dict(codec)
-    kbits = nextafter(count * bits / 1000, inf)  # transformers rounds down
+    kbits = nextafter(codebooks_a_channel(config) * _bits(codec) / 1000, inf)  # transformers rounds down
     return {**codec, "target_bandwidths": [kbits, *codec["target_bandwidths"]]}
+
+
+def codebooks_a_channel(config: Config) -> int:
+    """How many codebooks the language model has for each channel that the codec encodes alone."""
+    return int(_lm(config, "n_q", 8) // (2 if is_stereo(config) else 1))
+
+
+def codebooks(codec: Mapping[str, Any], which: int = -1) -> int:
+    """How many codebooks a codec has, or encodes with by one of its bandwidths.
+
+    Args:
+        codec: the values of EncodecConfig.
+        which: of the bandwidths; by the last one it has all codebooks.
+    """
+    return int(1000 * codec["target_bandwidths"][which] // _bits(codec))
+
+
+def _bits(codec: Mapping[str, Any]) -> float:
+    """Of a codebook, in a second, as transformers counts them."""
+    rate: int = -(-codec["sampling_rate"] // prod(codec["upsampling_ratios"]))
+    return rate * log2(codec["codebook_size"])
 
 
 def _lm(config: Config, key: str, default: Any) -> Any:

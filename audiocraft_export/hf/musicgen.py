@@ -11,7 +11,7 @@ from ..model import Model
 from ..tensor import Tensor
 from . import without_cross
 from .built import check_shapes
-from .files import model_config, model_files
+from .files import check_codec, model_config, model_files
 from .layout import DECODER_ALONE, Layout, layout_of
 from .maps import AUDIO_ENCODER, TEXT_ENCODER, kept_beside, key_map, tied
 from .parts import Parts
@@ -35,6 +35,8 @@ def musicgen(model: Model, codec: Optional[Parts] = None) -> Parts:
     if codec is None and layout.architecture != DECODER_ALONE:
         raise CheckpointError(f"transformers' {layout.architecture} has its compression model inside, and there is "
                               f"none that it could be given: name one that was trained or exported here, or {USE}")
+    if codec and layout.architecture != DECODER_ALONE:
+        check_codec(config, codec)
     encoder = text_encoder(str(config.get(f"conditioners.{layout.text}.t5.name"))) if layout.text else None
     own, others = _renamed(model.weights.tensors, layout)
     dtype = next(iter(own.values())).dtype

@@ -41,8 +41,8 @@ def prove_musicgen(folder: Path) -> None:
     """
     with _no_traces(), torch.no_grad():
         config = _attempt("read", lambda: Config.load(folder / CONFIG))
-        lm = _attempt("rebuilt by AudioCraft", lambda: _audiocraft(folder, config))
         model = _attempt("loaded by transformers", lambda: loaded(folder))
+        lm = _attempt("rebuilt by AudioCraft", lambda: _audiocraft(folder, config))
         conditions = _attempt("conditioned", lambda: conditions_of(folder, layout_of(config), lm, model))
         _attempt("run", lambda: _compare_logits(lm, conditions))
         for scale in GUIDANCE if conditions.attributes else GUIDANCE[:1]:

@@ -71,3 +71,28 @@ def codec(sample_rate=32000, bins=400, n_q=4):
     extractor = EncodecFeatureExtractor(sampling_rate=sample_rate)
     return Parts("EncodecModel", described(model.state_dict()), {
         "config.json": as_json(config.to_dict()), "preprocessor_config.json": as_json(extractor.to_dict())})
+
+
+def use(folder, patch):
+    """Have Hugging Face and torch look into a folder, and nowhere else; `patch` is pytest's monkeypatch."""
+    patch.setenv("HF_HUB_OFFLINE", "1")
+    patch.setenv("HF_HUB_CACHE", str(folder / "hub"))
+    patch.setenv("TORCH_HOME", str(folder / "torch"))
+    import huggingface_hub.constants
+    patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    patch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder / "hub"))
+
+
+def write(parts, folder, config):
+    """A release in the form of transformers, as the proof reads it."""
+    from safetensors.torch import save_file
+
+    from audiocraft_export.memory import living
+    folder.mkdir()
+    for name, tensors in (("model", parts.tensors), ("conditioners", parts.others)):
+        if tensors:
+            save_file({key: living(tensor) for key, tensor in tensors.items()}, folder / f"{name}.safetensors",
+                      {"format": "pt"})
+    for name, content in {**parts.files, "config.yaml": config}.items():
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
