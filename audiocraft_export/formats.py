@@ -119,13 +119,13 @@ def _load_portable(folder: Path, family: Family, names: Sequence[str]) -> None:
 
 
 def _of_transformers(draft: Draft, options: ExportOptions) -> Mapping[str, Content]:
-    from .hf.files import transformers_files
+    from .hf.assembly import transformers_files
     return transformers_files(draft, options.max_shard_size)
 
 
 def _load_by_transformers(folder: Path, family: Family, names: Sequence[str]) -> None:
-    from .hf.proof import prove as by_numbers
-    by_numbers(folder, names)
+    from .hf.proving import prove as by_numbers
+    by_numbers(folder)
 
 
 FORMATS: Mapping[str, Format] = {
