@@ -32,7 +32,8 @@ def transformers_files(draft: Draft, most: Union[str, int]) -> dict[str, Content
     """
     manifest, model = draft.manifest, draft.models[0]
     codec = draft.codec if draft.family is not COMPRESSION and not _is_alone(draft) else None
-    parts = encodec(model.content) if draft.family is COMPRESSION else musicgen(model, _inside(codec) if codec else None)
+    parts = encodec(model.content) if draft.family is COMPRESSION else \
+        musicgen(model, _inside(codec) if codec else None)
     about = {"format": "pt", "sig": manifest.sig or "", "version": model.version, "weights": manifest.weights}
     files = in_shards("model", parts.tensors, about, {}, most)
     if parts.others:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from place import IS_MAIN, Place
+from snippets import snippet_of
 
 collect_ignore = [] if IS_MAIN else ["test_git_main.py"]
 
@@ -29,29 +30,33 @@ def same(left, right):
 
 
 def public_release(folder, *xps):
-    """The files of a release of some XPs with scrub=[public], in a folder; nothing private is in their texts."""
-    from audiocraft_export import diffusion, writer
+    """A release of some XPs with scrub=public, in a folder; nothing private is in its texts."""
+    from audiocraft_export import ExportOptions, export_checkpoint
     from audiocraft_export.checkpoint import open_checkpoint
-    from audiocraft_export.codec import find_codec
+    from audiocraft_export.export import export_bands
     from audiocraft_export.exposure import exposed, exposed_in_text
-    from audiocraft_export.families import CODEC_FILE, family_of
-    from audiocraft_export.model import Model
-    models = [Model.of(open_checkpoint(xp / "checkpoint.th"), "1.3.0", scrub=["public"]) for xp in xps]
-    config = models[0].checkpoint.config
-    files = diffusion.files(*models) if len(models) > 1 else dict(family_of(config).files(models[0]))
-    if family_of(config).codec:
-        files[CODEC_FILE] = find_codec(config, xps[0], xps[0].parent.parent, "1.3.0", ["public"]).content
-    folder.mkdir()
-    for name, content in files.items():
-        if isinstance(content, str):
-            (folder / name).write_text(content)
-        else:
-            writer.write_single(folder / name, content)
+    options = ExportOptions(scrub="public")
+    checkpoints = [open_checkpoint(xp / "checkpoint.th") for xp in xps]
+    if len(xps) > 1:
+        export_bands(checkpoints, folder, options)
+    else:
+        export_checkpoint(xps[0] / "checkpoint.th", folder, options)
+    assert all(exposed(checkpoint.config.values) for checkpoint in checkpoints)
+    for path in folder.iterdir():
+        content = path.read_text() if path.suffix in (".yaml", ".json") else load(path)
         texts = [content] if isinstance(content, str) else [part["xp.cfg"] for part in (content, *content.values())
                                                             if isinstance(part, dict) and "xp.cfg" in part]
-        assert not [exposure for text in texts for exposure in exposed_in_text(name, text)]
-    assert exposed(config.values) and not any(exposed(model.config.values) for model in models)
+        assert not [exposure for text in texts for exposure in exposed_in_text(path.name, text)]
     return folder
+
+
+def heard(folder):
+    """What the code of a model card makes, run as it stands there: in the folder of the release."""
+    names = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        exec(snippet_of((folder / "README.md").read_text()), names)
+    return names
 
 
 def as_audiocraft(function, source, folder):

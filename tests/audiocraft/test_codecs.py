@@ -5,13 +5,13 @@ import json
 import pytest
 import recipes
 import torch
-from conftest import as_audiocraft, load, public_release, same, stored
+from conftest import as_audiocraft, heard, load, public_release, same, stored
 from place import IS_MAIN
 
 
 @pytest.fixture(scope="module")
 def encodec(place):
-    return place.train(recipes.ENCODEC, "export=true", "exporter.verify=load")
+    return place.train(recipes.ENCODEC, "export=true", "exporter.verify=load", "exporter.card=true")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,10 @@ def test_a_released_codec_encodes_and_decodes_with_the_weights_of_the_best_state
     codes, scale = model.encode(torch.randn(1, 1, 32000))
     assert model.decode(codes, scale).shape == (1, 1, 32000) and codes.shape[1] == 4
     assert same(dict(model.state_dict()), stored(encodec)["best_state"]["model"])
+
+
+def test_the_code_of_its_card_encodes_and_decodes(encodec):
+    assert heard(encodec / "export")["decoded"].shape == (1, 1, 32000)
 
 
 def test_a_language_model_and_the_codec_it_was_trained_on_make_one_folder(encodec, musicgen):

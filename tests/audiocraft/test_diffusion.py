@@ -3,7 +3,7 @@
 import pytest
 import recipes
 import torch
-from conftest import load, public_release, same, stored
+from conftest import heard, load, public_release, same, stored
 from omegaconf import OmegaConf
 
 FILE = "diffusion_state_dict.bin"
@@ -21,7 +21,8 @@ def bands(place):
 def release(place, bands, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bands") / "mbd"
     names = [xp.name for xp in bands]
-    result = place.export("--bands", *names, "--folder", folder, "--dora-dir", place.dora_dir, "--verify", "load")
+    result = place.export("--bands", *names, "--folder", folder, "--dora-dir", place.dora_dir, "--verify", "load",
+                          "--card")
     assert ", ".join(names) in result.stdout
     return folder
 
@@ -41,6 +42,10 @@ def test_audiocraft_loads_every_band_with_the_weights_of_its_best_state(bands, r
 
 def test_the_bands_make_a_sound_together(release):
     assert sound_of(release).shape == (1, 1, 32000)
+
+
+def test_the_code_of_their_card_makes_a_sound(release):
+    assert heard(release)["decoded"].shape == (1, 1, 32000)
 
 
 def test_the_bands_sound_the_same_without_what_is_private(bands, release, tmp_path):

@@ -3,7 +3,10 @@
 import pytest
 import recipes
 import torch
-from conftest import as_audiocraft, load, public_release, same, stored
+from conftest import as_audiocraft, heard, load, public_release, same, stored
+
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint
+from audiocraft_export.conversion import convert
 
 RECIPES = {"musicgen": recipes.MUSICGEN, "stereo": recipes.STEREO, "audiogen": recipes.AUDIOGEN,
            "magnet": recipes.MAGNET, "audio_magnet": recipes.AUDIO_MAGNET}
@@ -11,7 +14,8 @@ RECIPES = {"musicgen": recipes.MUSICGEN, "stereo": recipes.STEREO, "audiogen": r
 
 @pytest.fixture(scope="module", params=RECIPES)
 def trained(request, place):
-    return request.param, place.train(RECIPES[request.param], "export=true", "exporter.verify=load")
+    return request.param, place.train(RECIPES[request.param], "export=true", "exporter.verify=load",
+                                      "exporter.card=true")
 
 
 def generated(name, folder):
@@ -51,6 +55,37 @@ def test_a_release_without_what_is_private_generates_the_very_same(trained, tmp_
     public, whole = (generated(name, folder) for folder in (public_release(tmp_path / "public", xp), xp / "export"))
     assert torch.equal(public[1], whole[1]) and same(dict(public[0].lm.state_dict()), dict(whole[0].lm.state_dict()))
     assert public[0].duration == whole[0].duration and public[0].max_duration == whole[0].max_duration
+
+
+def test_the_code_of_its_card_makes_sound(trained):
+    name, xp = trained
+    audio = heard(xp / "export")["audio"]
+    assert audio.shape == (1, 2 if name == "stereo" else 1, 32000 * (24 if "magnet" in name else 5))
+    assert audio.isfinite().all()
+
+
+def test_a_release_in_safetensors_is_proven_by_audiocraft_and_comes_back(trained, tmp_path):
+    _, xp = trained
+    options = ExportOptions(format="safetensors", verify="load", version="1.3.0", card=False)
+    folder = export_checkpoint(xp / "checkpoint.th", tmp_path / "release", options).folder
+    convert(folder, "audiocraft")
+    assert all((folder / name).read_bytes() == (xp / "export" / name).read_bytes()
+               for name in ("state_dict.bin", "compression_state_dict.bin"))
+
+
+def test_transformers_gets_the_decoder_alone_where_it_knows_no_conditioner_and_no_magnet(trained, tmp_path):
+    from transformers import MusicgenForCausalLM
+    name, xp = trained
+    options = ExportOptions(format="transformers", verify="load")
+    if "magnet" in name:
+        with pytest.raises(ExportError, match="transformers has no MAGNeT.* use format=safetensors"):
+            export_checkpoint(xp / "checkpoint.th", tmp_path / "release", options)
+        assert not (tmp_path / "release").exists()
+        return
+    folder = export_checkpoint(xp / "checkpoint.th", tmp_path / "release", options).folder
+    model, info = MusicgenForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert not any(info.values()) and model.config.vocab_size == 400
+    assert (folder / "conditioners.safetensors").exists() and heard(folder)["codes"].max() < 400
 
 
 def test_a_model_that_loads_only_with_its_codec_is_not_verified_without(trained, place, tmp_path):

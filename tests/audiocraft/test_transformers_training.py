@@ -1,0 +1,58 @@
+"""A MusicGen on a T5 and a codec of its own: trained, released by the hook for transformers, proven, and heard there."""
+
+import pytest
+import recipes
+import small_models
+from conftest import heard
+
+CODEC = ["transformer_lm.n_q=4", "transformer_lm.card=256"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    small_models.text_encoder(cache / "hub")
+    with pytest.MonkeyPatch.context() as patch:
+        small_models.use(cache, patch)
+        yield {"HF_HUB_CACHE": str(cache / "hub"), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="module")
+def encodec(place):
+    return place.train(recipes.ENCODEC, "export=true", "exporter=transformers", "exporter.verify=load")
+
+
+@pytest.fixture(scope="module")
+def musicgen(place, cache, encodec):
+    recipe = [word for word in recipes.MUSICGEN_ON if "conditioners." not in word]
+    return place.train([*recipe, *CODEC, "conditioners.description.t5.name=t5-small",
+                        f"compression_model_checkpoint=//sig/{encodec.name}"],
+                       "export=true", "exporter=transformers", "exporter.verify=load", "exporter.scrub=public", **cache)
+
+
+def test_the_hook_releases_what_transformers_loads_as_it_is(musicgen, encodec):
+    from transformers import AutoProcessor, EncodecModel, MusicgenForConditionalGeneration
+    for architecture, xp in ((EncodecModel, encodec), (MusicgenForConditionalGeneration, musicgen)):
+        _, info = architecture.from_pretrained(xp / "export", output_loading_info=True)
+        assert not any(info.values())
+        AutoProcessor.from_pretrained(xp / "export")
+
+
+def test_the_code_of_the_cards_runs(musicgen, encodec):
+    made = heard(musicgen / "export")
+    assert made["sample_rate"] == 32000 and made["audio"].shape[:2] == (1, 1) and made["audio"].isfinite().all()
+    assert heard(encodec / "export")["codes"].shape[-2] == 4
+
+
+def test_the_command_proves_what_was_released(place, cache, musicgen):
+    result = place.python("-m", "audiocraft_export", "verify", musicgen / "export", "--load", **cache)
+    assert result.stdout.count(": sound") == len([*(musicgen / "export").iterdir()]) - 3  # the card and its pictures
+    assert "Loading weights" not in result.stderr
+
+
+def test_it_is_compared_with_its_checkpoint_and_exported_once(place, cache, musicgen):
+    again = ["--format", "transformers", "--scrub", "public", "--dora-dir", place.dora_dir]
+    result = place.python("-m", "audiocraft_export", "run", musicgen.name, *again, **cache)
+    assert "already exported" in result.stdout, result.stdout + result.stderr
+    against = ["--against", musicgen.name, "--dora-dir", place.dora_dir]
+    place.python("-m", "audiocraft_export", "verify", musicgen / "export", *against, **cache)
