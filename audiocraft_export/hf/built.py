@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from ..errors import CheckpointError, listing
@@ -42,7 +43,7 @@ def shapes(architecture: str, config: Mapping[str, Any]) -> dict[str, tuple[int,
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):  # a training may go on after this
             built = getattr(transformers, architecture)
-            model = built(built.config_class(**config))
+            model = built(built.config_class(**deepcopy(dict(config))))  # transformers 4 takes parts out
     except Exception as exc:  # whatever transformers and torch say of it
         raise CheckpointError(f"transformers builds no {architecture} of this configuration ({type(exc).__name__}: "
                               f"{exc}): {USE}") from exc

@@ -17,7 +17,7 @@ from ..config import Config
 from ..errors import ReleaseError, listing
 from ..memory import described, living
 from .conditions import Conditions, conditions_of
-from .layout import layout_of
+from .layout import TEXT_MODEL, layout_of
 from .musicgen import audiocraft_state
 
 TOLERANCE = 1e-4  # of logits, in float32
@@ -30,7 +30,8 @@ def prove_musicgen(folder: Path) -> None:
     """Rebuild AudioCraft's language model from a release in the form of transformers, and compare both.
 
     Logits for the same codes and conditions are equal within 1e-4, and so is what both generate greedily, without and
-    with guidance. The random numbers of a training that may go on are not touched.
+    with guidance, if this transformers can generate with such a model: version 4 passes over melodies, and fails for
+    decoders alone. The random numbers of a training that may go on are not touched.
 
     Args:
         folder: of the release: model.safetensors (or its shards), config.json, config.yaml (xp.cfg), and
@@ -45,8 +46,9 @@ def prove_musicgen(folder: Path) -> None:
         lm = _attempt("rebuilt by AudioCraft", lambda: _audiocraft(folder, config))
         conditions = _attempt("conditioned", lambda: conditions_of(folder, layout_of(config), lm, model))
         _attempt("run", lambda: _compare_logits(lm, conditions))
-        for scale in GUIDANCE if conditions.attributes else GUIDANCE[:1]:
-            _attempt("run", partial(_compare_music, lm, conditions, scale))
+        if _can_generate(model):
+            for scale in GUIDANCE if conditions.attributes else GUIDANCE[:1]:
+                _attempt("run", partial(_compare_music, lm, conditions, scale))
 
 
 def loaded(folder: Path) -> Any:
@@ -64,6 +66,11 @@ def loaded(folder: Path) -> Any:
         said = "; ".join(f"{kind}: {listing(names)}" for kind, names in wrong.items())
         raise ReleaseError(f"{architecture} does not load {folder} as it is ({said}): export it again.")
     return model.eval()
+
+
+def _can_generate(model: Any) -> bool:
+    import transformers
+    return int(transformers.__version__.split(".")[0]) >= 5 or type(model).__name__ == TEXT_MODEL
 
 
 def _audiocraft(folder: Path, config: Config) -> Any:

@@ -9,12 +9,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..errors import CheckpointError, reason
-from ..memory import described
 from ..tensor import Tensor
 
 OF_THIS_MACHINE = ("is_local", "local_files_only", "name_or_path")  # what a tokenizer writes of where it came from
 
-OLD_NAMES = {"extra_special_tokens": "additional_special_tokens"}  # which transformers 4 can read as well as 5
+NEW, OLD = "extra_special_tokens", "additional_special_tokens"  # of transformers 5; of 4, which both can read
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ def text_encoder(name: str) -> TextEncoder:
     """
     import torch
     from transformers import AutoTokenizer, T5EncoderModel
+
+    from ..memory import described
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
         with torch.random.fork_rng(devices=[]):  # a training may go on after this
@@ -59,7 +60,8 @@ def _files(tokenizer: Any) -> dict[str, bytes]:
         tokenizer.save_pretrained(folder)
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
     config = json.loads(files["tokenizer_config.json"])
-    kept = {OLD_NAMES.get(key, key): value for key, value in config.items() if key not in OF_THIS_MACHINE}
+    kept = {OLD if key == NEW and isinstance(value, list) else key: value for key, value in config.items()
+            if key not in OF_THIS_MACHINE}
     return {**files, "tokenizer_config.json": as_json(kept).encode()}
 
 

@@ -81,6 +81,7 @@ def use(folder, patch):
     import huggingface_hub.constants
     patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     patch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder / "hub"))
+    patch.setattr("transformers.utils.hub.TRANSFORMERS_CACHE", str(folder / "hub"), raising=False)  # of version 4
 
 
 def write(parts, folder, config):
