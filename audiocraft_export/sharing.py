@@ -58,28 +58,30 @@ def share(report: ExportReport, draft: Draft, options: ExportOptions) -> ExportR
 
 def warn_of_exposure(draft: Draft, options: ExportOptions) -> None:
     """Say what of the configurations would be published, if they go to the Hub as they are."""
-    if options.hub is None or options.scrub:
+    if options.hub is None:
         return
     found = [*_exposed(draft)]
-    what = f", and {len(found)} private values in it" if found else ""
-    logger.warning("%s goes to %s with its whole configuration%s: scrub=public leaves out what nobody needs to load "
-                   "the model.", printable(draft.manifest.name), options.hub, what)
-    for exposure in found:
-        logger.warning("published: %s", exposure)
+    if not options.scrub or found:
+        logger.warning("%s goes to %s with %s: scrub=public leaves out what nobody needs to load the model.",
+                       printable(draft.manifest.name), options.hub,
+                       f"{len(found)} private values in its configuration" if found else "its whole configuration")
+    for line in found:
+        logger.warning("published: %s", line)
 
 
 def _exposed(draft: Draft) -> Iterator[str]:
     for model in draft.models:
-        yield from _lines(model.config, "")
+        yield from _lines(model.config.values, "")
     text = draft.codec.content.get("xp.cfg") if draft.codec else None
     if text:
-        yield from _lines(Config.parse(text), "compression model: ")
+        yield from _lines(Config.parse(text).values, "compression model: ")
+    yield from _lines(draft.manifest.to_dict(), f"{MANIFEST}: ")
 
 
-def _lines(config: Config, of: str) -> Iterator[str]:
-    """What one configuration would publish, a line for each value."""
+def _lines(values: Any, of: str) -> Iterator[str]:
+    """What plain data would publish, a line for each value."""
     kinds: dict[tuple[str, str], list[str]] = {}
-    for exposure in exposed(config.values):
+    for exposure in exposed(values):
         kinds.setdefault((exposure.key, exposure.value), []).append(exposure.kind)
     for (key, value), found in kinds.items():
         yield printable(f"{of}`{key}` = {value} ({', '.join(found)})")

@@ -130,11 +130,15 @@ def test_pushing_without_scrub_says_what_would_be_published(make_xp, hub, export
     for flags, is_pushed in (["--dry-run"], False), ([], True):
         result = export(*SHARED, *flags)
         assert result.returncode == 0
-        for said in ("whole configuration, and 3 private values in it: scrub=public",
+        for said in ("3 private values in its configuration: scrub=public",
                      "`datasource.train` = /home/joe/music (an absolute path)",
                      "`mail` = joe@example.org (a user name, an e-mail address)", "`wandb.key` = hf_a... (a token)"):
             assert said in result.stderr, result.stderr
         assert "a" * 20 not in result.stderr and (REPO in hub.repos) == is_pushed
+    result = export(*SHARED, "--scrub", "wandb", "--dry-run")
+    assert "2 private values" in result.stderr and "wandb.key" not in result.stderr
+    result = export(*SHARED, "--scrub", "wandb", "--scrub", "datasource", "--scrub", "mail", "--dry-run")
+    assert result.stderr == ""
 
 
 @pytest.mark.parametrize("format", ["audiocraft", "safetensors"])

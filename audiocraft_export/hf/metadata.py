@@ -13,6 +13,7 @@ MODEL_INDEX, TAGS = "model-index", "tags"
 DATASET = "validation data of the training"  # the results under this name are ours
 OURS = ("library_name", "pipeline_tag", TAGS, MODEL_INDEX)
 MOST_METRICS = 12
+OF_THE_RUN = ("duration", "lr", "grad_norm", "rtf")  # that say nothing of the model
 Data = dict[str, Any]
 
 
@@ -107,7 +108,8 @@ def _results(manifest: Manifest, task: Optional[str]) -> list[Any]:
     from huggingface_hub import EvalResult
     best = manifest.best if "best_state" in manifest.weights and manifest.best else {}
     valid = best.get("valid") or {}
-    names = [name for name in foremost([*valid], best.get("metric")) if name.isprintable() and name]
+    names = [name for name in foremost([*valid], best.get("metric"))
+             if name.isprintable() and name and name not in OF_THE_RUN]
     return [EvalResult(task_type=task or "other", dataset_type="custom", dataset_name=DATASET, dataset_split="valid",
                        metric_type=name, metric_name=f"{name} after epoch {best['epoch']}",
                        metric_value=float(f"{valid[name]:.6g}")) for name in names[:MOST_METRICS]]

@@ -1,6 +1,7 @@
 """What the tests on real AudioCraft share: its environment, its music, and trainings through the real `dora`."""
 
 import pytest
+import recipes
 import torch
 from place import IS_MAIN, Place
 from snippets import snippet_of
@@ -11,6 +12,11 @@ collect_ignore = [] if IS_MAIN else ["test_git_main.py"]
 @pytest.fixture(scope="session")
 def place(tmp_path_factory):
     return Place(tmp_path_factory.mktemp("place"))
+
+
+@pytest.fixture(scope="session")
+def encodec(place):
+    return place.train(recipes.ENCODEC, "export=true", "exporter.verify=load", "exporter.card=true")
 
 
 def stored(xp_folder):

@@ -10,11 +10,6 @@ from place import IS_MAIN
 
 
 @pytest.fixture(scope="module")
-def encodec(place):
-    return place.train(recipes.ENCODEC, "export=true", "exporter.verify=load", "exporter.card=true")
-
-
-@pytest.fixture(scope="module")
 def musicgen(place, encodec):
     codec = f"compression_model_checkpoint=//sig/{encodec.name}"
     return place.train([*recipes.MUSICGEN_ON, *recipes.ON_ENCODEC, codec], "export=true", "exporter.verify=load")

@@ -213,9 +213,3 @@ def test_music_goes_on_in_as_many_codebooks_as_the_model_has(text):
     inputs = AutoProcessor.from_pretrained(folder)(text=["rock"], audio=torch.randn(12800).numpy(),
                                                    sampling_rate=32000, return_tensors="pt")
     assert model.generate(**inputs, max_new_tokens=20).shape == (1, 1, (10 + 20 + 1 - 4) * 1280)
-
-
-def test_what_audiocraft_trained_is_proven(place, tmp_path):
-    xp = place.train(recipes.MUSICGEN)
-    model = Model.of(of_file(TorchFile.read(xp / "checkpoint.th")), "1.3.0")
-    prove_musicgen(small_models.write(musicgen(model), tmp_path / "release", model.config.text))

@@ -5,7 +5,6 @@ import json
 from functools import cache, partial
 
 import pytest
-import recipes
 import torch
 from conftest import same, stored
 from hydra import compose, initialize_config_dir
@@ -17,7 +16,8 @@ from transformers import AutoModel, AutoProcessor, EncodecModel
 from audiocraft_export.codec import from_file
 from audiocraft_export.config import Config
 from audiocraft_export.errors import CheckpointError, ReleaseError
-from audiocraft_export.hf.encodec import audiocraft_codec_state, encodec
+from audiocraft_export.hf.encodec import audiocraft_codec_state
+from audiocraft_export.hf.encodec import encodec as of_transformers
 from audiocraft_export.hf.proof_of_codec import compare, prove_encodec, waveforms
 from audiocraft_export.hf.rebuilt_codec import audiocraft_codec, transformers_codec
 from audiocraft_export.memory import LivingState
@@ -79,7 +79,7 @@ def loaded(tensors):
 
 
 def written(content, folder):
-    parts = encodec(content)
+    parts = of_transformers(content)
     folder.mkdir(exist_ok=True)
     save_file(loaded(parts.tensors), folder / "model.safetensors", metadata={"format": "pt"})
     for name, text in {**parts.files, "config.yaml": content["xp.cfg"]}.items():
@@ -98,11 +98,6 @@ def folder(tmp_path):
     return written(built("seanet.n_residual_layers=2")[1], tmp_path)
 
 
-@pytest.fixture(scope="module")
-def trained(place):
-    return place.train(recipes.ENCODEC)
-
-
 @pytest.mark.parametrize("overrides", ARCHITECTURES)
 def test_transformers_gives_the_codes_and_the_audio_that_audiocraft_gives(overrides, tmp_path):
     model, content = built(*overrides.split())
@@ -113,13 +108,13 @@ def test_transformers_gives_the_codes_and_the_audio_that_audiocraft_gives(overri
         assert model.decode(codes, scale).std() > 1e-3 < sound.std()  # sound, and not silence
     assert agreement.codes == codes.numel() and agreement.audio <= 1e-4
     assert codes.shape[1] == model.total_codebooks and len(codes.unique()) > min(codes.shape[-1], model.cardinality) / 4
-    back = audiocraft_codec_state(encodec(content).tensors, Config.parse(content["xp.cfg"]))
+    back = audiocraft_codec_state(of_transformers(content).tensors, Config.parse(content["xp.cfg"]))
     assert same(loaded(back), dict(model.state_dict()))
 
 
-def test_a_trained_codec_loads_in_transformers_as_it_is(trained, tmp_path):
+def test_a_trained_codec_loads_in_transformers_as_it_is(encodec, tmp_path):
     from audiocraft.models.encodec import HFEncodecCompressionModel
-    content = from_file(trained / "checkpoint.th", "1.3.0").content
+    content = from_file(encodec / "checkpoint.th", "1.3.0").content
     folder = written(content, tmp_path)
     assert prove_encodec(folder).audio <= 1e-4
     model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
@@ -127,12 +122,12 @@ def test_a_trained_codec_loads_in_transformers_as_it_is(trained, tmp_path):
     inputs = processor(raw_audio=waveforms(32000, 1)[0, 0].numpy(), sampling_rate=32000, return_tensors="pt")
     assert model(**inputs).audio_codes.shape[:3] == (1, 1, 4)
     assert HFEncodecCompressionModel(model).num_codebooks == 4  # what AudioCraft makes of it, once it is on the hub
-    back = audiocraft_codec_state(encodec(content).tensors, Config.parse(content["xp.cfg"]))
-    assert same(loaded(back), stored(trained)["best_state"]["model"])
+    back = audiocraft_codec_state(of_transformers(content).tensors, Config.parse(content["xp.cfg"]))
+    assert same(loaded(back), stored(encodec)["best_state"]["model"])
 
 
-def test_a_codec_in_half_precision_is_proven_in_single(trained, tmp_path):
-    content = dict(from_file(trained / "checkpoint.th", "1.3.0").content)
+def test_a_codec_in_half_precision_is_proven_in_single(encodec, tmp_path):
+    content = dict(from_file(encodec / "checkpoint.th", "1.3.0").content)
     content["best_state"] = pack(Weights(content["best_state"], "", ""), "float16").state
     folder = written(content, tmp_path)
     assert prove_encodec(folder).audio <= 1e-4
@@ -161,9 +156,9 @@ def test_weights_that_are_not_the_codec_s_are_found(tmp_path):
     _, content = built()
     other, _ = built("rvq.kmeans_iters=1")
     folder = written(content, tmp_path)
-    save_file(loaded(encodec(content_of(other, composed())).tensors), folder / "model.safetensors")
+    save_file(loaded(of_transformers(content_of(other, composed())).tensors), folder / "model.safetensors")
     ours = transformers_codec(folder)
-    theirs = audiocraft_codec(encodec(content).tensors, Config.parse(content["xp.cfg"]))
+    theirs = audiocraft_codec(of_transformers(content).tensors, Config.parse(content["xp.cfg"]))
     with pytest.raises(ReleaseError, match=r"\d+ of \d+ codes differ"):
         compare(theirs, ours)
 
@@ -194,7 +189,7 @@ def test_what_audiocraft_builds_and_transformers_does_not_is_refused(overrides):
     model = builders.get_compression_model(cfg)
     key = overrides.split()[-1].split("=")[0].split(".")[-1]
     with pytest.raises(CheckpointError, match=rf"cannot represent this codec .*{key}.*use format=safetensors"):
-        encodec(content_of(model, cfg))
+        of_transformers(content_of(model, cfg))
 
 
 def test_the_table_of_limits_has_all_keys_of_audiocraft_with_its_defaults():

@@ -1,9 +1,11 @@
-"""A MusicGen on a T5 and a codec of its own: trained, released by the hook for transformers, proven, and heard there."""
+"""A MusicGen on a T5 and a codec of its own: trained, released by the hook for transformers, proven and heard."""
 
 import pytest
 import recipes
 import small_models
 from conftest import heard
+
+from audiocraft_export import ExportOptions, export_checkpoint
 
 CODEC = ["transformer_lm.n_q=4", "transformer_lm.card=256"]
 
@@ -18,11 +20,6 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def encodec(place):
-    return place.train(recipes.ENCODEC, "export=true", "exporter=transformers", "exporter.verify=load")
-
-
-@pytest.fixture(scope="module")
 def musicgen(place, cache, encodec):
     recipe = [word for word in recipes.MUSICGEN_ON if "conditioners." not in word]
     return place.train([*recipe, *CODEC, "conditioners.description.t5.name=t5-small",
@@ -30,18 +27,18 @@ def musicgen(place, cache, encodec):
                        "export=true", "exporter=transformers", "exporter.verify=load", "exporter.scrub=public", **cache)
 
 
-def test_the_hook_releases_what_transformers_loads_as_it_is(musicgen, encodec):
-    from transformers import AutoProcessor, EncodecModel, MusicgenForConditionalGeneration
-    for architecture, xp in ((EncodecModel, encodec), (MusicgenForConditionalGeneration, musicgen)):
-        _, info = architecture.from_pretrained(xp / "export", output_loading_info=True)
-        assert not any(info.values())
-        AutoProcessor.from_pretrained(xp / "export")
-
-
-def test_the_code_of_the_cards_runs(musicgen, encodec):
+def test_the_hook_releases_what_transformers_loads_as_it_is(musicgen):
+    from transformers import AutoProcessor, MusicgenForConditionalGeneration
+    _, info = MusicgenForConditionalGeneration.from_pretrained(musicgen / "export", output_loading_info=True)
+    assert not any(info.values()) and AutoProcessor.from_pretrained(musicgen / "export").tokenizer("happy rock")
     made = heard(musicgen / "export")
     assert made["sample_rate"] == 32000 and made["audio"].shape[:2] == (1, 1) and made["audio"].isfinite().all()
-    assert heard(encodec / "export")["codes"].shape[-2] == 4
+
+
+def test_a_codec_is_released_for_transformers_and_its_card_runs(encodec, tmp_path):
+    options = ExportOptions(format="transformers", verify="load")
+    report = export_checkpoint(encodec / "checkpoint.th", tmp_path / "release", options)
+    assert heard(report.folder)["codes"].shape[-2] == 4
 
 
 def test_the_command_proves_what_was_released(place, cache, musicgen):
