@@ -220,7 +220,8 @@ def test_other_families_are_refused_with_the_format_that_works(solver):
 
 
 @pytest.mark.parametrize(("kind", "changes", "said"), [
-    ("text", {"transformer_lm__dim": 512}, "t5-small has the same size"),
+    ("text", {"transformer_lm__dim": 512, "conditioners__description__t5__finetune": True},
+     "t5-small has the same size"),
     ("melody", {"transformer_lm__dim": 12}, "n_chroma is the same"),
     ("none", {"transformer_lm__dim": 15}, "an even number"),
     ("none", {"transformer_lm__dim": 2}, "an even number"),
@@ -263,6 +264,26 @@ def test_what_cannot_be_told_by_one_key_is_refused_too(kind, changes, said):
 ])
 def test_what_is_the_same_by_another_name_is_not(changes, architecture):
     assert layout_of(config("text", **changes)).architecture == architecture
+
+
+def test_a_text_encoder_with_more_channels_says_the_same():
+    from transformers import T5Config, T5EncoderModel
+
+    from audiocraft_export.hf.text import TextEncoder
+    from audiocraft_export.hf.wider import MORE, widened
+    for kind in ("relu", "gated-gelu"):  # t5, flan-t5
+        t5 = T5EncoderModel(T5Config(vocab_size=50, d_model=32, d_kv=8, d_ff=24, num_layers=2, num_heads=2,
+                                     feed_forward_proj=kind, layer_norm_epsilon=0.1)).eval()
+        with torch.no_grad():
+            for parameter in t5.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.2)
+        encoder = widened(TextEncoder(t5.config.to_dict(), described(dict(t5.named_parameters())), {}))
+        wide = T5EncoderModel(T5Config(**encoder.config)).eval()
+        wide.load_state_dict({name: living(tensor) for name, tensor in encoder.tensors.items()}, strict=False)
+        with torch.no_grad():
+            there, here = wide(torch.arange(9)[None])[0], t5(torch.arange(9)[None])[0]
+        assert there.shape[2] == 32 + MORE and not there[..., 32:].any()
+        assert torch.allclose(there[..., :32], here, rtol=1e-5, atol=1e-5)
 
 
 def test_a_model_with_a_codec_inside_needs_one(model):

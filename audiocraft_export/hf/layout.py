@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from ..config import Config
@@ -28,6 +28,7 @@ class Layout:
         finetuned: whether the T5 was trained, too, so that its weights are in the checkpoint.
         cross: whether the layers have cross attention.
         fused: whether AudioCraft's own attention was used, and not torch's, whose names have `.mha.`.
+        widened: whether the T5 has the size of the decoder and gets some more channels (`wider`).
     """
 
     architecture: str
@@ -36,6 +37,7 @@ class Layout:
     finetuned: bool = False
     cross: bool = False
     fused: bool = True
+    widened: bool = False
 
     @property
     def prefix(self) -> str:
@@ -62,13 +64,11 @@ def layout_of(config: Config) -> Layout:
     if not before and set(models.values()) <= {"lut"}:
         return Layout(DECODER_ALONE, cross=_has_cross(config, cross), fused=fused)
     if not before and list(models.values()) == ["t5"]:
-        _refuse_text(config, cross[0])
-        return Layout(TEXT_MODEL, cross[0], None, _is_finetuned(config, cross[0]), True, fused)
+        return _with_text(config, Layout(TEXT_MODEL, cross[0], cross=True, fused=fused))
     if not cross and sorted(models.values()) == ["chroma_stem", "t5"]:
         text, melody = sorted(models, key=lambda name: models[name] != "t5")
-        _refuse_text(config, text)
         _refuse_melody(config, melody)
-        return Layout(MELODY_MODEL, text, melody, _is_finetuned(config, text), _has_cross(config, cross), fused)
+        return _with_text(config, Layout(MELODY_MODEL, text, melody, cross=_has_cross(config, cross), fused=fused))
     raise _refused_conditions(models, cross)
 
 
@@ -108,15 +108,18 @@ def _refuse_pattern(config: Config) -> None:
                       f"these codebooks by {wanted}")
 
 
-def _refuse_text(config: Config, name: str) -> None:
+def _with_text(config: Config, layout: Layout) -> Layout:
     number(config, "classifier_free_guidance.inference_coef", 1, 1 << 10, 1)  # it guides by more than 1 only
     number(config, "dataset.segment_duration", 0.1, 1 << 16)
-    refuse_settings(config, TEXT, name)
-    refuse_unknown(config, TEXT, name)
-    encoder = str(config.get(f"conditioners.{name}.t5.name"))
-    if T5_SIZES.get(encoder.rpartition("-")[2]) == config.get("transformer_lm.dim"):
-        raise refusal("transformer_lm.dim", config.get("transformer_lm.dim"), f"{encoder} has the same size, and "
-                      "transformers then leaves out the projection between them, which AudioCraft always has")
+    refuse_settings(config, TEXT, str(layout.text))
+    refuse_unknown(config, TEXT, str(layout.text))
+    encoder, size = str(config.get(f"conditioners.{layout.text}.t5.name")), config.get("transformer_lm.dim", 128)
+    finetuned = bool(config.get(f"conditioners.{layout.text}.t5.finetune"))
+    widened = T5_SIZES.get(encoder.rpartition("-")[2]) == size
+    if finetuned and widened:
+        raise refusal("transformer_lm.dim", size, f"{encoder} has the same size, and transformers then leaves out the "
+                      "projection between them; one that was finetuned cannot be made wider to the last bit")
+    return replace(layout, finetuned=finetuned, widened=widened)
 
 
 def _refuse_melody(config: Config, name: str) -> None:
@@ -139,10 +142,6 @@ def _has_cross(config: Config, cross: list[str]) -> bool:
 def _names(config: Config, key: str) -> list[str]:
     values = config.get(key, [])
     return [str(value) for value in values] if isinstance(values, list) else [str(values)]
-
-
-def _is_finetuned(config: Config, name: str) -> bool:
-    return bool(config.get(f"conditioners.{name}.t5.finetune"))
 
 
 def _refused_conditions(models: Mapping[str, str], cross: list[str]) -> CheckpointError:

@@ -9,7 +9,7 @@ from ..config import Config
 from ..errors import CheckpointError
 from ..model import Model
 from ..tensor import Tensor
-from . import without_cross
+from . import wider, without_cross
 from .built import check_shapes
 from .files import check_codec, model_config, model_files
 from .layout import DECODER_ALONE, Layout, layout_of
@@ -39,6 +39,8 @@ def musicgen(model: Model, codec: Optional[Parts] = None) -> Parts:
         check_codec(config, codec)
     encoder = text_encoder(str(config.get(f"conditioners.{layout.text}.t5.name"))) if layout.text else None
     own, others = _renamed(model.weights.tensors, layout)
+    if encoder and layout.widened:
+        encoder, own = wider.widened(encoder), wider.with_more_columns(own)
     dtype = next(iter(own.values())).dtype
     values = model_config(config, layout, dtype, encoder, codec)
     if layout.architecture == DECODER_ALONE and not layout.cross:
@@ -64,6 +66,8 @@ def audiocraft_state(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(passed)}
     if layout.architecture == DECODER_ALONE and not layout.cross:
         own = without_cross.without(own)
+    if layout.widened:
+        own = wider.with_fewer_columns(own)
     state = {**key_map(layout, layout.fused).to_audiocraft(own), **others}
     if layout.finetuned:
         second, first = tied(layout)

@@ -39,6 +39,7 @@ ARCHITECTURES = {
     "stereo": ([*TEXT, WITH_T5, *STEREO, "transformer_lm.n_q=8", "codebooks_pattern.delay.delays=[0,0,1,1,2,2,3,3]"],
                WHOLE),
     "finetuned": ([*TEXT, WITH_T5, "conditioners.description.t5.finetune=true"], WHOLE),
+    "T5 of the same size": ([*SOUND, WITH_T5, "transformer_lm.dim=512"], WHOLE),
     "sound": ([*SOUND, WITH_T5], WHOLE),
     "melody": ([*MELODY, WITH_T5], MELODIC),
     "short melody": ([*MELODY, WITH_T5, *UNFUSED, "dataset.segment_duration=3.5",
