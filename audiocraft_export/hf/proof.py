@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Callable
@@ -40,7 +41,8 @@ def prove_musicgen(folder: Path) -> None:
     Raises:
         ReleaseError: if one of them cannot be rebuilt, or they differ.
     """
-    with _no_traces(), torch.no_grad():
+    transformer = _attempt("rebuilt by AudioCraft", partial(import_module, "audiocraft.modules.transformer"))
+    with _no_traces(transformer), torch.no_grad():
         config = _attempt("read", lambda: Config.load(folder / CONFIG))
         model = _attempt("loaded by transformers", lambda: loaded(folder))
         lm = _attempt("rebuilt by AudioCraft", lambda: _audiocraft(folder, config))
@@ -132,9 +134,8 @@ def _attempt(what: str, step: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def _no_traces() -> Iterator[None]:
+def _no_traces(transformer: Any) -> Iterator[None]:
     """Leave a training as it is: its random numbers (transformers draws from those of Python), its attention."""
-    from audiocraft.modules import transformer
     state, backend = random.getstate(), transformer._efficient_attention_backend
     try:
         transformer.set_efficient_attention_backend("torch")  # the other one needs a GPU
