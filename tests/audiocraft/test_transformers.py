@@ -78,7 +78,7 @@ def composed(place, recipe):
         lm = builders.get_lm_model(living_cfg).eval()
         with torch.no_grad():
             for parameter in lm.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.1)
+                parameter.add_(torch.randn_like(parameter) * 0.05)
     return cfg, lm
 
 
