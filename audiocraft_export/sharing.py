@@ -88,7 +88,7 @@ def _lines(values: Any, of: str) -> Iterator[str]:
 
 
 def _push(report: ExportReport, beside: list[str], card: _Card, draft: Draft, options: ExportOptions) -> str:
-    from .hf.hub import push, remote_card
+    from .hf.hub.push import push, remote_card
     later, repo = _command(report.folder, draft, options), str(options.hub)
     seen = None
     if options.has_card:
@@ -120,7 +120,7 @@ class _Card:
 
     def write(self) -> list[str]:
         """Write it, if it is another one than is there; gives the names of its files."""
-        from .hf.curve import curves
+        from .hf.card.curve import curves
         folder, manifest = self._report.folder, self._report.manifest
         pictures = curves(self._history, manifest.best)
         self._curves = [*pictures]
@@ -145,7 +145,7 @@ class _Card:
         return self._draft.models[0].checkpoint.history if len(self._draft.models) == 1 else []
 
     def _text(self, former: Optional[str]) -> str:
-        from .hf.card import card
+        from .hf.card.card import card
         options = self._options
         return card(self._report.manifest, self._draft.models[0].config, self._history, options.format,
                     _architecture(self._report.folder), options.hub, self._curves, former)

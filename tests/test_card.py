@@ -22,8 +22,8 @@ pytest.importorskip("matplotlib")
 
 from huggingface_hub import ModelCard  # noqa: E402
 
-from audiocraft_export.hf.card import card  # noqa: E402
-from audiocraft_export.hf.curve import DARK_FILE, LIGHT_FILE, curves  # noqa: E402
+from audiocraft_export.hf.card.card import card  # noqa: E402
+from audiocraft_export.hf.card.curve import DARK_FILE, LIGHT_FILE, curves  # noqa: E402
 
 LANGUAGE_MODEL = {
     "sample_rate": 32000, "channels": 1, "codebooks_pattern": {"modeling": "delay"}, "user": "${oc.env:USER}",

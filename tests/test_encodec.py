@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 from audiocraft_export.blob import Blob
 from audiocraft_export.config import Config
 from audiocraft_export.errors import CheckpointError
-from audiocraft_export.hf import without_lstm
-from audiocraft_export.hf.codec_config import bandwidth, codebooks, encodec_config
-from audiocraft_export.hf.encodec import audiocraft_codec_state, encodec
+from audiocraft_export.hf.codec import without_lstm
+from audiocraft_export.hf.codec.config import bandwidth, codebooks, encodec_config
+from audiocraft_export.hf.codec.encodec import audiocraft_codec_state, encodec
 from audiocraft_export.memory import LivingState
 from audiocraft_export.release import model_content
 
@@ -266,7 +266,7 @@ PUBLIC = """
 import sys, json
 from hashlib import sha256
 from audiocraft_export.errors import ExportError
-from audiocraft_export.hf.public_codec import public_encodec
+from audiocraft_export.hf.codec.public import public_encodec
 for name in sys.argv[1:]:
     try:
         parts = public_encodec(name)

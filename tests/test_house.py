@@ -19,7 +19,17 @@ FLOORS = {
     "allowed": 1, "unpickle": 1, "repickle": 1, "safetensors_file": 1, "tree": 1, "plain": 1, "checkpoint": 1,
     "memory": 1, "weights": 1,
     "model": 2, "diffusion": 2, "watermark": 2, "families": 2, "codec": 2, "loadback": 2, "names": 2, "portable": 2,
-    "provenance": 3, "staging": 3, "placing": 3, "writer": 3, "formats": 3,
+    "provenance": 3, "staging": 3, "placing": 3, "writer": 3, "formats": 3, "hf.assembly": 3, "hf.built": 3,
+    "hf.card.card": 3, "hf.card.curve": 3, "hf.card.facts": 3, "hf.card.frontmatter": 3, "hf.card.history": 3,
+    "hf.card.kinds": 3, "hf.card.markdown": 3, "hf.card.marks": 3, "hf.card.metadata": 3, "hf.card.origin": 3,
+    "hf.card.snippets": 3, "hf.card.training": 3, "hf.card.usage": 3, "hf.card.values": 3, "hf.codec.config": 3,
+    "hf.codec.depth": 3, "hf.codec.encodec": 3, "hf.codec.keys": 3, "hf.codec.limits": 3, "hf.codec.proof": 3,
+    "hf.codec.public": 3, "hf.codec.rebuilt": 3, "hf.codec.without_lstm": 3, "hf.hub.errors": 3, "hf.hub.files": 3,
+    "hf.hub.push": 3, "hf.keys": 1, "hf.loading": 3, "hf.musicgen.conditions": 3, "hf.musicgen.files": 3,
+    "hf.musicgen.generation": 3, "hf.musicgen.layout": 3, "hf.musicgen.maps": 3, "hf.musicgen.melody": 3,
+    "hf.musicgen.musicgen": 3, "hf.musicgen.proof": 3, "hf.musicgen.refused": 3, "hf.musicgen.refusing": 3,
+    "hf.musicgen.text": 3, "hf.musicgen.wider": 3, "hf.musicgen.without_cross": 3, "hf.parts": 1, "hf.proving": 3,
+    "hf.shards": 1,
     "sharing": 4, "export": 4, "drop_ins": 4, "verification": 4, "soundness": 4, "conversion": 4, "ranks": 4,
     "survey": 4, "targets": 4, "comparison": 4, "inspection": 4, "completion": 4, "meanwhile": 4,
     "commands.inspect": 4, "commands.run": 4, "commands.many": 4, "commands.list": 4, "commands.verify": 4,
@@ -32,12 +42,11 @@ HEAVY = {"torch", "hydra", "dora", "omegaconf", "flashy", "audiocraft"}
 
 def imports(module):
     """The modules of this package that one imports, anywhere in its code."""
-    level = 1 + module.count(".")
     for node in ast.walk(ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == level:
-            names = [alias.name for alias in node.names]
-            yield from [f"commands.{name}" for name in names] if node.module == "commands" else \
-                [node.module] if node.module else names
+        if isinstance(node, ast.ImportFrom) and node.level:
+            home = module.split(".")[:-node.level] + (node.module.split(".") if node.module else [])
+            yield from [".".join(home)] if ".".join(home) in FLOORS else \
+                [".".join([*home, alias.name]) for alias in node.names]
 
 
 def loaded_by(code):
@@ -47,8 +56,8 @@ def loaded_by(code):
 
 
 def test_every_module_has_a_floor():
-    commands = {f"commands.{path.stem}" for path in PACKAGE.glob("commands/*.py")} - {"commands.__init__"}
-    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} | commands == set(FLOORS)
+    modules = {".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")}
+    assert {name for name in modules if not name.startswith("demo.") and not name.endswith("__init__")} == {*FLOORS}
 
 
 @pytest.mark.parametrize("module", FLOORS)
@@ -76,8 +85,17 @@ def test_an_export_needs_neither_torch_nor_the_training_stack(make_xp, dora_dir)
 
 def test_modules_import_alone():
     for module in FLOORS:
-        if module not in ("__main__", "dora_main", "solver", "memory", "ranks", "meanwhile", "train"):
+        if module not in ("__main__", "dora_main", "solver", "memory", "ranks", "meanwhile", "train") \
+                and not module.startswith("hf."):
             assert not loaded_by(f"import audiocraft_export.{module}") & {"torch", "hydra", "dora"}
+
+
+def test_what_needs_the_extra_is_imported_by_nobody_else_at_once():
+    for module in FLOORS:
+        if not module.startswith("hf."):
+            tree = ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text())
+            assert not [node for node in tree.body if isinstance(node, ast.ImportFrom)
+                        and (node.module or "").partition(".")[0] == "hf"], module
 
 
 def test_public_names_resolve_and_unknown_ones_do_not():

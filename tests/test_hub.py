@@ -13,7 +13,7 @@ from hub_server import SIGNATURE, TOKEN, Fault, Hub
 from hub_xet import ACCESS
 
 from audiocraft_export.errors import OptionError, ReleaseError
-from audiocraft_export.hf.hub import push
+from audiocraft_export.hf.hub.push import push
 from audiocraft_export.hub_names import check_repo, check_revision
 
 validate_repo_id = pytest.importorskip("huggingface_hub.utils", reason="needs the extra `hf`").validate_repo_id
@@ -27,7 +27,7 @@ import contextlib, io, json, sys, time, traceback
 from pathlib import Path
 from huggingface_hub import snapshot_download
 from audiocraft_export.errors import ExportError
-from audiocraft_export.hf import hub
+from audiocraft_export.hf.hub import push as hub
 
 time.sleep = lambda seconds: None  # it would wait for up to 8 s before it tries again
 for line in sys.stdin:
@@ -51,7 +51,7 @@ class Client:
 
     def __init__(self, home, url, **env):
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-        path = os.pathsep.join([str(Path(push.__code__.co_filename).parents[2]), *sys.path])
+        path = os.pathsep.join([str(Path(push.__code__.co_filename).parents[3]), *sys.path])
         environ.update({"HF_HOME": str(home), "HF_ENDPOINT": url, "HF_TOKEN": TOKEN, "PYTHONPATH": path, **env})
         self.said = home / "stderr"
         home.mkdir(exist_ok=True)

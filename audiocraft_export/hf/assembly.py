@@ -8,12 +8,12 @@ from ..codec import Codec
 from ..families import COMPRESSION
 from ..formats import Draft
 from ..release import Content, Tensors
-from .encodec import encodec
-from .layout import DECODER_ALONE, layout_of
-from .musicgen import musicgen
+from .codec.encodec import encodec
+from .codec.public import public_encodec
+from .musicgen.layout import DECODER_ALONE, layout_of
+from .musicgen.musicgen import musicgen
+from .musicgen.refusing import refuse_family
 from .parts import Parts
-from .public_codec import public_encodec
-from .refusing import refuse_family
 from .shards import in_shards
 
 CONFIG, CODEC_CONFIG, OTHERS = "config.yaml", "compression_config.yaml", "conditioners.safetensors"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import CheckpointError, listing
 from ..tensor import Tensor
-from .refused import USE
+from .parts import USE
 
 
 def check_shapes(architecture: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Union
+from typing import Any, Union
 
 from ..tensor import Tensor
+
+USE = "use format=safetensors, or format=audiocraft."  # the remedy for what transformers cannot represent
 
 
 @dataclass(frozen=True)
@@ -26,3 +29,8 @@ class Parts:
     tensors: Mapping[str, Tensor]
     files: Mapping[str, Union[str, bytes]]
     others: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def as_json(values: Any) -> str:
+    """The text of a file of transformers."""
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"

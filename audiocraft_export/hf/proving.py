@@ -6,13 +6,15 @@ import os
 from pathlib import Path
 
 from ..config import Config
+from ..memory import described
 from ..portable import read_json
 from .assembly import CODEC_CONFIG
-from .encodec import ARCHITECTURE
-from .maps import AUDIO_ENCODER
-from .proof import loaded, prove_musicgen
-from .proof_of_codec import compare, prove_encodec
-from .rebuilt_codec import audiocraft_codec, stored
+from .codec.encodec import ARCHITECTURE
+from .codec.proof import compare, prove_encodec
+from .codec.rebuilt import audiocraft_codec
+from .loading import stored
+from .musicgen.maps import AUDIO_ENCODER
+from .musicgen.proof import loaded, prove_musicgen
 
 
 def prove(folder: Path) -> None:
@@ -34,6 +36,6 @@ def prove(folder: Path) -> None:
 
 def _prove_inside(folder: Path) -> None:
     """The same of the codec inside a language model."""
-    tensors = {name[len(AUDIO_ENCODER):]: tensor for name, tensor in stored(folder).items()
+    tensors = {name[len(AUDIO_ENCODER):]: tensor for name, tensor in described(stored(folder)).items()
                if name.startswith(AUDIO_ENCODER)}
     compare(audiocraft_codec(tensors, Config.load(folder / CODEC_CONFIG)), loaded(folder).audio_encoder)

@@ -58,8 +58,8 @@ def codec(sample_rate=32000, bins=400, n_q=4):
     """A codec in the form of transformers, of 25 steps a second."""
     from transformers import EncodecConfig, EncodecFeatureExtractor, EncodecModel
 
+    from audiocraft_export.hf.musicgen.text import as_json
     from audiocraft_export.hf.parts import Parts
-    from audiocraft_export.hf.text import as_json
     from audiocraft_export.memory import described
     ratios = [sample_rate // 2000, 10, 8]
     bandwidth = 25 * (bins - 1).bit_length() * n_q / 1000

@@ -5,7 +5,7 @@ import transformers
 from snippets import snippet_of
 
 from audiocraft_export.config import Config
-from audiocraft_export.hf.usage import usage_part
+from audiocraft_export.hf.card.usage import usage_part
 
 
 def run(architecture, folder, monkeypatch):

@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 
 from audiocraft_export.checkpoint import TorchFile, of_file
 from audiocraft_export.errors import CheckpointError, ReleaseError
-from audiocraft_export.hf.musicgen import audiocraft_state, musicgen
-from audiocraft_export.hf.proof import prove_musicgen
+from audiocraft_export.hf.musicgen.musicgen import audiocraft_state, musicgen
+from audiocraft_export.hf.musicgen.proof import prove_musicgen
 from audiocraft_export.memory import living
 from audiocraft_export.model import Model
 

@@ -16,10 +16,10 @@ from transformers import AutoModel, AutoProcessor, EncodecModel
 from audiocraft_export.codec import from_file
 from audiocraft_export.config import Config
 from audiocraft_export.errors import CheckpointError, ReleaseError
-from audiocraft_export.hf.encodec import audiocraft_codec_state
-from audiocraft_export.hf.encodec import encodec as of_transformers
-from audiocraft_export.hf.proof_of_codec import compare, prove_encodec, waveforms
-from audiocraft_export.hf.rebuilt_codec import audiocraft_codec, transformers_codec
+from audiocraft_export.hf.codec.encodec import audiocraft_codec_state
+from audiocraft_export.hf.codec.encodec import encodec as of_transformers
+from audiocraft_export.hf.codec.proof import compare, prove_encodec, waveforms
+from audiocraft_export.hf.codec.rebuilt import audiocraft_codec, transformers_codec
 from audiocraft_export.memory import LivingState
 from audiocraft_export.release import model_content
 from audiocraft_export.weights import Weights, pack
@@ -199,7 +199,7 @@ def test_the_table_of_limits_has_all_keys_of_audiocraft_with_its_defaults():
     from audiocraft.modules import SEANetDecoder, SEANetEncoder
     from audiocraft.quantization import ResidualVectorQuantizer
 
-    from audiocraft_export.hf.codec_limits import DECODER, DEFAULTS
+    from audiocraft_export.hf.codec.limits import DECODER, DEFAULTS
     defaults = {kind: {name: each.default for name, each in signature(kind).parameters.items()}
                 for kind in (SEANetEncoder, SEANetDecoder, ResidualVectorQuantizer, Theirs)}
     assert defaults[SEANetEncoder] == DEFAULTS["seanet"]

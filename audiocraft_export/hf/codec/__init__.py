@@ -1,0 +1,1 @@
+"""AudioCraft's EnCodec as an EncodecModel of transformers, and back."""

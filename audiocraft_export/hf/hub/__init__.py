@@ -1,0 +1,1 @@
+"""The Hugging Face Hub: a release is pushed there."""

@@ -1,0 +1,1 @@
+"""AudioCraft's language models as a MusicGen of transformers, and back."""
