@@ -17,6 +17,7 @@ import torch
 import yaml
 from conftest import dora, only_xp, solver_state, with_cfg
 from documents import BLOCKS, PAGES, ROOT, name_of
+from hub_server import TOKEN, Hub
 
 import audiocraft_export
 from audiocraft_export import ExportOptions, cli, export_xp
@@ -96,9 +97,18 @@ def environment():
             if name not in ("AUDIOCRAFT_DORA_DIR", "DORA_PACKAGE", "DORA_MAIN_MODULE", "RANK", "WORLD_SIZE")}
 
 
+@pytest.fixture
+def hub(tmp_path):
+    """A Hub, and what its client has to know of it."""
+    with Hub() as server:
+        server.writable = "your-org"
+        yield {"HF_ENDPOINT": server.url, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0",
+               "HF_HUB_DISABLE_XET": "1"}
+
+
 @pytest.mark.parametrize("page", documents.pages_of("page"), ids=name_of)
-def test_every_command_of_a_page_can_be_run(page, place, tmp_path):
-    env = {**environment(), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+def test_every_command_of_a_page_can_be_run(page, place, hub, tmp_path):
+    env = {**environment(), **hub, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
     result = documents.run_page(page, "page", place, tmp_path / "tools", env)
     documents.check_shown(page, "page", result)
 
@@ -139,7 +149,7 @@ def test_every_target_that_is_named_is_one_of_the_makefile():
 
 def test_what_installs_and_sets_up_is_what_ci_does():
     for line in setup_lines():
-        assert re.fullmatch(r"make [\w-]+|pip install \.|nox( -s \w+)?", line), line
+        assert re.fullmatch(r"make [\w-]+|pip install (\.|'\.\[hf\]')|nox( -s \w+)?", line), line
     sessions = re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
     named = re.findall(r"nox -s (\w+)", "".join(page.read_text() for page in PAGES))
     assert set(named) <= set(sessions)
