@@ -15,8 +15,7 @@ from .experiment import CHECKPOINT, AnyPath
 from .export import draft
 from .families import CODEC_FILE, LM_FILE
 from .formats import files_of
-from .names import is_archive
-from .options import ExportOptions
+from .options import AUDIOCRAFT, ExportOptions
 from .release import MANIFEST, Content, Manifest, Tensors
 from .safetensors_file import read_safetensors
 from .soundness import Problem
@@ -100,8 +99,9 @@ def _options(manifest: Optional[Manifest], path: Path) -> ExportOptions:
     folder, name = (path, LM_FILE) if os.path.isdir(path) else (path.parent, path.name)
     codec = "auto" if os.path.isfile(folder / CODEC_FILE) and (path == folder or name == CODEC_FILE) else "none"
     if manifest is not None:
-        of_all = {} if name == LM_FILE or is_archive(name) else {"codec": "auto" if manifest.codec else "none"}
-        return ExportOptions.from_mapping({**manifest.options, "codec": codec, **of_all})
+        if manifest.in_format != AUDIOCRAFT:
+            codec = "auto" if manifest.codec else "none"
+        return ExportOptions.from_mapping({**manifest.options, "codec": codec})
     version = TorchFile.read(folder / name).state.get("version") if os.path.isfile(folder / name) else None
     return ExportOptions(version=version if isinstance(version, str) else None, codec=codec)
 

@@ -171,6 +171,15 @@ def test_a_release_is_compared_with_its_checkpoint(make_xp, dora_dir):
     assert "has other numbers than the checkpoint" in command(*compared, cwd=folder).stdout
 
 
+def test_a_release_with_its_codec_is_compared_with_its_checkpoint(make_xp, dora_dir, tmp_path):
+    make_xp("aaaaaaaa", **{"xp.cfg": OmegaConf.create({"solver": "compression", "compression_model": "encodec"})})
+    cfg = {"solver": "musicgen", "compression_model_checkpoint": "//sig/aaaaaaaa"}
+    folder = exported(make_xp, dora_dir, **{"xp.cfg": OmegaConf.create(cfg)})
+    assert (folder / "compression_model.safetensors").exists()
+    result = command("verify", folder, "--against", SIG, "--dora-dir", dora_dir, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_the_command_converts_and_says_what_cannot_be(make_xp, dora_dir, tmp_path):
     folder = exported(make_xp, dora_dir, ExportOptions())
     before = digests(folder)

@@ -22,7 +22,7 @@ def load_strictly(architecture: str, source: Union[str, Path], **options: Any) -
         source: a folder, or a name on the hub.
         options: of its `from_pretrained`.
     """
-    with _quiet(), torch.random.fork_rng(devices=[]):  # a training may go on after this
+    with quiet(), torch.random.fork_rng(devices=[]):  # a training may go on after this
         model, info = getattr(transformers, architecture).from_pretrained(source, output_loading_info=True, **options)
     return model, [f"{kind.replace('_', ' ')} {name}" for kind, names in info.items()
                    for name in sorted(map(str, names))]
@@ -43,7 +43,7 @@ def stored(folder: Path, pattern: str = "*.safetensors") -> dict[str, torch.Tens
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bar of transformers: an export has one of its own."""
     drawn = logging.is_progress_bar_enabled()  # type: ignore[no-untyped-call, unused-ignore]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call, unused-ignore]

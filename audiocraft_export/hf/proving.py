@@ -12,7 +12,7 @@ from .assembly import CODEC_CONFIG
 from .codec.encodec import ARCHITECTURE
 from .codec.proof import compare, prove_encodec
 from .codec.rebuilt import audiocraft_codec
-from .loading import stored
+from .loading import quiet, stored
 from .musicgen.maps import AUDIO_ENCODER
 from .musicgen.proof import loaded, prove_musicgen
 
@@ -26,12 +26,13 @@ def prove(folder: Path) -> None:
     Raises:
         ReleaseError: if one of them cannot load it, or they differ.
     """
-    if read_json(folder / "config.json").get("architectures") == [ARCHITECTURE]:
-        prove_encodec(folder)
-        return
-    prove_musicgen(folder)
-    if os.path.isfile(folder / CODEC_CONFIG):
-        _prove_inside(folder)
+    with quiet():
+        if read_json(folder / "config.json").get("architectures") == [ARCHITECTURE]:
+            prove_encodec(folder)
+            return
+        prove_musicgen(folder)
+        if os.path.isfile(folder / CODEC_CONFIG):
+            _prove_inside(folder)
 
 
 def _prove_inside(folder: Path) -> None:

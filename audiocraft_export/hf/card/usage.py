@@ -84,7 +84,8 @@ def _decoder(config: Config, where: str) -> str:
 
         model = MusicgenForCausalLM.from_pretrained({quoted(where)})
         start = torch.full((model.num_codebooks, 1), model.generation_config.decoder_start_token_id)
-        codes = model.generate(start, attention_mask=torch.ones(1, 1), max_new_tokens=50)  # (batch, codebooks, frames)
+        codes = model.generate(start, attention_mask=torch.ones(1, 1), num_return_sequences=1, max_new_tokens=50)
+        # (batch, codebooks, frames)
     """
 
 
