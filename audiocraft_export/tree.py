@@ -87,11 +87,11 @@ def nested(text: str, tensors: Mapping[str, Tensor], files: Mapping[str, str]) -
         if not isinstance(content, dict):
             raise TypeError("no mapping")
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, struct.error) as exc:
-        raise CheckpointError(f"Its text that says how the tensors are nested is none of this tool "
+        raise CheckpointError("the text that says how its tensors are nested is none of this tool "
                               f"({type(exc).__name__}: {exc}): export again.") from exc
     surplus = [name for name in tensors if name not in whole.used]
     if surplus:
-        raise CheckpointError(f"It holds tensors that belong nowhere ({listing(surplus)}): export again.")
+        raise CheckpointError(f"it holds tensors that belong nowhere ({listing(surplus)}): export again.")
     return content
 
 

@@ -3,8 +3,9 @@
 A message is any text of the source in which a word stands beside another one or beside a placeholder, wherever it is
 used: an error, a `Problem`, a warning, a note, a reason or a remedy that becomes part of another message. So nobody has
 to keep a list of the calls that say something. A text inside a placeholder is a message of its own. No messages are
-docstrings, the help of the commands, and NOT_SAID. Not seen are texts of one word (`sound`), what a placeholder holds
-when others say it (the system, torch, Hydra, argparse, AudioCraft), and the demo.
+docstrings, the help of the commands, what the model card writes into a README.md, and NOT_SAID. Not seen are texts of
+one word (`sound`), what a placeholder holds when others say it (the system, torch, Hydra, argparse, AudioCraft), and
+the demo.
 """
 
 import ast
@@ -17,6 +18,7 @@ import pytest
 import audiocraft_export
 
 PACKAGE = Path(audiocraft_export.__file__).parent
+CARD = PACKAGE / "hf" / "card"
 PAGE = Path(__file__).parents[1] / "docs" / "troubleshooting.md"
 WORDS = re.compile(r"[A-Za-z]{2,} ([a-z]|\.\.\.)|\.\.\. [a-z]{2,}")
 HELP = {"help", "description", "epilog", "HELP", "DESCRIPTION", "EXAMPLES"}  # keywords and constants
@@ -26,6 +28,8 @@ NOT_SAID = {
     "_codecs encode", "torch ...",  # names in a pickle
     "a manifest of other types", "exported before",  # never shown
     "module ... has no attribute ...",  # Python's own words
+    "happy rock",  # what a proof has a model sing
+    r"HTTP status \w+ error \((\d{3})", "Invalid metadata in README.md",  # by which answers of the Hub are known
 }
 
 
@@ -50,15 +54,26 @@ def texts(node):
         yield from texts(each)
 
 
-def messages_in(source):
-    """The messages in a source."""
-    return {message for message in map(template, texts(ast.parse(source))) if WORDS.search(message)} - NOT_SAID
+def of_errors(tree):
+    """What a module raises, and its functions and constants that a `raise` names."""
+    raised = [node for node in ast.walk(tree) if isinstance(node, ast.Raise)]
+    named = {each.id for node in raised for each in ast.walk(node) if isinstance(each, ast.Name)}
+    helpers = [node for node in tree.body
+               if named & {getattr(node, "name", None), *(getattr(each, "id", None) for each in getattr(node, "targets", ()))}]
+    return ast.Module([*raised, *helpers], [])
+
+
+def messages_in(source, errors_only=False):
+    """The messages in a source; `errors_only` of one whose other texts are those of a document that it writes."""
+    tree = ast.parse(source)
+    found = map(template, texts(of_errors(tree) if errors_only else tree))
+    return {message for message in found if WORDS.search(message)} - NOT_SAID
 
 
 def messages():
-    """The messages of the package."""
+    """The messages of the package; of the model card, only its errors: its texts are those of a README.md."""
     paths = [path for path in PACKAGE.rglob("*.py") if "demo" not in path.relative_to(PACKAGE).parts]
-    return set().union(*(messages_in(path.read_text("utf-8")) for path in paths))
+    return set().union(*(messages_in(path.read_text("utf-8"), CARD in path.parents) for path in paths))
 
 
 def blocks():
@@ -98,3 +113,17 @@ def test_every_message_stands_on_the_page_once_and_before_its_explanation():
 ])
 def test_a_message_is_found_wherever_it_is_used(source, found):
     assert messages_in(source) == found
+
+
+def test_of_a_document_only_the_errors_are_messages():
+    source = """
+REMEDY = 'mend the text'
+TEXT = 'text of the page'
+def page(name):
+    if not name:
+        raise PageError(f'{why(name)} is none: {REMEDY}.')
+    return f'{TEXT} by {name}'
+def why(name):
+    return 'no name' if name is None else 'an empty name'
+"""
+    assert messages_in(source, errors_only=True) == {"... is none: ....", "mend the text", "no name", "an empty name"}

@@ -38,6 +38,6 @@ def _convert(args: argparse.Namespace) -> int:
     args.dry_run = False
     several = len(args.targets) > 1
     if several and args.folder:
-        raise OptionError("--folder is the place of one release: convert them one by one, or each in its own folder.")
+        raise OptionError("--folder takes one release: convert these one by one, or leave it out.")
     jobs = [partial(convert, target, args.to, args.folder, args.max_shard_size) for target in args.targets]
     return do_all(args.targets, jobs, None, args, table=several)

@@ -61,8 +61,8 @@ class KeyMap:
             source, parts = found
             missing = [part for part in parts if part not in rest]
             if missing:
-                raise CheckpointError(f"{source} cannot be put together: {listing(missing)} is missing; the files are "
-                                      "not those of one release.")
+                raise CheckpointError(f"{source} cannot be put together: {listing(missing)} is missing, so these files "
+                                      "are not those of one release: export again.")
             renamed[source] = joined([rest.pop(part) for part in parts])
         return renamed
 

@@ -8,10 +8,9 @@ from typing import Any
 from ...errors import CheckpointError, ReleaseError, listing
 from ...memory import LivingState
 from ...tensor import Tensor
-from ..parts import Parts, as_json
+from ..parts import USE, Parts, as_json
 from .encodec import ARCHITECTURE, feature_extractor
 
-INSTEAD = "leave it out (codec=none), or use format=safetensors, or format=audiocraft."
 OTHERS = {  # the names that `audiocraft.models.CompressionModel.get_pretrained` does not look up on the hub
     "debug_compression_model": "it has random weights, new ones each time it is built",
     "dac_44khz": "it is a Descript Audio Codec of the package dac, and no EncodecModel",
@@ -30,7 +29,7 @@ def public_encodec(name: str) -> Parts:
         ReleaseError: if it cannot be had here.
     """
     if name in OTHERS:
-        raise CheckpointError(f"The codec {name} has no place in transformers ({OTHERS[name]}): {INSTEAD}")
+        raise CheckpointError(f"The codec {name} has no place in transformers ({OTHERS[name]}): {USE}")
     model = _loaded(name)
     tensors: dict[str, Tensor] = LivingState({"model": model})["model"]
     config = json.loads(model.config.to_json_string(use_diff=False))
@@ -47,7 +46,7 @@ def _loaded(name: str) -> Any:
         return _from(name)
     except OSError as exc:
         raise ReleaseError(f"The codec {name} cannot be had from the cache of transformers or from the hub "
-                           f"({_said(exc)}): let this machine reach the hub once, or {INSTEAD}") from exc
+                           f"({_said(exc)}): let this machine reach the hub once, or {USE}") from exc
 
 
 def _from(name: str, **options: Any) -> Any:
@@ -57,13 +56,13 @@ def _from(name: str, **options: Any) -> Any:
     try:
         kind = AutoConfig.from_pretrained(name, **options).model_type
         if kind != "encodec":
-            raise CheckpointError(f"The codec {name} is a model of another type ({kind}), no {ARCHITECTURE}: {INSTEAD}")
+            raise CheckpointError(f"The codec {name} is a model of another type ({kind}), no {ARCHITECTURE}: {USE}")
         model, wrong = load_strictly(ARCHITECTURE, name, dtype="auto", **options)
     except ValueError as exc:  # a type that transformers does not know, a configuration that builds nothing
-        raise CheckpointError(f"The codec {name} is no {ARCHITECTURE} ({_said(exc)}): {INSTEAD}") from exc
+        raise CheckpointError(f"The codec {name} is no {ARCHITECTURE} ({_said(exc)}): {USE}") from exc
     if wrong:
         raise CheckpointError(f"The codec {name} has other weights than an {ARCHITECTURE} has ({listing(wrong)}): "
-                              f"{INSTEAD}")
+                              f"{USE}")
     return model
 
 

@@ -45,7 +45,7 @@ def without(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[st
     trained = [name for name in extra if name in tensors and any(map(any, tensors[name].own_bytes.pieces()))]
     if trained:
         raise CheckpointError(f"AudioCraft's codec has no LSTM (seanet.lstm=0), and {listing(trained)} is no longer "
-                              "zero: it was trained further in transformers, and stays there.")
+                              "zero: it was trained further in transformers, so load it there.")
     return {name: tensor for name, tensor in tensors.items() if name not in extra}
 
 

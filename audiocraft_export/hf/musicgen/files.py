@@ -33,7 +33,8 @@ def check_codec(config: Config, codec: Parts) -> None:
         (codebooks_a_channel(config), config.get("transformer_lm.card", 1024))
     if found[0] < wanted[0] or found[1] != wanted[1]:
         raise CheckpointError(f"The compression model has {found[0]} codebooks of {found[1]}, and the language model "
-                              f"needs {wanted[0]} of {wanted[1]}: name the one that it was trained with.")
+                              f"needs {wanted[0]} of {wanted[1]}: name the one that it was trained with, "
+                              "in compression_model_checkpoint.")
 
 
 def model_config(config: Config, layout: Layout, dtype: str, encoder: Optional[TextEncoder],

@@ -32,8 +32,8 @@ def musicgen(model: Model, codec: Optional[Parts] = None) -> Parts:
     """
     config, layout = model.config, layout_of(model.config)
     if codec is None and layout.architecture != DECODER_ALONE:
-        raise CheckpointError(f"transformers' {layout.architecture} has its compression model inside, and there is "
-                              f"none that it could be given: name one that was trained or exported here, or {USE}")
+        raise CheckpointError(f"transformers' {layout.architecture} has its compression model inside, which "
+                              f"codec=none leaves out: use codec=auto, or {USE}")
     if codec and layout.architecture != DECODER_ALONE:
         check_codec(config, codec)
     encoder = text_encoder(str(config.get(f"conditioners.{layout.text}.t5.name"))) if layout.text else None

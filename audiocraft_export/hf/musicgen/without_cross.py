@@ -46,7 +46,7 @@ def without(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     trained = [name for name, value in values.items() if value is not None and not _is_constant(tensors[name], value)]
     if trained:
         raise CheckpointError(f"AudioCraft's model has no cross attention, and {listing(trained)} is no longer what "
-                              "changes nothing: it was trained further in transformers, and stays there.")
+                              "changes nothing: it was trained further in transformers, so load it there.")
     return {name: tensor for name, tensor in tensors.items() if values[name] is None}
 
 
