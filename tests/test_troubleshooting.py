@@ -58,8 +58,8 @@ def of_errors(tree):
     """What a module raises, and its functions and constants that a `raise` names."""
     raised = [node for node in ast.walk(tree) if isinstance(node, ast.Raise)]
     named = {each.id for node in raised for each in ast.walk(node) if isinstance(each, ast.Name)}
-    helpers = [node for node in tree.body
-               if named & {getattr(node, "name", None), *(getattr(each, "id", None) for each in getattr(node, "targets", ()))}]
+    helpers = [node for node in tree.body if named & {getattr(each, "name", getattr(each, "id", None))
+                                                      for each in (node, *getattr(node, "targets", ()))}]
     return ast.Module([*raised, *helpers], [])
 
 
