@@ -15,7 +15,6 @@ _PORTABLE = (rf"(compression_)?model({_SHARD}|\.json)", r"(compression_)?config(
              rf"(generator|detector)_{{}}({_SHARD})")
 _TRANSFORMERS = (r"(|generation_|preprocessor_|processor_|tokenizer_)config\.json", r"tokenizer\.json",
                  r"(special_tokens_map|added_tokens)\.json", r"spiece\.model", r"conditioners\.safetensors")
-_CARD = r"README\.md|training-curve-(light|dark)\.png"
 
 
 def is_ours(name: Any, sig: Optional[str]) -> bool:
@@ -34,8 +33,8 @@ def listed_by(manifest: Manifest) -> list[str]:
 
 
 def may_be_ours(name: str) -> bool:
-    """Whether a file of some release may have this name, whatever its signature, or one of its card."""
-    return _fits(name, r"[\w-]+") or bool(re.fullmatch(_CARD, name))
+    """Whether a file of some release may have this name, whatever its signature."""
+    return _fits(name, r"[\w-]+")
 
 
 def is_archive(name: str) -> bool:

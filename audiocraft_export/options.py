@@ -15,7 +15,7 @@ from .patterns import patterns_of
 from .release import RELEASE_FOLDER
 
 AUDIOCRAFT = "audiocraft"
-SIZE = re.compile(r"\d+(\.\d+)?\s*[KMGT]B", re.IGNORECASE)
+SIZE = re.compile(r"(?=[0.]*[1-9])\d+(\.\d+)?\s*[KMGT]B|[1-9]\d*", re.IGNORECASE)
 CHOICES: Mapping[str, tuple[Optional[str], ...]] = {
     "format": (AUDIOCRAFT, "safetensors", "transformers"),
     "weights": ("best", "ema", "last"),
@@ -91,16 +91,17 @@ class ExportOptions:
             object.__setattr__(self, "checkpoint", str(self.checkpoint))
         if isinstance(self.folder, os.PathLike):
             object.__setattr__(self, "folder", os.fspath(self.folder))
-        if isinstance(self.when, str) and self.when.isdecimal():
-            object.__setattr__(self, "when", int(self.when))
+        for name in ("when", "max_shard_size"):
+            value = getattr(self, name)
+            if isinstance(value, str) and value.isdecimal():
+                object.__setattr__(self, name, int(value))
         if self.scrub is not None:
             patterns = [self.scrub] if isinstance(self.scrub, str) else self.scrub
             object.__setattr__(self, "scrub", tuple(patterns) or None)
 
     def _check_sharing(self) -> None:
         """Check what says how a release is shared."""
-        if type(self.max_shard_size) is not int and not SIZE.fullmatch(str(self.max_shard_size)) \
-                or not str(self.max_shard_size).strip("0").strip("."):
+        if not SIZE.fullmatch(str(self.max_shard_size)):
             raise OptionError(f"max_shard_size={self.max_shard_size} is no option: it takes a number of bytes, or a "
                               "size such as 5GB.")
         for name, valid in (("card", (True, False, None)), ("private", (True, False))):

@@ -24,6 +24,7 @@ from .safetensors_file import SafetensorsFile
 from .staging import fsync_folder, home_of, remove_stale, staging
 
 _CHUNK = 1 << 20
+STAGED = LM_FILE  # what a single file is called meanwhile: what is left of it is known by that
 _AROUND = 1 << 16  # bytes of a release beside its tensors, at least
 
 Nonfinite = Mapping[str, Mapping[str, int]]
@@ -79,17 +80,17 @@ def write_single(path: Path, content: Mapping[str, Any]) -> Mapping[str, int]:
         ReleaseError: if it cannot be written, or what was written does not verify.
         CheckpointError: if bytes read from the checkpoint are damaged.
     """
-    pickled, staged = Pickled(content), LM_FILE  # a name by which what is left of it would be known
+    pickled = Pickled(content)
     progress.expect(pickled.nbytes)
     with _writing(path), terminable():
         refuse_what_is_no_file(path.parent, [path.name])
         _refuse_a_full_disk(path.parent, pickled.nbytes)
         with staging(path.parent) as stage:
-            _write_staged(stage / staged, pickled, checked=False)
-            _read_back(stage / staged, pickled)
+            _write_staged(stage / STAGED, pickled, checked=False)
+            _read_back(stage / STAGED, pickled)
             if os.path.exists(path):
-                shutil.copymode(path, stage / staged)
-            os.replace(stage / staged, path)
+                shutil.copymode(path, stage / STAGED)
+            os.replace(stage / STAGED, path)
             fsync_folder(path.parent)
     return pickled.nonfinite
 
@@ -103,8 +104,8 @@ def write_beside(folder: Path, contents: Mapping[str, Union[str, bytes]]) -> Non
     with _writing(folder), terminable(), staging(folder) as stage:
         refuse_what_is_no_file(folder, contents)
         for name, content in contents.items():
-            _write_staged(stage / name, _Plain(content), checked=True)
-            os.replace(stage / name, folder / name)
+            _write_staged(stage / STAGED, _Plain(content), checked=True)
+            os.replace(stage / STAGED, folder / name)
         fsync_folder(folder)
 
 

@@ -17,7 +17,7 @@ import torch
 from conftest import SOLVER, dora, load, model_state, only_xp, same
 from test_solver import Training, xp_of
 
-from audiocraft_export import ExportError, ExportMixin, ExportOptions, export_xp, meanwhile, verification, verify
+from audiocraft_export import ExportError, ExportMixin, ExportOptions, export_xp, meanwhile, soundness, verify
 from audiocraft_export.meanwhile import Follower, is_due
 
 LOSSES = [3., 1., 2., 1., 4.]
@@ -306,11 +306,11 @@ def test_a_release_that_is_replaced_while_it_is_verified_is_not_damaged(make_xp,
     folder = make_xp()
     release = export_xp(folder.name, dora_dir).folder
     make_xp(best_state={"model": model_state(9)})
-    intact, exports = verification.is_intact, iter([export_xp])
+    intact, exports = soundness.is_intact, iter([export_xp])
 
     def replaced(*args):
         for export in exports:  # once
             export(folder.name, dora_dir)
         return intact(*args)
-    monkeypatch.setattr(verification, "is_intact", replaced)
+    monkeypatch.setattr(soundness, "is_intact", replaced)
     assert verify(release).ok

@@ -82,7 +82,7 @@ def test_tied_weights_are_stored_once_and_come_back_tied(make_xp, dora_dir):
     assert same(back, state) and len({back[name].data_ptr() for name in "abc"}) == 1
 
 
-@pytest.mark.parametrize("most, files", [("20KB", 3), (1 << 13, 5), ("1GB", 1)])
+@pytest.mark.parametrize("most, files", [("20KB", 3), ("20000", 3), (1 << 13, 5), ("1GB", 1)])
 def test_a_model_that_is_too_large_for_one_file_has_several_and_an_index(make_xp, dora_dir, most, files):
     state = {f"{index}.weight": torch.randn(64, 32) for index in range(5)}
     folder = exported(make_xp, dora_dir, ExportOptions(format="safetensors", max_shard_size=most),

@@ -200,6 +200,8 @@ def test_what_somebody_wrote_on_the_hub_is_kept_or_the_push_refused(make_xp, hub
 @pytest.mark.parametrize("flags, says", [
     (["--push-to-hub", "model"], "no repository of the Hub"), (["--private"], "name it with hub"),
     (["--revision", "v1"], "name it with hub"), (["--max-shard-size", "much"], "max_shard_size=much"),
+    (["--max-shard-size", "0.0GB"], "max_shard_size=0.0GB"),
+    (["--max-shard-size", "-5"], "max_shard_size"),
     (["--push-to-hub", REPO, "other"], "one by one"), (["--push-to-hub", REPO, "--revision", "a b"], "no branch")])
 def test_what_makes_no_sense_is_refused_before_anybody_is_asked(make_xp, hub, export, flags, says):
     make_xp()
