@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import transformers
 from omegaconf import OmegaConf
 
 from audiocraft_export.blob import Blob
@@ -21,8 +22,6 @@ from audiocraft_export.hf.codec.config import bandwidth, codebooks, encodec_conf
 from audiocraft_export.hf.codec.encodec import audiocraft_codec_state, encodec
 from audiocraft_export.memory import LivingState
 from audiocraft_export.release import model_content
-
-transformers = pytest.importorskip("transformers")
 
 CONFIG = {  # as in AudioCraft's config/model/encodec/default.yaml
     "compression_model": "encodec", "sample_rate": 16000, "channels": 1,

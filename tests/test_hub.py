@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 from hub_server import SIGNATURE, TOKEN, Fault, Hub
 from hub_xet import ACCESS
+from huggingface_hub.utils import validate_repo_id
 
 from audiocraft_export.errors import OptionError, ReleaseError
 from audiocraft_export.hf.hub.push import push
 from audiocraft_export.hub_names import check_repo, check_revision
-
-validate_repo_id = pytest.importorskip("huggingface_hub.utils", reason="needs the extra `hf`").validate_repo_id
 
 REPO = "org/model"
 LATER = "audiocraft-export run 0123abcd --push-to-hub org/model"
