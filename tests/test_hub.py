@@ -22,12 +22,13 @@ LATER = "audiocraft-export run 0123abcd --push-to-hub org/model"
 CARD = "---\nlicense: mit\n---\n# A model\n"
 SECRETS = (TOKEN, SIGNATURE, ACCESS, "pa55word")
 CLIENT = """
-import contextlib, io, json, sys, time, traceback
+import contextlib, io, json, logging, os, sys, time, traceback
 from pathlib import Path
 from huggingface_hub import snapshot_download
 from audiocraft_export.errors import ExportError
 from audiocraft_export.hf.hub import push as hub
 
+logging.basicConfig(level=os.environ.get("LEVEL", "WARNING"))
 time.sleep = lambda seconds: None  # it would wait for up to 8 s before it tries again
 for line in sys.stdin:
     name, args = json.loads(line)
@@ -367,6 +368,14 @@ def test_an_environment_that_reaches_no_hub_is_told_what_it_lacks(hub, clients, 
     error = clients(**env).push(release)["error"]
     assert message in error and "hf_AnotherToken" not in error
     assert not hub.repos
+
+
+@pytest.mark.parametrize("way", [{}, {"HF_HUB_DISABLE_XET": "1"}], ids=["xet", "lfs"])
+def test_no_signed_address_is_in_the_log_of_a_training(hub, clients, release, way):
+    client = clients(LEVEL="INFO", **way)
+    client.card(release)
+    assert "value" in client.push(release)
+    assert "HTTP" not in client.said.read_text()
 
 
 def test_a_token_of_another_form_is_not_said_either(hub, clients, release):

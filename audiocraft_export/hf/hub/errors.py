@@ -126,10 +126,10 @@ def _quiet() -> Iterator[None]:
         disable_progress_bars,
         enable_progress_bars,
     )
-    logger = logging.getLogger("huggingface_hub")
     with ExitStack() as stack:
-        stack.callback(logger.setLevel, logger.level)
-        logger.setLevel(logging.ERROR)
+        for logger in map(logging.getLogger, ("huggingface_hub", *CLIENTS)):  # a training logs what all of them say
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.ERROR)
         if not are_progress_bars_disabled() and not sys.stderr.isatty():
             disable_progress_bars()
             stack.callback(enable_progress_bars)
