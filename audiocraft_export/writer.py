@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 import shutil
@@ -61,6 +62,7 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Callable[[P
             written = [_write_staged(stage / file.name, text, not read_back) for file, text in zip(files, texts)]
             for file, text in zip(files if read_back else (), texts):
                 _read_back(stage / file.name, text)
+            _refuse_to_replace_others(stage, folder, [file.name for file in files])
             check(stage)
             manifest = describe(written, {file.name: text.nonfinite for file, text in zip(written, texts)})
             with durable(stage / MANIFEST) as stream:
@@ -222,6 +224,18 @@ def _refuse_a_full_disk(home: Path, nbytes: int) -> None:
     if disk.total and disk.free < nbytes + _AROUND:
         raise ReleaseError(f"The release takes {nbytes + _AROUND} bytes, and the disk of {home} has {disk.free} free: "
                            "make room, or choose another folder.")
+
+
+def _refuse_to_replace_others(stage: Path, folder: Path, names: Iterable[str]) -> None:
+    """Refuse to replace what is of no release: a `config.yaml` or a model that a person put there.
+
+    What a killed export put there, without its manifest, has the same bytes.
+    """
+    ours = {*OWN_NAMES, *(file.name for file in Manifest.listed(folder))}
+    for path in (folder / name for name in names if name not in ours):
+        if os.path.lexists(path) and not (os.path.isfile(path) and filecmp.cmp(stage / path.name, path, shallow=False)):
+            raise ReleaseError(f"{path} is there already, and no file of a release by its manifest: move it away, or "
+                               "choose another folder.")
 
 
 def _sha256(path: Path, nbytes: int) -> str:

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_xp
 from audiocraft_export.conversion import convert
+from audiocraft_export.errors import ReleaseError
 from audiocraft_export.verification import verify
 
 OPTIONS = ExportOptions(format="safetensors", card=False)
@@ -225,3 +226,27 @@ def test_the_default_format_imports_nothing_of_the_extra(make_xp, dora_dir):
             "print([name for name in ('safetensors', 'transformers', 'huggingface_hub', 'matplotlib', "
             "'audiocraft_export.hf') if name in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "model.safetensors"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_persons_file_of_the_same_name_is_never_replaced(make_xp, dora_dir, tmp_path, name, nested):
+    folder = exported(make_xp, dora_dir, ExportOptions())
+    (folder / name).write_text("mine")
+    if nested:  # files then take their places one by one
+        (folder / "notes").mkdir()
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    for make in (lambda: export_xp(SIG, dora_dir, OPTIONS), lambda: convert(folder, "safetensors")):
+        with pytest.raises(ReleaseError, match=f"{name} is there already, and no file of a release by its manifest"):
+            make()
+        assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    (folder / name).unlink()
+    (folder / name).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ReleaseError, match="is there already"):
+        export_xp(SIG, dora_dir, OPTIONS)
+
+
+def test_what_a_killed_export_has_put_there_without_a_manifest_is_no_persons(make_xp, dora_dir):
+    folder = exported(make_xp, dora_dir)
+    (folder / "export.json").unlink()
+    assert export_xp(SIG, dora_dir, OPTIONS).written and verify(folder).ok
