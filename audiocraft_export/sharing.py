@@ -148,7 +148,7 @@ class _Card:
         from .hf.card.card import card
         options = self._options
         return card(self._report.manifest, self._draft.models[0].config, self._history, options.format,
-                    _architecture(self._report.folder), options.hub, self._curves, former)
+                    _architecture(self._report), options.hub, self._curves, former)
 
     def _written(self, contents: Mapping[str, Any]) -> None:
         folder = self._report.folder
@@ -156,10 +156,10 @@ class _Card:
         writer.write_beside(folder, changed)
 
 
-def _architecture(folder: Path) -> Optional[str]:
-    """The class of transformers that loads a release, if one does."""
-    path = folder / "config.json"
-    return str(json.loads(path.read_text("utf-8"))["architectures"][0]) if os.path.isfile(path) else None
+def _architecture(report: ExportReport) -> Optional[str]:
+    """The class of transformers that loads a release, if one does; a `config.json` of others says nothing of it."""
+    texts = [path.read_text("utf-8") for path in report.files if path.name == "config.json"]
+    return str(json.loads(texts[0])["architectures"][0]) if texts else None
 
 
 def _read(path: Path) -> Optional[str]:

@@ -104,6 +104,15 @@ def test_a_card_that_cannot_be_read_costs_no_release(make_xp, dora_dir, tmp_path
     assert (folder / "model.safetensors").exists() and (folder / CARD).read_bytes() == b"\xff\xfe"
 
 
+@pytest.mark.parametrize("text", ["no JSON", "{}", '{"architectures": []}'])
+def test_a_config_json_of_somebody_else_says_nothing_of_a_release_without_one(make_xp, dora_dir, text):
+    folder = make_xp() / "export"
+    folder.mkdir()
+    (folder / "config.json").write_text(text)
+    export_xp(SIG, dora_dir, ExportOptions(format="safetensors"))
+    assert (folder / CARD).exists() and (folder / "config.json").read_text() == text
+
+
 def test_a_release_is_pushed_in_one_commit_with_its_card_and_nothing_else(make_xp, hub, export):
     folder = make_xp() / "export"
     folder.mkdir()
