@@ -95,7 +95,7 @@ class ExportOptions:
             value = getattr(self, name)
             if isinstance(value, str) and value.isdecimal():
                 object.__setattr__(self, name, int(value))
-        if self.scrub is not None:
+        if isinstance(self.scrub, (str, list, tuple)):
             patterns = [self.scrub] if isinstance(self.scrub, str) else self.scrub
             object.__setattr__(self, "scrub", tuple(patterns) or None)
 
@@ -180,7 +180,7 @@ class ExportOptions:
     @property
     def patterns(self) -> Sequence[str]:
         """What is to be scrubbed."""
-        return self.scrub or ()
+        return () if self.scrub is None else self.scrub
 
     def release_folder(self, xp_folder: Path) -> Path:
         """Where the release of an experiment goes."""

@@ -19,7 +19,7 @@ PRESETS: Mapping[str, tuple[str, ...]] = {
     PUBLIC: ("cache", "conditioners.**.cache_path", "conditioners.**.eval_wavs", "continue_from", "datasource", "dora",
              "generate.path", "hydra", "label", "logging", "slurm", "tensorboard", "wandb"),
 }
-PART = re.compile(r"\*\*|(?!\*\*)(?:[^\s.*\[\]{}$]|\*(?!\*))+")
+PART = re.compile(r"\*\*|(?!\*\*)(?:[^\s.,*\[\]{}$]|\*(?!\*))+")
 END = "\0"  # of a name
 
 
@@ -29,7 +29,7 @@ def patterns_of(scrub: Sequence[str]) -> tuple[str, ...]:
     Raises:
         OptionError: if one is no pattern, and could never match.
     """
-    if isinstance(scrub, str) or not all(isinstance(each, str) for each in scrub):
+    if not isinstance(scrub, (list, tuple)) or not all(isinstance(each, str) for each in scrub):
         raise OptionError(f"scrub={scrub!r} is no option: it takes a list of patterns, as in [{PUBLIC}, optim.*].")
     for each in scrub:
         if not all(PART.fullmatch(part) for part in each.split(".")):

@@ -10,6 +10,7 @@ from conftest import SIG, command, with_cfg
 from hub_server import TOKEN, Fault, Hub
 
 from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export.errors import OptionError
 
 REPO = "org/model"
 CARD = "README.md"
@@ -171,6 +172,12 @@ def test_a_pattern_that_matches_nothing_or_can_match_nothing_is_said(make_xp, ex
     assert "scrub=dataset.pth matches no key" in export("--scrub", "dataset.pth").stderr
     result = export("--scrub", "a..b")
     assert result.returncode == 2 and "'a..b' is no pattern" in result.stderr
+
+
+@pytest.mark.parametrize("scrub", [5, True, False, {"a": 1}, ["a", 1], "public,optim", ["a", "b,c"], "a b"], ids=str)
+def test_what_is_no_list_of_patterns_is_no_option(scrub):
+    with pytest.raises(OptionError, match="scrub=.* is no (option|pattern): it takes a"):
+        ExportOptions(scrub=scrub)
 
 
 def test_a_push_that_fails_leaves_the_release_and_says_the_command_that_pushes_it(make_xp, hub, export, tmp_path):
