@@ -212,6 +212,12 @@ class ExportingMain(HydraMain):
             del xp.cfg[EXPORT], xp.cfg[EXPORTER]
         if options.folder is not None:
             options = options.replace(folder=to_absolute_path(str(options.folder)))
+        if mode is True and options.needs_extra:
+            from .sharing import refuse_what_is_not_installed
+            try:
+                refuse_what_is_not_installed(options)
+            except ExportError as exc:
+                fatal(str(exc))
         if mode is True and options.when != "end" and is_rank_zero() and not _trains_nothing(xp.cfg):
             from .meanwhile import Follower  # not before something is exported: starts are not slower
             Follower(xp, options, log)

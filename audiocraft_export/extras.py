@@ -21,7 +21,7 @@ def require(what: str, *packages: str) -> None:
     Raises:
         ReleaseError: if one is not there, or too old; the message says how to install it.
     """
-    missing = [package for package in packages if find_spec(package) is None]
+    missing = [package for package in packages if getattr(find_spec(package), "origin", None) is None]  # or a folder
     if missing:
         raise ReleaseError(f"{what} needs {' and '.join(missing)}, not installed here: "
                            "pip install 'audiocraft-export[hf]'.")

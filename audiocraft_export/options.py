@@ -178,6 +178,11 @@ class ExportOptions:
         return self.format != AUDIOCRAFT if self.card is None else self.card
 
     @property
+    def needs_extra(self) -> bool:
+        """Whether it takes packages of the extra `hf`."""
+        return self.format != AUDIOCRAFT or self.has_card or self.hub is not None
+
+    @property
     def patterns(self) -> Sequence[str]:
         """What is to be scrubbed."""
         return () if self.scrub is None else self.scrub

@@ -16,12 +16,22 @@ from .config import Config
 from .errors import ReleaseError, printable, reason
 from .exposure import exposed
 from .extras import require
-from .formats import Draft
+from .formats import FORMATS, Draft
 from .options import ExportOptions
 from .release import MANIFEST, ExportReport
 
 logger = logging.getLogger(__name__)
 CARD = "README.md"
+
+
+def refuse_what_is_not_installed(options: ExportOptions) -> None:
+    """Check, before a training, that its export will find the packages that it needs.
+
+    Raises:
+        ReleaseError: if one is not there.
+    """
+    require(f"format={options.format}", *FORMATS[options.format].needs)
+    refuse_what_cannot_be_shared(options)
 
 
 def refuse_what_cannot_be_shared(options: ExportOptions) -> None:

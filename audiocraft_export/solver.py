@@ -21,6 +21,7 @@ from .meanwhile import VERIFY, attempt, is_due
 from .options import ExportOptions
 from .ranks import is_rank_zero, is_rank_zero_of_all
 from .release import ExportReport
+from .sharing import refuse_what_is_not_installed
 
 log = partial(simple_log, "Export:")
 
@@ -101,7 +102,7 @@ class ExportMixin:
     def _export_before_run(self) -> None:
         self.xp.exports_itself = True  # with_export need not look after it
         if self._exports_by_itself():
-            self._export_options()  # what is wrong there is said before the training
+            refuse_what_is_not_installed(self._export_options())  # what is wrong is said before the training
 
     def _export_after_commit(self) -> None:
         if "run" in self._export_calls and is_rank_zero():

@@ -208,6 +208,12 @@ def test_a_wrong_option_ends_the_run_before_it_trains(project, override, says):
     assert not (root / "outputs" / "xps").exists()
 
 
+def test_packages_that_the_export_needs_are_missed_before_the_training(project):
+    solver = SOLVER + "\n    from audiocraft_export import extras\n    extras.find_spec = lambda name: None\n"
+    result = dora("run", "export=true", "exporter=safetensors", cwd=project(solver=solver))
+    assert "needs safetensors and huggingface_hub" in sentence(result) and "TRAINING" not in result.stdout
+
+
 def test_a_project_can_export_by_default(project):
     root = project(config="export: true\nexporter:\n  weights: last\n")
     assert dora("run", cwd=root).returncode == 0

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from audiocraft_export import ExportError, ExportOptions, export_xp
 from audiocraft_export.conversion import convert
 from audiocraft_export.errors import ReleaseError
+from audiocraft_export.extras import require
 from audiocraft_export.verification import verify
 
 OPTIONS = ExportOptions(format="safetensors", card=False)
@@ -218,6 +219,13 @@ def test_a_transformers_that_is_too_old_is_said_before_it_is_imported(make_xp, d
     monkeypatch.setattr("audiocraft_export.extras.version", {"transformers": "4.39.3", "torch": "2.13.0+cpu"}.get)
     with pytest.raises(ExportError, match=r"needs transformers 4.57, and 4.39.3 is installed here: export in an env"):
         exported(make_xp, dora_dir, ExportOptions(format="transformers"))
+
+
+def test_a_folder_with_the_name_of_a_package_is_none(tmp_path, monkeypatch):
+    (tmp_path / "transformers_of_mine").mkdir()  # as a clone of it has, without __init__.py
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ReleaseError, match="format=x needs transformers_of_mine, not installed"):
+        require("format=x", "torch", "transformers_of_mine")
 
 
 def test_the_default_format_imports_nothing_of_the_extra(make_xp, dora_dir):

@@ -308,3 +308,11 @@ def test_a_solver_of_ones_own_is_exported_by_the_module_started_as_a_script(proj
     root = project()
     assert run("proj.train", "export=true", cwd=root).returncode == 0
     assert (only_xp(root) / "export" / "export.json").exists()
+
+
+def test_packages_that_the_export_needs_are_missed_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr("audiocraft_export.extras.find_spec", lambda name: None)
+    xp = xp_of(tmp_path, export=True, exporter={"format": "safetensors"})
+    with xp.enter(), pytest.raises(ExportError, match="format=safetensors needs safetensors and huggingface_hub"):
+        Inherited().run()
+    assert not (xp.folder / "checkpoint.th").exists()
