@@ -163,7 +163,8 @@ class _Card:
     def _written(self, contents: Mapping[str, Any]) -> None:
         folder = self._report.folder
         changed = {name: content for name, content in contents.items() if not _holds(folder / name, content)}
-        writer.write_beside(folder, changed)
+        if changed:  # the folder may be read-only
+            writer.write_beside(folder, changed)
 
 
 def _architecture(report: ExportReport) -> Optional[str]:

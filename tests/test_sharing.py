@@ -96,6 +96,14 @@ def test_a_card_that_is_gone_is_written_again_and_the_release_is_not(make_xp, do
     assert released(folder) == before
 
 
+def test_a_release_that_is_there_with_its_card_is_not_even_written_beside(make_xp, dora_dir):
+    make_xp()
+    folder = export_xp(SIG, dora_dir, ExportOptions(format="safetensors")).folder
+    before = folder.stat().st_mtime_ns
+    export_xp(SIG, dora_dir, ExportOptions(format="safetensors"))
+    assert folder.stat().st_mtime_ns == before
+
+
 def test_a_card_that_cannot_be_read_costs_no_release(make_xp, dora_dir, tmp_path):
     folder = make_xp() / "export"
     folder.mkdir()
