@@ -18,6 +18,7 @@ from .options import AUDIOCRAFT, ExportOptions
 from .portable import from_safetensors, to_safetensors
 from .provenance import described_as, nonfinite_warning
 from .release import Content, ExportReport, Manifest, ReleaseFile
+from .sharing import warn_of_another_card
 
 SAFETENSORS = "safetensors"
 BOTH = (AUDIOCRAFT, SAFETENSORS)
@@ -43,7 +44,8 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
         raise ReleaseError(f"{folder} is in the format {manifest.in_format}, and cannot be converted to {to} without "
                            f"loss: export it again, with format={to}.")
     target = writer.followed(Path(into).absolute()) if into else folder
-    if manifest.in_format == to and target == folder:
+    is_alike = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == max_shard_size
+    if manifest.in_format == to and target == folder and is_alike:
         return ExportReport(folder, manifest, written=False)
     with progress.export(printable(manifest.name), passes=2):
         contents = _contents(folder, manifest)
@@ -52,7 +54,9 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
             require("format=safetensors", "safetensors", "huggingface_hub")
             contents = to_safetensors(contents, manifest, max_shard_size)
             options = {**options, "format": to, "max_shard_size": max_shard_size}
-        return _written(target, contents, replace(_undescribed(manifest), options=options))
+        report = _written(target, contents, replace(_undescribed(manifest), options=options))
+    warn_of_another_card(target)
+    return report
 
 
 def _contents(folder: Path, manifest: Manifest) -> Mapping[str, Content]:

@@ -48,6 +48,7 @@ class Local:
                                   "one that can be written to.") from exc
             stack.callback(self._wait)
             stack.callback(os.close, os.open(self.leash, os.O_RDWR))  # to write only, one would wait for a reader
+            stack.callback(self.leash.unlink, missing_ok=True)  # first: this process puts the folder away itself
             self._stack = stack.pop_all()
         return self
 

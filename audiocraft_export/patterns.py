@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from .errors import OptionError
@@ -35,6 +36,9 @@ def patterns_of(scrub: Sequence[str]) -> tuple[str, ...]:
         if not all(PART.fullmatch(part) for part in each.split(".")):
             raise OptionError(f"scrub={each!r} is no pattern: it takes a dotted key, with * for a name or a part of "
                               f"one and ** between dots for any number of names, or the preset {', '.join(PRESETS)}.")
+        near = get_close_matches(each.lower(), PRESETS, 1, 0.8) if each not in PRESETS else []
+        if near:
+            raise OptionError(f"scrub={each!r} is no preset: did you mean {near[0]}?")
     return tuple(dict.fromkeys(pattern for each in scrub for pattern in PRESETS.get(each, (each,))))
 
 

@@ -18,10 +18,12 @@ from .exposure import exposed
 from .extras import require
 from .formats import FORMATS, Draft
 from .options import ExportOptions
+from .patterns import PUBLIC
 from .release import MANIFEST, ExportReport
 
 logger = logging.getLogger(__name__)
 CARD = "README.md"
+MARK = "<!-- audiocraft-export: "  # before a part of a card
 
 
 def refuse_what_is_not_installed(options: ExportOptions) -> None:
@@ -41,7 +43,7 @@ def refuse_what_cannot_be_shared(options: ExportOptions) -> None:
         ReleaseError: if there is not.
     """
     if options.has_card:
-        require("A model card (card=true)", "huggingface_hub", "matplotlib")
+        require("A model card (card=true, which --no-card leaves out)", "huggingface_hub", "matplotlib")
     if options.hub:
         require("Pushing to the Hub", "huggingface_hub")
 
@@ -59,11 +61,19 @@ def share(report: ExportReport, draft: Draft, options: ExportOptions) -> ExportR
     """
     card = _Card(report, draft, options)
     names = card.write() if options.has_card else []
+    if report.written and not options.has_card:
+        warn_of_another_card(report.folder)
     if options.hub is None:
         return report
     with progress.aside():
         warn_of_exposure(draft, options)
     return replace(report, url=_push(report, [*names, MANIFEST], card, draft, options))
+
+
+def warn_of_another_card(folder: Path) -> None:
+    """Say that a card of ours, which is not written now, is one of the release that was there before."""
+    if MARK in (_read(folder / CARD) or ""):
+        logger.warning("%s is that of another release: export with card=true to bring it up to date.", folder / CARD)
 
 
 def warn_of_exposure(draft: Draft, options: ExportOptions) -> None:
@@ -72,9 +82,10 @@ def warn_of_exposure(draft: Draft, options: ExportOptions) -> None:
         return
     found = [*_exposed(draft)]
     if not options.scrub or found:
-        logger.warning("%s goes to %s with %s: scrub=public leaves out what nobody needs to load the model.",
-                       printable(draft.manifest.name), options.hub,
-                       f"{len(found)} private values in its configuration" if found else "its whole configuration")
+        what = f"{len(found)} values that look private" if found else "its whole configuration"
+        remedy = "look whether they should" if PUBLIC in options.patterns else \
+            "scrub=public leaves out what nobody needs to load the model"
+        logger.warning("%s goes to %s with %s: %s.", printable(draft.manifest.name), options.hub, what, remedy)
     for line in found:
         logger.warning("published: %s", line)
 
@@ -114,8 +125,8 @@ def _command(folder: Path, draft: Draft, options: ExportOptions) -> str:
     """What pushes a release that is there."""
     sources = [str(model.checkpoint.file.path.absolute()) for model in draft.models if model.checkpoint.file]
     if not sources:  # of a living solver
-        revision = ["--revision", options.revision] if options.revision else []
-        return shlex.join(["hf", "upload", str(options.hub), str(folder), ".", *revision])
+        flags = [*(["--revision", options.revision] if options.revision else []), *["--private"] * options.private]
+        return shlex.join(["hf", "upload", str(options.hub), str(folder), ".", *flags])
     bands = ["--bands"] if len(sources) > 1 else []
     return shlex.join(["audiocraft-export", "run", *bands, *sources, "--folder", str(folder),
                        *options.replace(checkpoint=None).flags])

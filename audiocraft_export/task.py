@@ -133,7 +133,7 @@ def _end_with(leash: Path) -> None:
         descriptor = os.open(leash, os.O_RDONLY | os.O_NONBLOCK)
         while os.getppid() == parent and not select.select([descriptor], [], [], 0.5)[0]:
             pass
-        if os.getppid() == parent:
-            shutil.rmtree(leash.parent, ignore_errors=True)  # if that process was killed, nobody else does
+        if os.getppid() == parent and leash.exists():  # that process was killed: nobody else puts its folder away
+            shutil.rmtree(leash.parent, ignore_errors=True)
     finally:
         os.kill(os.getpid(), signal.SIGTERM)

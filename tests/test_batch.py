@@ -149,6 +149,21 @@ def test_a_task_whose_parent_is_killed_ends(tmp_path, monkeypatch):
     assert "Its process has ended" in str(found[0]) and time.monotonic() - began < 20 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_only_of_a_parent_that_was_killed_the_folder_is_removed_by_a_task(tmp_path, is_killed):
+    leash = tmp_path / "folder" / "leash"
+    leash.parent.mkdir()
+    os.mkfifo(leash)
+    held = os.open(leash, os.O_RDWR)
+    script = "import sys, pathlib; from audiocraft_export.task import _end_with; _end_with(pathlib.Path(sys.argv[1]))"
+    process = subprocess.Popen([sys.executable, "-c", script, leash])
+    time.sleep(1)
+    if not is_killed:  # one that ends removes it when all tasks have ended: some may not have read yet what to do
+        leash.unlink()
+    os.close(held)
+    assert process.wait(timeout=10) == -signal.SIGTERM and leash.parent.exists() != is_killed
+
+
 def test_a_disk_that_takes_nothing_is_said():
     with progress.several() as display, Local(1) as executor:
         shutil.rmtree(executor.folder)

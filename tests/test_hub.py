@@ -73,7 +73,7 @@ class Client:
                       message=message, later=LATER, **args)
         if "error" in answer:
             assert answer["kind"] == "ReleaseError" and "\n" not in answer["error"]
-            assert f"The release in {folder} is complete" in answer["error"] and answer["error"].endswith(f"{LATER}.")
+            assert f"The release in {folder} is complete" in answer["error"] and answer["error"].endswith(LATER)
         return answer
 
     def card(self, folder, revision=None):

@@ -80,7 +80,7 @@ def test_presets_are_replaced_by_their_patterns_each_once():
 
 
 def test_a_pattern_with_a_slip_is_one_that_matches_nothing():
-    assert unmatched(Config({"optim": {"lr": 1}}), ["publc", "public", "optim.*", "optim.ls"]) == ["publc", "optim.ls"]
+    assert unmatched(Config({"optim": {"lr": 1}}), ["wandb", "public", "optim.*", "optim.ls"]) == ["wandb", "optim.ls"]
 
 
 @pytest.mark.parametrize("reference", [

@@ -10,6 +10,7 @@ from conftest import SIG, command, with_cfg
 from hub_server import TOKEN, Fault, Hub
 
 from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export.conversion import convert
 from audiocraft_export.errors import OptionError
 
 REPO = "org/model"
@@ -148,13 +149,13 @@ def test_pushing_without_scrub_says_what_would_be_published(make_xp, hub, export
     for flags, is_pushed in (["--dry-run"], False), ([], True):
         result = export(*SHARED, *flags)
         assert result.returncode == 0
-        for said in ("3 private values in its configuration: scrub=public",
+        for said in ("with 3 values that look private: scrub=public",
                      "`datasource.train` = /home/joe/music (an absolute path)",
                      "`mail` = joe@example.org (a user name, an e-mail address)", "`wandb.key` = hf_a... (a token)"):
             assert said in result.stderr, result.stderr
         assert "a" * 20 not in result.stderr and (REPO in hub.repos) == is_pushed
     result = export(*SHARED, "--scrub", "wandb", "--dry-run")
-    assert "2 private values" in result.stderr and "wandb.key" not in result.stderr
+    assert "2 values that look private" in result.stderr and "wandb.key" not in result.stderr
     result = export(*SHARED, "--scrub", "wandb", "--scrub", "datasource", "--scrub", "mail", "--dry-run")
     assert result.stderr == ""
 
@@ -180,6 +181,8 @@ def test_a_pattern_that_matches_nothing_or_can_match_nothing_is_said(make_xp, ex
     assert "scrub=dataset.pth matches no key" in export("--scrub", "dataset.pth").stderr
     result = export("--scrub", "a..b")
     assert result.returncode == 2 and "'a..b' is no pattern" in result.stderr
+    result = export("--scrub", "publik")
+    assert result.returncode == 2 and "did you mean public?" in result.stderr
 
 
 @pytest.mark.parametrize("scrub", [5, True, False, {"a": 1}, ["a", 1], "public,optim", ["a", "b,c"], "a b"], ids=str)
@@ -188,13 +191,36 @@ def test_what_is_no_list_of_patterns_is_no_option(scrub):
         ExportOptions(scrub=scrub)
 
 
+def test_a_card_of_the_former_release_is_said_to_be_that(make_xp, dora_dir, caplog):
+    make_xp()
+    folder = export_xp(SIG, dora_dir, ExportOptions(format="safetensors")).folder
+    half = ExportOptions(dtype="float16")
+    for make in (lambda: convert(folder, "audiocraft"), lambda: export_xp(SIG, dora_dir, half)):
+        caplog.clear()
+        make()
+        assert f"{folder / CARD} is that of another release" in caplog.text
+    caplog.clear()
+    (folder / CARD).write_text("# Mine\n")
+    export_xp(SIG, dora_dir)
+    assert caplog.text == ""
+
+
+def test_a_file_that_a_person_put_on_the_hub_is_not_replaced(make_xp, hub, export):
+    make_xp()
+    hub.create(REPO)
+    hub.edit(REPO, **{"config.yaml": b"mine"})
+    result = export(*SHARED, "--scrub", "public")
+    assert result.returncode == 1 and "config.yaml there is of no release of this tool" in result.stderr
+    assert pushed(hub)["config.yaml"] == b"mine" and "model.safetensors" not in pushed(hub)
+
+
 def test_a_push_that_fails_leaves_the_release_and_says_the_command_that_pushes_it(make_xp, hub, export, tmp_path):
     folder = make_xp() / "export"
     hub.faults.append(Fault("POST /api/models/org/model/commit/", 500, times=50))
     result = export(*SHARED, "--scrub", "public")
     assert result.returncode == 1 and f"The release in {folder} is complete" in result.stderr
     hub.faults.clear()
-    later = shlex.split(result.stderr.partition("and run ")[2].strip().rstrip("."))
+    later = shlex.split(result.stderr.partition("and run: ")[2])
     assert later[:2] == ["audiocraft-export", "run"]
     environ = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN,
                "HF_HUB_DISABLE_XET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -68,7 +68,7 @@ def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
     except Exception as exc:  # the client's are those of requests, httpx, httpx2 or hf_xet, by its version
         why, remedy = _meaning(exc)
         raise ReleaseError(f"The release in {folder} is complete, but pushing it to {repo} failed "
-                           f"({scrubbed(why, token)}): {remedy}, and run {later}.") from None  # it may hold the token
+                           f"({scrubbed(why, token)}): {remedy}, and run: {later}") from None  # it may hold the token
 
 
 def scrubbed(text: str, token: Optional[str]) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from ...errors import listing
 from ...hub_names import check_repo, check_revision
+from ...release import MANIFEST
 from .errors import Refusal, session
 from .files import Digest, Remote, download
 
@@ -83,6 +84,7 @@ def push(folder: Path, names: Sequence[str], repo: str, private: bool, revision:
         there = Remote.of(api, repo, branch)
         here = {name: Digest.of_file(folder / name) for name in names}
         _check_card(here.get(CARD), there, card)
+        _check_others(here, there)
         changes = [*_changes(folder, here, there)]
         if changes:
             commit = api.create_commit(repo, changes, commit_message=message, revision=branch, parent_commit=there.sha)
@@ -109,6 +111,15 @@ def _check_card(card: Optional[Digest], there: Remote, seen: Optional[str]) -> N
     is_seen = seen is not None and Digest.of_text(seen).is_that_of(file)
     if not is_seen and not there.is_released(CARD):
         raise Refusal(f"its {CARD} there has another text", "copy what shall stay of it into that of the release")
+
+
+def _check_others(here: Mapping[str, Digest], there: Remote) -> None:
+    """What somebody put there is not replaced by a file of the same name; what a card consists of may be."""
+    others = [name for name, digest in here.items()
+              if name in there.files and not name.endswith((".md", ".png", MANIFEST))
+              and not digest.is_that_of(there.files[name]) and not there.is_released(name)]
+    if others:
+        raise Refusal(f"{listing(others)} there is of no release of this tool", "rename it there")
 
 
 def _changes(folder: Path, here: Mapping[str, Digest], there: Remote) -> Iterator[Change]:
