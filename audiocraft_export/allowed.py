@@ -12,9 +12,8 @@ from pickle import UnpicklingError
 from typing import Any, Callable, Optional
 
 from .blob import Blob
-from .tensor import DTYPES, ITEMSIZE, NEW_DTYPES, Tensor
+from .tensor import DTYPES, ITEMSIZE, NEW_DTYPES, Tensor, is_shape
 
-_MOST_DIMENSIONS = 64  # of a tensor of torch
 _MOST_KEY = 1 << 61  # beyond it, Python gives many numbers the same hash
 
 
@@ -147,9 +146,7 @@ def _tensor(storage: Any, kind: Any, offset: Any, shape: Any, stride: Any, metad
         if isinstance(unknown, Stranger):
             return unknown
     blob, dtype = storage.blob, kind.dtype
-    numbers = [offset, *shape, *stride]
-    if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers) \
-            or len(shape) != len(stride) or len(shape) > _MOST_DIMENSIONS:
+    if not all(map(is_shape, ([offset], shape, stride))) or len(shape) != len(stride):
         raise UnpicklingError("a tensor with an impossible shape")
     metadata = metadata or {}
     tensor = Tensor(blob, dtype, offset, tuple(shape), tuple(stride),

@@ -12,11 +12,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from .errors import CheckpointError, reason
+from .errors import CheckpointError, listing, reason
 from .families import CODEC_FILE, OWN_NAMES
+from .names import is_archive, may_be_ours
 from .opened import Opened
 from .release import Content, Manifest
 from .safetensors_file import read_safetensors
+from .tensor import Tensor
 from .tree import Flat, nested
 
 _INDEX = ".safetensors.index.json"
@@ -70,7 +72,11 @@ def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
             contents[name] = _text(folder / name)
         else:
             file, content = _content(folder, name, indexes.get(name), configs)
+            if file in contents or not (is_archive(file) and may_be_ours(file)):
+                raise CheckpointError(f"{folder / name} says that it is {file!r}, as another one does or no file of "
+                                      "torch in a release: export again.")
             contents[file] = content
+    _refuse_unused(folder, configs, contents)
     return contents
 
 
@@ -119,8 +125,7 @@ def _content(folder: Path, name: str, index: Optional[Mapping[str, Any]],
     """The name of a file for AudioCraft, and what is in it."""
     path = folder / name
     if index is not None:
-        read = [read_safetensors(folder / shard) for shard in dict.fromkeys(index["weight_map"].values())]
-        tensors, about = {key: tensor for shard in read for key, tensor in shard.tensors.items()}, index["metadata"]
+        tensors, about = _of_shards(path, index["weight_map"]), index["metadata"]
     elif name.endswith(".json"):
         tensors, about = {}, read_json(path)
     else:
@@ -133,6 +138,25 @@ def _content(folder: Path, name: str, index: Optional[Mapping[str, Any]],
         return about["file"], nested(about["content"], tensors, configs)
     except CheckpointError as exc:
         raise CheckpointError(f"{path} cannot be put together: {exc}") from exc
+
+
+def _of_shards(path: Path, places: Mapping[str, str]) -> dict[str, Tensor]:
+    """The tensors of a model in several files, each where its index says."""
+    shards = {shard: read_safetensors(path.parent / shard).tensors for shard in {*places.values()}}
+    found = [(name, shard) for shard, tensors in shards.items() for name in tensors]
+    if sorted(found) != sorted(places.items()):
+        raise CheckpointError(f"{path} does not say of each tensor in which file it is: export again.")
+    return {name: shards[shard][name] for name, shard in places.items()}
+
+
+def _refuse_unused(folder: Path, configs: Mapping[str, str], contents: Mapping[str, Content]) -> None:
+    """Refuse configurations that somebody reads and nothing was built from."""
+    used = [text for content in contents.values() if isinstance(content, Mapping)
+            for text in _texts(content, "").values()]
+    unused = [name for name, text in configs.items() if text not in used]
+    if unused:
+        raise CheckpointError(f"{folder} has configurations that no model in it refers to ({listing(unused)}): export "
+                              "again.")
 
 
 def _index(path: Path, names: Collection[str]) -> dict[str, Any]:

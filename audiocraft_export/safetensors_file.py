@@ -20,7 +20,7 @@ from .errors import CheckpointError
 from .finite import Watch
 from .opened import Opened
 from .release import Tensors
-from .tensor import Tensor, contiguous
+from .tensor import Tensor, contiguous, is_shape
 
 _NAMES = {  # by the dtype of torch; the later ones stand first in a file, so that each is aligned
     "bool": "BOOL", "uint8": "U8", "int8": "I8", "float8_e5m2": "F8_E5M2", "float8_e4m3fn": "F8_E4M3",
@@ -159,9 +159,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _described(file: Opened, start: int, name: str, dtype: str, shape: list[int], data_offsets: list[int]) -> Tensor:
     begin, end = data_offsets
+    if not all(map(is_shape, (shape, data_offsets))):
+        raise ValueError(f"{name!r} has an impossible shape or place")
     blob = Blob(end - begin, partial(_read, file, start + begin), name=f"{file.path}: {name}")
     tensor = Tensor(blob, _DTYPES[dtype], 0, tuple(shape), contiguous(tuple(shape)))
-    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)) or tensor.nbytes != end - begin:
+    if tensor.nbytes != end - begin:
         raise ValueError(f"{name!r} is {end - begin} bytes, and {dtype} {shape}")
     return tensor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pickle import UnpicklingError
 from typing import Any
@@ -21,6 +22,7 @@ NEW_DTYPES = {  # dtypes without a storage class: torch._utils._rebuild_tensor_v
     "bcomplex32": 4, "bits8": 1, "bits16": 2, "bits1x8": 1, "bits2x4": 1, "bits4x2": 1,
 }
 ITEMSIZE = {**dict(DTYPES.values()), **NEW_DTYPES}
+MOST_DIMENSIONS = 64  # of a tensor of torch
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,11 +91,16 @@ class Tensor:
         """The same elements of one that is contiguous, in another shape.
 
         Raises:
-            ValueError: if that has another number of elements.
+            ValueError: if that is none, or has another number of elements.
         """
-        if math.prod(shape) != self.numel:
-            raise ValueError(f"{list(self.shape)} is not as many as {list(shape)}")
+        if not is_shape(shape) or math.prod(shape) != self.numel:
+            raise ValueError(f"{list(self.shape)} is not as many as {list(shape[:MOST_DIMENSIONS])}")
         return replace(self, shape=shape, stride=contiguous(shape))
+
+
+def is_shape(numbers: Sequence[Any]) -> bool:
+    """Whether these are sizes or steps that a tensor of torch can have."""
+    return len(numbers) <= MOST_DIMENSIONS and all(type(number) is int and 0 <= number < 1 << 63 for number in numbers)
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -109,6 +109,8 @@ class _Nested:
             return value
         kind = next(iter(value), "")
         if kind.startswith(MARK):
+            if len(value) > 1:
+                raise ValueError(f"{kind} beside other names")
             return self._marked(kind, value[kind])
         return {key: self.value(item) for key, item in value.items()}
 

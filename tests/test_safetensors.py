@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -15,6 +17,7 @@ from audiocraft_export import ExportError, ExportOptions, export_xp
 from audiocraft_export.conversion import convert
 from audiocraft_export.errors import ReleaseError
 from audiocraft_export.extras import require
+from audiocraft_export.release import Manifest, WrittenFile
 from audiocraft_export.verification import verify
 
 OPTIONS = ExportOptions(format="safetensors", card=False)
@@ -258,3 +261,85 @@ def test_what_a_killed_export_has_put_there_without_a_manifest_is_no_persons(mak
     folder = exported(make_xp, dora_dir)
     (folder / "export.json").unlink()
     assert export_xp(SIG, dora_dir, OPTIONS).written and verify(folder).ok
+
+
+def header_of(path):
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:end]), data[end:]
+
+
+def forged(folder, name, change):
+    """A release whose file has another header, and whose manifest fits: whoever makes one can make both."""
+    path = folder / name
+    header, data = header_of(path)
+    change(header)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+    fitting(folder)
+
+
+def fitting(folder):
+    manifest = Manifest.read(folder)
+    files = [WrittenFile(file.name, (folder / file.name).stat().st_size, digests(folder)[file.name])
+             for file in manifest.files]
+    (folder / "export.json").write_text(replace(manifest, files=files).text)
+
+
+def in_tree(old, new):
+    def change(header):
+        assert old in header["__metadata__"]["content"]
+        header["__metadata__"]["content"] = header["__metadata__"]["content"].replace(old, new)
+    return change
+
+
+MANY = ",".join(["4611686018427387904"] * 300_000)
+FORGERIES = {
+    "negative sizes": in_tree('["a",[2,8]]', '["a",[-2,-8]]'),
+    "broken sizes": in_tree('["a",[2,8]]', '["a",[2.0,8]]'),
+    "truth as a size": in_tree('["a",[2,8]]', '["a",[true,16]]'),
+    "sizes that take an hour to multiply": in_tree('["a",[2,8]]', f'["a",[{MANY}]]'),
+    "a tensor of such sizes": lambda header: header["d"].update(shape=[1 << 62] * 300_000),
+    "a tensor of too many dimensions": lambda header: header["d"].update(shape=[1] * 65 + [3]),
+    "a mark beside a name": in_tree('{"$tensor":"d"}', '{"$tensor":"d","e":1}'),
+    "a path": lambda header: header["__metadata__"].update(file="/tmp/state_dict.bin"),
+    "a way out": lambda header: header["__metadata__"].update(file="../state_dict.bin"),
+    "no archive": lambda header: header["__metadata__"].update(file="model.safetensors"),
+    "a configuration of its own": in_tree('{"$file":"config.yaml"}', '"solver: mine\\n"'),
+}
+
+
+@pytest.mark.parametrize("kind", FORGERIES)
+def test_a_forged_header_is_refused_at_once_and_nothing_is_written(make_xp, dora_dir, tmp_path, kind):
+    weight = torch.randn(4, 4)
+    folder = exported(make_xp, dora_dir, best_state={"model": {"a": weight, "b": weight.view(2, 8),
+                                                               "d": torch.ones(3)}})
+    forged(folder, "model.safetensors", FORGERIES[kind])
+    began = time.monotonic()
+    assert not verify(folder).ok
+    with pytest.raises(ExportError):
+        convert(folder, "audiocraft", tmp_path / "out")
+    assert time.monotonic() - began < 5 and not (tmp_path / "out").exists()
+
+
+def test_a_forged_name_of_a_file_leads_nowhere_when_it_is_put_together(make_xp, dora_dir, tmp_path):
+    from audiocraft_export.portable import from_safetensors
+    folder = exported(make_xp, dora_dir)
+    forged(folder, "model.safetensors",
+           lambda header: header["__metadata__"].update(file=str(tmp_path / "evil.bin")))
+    with pytest.raises(ExportError, match="evil.bin"):
+        from_safetensors(folder, ["model.safetensors", "config.yaml"])
+
+
+@pytest.mark.parametrize("change", [
+    lambda places: places.update(dict.fromkeys(places, min(places.values()))),
+    lambda places: places.pop(min(places)), lambda places: places.update(more=min(places.values()))],
+    ids=["elsewhere", "left out", "more"])
+def test_an_index_that_does_not_say_where_the_tensors_are_is_refused(make_xp, dora_dir, change):
+    state = {f"{index}.weight": torch.randn(64, 32) for index in range(5)}
+    folder = exported(make_xp, dora_dir, OPTIONS.replace(max_shard_size="20KB"), best_state={"model": state})
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    change(index["weight_map"])
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    fitting(folder)
+    assert not verify(folder).ok

@@ -33,13 +33,17 @@ class KeyMap:
         """Tensors of AudioCraft by the names of transformers; nothing is read.
 
         Raises:
-            CheckpointError: if the map has no place for one; the message names it.
+            CheckpointError: if the map has no place for one, or one has no such parts; the message names it.
         """
         renamed: Renamed = {}
         for name, tensor in tensors.items():
             targets = self._targets(name)
             if targets is None:
                 raise CheckpointError(_unmapped("transformers", [key for key in tensors if not self._targets(key)]))
+            if len(targets) > 1 and (not tensor.shape or tensor.shape[0] % len(targets)):
+                raise CheckpointError(f"{name} of this model is {list(tensor.shape)}, which is not the "
+                                      f"{len(targets)} equal parts that transformers has: use format=safetensors, or "
+                                      "format=audiocraft.")
             for target, part in zip(targets, split(tensor, len(targets))):
                 renamed[target] = part
         return renamed
