@@ -70,12 +70,14 @@ class Config:
             if "*" in text and "&" in text and any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
                 raise CheckpointError("The configuration has aliases of YAML (&, *), which may stand for any amount: "
                                       "write out what they stand for.")
-            cfg = OmegaConf.create(text)
+            cfg: Any = OmegaConf.create(text)
         except RecursionError:
             raise CheckpointError("The configuration is nested too deeply: keep it flat.") from None
         except (YAMLError, OmegaConfBaseException, ValueError) as exc:  # ValueError: a number of too many digits
             raise CheckpointError(f"The configuration is no YAML of OmegaConf ({reason(exc)}): correct its "
                                   "text.") from exc
+        except AssertionError:  # how OmegaConf says that it is a number or a date
+            cfg = None
         if not isinstance(cfg, DictConfig):
             raise CheckpointError("The configuration is no mapping of keys to values: write it as one.")
         return cls(unwrap(cfg))

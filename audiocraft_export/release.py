@@ -341,6 +341,7 @@ def _check_types(manifest: Manifest) -> None:
              "best": (dict, type(None))}
     wrong = [name for name, kind in kinds.items() if not isinstance(getattr(manifest, name), kind)]
     wrong += [] if manifest.best is None or _is_best(manifest.best) else ["best"]
+    wrong += [] if wrong or all(map(_are_counts, manifest.nonfinite.values())) else ["nonfinite"]
     names = [file.name for file in manifest.files if isinstance(file.name, str) and isinstance(file.sha256, str)
              and isinstance(file.bytes, int) and 0 <= file.bytes < 1 << 63]
     bands = [band for band in manifest.bands or [] if isinstance(band, dict)
@@ -348,6 +349,10 @@ def _check_types(manifest: Manifest) -> None:
     if wrong or manifest.format != FORMAT or not names or len(set(names)) < len(manifest.files) \
             or len(bands) < len(manifest.bands or []):
         raise TypeError("a manifest of other types")
+
+
+def _are_counts(tensors: Any) -> bool:
+    return isinstance(tensors, dict) and all(isinstance(count, int) for count in tensors.values())
 
 
 def _is_best(best: Any) -> bool:

@@ -75,3 +75,10 @@ def test_parts_of_what_is_converted_or_put_together_are_read_alone(make_xp):
     assert same(there, {f"blocks.0.{name}": part for name, part in zip("qkv", whole.half().chunk(3))})
     back = KeyMap(RULES).to_audiocraft(there)["layers.0.in_proj"]
     assert [living(part).tolist() for part in split(back, 2)] == [each.tolist() for each in whole.half().chunk(2)]
+
+
+@pytest.mark.parametrize("shape", [(), (7, 2)])
+def test_what_cannot_be_cut_into_equal_parts_is_named_and_not_cut(shape):
+    tensors = described({"layers.0.in_proj_weight": torch.zeros(shape)})
+    with pytest.raises(CheckpointError, match=r"layers\.0\.in_proj_weight .* 3 equal parts"):
+        KeyMap({"layers.*.in_proj_weight": ("q.*", "k.*", "v.*")}).to_transformers(tensors)

@@ -343,3 +343,20 @@ def test_an_index_that_does_not_say_where_the_tensors_are_is_refused(make_xp, do
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     fitting(folder)
     assert not verify(folder).ok
+
+
+@pytest.mark.parametrize("text", ["3", "2026-01-01", "- a", ""])
+def test_a_configuration_that_is_no_mapping_is_said_to_be_none(make_xp, dora_dir, tmp_path, text):
+    folder = exported(make_xp, dora_dir)
+    (folder / "config.yaml").write_text(text)
+    fitting(folder)
+    assert not verify(folder).ok and command("verify", folder, cwd=tmp_path).stderr == ""
+
+
+@pytest.mark.parametrize("counts", [[1], {"w": "many"}, 3])
+def test_a_manifest_that_counts_something_else_is_refused(make_xp, dora_dir, tmp_path, counts):
+    folder = exported(make_xp, dora_dir)
+    manifest = replace(Manifest.read(folder), nonfinite={"model.safetensors": counts})
+    (folder / "export.json").write_text(manifest.text)
+    with pytest.raises(ExportError, match="no manifest of this tool"):
+        convert(folder, "audiocraft", tmp_path / "out")

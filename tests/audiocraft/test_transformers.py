@@ -187,6 +187,18 @@ def test_a_text_encoder_of_two_different_embeddings_is_refused(place, tmp_path):
         musicgen(model_of(cfg, state, tmp_path), codec_of(cfg))
 
 
+def test_a_text_encoder_that_lacks_weights_is_refused_and_none_are_made_up(place, tmp_path, monkeypatch):
+    from safetensors.torch import load_file, save_file
+    snapshot = small_models.text_encoder(tmp_path / "hub")
+    tensors = load_file(snapshot / "model.safetensors")
+    del tensors["encoder.block.1.layer.0.SelfAttention.v.weight"]
+    save_file(tensors, snapshot / "model.safetensors", {"format": "pt"})
+    small_models.use(tmp_path, monkeypatch)
+    cfg, lm = composed(place, ARCHITECTURES["text"][0])
+    with pytest.raises(CheckpointError, match=r"t5-small .*missing keys encoder\.block\.1.*v\.weight"):
+        musicgen(model_of(cfg, lm.state_dict(), tmp_path), codec_of(cfg))
+
+
 @pytest.mark.parametrize(("change", "said"), [
     (["transformer_lm.bias_attn=true"], "bias_attn=True"), (["transformer_lm.bias_ff=true"], "bias_ff=True"),
     (["transformer_lm.bias_proj=true"], "bias_proj=True"), (["transformer_lm.layer_scale=0.1"], "layer_scale=0.1"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ...errors import CheckpointError, reason
+from ...errors import CheckpointError, listing, reason
 from ...tensor import Tensor
 from ..parts import as_json
 
@@ -41,19 +41,31 @@ def text_encoder(name: str) -> TextEncoder:
     Raises:
         CheckpointError: if it cannot be had.
     """
-    import torch
-    from transformers import AutoTokenizer, T5EncoderModel
-
     from ...memory import described
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        with torch.random.fork_rng(devices=[]):  # a training may go on after this
-            model = T5EncoderModel.from_pretrained(name, dtype=torch.float32)
+        try:
+            tokenizer, model, wrong = _from(name, local_files_only=True)  # which the training has filled
+        except OSError:
+            tokenizer, model, wrong = _from(name)
     except Exception as exc:  # whatever the hub, its cache and the formats in it make of it
         raise CheckpointError(f"The text encoder {name}, of which AudioCraft's checkpoints have only the name, cannot "
                               f"be had ({type(exc).__name__}: {reason(exc)}): export where it is in the cache of "
                               "Hugging Face (HF_HOME), or where the hub can be reached.") from exc
+    if wrong:
+        raise CheckpointError(f"The text encoder {name} has other weights than a T5 has ({listing(wrong)}): have it "
+                              "downloaded again.")
     return TextEncoder(model.config.to_dict(), described(dict(model.named_parameters())), _files(tokenizer))
+
+
+def _from(name: str, **options: Any) -> tuple[Any, Any, list[str]]:
+    """The tokenizer, the encoder, and what of its weights nobody has; those of the decoder are passed over."""
+    import torch
+    from transformers import AutoTokenizer
+
+    from ..loading import load_strictly
+    tokenizer = AutoTokenizer.from_pretrained(name, **options)
+    model, wrong = load_strictly("T5EncoderModel", name, dtype=torch.float32, **options)
+    return tokenizer, model, [each for each in wrong if not each.startswith("unexpected")]
 
 
 def _files(tokenizer: Any) -> dict[str, bytes]:
