@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import transformers
 from transformers.utils import logging
 
 from ..errors import ReleaseError, reason
+from ..portable import read_json
 
 
 def load_strictly(architecture: str, source: Union[str, Path], **options: Any) -> tuple[Any, list[str]]:
@@ -28,8 +30,12 @@ def load_strictly(architecture: str, source: Union[str, Path], **options: Any) -
                    for name in sorted(map(str, names))]
 
 
-def stored(folder: Path, pattern: str = "*.safetensors") -> dict[str, torch.Tensor]:
-    """What files of safetensors in a folder hold, as its library reads them.
+def stored(folder: Path, name: str = "model.safetensors") -> dict[str, torch.Tensor]:
+    """What a file of safetensors in a folder holds, or else its shards, as its library reads them; nothing without one.
+
+    Args:
+        folder: of a release, in which somebody may keep other files.
+        name: of the file.
 
     Raises:
         ReleaseError: if it cannot.
@@ -37,9 +43,16 @@ def stored(folder: Path, pattern: str = "*.safetensors") -> dict[str, torch.Tens
     from safetensors import SafetensorError
     from safetensors.torch import load_file
     try:
-        return {name: tensor for path in sorted(folder.glob(pattern)) for name, tensor in load_file(path).items()}
-    except (OSError, SafetensorError) as exc:
+        return {key: tensor for path in _files(folder, name) for key, tensor in load_file(path).items()}
+    except (OSError, SafetensorError, LookupError, AttributeError) as exc:
         raise ReleaseError(f"The weights in {folder} cannot be read ({reason(exc)}): export again.") from exc
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    index = folder / f"{name}.index.json"
+    if os.path.isfile(folder / name) or not os.path.isfile(index):
+        return [folder / name] if os.path.isfile(folder / name) else []
+    return [folder / shard for shard in sorted({*map(str, read_json(index)["weight_map"].values())})]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import pytest
 import recipes
 import small_models
+import torch
 from conftest import heard
 
 from audiocraft_export import ExportOptions, export_checkpoint
@@ -39,6 +40,16 @@ def test_a_codec_is_released_for_transformers_and_its_card_runs(encodec, tmp_pat
     options = ExportOptions(format="transformers", verify="load")
     report = export_checkpoint(encodec / "checkpoint.th", tmp_path / "release", options)
     assert heard(report.folder)["codes"].shape[-2] == 4
+
+
+@pytest.mark.parametrize("name", ["mine.safetensors", "model-mine.safetensors"])
+def test_what_somebody_keeps_beside_a_release_is_no_part_of_its_proof(encodec, tmp_path, name):
+    from safetensors.torch import save_file
+    options = ExportOptions(format="transformers", verify="load", card=False, max_shard_size="200KB")
+    report = export_checkpoint(encodec / "checkpoint.th", tmp_path / "release", options)
+    assert len([*report.folder.glob("model-*-of-*.safetensors")]) > 1
+    save_file({"mine": torch.ones(2)}, report.folder / name)
+    assert not export_checkpoint(encodec / "checkpoint.th", tmp_path / "release", options).written
 
 
 def test_the_command_proves_what_was_released(place, cache, musicgen):

@@ -25,7 +25,7 @@ from .musicgen import audiocraft_state
 TOLERANCE = 1e-4  # of logits, in float32
 FRAMES = 12  # that are generated, more than any delay
 GUIDANCE = (1.0, 3.0)
-CONFIG, OTHERS, WEIGHTS = "config.yaml", "conditioners.safetensors", "model*.safetensors"
+CONFIG, OTHERS = "config.yaml", "conditioners.safetensors"
 
 
 def prove_musicgen(folder: Path) -> None:
@@ -83,7 +83,7 @@ def _audiocraft(folder: Path, config: Config) -> Any:
     if melody:  # files of the machine that trained it
         chroma = cfg.conditioners[melody].chroma_stem
         chroma.update(cache_path=None, eval_wavs=None)
-    tensors, others = stored(folder, WEIGHTS), stored(folder, OTHERS)
+    tensors, others = stored(folder), stored(folder, OTHERS)
     state = audiocraft_state(described(tensors), described(others), config)
     lm = builders.get_lm_model(cfg)
     lm.load_state_dict({name: living(tensor) for name, tensor in state.items()})
