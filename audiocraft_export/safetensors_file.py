@@ -16,7 +16,7 @@ from typing import Any
 
 from . import progress
 from .blob import Blob, Sink
-from .errors import CheckpointError
+from .errors import CheckpointError, reason
 from .finite import Watch
 from .opened import Opened
 from .release import Tensors
@@ -142,7 +142,11 @@ def _header(tensors: list[tuple[str, Tensor]], metadata: Mapping[str, str]) -> b
     for name, tensor in tensors:
         begin, end = end, end + tensor.nbytes
         entries[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    try:
+        text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise CheckpointError(f"A text of the header is none in UTF-8 ({reason(exc)}), which a file of safetensors "
+                              "cannot hold: use format=audiocraft.") from exc
     text += b" " * (-len(text) % 8)
     return _SIZE.pack(len(text)) + text
 

@@ -12,11 +12,12 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import CheckpointError, listing
+from .errors import CheckpointError, listing, reason
 from .release import Attributes
 from .tensor import Tensor
 
 MARK = "$"
+MOST_DEPTH = 64  # of what is nested; a tuple takes two levels of the text
 
 
 class Flat:
@@ -30,7 +31,7 @@ class Flat:
         files: texts that are kept in files of their own, by the names of those.
 
     Raises:
-        CheckpointError: if two tensors have the same name.
+        CheckpointError: if two tensors have the same name, or what is no tensor cannot be written as JSON.
     """
 
     def __init__(self, content: Mapping[Any, Any], files: Mapping[str, str]) -> None:
@@ -38,9 +39,15 @@ class Flat:
         self._names: dict[tuple[int, str], str] = {}
         self._files = {text: name for name, text in files.items()}
         self._above = 1 if sum(map(_has_tensors, content.values())) == 1 else 0
-        self.text = json.dumps(self._encoded(content, ()), separators=(",", ":"))
+        try:
+            self.text = json.dumps(self._encoded(content, ()), separators=(",", ":"))
+        except ValueError as exc:  # a number of too many digits, too
+            raise CheckpointError(f"What the model holds beside its tensors cannot be written as JSON ({reason(exc)}): "
+                                  "use format=audiocraft, or keep it out of the model's state.") from exc
 
     def _encoded(self, value: Any, path: tuple[Any, ...]) -> Any:
+        if len(path) > MOST_DEPTH:
+            raise ValueError(f"nested more than {MOST_DEPTH} deep")
         if isinstance(value, Tensor):
             return self._tensor(value, ".".join(map(str, path[self._above:])))
         if isinstance(value, dict):
@@ -102,24 +109,26 @@ class _Nested:
         self._tensors, self._files = tensors, files
         self.used: set[str] = set()
 
-    def value(self, value: Any) -> Any:
+    def value(self, value: Any, depth: int = 0) -> Any:
+        if depth > 2 * MOST_DEPTH:
+            raise ValueError(f"nested more than {MOST_DEPTH} deep")
         if isinstance(value, list):
-            return [self.value(item) for item in value]
+            return [self.value(item, depth + 1) for item in value]
         if not isinstance(value, dict):
             return value
         kind = next(iter(value), "")
         if kind.startswith(MARK):
             if len(value) > 1:
                 raise ValueError(f"{kind} beside other names")
-            return self._marked(kind, value[kind])
-        return {key: self.value(item) for key, item in value.items()}
+            return self._marked(kind, value[kind], depth + 1)
+        return {key: self.value(item, depth + 1) for key, item in value.items()}
 
-    def _marked(self, kind: str, of: Any) -> Any:
+    def _marked(self, kind: str, of: Any, depth: int) -> Any:
         if kind in ("$pairs", "$attributes"):
-            items = {key: self.value(item) for key, item in of}
+            items = {key: self.value(item, depth) for key, item in of}
             return Attributes(items) if kind == "$attributes" else items
         if kind == "$tuple":
-            return tuple(self.value(of))
+            return tuple(self.value(of, depth))
         if kind in ("$tensor", "$tied"):
             name, shape = (of, None) if kind == "$tensor" else of
             self.used.add(name)

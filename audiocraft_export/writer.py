@@ -175,7 +175,11 @@ class _Plain:
     """A text or bytes, written as they are."""
 
     def __init__(self, content: Union[str, bytes]) -> None:
-        self._data = content if isinstance(content, bytes) else content.encode("utf-8")
+        try:
+            self._data = content if isinstance(content, bytes) else content.encode("utf-8")
+        except UnicodeEncodeError as exc:
+            raise CheckpointError(f"A text of the release is none in UTF-8 ({reason(exc)}): keep such characters out "
+                                  "of the configuration.") from exc
         self.nbytes = len(self._data)
         self.nonfinite: dict[str, int] = {}
 

@@ -305,6 +305,7 @@ FORGERIES = {
     "a path": lambda header: header["__metadata__"].update(file="/tmp/state_dict.bin"),
     "a way out": lambda header: header["__metadata__"].update(file="../state_dict.bin"),
     "no archive": lambda header: header["__metadata__"].update(file="model.safetensors"),
+    "a tree of 300 floors": in_tree('{"$tensor":"d"}', '{"k":[' * 150 + '{"$tensor":"d"}' + "]}" * 150),
     "a configuration of its own": in_tree('{"$file":"config.yaml"}', '"solver: mine\\n"'),
 }
 
@@ -360,3 +361,29 @@ def test_a_manifest_that_counts_something_else_is_refused(make_xp, dora_dir, tmp
     (folder / "export.json").write_text(manifest.text)
     with pytest.raises(ExportError, match="no manifest of this tool"):
         convert(folder, "audiocraft", tmp_path / "out")
+
+
+def test_what_is_nested_comes_back_and_what_is_nested_too_deeply_is_refused(make_xp, dora_dir, tmp_path):
+    def nested(floors):
+        value = torch.ones(2)
+        for floor in range(floors):
+            value = (value,) if floor % 2 else {"k": value}
+        return {"model": {"w": torch.zeros(3), "x": value}}
+    folder = exported(make_xp, dora_dir, ExportOptions(), best_state=nested(60))
+    before = digests(folder)
+    convert(folder, "safetensors", tmp_path / "there")
+    convert(tmp_path / "there", "audiocraft")
+    assert digests(tmp_path / "there") == before
+    with pytest.raises(ExportError, match="nested more than 64 deep"):
+        exported(make_xp, dora_dir, best_state=nested(70))
+
+
+@pytest.mark.parametrize("more", [{"version": "\ud800"}, {"xp.cfg": "a: '\ud800'\n"}, {"big": 1 << 20_000}],
+                         ids=["version", "configuration", "number"])
+def test_texts_and_numbers_that_safetensors_cannot_hold_are_refused_in_a_sentence(make_xp, dora_dir, tmp_path, more):
+    folder = exported(make_xp, dora_dir, ExportOptions())
+    torch.save({**load(folder / "state_dict.bin"), **more}, folder / "state_dict.bin")
+    fitting(folder)
+    with pytest.raises(ExportError, match="UTF-8|written as JSON"):
+        convert(folder, "safetensors", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

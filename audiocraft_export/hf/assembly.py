@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Union
 
 from ..codec import Codec
+from ..errors import CheckpointError, listing
 from ..families import COMPRESSION
 from ..formats import Draft
 from ..release import Content, Tensors
+from ..tensor import Tensor
 from .codec.encodec import encodec
 from .codec.public import public_encodec
 from .musicgen.layout import DECODER_ALONE, layout_of
 from .musicgen.musicgen import musicgen
 from .musicgen.refusing import refuse_family
-from .parts import Parts
+from .parts import USE, Parts
 from .shards import in_shards
 
 CONFIG, CODEC_CONFIG, OTHERS = "config.yaml", "compression_config.yaml", "conditioners.safetensors"
@@ -31,6 +33,10 @@ def transformers_files(draft: Draft, most: Union[str, int]) -> dict[str, Content
         ReleaseError: if what belongs inside (a T5, a public codec) cannot be had here.
     """
     manifest, model = draft.manifest, draft.models[0]
+    others = [str(name) for name, value in model.weights.state.items() if not isinstance(value, Tensor)]
+    if others:
+        raise CheckpointError(f"The model's state holds what is no tensor ({listing(others)}), for which transformers "
+                              f"has no place: {USE}")
     codec = draft.codec if draft.family is not COMPRESSION and not _is_alone(draft) else None
     parts = encodec(model.content) if draft.family is COMPRESSION else \
         musicgen(model, _inside(codec) if codec else None)

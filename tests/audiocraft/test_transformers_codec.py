@@ -136,6 +136,7 @@ def test_a_codec_in_half_precision_is_proven_in_single(encodec, tmp_path):
 
 @pytest.mark.parametrize(("values", "says"), [
     ({"pad_mode": "replicate"}, "codes differ"),
+    ({"pad_mode": "nope"}, "NotImplementedError: "),
     ({"normalize": True}, "codes differ"),
     ({"dilation_growth_rate": 3}, "codes differ"),
     ({"trim_right_ratio": 0.5}, "decoded samples differ by up to "),

@@ -4,9 +4,9 @@ import pytest
 import recipes
 import small_models
 import torch
-from conftest import heard
+from conftest import heard, stored
 
-from audiocraft_export import ExportOptions, export_checkpoint
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint
 
 CODEC = ["transformer_lm.n_q=4", "transformer_lm.card=256"]
 
@@ -40,6 +40,14 @@ def test_a_codec_is_released_for_transformers_and_its_card_runs(encodec, tmp_pat
     options = ExportOptions(format="transformers", verify="load")
     report = export_checkpoint(encodec / "checkpoint.th", tmp_path / "release", options)
     assert heard(report.folder)["codes"].shape[-2] == 4
+
+
+def test_what_is_no_tensor_is_named_and_not_left_out(encodec, tmp_path):
+    state = stored(encodec)
+    state["best_state"]["model"]["_extra_state"] = 3
+    torch.save(state, tmp_path / "checkpoint.th")
+    with pytest.raises(ExportError, match=r"no tensor \(_extra_state\).*format=safetensors"):
+        export_checkpoint(tmp_path / "checkpoint.th", tmp_path / "release", ExportOptions(format="transformers"))
 
 
 @pytest.mark.parametrize("name", ["mine.safetensors", "model-mine.safetensors"])
