@@ -13,11 +13,12 @@ from . import diffusion, progress, writer
 from .checkpoint import Checkpoint, open_checkpoint, open_experiment, refuse_to_replace_a_training
 from .codec import find_codec
 from .config import Config, unwrap
+from .draft import Draft
 from .edition import same_source
 from .errors import CheckpointError, ExperimentError, ExportError, printable
 from .experiment import LAST, AnyPath, Experiment, find_xp
 from .families import CODEC_FILE, DIFFUSION, described, family_of
-from .formats import Draft, files_of, prove, refuse_what_cannot_be_loaded
+from .formats import files_of, prove, refuse_what_cannot_be_loaded
 from .model import Model
 from .options import ExportOptions
 from .plain import plain

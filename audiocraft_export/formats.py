@@ -6,37 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Callable, Optional
+from typing import Callable
 
-from .codec import Codec
+from .draft import Draft
 from .errors import ReleaseError, reason
 from .extras import require
 from .families import Family
 from .loadback import load_back, loader_of
-from .model import Model
 from .options import ExportOptions
 from .portable import from_safetensors, to_safetensors
-from .release import Content, Manifest
+from .release import Content
 from .writer import write_plain
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A release before it is written, in the format of AudioCraft.
-
-    Args:
-        contents: its files by name.
-        manifest: what is known of it, but for the files.
-        family: of the model.
-        models: the model, or one for each band.
-        codec: the compression model beside it.
-    """
-
-    contents: Mapping[str, Content]
-    manifest: Manifest
-    family: Family
-    models: Sequence[Model]
-    codec: Optional[Codec] = None
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from typing import Any, Optional
 
 from . import progress, writer
 from .config import Config
+from .draft import Draft
 from .errors import ReleaseError, printable, reason
 from .exposure import exposed
 from .extras import require
-from .formats import FORMATS, Draft
+from .formats import FORMATS
 from .options import ExportOptions
 from .patterns import PUBLIC
 from .release import MANIFEST, ExportReport

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Union
 
 from ..codec import Codec
+from ..draft import Draft
 from ..errors import CheckpointError, listing
 from ..families import COMPRESSION
-from ..formats import Draft
 from ..release import Content, Tensors
 from ..tensor import Tensor
 from .codec.encodec import encodec
