@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Optional
 
@@ -23,7 +24,7 @@ from .model import Model
 from .options import ExportOptions
 from .plain import plain
 from .provenance import described_as, draft_of, of_bands, version_tag
-from .release import ExportReport, Manifest, Plan, ReleaseFile
+from .release import Content, ExportReport, Manifest, Plan, ReleaseFile, WrittenFile
 from .sharing import refuse_what_cannot_be_shared, share, warn_of_exposure
 
 logger = logging.getLogger(__name__)
@@ -163,7 +164,8 @@ def plan(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportO
     files = files_of(planned, options)
     folder = writer.followed(folder.absolute())
     existing = Manifest.load(folder)
-    is_there = existing is not None and _repeats(existing, planned.manifest, files) and existing.is_complete(folder)
+    is_there = existing is not None and existing.is_complete(folder) and _repeats(
+        existing, planned.manifest, [ReleaseFile(name, content) for name, content in files.items()])
     sizes = {name: writer.size_of(content) for name, content in files.items()}
     return Plan(folder, planned.manifest, sizes, is_there)
 
@@ -228,15 +230,25 @@ def _release(draft: Draft, folder: Path, options: ExportOptions) -> ExportReport
 def _existing(folder: Path, files: Sequence[ReleaseFile], draft: Manifest) -> Optional[ExportReport]:
     """The release that is there, if an export would make that very one; a living solver's is always a new one."""
     existing = Manifest.load(folder)
-    if existing is None or not _repeats(existing, draft, [file.name for file in files]):
+    if existing is None or not _repeats(existing, draft, files):
         return None
     progress.expect(sum(file.bytes for file in existing.files), passes=1)
     return ExportReport(folder, existing, written=False) if writer.is_intact(folder, existing.files) else None
 
 
-def _repeats(existing: Manifest, draft: Manifest, names: Iterable[str]) -> bool:
+def _repeats(existing: Manifest, draft: Manifest, files: Sequence[ReleaseFile]) -> bool:
+    """Whether a release is one of the same sources: by its manifest, and by what is known of its files already."""
     return (draft.checkpoint or draft.bands) is not None and same_source(existing.key, draft.key) \
-        and [file.name for file in existing.files] == [*names]
+        and len(existing.files) == len(files) \
+        and all(old.name == new.name and _says(old, new.content) for old, new in zip(existing.files, files))
+
+
+def _says(file: WrittenFile, content: Content) -> bool:
+    """Whether a file has a text that comes from elsewhere, such as a tokenizer's; tensors are not read for that."""
+    if not isinstance(content, (str, bytes)):
+        return True
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+    return file.sha256 == sha256(data).hexdigest()
 
 
 def _written(folder: Path, files: Sequence[ReleaseFile], draft: Draft, options: ExportOptions) -> ExportReport:
