@@ -14,8 +14,9 @@ from .options import CHOICES
 from .targets import known_dora_dir
 
 EXPERIMENTS = {("run", "targets"), ("inspect", "targets"), ("inspect", "diff"), ("verify", "against")}
-FILES = {*EXPERIMENTS, ("verify", "targets"), ("run", "folder"), *((verb, "dora_dir") for verb in (
-    "run", "list", "inspect", "verify"))}
+FILES = {*EXPERIMENTS, *((verb, "targets") for verb in ("verify", "convert")),
+         *((verb, "folder") for verb in ("run", "convert")),
+         *((verb, "dora_dir") for verb in ("run", "list", "inspect", "verify"))}
 
 
 def complete(parser: argparse.ArgumentParser) -> None:

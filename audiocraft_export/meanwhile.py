@@ -48,9 +48,9 @@ def attempt(make: Callable[[], Optional[ExportReport]], log: Callable[[str], Non
     try:
         report = make()
     except ExportError as exc:
-        log(f"nothing is exported after this epoch, and the training goes on: {exc}")
+        log(f"the export after this epoch failed, and the training goes on: {exc}")
     except Exception as exc:  # a mistake of ours must not cost a training
-        log(f"nothing is exported after this epoch, and the training goes on: an unexpected {type(exc).__name__} "
+        log(f"the export after this epoch failed, and the training goes on: an unexpected {type(exc).__name__} "
             f"({exc}); please report it.")
     else:
         if report is not None:

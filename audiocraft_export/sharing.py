@@ -130,7 +130,7 @@ def _command(folder: Path, draft: Draft, options: ExportOptions) -> str:
         return shlex.join(["hf", "upload", str(options.hub), str(folder), ".", *flags])
     bands = ["--bands"] if len(sources) > 1 else []
     return shlex.join(["audiocraft-export", "run", *bands, *sources, "--folder", str(folder),
-                       *options.replace(checkpoint=None).flags])
+                       *options.replace(checkpoint=None, verify=ExportOptions.verify).flags])
 
 
 class _Card:

@@ -96,7 +96,7 @@ def test_an_export_that_fails_meanwhile_is_said_and_the_training_goes_on(tmp_pat
     with pytest.raises(ExportError, match="is finished and its checkpoints are safe"):
         trained(tmp_path, when=2, folder=str(tmp_path / "taken"))
     said = [line for line in capsys.readouterr().err.splitlines() if "Export:" in line]
-    assert len(said) == 2 and all("nothing is exported after this epoch, and the training goes on: " in line
+    assert len(said) == 2 and all("the export after this epoch failed, and the training goes on: " in line
                                   and "no folder" in line for line in said)
 
     class Broken(Watched):

@@ -194,6 +194,8 @@ def test_the_command_converts_and_says_what_cannot_be(make_xp, dora_dir, tmp_pat
     assert command("convert", tmp_path / "shared", "--to", "audiocraft", cwd=tmp_path).returncode == 0
     assert digests(tmp_path / "shared") == before
     assert "already" in command("convert", folder, "--to", "audiocraft", cwd=tmp_path).stdout
+    assert command("convert", folder, "--to", "safetensors", "--max-shard-size", "40", "--folder", "small",
+                   cwd=tmp_path).returncode == 0 and (tmp_path / "small" / "model.safetensors.index.json").exists()
     for wrong, says in ((["nowhere", "--to", "safetensors"], "nowhere"), ([folder, "--to", "gguf"], "invalid choice"),
                         ([folder, folder, "--to", "safetensors", "--folder", "x"], "--folder")):
         result = command("convert", *wrong, cwd=tmp_path)

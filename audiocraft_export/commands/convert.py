@@ -34,10 +34,10 @@ def add(verbs: Any) -> None:
 
 def _convert(args: argparse.Namespace) -> int:
     from ..conversion import convert
-    ExportOptions(max_shard_size=args.max_shard_size)
+    most = ExportOptions(max_shard_size=args.max_shard_size).max_shard_size
     args.dry_run = False
     several = len(args.targets) > 1
     if several and args.folder:
         raise OptionError("--folder takes one release: convert these one by one, or leave it out.")
-    jobs = [partial(convert, target, args.to, args.folder, args.max_shard_size) for target in args.targets]
+    jobs = [partial(convert, target, args.to, args.folder, most) for target in args.targets]
     return do_all(args.targets, jobs, None, args, table=several)

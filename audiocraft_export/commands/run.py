@@ -48,7 +48,7 @@ HELP = {
     "checkpoint": "an epoch or a name NAME, as in checkpoint_NAME.th (default: checkpoint.th)",
     "dtype": "of floating point tensors (default: as stored)",
     "codec": "put the compression model beside a language model, or not",
-    "verify": "read the bytes back, or also rebuild the model with AudioCraft, or neither",
+    "verify": "read the bytes back, or also rebuild the model with the library that it is for, or neither",
     "version": "AudioCraft version tag (default: the installed one)",
     "format": "for whom it is: AudioCraft's loaders, whoever reads safetensors, or transformers",
     "max_shard_size": "of a file of safetensors: a larger model gets several (default: 5GB)",
