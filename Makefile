@@ -21,7 +21,7 @@ test: $(READY)  ## Run the tests.
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-audiocraft: $(AUDIOCRAFT)/ready  ## Train, export and load with real AudioCraft: 1.3.0, or the checkout AUDIOCRAFT_SRC.
-	AUDIOCRAFT_SRC=$(AUDIOCRAFT_SRC) PYTHONPATH=$(AUDIOCRAFT_SRC):$(CURDIR) \
+	AUDIOCRAFT_SRC=$(AUDIOCRAFT_SRC) PYTHONPATH=$(AUDIOCRAFT_SRC):$(CURDIR) OMP_NUM_THREADS=1 \
 	    $(AUDIOCRAFT)/venv/bin/python -m pytest -n 2 --dist loadfile --disable-warnings tests/audiocraft
 
 test-slurm: $(READY) $(AUDIOCRAFT)/ready  ## Train and export on Slurm: this machine's, or one node of our own.
