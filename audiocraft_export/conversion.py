@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Optional, Union
 
 from . import diffusion, progress, writer
-from .checkpoint import TorchFile, refuse_to_replace_a_training
+from .checkpoint import TorchFile
 from .errors import ReleaseError, listing, printable
 from .experiment import AnyPath
 from .extras import require
@@ -84,10 +84,8 @@ def _content(path: Path) -> Content:
 
 def _written(folder: Path, contents: Mapping[str, Content], draft: Manifest) -> ExportReport:
     files = [ReleaseFile(name, content) for name, content in contents.items()]
-    stale = partial(writer.former, [*contents])
-    refuse_to_replace_a_training(*(folder / name for name in {*contents, *stale(folder)}))
-    return ExportReport(folder, writer.write_release(folder, files, stale, partial(described_as, draft),
-                                                     read_back=True, check=lambda stage: None))
+    return ExportReport(folder, writer.write_release(folder, files, partial(described_as, draft), read_back=True,
+                                                     check=lambda stage: None))
 
 
 def _undescribed(manifest: Manifest) -> Manifest:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from . import diffusion, progress, writer
-from .checkpoint import Checkpoint, open_checkpoint, open_experiment, refuse_to_replace_a_training
+from .checkpoint import Checkpoint, open_checkpoint, open_experiment
 from .codec import find_codec
 from .config import Config, unwrap
 from .draft import Draft
@@ -254,8 +254,6 @@ def _says(file: WrittenFile, content: Content) -> bool:
 def _written(folder: Path, files: Sequence[ReleaseFile], draft: Draft, options: ExportOptions) -> ExportReport:
     """A new release, in the place of what of ours is there."""
     names = [file.name for file in files]
-    stale = partial(writer.former, names)
-    refuse_to_replace_a_training(*(folder / name for name in {*names, *stale(folder)}))
     return ExportReport(folder, writer.write_release(
-        folder, files, stale, describe=partial(described_as, draft.manifest), read_back=options.verify != "none",
+        folder, files, describe=partial(described_as, draft.manifest), read_back=options.verify != "none",
         check=lambda stage: prove(options.format, stage, draft.family, names) if options.verify == "load" else None))

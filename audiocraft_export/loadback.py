@@ -6,11 +6,12 @@ import os
 import re
 from collections.abc import Sequence
 from functools import partial, reduce
+from importlib import import_module
 from importlib.util import find_spec
 from operator import getitem
 from pathlib import Path
 from traceback import extract_tb
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from .errors import CheckpointError, ReleaseError
 from .families import Family, Loaded
@@ -53,12 +54,23 @@ def loader_of(family: Family) -> Callable[[Path, Sequence[str]], Loaded]:
     if family.load is None:
         raise ReleaseError("AudioCraft's loaders rebuild its own models, and this is none of them: verify it without "
                            "(verify=bytes, or no --load).")
+    return partial(family.load, of_audiocraft("models.loaders"))
+
+
+def of_audiocraft(module: str) -> Any:
+    """A module of AudioCraft.
+
+    Args:
+        module: its name in the package.
+
+    Raises:
+        ReleaseError: if it cannot be imported.
+    """
     try:
-        from audiocraft.models import loaders
+        return import_module(f"audiocraft.{module}")
     except ImportError as exc:
         raise ReleaseError(f"verify=load needs AudioCraft, which cannot be imported here ({exc}): install it, or use "
                            "verify=bytes.") from exc
-    return partial(family.load, loaders)
 
 
 def load_back(folder: Path, family: Family, names: Sequence[str]) -> None:

@@ -8,11 +8,13 @@ import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Union
 
 from . import progress
 from .blob import Sink
+from .checkpoint import refuse_to_replace_a_training
 from .durable import durable
 from .errors import CheckpointError, ReleaseError, reason
 from .families import LM_FILE, OWN_NAMES
@@ -32,7 +34,7 @@ Nonfinite = Mapping[str, Mapping[str, int]]
 _Written = Union[Pickled, SafetensorsFile, "_Plain"]
 
 
-def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Callable[[Path], Collection[str]],
+def write_release(folder: Path, files: Sequence[ReleaseFile],
                   describe: Callable[[list[WrittenFile], Nonfinite], Manifest],
                   read_back: bool, check: Callable[[Path], None]) -> Manifest:
     """Write a release; whatever fails, an earlier one in the same folder stays as it is.
@@ -40,7 +42,6 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Callable[[P
     Args:
         folder: the release folder, as `followed` gives it; made if it is not there.
         files: what to write.
-        stale: gives the names of the files of a release in a folder, which are removed if they are not written again.
         describe: makes the manifest, once the files are written.
         read_back: whether to compare what was written with what it should be, before it takes its place.
         check: what else to verify the folder with the new files by.
@@ -48,9 +49,11 @@ def write_release(folder: Path, files: Sequence[ReleaseFile], stale: Callable[[P
     Raises:
         ReleaseError: if it cannot be written, or what was written does not read back.
         ExportError: what `check` raises.
-        CheckpointError: if bytes read from the checkpoint are damaged.
+        CheckpointError: if bytes read from the checkpoint are damaged, or a training checkpoint lies there.
     """
     names = [*(file.name for file in files), MANIFEST]
+    stale = partial(_former, names[:-1])
+    refuse_to_replace_a_training(*(folder / name for name in {*names[:-1], *stale(folder)}))
     texts = [_of(file.content) for file in files]
     nbytes = sum(text.nbytes for text in texts)
     progress.expect(nbytes)
@@ -145,7 +148,7 @@ def is_intact(folder: Path, files: Iterable[WrittenFile]) -> bool:
     return all(_sha256(folder / file.name, file.bytes) == file.sha256 for file in files)
 
 
-def former(names: Collection[str], folder: Path) -> set[str]:
+def _former(names: Collection[str], folder: Path) -> set[str]:
     """The files of the release in a folder that have none of some names; none of others, none that were changed."""
     existing = Manifest.load(folder)
     return {file.name for file in Manifest.listed(folder) if file.name not in names

@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 from ...errors import CheckpointError, ReleaseError, listing
-from ...memory import LivingState
-from ...tensor import Tensor
+from ...memory import described
 from ..parts import USE, Parts, as_json
 from .encodec import ARCHITECTURE, feature_extractor
 
@@ -31,9 +30,8 @@ def public_encodec(name: str) -> Parts:
     if name in OTHERS:
         raise CheckpointError(f"The codec {name} has no place in transformers ({OTHERS[name]}): {USE}")
     model = _loaded(name)
-    tensors: dict[str, Tensor] = LivingState({"model": model})["model"]
     config = json.loads(model.config.to_json_string(use_diff=False))
-    return Parts(ARCHITECTURE, tensors, {"config.json": as_json(config),
+    return Parts(ARCHITECTURE, described(model.state_dict()), {"config.json": as_json(config),
                                          "preprocessor_config.json": as_json(feature_extractor(config))})
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...config import Config
 from ...errors import ReleaseError, listing
+from ...loadback import of_audiocraft
 from ...memory import living
 from ...tensor import Tensor
 from .encodec import ARCHITECTURE, audiocraft_codec_state
@@ -27,11 +28,7 @@ def audiocraft_codec(tensors: Mapping[str, Tensor], config: Config) -> Any:
     state = audiocraft_codec_state(tensors, config)
     import torch
     from omegaconf import OmegaConf
-    try:
-        from audiocraft.models import builders
-    except ImportError as exc:
-        raise ReleaseError(f"verify=load needs AudioCraft, which cannot be imported here ({exc}): install it, or use "
-                           "verify=bytes.") from exc
+    builders = of_audiocraft("models.builders")
     cfg = OmegaConf.create({**config.values, "device": "cpu"})
     try:
         with torch.random.fork_rng(devices=[]):  # a training may go on after this
