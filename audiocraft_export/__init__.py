@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .dora_main import with_export
-    from .drop_ins import export_encodec, export_lm, export_pretrained_compression_model
     from .errors import ExportError
-    from .experiment import find_xp, list_xps
-    from .export import export_checkpoint, export_xp
+    from .experiment.xp import find_xp, list_xps
+    from .hooks.hydra_main import with_export
+    from .hooks.solver import ExportMixin
     from .options import ExportOptions
-    from .release import ExportReport
-    from .solver import ExportMixin
-    from .verification import verify
+    from .pipeline.drop_ins import export_encodec, export_lm, export_pretrained_compression_model
+    from .pipeline.export import export_checkpoint, export_xp
+    from .release.manifest import ExportReport
+    from .verification.release import verify
 
 __all__ = [
     "ExportError",
@@ -32,27 +32,27 @@ __all__ = [
     "with_export",
 ]
 
-_HOMES = {
+_MODULES = {
     "ExportError": "errors",
-    "ExportMixin": "solver",
+    "ExportMixin": "hooks.solver",
     "ExportOptions": "options",
-    "ExportReport": "release",
-    "export_checkpoint": "export",
-    "export_encodec": "drop_ins",
-    "export_lm": "drop_ins",
-    "export_pretrained_compression_model": "drop_ins",
-    "export_xp": "export",
-    "find_xp": "experiment",
-    "list_xps": "experiment",
-    "verify": "verification",
-    "with_export": "dora_main",
+    "ExportReport": "release.manifest",
+    "export_checkpoint": "pipeline.export",
+    "export_encodec": "pipeline.drop_ins",
+    "export_lm": "pipeline.drop_ins",
+    "export_pretrained_compression_model": "pipeline.drop_ins",
+    "export_xp": "pipeline.export",
+    "find_xp": "experiment.xp",
+    "list_xps": "experiment.xp",
+    "verify": "verification.release",
+    "with_export": "hooks.hydra_main",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

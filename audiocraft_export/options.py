@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from .errors import OptionError
+from .experiment.privacy.key_patterns import patterns_of
 from .hub_names import check_repo, check_revision
-from .patterns import patterns_of
-from .release import RELEASE_FOLDER
+from .release.manifest import RELEASE_FOLDER
 
 AUDIOCRAFT = "audiocraft"
 SIZE = re.compile(r"(?=[0.]*[1-9])\d+(\.\d+)?\s*[KMGT]B|[1-9]\d*", re.IGNORECASE)

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .errors import readable_size, reason
-from .interrupts import terminable
+from .signals import terminable
 
 if TYPE_CHECKING:
     from rich.console import Console

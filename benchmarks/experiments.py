@@ -10,8 +10,8 @@ from omegaconf import open_dict
 
 from audiocraft_export.demo.solver import DemoSolver
 from audiocraft_export.demo.train import main
-from audiocraft_export.experiment import Experiment
-from audiocraft_export.export import export_experiment
+from audiocraft_export.experiment.xp import Experiment
+from audiocraft_export.pipeline.export import export_experiment
 
 CODEBOOKS = {"lm.card": 2048, "lm.n_q": 4}  # of MusicGen
 SIZES = {

@@ -9,7 +9,8 @@ import torch
 from conftest import SIG, command, model_state, solver_state, with_cfg
 from omegaconf import OmegaConf
 
-from audiocraft_export import ExportError, ExportOptions, cli, export_checkpoint, export_xp, find_xp, list_xps
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp, find_xp, list_xps
+from audiocraft_export.cli import main as cli
 
 
 def one_sentence(capsys, *args, code=1):

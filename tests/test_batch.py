@@ -14,11 +14,11 @@ import pytest
 from conftest import run
 
 from audiocraft_export import ExportError, progress
-from audiocraft_export.batch import Batch
 from audiocraft_export.errors import OptionError
-from audiocraft_export.journal import Journal
-from audiocraft_export.local import Local
-from audiocraft_export.slurm import Slurm
+from audiocraft_export.jobs.batch import Batch
+from audiocraft_export.jobs.local import Local
+from audiocraft_export.jobs.message_log import Journal
+from audiocraft_export.jobs.slurm import Slurm
 
 DIES = partial(exec, "import os; os.kill(os.getpid(), 9)")
 COMMANDS = ("sbatch", "srun", "squeue", "scancel")
@@ -85,7 +85,7 @@ def test_a_hole_in_a_journal_is_waited_for_until_nothing_more_comes(tmp_path):
 
 
 def test_a_message_that_is_cut_off_by_a_full_disk_is_an_error(tmp_path):
-    code = "import signal, resource, sys; from pathlib import Path; from audiocraft_export.journal import Journal\n" \
+    code = "import signal, resource, sys; from pathlib import Path; from audiocraft_export.jobs.message_log import Journal\n" \
            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n" \
            "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n" \
            "Journal(Path('j')).write('x' * 5000)"
@@ -155,7 +155,7 @@ def test_only_of_a_parent_that_was_killed_the_folder_is_removed_by_a_task(tmp_pa
     leash.parent.mkdir()
     os.mkfifo(leash)
     held = os.open(leash, os.O_RDWR)
-    script = "import sys, pathlib; from audiocraft_export.task import _end_with; _end_with(pathlib.Path(sys.argv[1]))"
+    script = "import sys, pathlib; from audiocraft_export.jobs.worker import _end_with; _end_with(pathlib.Path(sys.argv[1]))"
     process = subprocess.Popen([sys.executable, "-c", script, leash])
     time.sleep(1)
     if not is_killed:  # one that ends removes it when all tasks have ended: some may not have read yet what to do

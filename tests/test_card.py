@@ -13,17 +13,17 @@ from snippets import blocks_of, snippet_of
 from test_families import AUDIOSEAL, DIFFUSION, PROCESSOR
 
 from audiocraft_export import ExportOptions, export_xp
-from audiocraft_export.checkpoint import open_checkpoint
+from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.errors import ReleaseError
-from audiocraft_export.release import WrittenFile, best_epoch
+from audiocraft_export.release.manifest import WrittenFile, best_epoch
 
 pytest.importorskip("huggingface_hub")
 pytest.importorskip("matplotlib")
 
 from huggingface_hub import ModelCard  # noqa: E402
 
-from audiocraft_export.hf.card.card import card  # noqa: E402
-from audiocraft_export.hf.card.curve import DARK_FILE, LIGHT_FILE, curves  # noqa: E402
+from audiocraft_export.sharing.card.card import card
+from audiocraft_export.sharing.card.plot import DARK_FILE, LIGHT_FILE, curves
 
 LANGUAGE_MODEL = {
     "sample_rate": 32000, "channels": 1, "codebooks_pattern": {"modeling": "delay"}, "user": "${oc.env:USER}",

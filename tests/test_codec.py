@@ -163,7 +163,7 @@ def test_a_secret_in_the_codec_s_path_is_not_shown(export_with, tmp_path, monkey
 
 
 def test_the_version_tag_of_an_audiocraft_model_is_said_to_be_unknown(make_xp, dora_dir, monkeypatch):
-    monkeypatch.setattr("audiocraft_export.provenance.audiocraft_version", lambda: None)
+    monkeypatch.setattr("audiocraft_export.release.provenance.audiocraft_version", lambda: None)
     make_xp(**{"xp.cfg": with_cfg(solver="compression")})
     report = export_xp(SIG, dora_dir)
     assert load(report.files[0])["version"] == "unknown" and "tagged unknown" in report.manifest.warnings[0]

@@ -17,11 +17,12 @@ import pytest
 import torch
 from conftest import SIG, dora, load, model_state, on_terminal, only_xp, solver_state, with_cfg
 
-from audiocraft_export import ExportOptions, cli, export_checkpoint, export_xp, verify
-from audiocraft_export.commands.many import in_order
-from audiocraft_export.local import Local
-from audiocraft_export.release import Manifest, WrittenFile
-from audiocraft_export.survey import names
+from audiocraft_export import ExportOptions, export_checkpoint, export_xp, verify
+from audiocraft_export.cli import main as cli
+from audiocraft_export.cli.runner import in_order
+from audiocraft_export.cli.xp_summary import names
+from audiocraft_export.jobs.local import Local
+from audiocraft_export.release.manifest import Manifest, WrittenFile
 
 PRETRAINED = "//pretrained/facebook/encodec_32khz"
 
@@ -304,7 +305,7 @@ def test_a_run_of_many_ends_with_a_table(train, tmp_path, dora_dir):
 def test_a_stopped_run_of_many_says_what_it_has_done(train, tmp_path, monkeypatch):
     for sig in ("11111111", "22222222", "33333333"):
         train(sig, [], [1.])
-    from audiocraft_export import export as pipeline
+    from audiocraft_export.pipeline import export as pipeline
     export, left = pipeline.export, iter([None])
 
     def interrupted(*args):
@@ -704,7 +705,7 @@ def test_values_that_differ_share_the_width_of_the_terminal(train, tmp_path):
 def test_what_to_do_is_in_the_table_on_a_terminal_of_80_columns(train, tmp_path):
     train("11111111", [], [1.])
     train("22222222", [], [1.], best_state=...)
-    code = "import sys; from audiocraft_export.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass"
+    code = "import sys; from audiocraft_export.cli.main import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass"
     shown = on_terminal("-c", code, "run", "--all", cwd=tmp_path, columns=96)
     assert "weights=last for the latest weights." in shown.rpartition("where, or why not")[2].replace("\n", "")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from audiocraft_export import cli
+from audiocraft_export.cli import main as cli
 
 REGISTER = 'eval "$(register-python-argcomplete audiocraft-export)"'
 

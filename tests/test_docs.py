@@ -20,10 +20,11 @@ from documents import BLOCKS, PAGES, ROOT, name_of
 from hub_server import TOKEN, Hub
 
 import audiocraft_export
-from audiocraft_export import ExportOptions, cli, export_xp
-from audiocraft_export.families import FAMILIES
+from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export.cli import main as cli
 from audiocraft_export.options import CHOICES
-from audiocraft_export.release import Manifest
+from audiocraft_export.release.families.registry import FAMILIES
+from audiocraft_export.release.manifest import Manifest
 
 ON_CODEC = {"solver": "musicgen", "compression_model_checkpoint": "//sig/3c9d0a55"}
 PROCESSOR = {"counts": torch.ones(1), "sum_x": torch.arange(3.0)}

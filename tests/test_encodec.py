@@ -14,14 +14,14 @@ import torch
 import transformers
 from omegaconf import OmegaConf
 
-from audiocraft_export.blob import Blob
-from audiocraft_export.config import Config
+from audiocraft_export.checkpoint.torch_tensors import LivingState
 from audiocraft_export.errors import CheckpointError
-from audiocraft_export.hf.codec import without_lstm
-from audiocraft_export.hf.codec.config import bandwidth, codebooks, encodec_config
-from audiocraft_export.hf.codec.encodec import audiocraft_codec_state, encodec
-from audiocraft_export.memory import LivingState
-from audiocraft_export.release import model_content
+from audiocraft_export.experiment.config import Config
+from audiocraft_export.formats.transformers.encodec import zero_lstm as without_lstm
+from audiocraft_export.formats.transformers.encodec.config import bandwidth, codebooks, encodec_config
+from audiocraft_export.formats.transformers.encodec.convert import audiocraft_codec_state, encodec
+from audiocraft_export.release.manifest import model_content
+from audiocraft_export.storage.blob import Blob
 
 CONFIG = {  # as in AudioCraft's config/model/encodec/default.yaml
     "compression_model": "encodec", "sample_rate": 16000, "channels": 1,

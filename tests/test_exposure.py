@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from audiocraft_export.exposure import exposed, exposed_in_text
-from audiocraft_export.private import HOST, MAIL, PATH, TOKEN, USER, Names
+from audiocraft_export.experiment.privacy.detectors import HOST, MAIL, PATH, TOKEN, USER, Names
+from audiocraft_export.experiment.privacy.exposure import exposed, exposed_in_text
 
 NOBODY = Names()
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"

@@ -12,16 +12,16 @@ from omegaconf import OmegaConf
 from audiocraft_export import (
     ExportError,
     ExportOptions,
-    cli,
     export_checkpoint,
     export_encodec,
     export_lm,
     export_pretrained_compression_model,
     export_xp,
 )
-from audiocraft_export.conversion import convert
-from audiocraft_export.families import FAMILIES, Family
-from audiocraft_export.verification import verify
+from audiocraft_export.cli import main as cli
+from audiocraft_export.pipeline.convert import convert
+from audiocraft_export.release.families.registry import FAMILIES, Family
+from audiocraft_export.verification.release import verify
 
 FILE = "diffusion_state_dict.bin"
 PROCESSOR = {"counts": torch.ones(1), "sum_x": torch.arange(3.0)}

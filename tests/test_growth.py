@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 from conftest import SIG
 
-from audiocraft_export import ExportOptions, export_xp, staging
-from audiocraft_export.experiment import each_xp
+from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export.experiment.xp import each_xp
+from audiocraft_export.storage import staging
 
 PLAN = """
 import sys, collections

@@ -72,7 +72,7 @@ def test_imports_only_point_down(module):
 @pytest.mark.parametrize("code", [
     "import audiocraft_export", "import audiocraft_export; dir(audiocraft_export)",
     "from audiocraft_export import ExportOptions, ExportReport, ExportError, find_xp, list_xps",
-    "import contextlib, audiocraft_export.cli as c\nwith contextlib.suppress(SystemExit): c.main(['--help'])\n"
+    "import contextlib, audiocraft_export.cli.main as c\nwith contextlib.suppress(SystemExit): c.main(['--help'])\n"
     "with contextlib.suppress(SystemExit): c.main(['run', '--help'])\nimport os"])
 def test_the_package_and_its_help_load_nothing_heavy(code):
     assert loaded_by(code) & HEAVY == set()

@@ -5,8 +5,8 @@ from conftest import SIG, load, with_cfg
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, export_xp
-from audiocraft_export.config import Config
-from audiocraft_export.interpolation import is_endless, without_resolvers
+from audiocraft_export.experiment.config import Config
+from audiocraft_export.experiment.interpolation import is_endless, without_resolvers
 
 CODEC = "compression_model_checkpoint"
 

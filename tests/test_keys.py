@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from audiocraft_export.checkpoint import TorchFile, of_file
+from audiocraft_export.checkpoint.checkpoint import TorchFile, of_file
+from audiocraft_export.checkpoint.torch_tensors import described, living
 from audiocraft_export.errors import CheckpointError
-from audiocraft_export.hf.keys import KeyMap, joined, split
-from audiocraft_export.memory import described, living
-from audiocraft_export.model import Model
+from audiocraft_export.formats.transformers.key_map import KeyMap, joined, split
+from audiocraft_export.release.model import Model
 
 RULES = {
     "layers.*.in_proj": ("blocks.*.q", "blocks.*.k", "blocks.*.v"),

@@ -17,8 +17,10 @@ import torch
 from conftest import SOLVER, dora, load, model_state, only_xp, same
 from test_solver import Training, xp_of
 
-from audiocraft_export import ExportError, ExportMixin, ExportOptions, export_xp, meanwhile, soundness, verify
-from audiocraft_export.meanwhile import Follower, is_due
+from audiocraft_export import ExportError, ExportMixin, ExportOptions, export_xp, verify
+from audiocraft_export.hooks import during_training as meanwhile
+from audiocraft_export.hooks.during_training import Follower, is_due
+from audiocraft_export.verification import file as soundness
 
 LOSSES = [3., 1., 2., 1., 4.]
 

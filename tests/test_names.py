@@ -17,13 +17,13 @@ import audiocraft_export
 from audiocraft_export import (
     ExportError,
     ExportOptions,
-    cli,
     export_checkpoint,
     export_encodec,
     export_lm,
     export_pretrained_compression_model,
     export_xp,
 )
+from audiocraft_export.cli import main as cli
 
 CODEC = "c0dec000"
 CONTROL = "line\nbreak\r\x1b[2J\x1b]0;title\x07\x85\u2028end"

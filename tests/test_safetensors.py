@@ -14,11 +14,11 @@ from conftest import SIG, command, load, model_state, same, with_cfg
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_xp
-from audiocraft_export.conversion import convert
 from audiocraft_export.errors import ReleaseError
-from audiocraft_export.extras import require
-from audiocraft_export.release import Manifest, WrittenFile
-from audiocraft_export.verification import verify
+from audiocraft_export.formats.requirements import require
+from audiocraft_export.pipeline.convert import convert
+from audiocraft_export.release.manifest import Manifest, WrittenFile
+from audiocraft_export.verification.release import verify
 
 OPTIONS = ExportOptions(format="safetensors", card=False)
 STRANGE = {
@@ -53,9 +53,9 @@ def test_a_release_is_the_tensors_the_configuration_and_the_manifest(make_xp, do
 
 
 def test_the_file_is_that_of_the_library_byte_for_byte(tmp_path):
-    from audiocraft_export.memory import LivingState
-    from audiocraft_export.release import Tensors
-    from audiocraft_export.writer import write_plain
+    from audiocraft_export.checkpoint.torch_tensors import LivingState
+    from audiocraft_export.release.manifest import Tensors
+    from audiocraft_export.storage.writer import write_plain
     dtypes = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.float16, torch.bfloat16, torch.int32,
               torch.float32, torch.complex64, torch.float64, torch.int64]
     state = {f"{index}é": torch.arange(3).to(dtype) for index, dtype in enumerate(dtypes)}
@@ -214,14 +214,14 @@ def test_inspect_shows_what_is_in_it(make_xp, dora_dir, tmp_path):
 
 @pytest.mark.parametrize("format", ["safetensors", "transformers"])
 def test_without_the_extra_one_sentence_says_how_to_install_it(make_xp, dora_dir, monkeypatch, format):
-    monkeypatch.setattr("audiocraft_export.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("audiocraft_export.formats.requirements.find_spec", lambda name: None)
     with pytest.raises(ExportError, match=r"safetensors and .*pip install 'audiocraft-export\[hf\]'"):
         exported(make_xp, dora_dir, ExportOptions(format=format))
     assert not (dora_dir / "xps" / SIG / "export").exists()
 
 
 def test_a_transformers_that_is_too_old_is_said_before_it_is_imported(make_xp, dora_dir, monkeypatch):
-    monkeypatch.setattr("audiocraft_export.extras.version", {"transformers": "4.39.3", "torch": "2.13.0+cpu"}.get)
+    monkeypatch.setattr("audiocraft_export.formats.requirements.version", {"transformers": "4.39.3", "torch": "2.13.0+cpu"}.get)
     with pytest.raises(ExportError, match=r"needs transformers 4.57, and 4.39.3 is installed here: export in an env"):
         exported(make_xp, dora_dir, ExportOptions(format="transformers"))
 
@@ -237,7 +237,7 @@ def test_the_default_format_imports_nothing_of_the_extra(make_xp, dora_dir):
     make_xp()
     code = (f"import sys; import audiocraft_export as a; a.export_xp({SIG!r}, {str(dora_dir)!r}); "
             "print([name for name in ('safetensors', 'transformers', 'huggingface_hub', 'matplotlib', "
-            "'audiocraft_export.hf') if name in sys.modules])")
+            "'audiocraft_export.formats.transformers') if name in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
@@ -326,7 +326,7 @@ def test_a_forged_header_is_refused_at_once_and_nothing_is_written(make_xp, dora
 
 
 def test_a_forged_name_of_a_file_leads_nowhere_when_it_is_put_together(make_xp, dora_dir, tmp_path):
-    from audiocraft_export.portable import from_safetensors
+    from audiocraft_export.formats.safetensors.layout import from_safetensors
     folder = exported(make_xp, dora_dir)
     forged(folder, "model.safetensors",
            lambda header: header["__metadata__"].update(file=str(tmp_path / "evil.bin")))

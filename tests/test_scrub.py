@@ -8,15 +8,15 @@ import torch
 from conftest import SIG, model_state
 from omegaconf import OmegaConf
 
-from audiocraft_export.checkpoint import open_checkpoint
-from audiocraft_export.codec import find_codec
-from audiocraft_export.config import Config
+from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.errors import CheckpointError, OptionError
-from audiocraft_export.exposure import exposed
-from audiocraft_export.model import Model
-from audiocraft_export.patterns import PRESETS, patterns_of
-from audiocraft_export.private import Names
-from audiocraft_export.scrub import scrubbed, unmatched
+from audiocraft_export.experiment.config import Config
+from audiocraft_export.experiment.privacy.detectors import Names
+from audiocraft_export.experiment.privacy.exposure import exposed
+from audiocraft_export.experiment.privacy.key_patterns import PRESETS, patterns_of
+from audiocraft_export.experiment.privacy.scrub import scrubbed, unmatched
+from audiocraft_export.release.compression_model import find_codec
+from audiocraft_export.release.model import Model
 
 VALUES = {"a": {"path": 1, "b": {"path": 2, "c": {"path": 3, "d": 4}}}, "a2": {"path": 5}, "path": 6,
           "list": [{"path": 7}, {"x": 8}], 9: {"x": 10}, "a.b": 11}
@@ -178,7 +178,8 @@ DIFFUSION = {"solver": "diffusion", "sample_rate": 16000, "channels": 1, "schedu
 
 
 def test_no_content_of_a_model_says_what_was_scrubbed(make_xp):
-    from audiocraft_export import diffusion, watermark
+    from audiocraft_export.release.families import audioseal as watermark
+    from audiocraft_export.release.families import multiband_diffusion as diffusion
     private = {"datasource": {"train": PRIVATE}, "refers": "${datasource.train}"}
     folder = make_xp(**{"xp.cfg": OmegaConf.create({**DIFFUSION, **private}), "sample_processor": {"x": torch.ones(1)}})
     model = Model.of(open_checkpoint(folder / "checkpoint.th"), "1", scrub=["datasource", "filter"])

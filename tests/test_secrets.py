@@ -9,8 +9,9 @@ import torch
 from conftest import SIG, command, dora, load, model_state, only_xp, same, solver_state, with_cfg
 from omegaconf import OmegaConf
 
-from audiocraft_export import ExportError, ExportOptions, cli, export_checkpoint, export_encodec, export_lm, export_xp
-from audiocraft_export.export import export_state
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_encodec, export_lm, export_xp
+from audiocraft_export.cli import main as cli
+from audiocraft_export.pipeline.export import export_state
 
 CODEC = "c0dec000"
 NAME = "hunter2-" + secrets.token_hex(8)

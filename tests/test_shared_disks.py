@@ -10,10 +10,10 @@ import pytest
 from conftest import SIG, with_cfg
 
 from audiocraft_export import ExportError, ExportOptions, export_xp
-from audiocraft_export.checkpoint import open_checkpoint
-from audiocraft_export.export import plan
-from audiocraft_export.staging import MACHINE
-from audiocraft_export.survey import release_of
+from audiocraft_export.checkpoint.checkpoint import open_checkpoint
+from audiocraft_export.cli.xp_summary import release_of
+from audiocraft_export.pipeline.export import plan
+from audiocraft_export.storage.staging import MACHINE
 
 EXACT = 1_700_000_000_123_456_789  # in nanoseconds
 

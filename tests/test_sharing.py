@@ -10,8 +10,8 @@ from conftest import SIG, command, with_cfg
 from hub_server import TOKEN, Fault, Hub
 
 from audiocraft_export import ExportOptions, export_xp
-from audiocraft_export.conversion import convert
 from audiocraft_export.errors import OptionError
+from audiocraft_export.pipeline.convert import convert
 
 REPO = "org/model"
 CARD = "README.md"

@@ -19,18 +19,12 @@ import pytest
 import torch
 from conftest import SIG, load, on_terminal
 
-from audiocraft_export import (
-    ExportError,
-    ExportOptions,
-    cli,
-    export_checkpoint,
-    export_xp,
-    progress,
-    repickle,
-)
-from audiocraft_export.durable import durable
-from audiocraft_export.parallel import beside, side_by_side
-from audiocraft_export.unpickle import unpickle
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp, progress
+from audiocraft_export.checkpoint.unpickler import unpickle
+from audiocraft_export.cli import main as cli
+from audiocraft_export.formats.audiocraft import pickler as repickle
+from audiocraft_export.storage.durable_file import durable
+from audiocraft_export.storage.threads import beside, side_by_side
 
 LARGE = {"model": {"w": torch.randn(1 << 20), "v": torch.randn(3, 5), "steps": torch.tensor(3)}}
 
@@ -92,7 +86,7 @@ def test_a_signal_at_any_step_of_the_work_of_two_threads_ends_it(tmp_path, work)
 
 
 def test_a_second_signal_does_not_cut_short_what_the_first_has_begun(tmp_path):
-    code = ("import os, signal\nfrom audiocraft_export.interrupts import terminable\n"
+    code = ("import os, signal\nfrom audiocraft_export.signals import terminable\n"
             "with terminable():\n    try: os.kill(os.getpid(), signal.SIGTERM)\n"
             "    finally:\n        [os.kill(os.getpid(), n) for n in (15, 1, 15)]; print('put away')")
     result = python("-c", code, cwd=tmp_path)
@@ -199,7 +193,7 @@ def test_a_cast_gives_nan_the_same_bits_on_every_processor(make_xp, dora_dir, si
 
 @pytest.mark.parametrize("options", ["", "dtype='float16'"], ids=["as stored", "cast"])
 def test_memory_does_not_grow_with_the_weights(make_xp, tmp_path, options):
-    code = ("import sys, torch, audiocraft_export.export, numpy; from audiocraft_export import *\n"
+    code = ("import sys, torch, audiocraft_export.pipeline.export, numpy; from audiocraft_export import *\n"
             "def peak(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
             "before = peak()\n"  # ru_maxrss begins with the peak of the process that started this one
             f"export_xp(sys.argv[1], 'outputs', ExportOptions({options}))\n"
@@ -328,7 +322,7 @@ def test_no_process_outlives_the_first(make_xp, tmp_path):
 # Progress
 
 def command(*argv, quiet=0., every=0.):
-    return (f"from audiocraft_export import progress; from audiocraft_export.cli import main\n"
+    return (f"from audiocraft_export import progress; from audiocraft_export.cli.main import main\n"
             f"progress.QUIET, progress.BAR_EVERY, progress.LINE_EVERY = {quiet}, {every}, {every}\n"
             f"if __name__ == '__main__': main({['run', *argv]!r})")
 

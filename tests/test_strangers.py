@@ -13,10 +13,12 @@ import torch
 from conftest import NEW_DTYPES, SIG, load, model_state, same, solver_state, with_cfg
 from omegaconf import OmegaConf
 
-from audiocraft_export import ExportError, ExportOptions, archive_writer, cli, export_checkpoint, export_xp
-from audiocraft_export.archive import Archive
-from audiocraft_export.archive_writer import write_archive
-from audiocraft_export.blob import Blob
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
+from audiocraft_export.checkpoint.zip_reader import Archive
+from audiocraft_export.cli import main as cli
+from audiocraft_export.formats.audiocraft import zip_writer as archive_writer
+from audiocraft_export.formats.audiocraft.zip_writer import write_archive
+from audiocraft_export.storage.blob import Blob
 
 
 class Kind(enum.Enum):
@@ -287,7 +289,7 @@ def test_a_long_history_of_scalars_and_many_parameters_are_read(make_xp, dora_di
 
 
 def test_one_storage_of_two_dtypes_in_a_living_solver_gives_both_as_they_are(tmp_path):
-    from audiocraft_export.export import export_state
+    from audiocraft_export.pipeline.export import export_state
 
     class Source:
         def __init__(self, state):

@@ -8,15 +8,15 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from audiocraft_export.checkpoint import TorchFile, of_file
-from audiocraft_export.config import Config
+from audiocraft_export.checkpoint.checkpoint import TorchFile, of_file
+from audiocraft_export.checkpoint.torch_tensors import described, living
 from audiocraft_export.errors import CheckpointError
-from audiocraft_export.hf.musicgen import refused
-from audiocraft_export.hf.musicgen.layout import layout_of
-from audiocraft_export.hf.musicgen.musicgen import audiocraft_state, musicgen
-from audiocraft_export.hf.parts import USE
-from audiocraft_export.memory import described, living
-from audiocraft_export.model import Model
+from audiocraft_export.experiment.config import Config
+from audiocraft_export.formats.transformers.model_files import USE
+from audiocraft_export.formats.transformers.musicgen import constraints as refused
+from audiocraft_export.formats.transformers.musicgen.architecture import layout_of
+from audiocraft_export.formats.transformers.musicgen.convert import audiocraft_state, musicgen
+from audiocraft_export.release.model import Model
 
 DIM, CARD, COUNT, LAYERS = 16, 32, 4, 2
 T5 = {"model": "t5", "t5": {"name": "t5-small", "finetune": False, "word_dropout": 0.3, "normalize_text": False}}
@@ -270,8 +270,8 @@ def test_what_is_the_same_by_another_name_is_not(changes, architecture):
 def test_a_text_encoder_with_more_channels_says_the_same():
     from transformers import T5Config, T5EncoderModel
 
-    from audiocraft_export.hf.musicgen.text import TextEncoder
-    from audiocraft_export.hf.musicgen.wider import MORE, widened
+    from audiocraft_export.formats.transformers.musicgen.t5_padding import MORE, widened
+    from audiocraft_export.formats.transformers.musicgen.text_encoder import TextEncoder
     for kind in ("relu", "gated-gelu"):  # t5, flan-t5
         t5 = T5EncoderModel(T5Config(vocab_size=50, d_model=32, d_kv=8, d_ff=24, num_layers=2, num_heads=2,
                                      feed_forward_proj=kind, layer_norm_epsilon=0.1)).eval()
@@ -293,7 +293,7 @@ def test_a_model_with_a_codec_inside_needs_one(model):
 
 
 def test_a_text_encoder_that_cannot_be_had_is_one_sentence(monkeypatch, tmp_path):
-    from audiocraft_export.hf.musicgen.text import text_encoder
+    from audiocraft_export.formats.transformers.musicgen.text_encoder import text_encoder
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointError, match=r"The text encoder t5-small, .* cannot be had \(.*HF_HOME"):
@@ -301,7 +301,7 @@ def test_a_text_encoder_that_cannot_be_had_is_one_sentence(monkeypatch, tmp_path
 
 
 def test_a_filler_takes_no_memory_and_can_be_read_anywhere():
-    from audiocraft_export.hf.musicgen.without_cross import fillers
+    from audiocraft_export.formats.transformers.musicgen.zero_cross_attention import fillers
     for name, tensor in fillers(1, 512, "float16").items():
         expected = torch.full(tensor.shape, 1.0 if "norm.weight" in name else 0.0, dtype=torch.float16)
         assert torch.equal(living(tensor), expected) and tensor.nbytes == 2 * prod(tensor.shape)

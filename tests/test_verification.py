@@ -8,9 +8,9 @@ import torch
 from conftest import SIG, load, model_state, with_cfg
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_lm, export_xp, verify
-from audiocraft_export.checkpoint import TorchFile
-from audiocraft_export.release import Manifest, model_content
-from audiocraft_export.repickle import Pickled
+from audiocraft_export.checkpoint.checkpoint import TorchFile
+from audiocraft_export.formats.audiocraft.pickler import Pickled
+from audiocraft_export.release.manifest import Manifest, model_content
 
 CODEC = "c0dec000"
 

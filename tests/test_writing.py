@@ -13,17 +13,10 @@ import pytest
 import torch
 from conftest import SIG, load, model_state, same, with_cfg
 
-from audiocraft_export import (
-    ExportError,
-    ExportOptions,
-    export_checkpoint,
-    export_lm,
-    export_xp,
-    placing,
-    verify,
-    writer,
-)
-from audiocraft_export.staging import MACHINE, remove_stale
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_lm, export_xp, verify
+from audiocraft_export.storage import swap as placing
+from audiocraft_export.storage import writer
+from audiocraft_export.storage.staging import MACHINE, remove_stale
 
 DAY = 24 * 3600
 

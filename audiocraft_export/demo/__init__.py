@@ -1,1 +1,1 @@
-"""A tiny but real Flashy + Dora + Hydra project: `dora -P audiocraft_export.demo run export=true`."""
+"""The smallest Flashy, Dora and Hydra project."""

@@ -41,9 +41,9 @@ def same(left, right):
 def public_release(folder, *xps):
     """A release of some XPs with scrub=public, in a folder; nothing private is in its texts."""
     from audiocraft_export import ExportOptions, export_checkpoint
-    from audiocraft_export.checkpoint import open_checkpoint
-    from audiocraft_export.export import export_bands
-    from audiocraft_export.exposure import exposed, exposed_in_text
+    from audiocraft_export.checkpoint.checkpoint import open_checkpoint
+    from audiocraft_export.experiment.privacy.exposure import exposed, exposed_in_text
+    from audiocraft_export.pipeline.export import export_bands
     options = ExportOptions(scrub="public")
     checkpoints = [open_checkpoint(xp / "checkpoint.th") for xp in xps]
     if len(xps) > 1:

@@ -58,9 +58,9 @@ def codec(sample_rate=32000, bins=400, n_q=4):
     """A codec in the form of transformers, of 25 steps a second."""
     from transformers import EncodecConfig, EncodecFeatureExtractor, EncodecModel
 
-    from audiocraft_export.hf.musicgen.text import as_json
-    from audiocraft_export.hf.parts import Parts
-    from audiocraft_export.memory import described
+    from audiocraft_export.checkpoint.torch_tensors import described
+    from audiocraft_export.formats.transformers.model_files import Parts
+    from audiocraft_export.formats.transformers.musicgen.text_encoder import as_json
     ratios = [sample_rate // 2000, 10, 8]
     bandwidth = 25 * (bins - 1).bit_length() * n_q / 1000
     config = EncodecConfig(target_bandwidths=[bandwidth], sampling_rate=sample_rate, codebook_size=bins,
@@ -88,7 +88,7 @@ def write(parts, folder, config):
     """A release in the form of transformers, as the proof reads it."""
     from safetensors.torch import save_file
 
-    from audiocraft_export.memory import living
+    from audiocraft_export.checkpoint.torch_tensors import living
     folder.mkdir()
     for name, tensors in (("model", parts.tensors), ("conditioners", parts.others)):
         if tensors:

@@ -4,8 +4,8 @@ import pytest
 import transformers
 from snippets import snippet_of
 
-from audiocraft_export.config import Config
-from audiocraft_export.hf.card.usage import usage_part
+from audiocraft_export.experiment.config import Config
+from audiocraft_export.sharing.card.sections.usage import usage_part
 
 
 def run(architecture, folder, monkeypatch):

@@ -93,7 +93,7 @@ def test_every_form_that_audiocraft_takes_is_released_as_the_model_that_it_takes
 def test_reference_is_where_audiocraft_s_team_settings_say(place, encodec, musicgen, tmp_path):
     teams = tmp_path / "team.yaml"
     teams.write_text(f"default: {{dora_dir: /nowhere, reference_dir: {encodec.parent}, partitions: {{global: x}}}}\n")
-    code = "from audiocraft_export.loadback import reference_folder; print(reference_folder())"
+    code = "from audiocraft_export.release.installed_audiocraft import reference_folder; print(reference_folder())"
     result = place.python("-c", code, AUDIOCRAFT_CONFIG=str(teams), AUDIOCRAFT_CLUSTER="default")
     assert result.stdout.splitlines()[-1] == str(encodec.parent)
 

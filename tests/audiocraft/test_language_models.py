@@ -6,7 +6,7 @@ import torch
 from conftest import IS_OLD, as_audiocraft, heard, load, public_release, same, stored
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint
-from audiocraft_export.conversion import convert
+from audiocraft_export.pipeline.convert import convert
 
 RECIPES = {"musicgen": recipes.MUSICGEN, "stereo": recipes.STEREO, "audiogen": recipes.AUDIOGEN,
            "magnet": recipes.MAGNET, "audio_magnet": recipes.AUDIO_MAGNET}

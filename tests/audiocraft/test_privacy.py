@@ -3,10 +3,10 @@
 import pytest
 from place import SOURCE
 
-from audiocraft_export.config import Config
-from audiocraft_export.exposure import exposed, exposed_in_text
-from audiocraft_export.private import Names
-from audiocraft_export.scrub import scrubbed
+from audiocraft_export.experiment.config import Config
+from audiocraft_export.experiment.privacy.detectors import Names
+from audiocraft_export.experiment.privacy.exposure import exposed, exposed_in_text
+from audiocraft_export.experiment.privacy.scrub import scrubbed
 
 SOLVERS = sorted(str(path.relative_to(SOURCE / "config" / "solver").with_suffix(""))
                  for path in (SOURCE / "config" / "solver").glob("*/*.yaml"))

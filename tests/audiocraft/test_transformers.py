@@ -8,12 +8,12 @@ import small_models
 import torch
 from omegaconf import OmegaConf
 
-from audiocraft_export.checkpoint import TorchFile, of_file
+from audiocraft_export.checkpoint.checkpoint import TorchFile, of_file
+from audiocraft_export.checkpoint.torch_tensors import living
 from audiocraft_export.errors import CheckpointError, ReleaseError
-from audiocraft_export.hf.musicgen.musicgen import audiocraft_state, musicgen
-from audiocraft_export.hf.musicgen.proof import prove_musicgen
-from audiocraft_export.memory import living
-from audiocraft_export.model import Model
+from audiocraft_export.formats.transformers.musicgen.convert import audiocraft_state, musicgen
+from audiocraft_export.formats.transformers.musicgen.verify import prove_musicgen
+from audiocraft_export.release.model import Model
 
 SMALL = [*recipes.TINY, "dset=audio/example", "model/lm/model_scale=xsmall", "autocast=false",
          "dataset.segment_duration=20", "transformer_lm.card=64",

@@ -13,16 +13,16 @@ from place import SOURCE
 from safetensors.torch import save_file
 from transformers import AutoModel, AutoProcessor, EncodecModel
 
-from audiocraft_export.codec import from_file
-from audiocraft_export.config import Config
+from audiocraft_export.checkpoint.torch_tensors import LivingState
 from audiocraft_export.errors import CheckpointError, ReleaseError
-from audiocraft_export.hf.codec.encodec import audiocraft_codec_state
-from audiocraft_export.hf.codec.encodec import encodec as of_transformers
-from audiocraft_export.hf.codec.proof import compare, prove_encodec, waveforms
-from audiocraft_export.hf.codec.rebuilt import audiocraft_codec, transformers_codec
-from audiocraft_export.memory import LivingState
-from audiocraft_export.release import model_content
-from audiocraft_export.weights import Weights, pack
+from audiocraft_export.experiment.config import Config
+from audiocraft_export.formats.transformers.encodec.convert import audiocraft_codec_state
+from audiocraft_export.formats.transformers.encodec.convert import encodec as of_transformers
+from audiocraft_export.formats.transformers.encodec.loading import audiocraft_codec, transformers_codec
+from audiocraft_export.formats.transformers.encodec.verify import compare, prove_encodec, waveforms
+from audiocraft_export.release.compression_model import from_file
+from audiocraft_export.release.manifest import model_content
+from audiocraft_export.release.weights import Weights, pack
 
 SMALL = ["solver=compression/debug", "dset=audio/example", "device=cpu", "seanet.n_filters=4", "seanet.dimension=16",
          "rvq.bins=64", "rvq.n_q=4", "rvq.kmeans_iters=3"]
@@ -200,7 +200,7 @@ def test_the_table_of_limits_has_all_keys_of_audiocraft_with_its_defaults():
     from audiocraft.modules import SEANetDecoder, SEANetEncoder
     from audiocraft.quantization import ResidualVectorQuantizer
 
-    from audiocraft_export.hf.codec.limits import DECODER, DEFAULTS
+    from audiocraft_export.formats.transformers.encodec.constraints import DECODER, DEFAULTS
     defaults = {kind: {name: each.default for name, each in signature(kind).parameters.items()}
                 for kind in (SEANetEncoder, SEANetDecoder, ResidualVectorQuantizer, Theirs)}
     assert defaults[SEANetEncoder] == DEFAULTS["seanet"]

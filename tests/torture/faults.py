@@ -387,7 +387,7 @@ def _become_command(argv, prepare, gate, said):
 
 
 def _command():
-    from audiocraft_export.cli import main
+    from audiocraft_export.cli.main import main
     return main
 
 

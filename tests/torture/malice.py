@@ -191,8 +191,8 @@ CALLS = {
     "hydra.utils.instantiate": (state_of(_target_=text("os.system"), _args_=items(SHELL)),),
     "hydra._internal.instantiate._instantiate2.instantiate": (state_of(_target_=text("bait.run")),),
     "omegaconf.OmegaConf.register_new_resolver": (text("intruder"), SYSTEM), "omegaconf.OmegaConf.load": (EVIL,),
-    "omegaconf.resolvers.oc.env": (text("HOME"),), "audiocraft_export.cli.main": (items(text("run"), FILE),),
-    "audiocraft_export.unpickle.unpickle": (binary(NESTED), SYSTEM, FILE), "flashy.distrib.rank": (),
+    "omegaconf.resolvers.oc.env": (text("HOME"),), "audiocraft_export.cli.main.main": (items(text("run"), FILE),),
+    "audiocraft_export.checkpoint.unpickler.unpickle": (binary(NESTED), SYSTEM, FILE), "flashy.distrib.rank": (),
     "dora.conf.DoraConfig": (FILE,), "audiocraft.solvers.builders.get_solver": (DICT,),
     "__main__.Class": (), "mymodule.MyClass": (ONE,), "transformers.AutoModel": (FILE,), "sympy.sympify": (CODE,),
 }

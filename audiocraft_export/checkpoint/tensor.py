@@ -1,0 +1,112 @@
+"""A tensor as a description of bytes, which nobody has read yet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pickle import UnpicklingError
+from typing import Any
+
+from ..storage.blob import Blob
+
+DTYPES = {  # the storage classes of torch, and the element size in bytes
+    "DoubleStorage": ("float64", 8), "FloatStorage": ("float32", 4), "HalfStorage": ("float16", 2),
+    "BFloat16Storage": ("bfloat16", 2), "LongStorage": ("int64", 8), "IntStorage": ("int32", 4),
+    "ShortStorage": ("int16", 2), "CharStorage": ("int8", 1), "ByteStorage": ("uint8", 1),
+    "BoolStorage": ("bool", 1), "ComplexDoubleStorage": ("complex128", 16), "ComplexFloatStorage": ("complex64", 8),
+}
+NEW_DTYPES = {  # dtypes without a storage class: torch._utils._rebuild_tensor_v3
+    "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1,
+    "float8_e8m0fnu": 1, "float4_e2m1fn_x2": 1, "uint16": 2, "uint32": 4, "uint64": 8, "complex32": 4,
+    "bcomplex32": 4, "bits8": 1, "bits16": 2, "bits1x8": 1, "bits2x4": 1, "bits4x2": 1,
+}
+ITEMSIZE = {**dict(DTYPES.values()), **NEW_DTYPES}
+MOST_DIMENSIONS = 64  # of a tensor of torch
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A tensor as a description of bytes in a file (or in memory); nothing is read.
+
+    Args:
+        blob: the bytes of the storage that it views.
+        dtype: name of the element type, as in `torch.<dtype>`.
+        offset: of the first element in the storage, in elements.
+        shape: size of each dimension, in elements.
+        stride: step of each dimension, in elements.
+        conj, neg: whether torch still has to conjugate or negate the elements (lazy views).
+    """
+
+    blob: Blob
+    dtype: str
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    conj: bool = False
+    neg: bool = False
+
+    def __setstate__(self, state: Any) -> None:
+        raise UnpicklingError("a pickle that changes a tensor")
+
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the elements, without what else the storage holds, in bytes."""
+        return self.numel * ITEMSIZE[self.dtype]
+
+    @property
+    def own_bytes(self) -> Blob:
+        """The bytes of its elements, of one that is contiguous: all of the storage, or a part of it."""
+        begin = self.offset * ITEMSIZE[self.dtype]
+        return self.blob if self.nbytes == self.blob.nbytes else self.blob.part(begin, self.nbytes)
+
+    @property
+    def is_floating_point(self) -> bool:
+        """Whether it holds real floating point numbers, as `torch.is_floating_point` says."""
+        return self.dtype.startswith(("float", "bfloat"))
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether its elements follow each other in the storage, the last dimension fastest."""
+        expected = 1
+        for size, stride in zip(reversed(self.shape), reversed(self.stride)):
+            if size != 1 and stride != expected:
+                return self.numel == 0
+            expected *= size
+        return True
+
+    @property
+    def span(self) -> int:
+        """Number of elements of the storage from the first to the last one it views."""
+        if not self.numel:
+            return 0
+        return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.stride))
+
+    def reshaped(self, shape: tuple[int, ...]) -> Tensor:
+        """The same elements of one that is contiguous, in another shape.
+
+        Raises:
+            ValueError: if that is none, or has another number of elements.
+        """
+        if not is_shape(shape) or math.prod(shape) != self.numel:
+            raise ValueError(f"{list(self.shape)} is not as many as {list(shape[:MOST_DIMENSIONS])}")
+        return replace(self, shape=shape, stride=contiguous(shape))
+
+
+def is_shape(numbers: Sequence[Any]) -> bool:
+    """Whether these are sizes or steps that a tensor of torch can have."""
+    return len(numbers) <= MOST_DIMENSIONS and all(type(number) is int and 0 <= number < 1 << 63 for number in numbers)
+
+
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The steps of a tensor whose elements follow each other, the last dimension fastest, in elements."""
+    stride, step = [], 1
+    for size in reversed(shape):
+        stride.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(stride))

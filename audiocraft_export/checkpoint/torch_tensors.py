@@ -1,0 +1,138 @@
+"""Tensors in memory: between torch and bytes."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+
+from ..errors import CheckpointError, reason
+from ..storage.blob import Blob, Data, pieces
+from .nonfinite import nonfinite
+from .tensor import ITEMSIZE, Tensor
+
+
+class LivingState(Mapping[str, Any]):
+    """The state of a living solver as if it had been read from a file; tensors are described, not copied.
+
+    Args:
+        sources: by the name of the section, what gives the state (`flashy.state.StateDictSource`); it is asked only
+            when its section is, since under FSDP asking may involve all ranks.
+
+    Raises:
+        CheckpointError: by a section with a tensor that has no plain storage (sparse, quantized, meta, ...).
+    """
+
+    def __init__(self, sources: Mapping[str, Any]) -> None:
+        self._sources = sources
+
+    def __getitem__(self, name: str) -> Any:
+        return _describe(self._sources[name].state_dict(), {})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+
+def described(tensors: Mapping[str, torch.Tensor]) -> dict[str, Tensor]:
+    """Tensors in memory as descriptions of their bytes, which are not copied.
+
+    Args:
+        tensors: by name.
+
+    Raises:
+        CheckpointError: by one that has no plain storage.
+    """
+    storages: dict[Any, Blob] = {}
+    return {name: _describe_tensor(tensor.detach(), storages) for name, tensor in tensors.items()}
+
+
+def living(tensor: Tensor) -> torch.Tensor:
+    """A contiguous tensor in memory of its own.
+
+    Raises:
+        CheckpointError: if its bytes are damaged.
+    """
+    return _elements(b"".join(tensor.own_bytes.checked_pieces()), tensor).reshape(tensor.shape)
+
+
+def converted(tensor: Tensor, dtype: str) -> Iterator[Data]:
+    """The elements of a tensor, contiguous, in another dtype; piece by piece, where they follow each other.
+
+    Raises:
+        CheckpointError: if its bytes are damaged, or a value is beyond the range of `dtype`.
+    """
+    if not tensor.is_contiguous:
+        begin, size = tensor.offset * ITEMSIZE[tensor.dtype], tensor.span * ITEMSIZE[tensor.dtype]
+        source = _elements(tensor.blob.checked(begin, begin + size), tensor).as_strided(tensor.shape, tensor.stride)
+        result = _convert(source, tensor, dtype)
+        yield from pieces(result, 0, len(result))
+        return
+    rest = b""
+    for piece in tensor.own_bytes.checked_pieces():
+        data = rest + bytes(piece) if rest else piece
+        whole = len(data) // ITEMSIZE[tensor.dtype] * ITEMSIZE[tensor.dtype]
+        rest = bytes(data[whole:])
+        if whole:
+            yield _convert(_elements(data[:whole], tensor), tensor, dtype)
+
+
+def _elements(data: Data, tensor: Tensor) -> torch.Tensor:
+    return torch.frombuffer(bytearray(data), dtype=getattr(torch, tensor.dtype))
+
+
+def _convert(source: torch.Tensor, tensor: Tensor, dtype: str) -> memoryview:
+    """Elements of a tensor, contiguous, in another dtype."""
+    source = torch._neg_view(source) if tensor.neg else source
+    source = source.conj() if tensor.conj else source
+    try:
+        result = source.resolve_conj().resolve_neg().to(getattr(torch, dtype)).contiguous()
+    except RuntimeError as exc:  # NotImplementedError is one
+        raise CheckpointError(f"{tensor.blob.name} cannot be converted from {tensor.dtype} to {dtype} "
+                              f"({reason(exc)}): leave the dtype as stored.") from exc
+    data = _bytes(result.untyped_storage())
+    if dtype != tensor.dtype and nonfinite(data, dtype):
+        if (source.double().isfinite() & ~result.isfinite()).any():
+            tensor.blob.verify()  # it may be damage that made them so large
+            raise CheckpointError(f"{tensor.blob.name} holds values beyond the range of {dtype}: use dtype=bfloat16, "
+                                  "or leave the dtype as stored.")
+        result.masked_fill_(result.isnan(), torch.nan)  # its bits depend on the processor otherwise
+    return data
+
+
+def _describe(state: Any, storages: dict[Any, Blob]) -> Any:
+    if isinstance(state, torch.Tensor):
+        return _describe_tensor(state.detach(), storages)
+    if isinstance(state, dict):
+        return {key: _describe(value, storages) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return [_describe(value, storages) for value in state]
+    return state
+
+
+def _describe_tensor(tensor: torch.Tensor, storages: dict[Any, Blob]) -> Tensor:
+    dtype = str(tensor.dtype).replace("torch.", "")
+    if tensor.layout != torch.strided or tensor.is_meta or dtype not in ITEMSIZE:
+        kind = f"{tensor.layout} {dtype} on {tensor.device}"
+        raise CheckpointError(f"A tensor of the solver ({kind}) has no plain bytes: keep it out of "
+                              "the model's state.")
+    storage = tensor.untyped_storage()
+    blob = storages.setdefault((storage.device, storage.data_ptr(), storage.nbytes()),
+                               Blob(storage.nbytes(), partial(_read, storage)))
+    return Tensor(blob, dtype, int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride(),
+                  tensor.is_conj(), tensor.is_neg())
+
+
+def _read(storage: torch.UntypedStorage, begin: int, end: int) -> Iterator[Data]:
+    yield from pieces(_bytes(storage.cpu()), begin, end)  # type: ignore[no-untyped-call]
+
+
+def _bytes(storage: torch.UntypedStorage) -> memoryview:
+    buffer = (ctypes.c_ubyte * storage.nbytes()).from_address(storage.data_ptr())
+    buffer._owner = storage  # type: ignore[attr-defined]  # the memory lives as long as the view
+    return memoryview(buffer).cast("B")

@@ -1,0 +1,250 @@
+"""Reading a pickle without running it.
+
+The opcodes are decoded by `pickletools` and done here, one by one, on plain data. Nothing that a pickle names
+is ever imported or called: the names in `allowed.py`, written out one by one, stand for plain data; every other becomes
+an inert stranger that swallows what the pickle does to it. So a checkpoint is read where the code of its training
+does not exist any more, and a hostile one without consequence.
+
+`torch.load(weights_only=True)` was broken twice (CVE-2025-32434, CVE-2026-24747) and knows neither
+omegaconf nor strangers; `pickle.Unpickler` gives its memory, and the time of hashing keys, to whoever asks.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from io import BytesIO
+from pickle import STOP, UnpicklingError
+from pickletools import opcodes
+from typing import Any, BinaryIO, Callable, Optional
+
+from ..errors import CheckpointError, listing, printable, reason
+from ..storage.blob import Blob
+from .allowlist import ALLOWED, Name, Node, Storage, Stranger, key
+from .tensor import ITEMSIZE
+
+MOST_NAME = 100  # characters of a global that are worth showing
+MOST_STEPS = 5_200_000  # a training of 3.3 billion parameters takes some 300,000
+CHARACTERS = 16  # that a call is given are worth a step; of other things, each item
+
+
+def unpickle(data: bytes, find_storage: Callable[[str], Blob], where: str) -> tuple[Any, list[str]]:
+    """Read a pickle of `torch.save` as plain data, `Tensor`s, `Node`s and `Stranger`s.
+
+    Args:
+        data: the pickle.
+        find_storage: gives the bytes of a storage by its key.
+        where: what to call the file in an error.
+
+    Returns:
+        What the pickle holds, and the sorted names of the strangers in it.
+
+    Raises:
+        CheckpointError: if it is no such pickle.
+    """
+    machine = _Machine(find_storage, where)
+    try:
+        return machine.run(data), sorted(machine.strangers)
+    except CheckpointError:
+        raise
+    except Exception as exc:  # a damaged pickle may raise anything
+        strangers = f"; it names {listing(sorted(machine.strangers))}" if machine.strangers else ""
+        raise CheckpointError(f"{where} is damaged, or not written by torch.save "
+                              f"({type(exc).__name__}: {reason(exc)}{strangers}): nothing in it was run.") from exc
+
+
+class _Machine:
+    """Does what the opcodes say, with its own stack and memo; a mark begins another stack."""
+
+    def __init__(self, find_storage: Callable[[str], Blob], where: str) -> None:
+        self.strangers: dict[str, Stranger] = {}
+        self._where, self._steps = where, MOST_STEPS
+        self._find_storage = find_storage
+        self._stack: list[Any] = []
+        self._below: list[list[Any]] = []
+        self._memo: dict[int, Any] = {}
+
+    def run(self, data: bytes) -> Any:
+        stream = BytesIO(data)
+        read_code, count, code = partial(stream.read, 1), 0, b""
+        while code != STOP:
+            count += 1
+            if count > self._steps:
+                raise CheckpointError(f"{self._where} holds more beside its tensors than any training does: keep what "
+                                      "is no tensor out of it.")
+            code = read_code()
+            try:
+                read, step = _CODES[code]
+            except KeyError:
+                raise UnpicklingError(f"an unknown opcode {code!r}" if code else "no end") from None
+            step(self, read(stream) if read else None)
+        if stream.tell() != len(data):
+            raise UnpicklingError("something after its end")
+        return self._stack.pop()
+
+    # Values
+
+    def push(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def push_python2(self, value: str) -> None:
+        self._stack.append(value.encode("latin1").decode("utf-8"))
+
+    def push_mark(self, _: None) -> None:
+        self._below.append(self._stack)
+        self._stack = []
+
+    def pop_mark(self) -> list[Any]:
+        items, self._stack = self._stack, self._below.pop()
+        return items
+
+    def pop(self, _: None) -> None:
+        if self._stack:
+            self._stack.pop()
+        else:
+            self.pop_mark()
+
+    def put(self, index: int) -> None:
+        self._memo[index] = self._stack[-1]
+
+    # Containers
+
+    def tuple_of(self, count: int) -> None:
+        if count > len(self._stack):
+            raise UnpicklingError("a tuple of nothing")
+        self._stack[-count:] = [tuple(self._stack[-count:])]
+
+    def extend(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if isinstance(target, list):
+            target.extend(items)
+        elif not _swallows(target):
+            raise UnpicklingError(f"something that is appended to a {type(target).__name__}")
+
+    def update(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if isinstance(target, dict):
+            target.update((key(name), value) for name, value in zip(items[::2], items[1::2]))
+        elif not _swallows(target):
+            raise UnpicklingError(f"an item of a {type(target).__name__}")
+
+    def dict_of(self, items: list[Any]) -> None:
+        self._stack.append({})
+        self.update(items)
+
+    # Names
+
+    def find(self, module: Any, name: Any) -> Any:
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise UnpicklingError("a name that is no text")
+        return ALLOWED.get((module, name)) or self.stranger(f"{module}.{name}")
+
+    def stranger(self, name: str) -> Stranger:
+        name = printable(name[:MOST_NAME])
+        if name not in self.strangers:
+            self.strangers[name] = Stranger(name)
+        return self.strangers[name]
+
+    def stack_global(self, _: None) -> None:
+        name, module = self._stack.pop(), self._stack.pop()
+        self._stack.append(self.find(module, name))
+
+    def call(self, func: Any, args: Any) -> Any:
+        if isinstance(func, Name) and func.make is not None:
+            self._steps -= sum(map(_size, args), len(args) ** 2 // 3)
+            return func.make(*args) if self._steps > 0 else None
+        if isinstance(func, Stranger):
+            return next((arg for arg in args if type(arg) is Stranger), func) if isinstance(func, Name) else func
+        raise UnpicklingError(f"a call of a {type(func).__name__}")
+
+    def reduce(self, operands: int) -> None:
+        func, args = self._stack[-operands:][:2]
+        self._stack[-operands:] = [self.call(func, args)]
+
+    def make(self, operands: list[Any]) -> None:
+        func, *args = operands
+        self._stack.append(self.call(func, args))
+
+    def build(self, _: None) -> None:
+        state, target = self._stack.pop(), self._stack[-1]
+        if isinstance(target, Node):
+            target.build(state)
+        elif not isinstance(target, dict) and not _swallows(target):
+            raise UnpicklingError(f"a pickle that changes a {type(target).__name__.lower()}")
+
+    def persistent(self, pid: Any) -> None:
+        kind, storage, key, _, numel = pid
+        if not isinstance(storage, Stranger):
+            if kind != "storage" or not isinstance(key, str) or type(numel) is not int:
+                raise UnpicklingError("a persistent id that is no storage")
+            blob, nbytes = self._find_storage(key), numel * ITEMSIZE[storage.dtype]
+            if blob.nbytes != nbytes:
+                raise UnpicklingError(f"storage {key} claims {nbytes} bytes and has {blob.nbytes}")
+            storage = Storage(storage.dtype, blob)
+        self._stack.append(storage)
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, (str, bytes)):
+        return len(value) // CHARACTERS
+    return len(value) if isinstance(value, (list, tuple, dict)) else 0
+
+
+def _swallows(target: Any) -> bool:
+    """Whether nothing comes of what a pickle does to a value."""
+    return isinstance(target, Stranger) and not (isinstance(target, Name) and target.make)
+
+
+_Step = Callable[[_Machine, Any], Any]
+_STEPS: dict[str, _Step] = {
+    **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda machine, _: None),
+    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "UNICODE",
+                     "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+                    _Machine.push),
+    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _Machine.push_python2),
+    "NONE": lambda machine, _: machine._stack.append(None),
+    "NEWTRUE": lambda machine, _: machine._stack.append(True),
+    "NEWFALSE": lambda machine, _: machine._stack.append(False),
+    "EMPTY_LIST": lambda machine, _: machine._stack.append([]),
+    "EMPTY_TUPLE": lambda machine, _: machine._stack.append(()),
+    "EMPTY_DICT": lambda machine, _: machine._stack.append({}),
+    "EMPTY_SET": lambda machine, _: machine._stack.append(machine.stranger("builtins.set")),
+    "BYTEARRAY8": lambda machine, _: machine._stack.append(machine.stranger("builtins.bytearray")),
+    "FROZENSET": lambda machine, _: machine.make([machine.stranger("builtins.frozenset"), *machine.pop_mark()]),
+    "MARK": _Machine.push_mark,
+    "POP": _Machine.pop,
+    "POP_MARK": lambda machine, _: machine.pop_mark(),
+    "DUP": lambda machine, _: machine._stack.append(machine._stack[-1]),
+    "PUT": _Machine.put,
+    "BINPUT": _Machine.put,
+    "LONG_BINPUT": _Machine.put,
+    "MEMOIZE": lambda machine, _: machine.put(len(machine._memo)),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"),
+                    lambda machine, index: machine._stack.append(machine._memo[index])),
+    "LIST": lambda machine, _: machine.push(machine.pop_mark()),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_mark())),
+    "DICT": lambda machine, _: machine.dict_of(machine.pop_mark()),
+    "TUPLE1": lambda machine, _: machine.tuple_of(1),
+    "TUPLE2": lambda machine, _: machine.tuple_of(2),
+    "TUPLE3": lambda machine, _: machine.tuple_of(3),
+    "APPEND": lambda machine, _: machine.extend([machine._stack.pop()]),
+    "APPENDS": lambda machine, _: machine.extend(machine.pop_mark()),
+    "ADDITEMS": lambda machine, _: machine.extend(machine.pop_mark()),
+    "SETITEM": lambda machine, _: machine.update([*map(machine._stack.pop, (-2, -1))]),
+    "SETITEMS": lambda machine, _: machine.update(machine.pop_mark()),
+    "GLOBAL": lambda machine, name: machine._stack.append(machine.find(*name.split(" ", 1))),
+    "STACK_GLOBAL": _Machine.stack_global,
+    **dict.fromkeys(("EXT1", "EXT2", "EXT4"),
+                    lambda machine, code: machine._stack.append(machine.stranger(f"copyreg extension {code}"))),
+    "REDUCE": lambda machine, _: machine.reduce(2),
+    "NEWOBJ": lambda machine, _: machine.reduce(2),
+    "NEWOBJ_EX": lambda machine, _: machine.reduce(3),
+    "INST": lambda machine, name: machine.make([machine.find(*name.split(" ", 1)), *machine.pop_mark()]),
+    "OBJ": lambda machine, _: machine.make(machine.pop_mark()),
+    "BUILD": _Machine.build,
+    "PERSID": _Machine.persistent,
+    "BINPERSID": lambda machine, _: machine.persistent(machine._stack.pop()),
+}
+_Reader = Callable[[BinaryIO], Any]
+_CODES: dict[bytes, tuple[Optional[_Reader], _Step]] = {
+    opcode.code.encode("latin1"): (opcode.arg.reader if opcode.arg else None, _STEPS[opcode.name])
+    for opcode in opcodes if opcode.name in _STEPS}

@@ -1,0 +1,150 @@
+"""The zip container of `torch.save`, read record by record.
+
+`torch.load(mmap=True)` checks no CRC, and a memory map kills the process where the file is cut or the disk fails
+under it; so this reads piece by piece, and checks each record against its CRC-32.
+
+Format: `caffe2/serialize/inline_container.h` of PyTorch, as `torch.save` has written it since 1.6.
+"""
+
+from __future__ import annotations
+
+import struct
+import weakref
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from ..errors import CheckpointError, reason
+from ..storage.blob import Blob
+from ..storage.file_reader import Opened
+
+LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # the local header that stands before a record
+LOCAL_SIGNATURE, END_SIGNATURE, LOCATOR_SIGNATURE = b"PK\3\4", b"PK\5\6", b"PK\6\7"
+FLAGS = 0x0808  # sizes after the record; names in UTF-8
+_END = 98  # bytes in which a zip file ends: with those for 64 bits
+_AFTER_A_RECORD = (0, 12, 16, 20, 24)  # bytes: its sizes once more, in 32 or 64 bits, with a signature or without
+_MOST_DIRECTORY = 1 << 24  # bytes: of some 200,000 records
+
+
+class Archive:
+    """A file written by `torch.save`, open for as long as this is there: what replaces it meanwhile is not seen.
+
+    Args:
+        path: the file.
+
+    Raises:
+        CheckpointError: if it is no such file, or one that was cut, joined, compressed or encrypted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = Opened(path, "torch.save")
+        self.stat = self._file.stat
+        self._infos = self._strip_root(self._directory())
+        self._blobs: weakref.WeakValueDictionary[str, Blob] = weakref.WeakValueDictionary()  # they hold this
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._infos
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the records, in the order of the file."""
+        return list(self._infos)
+
+    def blob(self, name: str) -> Blob:
+        """One record by its name, such as `data.pkl` or `data/0`; always the same object.
+
+        Raises:
+            CheckpointError: if it is not there or not stored plainly.
+        """
+        if name not in self._infos:
+            raise CheckpointError(f"{self.path} has no record {name}: it is incomplete, or no file of torch.save.")
+        blob = self._blobs.get(name)
+        if blob is None:
+            info = self._infos[name]
+            if not _is_plain(info):
+                raise self._damaged(info)
+            blob = self._blobs[name] = Blob(info.file_size, partial(self._read_record, info), info.CRC,
+                                            f"{self.path}: record {name}")
+        return blob
+
+    def _read_record(self, info: zipfile.ZipInfo, first: int, last: int) -> Iterator[bytes]:
+        begin = self._begin(info)
+        return self._file.read(begin + first, begin + last)
+
+    def _directory(self) -> list[zipfile.ZipInfo]:
+        size = self.stat.st_size
+        if not size:
+            raise CheckpointError(f"{self.path} is empty: restore it from a copy.")
+        if self._file.bytes(0, min(size, 4)) != LOCAL_SIGNATURE:
+            raise CheckpointError(f"{self.path} is no checkpoint of torch >= 1.6 (no zip archive): load it and save "
+                                  "it again with torch.save if you trust it.")
+        end = self._file.bytes(size - _END, size).rjust(_END, b"\0")
+        if end[-22:-18] != END_SIGNATURE or end[-2:] != b"\0\0":
+            raise CheckpointError(f"{self.path} is cut short or has foreign bytes at its end: restore it from a copy.")
+        claimed = max(_directory_sizes(end))
+        if claimed > _MOST_DIRECTORY:
+            raise CheckpointError(f"{self.path} is damaged or foreign (a directory of {claimed} bytes): restore it "
+                                  "from a copy.")
+        try:
+            with open(self._file.descriptor, "rb", closefd=False) as stream, zipfile.ZipFile(stream) as archive:
+                infos = archive.infolist()
+                self._refuse_a_gap(infos, archive.start_dir)
+                return infos
+        except (OSError, ValueError, zipfile.BadZipFile, RuntimeError, struct.error) as exc:
+            raise CheckpointError(f"{self.path} is damaged ({reason(exc)}): restore it from a copy.") from exc
+
+    def _strip_root(self, infos: Iterable[zipfile.ZipInfo]) -> Mapping[str, zipfile.ZipInfo]:
+        records: dict[str, zipfile.ZipInfo] = {}
+        end, root = 0, None
+        for info in infos:
+            top, _, name = info.filename.partition("/")
+            if root not in (None, top) or not name or name in records or info.header_offset < end \
+                    or root is None and info.header_offset:
+                raise CheckpointError(f"{self.path} is no plain file of torch.save (record {info.filename!r} is "
+                                      "out of place): restore it from a copy.")
+            root, records[name], end = top, info, info.header_offset + info.compress_size
+        if "data.pkl" not in records or "constants.pkl" in records:
+            raise CheckpointError(f"{self.path} is no checkpoint of torch.save (it has "
+                                  f"{'code of TorchScript' if 'constants.pkl' in records else 'no data.pkl'}): "
+                                  "name the checkpoint.th of an XP.")
+        return records
+
+    def _refuse_a_gap(self, infos: Sequence[zipfile.ZipInfo], directory: int) -> None:
+        """Refuse bytes that belong to nothing between the last record and the directory."""
+        end = self._begin(infos[-1]) + infos[-1].file_size if infos else 0
+        if directory - end not in _AFTER_A_RECORD:
+            raise CheckpointError(f"{self.path} has foreign bytes before its directory: restore it from a copy.")
+
+    def _begin(self, info: zipfile.ZipInfo) -> int:
+        """Where the bytes of a record begin, after its local header was compared with the directory."""
+        name = info.filename.encode()
+        where, size_of_both = info.header_offset, LOCAL_HEADER.size + len(name)
+        header = self._file.bytes(where, min(where + size_of_both, self.stat.st_size))
+        if len(header) == size_of_both and _is_plain(info):
+            signature, _, flags, method, _, _, crc, packed, size, name_size, extra_size = \
+                LOCAL_HEADER.unpack_from(header)
+            begin = where + size_of_both + extra_size
+            same = name_size == len(name) and header.endswith(name) and crc in (0, info.CRC) \
+                and size in (0, info.file_size, 0xFFFFFFFF) and packed in (0, info.file_size, 0xFFFFFFFF)
+            if signature == LOCAL_SIGNATURE and same and method == 0 and not flags & ~FLAGS \
+                    and begin + info.file_size <= self.stat.st_size:
+                return int(begin)
+        raise self._damaged(info)
+
+    def _damaged(self, info: zipfile.ZipInfo) -> CheckpointError:
+        return CheckpointError(f"{self.path} is damaged or foreign (record {info.filename!r} is not stored as "
+                               "torch.save stores it): restore it from a copy.")
+
+
+def _is_plain(info: zipfile.ZipInfo) -> bool:
+    """Whether the directory says that a record is neither compressed nor encrypted."""
+    return info.compress_type == 0 and info.file_size == info.compress_size and not info.flag_bits & ~FLAGS
+
+
+def _directory_sizes(end: bytes) -> Iterator[int]:
+    """The sizes in bytes that the end of a zip file claims for its directory (APPNOTE.TXT, 4.3.14 to 4.3.16)."""
+    yield struct.unpack("<L", end[-10:-6])[0]
+    if end[-42:-38] == LOCATOR_SIGNATURE:
+        yield struct.unpack("<Q", end[-58:-50])[0]

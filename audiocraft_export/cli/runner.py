@@ -1,0 +1,128 @@
+"""What a command does for each of its targets, alone or many at once, and what is said of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Callable, Optional, Union
+
+from .. import progress
+from ..errors import ExportError, printable, readable_size
+from .output import Column, complain_of, cut, say, show
+
+if TYPE_CHECKING:
+    from ..jobs.batch import Executor
+    from ..release.manifest import ExportReport, Plan
+
+logger = logging.getLogger(__name__)
+Done = Union["ExportReport", "Plan"]
+Result = Union[Done, ExportError]
+Job = Callable[[], Done]
+MOST_WHY = 70  # characters of an error in the table
+COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", goes=1),
+           Column("epochs", right=True, goes=2), Column("bytes", right=True),
+           Column("where, or why not", gives_way=True, tail=True, least=24, goes=3))
+
+
+def do_all(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
+           args: argparse.Namespace, table: bool) -> int:
+    """Do all jobs, and say what came of each; gives the exit code.
+
+    Args:
+        targets: what to call them.
+        jobs: what to do, or why it cannot be done.
+        executor: where, if not one after the other in this process.
+        args: the arguments of the command.
+        table: whether to say at the end what came of all.
+    """
+    done: dict[int, Result] = {}
+    shown = 0
+    try:
+        with closing(in_order(jobs, executor, done)) as numbers:
+            for number in numbers:
+                shown = number + 1
+                with progress.aside():
+                    _show(targets[number], done[number], args)
+    finally:  # also of what was done before somebody stopped it
+        for number in sorted(number for number in done if number >= shown):
+            _show(targets[number], done[number], args)
+        if table and done:
+            _conclude(targets, done, args)
+    return int(any(isinstance(result, ExportError) for result in done.values()))
+
+
+def in_order(jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
+             done: dict[int, Result]) -> Generator[int, None, None]:
+    """Do all jobs; gives the number of each in their order.
+
+    Args:
+        jobs: what to do, or why it cannot be done.
+        executor: where, if not one after the other in this process.
+        done: gets what came of each by its number, as soon as that is known.
+    """
+    done.update((number, job) for number, job in enumerate(jobs) if isinstance(job, ExportError))
+    exports = {number: job for number, job in enumerate(jobs) if not isinstance(job, ExportError)}
+    numbers, next_one = [*exports], 0
+    with progress.several(len(exports)) as display, \
+            closing(_results([*exports.values()], executor, display)) as results:
+        for index, result in results:
+            done[numbers[index]] = _attempt(result)
+            while next_one in done:
+                yield next_one
+                next_one += 1
+    yield from range(next_one, len(jobs))  # where there is nothing but errors
+
+
+def _results(jobs: Sequence[Job], executor: Optional[Executor],
+             display: progress.Display) -> Generator[tuple[int, Job], None, None]:
+    """The index of each job, and what gives its value or raises its error: here, by doing it when it is its turn."""
+    if executor is None or not jobs:
+        yield from enumerate(jobs)
+        return
+    from ..jobs.batch import Batch
+    with executor:
+        yield from Batch(jobs, executor, display).results()
+
+
+def _attempt(job: Job) -> Result:
+    try:
+        return job()
+    except ExportError as exc:
+        return exc
+    except Exception as exc:  # a mistake of ours in one target must not cost the others
+        error = ExportError(f"An unexpected {type(exc).__name__} ({exc}): please report it with what --debug shows.")
+        error.__cause__ = exc
+        return error
+
+
+def _show(target: str, result: Result, args: argparse.Namespace) -> None:
+    if isinstance(result, ExportError):
+        complain_of(target, result, args.json, args.debug)
+    elif args.json:
+        print(json.dumps({"target": target, **result.to_dict()}))
+    else:
+        print(printable(str(result)))
+        for warning in result.manifest.warnings if args.dry_run else ():  # an export logs them itself
+            logger.warning("%s: %s", printable(result.manifest.name), printable(warning))
+
+
+def _conclude(targets: Sequence[str], done: Mapping[int, Result], args: argparse.Namespace) -> None:
+    """Say what came of many."""
+    if not args.json:
+        print()
+        show(COLUMNS, [_row(targets[number], result) for number, result in sorted(done.items())])
+    failed = [targets[number] for number, result in sorted(done.items()) if isinstance(result, ExportError)]
+    which = f"; failed: {printable(', '.join(failed))}" if failed else ""
+    rest = f"; stopped before the other {len(targets) - len(done)}" if len(done) < len(targets) else ""
+    say(f"{len(done) - len(failed)} of {len(targets)} {'can be ' if args.dry_run else ''}exported{which}{rest}.")
+
+
+def _row(target: str, result: Result) -> list[str]:
+    if isinstance(result, ExportError):
+        return [target, "failed", "", "", "", cut(str(result), MOST_WHY, tail=True)]  # what to do stands at its end
+    manifest = result.manifest
+    return [manifest.sig or target, result.done, manifest.weights, str(manifest.epoch), readable_size(result.bytes),
+            str(result.folder)]

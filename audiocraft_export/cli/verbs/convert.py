@@ -1,0 +1,43 @@
+"""`audiocraft-export convert`: a release in another format, without loss."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from typing import Any
+
+from ...errors import OptionError
+from ...options import ExportOptions
+from ..parser import add_verb
+from ..runner import do_all
+
+EXAMPLES = """\
+examples:
+  audiocraft-export convert outputs/xps/9357e12e/export --to safetensors
+  audiocraft-export convert release --to audiocraft    and back, byte for byte
+  audiocraft-export convert release --to safetensors --folder shared
+"""
+
+
+def add(verbs: Any) -> None:
+    """Add the verb to a parser."""
+    parser = add_verb(verbs, "convert", _convert, examples=EXAMPLES, help="make releases of another format of some",
+                      description="Convert release folders between AudioCraft's format and safetensors, without loss: "
+                                  "what comes back has the same sha256.")
+    parser.add_argument("targets", nargs="+", metavar="FOLDER", help="release folders")
+    parser.add_argument("--to", required=True, choices=("audiocraft", "safetensors"), help="the format")
+    parser.add_argument("--folder", help="where the release goes (default: the same folder, in the place of the "
+                                         "other)")
+    parser.add_argument("--max-shard-size", default=ExportOptions.max_shard_size, metavar="SIZE",
+                        help="of a file of safetensors: a larger model gets several (default: 5GB)")
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from ...pipeline.convert import convert
+    most = ExportOptions(max_shard_size=args.max_shard_size).max_shard_size
+    args.dry_run = False
+    several = len(args.targets) > 1
+    if several and args.folder:
+        raise OptionError("--folder takes one release: convert these one by one, or leave it out.")
+    jobs = [partial(convert, target, args.to, args.folder, most) for target in args.targets]
+    return do_all(args.targets, jobs, None, args, table=several)

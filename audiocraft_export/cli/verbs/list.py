@@ -1,0 +1,119 @@
+"""`audiocraft-export list`: the experiments of a Dora folder, one row each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from ...errors import readable_size
+from ...experiment.xp import list_xps
+from ..output import Column, say, show
+from ..parser import add_verb
+from ..targets import add_dora_dir, dora_dir_of
+
+if TYPE_CHECKING:
+    from ..xp_summary import Survey
+
+COLUMNS = (Column("sig", style="bold"), Column("solver", goes=5), Column("what", gives_way=True, least=16),
+           Column("epochs", right=True, goes=2), Column("best", goes=1), Column("checkpoint", right=True, goes=3),
+           Column("release"), Column("age", right=True, goes=4))
+ORDERS: dict[str, Callable[[Survey], Any]] = {
+    "age": lambda xp: -xp.changed,
+    "metric": lambda xp: (xp.best is None, xp.metric, xp.best),
+    "size": lambda xp: -(xp.checkpoint or 0),
+    "sig": lambda xp: xp.sig,
+}
+MOST_NAME = 16  # characters of the name of a folder
+UNITS = (("y", 365 * 86400), ("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+EXAMPLES = """\
+examples:
+  audiocraft-export list                       all of ./outputs, latest first
+  audiocraft-export list --solver musicgen --sort metric   the best one first
+  audiocraft-export list lr=1e-4 'dim=*' --not-exported  by their command lines
+  audiocraft-export list --json | jq 'select(.release == "stale").sig'
+"""
+
+
+def add(verbs: Any) -> None:
+    """Add the verb to a parser."""
+    parser = add_verb(verbs, "list", _list, examples=EXAMPLES, help="show the experiments of a Dora folder",
+                      description="Show the experiments of a Dora folder: how far and how good they are, and whether "
+                                  "they are exported. Reads no checkpoint.")
+    parser.add_argument("targets", nargs="*", metavar="PATTERN",
+                        help="only those with this on their command line: a part of it, or a pattern with * and ?")
+    add_dora_dir(parser)
+    parser.add_argument("--solver", metavar="NAME", help="only those of this solver")
+    exported = parser.add_mutually_exclusive_group()
+    exported.add_argument("--exported", action="store_true", help="only those with a release, fresh or stale")
+    exported.add_argument("--not-exported", action="store_true", help="only those without one, or with a damaged one")
+    parser.add_argument("--sort", choices=ORDERS, default="age",
+                        help="latest, best, largest or alphabetically first (default: age)")
+
+
+def _list(args: argparse.Namespace) -> int:
+    from ..xp_summary import survey
+    dora_dir = dora_dir_of(args)()
+    xps = map(survey, list_xps(dora_dir))
+    found = sorted((xp for xp in xps if _is_wanted(xp, args)), key=ORDERS[args.sort])
+    if args.json:
+        for xp in found:
+            print(json.dumps(xp.to_dict()))
+    elif found:
+        show(COLUMNS, _rows(found))
+    else:
+        say(f"No experiment in {dora_dir}, or none that fits the patterns and filters: leave them out to see all.")
+    return 0
+
+
+def _is_wanted(xp: Survey, args: argparse.Namespace) -> bool:
+    line, is_exported = " ".join(xp.argv or ()), xp.release in ("fresh", "stale")
+    return (args.solver in (None, xp.solver)
+            and is_exported >= args.exported and is_exported <= (not args.not_exported)
+            and all(pattern in line or fnmatchcase(line, f"*{pattern}*") for pattern in args.targets))
+
+
+def _rows(found: Sequence[Survey]) -> list[list[str]]:
+    now, whats = time.time(), _whats(found)
+    return [[_cut(xp.sig), xp.solver or "?", whats[xp.sig], _epochs(xp), _best(xp), _checkpoint(xp), _release(xp),
+             _age(now - xp.changed)] for xp in found]
+
+
+def _whats(found: Sequence[Survey]) -> dict[str, str]:
+    """By signature, what distinguishes each of them from the others of its solver."""
+    from ..xp_summary import names
+    kin: dict[Optional[str], list[Survey]] = {}
+    for xp in found:
+        kin.setdefault(xp.solver, []).append(xp)
+    return {xp.sig: what for xps in kin.values() for xp, what in zip(xps, names([xp.argv or [] for xp in xps]))}
+
+
+def _cut(sig: str) -> str:
+    """A signature as it is; a folder of another name so that it leaves room for the rest."""
+    return sig if len(sig) <= MOST_NAME else f"{sig[:MOST_NAME - 3]}..."
+
+
+def _epochs(xp: Survey) -> str:
+    return f"{xp.epochs}/{xp.planned}" if xp.planned else str(xp.epochs)
+
+
+def _best(xp: Survey) -> str:
+    return "" if xp.best is None else f"{xp.metric} {xp.best:.4g} @{xp.best_epoch}"
+
+
+def _checkpoint(xp: Survey) -> str:
+    size = "none" if xp.checkpoint is None else readable_size(xp.checkpoint)
+    return f"{size} +{xp.others}" if xp.others else size
+
+
+def _release(xp: Survey) -> str:
+    return xp.release if xp.release_bytes is None else f"{xp.release} {readable_size(xp.release_bytes)}"
+
+
+def _age(seconds: float) -> str:
+    """How long ago something was, in its largest unit."""
+    unit, size = next((unit, size) for unit, size in UNITS if seconds >= size or size == 1)
+    return f"{max(int(seconds / size), 0)} {unit}"

@@ -1,0 +1,1 @@
+"""An experiment (XP): its folder by Dora signature, and its configuration."""

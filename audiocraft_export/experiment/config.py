@@ -1,0 +1,166 @@
+"""The configuration of an experiment (`xp.cfg`): plain data, its YAML text, values in it."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import AliasEvent, YAMLError
+
+from ..errors import CheckpointError, reason
+from .interpolation import is_endless, without_resolvers
+
+OWN_KEYS = ("export", "exporter")
+MOST_TEXT = 1 << 20  # characters of YAML
+MOST_MARKS = 40_000  # that separate values in YAML; AudioCraft's configurations have some 600
+MOST_REFERENCES = 4000
+MOST_BRACKETS = 500  # open at once: those of references count, too
+BRACKETS = re.compile(r"[\[\]{}]")
+
+
+class Config:
+    """An XP's configuration, unresolved, without the keys of this package.
+
+    Args:
+        values: plain data: dicts, lists, numbers, texts, interpolations as their text.
+
+    Raises:
+        CheckpointError: if OmegaConf cannot hold it.
+    """
+
+    def __init__(self, values: Mapping[Any, Any]) -> None:
+        self._values = {key: value for key, value in values.items() if key not in OWN_KEYS}
+        try:
+            self.text: str = OmegaConf.to_yaml(OmegaConf.create(self._values))
+        except RecursionError:
+            raise CheckpointError("The configuration (xp.cfg) is nested too deeply: keep it flat.") from None
+        except (OmegaConfBaseException, YAMLError) as exc:
+            raise CheckpointError(f"The configuration (xp.cfg) cannot be written as YAML ({reason(exc)}): keep plain "
+                                  "values in it.") from exc
+        _refuse_too_much(self.text)
+
+    @classmethod
+    def load(cls, path: Path) -> Config:
+        """Read a YAML file, such as Hydra's `.hydra/config.yaml`.
+
+        Raises:
+            CheckpointError: if it cannot be read or is no mapping.
+        """
+        try:
+            with open(path, encoding="utf-8") as stream:
+                return cls.parse(stream.read(MOST_TEXT + 1))
+        except (OSError, UnicodeDecodeError, CheckpointError) as exc:
+            raise CheckpointError(f"The configuration {path} cannot be read ({reason(exc)}): mend that file.") from exc
+
+    @classmethod
+    def parse(cls, text: str) -> Config:
+        """The configuration written as YAML.
+
+        Raises:
+            CheckpointError: if it is no mapping in YAML.
+        """
+        _refuse_too_much(text)
+        try:
+            if "*" in text and "&" in text and any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
+                raise CheckpointError("The configuration has aliases of YAML (&, *), which may stand for any amount: "
+                                      "write out what they stand for.")
+            cfg: Any = OmegaConf.create(text)
+        except RecursionError:
+            raise CheckpointError("The configuration is nested too deeply: keep it flat.") from None
+        except (YAMLError, OmegaConfBaseException, ValueError) as exc:  # ValueError: a number of too many digits
+            raise CheckpointError(f"The configuration is no YAML of OmegaConf ({reason(exc)}): correct its "
+                                  "text.") from exc
+        except AssertionError:  # how OmegaConf says that it is a number or a date
+            cfg = None
+        if not isinstance(cfg, DictConfig):
+            raise CheckpointError("The configuration is no mapping of keys to values: write it as one.")
+        return cls(unwrap(cfg))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a dotted key, resolved if it is a text; `default` if it is not there, missing or null.
+
+        Raises:
+            CheckpointError: if its interpolation cannot be resolved here, or not without running more than reading the
+                environment (the value is not shown: it may be a secret).
+        """
+        value: Any = self._values
+        for name in key.split("."):
+            if isinstance(value, dict):
+                value = value.get(name)
+            elif not _refers(value):
+                value = None
+        if _refers(value):
+            value = self._resolve(key, deep=False, but=("oc.env",))
+        return default if value is None or value == "???" else value
+
+    @property
+    def values(self) -> dict[Any, Any]:
+        """All of it, as plain data, unresolved."""
+        return dict(self._values)
+
+    def resolved(self, *keys: str) -> dict[str, Any]:
+        """Some top-level values with their references to others resolved: what a model is built from.
+
+        Raises:
+            CheckpointError: if one is missing, or refers to something outside the configuration, such as the
+                environment: that is never released.
+        """
+        values = {}
+        for key in keys:
+            try:
+                values[key] = self._resolve(key, deep=True)
+                missing = "null" if values[key] is None else None
+            except CheckpointError as exc:
+                missing = type(exc.__context__ or exc).__name__
+            if missing:
+                raise CheckpointError(f"`{key}` of the configuration (xp.cfg), from which the model is built, is "
+                                      f"missing or stands for something that is not in it ({missing}): a release "
+                                      "needs the value itself.") from None
+        return values
+
+    def _resolve(self, key: str, deep: bool, but: Collection[str] = ()) -> Any:
+        """The value of a dotted key, resolved, without running resolvers `but` these; `deep` resolves all in it."""
+        if is_endless(self._values, key):
+            raise CheckpointError(f"`{key}` of the configuration (xp.cfg) refers to so much else that it cannot be "
+                                  "resolved: write the value itself.")
+        try:
+            cfg = OmegaConf.create(without_resolvers(self._values, but))
+            value = OmegaConf.select(cfg, key, throw_on_missing=True)
+            return OmegaConf.to_container(value, resolve=deep, throw_on_missing=deep) \
+                if OmegaConf.is_config(value) else value
+        except (OmegaConfBaseException, RecursionError) as exc:
+            raise CheckpointError(f"`{key}` of the configuration (xp.cfg) cannot be resolved on this machine "
+                                  f"({type(exc).__name__}): set what it refers to.") from None
+
+    def shown(self, key: str) -> Any:
+        """The value of a top-level key as it was written, for a message: an interpolation stays text."""
+        return self._values.get(key)
+
+
+def _refuse_too_much(text: str) -> None:
+    """Refuse YAML that takes longer to read than anybody waits."""
+    depth = deepest = 0
+    for bracket in BRACKETS.findall(text):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    if len(text) > MOST_TEXT or sum(map(text.count, ",:\n[{?-")) > MOST_MARKS or deepest > MOST_BRACKETS \
+            or text.count("${") > MOST_REFERENCES:
+        raise CheckpointError(f"The configuration is larger than that of any training ({len(text)} characters of "
+                              "YAML): keep it small, flat and plain.")
+
+
+def _refers(value: Any) -> bool:
+    return isinstance(value, str) and "${" in value
+
+
+def unwrap(cfg: Any) -> Any:
+    """A living configuration (OmegaConf, argparse namespace) as the data in it, unresolved."""
+    if OmegaConf.is_config(cfg):
+        return OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
+    return vars(cfg) if isinstance(cfg, Namespace) else cfg

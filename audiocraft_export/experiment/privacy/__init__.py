@@ -1,0 +1,1 @@
+"""Private values in a configuration: finding them, and leaving them out."""

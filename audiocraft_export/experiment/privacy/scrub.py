@@ -1,0 +1,109 @@
+"""Which keys of a configuration are left out of everything that is released, by patterns (`patterns.py`)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from ...errors import CheckpointError
+from ..config import Config
+from ..interpolation import references
+from .detectors import HOST, USER, Names
+from .exposure import exposed
+from .key_patterns import PRESETS, PUBLIC, Path, items_of, matches, patterns_of
+
+BUILT_FROM = (  # what the loaders and builders of audiocraft.models read, of any family
+    "attribute_dropout", "audioseal", "channels", "classifier_free_guidance", "codebooks_pattern", "compression_model",
+    "compression_model_framerate", "compression_model_latent_dim", "compression_model_latent_mean",
+    "compression_model_latent_std", "compression_model_n_q", "conditioners", "dataset.segment_duration", "detector",
+    "diffusion_unet", "encodec", "fuser", "interleave_stereo_codebooks", "lm_model", "masking", "no_quant", "processor",
+    "rvq", "sample_rate", "schedule", "seanet", "solver", "transformer_lm")
+
+
+def scrubbed(config: Config, scrub: Sequence[str]) -> Config:
+    """A configuration without the keys that patterns match, and without those that refer to one of these.
+
+    No value that is removed is written where it was referred to. The preset `public` removes, beside what its patterns
+    match, every value that holds an absolute path, an e-mail address, a token, or the name of a user or of a host;
+    what it removes depends on the configuration alone, not on this machine, so that a release stays reproducible.
+
+    Args:
+        config: as it was trained.
+        scrub: patterns and names of presets; without any, the configuration stays as it is.
+
+    Raises:
+        OptionError: if one is no pattern.
+        CheckpointError: if `public` finds something private in what a model is built from, or that refers to a key that
+            is removed.
+    """
+    patterns = patterns_of(scrub)
+    if not patterns:
+        return config
+    removed = set(matches(config.values, patterns))
+    if PUBLIC in scrub:
+        removed |= set(_private(config, removed))
+    _add_referring(removed, config)
+    return Config(_without(config.values, removed))
+
+
+def unmatched(config: Config, scrub: Sequence[str]) -> list[str]:
+    """The patterns that match nothing of a configuration, as one with a slip does; presets fit all families.
+
+    Raises:
+        OptionError: if one is no pattern.
+    """
+    patterns_of(scrub)
+    return [each for each in scrub if each not in PRESETS and not any(matches(config.values, [each]))]
+
+
+def _private(config: Config, removed: Collection[Path]) -> Iterator[Path]:
+    """The paths of private values, but for those that are removed already."""
+    for exposure in exposed(config.values, Names()):
+        if any(exposure.path[:end] in removed for end in range(1, len(exposure.path) + 1)):
+            continue
+        if not _is_built_from(exposure.path):
+            yield exposure.path
+        elif exposure.kind not in (USER, HOST):  # `norm: layer_norm`, if a user is called `layer`
+            raise CheckpointError(f"The configuration (xp.cfg) says {exposure}, and the model is built from that: "
+                                  f"scrub={PUBLIC} neither releases nor removes it; name `{exposure.key}` in scrub, "
+                                  "too, if the model does not need it.")
+
+
+def _add_referring(removed: set[Path], config: Config) -> None:
+    """Add what refers to a path that is removed, or that may: it could not be resolved any more."""
+    referring = defaultdict(list)
+    for source, target in references(config.values):
+        for end in range(1, len(target) + 1):
+            for way in _ways(target[:end]):
+                referring[way].append(source)
+    todo = list(removed)
+    while todo:
+        path = todo.pop()
+        for way in (*_ways(path), *((*path[:end], "**") for end in range(len(path)))):
+            for source in referring.pop(way, ()):
+                if source in removed:
+                    continue
+                if _is_built_from(source):
+                    raise CheckpointError(f"`{'.'.join(source)}` of the configuration (xp.cfg), from which the model "
+                                          "is built, refers to a key that scrub removes: take that key out of scrub, "
+                                          "or name both if the model does not need them.")
+                removed.add(source)
+                todo.append(source)
+
+
+def _is_built_from(path: Path) -> bool:
+    return not {path[0], ".".join(path[:2])}.isdisjoint(BUILT_FROM)
+
+
+def _ways(path: Path) -> Iterator[Path]:
+    """A path, and that of all elements of its list: without one of them, the indices of the others change."""
+    yield path
+    if path[-1].lstrip("-").isdecimal():
+        yield (*path[:-1], "[]")
+
+
+def _without(value: Any, removed: Collection[Path], path: Path = ()) -> Any:
+    kept = [(key, _without(item, removed, (*path, name))) for name, key, item in items_of(value)
+            if (*path, name) not in removed]
+    return dict(kept) if isinstance(value, dict) else [item for _, item in kept] if isinstance(value, list) else value

@@ -1,0 +1,1 @@
+"""A prepared release as files, in each format."""

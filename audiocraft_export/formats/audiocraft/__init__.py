@@ -1,0 +1,1 @@
+"""AudioCraft's own format: files of torch.save."""

@@ -1,0 +1,197 @@
+"""Writing plain data and tensors as `torch.save` does, opcode by opcode.
+
+The standard pickler remembers objects by identity, so equal content may give different bytes; this
+one does not. Only opcodes of protocol 2 that `torch.load(weights_only=True)` knows are used.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from pathlib import Path
+from pickle import (
+    APPENDS,
+    BINFLOAT,
+    BININT,
+    BINPERSID,
+    BINUNICODE,
+    BUILD,
+    EMPTY_DICT,
+    EMPTY_LIST,
+    EMPTY_TUPLE,
+    GLOBAL,
+    LONG1,
+    LONG_BINGET,
+    LONG_BINPUT,
+    MARK,
+    NEWFALSE,
+    NEWTRUE,
+    NONE,
+    PROTO,
+    REDUCE,
+    SETITEMS,
+    STOP,
+    TUPLE,
+)
+from typing import Any
+
+from ... import progress
+from ...checkpoint.nonfinite import Watch
+from ...checkpoint.tensor import DTYPES, Tensor
+from ...checkpoint.zip_reader import Archive
+from ...errors import CheckpointError
+from ...release.manifest import Attributes
+from ...storage.blob import Blob, Sink
+from ...storage.threads import side_by_side
+from .zip_writer import write_archive
+
+_STORAGES = {dtype: f"torch {storage}" for storage, (dtype, _) in DTYPES.items()}
+_LARGE = 1 << 24  # bytes of a file that is worth more than one thread
+_ORDERED_DICT = GLOBAL + b"collections\nOrderedDict\n" + EMPTY_TUPLE + REDUCE
+
+
+class Pickled:
+    """Content as the records of a file that `torch.load` reads; the same content gives the same bytes.
+
+    Args:
+        content: nested dicts and lists of text, numbers and contiguous `Tensor`s.
+
+    Raises:
+        CheckpointError: if it holds what `torch.load` would refuse.
+    """
+
+    def __init__(self, content: Any) -> None:
+        dumper = _Dumper()
+        self._data = PROTO + b"\2" + dumper.dump(content) + STOP
+        self._watches = {key: Watch(tensor.blob, tensor.dtype) for key, tensor in dumper.storages.values()}
+        self._names = dumper.names
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the file in bytes, but for what the zip container adds."""
+        return len(self._data) + sum(watch.blob.nbytes for watch in self._watches.values())
+
+    def write(self, stream: Sink, checked: bool = True) -> None:
+        """Write the file.
+
+        Args:
+            stream: where it goes.
+            checked: whether bytes that are read are compared with their CRC-32 now, or when they are read back.
+
+        Raises:
+            CheckpointError: if bytes read from a checkpoint are damaged.
+        """
+        write_archive(stream, [("data.pkl", Blob.of(self._data)), ("byteorder", Blob.of(b"little")),
+                               *((f"data/{key}", watch.blob) for key, watch in self._watches.items()),
+                               ("version", Blob.of(b"3\n"))], checked)
+
+    def read_back(self, path: Path) -> None:
+        """Compare every record of the written file with its CRC-32: that of the bytes that were read.
+
+        Raises:
+            CheckpointError: if one differs.
+        """
+        archive = Archive(path)
+        blobs = [archive.blob(name) for name in archive.names]
+        if self.nbytes >= _LARGE:
+            side_by_side(Blob.verify, blobs, then=_advance)
+        else:
+            for blob in blobs:
+                blob.verify()
+                _advance(blob)
+
+    def check_sources(self) -> None:
+        """Compare all bytes that are read with their CRC-32.
+
+        Raises:
+            CheckpointError: if some are damaged.
+        """
+        for watch in self._watches.values():
+            watch.blob.verify()
+
+    @property
+    def nonfinite(self) -> dict[str, int]:
+        """By the dotted name of a tensor: how many of its numbers are NaN or infinite; known once it is written.
+
+        Tensors that are tied count once.
+        """
+        return {self._names[key]: watch.count for key, watch in self._watches.items() if watch.count}
+
+
+class _Dumper:
+    """Gives the opcodes of values.
+
+    `storages` has a key and a tensor for each storage, by the identity and the type of its bytes; `names` the dotted
+    name of a tensor for each key.
+    """
+
+    def __init__(self) -> None:
+        self.storages: dict[tuple[int, str], tuple[str, Tensor]] = {}
+        self.names: dict[str, str] = {}
+        self._memo = 0
+
+    def dump(self, value: Any, *path: Any) -> bytes:
+        if isinstance(value, Attributes):
+            return self._attributes(value, path)
+        if isinstance(value, dict):
+            items = (_scalar(key) + self.dump(item, *path, key) for key, item in value.items())
+            return EMPTY_DICT + MARK + b"".join(items) + SETITEMS
+        if isinstance(value, (list, tuple)):
+            each = [self.dump(item, *path, index) for index, item in enumerate(value)]
+            return EMPTY_LIST + MARK + b"".join(each) + APPENDS if isinstance(value, list) else _tuple(*each)
+        return self._tensor(value, path) if isinstance(value, Tensor) else _scalar(value)
+
+    def _attributes(self, value: Attributes, path: tuple[Any, ...]) -> bytes:
+        """The items, each remembered by a number, and then the same objects as attributes."""
+        items, attributes = b"", b""
+        names = set(value.names)
+        for key, item in value.items():
+            memo = struct.pack("<I", self._memo)
+            self._memo += 1
+            items += _scalar(key) + self.dump(item, *path, key) + LONG_BINPUT + memo
+            attributes += _scalar(key) + LONG_BINGET + memo if key in names else b""
+        return _ORDERED_DICT + MARK + items + SETITEMS + EMPTY_DICT + MARK + attributes + SETITEMS + BUILD
+
+    def _tensor(self, tensor: Tensor, path: tuple[Any, ...]) -> bytes:
+        key, _ = self.storages.setdefault((id(tensor.blob), tensor.dtype), (str(len(self.storages)), tensor))
+        self.names.setdefault(key, ".".join(map(str, path)))
+        plain = tensor.dtype in _STORAGES
+        storage = _STORAGES.get(tensor.dtype, "torch.storage UntypedStorage")
+        size = tensor.numel if plain else tensor.nbytes
+        return b"".join([
+            _global(f"torch._utils _rebuild_tensor_v{2 if plain else 3}"), MARK,
+            _tuple(_scalar("storage"), _global(storage), _scalar(key), _scalar("cpu"), _scalar(size)), BINPERSID,
+            _scalar(tensor.offset), _tuple(*map(_scalar, tensor.shape)), _tuple(*map(_scalar, tensor.stride)),
+            NEWFALSE, _ORDERED_DICT, b"" if plain else _global(f"torch {tensor.dtype}"),
+            TUPLE, REDUCE])
+
+
+def _advance(blob: Blob) -> None:
+    progress.advance(blob.nbytes)
+
+
+def _scalar(value: Any) -> bytes:
+    if isinstance(value, str):
+        text = value.encode("utf-8", "surrogatepass")
+        return BINUNICODE + struct.pack("<I", len(text)) + text
+    if isinstance(value, bytes):
+        return _global("_codecs encode") + _tuple(_scalar(value.decode("latin1")), _scalar("latin1")) + REDUCE
+    if value is None or isinstance(value, bool):
+        return NONE if value is None else NEWTRUE if value else NEWFALSE
+    if isinstance(value, float):
+        return BINFLOAT + struct.pack(">d", value)
+    if -(1 << 31) <= value < 1 << 31:
+        return BININT + struct.pack("<i", value)
+    long = pickle.encode_long(value)
+    if len(long) > 255:
+        raise CheckpointError(f"The release would hold an integer of {value.bit_length()} bits, which torch.load "
+                              "refuses: keep it out of the model's state.")
+    return LONG1 + bytes([len(long)]) + long
+
+
+def _tuple(*items: bytes) -> bytes:
+    return MARK + b"".join(items) + TUPLE
+
+
+def _global(name: str) -> bytes:
+    return GLOBAL + name.replace(" ", "\n").encode() + b"\n"

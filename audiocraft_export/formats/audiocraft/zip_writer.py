@@ -1,0 +1,100 @@
+"""The zip container of `torch.save`, written record by record.
+
+`torch.save` and `zipfile` write other bytes with every version of theirs, so this writes them itself: the same
+content gives the same file everywhere.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable
+
+from ...checkpoint.zip_reader import END_SIGNATURE, FLAGS, LOCAL_HEADER, LOCAL_SIGNATURE
+from ...errors import CheckpointError
+from ...storage.blob import Blob, Sink
+
+ROOT = "archive"
+ALIGNMENT = 64  # bytes, as torch.save aligns storages
+_MOST = 0xFFFFFFFF  # a number that 32 bits do not hold
+
+
+def write_archive(stream: Sink, records: Iterable[tuple[str, Blob]], checked: bool = True) -> None:
+    """Write records as `torch.save` lays them out; the same records give the same bytes.
+
+    Args:
+        stream: where it goes.
+        records: names and bytes, in the order of the file.
+        checked: whether bytes whose CRC-32 is known are compared with it now; if not, reading them back will show it.
+
+    Raises:
+        CheckpointError: if bytes read from a checkpoint are damaged.
+    """
+    offset, count, directory = 0, 0, b""
+    for name, blob in records:
+        path = f"{ROOT}/{name}".encode()
+        header = _local_header(path, offset)
+        stream.write(header)
+        crc = _copy(blob, stream, checked)
+        end = _sizes(b"PK\7\x08" + struct.pack("<L", crc), blob.nbytes)
+        stream.write(end)
+        directory += _directory_entry(path, crc, blob.nbytes, offset)
+        offset += len(header) + blob.nbytes + len(end)
+        count += 1
+    stream.write(directory)
+    stream.write(_end_of_directory(count, len(directory), offset))
+
+
+def _copy(blob: Blob, stream: Sink, checked: bool) -> int:
+    """Write the bytes of a blob, and give the CRC-32 that they have, or should have."""
+    known = blob.crc if not checked else None
+    crc, nbytes = known or 0, 0
+    for piece in blob.pieces():
+        nbytes += len(piece)
+        if known is None:
+            crc = zlib.crc32(piece, crc)
+        stream.write(piece)
+    if nbytes != blob.nbytes:
+        raise CheckpointError(f"{blob.name} has {nbytes} bytes where {blob.nbytes} belong: export again.")
+    if known is None:
+        blob.check(crc)
+    return crc
+
+
+# The structures of a zip file, by APPNOTE.TXT of PKWARE. Sizes of 64 bits only where 32 do not suffice: the reader of
+# torch 2.1 takes no others.
+
+def _local_header(path: bytes, offset: int) -> bytes:
+    """Sections 4.3.7; with an extra field that moves the bytes after it to a multiple of ALIGNMENT."""
+    pad = -(offset + LOCAL_HEADER.size + len(path) + 4) % ALIGNMENT
+    extra = struct.pack("<2sH", b"FB", pad) + b"Z" * pad
+    return LOCAL_HEADER.pack(LOCAL_SIGNATURE, 0, FLAGS, 0, 0, 0, 0, 0, 0, len(path), len(extra)) + path + extra
+
+
+def _sizes(start: bytes, nbytes: int) -> bytes:
+    """Section 4.3.9: what follows the bytes, packed and unpacked size."""
+    return start + struct.pack("<QQ" if nbytes >= _MOST else "<LL", nbytes, nbytes)
+
+
+def _directory_entry(path: bytes, crc: int, nbytes: int, offset: int) -> bytes:
+    """Sections 4.3.12 and 4.5.3."""
+    large = [number for number in (nbytes, nbytes, offset) if number >= _MOST]
+    extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
+    size = _small(nbytes)
+    return struct.pack("<4s6H3L5H2L", b"PK\1\2", 0, 0, FLAGS, 0, 0, 0, crc, size, size, len(path), len(extra),
+                       0, 0, 0, 0, _small(offset)) + path + extra
+
+
+def _end_of_directory(count: int, size: int, offset: int) -> bytes:
+    """Sections 4.3.14 to 4.3.16."""
+    end = b""
+    if count >= 0xFFFF or size >= _MOST or offset >= _MOST:
+        end = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
+        end += struct.pack("<4sLQL", b"PK\6\7", 0, offset + size, 1)
+    return end + struct.pack("<4s4H2LH", END_SIGNATURE, 0, 0, min(count, 0xFFFF), min(count, 0xFFFF),
+                             _small(size), _small(offset), 0)
+
+
+def _small(number: int) -> int:
+    """A number in 32 bits, or the mark that it stands elsewhere in 64."""
+    return number if number < _MOST else 0xFFFFFFFF

@@ -1,0 +1,116 @@
+"""The formats of a release: which files it has in each, what those need, and how it is proved that they load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Callable
+
+from ..errors import ReleaseError, reason
+from ..options import ExportOptions
+from ..release.families.registry import Family
+from ..release.installed_audiocraft import load_back, loader_of
+from ..release.manifest import Content
+from ..release.prepare import Draft
+from ..storage.writer import write_plain
+from .requirements import require
+from .safetensors.layout import from_safetensors, to_safetensors
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of a release.
+
+    Args:
+        needs: packages of the extra `hf`.
+        files: gives the files of a release, by name.
+        load: rebuilds the models of a release from its folder, family and file names, and compares them; raises
+            `ReleaseError` if they are not what they should be.
+    """
+
+    needs: tuple[str, ...]
+    files: Callable[[Draft, ExportOptions], Mapping[str, Content]]
+    load: Callable[[Path, Family, Sequence[str]], None]
+
+
+def files_of(draft: Draft, options: ExportOptions) -> dict[str, Content]:
+    """The files of a release in the format that is asked for, by name.
+
+    Raises:
+        ExportError: if a package is missing, or the format cannot hold this model.
+    """
+    chosen = FORMATS[options.format]
+    require(f"format={options.format}", *chosen.needs)
+    return dict(chosen.files(draft, options))
+
+
+def refuse_what_cannot_be_loaded(name: str, family: Family) -> None:
+    """Check that there is what `prove` needs, before anything is written.
+
+    Raises:
+        ReleaseError: if there is not.
+    """
+    require(f"verify=load of format={name}", *_format_named(name).needs)
+    loader_of(family)
+
+
+def prove(name: str, folder: Path, family: Family, names: Sequence[str]) -> None:
+    """Rebuild the models of a release with the libraries that it is for, and compare them.
+
+    Args:
+        name: of the format.
+        folder: the release folder.
+        family: of the model.
+        names: of the files of the release.
+
+    Raises:
+        ReleaseError: if they cannot be rebuilt, or are not what they should be.
+    """
+    _format_named(name).load(folder, family, names)
+
+
+def _format_named(name: str) -> Format:
+    if name not in FORMATS:
+        raise ReleaseError(f"This release is in the format {name!r}, unknown here: use the audiocraft-export that made "
+                           "it.")
+    return FORMATS[name]
+
+
+def _as_it_is(draft: Draft, options: ExportOptions) -> Mapping[str, Content]:
+    return draft.contents
+
+
+def _portable(draft: Draft, options: ExportOptions) -> Mapping[str, Content]:
+    return to_safetensors(draft.contents, draft.manifest, options.max_shard_size)
+
+
+def _load_portable(folder: Path, family: Family, names: Sequence[str]) -> None:
+    """By AudioCraft's loaders, from files of torch that are made of it for as long as this takes."""
+    contents = from_safetensors(folder, names)
+    try:
+        with TemporaryDirectory(prefix="audiocraft-export-") as name:
+            write_plain(Path(name), contents)
+            load_back(Path(name), family, list(contents))
+    except OSError as exc:
+        raise ReleaseError(f"verify=load puts the model together once more in a temporary folder, and cannot "
+                           f"({reason(exc)}): make room, set TMPDIR, or use verify=bytes.") from exc
+
+
+def _of_transformers(draft: Draft, options: ExportOptions) -> Mapping[str, Content]:
+    from .transformers.build import transformers_files
+    return transformers_files(draft, options.max_shard_size)
+
+
+def _load_by_transformers(folder: Path, family: Family, names: Sequence[str]) -> None:
+    from .transformers.verify import prove as by_numbers
+    by_numbers(folder)
+
+
+FORMATS: Mapping[str, Format] = {
+    "audiocraft": Format((), _as_it_is, load_back),
+    "safetensors": Format(("safetensors", "huggingface_hub"), _portable, _load_portable),
+    "transformers": Format(("safetensors", "huggingface_hub", "transformers"), _of_transformers,
+                           _load_by_transformers),
+}

@@ -1,0 +1,33 @@
+"""Packages that only some exports need: the extra `hf`."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from importlib.util import find_spec
+
+from ..errors import ReleaseError
+
+OLDEST = {"transformers": ("transformers", (4, 57)), "torch": ("transformers", (2, 2))}  # and for which of them
+
+
+def require(what: str, *packages: str) -> None:
+    """Check that packages of the extra `hf` are installed; none is imported.
+
+    Args:
+        what: what needs them, for the message.
+        packages: their names.
+
+    Raises:
+        ReleaseError: if one is not there, or too old; the message says how to install it.
+    """
+    missing = [package for package in packages if getattr(find_spec(package), "origin", None) is None]  # or a folder
+    if missing:
+        raise ReleaseError(f"{what} needs {' and '.join(missing)}, not installed here: "
+                           "pip install 'audiocraft-export[hf]'.")
+    for package, (needed, oldest) in OLDEST.items():
+        found = tuple(map(int, re.findall(r"\d+", version(package))[:2])) if needed in packages else oldest
+        if found < oldest:
+            raise ReleaseError(f"{what} needs {package} {'.'.join(map(str, oldest))}, and {version(package)} is "
+                               "installed here: export in an environment of its own, which needs no AudioCraft (pip "
+                               "install 'audiocraft-export[hf]').")

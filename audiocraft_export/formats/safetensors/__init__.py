@@ -1,0 +1,1 @@
+"""The safetensors format, and the way back from it."""

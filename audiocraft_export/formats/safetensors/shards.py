@@ -1,0 +1,41 @@
+"""A model in several files of safetensors, none larger than asked for, and the index that says what is where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Union
+
+from huggingface_hub import split_state_dict_into_shards_factory
+
+from ...checkpoint.tensor import Tensor
+from ...errors import OptionError
+from ...release.manifest import Content, Tensors
+
+
+def in_shards(stem: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], text: Mapping[str, str],
+              most: Union[str, int]) -> dict[str, Content]:
+    """The files of a model: one, or several with an index, as `huggingface_hub` splits and names them.
+
+    Args:
+        stem: of the names of the files.
+        tensors: of the model, by name.
+        metadata: of the header of each file.
+        text: of the header, too, if there is one file; of the index if there are several.
+        most: bytes of a file, or as `5GB`; a tensor that is larger has a file of its own.
+
+    Raises:
+        OptionError: if `most` is no size.
+    """
+    try:
+        split = split_state_dict_into_shards_factory(
+            dict(tensors), get_storage_size=lambda tensor: tensor.nbytes, max_shard_size=most,
+            filename_pattern=f"{stem}{{suffix}}.safetensors")
+    except ValueError as exc:
+        raise OptionError(f"max_shard_size={most} is no option ({exc}): use a size such as 5GB.") from exc
+    if not split.is_sharded:
+        return {f"{stem}.safetensors": Tensors(tensors, {**metadata, **text})}
+    index = {"metadata": {**split.metadata, **metadata, **text}, "weight_map": split.tensor_to_filename}
+    shards: dict[str, Content] = {file: Tensors({name: tensors[name] for name in names}, metadata)
+                                  for file, names in split.filename_to_tensors.items()}
+    return {**shards, f"{stem}.safetensors.index.json": json.dumps(index, indent=2, sort_keys=True) + "\n"}

@@ -1,0 +1,1 @@
+"""The transformers format: AudioCraft's models as classes of transformers."""

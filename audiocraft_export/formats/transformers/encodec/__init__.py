@@ -1,0 +1,1 @@
+"""AudioCraft's compression models as transformers' EncodecModel."""

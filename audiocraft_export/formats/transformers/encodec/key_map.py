@@ -1,0 +1,66 @@
+"""The names of a codec's tensors in AudioCraft and in transformers.
+
+Both number the layers of a SEANet; a convolution lies deeper in AudioCraft, a transposed one under another name, and
+the two parts of weight_norm have older names there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..key_map import KeyMap
+
+LEAVES = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1",
+          "weight": "weight", "bias": "bias"}
+CONVOLUTION = {"conv.conv": "conv", "conv.norm": "norm"}
+UPSAMPLING = {"convtr.convtr": "conv", "convtr.norm": "norm"}
+BLOCK = {f"{place}.{theirs}": f"{place}.{ours}"
+         for place in ("block.*", "shortcut") for theirs, ours in CONVOLUTION.items()}
+LSTM = {f"lstm.{name}_l*": f"lstm.{name}_l*" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+CODEBOOKS = {f"quantizer.vq.layers.*._codebook.{name}": f"quantizer.layers.*.codebook.{name}"
+             for name in ("inited", "cluster_size", "embed", "embed_avg")}
+Layer = Mapping[str, str]
+NOTHING: Layer = {}  # an activation
+
+
+def _leaves(modules: Layer) -> Layer:
+    return {f"{theirs}.{leaf}": f"{ours}.{LEAVES[leaf]}" for theirs, ours in modules.items() for leaf in LEAVES}
+
+
+def sides(config: Mapping[str, Any]) -> Mapping[str, Sequence[Layer]]:
+    """The layers of the encoder and of the decoder, in the order of transformers, each with the names in it.
+
+    Args:
+        config: the values of EncodecConfig.
+    """
+    convolution, upsampling, block = map(_leaves, (CONVOLUTION, UPSAMPLING, BLOCK))
+    blocks, ratios = [block] * config["num_residual_layers"], len(config["upsampling_ratios"])
+    return {
+        "encoder": [convolution, *[*blocks, NOTHING, convolution] * ratios, LSTM, NOTHING, convolution],
+        "decoder": [convolution, LSTM, *[NOTHING, upsampling, *blocks] * ratios, NOTHING, convolution],
+    }
+
+
+def key_map(config: Mapping[str, Any]) -> KeyMap:
+    """The map between the names of a codec.
+
+    Args:
+        config: the values of EncodecConfig; with `num_lstm_layers` 0, AudioCraft counts no LSTM among its layers.
+    """
+    rules = dict(CODEBOOKS)
+    for side, layers in sides(config).items():
+        for theirs, ours, layer in _numbered(layers, bool(config["num_lstm_layers"])):
+            rules.update({f"{side}.model.{theirs}.{name}": f"{side}.layers.{ours}.{target}"
+                          for name, target in layer.items()})
+    return KeyMap(rules)
+
+
+def _numbered(layers: Sequence[Layer], lstm: bool) -> Iterator[tuple[int, int, Layer]]:
+    """Each layer with its number in AudioCraft and in transformers."""
+    shift = 0
+    for number, layer in enumerate(layers):
+        if layer is LSTM and not lstm:
+            shift = 1
+        else:
+            yield number - shift, number, layer

@@ -1,0 +1,1 @@
+"""AudioCraft's language models as transformers' MusicGen and MusicGen Melody."""

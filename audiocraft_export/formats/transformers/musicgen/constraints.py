@@ -1,0 +1,211 @@
+"""What transformers cannot represent of AudioCraft's language models: the tables, and the checks by them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Optional
+
+from ....errors import CheckpointError
+from ....experiment.config import Config
+from ....release.families.registry import LANGUAGE_MODEL, described, family_of, solver_of
+from ..model_files import USE
+
+SOLVERS = {
+    "magnet": "transformers has no MAGNeT, whose attention is not causal and which predicts masked tokens",
+    "audio_magnet": "transformers has no MAGNeT, whose attention is not causal and which predicts masked tokens",
+    "jasco": "transformers has no JASCO, a flow matching model of chords, drums and melody",
+    "diffusion": "transformers has no MultiBand Diffusion",
+    "watermarking": "transformers has no AudioSeal",
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A setting of AudioCraft that transformers' MusicGen takes for granted.
+
+    Args:
+        key: of xp.cfg.
+        fine: the values that transformers can represent.
+        default: of AudioCraft, where the key is missing.
+        why: what transformers does instead.
+    """
+
+    key: str
+    fine: tuple[Any, ...]
+    default: Any
+    why: str
+
+
+class Size(NamedTuple):
+    """A whole number from 1 on, that transformers is given.
+
+    Args:
+        key: of xp.cfg.
+        most: larger than in any model.
+        default: of AudioCraft, where the key is missing.
+    """
+
+    key: str
+    most: int
+    default: Optional[int] = None
+
+
+NO_BIAS = "the layers of transformers' MusicGen have no bias"
+SINES = "transformers' MusicGen knows positions by sines of one wave length table only"
+ATTENTION = "transformers' MusicGen attends to all of the past with plain queries, keys and values"
+PATTERN = "transformers' MusicGen delays its codebooks from the first step on"
+LANGUAGE_MODELS = (  # audiocraft.models.lm.LMModel and audiocraft.modules.transformer.StreamingTransformer
+    Rule("lm_model", ("transformer_lm",), None, "transformers has AudioCraft's causal language model only"),
+    Rule("transformer_lm.norm", ("layer_norm",), "layer_norm", "transformers' MusicGen has layer norms only"),
+    Rule("transformer_lm.norm_first", (True,), False, "the layers of transformers' MusicGen normalize first"),
+    Rule("transformer_lm.activation", ("gelu", "relu"), "relu",
+         "transformers' MusicGen has no gated unit between its feed-forward layers"),
+    Rule("transformer_lm.causal", (True,), False, "transformers' MusicGen is causal"),
+    Rule("transformer_lm.bias_attn", (False,), True, NO_BIAS),
+    Rule("transformer_lm.bias_ff", (False,), True, NO_BIAS),
+    Rule("transformer_lm.bias_proj", (False,), True, NO_BIAS),
+    Rule("transformer_lm.layer_scale", (None,), None, "transformers' MusicGen does not scale its layers"),
+    Rule("transformer_lm.positional_embedding", ("sin",), "sin", SINES),
+    Rule("transformer_lm.positional_scale", (1,), 1, SINES),
+    Rule("transformer_lm.max_period", (10000,), 10000, SINES),
+    Rule("transformer_lm.xpos", (False,), False, SINES),
+    Rule("transformer_lm.past_context", (None,), None, ATTENTION),
+    Rule("transformer_lm.qk_layer_norm", (False,), False, ATTENTION),
+    Rule("transformer_lm.qk_layer_norm_cross", (False,), False, ATTENTION),
+    Rule("transformer_lm.kv_repeat", (1,), 1, ATTENTION),
+    Rule("fuser.sum", ([],), [], "transformers' MusicGen adds no condition to its input"),
+    Rule("fuser.input_interpolate", ([],), [], "transformers' MusicGen adds no condition to its input"),
+    Rule("fuser.cross_attention_pos_emb", (False,), False, "transformers' MusicGen gives its conditions no position"),
+    Rule("interleave_stereo_codebooks.per_timestep", (False,), False,
+         "transformers' MusicGen has the codebooks of both channels in the same step"),
+    Rule("codebooks_pattern.delay.flatten_first", (0,), 0, PATTERN),
+    Rule("codebooks_pattern.delay.empty_initial", (0,), 0, PATTERN),
+    Rule("codebooks_pattern.parallel.empty_initial", (0,), 0, PATTERN),
+)
+SIZES = (  # audiocraft.models.lm.LMModel
+    Size("transformer_lm.n_q", 1 << 8, 8), Size("transformer_lm.card", 1 << 24, 1024),
+    Size("transformer_lm.dim", 1 << 20, 128), Size("transformer_lm.num_heads", 1 << 10, 8),
+    Size("transformer_lm.num_layers", 1 << 10),
+)
+TEXT = (  # audiocraft.modules.conditioners.T5Conditioner; {} is the name of the conditioner
+    Rule("conditioners.{}.t5.normalize_text", (False,), False,
+         "the tokenizer of transformers removes no stop words and looks up no lemmas"),
+)
+CHROMA = "the feature extractor of transformers' MusicGen Melody takes the strongest of the chroma of one window"
+MELODY = (  # audiocraft.modules.conditioners.ChromaStemConditioner, audiocraft.modules.chroma.ChromaExtractor
+    Rule("conditioners.{}.chroma_stem.argmax", (True,), False, CHROMA),
+    Rule("conditioners.{}.chroma_stem.nfft", (None,), None, CHROMA),
+    Rule("conditioners.{}.chroma_stem.winlen", (None,), None, CHROMA),
+    Rule("conditioners.{}.chroma_stem.norm", (None,), None, CHROMA),
+    Rule("transformer_lm.two_step_cfg", (False,), False,
+         "transformers pads the text that it leaves out to the length of the text it is guided by"),
+)
+MELODY_SIZES = (
+    Size("conditioners.{}.chroma_stem.sample_rate", 1 << 20), Size("conditioners.{}.chroma_stem.n_chroma", 1 << 12),
+    Size("conditioners.{}.chroma_stem.radix2_exp", 20), Size("conditioners.{}.chroma_stem.winhop", 1 << 20, 1),
+)
+CONDITIONERS = {  # those that no class of transformers has beside a MusicGen
+    "clap": "transformers' MusicGen has no CLAP",
+    "style": "transformers' MusicGen has no style conditioner",
+}
+HARMLESS = {  # what changes the training, the speed or the names of the weights, or what the configuration takes over
+    "transformer_lm": {"dim", "num_heads", "num_layers", "hidden_scale", "n_q", "card", "dropout", "attention_dropout",
+                       "emb_lr", "lr", "weight_decay", "custom", "memory_efficient", "attention_as_float32",
+                       "checkpointing", "weight_init", "depthwise_init", "zero_bias_init", "cross_attention",
+                       "two_step_cfg", "q_modeling"},
+    "fuser": {"cross", "prepend", "cross_attention_pos_emb_scale"},
+    "codebooks_pattern.delay": {"delays"},
+    "conditioners.{}.t5": {"name", "finetune", "word_dropout", "autocast_dtype"},
+    "conditioners.{}.chroma_stem": {"sample_rate", "n_chroma", "radix2_exp", "winhop", "match_len_on_eval", "eval_wavs",
+                                    "n_eval_wavs", "cache_path"},
+}
+
+
+def refuse_family(config: Config) -> None:
+    """Refuse models of which transformers has no class.
+
+    Raises:
+        CheckpointError: if it has none; the message says why, and which format works.
+    """
+    if family_of(config) is not LANGUAGE_MODEL:
+        why = SOLVERS.get(str(solver_of(config)), "transformers has the models of AudioCraft's solvers only")
+        raise CheckpointError(f"{described(config).capitalize()} cannot be released for transformers ({why}): {USE}")
+
+
+def refuse_settings(config: Config, rules: Iterable[Rule], name: str = "") -> None:
+    """Refuse what transformers would silently do otherwise.
+
+    Args:
+        config: of the experiment.
+        rules: that it has to keep.
+        name: of the conditioner that they are about.
+
+    Raises:
+        CheckpointError: if one is broken.
+    """
+    for rule in rules:
+        value = config.get(rule.key.format(name), rule.default)
+        if value not in rule.fine:
+            raise refusal(rule.key.format(name), value, rule.why)
+
+
+def refuse_unknown(config: Config, rules: Iterable[Rule], name: str = "") -> None:
+    """Refuse options that these tables do not know: nobody can say what transformers would need.
+
+    Args:
+        config: of the experiment.
+        rules: whose keys are known.
+        name: of the conditioner whose options are looked at; without one, those of the model itself.
+
+    Raises:
+        CheckpointError: if one is in use.
+    """
+    known = {rule.key.format(name) for rule in rules}
+    for section, harmless in HARMLESS.items():
+        if ("{}" in section) == bool(name):
+            for option in _options(config, section.format(name)):
+                key = f"{section.format(name)}.{option}"
+                value = config.get(key)
+                if option not in harmless and key not in known and value not in (None, False):
+                    raise refusal(key, value, "nobody knows what this option changes")
+
+
+def refuse_sizes(config: Config, sizes: Iterable[Size], name: str = "") -> None:
+    """Refuse what is no size of a model.
+
+    Args:
+        config: of the experiment.
+        sizes: that it gives.
+        name: of the conditioner that they are about.
+
+    Raises:
+        CheckpointError: if one is no whole number, or beyond that of any model.
+    """
+    for key, most, default in sizes:
+        value = config.get(key.format(name), default)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            raise refusal(key.format(name), value, f"it is no whole number from 1 to {most}")
+
+
+def number(config: Config, key: str, least: float, most: float, default: Any = None) -> float:
+    """A number of the configuration.
+
+    Raises:
+        CheckpointError: if it is none, or not between these.
+    """
+    value = config.get(key, default)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
+        raise refusal(key, value, f"transformers needs a number from {least:g} to {most:g} there")
+    return value
+
+
+def refusal(key: str, value: Any, why: str) -> CheckpointError:
+    """An error about a setting."""
+    return CheckpointError(f"{key}={value} of the configuration (xp.cfg) cannot be released for transformers ({why}): "
+                           f"{USE}")
+
+
+def _options(config: Config, section: str) -> list[str]:
+    values = config.get(section, {})
+    return [str(option) for option in values] if isinstance(values, Mapping) else []

@@ -1,1 +1,0 @@
-"""What needs the extra `hf`: nothing outside imports it unless somebody asks for it."""

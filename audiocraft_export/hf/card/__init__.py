@@ -1,1 +1,0 @@
-"""The model card: the README.md of a release."""

@@ -1,1 +1,0 @@
-"""AudioCraft's EnCodec as an EncodecModel of transformers, and back."""

@@ -1,1 +1,0 @@
-"""AudioCraft's language models as a MusicGen of transformers, and back."""

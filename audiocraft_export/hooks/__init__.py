@@ -1,0 +1,1 @@
+"""Exports that a training triggers: ExportMixin, with_export."""

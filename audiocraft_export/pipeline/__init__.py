@@ -1,0 +1,1 @@
+"""From a checkpoint to a release: export, convert, AudioCraft's drop-ins."""

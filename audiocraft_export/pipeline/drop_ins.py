@@ -1,0 +1,93 @@
+"""Drop-ins for `audiocraft.utils.export`: same names, arguments and files, so that a script changes only its import."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Union
+
+from .. import progress
+from ..checkpoint.checkpoint import open_checkpoint, refuse_to_replace_a_training
+from ..errors import CheckpointError, printable
+from ..release.compression_model import from_name
+from ..release.families.registry import described, family_of
+from ..release.model import Model
+from ..release.provenance import nonfinite_warning, version_tag
+from ..storage.writer import followed, write_single
+
+logger = logging.getLogger(__name__)
+PathOrText = Union[Path, str]
+
+
+def export_lm(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrText:
+    """Drop-in for `audiocraft.utils.export.export_lm`: the best state of a language model.
+
+    Args:
+        checkpoint_path: a training checkpoint.
+        out_file: the file to write.
+
+    Returns:
+        `out_file`.
+
+    Raises:
+        ExportError: if it cannot be exported or written.
+    """
+    return _export_best(checkpoint_path, out_file, "export_lm")
+
+
+def export_encodec(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrText:
+    """Drop-in for `audiocraft.utils.export.export_encodec`: the best state of a compression model.
+
+    Args:
+        checkpoint_path: a training checkpoint.
+        out_file: the file to write.
+
+    Returns:
+        `out_file`.
+
+    Raises:
+        ExportError: if it cannot be exported or written.
+    """
+    return _export_best(checkpoint_path, out_file, "export_encodec")
+
+
+def export_pretrained_compression_model(pretrained_encodec: PathOrText, out_file: PathOrText) -> PathOrText:
+    """Drop-in for `audiocraft.utils.export.export_pretrained_compression_model`.
+
+    Args:
+        pretrained_encodec: name of a public model without `//pretrained/`, such as `facebook/encodec_32khz`, or the
+            path of a compression model that was exported before.
+        out_file: the file to write.
+
+    Returns:
+        `out_file`.
+
+    Raises:
+        ExportError: if it cannot be exported or written.
+    """
+    name = str(pretrained_encodec)
+    if not name or name.startswith("//"):
+        raise CheckpointError(f"{name!r} is no name of a public model and no path: give what follows //pretrained/ in "
+                              "the configuration.")
+    codec = from_name(name, Path(), version_tag())
+    return _write(out_file, codec.content)
+
+
+def _export_best(checkpoint_path: PathOrText, out_file: PathOrText, drop_in: str) -> PathOrText:
+    checkpoint = open_checkpoint(Path(checkpoint_path))
+    right = family_of(checkpoint.config).drop_in
+    if right not in (drop_in, None):
+        raise CheckpointError(f"{checkpoint_path} is {described(checkpoint.config)}: use {right}.")
+    return _write(out_file, Model.of(checkpoint, version_tag()).content)
+
+
+def _write(out_file: PathOrText, content: Mapping[str, Any]) -> PathOrText:
+    path = followed(Path(out_file), of=os.path.isfile)
+    refuse_to_replace_a_training(path)
+    with progress.export(printable(path.name)):
+        nonfinite = write_single(path, content)
+    if nonfinite:
+        logger.warning(printable(nonfinite_warning(str(out_file), nonfinite)))
+    return out_file

@@ -1,0 +1,1 @@
+"""What is released of a checkpoint: weights, compression model, manifest, owned files."""

@@ -1,0 +1,189 @@
+"""The compression model that a language model needs beside it.
+
+`compression_model_checkpoint` of the language model's configuration names it, in the forms that
+`audiocraft.solvers.compression.CompressionSolver.model_from_checkpoint` accepts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Optional
+
+from ..checkpoint.checkpoint import Checkpoint, TorchFile, of_file
+from ..errors import CheckpointError, ExperimentError
+from ..experiment.config import Config
+from ..experiment.privacy.scrub import scrubbed
+from ..experiment.xp import LAST, AnyPath, Experiment, find_xp
+from .families.registry import CODEC_FILE, COMPRESSION, described, family_of
+from .installed_audiocraft import reference_folder
+from .manifest import model_content, reference_content
+from .model import Model
+from .weights import Weights, pack
+
+KEY = "compression_model_checkpoint"
+MOST_NAME = 200  # characters of the name of a public model
+REMEDY = "put one there that can be, or leave it out (codec=none)."
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A compression model, ready to be released.
+
+    Args:
+        content: of its file.
+        origin: where it comes from, for the manifest.
+        file: the file that it was taken from; None for one that is only a name.
+        checkpoint: the training checkpoint in that file, if it was not exported before.
+    """
+
+    content: Mapping[str, Any]
+    origin: Mapping[str, Any]
+    file: Optional[TorchFile] = None
+    checkpoint: Optional[Checkpoint] = None
+
+
+def find_codec(config: Config, xp_folder: Path, dora_dir: AnyPath, version: str, scrub: Sequence[str] = ()) -> Codec:
+    """The compression model of a language model.
+
+    Args:
+        config: the language model's configuration, all of it.
+        xp_folder: its XP folder, where AudioCraft stands when it trains: relative paths start there.
+        dora_dir: the Dora folder: `//sig/` is looked up there.
+        version: AudioCraft version tag.
+        scrub: patterns of keys of its configuration that are not released.
+
+    Raises:
+        CheckpointError: if it cannot be found, or is no compression model.
+    """
+    form = config.get(KEY)
+    if not isinstance(form, str) or not form:
+        raise CheckpointError(f"The language model names no compression model ({KEY} is missing in its configuration): "
+                              "export it without one (codec=none).")
+    public, shown = _is_public(config), config.shown(KEY)
+    try:
+        codec = _resolve(form, xp_folder, dora_dir, version, scrub)
+        if not public:  # what is found later would be said with its path
+            for tensor in Weights(codec.content, "", "").tensors.values():
+                tensor.blob.verify()
+    except (CheckpointError, ExperimentError) as exc:
+        why = str(exc).rstrip(".") if public else "what that stands for on this machine is none that can be read"
+        raise CheckpointError(f"The compression model {KEY}={shown} cannot be released ({why}): "
+                              f"{REMEDY}") from (exc if public else None)
+    if public:
+        return codec
+    if codec.file is None:
+        raise CheckpointError(f"The compression model {KEY}={shown} cannot be released: its name stands in the "
+                              "environment of this machine, which is never released; write the name itself.")
+    name = scrubbed(config, scrub).shown(KEY)
+    return replace(codec, origin={key: {**value, "name": name} if isinstance(value, dict) else value
+                                  for key, value in codec.origin.items()})
+
+
+def from_file(path: Path, version: str, xp: Optional[Experiment] = None, scrub: Sequence[str] = ()) -> Codec:
+    """A compression model from a training checkpoint, or from a file that was exported already.
+
+    Args:
+        path: the file.
+        version: AudioCraft version tag.
+        xp: the experiment that it has to be of, if it is looked up by that.
+        scrub: patterns of keys of its configuration that are not released.
+
+    Raises:
+        CheckpointError: if it is no compression model.
+    """
+    file = TorchFile.read(path)
+    if "exported" in file.state or isinstance(file.state.get("xp.cfg"), str):  # AudioCraft once exported without it
+        return Codec(_exported(file.state, path, version, scrub), {"file": asdict(file.source)}, file)
+    checkpoint = of_file(file)
+    if xp:
+        checkpoint.check_experiment(xp)
+    if family_of(checkpoint.config) is not COMPRESSION:
+        raise CheckpointError(f"{path} is {described(checkpoint.config)}, no compression model.")
+    config = scrubbed(checkpoint.config, scrub)
+    try:
+        content = replace(Model.of(checkpoint, version), config=config).content
+    except CheckpointError as exc:
+        raise CheckpointError(f"{path} has no best state that could be released: train it to its first validation, or "
+                              "repair it.") from exc
+    return Codec(content, {"sig": checkpoint.sig, "checkpoint": asdict(file.source)}, file, checkpoint)
+
+
+def from_name(name: str, folder: Path, version: str, scrub: Sequence[str] = ()) -> Codec:
+    """A compression model by the name that `//pretrained/` has before it.
+
+    Args:
+        name: of a public model, or the path of an exported file or of a release folder.
+        folder: where relative paths start.
+        version: AudioCraft version tag.
+        scrub: patterns of keys of its configuration that are not released.
+
+    Raises:
+        CheckpointError: if it is a path, and no compression model is there.
+    """
+    path = folder / name
+    if not name.isprintable() or len(name) > MOST_NAME:
+        raise CheckpointError(f"{name!r} is no name of a public model, and no path: give one of these.")
+    if os.path.exists(path) or _looks_like_a_path(name):
+        return from_file(path / CODEC_FILE if os.path.isdir(path) else path, version, scrub=scrub)
+    return Codec(reference_content(name, version), {"pretrained": name})
+
+
+def _resolve(form: str, xp_folder: Path, dora_dir: AnyPath, version: str, scrub: Sequence[str]) -> Codec:
+    kind, _, name = form[2:].partition("/")
+    if not form.startswith("//") or kind not in ("pretrained", "sig", "reference"):
+        kind, name = "", form
+    if not name:
+        raise CheckpointError("it names none.")
+    if kind == "pretrained":
+        return from_name(name, xp_folder, version, scrub)
+    if kind == "sig":
+        sig, _, rest = name.partition("/")
+        xp = find_xp(sig, dora_dir)
+        if os.path.isabs(rest) or ".." in Path(rest).parts:
+            raise CheckpointError(f"it leads out of the folder of the experiment {sig}.")
+        path = xp.folder / rest
+    else:
+        path = reference_folder() / name.lstrip("/") if kind == "reference" else xp_folder / name
+        xp = Experiment.at(path if os.path.isdir(path) else path.parent)
+    if not os.path.isdir(path):
+        return from_file(path, version, xp if kind == "sig" else None, scrub)
+    if not (path / LAST).is_file():
+        raise CheckpointError(f"{path} has no {LAST}.")
+    return from_file(path / LAST, version, xp, scrub)
+
+
+def _is_public(config: Config) -> bool:
+    """Whether what the key stands for is written in the configuration, and nothing of this machine."""
+    try:
+        return bool(config.resolved(KEY))
+    except CheckpointError:
+        return False
+
+
+def _looks_like_a_path(name: str) -> bool:
+    """Whether a name is none that a hub could have (`user/model`), so that it has to be there."""
+    return os.path.isabs(name) or name.startswith(".") or name.count("/") > 1 or \
+        Path(name).suffix in (".bin", ".pt", ".pth", ".th")
+
+
+def _exported(state: Mapping[Any, Any], path: Path, version: str, scrub: Sequence[str]) -> dict[str, Any]:
+    """The content of an exported compression model, checked and with its tensors compacted."""
+    tag = state.get("version")
+    tag = tag if isinstance(tag, str) else version
+    name = state.get("pretrained")
+    if isinstance(name, str):
+        if not name or _looks_like_a_path(name):
+            raise CheckpointError(f"{path} is a reference to {name!r}, which is no name of a public model: name a "
+                                  f"{CODEC_FILE} that holds a model.")
+        return reference_content(name, tag)
+    text, weights = state.get("xp.cfg"), state.get("best_state")
+    if not isinstance(text, str) or not isinstance(weights, dict) \
+            or Config.parse(text).get("compression_model") is None:
+        raise CheckpointError(f"{path} was exported, but is no compression model: name a {CODEC_FILE}.")
+    packed = pack(Weights(weights, "best_state", "exported before"), None)
+    if not packed.tensors:
+        raise CheckpointError(f"{path} was exported, but holds no tensor: name a {CODEC_FILE} that does.")
+    return model_content(packed.state, scrubbed(Config.parse(text), scrub).text if scrub else text, tag)

@@ -1,0 +1,1 @@
+"""The model families of AudioCraft: how each is recognized, released and loaded."""

@@ -1,0 +1,1 @@
+"""Bytes on a disk: checked reads, durable writes, staging folders, atomic replacement."""

@@ -1,0 +1,198 @@
+"""Staging folders: a release is made in one, beside its place; those of dead processes are removed.
+
+`.export-<machine>-<process>-<when it began>-<token>`: the name says whose it is, so that no lock is needed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Optional
+
+from ..release.manifest import MANIFEST
+from ..release.owned_files import may_be_ours
+
+LONGEST = 24 * 3600  # seconds that an export on another machine is believed to take
+_FEW = 1000  # names in a folder that is looked through each time
+_left_out: dict[Path, int] = {}  # how often a larger one is not, from now on
+KEPT = "former"  # folder in a staging folder, for the files of the release before
+
+
+def _machine() -> str:
+    """This machine, since it was started: many on one shared disk may have the same name.
+
+    Within it, each container that counts its processes from 1 is one of its own.
+    """
+    processes = boot = ""
+    with suppress(OSError):
+        processes = os.readlink("/proc/self/ns/pid")
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    return re.sub(r"\W+", "_", f"{platform.node()[:64]} {processes} {boot}").strip("_")
+
+
+MACHINE = _machine()
+NAME = re.compile(r"\.export-(?P<machine>\w+)-(?P<process>\d{1,9})-(?P<began>\d{1,20})-[0-9a-f]{8}")
+
+
+def home_of(folder: Path) -> Path:
+    """Where to stage a release for a folder: beside it, so that one step can put it there.
+
+    In it, where it is a disk of its own, where only one of the two may be written to, and where this process stands in
+    it: a folder that is exchanged for another would leave its shell nowhere.
+    """
+    beside = folder.parent
+    if not os.path.isdir(folder):
+        return beside
+    usable = all(os.access(each, os.R_OK | os.W_OK | os.X_OK) for each in (folder, beside))
+    return beside if usable and not _is_mounted(folder) and not _stands_in(folder) else folder
+
+
+@contextmanager
+def staging(home: Path, like: Optional[Path] = None) -> Iterator[Path]:
+    """A new folder in `home`, and `home` itself if it is not there; both are gone again after a failure.
+
+    Args:
+        home: where it is to be.
+        like: a folder with the owner, the permissions and the attributes that it is to have, if it is there.
+    """
+    made = [folder for folder in (home, *home.parents) if not os.path.exists(folder)]
+    stage = home / f".export-{MACHINE}-{os.getpid()}-{_began(os.getpid()) or 0}-{secrets.token_hex(4)}"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        remove_stale(home)
+        stage.mkdir()
+        if like is not None and os.path.isdir(like):
+            _make_alike(stage, like)
+        yield stage
+        for folder in made:
+            fsync_folder(folder.parent)
+        made = []
+    finally:
+        try:
+            discard(stage)
+        finally:  # where an interrupt has stopped that
+            discard(stage)
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
+
+
+def discard(stage: Path) -> None:
+    """Remove a staging folder with all that is ours in it, or has another name elsewhere."""
+    with suppress(OSError):
+        for entry in [*os.scandir(stage)]:
+            if entry.name == KEPT:
+                shutil.rmtree(entry.path, ignore_errors=True)
+            elif entry.name == MANIFEST or may_be_ours(entry.name) or entry.stat(follow_symlinks=False).st_nlink > 1:
+                os.unlink(entry.path)
+        os.rmdir(stage)
+
+
+def remove_stale(*homes: Path) -> None:
+    """Remove the staging folders of processes that are gone.
+
+    A folder of very many releases is not looked through for each of them: that would take longer than the exports.
+    """
+    for home in homes:
+        with suppress(OSError):
+            for name in _names(home):
+                if name.startswith(".export-") and _is_stale(home / name):
+                    discard(home / name)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, where the system can do that and we may ask for it.
+
+    Raises:
+        OSError: if the disk fails.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _make_alike(stage: Path, folder: Path) -> None:
+    there = os.stat(folder)
+    with suppress(OSError):
+        os.chown(stage, there.st_uid, there.st_gid)
+    shutil.copystat(folder, stage)
+
+
+def _names(home: Path) -> list[str]:
+    left_out = _left_out.pop(home, 0)
+    if left_out:
+        _left_out[home] = left_out - 1
+        return []
+    names = os.listdir(home)
+    if len(names) > _FEW:
+        _left_out[home] = len(names) // 10
+    return names
+
+
+def _is_stale(stage: Path) -> bool:
+    owner = NAME.fullmatch(stage.name)
+    if owner is None:
+        return False
+    try:
+        found = os.lstat(stage)
+    except OSError:
+        return False
+    if not stat.S_ISDIR(found.st_mode):
+        return False
+    if owner["machine"] != MACHINE:
+        return found.st_mtime + LONGEST < time.time()
+    began = _began(int(owner["process"]))
+    return began is None or bool(began and int(owner["began"])) and began != int(owner["began"])
+
+
+def _began(process: int) -> Optional[int]:
+    """When a process began, in ticks of the machine; 0 where the system does not say, None if there is none."""
+    try:
+        state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return None if state in "ZX" else int(fields[18])
+    except (OSError, ValueError, IndexError):
+        return 0 if _is_there(process) else None
+
+
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        pass
+    return True
+
+
+def _is_mounted(folder: Path) -> bool:
+    """Whether a folder is a mount point; Python does not see one of the same disk (`mount --bind`)."""
+    mounts = []
+    with suppress(OSError):
+        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return os.path.ismount(folder) or str(folder) in {
+        re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), mount) for mount in mounts}
+
+
+def _stands_in(folder: Path) -> bool:
+    try:
+        return os.path.samefile(folder, os.getcwd())
+    except OSError:
+        return False

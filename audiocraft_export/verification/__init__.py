@@ -1,0 +1,1 @@
+"""Checking a release: intact, loadable, and equal to its checkpoint."""

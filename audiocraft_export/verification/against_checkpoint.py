@@ -1,0 +1,144 @@
+"""Is a release what a checkpoint says? Made again in thought, and compared tensor by tensor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Optional
+
+from ..checkpoint.checkpoint import Checkpoint, TorchFile
+from ..checkpoint.tensor import Tensor
+from ..errors import ReleaseError
+from ..experiment.xp import CHECKPOINT, AnyPath
+from ..formats.registry import files_of
+from ..formats.safetensors.file import read_safetensors
+from ..options import AUDIOCRAFT, ExportOptions
+from ..pipeline.export import draft
+from ..release.families.registry import CODEC_FILE, LM_FILE
+from ..release.manifest import MANIFEST, Content, Manifest, Tensors
+from ..release.weights import Weights, pack
+from .file import Problem
+
+
+def checkpoint_of(path: Path) -> Optional[str]:
+    """The name of the checkpoint that a release was made of, as an option has it; None is `checkpoint.th`.
+
+    Args:
+        path: the release folder, or one of its files.
+    """
+    manifest = Manifest.load(path if os.path.isdir(path) else path.parent)
+    made_of = CHECKPOINT.fullmatch(str((manifest.checkpoint or {}).get("name"))) if manifest else None
+    return made_of["name"] if made_of else None
+
+
+def compare(path: Path, checkpoint: Checkpoint, xp_folder: Path,
+            dora_dir: Optional[AnyPath] = None) -> Iterator[Problem]:
+    """What differs between a release and that which an export of a checkpoint would make, with the same options.
+
+    Args:
+        path: the release folder, or one of its files.
+        checkpoint: the checkpoint.
+        xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
+        dora_dir: the Dora folder to look it up in instead.
+
+    Raises:
+        ExportError: if no release can be made of the checkpoint.
+    """
+    folder = path if os.path.isdir(path) else path.parent
+    manifest = Manifest.load(folder)
+    if manifest is not None and manifest.bands:
+        raise ReleaseError(f"{folder} is made of several experiments ({manifest.name}): no one checkpoint says what "
+                           "it should be; leave --against out.")
+    options = _options(manifest, path)
+    contents = files_of(draft(checkpoint, xp_folder, options, dora_dir), options)
+    problems = list(_problems(path, folder, contents, checkpoint))
+    if problems and manifest is not None:
+        yield from _reasons(MANIFEST if path == folder else path.name, manifest, checkpoint)
+    yield from problems
+
+
+def _reasons(file: str, manifest: Manifest, checkpoint: Checkpoint) -> Iterator[Problem]:
+    """Why a release differs from a checkpoint, as far as its manifest knows."""
+    source = asdict(checkpoint.file.source) if checkpoint.file else {}
+    made_of = manifest.checkpoint or {"name": "a living solver"}
+    if manifest.sig != checkpoint.sig:
+        yield Problem(file, None, f"is of {manifest.sig}, and {checkpoint.where} of {checkpoint.sig}")
+    elif made_of["name"] != source.get("name"):
+        yield Problem(file, None, f"is of {made_of['name']}, and not of {checkpoint.where}")
+    elif made_of != source:
+        yield Problem(file, None, f"is of another state of {checkpoint.where} than the one that is there now")
+
+
+def _problems(path: Path, folder: Path, contents: Mapping[str, Content], checkpoint: Checkpoint) -> Iterator[Problem]:
+    for each in [path.name] if path != folder else contents:
+        if each not in contents:
+            yield Problem(each, None, f"is in no release of {checkpoint.where}")
+        elif not os.path.isfile(folder / each):
+            yield Problem(each, None, f"is missing, and in a release of {checkpoint.where}")
+        else:
+            yield from _file_differences(folder / each, contents[each])
+
+
+def _file_differences(path: Path, expected: Content) -> Iterator[Problem]:
+    if isinstance(expected, (str, bytes)):
+        if path.read_bytes() != (expected if isinstance(expected, bytes) else expected.encode("utf-8")):
+            yield Problem(path.name, None, "is not what the checkpoint says")
+    elif isinstance(expected, Tensors):
+        found = read_safetensors(path)
+        yield from _differences(path.name, "", dict(expected.tensors), dict(found.tensors))
+        yield from _differences(path.name, "", dict(expected.metadata), dict(found.metadata))
+    else:
+        yield from _differences(path.name, "", expected, _packed(TorchFile.read(path)))
+
+
+def _options(manifest: Optional[Manifest], path: Path) -> ExportOptions:
+    """What the release was asked for; one without a manifest is taken for AudioCraft's own."""
+    folder, name = (path, LM_FILE) if os.path.isdir(path) else (path.parent, path.name)
+    codec = "auto" if os.path.isfile(folder / CODEC_FILE) and (path == folder or name == CODEC_FILE) else "none"
+    if manifest is not None:
+        if manifest.in_format != AUDIOCRAFT:
+            codec = "auto" if manifest.codec else "none"
+        return ExportOptions.from_mapping({**manifest.options, "codec": codec})
+    version = TorchFile.read(folder / name).state.get("version") if os.path.isfile(folder / name) else None
+    return ExportOptions(version=version if isinstance(version, str) else None, codec=codec)
+
+
+def _packed(file: TorchFile) -> Any:
+    """What a file holds, each tensor over exactly its own bytes."""
+    return pack(Weights(file.state, file.path.name, ""), None).state
+
+
+def _dotted(key: str, name: Any) -> str:
+    return f"{key}.{name}" if key else str(name)
+
+
+def _digest(tensor: Tensor) -> bytes:
+    sha = sha256()
+    for piece in tensor.blob.checked_pieces():
+        sha.update(piece)
+    return sha.digest()
+
+
+def _differences(file: str, key: str, expected: Any, found: Any) -> Iterator[Problem]:
+    if isinstance(expected, dict) and isinstance(found, dict):
+        for name in expected:
+            if name not in found:
+                yield Problem(file, _dotted(key, name), "is missing, and in the checkpoint")
+            else:
+                yield from _differences(file, _dotted(key, name), expected[name], found[name])
+        for name in [name for name in found if name not in expected]:
+            yield Problem(file, _dotted(key, name), "is not in the checkpoint")
+    elif isinstance(expected, Tensor) and isinstance(found, Tensor):
+        one, other = (f"{each.dtype} {list(each.shape)}" for each in (found, expected))
+        if one != other:
+            yield Problem(file, key, f"is {one}, and {other} by the checkpoint")
+        elif _digest(found) != _digest(expected):
+            yield Problem(file, key, "has other numbers than the checkpoint")
+    elif isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)) and len(expected) == len(found):
+        for index, (one, other) in enumerate(zip(expected, found)):
+            yield from _differences(file, _dotted(key, index), one, other)
+    elif type(expected) is not type(found) or expected != found:
+        yield Problem(file, key, "is not what the checkpoint says")

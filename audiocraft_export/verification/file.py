@@ -1,0 +1,211 @@
+"""Is one file of a release sound? Its bytes, its keys, its tensors, and whether the library that it is for loads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from ..checkpoint.checkpoint import TorchFile
+from ..checkpoint.plain_config import stranger_name
+from ..errors import CheckpointError, listing, printable, reason
+from ..experiment.config import Config
+from ..formats.requirements import require
+from ..formats.safetensors.file import read_safetensors
+from ..formats.safetensors.layout import read_json
+from ..release.families.multiband_diffusion import FILE as DIFFUSION_FILE
+from ..release.families.registry import LM_FILE, OWN_NAMES
+from ..release.manifest import MANIFEST, WrittenFile
+from ..release.weights import Weights
+from ..storage.writer import is_intact
+
+Shape = Mapping[Any, Any]
+MODEL: Shape = {"best_state": dict, "xp.cfg": str, "version": str, "exported": bool}
+REFERENCE: Shape = {"pretrained": str, "exported": bool, "version": str}
+PART: Shape = {"model": dict, "version": str, "exported": bool}
+BAND: Shape = {"cfg": dict, "model_state": dict, "processor_state": dict, "xp.cfg": str}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a release.
+
+    Args:
+        file: the name of the file.
+        key: the dotted name of what is wrong in it, if it is not the file as a whole.
+        what: the rest of the sentence.
+    """
+
+    file: str
+    key: Optional[str]
+    what: str
+
+    def __str__(self) -> str:
+        return printable(f"{self.file}: {f'{self.key} ' if self.key else ''}{self.what}.")
+
+
+def file_problems(path: Path, listed: Optional[WrittenFile], states: dict[str, Mapping[Any, Any]]) -> list[Problem]:
+    """What is wrong with one file.
+
+    Args:
+        path: the file.
+        listed: what a manifest says of it, if one does.
+        states: gets what it holds, if it is one of torch.
+    """
+    if not os.path.isfile(path):
+        return [Problem(path.name, None, "is no file" if os.path.lexists(path) else "is missing")]
+    try:
+        look = _LOOKS.get(path.suffix, _archive_problems)
+        problems = list(look(path, listed is not None, states))
+    except CheckpointError as exc:
+        problems = [Problem(path.name, None, f"cannot be read ({exc})")]
+    if listed and not problems and not is_intact(path.parent, [listed]):
+        return [Problem(path.name, None, f"has other bytes than {MANIFEST} says (sha256), although all in it is sound")]
+    return problems
+
+
+def _no_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
+    """A tokenizer's vocabulary: its sha256 is all that there is to compare."""
+    return iter(())
+
+
+def _archive_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
+    file = TorchFile.read(path)
+    if "exported" not in file.state and "xp.sig" in file.state:
+        sections = listing([*map(str, file.state)])
+        yield Problem(path.name, None, f"is a training checkpoint ({sections}), and no release: export it")
+        return
+    states[path.name] = file.state
+    problems = [*key_problems(path.name, file.state), *_tensor_problems(file, compact=is_listed)]
+    if file.strangers:
+        problems.insert(0, Problem(path.name, None, f"names what no release holds: {listing(file.strangers)}"))
+    yield from problems or _loading_problems(path)
+
+
+def _yaml_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
+    Config.load(path)
+    return iter(())
+
+
+def _json_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
+    read_json(path)
+    return iter(())
+
+
+def _safetensors_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
+    """What is wrong with one file of safetensors, for us and for its library."""
+    read_safetensors(path)
+    require(f"Verifying {path.name}", "safetensors")
+    import safetensors
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            file.keys()
+    except Exception as exc:  # whatever the library says is the answer
+        yield Problem(path.name, None, f"is not opened by safetensors {safetensors.__version__} "
+                                       f"({type(exc).__name__}: {reason(exc)})")
+
+
+_LOOKS = {".yaml": _yaml_problems, ".json": _json_problems, ".safetensors": _safetensors_problems,
+          ".model": _no_problems}
+
+
+def key_problems(name: str, state: Mapping[Any, Any]) -> Iterator[Problem]:
+    """What is wrong with the keys of a file of torch, and with the types of what stands under them.
+
+    Args:
+        name: of the file.
+        state: what it holds.
+    """
+    shape = _shape(name, state)
+    for key, kind in _flat(shape):
+        value = _at(state, key)
+        shown = ".".join(map(str, key))
+        if value is None:
+            yield Problem(name, shown, "is missing")
+        elif not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+            yield Problem(name, shown, f"is {stranger_name(value)}, not what belongs there")
+        elif key[-1] == "exported" and value is not True:
+            yield Problem(name, shown, "is not True")
+        elif key[-1] == "xp.cfg":
+            yield from _config_problems(name, shown, value)
+    for other in [key for key in state if key not in shape]:
+        yield Problem(name, str(other), "does not belong there")
+
+
+def _config_problems(name: str, key: str, text: str) -> Iterator[Problem]:
+    try:
+        Config.parse(text)
+    except CheckpointError as exc:
+        yield Problem(name, key, f"is no configuration ({exc})")
+
+
+def _shape(name: str, state: Mapping[Any, Any]) -> Shape:
+    """The keys that belong in a file: by its name, and by what it holds if it has another."""
+    if name == DIFFUSION_FILE or "n_bands" in state and name not in OWN_NAMES:
+        count = state.get("n_bands")
+        bands = range(count if isinstance(count, int) and 0 < count < 1000 else 1)
+        return {"sample_rate": (int, float), "n_bands": int, **dict.fromkeys(bands, BAND), "version": str,
+                "exported": bool}
+    if "pretrained" in state and name != LM_FILE:
+        return REFERENCE
+    return PART if "model" in state and name not in OWN_NAMES else MODEL
+
+
+def _flat(shape: Shape, *path: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    for key, kind in shape.items():
+        if isinstance(kind, Mapping):
+            yield from _flat(kind, *path, key)
+        else:
+            yield (*path, key), kind
+
+
+def _at(state: Any, key: tuple[Any, ...]) -> Any:
+    for name in key:
+        state = state.get(name) if isinstance(state, dict) else None
+    return state
+
+
+def _tensor_problems(file: TorchFile, compact: bool) -> Iterator[Problem]:
+    """What is wrong with the tensors of a file, and with its other records; in a release of ours they are `compact`."""
+    name = file.path.name
+    try:
+        tensors = Weights(file.state, "", "").tensors
+    except (CheckpointError, RecursionError) as exc:
+        yield Problem(name, None, f"holds what no release holds ({reason(exc)})")
+        return
+    if not tensors and "pretrained" not in file.state:
+        yield Problem(name, None, "holds no tensor")
+    for key, tensor in tensors.items():
+        if compact and (not tensor.is_contiguous or tensor.nbytes != tensor.blob.nbytes or tensor.conj or tensor.neg):
+            yield Problem(name, key, "does not own exactly its bytes")
+        try:
+            tensor.blob.verify()
+        except CheckpointError as exc:
+            yield Problem(name, key, f"is damaged ({exc})")
+    yield from _record_problems(file, {id(tensor.blob) for tensor in tensors.values()})
+
+
+def _record_problems(file: TorchFile, used: Collection[int]) -> Iterator[Problem]:
+    """What is wrong with records that are no tensor's; `used` are the identities of those that are."""
+    for record in file.archive.names:
+        try:
+            blob = file.archive.blob(record)
+            if id(blob) in used:
+                continue
+            blob.verify()
+        except CheckpointError as exc:
+            yield Problem(file.path.name, None, f"is damaged ({exc})")
+        else:
+            if record.startswith("data/"):
+                yield Problem(file.path.name, None, f"holds bytes that no tensor has ({record})")
+
+
+def _loading_problems(path: Path) -> Iterator[Problem]:
+    import torch
+    try:
+        torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
+    except Exception as exc:  # whatever torch says is the answer
+        yield Problem(path.name, None, f"is not loaded by torch {torch.__version__} with weights_only=True "
+                                       f"({type(exc).__name__}: {reason(exc)})")

@@ -1,0 +1,161 @@
+"""Is a release what it says it is? Its manifest, its bytes, its keys, its tensors, and whether torch loads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Optional
+
+from ..errors import CheckpointError, ReleaseError, printable
+from ..experiment.xp import AnyPath
+from ..formats.safetensors.layout import from_safetensors
+from ..release.families.registry import CODEC_FILE, OWN_NAMES
+from ..release.manifest import MANIFEST, RELEASE_FOLDER, Manifest
+from ..release.owned_files import is_archive, listed_by
+from ..release.weights import Weights
+from ..storage.file_version import edition
+from .file import Problem, file_problems, key_problems
+
+MOST_EDITIONS = 10  # of a release that is replaced again and again while it is verified
+WEIGHTS = ("best_state", "model", "model_state")
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found out about a release.
+
+    Args:
+        path: the folder, or the file.
+        files: the names of the files that were looked at.
+        problems: what is wrong; nothing, if it is what it says.
+    """
+
+    path: Path
+    files: list[str]
+    problems: list[Problem]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.problems)) or printable(f"{self.path} is what it says it is.")
+
+
+def verify(path: AnyPath) -> Verification:
+    """Prove that a release is sound, reading all of it.
+
+    The manifest (with its own checksum), the sha256 and the size of every file, each record's CRC-32, the keys and the
+    types of what stands under them, the number, dtype and place of the tensors, the configuration as YAML, and that
+    `torch.load(weights_only=True)` takes each file.
+
+    Args:
+        path: a release folder, or one of its files; of a file without a manifest beside it, all but its sha256 is
+            proved.
+
+    Returns:
+        What is wrong, file by file and key by key.
+
+    Raises:
+        ReleaseError: if there is nothing at `path`.
+    """
+    path = Path(path)
+    if not os.path.lexists(path) and not os.path.isfile(path.parent / MANIFEST):
+        raise ReleaseError(f"There is no file or folder {path}: name a release folder, or a file of one.")
+    if not os.path.lexists(path / MANIFEST) and os.path.isfile(path / RELEASE_FOLDER / MANIFEST):
+        raise ReleaseError(f"{path} is the folder of an experiment: its release is {path / RELEASE_FOLDER}.")
+    folder, alone = (path, None) if os.path.isdir(path) else (path.parent, path.name)
+    for _ in range(MOST_EDITIONS):
+        before = edition(folder / MANIFEST)
+        found = _verified(path, folder, alone)
+        if found.ok or before == edition(folder / MANIFEST):
+            break
+    return found
+
+
+def _verified(path: Path, folder: Path, alone: Optional[str]) -> Verification:
+    manifest, problems = _read_manifest(folder, alone)
+    listed = {file.name: file for file in manifest.files} if manifest else {}
+    names = [alone] if alone else _names(folder, manifest)
+    states: dict[str, Mapping[Any, Any]] = {}
+    for name in names:
+        if name != MANIFEST:
+            problems += file_problems(folder / name, listed.get(name), states)
+    if manifest and not alone:
+        problems += _listing_problems(manifest, names)
+        if manifest.in_format == "safetensors" and not problems:
+            problems += _portable_problems(folder, names, states)
+        if all(problem.key is None for problem in problems) and _is_whole(manifest, names, states):
+            problems += _manifest_problems(manifest, states)
+    return Verification(path, names, problems)
+
+
+def _is_whole(manifest: Manifest, names: Sequence[str], states: Mapping[str, Any]) -> bool:
+    """Whether all the weights that the manifest speaks of were read; transformers has them in another form."""
+    return manifest.in_format != "transformers" and len(states) >= len([*filter(is_archive, names)])
+
+
+def _portable_problems(folder: Path, names: Sequence[str], states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
+    """What is wrong with files of safetensors as one release; what they hold together goes to `states`."""
+    try:
+        contents = from_safetensors(folder, names)
+    except CheckpointError as exc:
+        yield Problem(MANIFEST, None, f"names files that do not belong together ({exc})")
+        return
+    for name, content in contents.items():
+        if isinstance(content, dict):
+            states[name] = content
+            yield from key_problems(name, content)
+
+
+def _read_manifest(folder: Path, alone: Optional[str]) -> tuple[Optional[Manifest], list[Problem]]:
+    """The manifest and what is wrong with it; one file alone need not have any."""
+    try:
+        return Manifest.read(folder), []
+    except ReleaseError as exc:
+        if os.path.lexists(folder / MANIFEST):
+            return None, [Problem(MANIFEST, None, f"proves nothing ({exc})")]
+        missing = "is missing, so nothing proves that this release is whole: export again, or name its files one by one"
+        return None, [] if alone else [Problem(MANIFEST, None, missing)]
+
+
+def _names(folder: Path, manifest: Optional[Manifest]) -> list[str]:
+    """The files to look at: those of the manifest, and others that AudioCraft would load."""
+    listed = listed_by(manifest) if manifest else []
+    return [*listed, *(name for name in OWN_NAMES if name not in listed and os.path.lexists(folder / name))]
+
+
+def _listing_problems(manifest: Manifest, names: Sequence[str]) -> Iterator[Problem]:
+    listed = [file.name for file in manifest.files]
+    for name in listed:
+        if name not in names:
+            yield Problem(MANIFEST, None, f"names {name!r}, which is no file of a release")
+    for name in names:
+        if name not in listed:
+            yield Problem(name, None, f"is not in {MANIFEST}, and yet would be loaded: remove it, or export again")
+
+
+def _manifest_problems(manifest: Manifest, states: Mapping[str, Mapping[Any, Any]]) -> Iterator[Problem]:
+    """What the manifest says of the weights, and is not so; the compression model beside others does not count."""
+    mine = {name: state for name, state in states.items() if name != CODEC_FILE} or states
+    weights = Weights({name: _weights(state) for name, state in mine.items()}, "", "")
+    found = {
+        "tensors": len(weights.tensors),
+        "parameters": weights.parameters,
+        "dtypes": weights.dtypes,
+        "config_sha256": next((sha256(state["xp.cfg"].encode()).hexdigest() for state in mine.values()
+                               if "xp.cfg" in state), manifest.config_sha256),
+    }
+    for key, value in found.items():
+        if value != getattr(manifest, key):
+            yield Problem(MANIFEST, key, f"is {getattr(manifest, key)}, and {value} in the files")
+
+
+def _weights(state: Any) -> dict[Any, Any]:
+    """What of a file's content is weights: those of each band, where there are several."""
+    return {key: value if key in WEIGHTS else _weights(value) for key, value in state.items()
+            if key in WEIGHTS or isinstance(value, dict)}
