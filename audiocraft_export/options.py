@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from .errors import OptionError
-from .experiment.privacy.key_patterns import patterns_of
+from .experiment.privacy.key_patterns import expand_presets
 from .hub_names import check_repo, check_revision
 from .release.manifest import RELEASE_FOLDER
 
@@ -107,7 +107,7 @@ class ExportOptions:
         for name, valid in (("card", (True, False, None)), ("private", (True, False))):
             if not any(getattr(self, name) is value for value in valid):
                 raise OptionError(f"{name}={getattr(self, name)} is no option: use true or false.")
-        patterns_of(self.patterns)
+        expand_presets(self.patterns)
         if self.hub is not None:
             check_repo(self.hub)
             check_revision(self.revision)

@@ -15,18 +15,18 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .errors import readable_size, reason
-from .signals import terminable
+from .signals import exit_on_sigterm
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-QUIET = 1.  # seconds in which nothing is shown
+INITIAL_DELAY = 1.  # seconds in which nothing is shown
 BAR_EVERY, LINE_EVERY = 0.2, 5.  # seconds; lines get rarer where they go on for long
 
 logger = logging.getLogger(__name__)
 
 
-class Share:
+class Progress:
     """What one export has to do, and how much of that is done.
 
     Args:
@@ -49,14 +49,14 @@ class Display:
 
     def __init__(self) -> None:
         self.users = self.exports = 0
-        self._shares: dict[int, Share] = {}
+        self._shares: dict[int, Progress] = {}
         self._finished, self._failed, self._nbytes = 0, 0, 0.
         self._began = time.monotonic()
-        self._next = self._began + QUIET
+        self._next = self._began + INITIAL_DELAY
         self._lock = threading.RLock()
         self._bar: Any = None
 
-    def update(self, key: int, share: Share) -> None:
+    def update(self, key: int, share: Progress) -> None:
         """What the export does that has this key as long as it goes on."""
         with self._lock:
             self._shares[key] = share
@@ -84,7 +84,7 @@ class Display:
                 logger.warning("The progress cannot be shown (%s); the export goes on.", reason(exc))
 
     @contextmanager
-    def hidden(self) -> Iterator[None]:
+    def pause(self) -> Iterator[None]:
         """While inside, there is no bar."""
         with self._lock:
             if self._bar is not None:
@@ -94,7 +94,7 @@ class Display:
             yield
 
     @property
-    def _only(self) -> Optional[Share]:
+    def _only(self) -> Optional[Progress]:
         return next(iter(self._shares.values()), None) if self.exports == 1 else None
 
     @property
@@ -131,9 +131,9 @@ class Display:
 
     def _draw(self, console: Console) -> None:
         if self._bar is None:
-            from rich.progress import BarColumn, Progress, TextColumn
-            self._bar = Progress(TextColumn("{task.description}", markup=False), BarColumn(),
-                                 TextColumn("{task.fields[state]}", markup=False), console=console,
+            from rich import progress as rich_progress
+            self._bar = rich_progress.Progress(rich_progress.TextColumn("{task.description}", markup=False), rich_progress.BarColumn(),
+                                 rich_progress.TextColumn("{task.fields[state]}", markup=False), console=console,
                                  auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
             self._bar.add_task(self._name, total=1., completed=self._fraction, state=self._state)
             self._bar.start()
@@ -141,7 +141,7 @@ class Display:
                          refresh=True)
 
 
-class Relay(Display):
+class ForwardingDisplay(Display):
     """Says how far the export of this process is to the process that started it.
 
     Args:
@@ -149,13 +149,13 @@ class Relay(Display):
         every: how often, in seconds.
     """
 
-    def __init__(self, put: Callable[[Share], None], every: float) -> None:
+    def __init__(self, put: Callable[[Progress], None], every: float) -> None:
         super().__init__()
         self.users = 1  # for good
         self._put, self._every = put, every
-        self._share = Share("", 1)
+        self._share = Progress("", 1)
 
-    def update(self, key: int, share: Share) -> None:
+    def update(self, key: int, share: Progress) -> None:
         """Pass it on."""
         self._share = share
         self._put(share)
@@ -173,11 +173,11 @@ class Relay(Display):
 
 _display: Optional[Display] = None
 _lock = threading.Lock()
-_here = threading.local()
+_thread = threading.local()
 
 
 @contextmanager
-def several(exports: int = 0) -> Iterator[Display]:
+def show_progress(exports: int = 0) -> Iterator[Display]:
     """While inside, all exports of this process are shown together.
 
     Args:
@@ -189,33 +189,33 @@ def several(exports: int = 0) -> Iterator[Display]:
         display.users += 1
         display.exports = max(display.exports, exports)
     try:
-        with terminable():  # a terminal whose process is killed under a bar is left without a cursor
+        with exit_on_sigterm():  # a terminal whose process is killed under a bar is left without a cursor
             yield display
     finally:
         with _lock:
             display.users -= 1
             if not display.users:
                 _display = None
-                with display.hidden():
+                with display.pause():
                     pass
 
 
 @contextmanager
-def export(name: str, passes: int = 2) -> Iterator[None]:
+def track(name: str, passes: int = 2) -> Iterator[None]:
     """While inside, this thread does an export; one inside another is a part of that.
 
     Args:
         name: what to call it.
         passes: how often each byte of its release passes by: written, and read back.
     """
-    outer: Optional[Share] = getattr(_here, "share", None)
+    outer: Optional[Progress] = getattr(_thread, "share", None)
     if outer is not None:
         outer.name, outer.passes = name, passes
         yield
         return
-    with several() as display:
-        share = Share(name, passes)
-        _here.share, _here.display = share, display
+    with show_progress() as display:
+        share = Progress(name, passes)
+        _thread.share, _thread.display = share, display
         display.update(threading.get_ident(), share)
         failed = True
         try:
@@ -223,10 +223,10 @@ def export(name: str, passes: int = 2) -> Iterator[None]:
             failed = False
         finally:
             display.end(threading.get_ident(), failed)
-            del _here.share, _here.display
+            del _thread.share, _thread.display
 
 
-def relay(put: Callable[[Share], None], every: float) -> None:
+def forward_to(put: Callable[[Progress], None], every: float) -> None:
     """From now on, say how far this process is to another one, and show nothing.
 
     Args:
@@ -234,32 +234,32 @@ def relay(put: Callable[[Share], None], every: float) -> None:
         every: how often, in seconds.
     """
     global _display
-    _display = Relay(put, every)
+    _display = ForwardingDisplay(put, every)
 
 
-def expect(nbytes: int, passes: Optional[int] = None) -> None:
+def set_total(nbytes: int, passes: Optional[int] = None) -> None:
     """The export of this thread, if it does one, begins with so many bytes.
 
     Args:
         nbytes: size of the release, or of that which is looked at.
         passes: how often they pass by, if not as often as those of a new release.
     """
-    share: Optional[Share] = getattr(_here, "share", None)
+    share: Optional[Progress] = getattr(_thread, "share", None)
     if share is not None:
         share.nbytes, share.work, share.done = nbytes, nbytes * (passes or share.passes), 0
 
 
 def advance(nbytes: int) -> None:
     """So many bytes more have passed by in the export of this thread, if it does one."""
-    share: Optional[Share] = getattr(_here, "share", None)
+    share: Optional[Progress] = getattr(_thread, "share", None)
     if share is not None:
         share.done += nbytes
-        _here.display.refresh()
+        _thread.display.refresh()
 
 
-def aside() -> AbstractContextManager[None]:
+def hide() -> AbstractContextManager[None]:
     """While inside, no bar is in the way of what is printed."""
-    return _display.hidden() if _display else nullcontext()
+    return _display.pause() if _display else nullcontext()
 
 
 def _clock(seconds: float) -> str:

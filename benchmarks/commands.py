@@ -18,7 +18,7 @@ import sys
 from audiocraft_export import list_xps
 from audiocraft_export.release import Manifest
 for xp in list_xps(sys.argv[1]):
-    xp.argv, xp.history, xp.checkpoints, Manifest.load(xp.folder / "export")
+    xp.argv, xp.history, xp.checkpoints, Manifest.load_or_none(xp.folder / "export")
 if "torch" in sys.modules:
     sys.exit("torch was imported")
 """

@@ -53,7 +53,7 @@ def mixture():
     """
     example = experiment(**TINY)
     shutil.rmtree(example / "export", ignore_errors=True)
-    state, report = torch.load(example / "checkpoint.th", weights_only=False), export_experiment(Experiment.at(example))
+    state, report = torch.load(example / "checkpoint.th", weights_only=False), export_experiment(Experiment.from_folder(example))
     weights = report.files[0].read_bytes()
 
     def put(xp, number):

@@ -1,54 +1,13 @@
-"""What the tests share: checkpoints made by torch, toy Dora projects, and the real `dora`."""
+"""Fixtures of all tests: a Dora folder, XPs in it, and toy Dora projects."""
 
-import collections
-import fcntl
-import os
-import pty
-import socket
-import struct
-import subprocess
-import sys
-import termios
-from pathlib import Path
 from textwrap import dedent
 
 import pytest
 import torch
-import warm
-from omegaconf import OmegaConf
+from helpers import CONFIG, SIG, SOLVER, TRAIN, solver_state
 
 # The transformers that the extra `hf` asks for does not even import with an older torch.
 collect_ignore = ["test_encodec.py", "test_transformers.py"] if torch.__version__ < "2.2" else []
-SIG = "0123abcd"
-# Those that this torch can store without a storage class of their own: none in 2.1, more with each version.
-NEW_DTYPES = sorted(str(dtype)[len("torch."):] for dtype in getattr(torch.storage, "_new_dtypes", set)())
-
-
-def model_state(seed=0, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        "emb.0.weight": torch.randn(5, 4, generator=generator).to(dtype),
-        "linears.0.weight": torch.randn(3, 4, generator=generator).to(dtype),
-        "steps": torch.tensor(7 + seed),
-    }
-
-
-def solver_state(sig=SIG, **sections):
-    """The sections that AudioCraft's StandardSolver stores; each weight set is another one."""
-    cfg = {"solver": "mine", "fsdp": {"use": False}, "optim": {"lr": 1e-4}, "user": "${oc.env:USER}"}
-    state = {
-        "history": [{"valid": {"ce": 2.0}}, {"valid": {"ce": 1.0}}],
-        "xp.cfg": OmegaConf.create(cfg),
-        "xp.sig": sig,
-        "model": model_state(1),
-        "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-4}]},
-        "ema": {"state": collections.defaultdict(dict, model={
-            name: value for name, value in model_state(2).items() if value.is_floating_point()}), "count": 3.0},
-        "best_state": {"model": model_state(3)},
-        "fsdp_best_state": {},
-    }
-    state.update(sections)
-    return {name: value for name, value in state.items() if value is not ...}
 
 
 @pytest.fixture
@@ -65,132 +24,6 @@ def make_xp(dora_dir):
         torch.save(solver_state(**{"sig": sig, **sections}), folder / name)
         return folder
     return make
-
-
-def with_cfg(**changes):
-    cfg = solver_state()["xp.cfg"]
-    return OmegaConf.merge(cfg, OmegaConf.create(changes))
-
-
-def load(path):
-    """What torch loads, with nothing allowed but tensors and plain data."""
-    return torch.load(path, weights_only=True)
-
-
-def same(left, right):
-    """Same names in the same order, same dtypes, same bits."""
-    return list(left) == list(right) and all(
-        left[name].dtype == right[name].dtype and left[name].shape == right[name].shape
-        and left[name].detach().contiguous().view(-1).view(torch.uint8).equal(
-            right[name].detach().contiguous().view(-1).view(torch.uint8))
-        for name in left)
-
-
-def clean(env):
-    """The environment of a user who has none of Dora's variables, with some more."""
-    environ = {key: value for key, value in os.environ.items()
-               if key not in ("AUDIOCRAFT_DORA_DIR", "DORA_PACKAGE", "DORA_MAIN_MODULE", "RANK", "WORLD_SIZE")}
-    return {**environ, **env, "PYTHONWARNINGS": "ignore"}
-
-
-def run(*command, cwd, **env):
-    """Run a command as a user would; the package comes from where the tests import it."""
-    return subprocess.run([sys.executable, "-m", *command], cwd=cwd, env=clean(env), text=True,
-                          capture_output=True, timeout=120)
-
-
-def started(*command, cwd, **env):
-    """What `run` does, 1.5 s sooner: torch, Dora and Hydra are imported already."""
-    return warm.run(*command, cwd=cwd, env=clean(env), timeout=120)
-
-
-def free_port():
-    """Dora takes the port of its workers from the signature, whether it is free or not."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
-
-
-def dora(*args, cwd, package="proj", **env):
-    if "-d" in args:
-        env = {"MASTER_PORT": free_port(), **env}
-    return started("dora", "-P", package, *args, cwd=cwd, **env)
-
-
-def command(*args, cwd, **env):
-    return run("audiocraft_export", *args, cwd=cwd, **env)
-
-
-def on_terminal(*argv, cwd, columns=80, **env):
-    """What Python shows on a terminal of so many columns."""
-    terminal, end = pty.openpty()
-    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    process = subprocess.Popen([sys.executable, *argv], cwd=cwd, stdin=end, stdout=end, stderr=end,
-                               env={**environ, "TERM": "xterm", **env})
-    os.close(end)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(terminal, 1 << 16)
-        except OSError:  # how Linux says that nobody writes any more
-            break
-    os.close(terminal)
-    assert process.wait() == 0, shown
-    return shown.decode()
-
-
-SOLVER = """
-    import flashy
-    import torch
-
-    class Solver(flashy.BaseSolver):
-        def __init__(self, cfg):
-            super().__init__()
-            self.cfg = cfg
-            torch.manual_seed(0)
-            self.model = torch.nn.Linear(3, 2)
-            self.best_state = {}
-            self.register_stateful("model", "best_state")
-
-        def run(self):
-            if self.checkpoint_path.exists():
-                self.load_state_dict(torch.load(self.checkpoint_path, weights_only=False))
-            for _ in range(self.epoch, self.cfg.epochs + 1):
-                self.run_stage("train", self.train)
-                self.best_state = {"model": {name: value.clone() for name, value in self.model.state_dict().items()}}
-                self.commit(save_checkpoint=self.cfg.get("save_last", True))
-
-        def train(self):
-            print("TRAINING", self.epoch)
-            if self.cfg.get("fail"):
-                raise RuntimeError("this training is meant to fail")
-            with torch.no_grad():
-                self.model.weight.add_(self.cfg.lr)
-"""
-TRAIN = """
-    from dora import hydra_main
-    {imports}
-    from .solver import Solver
-
-    {decorator}
-    @hydra_main(config_path="{config_path}", config_name="{config_name}"{version_base})
-    def main(cfg):
-        Solver(cfg).run()
-
-    if __name__ == "__main__":
-        main()
-"""
-CONFIG = """
-    lr: 0.5
-    epochs: 2
-    fail: false
-    save_last: true
-    label: null
-    dora:
-      dir: {dora_dir}
-      exclude: [fail, save_last]
-"""
 
 
 @pytest.fixture
@@ -215,10 +48,3 @@ def project(tmp_path):
         (folder / f"{config_name}.yaml").write_text(dedent(CONFIG).format(dora_dir=dora_dir) + dedent(config))
         return root
     return make
-
-
-def only_xp(folder):
-    """The one XP of a project that has trained one."""
-    found = [path for path in (Path(folder) / "outputs" / "xps").iterdir() if path.is_dir()]
-    assert len(found) == 1, found
-    return found[0]

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 import torch
-from conftest import SIG, command, model_state, solver_state, with_cfg
+from helpers import SIG, command, model_state, solver_state, with_cfg
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp, find_xp, list_xps

@@ -11,7 +11,7 @@ import time
 from functools import partial
 
 import pytest
-from conftest import run
+from helpers import run
 
 from audiocraft_export import ExportError, progress
 from audiocraft_export.errors import OptionError
@@ -27,7 +27,7 @@ COMMANDS = ("sbatch", "srun", "squeue", "scancel")
 def results(jobs, count=1):
     """What comes of jobs, by index; an exception where one is raised."""
     found = {}
-    with progress.several() as display, Local(count) as executor:
+    with progress.show_progress() as display, Local(count) as executor:
         for index, result in Batch(jobs, executor, display).results():
             try:
                 found[index] = result()
@@ -165,7 +165,7 @@ def test_only_of_a_parent_that_was_killed_the_folder_is_removed_by_a_task(tmp_pa
 
 
 def test_a_disk_that_takes_nothing_is_said():
-    with progress.several() as display, Local(1) as executor:
+    with progress.show_progress() as display, Local(1) as executor:
         shutil.rmtree(executor.folder)
         with pytest.raises(ExportError, match=r"cannot be written \(No such file or directory\): make room there"):
             Batch([partial(int, "0")], executor, display)

@@ -7,7 +7,7 @@ from io import BytesIO
 
 import pytest
 import torch
-from conftest import SIG, model_state
+from helpers import SIG, model_state
 from omegaconf import OmegaConf
 from snippets import blocks_of, snippet_of
 from test_families import AUDIOSEAL, DIFFUSION, PROCESSOR

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from conftest import SIG, command, load, model_state, same, solver_state, with_cfg
+from helpers import SIG, command, load, model_state, same, solver_state, with_cfg
 
 from audiocraft_export import (
     ExportError,

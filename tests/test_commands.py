@@ -15,12 +15,12 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import SIG, dora, load, model_state, on_terminal, only_xp, solver_state, with_cfg
+from helpers import SIG, dora, load, model_state, on_terminal, only_xp, solver_state, with_cfg
 
 from audiocraft_export import ExportOptions, export_checkpoint, export_xp, verify
 from audiocraft_export.cli import main as cli
-from audiocraft_export.cli.runner import in_order
-from audiocraft_export.cli.xp_summary import names
+from audiocraft_export.cli.runner import run_in_order
+from audiocraft_export.cli.xp_summary import short_names
 from audiocraft_export.jobs.local import Local
 from audiocraft_export.release.manifest import Manifest, WrittenFile
 
@@ -182,9 +182,9 @@ def test_experiments_are_sorted_and_filtered(train, tmp_path, dora_dir):
 
 
 def test_what_distinguishes_command_lines_is_what_not_all_have():
-    assert names([["a.lr=1", "b.dim=2"], ["a.lr=1", "b.dim=3", "x"]]) == ["dim=2", "dim=3 x"]
-    assert names([["a.lr=1", "b.lr=2"], ["+a.lr=3"]]) == ["a.lr=1 b.lr=2", "+a.lr=3"]
-    assert names([["a.lr=1"]]) == ["lr=1"] and names([]) == [] and names([["x"], ["x"]]) == ["", ""]
+    assert short_names([["a.lr=1", "b.dim=2"], ["a.lr=1", "b.dim=3", "x"]]) == ["dim=2", "dim=3 x"]
+    assert short_names([["a.lr=1", "b.lr=2"], ["+a.lr=3"]]) == ["a.lr=1 b.lr=2", "+a.lr=3"]
+    assert short_names([["a.lr=1"]]) == ["lr=1"] and short_names([]) == [] and short_names([["x"], ["x"]]) == ["", ""]
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 200])
@@ -321,7 +321,7 @@ def test_a_stopped_run_of_many_says_what_it_has_done(train, tmp_path, monkeypatc
 
 def test_what_several_processes_have_finished_is_known_though_the_first_goes_on():
     done, jobs = {}, [partial(time.sleep, 2), partial(int, "7"), partial(int, "8")]
-    with closing(in_order(jobs, Local(2), done)) as numbers:
+    with closing(run_in_order(jobs, Local(2), done)) as numbers:
         thread = threading.Thread(target=lambda: [None for _ in numbers], daemon=True)
         thread.start()
         while len(done) < 2 and thread.is_alive():
@@ -365,7 +365,7 @@ def test_what_distinguishes_an_experiment_is_not_hidden_by_others(train, tmp_pat
     rows = {line.split()[0]: line for line in command("list", cwd=tmp_path).stdout.splitlines()}
     assert all(f" lr=1e-{index} " in rows[f"0000000{index}"] for index in range(4))
     lines = [["a=1", "b=1", "c=1"], ["a=1", "b=1", "c=2"], ["a=1", "b=2", "c=3"]]
-    assert names(lines) == ["c=1 b=1", "c=2 b=1", "b=2 c=3"]
+    assert short_names(lines) == ["c=1 b=1", "c=2 b=1", "b=2 c=3"]
 
 
 def test_against_another_experiment_is_one_line_that_says_so(train, tmp_path, dora_dir):
@@ -680,14 +680,14 @@ def test_list_inspect_and_run_agree_on_what_is_fresh(train, tmp_path, dora_dir):
 def test_a_manifest_that_somebody_wrote_is_no_traceback(train, tmp_path, dora_dir, best):
     train("11111111", [], [1.])
     folder = export_xp("11111111", dora_dir).folder
-    (folder / "export.json").write_text(replace(Manifest.read(folder), best=best).text)
+    (folder / "export.json").write_text(replace(Manifest.load(folder), best=best).text)
     assert inspected(tmp_path, folder)[0]["best"] is None and listed(tmp_path)[0]["release"] == "damaged"
 
 
 def test_a_manifest_names_only_files_of_its_folder(train, tmp_path, dora_dir):
     train("11111111", [], [1.])
     folder = export_xp("11111111", dora_dir).folder
-    manifest = Manifest.read(folder)
+    manifest = Manifest.load(folder)
     outside = replace(manifest.files[0], name="../checkpoint.th")
     (folder / "export.json").write_text(replace(manifest, files=[*manifest.files, outside]).text)
     assert {found["kind"] for found in inspected(tmp_path, folder)} == {"release"}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from conftest import command, dora, load, only_xp, run, same
+from helpers import command, dora, load, only_xp, run, same
 
 from audiocraft_export.demo.model import CodebookLM
 

@@ -15,8 +15,8 @@ import documents
 import pytest
 import torch
 import yaml
-from conftest import dora, only_xp, solver_state, with_cfg
 from documents import BLOCKS, PAGES, ROOT, name_of
+from helpers import dora, only_xp, solver_state, with_cfg
 from hub_server import TOKEN, Hub
 
 import audiocraft_export

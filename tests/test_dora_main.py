@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 import torch
-from conftest import SOLVER, command, dora, load, only_xp, started
+from helpers import SOLVER, command, dora, load, only_xp, started
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, with_export
@@ -209,7 +209,7 @@ def test_a_wrong_option_ends_the_run_before_it_trains(project, override, says):
 
 
 def test_packages_that_the_export_needs_are_missed_before_the_training(project):
-    solver = SOLVER + "\n    from audiocraft_export import extras\n    extras.find_spec = lambda name: None\n"
+    solver = SOLVER + "\n    from audiocraft_export.formats import requirements\n    requirements.find_spec = lambda name: None\n"
     result = dora("run", "export=true", "exporter=safetensors", cwd=project(solver=solver))
     assert "needs safetensors and huggingface_hub" in sentence(result) and "TRAINING" not in result.stdout
 

@@ -14,14 +14,14 @@ import torch
 import transformers
 from omegaconf import OmegaConf
 
-from audiocraft_export.checkpoint.torch_tensors import LivingState
+from audiocraft_export.checkpoint.torch_tensors import SolverState
 from audiocraft_export.errors import CheckpointError
 from audiocraft_export.experiment.config import Config
-from audiocraft_export.formats.transformers.encodec import zero_lstm as without_lstm
+from audiocraft_export.formats.transformers.encodec import zero_lstm
 from audiocraft_export.formats.transformers.encodec.config import bandwidth, codebooks, encodec_config
 from audiocraft_export.formats.transformers.encodec.convert import audiocraft_codec_state, encodec
 from audiocraft_export.release.manifest import model_content
-from audiocraft_export.storage.blob import Blob
+from audiocraft_export.storage.lazy_bytes import LazyBytes
 
 CONFIG = {  # as in AudioCraft's config/model/encodec/default.yaml
     "compression_model": "encodec", "sample_rate": 16000, "channels": 1,
@@ -64,16 +64,16 @@ def content_with(*changes):
     values = encodec_config(config)
     torch.manual_seed(0)
     model = transformers.EncodecModel(transformers.EncodecConfig(
-        **{**values, "num_lstm_layers": values["num_lstm_layers"] or without_lstm.LAYERS}))
+        **{**values, "num_lstm_layers": values["num_lstm_layers"] or zero_lstm.LAYERS}))
     if not values["num_lstm_layers"]:
         model.load_state_dict({name: torch.zeros_like(tensor) for name, tensor in model.state_dict().items()
                                if ".lstm." in name}, strict=False)
-    state = audiocraft_codec_state(LivingState({"model": model})["model"], config)
+    state = audiocraft_codec_state(SolverState({"model": model})["model"], config)
     return model_content(state, config.text, "1.3.0")
 
 
 def read(tensor):
-    return tensor.dtype, tensor.shape, bytes(tensor.own_bytes.checked())
+    return tensor.dtype, tensor.shape, bytes(tensor.own_bytes.read_checked())
 
 
 def refused(*changes):
@@ -140,10 +140,10 @@ def test_all_codebooks_are_used_by_default_whatever_is_rounded(rate):
 
 def test_an_lstm_of_zeros_changes_nothing():
     from transformers.models.encodec.modeling_encodec import EncodecLSTM
-    values = {**encodec_config(config_with("seanet.lstm=0")), "num_lstm_layers": without_lstm.LAYERS}
+    values = {**encodec_config(config_with("seanet.lstm=0")), "num_lstm_layers": zero_lstm.LAYERS}
     layer = EncodecLSTM(transformers.EncodecConfig(**values), 8)
-    zeros = {name.split(".")[-1]: torch.frombuffer(bytearray(tensor.own_bytes.checked()), dtype=torch.float32)
-             .reshape(tensor.shape) for name, tensor in without_lstm.zeros(values, "float32").items()}
+    zeros = {name.split(".")[-1]: torch.frombuffer(bytearray(tensor.own_bytes.read_checked()), dtype=torch.float32)
+             .reshape(tensor.shape) for name, tensor in zero_lstm.zeros(values, "float32").items()}
     layer.lstm.load_state_dict({name: zeros[name] for name in layer.lstm.state_dict()})
     sound = torch.randn(2, 8, 100)
     assert torch.equal(layer(sound), sound)
@@ -152,7 +152,7 @@ def test_an_lstm_of_zeros_changes_nothing():
 def test_an_lstm_that_was_trained_later_has_no_way_back():
     parts = encodec(content_with("seanet.lstm=0"))
     name = "decoder.layers.1.lstm.bias_hh_l0"
-    trained = replace(parts.tensors[name], blob=Blob.of(bytes(32 * 4 - 1) + b"\1"))
+    trained = replace(parts.tensors[name], blob=LazyBytes.from_data(bytes(32 * 4 - 1) + b"\1"))
     with pytest.raises(CheckpointError, match=f"no LSTM .seanet.lstm=0., and {name} is no longer zero"):
         audiocraft_codec_state({**parts.tensors, name: trained}, config_with("seanet.lstm=0"))
 
@@ -265,11 +265,11 @@ PUBLIC = """
 import sys, json
 from hashlib import sha256
 from audiocraft_export.errors import ExportError
-from audiocraft_export.hf.codec.public import public_encodec
+from audiocraft_export.formats.transformers.encodec.pretrained import public_encodec
 for name in sys.argv[1:]:
     try:
         parts = public_encodec(name)
-        print(json.dumps({"sha": {key: sha256(each.own_bytes.checked()).hexdigest() for key, each in
+        print(json.dumps({"sha": {key: sha256(each.own_bytes.read_checked()).hexdigest() for key, each in
                                   parts.tensors.items()}, "files": parts.files}))
     except ExportError as exc:
         print(json.dumps(f"{type(exc).__name__}: {exc}"))
@@ -298,7 +298,7 @@ def test_public_codecs_come_from_the_cache_as_they_are_and_others_are_refused(tm
     result = subprocess.run([sys.executable, "-W", "ignore", "-c", PUBLIC, *names], text=True, capture_output=True,
                             env={**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}, check=True)
     codec, *errors = map(json.loads, result.stdout.splitlines())
-    state = LivingState({"model": model})["model"]
+    state = SolverState({"model": model})["model"]
     assert codec["sha"].keys() == state.keys() and str(tmp_path) not in result.stdout
     assert json.loads(codec["files"]["config.json"])["target_bandwidths"] == [12.0, 18.0]
     assert json.loads(codec["files"]["preprocessor_config.json"])["sampling_rate"] == 8000

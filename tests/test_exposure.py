@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from audiocraft_export.experiment.privacy.detectors import HOST, MAIL, PATH, TOKEN, USER, Names
-from audiocraft_export.experiment.privacy.exposure import exposed, exposed_in_text
+from audiocraft_export.experiment.privacy.exposure import exposed_in_text, find_private_values
 
 NOBODY = Names()
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
@@ -19,7 +19,7 @@ SECRETS = {
 
 
 def kinds(value, key="x", names=NOBODY):
-    return [exposure.kind for exposure in exposed({key: value}, names)]
+    return [exposure.kind for exposure in find_private_values({key: value}, names)]
 
 
 @pytest.mark.parametrize("value", [
@@ -46,7 +46,7 @@ def test_what_is_nobody_s_secret_is_not_found(value):
 def test_a_token_is_found_anywhere_and_shown_nowhere(secret):
     for values in ({"x": secret}, {"x": [f"--key={secret}"]}, {secret: 1}, {"api_key": secret},
                    {"x": f"/home/joe/{secret}"}, {"x": f"/srv/x?t={secret}"}):
-        found = exposed(values, NOBODY)
+        found = find_private_values(values, NOBODY)
         assert TOKEN in [each.kind for each in found], values
         assert secret not in "".join(map(str, found)) + repr(found)
     found = exposed_in_text("README.md", f"Use it:\n  token = {secret}\n")
@@ -60,8 +60,8 @@ def test_a_token_is_found_anywhere_and_shown_nowhere(secret):
     ("password", "${oc.env:PW,hunter2}"), ("Authorization", "Bearer " + "Ab3" * 8)])
 def test_a_value_is_a_token_by_its_key(key, value):
     for values in ({key: value}, {"a": {key: [value]}}, {key: {"name": value}} if "password" in key else {key: value}):
-        assert [each.kind for each in exposed(values, NOBODY)] == [TOKEN]
-        assert str(value) not in str(exposed(values, NOBODY)[0])
+        assert [each.kind for each in find_private_values(values, NOBODY)] == [TOKEN]
+        assert str(value) not in str(find_private_values(values, NOBODY)[0])
 
 
 @pytest.mark.parametrize(("key", "value"), [
@@ -85,7 +85,7 @@ def test_people_and_machines_are_found(key, value, kind):
     values = {name: value}
     for section in reversed(sections):
         values = {section: values}
-    found = exposed(values, NOBODY)
+    found = find_private_values(values, NOBODY)
     assert [(each.kind, each.key) for each in found] == [(kind, key)] and "hunter2" not in str(found)
 
 
@@ -118,17 +118,17 @@ def test_names_that_every_text_has_are_not_looked_for(monkeypatch):
 
 def test_whose_home_folder_is_named_is_found_elsewhere():
     values = {"train": "/home/joedoe/music", "label": "for joedoe", "mac": "/Users/anna/x", "name": "anna_2"}
-    assert [(each.key, each.kind) for each in exposed(values, NOBODY)] == [
+    assert [(each.key, each.kind) for each in find_private_values(values, NOBODY)] == [
         ("train", PATH), ("label", USER), ("mac", PATH), ("name", USER)]
     text = "Trained in /home/joedoe/xps.\nBy joedoe."
     assert [(each.key, each.kind) for each in exposed_in_text("a", text, NOBODY)] == [("a:1", PATH), ("a:2", USER)]
 
 
 def test_an_exposure_is_one_sentence_with_its_key():
-    found = exposed({"datasource": {"train": ["egs/x", "/home/joe/music"]}, "/data/x": 1}, NOBODY)
+    found = find_private_values({"datasource": {"train": ["egs/x", "/home/joe/music"]}, "/data/x": 1}, NOBODY)
     assert list(map(str, found)) == ["`datasource.train.1` = /home/joe/music (an absolute path)",
                                      "`/data/x` = 1 (an absolute path)"]
-    long, = exposed({"x": "/srv/" + "y" * 500 + "\n\x1b[31m"}, NOBODY)
+    long, = find_private_values({"x": "/srv/" + "y" * 500 + "\n\x1b[31m"}, NOBODY)
     assert len(str(long)) < 120 and "\x1b" not in str(long)
 
 
@@ -143,6 +143,6 @@ def test_each_kind_is_said_once_for_a_value_and_each_thing_once_for_a_line():
 def test_hostile_text_takes_no_time(piece):
     start = time.monotonic()
     text = piece * (200_000 // len(piece))
-    exposed({"x": text, "y": text + "!"}, Names(frozenset({"joe"})))
+    find_private_values({"x": text, "y": text + "!"}, Names(frozenset({"joe"})))
     exposed_in_text("x", text)
     assert time.monotonic() - start < 5

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from conftest import SIG, command, load, model_state, same, with_cfg
+from helpers import SIG, command, load, model_state, same, with_cfg
 from omegaconf import OmegaConf
 
 from audiocraft_export import (

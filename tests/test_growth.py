@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from conftest import SIG
+from helpers import SIG
 
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.experiment.xp import each_xp
@@ -18,7 +18,7 @@ import sys, collections
 seen = set()  # Python 3.9 says some of it twice
 sys.addaudithook(lambda event, args: seen.update(
     [(event, str(args[0]))] if event in ("open", "os.listdir", "os.scandir") and sys.argv[1] in str(args[0]) else []))
-from audiocraft_export import cli
+from audiocraft_export.cli import main as cli
 try:
     cli.main(["run", "--all", "--dora-dir", sys.argv[1]])
 finally:

@@ -26,7 +26,7 @@ import contextlib, io, json, logging, os, sys, time, traceback
 from pathlib import Path
 from huggingface_hub import snapshot_download
 from audiocraft_export.errors import ExportError
-from audiocraft_export.hf.hub import push as hub
+from audiocraft_export.sharing.hub import push as hub
 
 logging.basicConfig(level=os.environ.get("LEVEL", "WARNING"))
 time.sleep = lambda seconds: None  # it would wait for up to 8 s before it tries again

@@ -1,7 +1,7 @@
 """Interpolations of a checkpoint's configuration: what they may run, and what they may cost."""
 
 import pytest
-from conftest import SIG, load, with_cfg
+from helpers import SIG, load, with_cfg
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, export_xp

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from audiocraft_export.checkpoint.checkpoint import TorchFile, of_file
-from audiocraft_export.checkpoint.torch_tensors import described, living
+from audiocraft_export.checkpoint.checkpoint import TorchFile, to_checkpoint
+from audiocraft_export.checkpoint.torch_tensors import from_torch, to_torch
 from audiocraft_export.errors import CheckpointError
 from audiocraft_export.formats.transformers.key_map import KeyMap, joined, split
-from audiocraft_export.release.model import Model
+from audiocraft_export.release.model import ReleaseModel
 
 RULES = {
     "layers.*.in_proj": ("blocks.*.q", "blocks.*.k", "blocks.*.v"),
@@ -24,11 +24,11 @@ def state():
 
 
 def same(left, right):
-    return left.keys() == right.keys() and all(torch.equal(living(left[name]), right[name]) for name in left)
+    return left.keys() == right.keys() and all(torch.equal(to_torch(left[name]), right[name]) for name in left)
 
 
 def test_names_and_parts_are_those_of_transformers(state):
-    renamed = KeyMap(RULES).to_transformers(described(state))
+    renamed = KeyMap(RULES).to_transformers(from_torch(state))
     q, k, v = state["layers.0.in_proj"].chunk(3)
     assert same({name: renamed[name] for name in renamed if name.startswith("blocks.0.")},
                 {"blocks.0.q": q, "blocks.0.k": k, "blocks.0.v": v, "blocks.0.layer_norm": state["layers.0.norm"]})
@@ -37,7 +37,7 @@ def test_names_and_parts_are_those_of_transformers(state):
 
 def test_the_way_back_gives_what_went_in(state):
     names = KeyMap(RULES)
-    there = names.to_transformers(described(state))
+    there = names.to_transformers(from_torch(state))
     shuffled = dict(sorted(there.items(), reverse=True))
     for tensors in (there, shuffled):
         back = names.to_audiocraft(tensors)
@@ -46,22 +46,22 @@ def test_the_way_back_gives_what_went_in(state):
 
 def test_tensors_in_a_larger_storage_are_cut_where_they_are():
     whole = torch.arange(40.0).reshape(10, 4)
-    tensor = described({"part": whole[2:8]})["part"]
+    tensor = from_torch({"part": whole[2:8]})["part"]
     parts = split(tensor, 3)
-    assert [living(part).tolist() for part in parts] == [each.tolist() for each in whole[2:8].chunk(3)]
-    assert torch.equal(living(joined(parts)), whole[2:8])
+    assert [to_torch(part).tolist() for part in parts] == [each.tolist() for each in whole[2:8].chunk(3)]
+    assert torch.equal(to_torch(joined(parts)), whole[2:8])
 
 
 @pytest.mark.parametrize("name", ["strange", "layers.x.norm", "layers.0.norm.more", "more.layers.0.norm"])
 def test_a_name_that_the_map_does_not_have_is_an_error_that_names_it(state, name):
     with pytest.raises(CheckpointError, match=rf"no place for {name}.*format=safetensors"):
-        KeyMap(RULES).to_transformers(described({**state, name: torch.rand(1)}))
+        KeyMap(RULES).to_transformers(from_torch({**state, name: torch.rand(1)}))
     with pytest.raises(CheckpointError, match=rf"AudioCraft has no place for {name}"):
-        KeyMap(RULES).to_audiocraft(described({name: torch.rand(1)}))
+        KeyMap(RULES).to_audiocraft(from_torch({name: torch.rand(1)}))
 
 
 def test_a_part_that_is_missing_is_an_error_that_names_it(state):
-    there = KeyMap(RULES).to_transformers(described(state))
+    there = KeyMap(RULES).to_transformers(from_torch(state))
     del there["blocks.11.k"]
     with pytest.raises(CheckpointError, match="layers.11.in_proj cannot be put together: blocks.11.k is missing"):
         KeyMap(RULES).to_audiocraft(there)
@@ -70,15 +70,15 @@ def test_a_part_that_is_missing_is_an_error_that_names_it(state):
 def test_parts_of_what_is_converted_or_put_together_are_read_alone(make_xp):
     whole = torch.rand(300, 512)  # more than is read at a time
     folder = make_xp(best_state={"model": {"layers.0.in_proj": whole}})
-    tensors = Model.of(of_file(TorchFile.read(folder / "checkpoint.th")), "1.3.0", dtype="float16").weights.tensors
+    tensors = ReleaseModel.from_checkpoint(to_checkpoint(TorchFile.read(folder / "checkpoint.th")), "1.3.0", dtype="float16").weights.tensors
     there = KeyMap(RULES).to_transformers(tensors)
     assert same(there, {f"blocks.0.{name}": part for name, part in zip("qkv", whole.half().chunk(3))})
     back = KeyMap(RULES).to_audiocraft(there)["layers.0.in_proj"]
-    assert [living(part).tolist() for part in split(back, 2)] == [each.tolist() for each in whole.half().chunk(2)]
+    assert [to_torch(part).tolist() for part in split(back, 2)] == [each.tolist() for each in whole.half().chunk(2)]
 
 
 @pytest.mark.parametrize("shape", [(), (7, 2)])
 def test_what_cannot_be_cut_into_equal_parts_is_named_and_not_cut(shape):
-    tensors = described({"layers.0.in_proj_weight": torch.zeros(shape)})
+    tensors = from_torch({"layers.0.in_proj_weight": torch.zeros(shape)})
     with pytest.raises(CheckpointError, match=r"layers\.0\.in_proj_weight .* 3 equal parts"):
         KeyMap({"layers.*.in_proj_weight": ("q.*", "k.*", "v.*")}).to_transformers(tensors)

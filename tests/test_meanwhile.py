@@ -14,13 +14,13 @@ from textwrap import dedent
 
 import pytest
 import torch
-from conftest import SOLVER, dora, load, model_state, only_xp, same
+from helpers import SOLVER, dora, load, model_state, only_xp, same
 from test_solver import Training, xp_of
 
 from audiocraft_export import ExportError, ExportMixin, ExportOptions, export_xp, verify
-from audiocraft_export.hooks import during_training as meanwhile
-from audiocraft_export.hooks.during_training import Follower, is_due
-from audiocraft_export.verification import file as soundness
+from audiocraft_export.hooks import during_training
+from audiocraft_export.hooks.during_training import EpochExporter, is_due
+from audiocraft_export.verification import file
 
 LOSSES = [3., 1., 2., 1., 4.]
 
@@ -120,7 +120,7 @@ def test_what_the_handler_of_a_signal_raises_is_no_failed_export(capsys):
     former = signal.signal(signal.SIGUSR2, end)
     try:
         with pytest.raises(RuntimeError, match="the time is up"):
-            meanwhile.attempt(make, print)
+            during_training.export_safely(make, print)
         assert signal.getsignal(signal.SIGUSR2) is end and capsys.readouterr().out == ""
     finally:
         signal.signal(signal.SIGUSR2, former)
@@ -236,7 +236,7 @@ class Plain(Training):
 def followed(tmp_path, when, **store):
     """The epochs that are exported while a solver trains that knows nothing of it, and all that is said."""
     here, said = xp_of(tmp_path / "outputs", solver="mine"), []
-    Follower(here, ExportOptions(when=when), said.append)
+    EpochExporter(here, ExportOptions(when=when), said.append)
     with here.enter():
         Plain(**store).run()
     return [int(epoch) for epoch in re.findall(r"after (\d) epochs", " ".join(said))], said, here
@@ -271,7 +271,7 @@ def test_an_xp_that_is_followed_is_pickled_and_copied_as_any_other(tmp_path):
 
 def test_a_checkpoint_is_opened_once_however_often_metrics_are_pushed(tmp_path, monkeypatch):
     _, _, here = followed(tmp_path, 9)
-    monkeypatch.setattr(meanwhile, "open_checkpoint", pytest.fail)
+    monkeypatch.setattr(during_training, "open_checkpoint", pytest.fail)
     for step in range(3):
         here.link.push_metrics({"step": step})
 
@@ -279,7 +279,7 @@ def test_a_checkpoint_is_opened_once_however_often_metrics_are_pushed(tmp_path, 
 def test_a_training_that_goes_on_exports_only_what_is_new(tmp_path):
     _, _, here = followed(tmp_path, "end")
     said = []
-    Follower(here, ExportOptions(when=1), said.append)
+    EpochExporter(here, ExportOptions(when=1), said.append)
     here.link.update_history(here.link.history)
     assert not said
 
@@ -308,11 +308,11 @@ def test_a_release_that_is_replaced_while_it_is_verified_is_not_damaged(make_xp,
     folder = make_xp()
     release = export_xp(folder.name, dora_dir).folder
     make_xp(best_state={"model": model_state(9)})
-    intact, exports = soundness.is_intact, iter([export_xp])
+    intact, exports = file.matches_manifest, iter([export_xp])
 
     def replaced(*args):
         for export in exports:  # once
             export(folder.name, dora_dir)
         return intact(*args)
-    monkeypatch.setattr(soundness, "is_intact", replaced)
+    monkeypatch.setattr(file, "matches_manifest", replaced)
     assert verify(release).ok

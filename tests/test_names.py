@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import pytest
 import torch
-from conftest import SIG, command, dora, load, model_state, same, solver_state, started, with_cfg
+from helpers import SIG, command, dora, load, model_state, same, solver_state, started, with_cfg
 from omegaconf import OmegaConf
 
 import audiocraft_export

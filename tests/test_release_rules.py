@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 import torch
-from conftest import NEW_DTYPES, SIG, load, model_state, same, solver_state, with_cfg
+from helpers import NEW_DTYPES, SIG, load, model_state, same, solver_state, with_cfg
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp

@@ -10,12 +10,12 @@ from hashlib import sha256
 import pytest
 import safetensors.torch
 import torch
-from conftest import SIG, command, load, model_state, same, with_cfg
+from helpers import SIG, command, load, model_state, same, with_cfg
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_xp
 from audiocraft_export.errors import ReleaseError
-from audiocraft_export.formats.requirements import require
+from audiocraft_export.formats.requirements import require_packages
 from audiocraft_export.pipeline.convert import convert
 from audiocraft_export.release.manifest import Manifest, WrittenFile
 from audiocraft_export.verification.release import verify
@@ -53,9 +53,9 @@ def test_a_release_is_the_tensors_the_configuration_and_the_manifest(make_xp, do
 
 
 def test_the_file_is_that_of_the_library_byte_for_byte(tmp_path):
-    from audiocraft_export.checkpoint.torch_tensors import LivingState
+    from audiocraft_export.checkpoint.torch_tensors import SolverState
     from audiocraft_export.release.manifest import Tensors
-    from audiocraft_export.storage.writer import write_plain
+    from audiocraft_export.storage.writer import dump
     dtypes = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.float16, torch.bfloat16, torch.int32,
               torch.float32, torch.complex64, torch.float64, torch.int64]
     state = {f"{index}é": torch.arange(3).to(dtype) for index, dtype in enumerate(dtypes)}
@@ -63,8 +63,8 @@ def test_the_file_is_that_of_the_library_byte_for_byte(tmp_path):
 
     class Source:
         state_dict = staticmethod(lambda: state)
-    tensors = LivingState({"model": Source})["model"]
-    write_plain(tmp_path, {"ours": Tensors(tensors, {"format": "pt"})})
+    tensors = SolverState({"model": Source})["model"]
+    dump(tmp_path, {"ours": Tensors(tensors, {"format": "pt"})})
     assert (tmp_path / "ours").read_bytes() == safetensors.torch.save(state, {"format": "pt"})
 
 
@@ -230,7 +230,7 @@ def test_a_folder_with_the_name_of_a_package_is_none(tmp_path, monkeypatch):
     (tmp_path / "transformers_of_mine").mkdir()  # as a clone of it has, without __init__.py
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ReleaseError, match="format=x needs transformers_of_mine, not installed"):
-        require("format=x", "torch", "transformers_of_mine")
+        require_packages("format=x", "torch", "transformers_of_mine")
 
 
 def test_the_default_format_imports_nothing_of_the_extra(make_xp, dora_dir):
@@ -282,7 +282,7 @@ def forged(folder, name, change):
 
 
 def fitting(folder):
-    manifest = Manifest.read(folder)
+    manifest = Manifest.load(folder)
     files = [WrittenFile(file.name, (folder / file.name).stat().st_size, digests(folder)[file.name])
              for file in manifest.files]
     (folder / "export.json").write_text(replace(manifest, files=files).text)
@@ -359,7 +359,7 @@ def test_a_configuration_that_is_no_mapping_is_said_to_be_none(make_xp, dora_dir
 @pytest.mark.parametrize("counts", [[1], {"w": "many"}, 3])
 def test_a_manifest_that_counts_something_else_is_refused(make_xp, dora_dir, tmp_path, counts):
     folder = exported(make_xp, dora_dir)
-    manifest = replace(Manifest.read(folder), nonfinite={"model.safetensors": counts})
+    manifest = replace(Manifest.load(folder), nonfinite={"model.safetensors": counts})
     (folder / "export.json").write_text(manifest.text)
     with pytest.raises(ExportError, match="no manifest of this tool"):
         convert(folder, "audiocraft", tmp_path / "out")

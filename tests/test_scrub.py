@@ -5,18 +5,18 @@ import time
 
 import pytest
 import torch
-from conftest import SIG, model_state
+from helpers import SIG, model_state
 from omegaconf import OmegaConf
 
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.errors import CheckpointError, OptionError
 from audiocraft_export.experiment.config import Config
 from audiocraft_export.experiment.privacy.detectors import Names
-from audiocraft_export.experiment.privacy.exposure import exposed
-from audiocraft_export.experiment.privacy.key_patterns import PRESETS, patterns_of
-from audiocraft_export.experiment.privacy.scrub import scrubbed, unmatched
-from audiocraft_export.release.compression_model import find_codec
-from audiocraft_export.release.model import Model
+from audiocraft_export.experiment.privacy.exposure import find_private_values
+from audiocraft_export.experiment.privacy.key_patterns import PRESETS, expand_presets
+from audiocraft_export.experiment.privacy.scrub import scrub_config, unmatched_patterns
+from audiocraft_export.release.compression_model import find_compression_model
+from audiocraft_export.release.model import ReleaseModel
 
 VALUES = {"a": {"path": 1, "b": {"path": 2, "c": {"path": 3, "d": 4}}}, "a2": {"path": 5}, "path": 6,
           "list": [{"path": 7}, {"x": 8}], 9: {"x": 10}, "a.b": 11}
@@ -29,7 +29,7 @@ def leaves(value):
 
 
 def gone(*patterns, values=VALUES):
-    left = leaves(scrubbed(Config(values), patterns).values)
+    left = leaves(scrub_config(Config(values), patterns).values)
     return [leaf for leaf in leaves(values) if leaf not in left]
 
 
@@ -44,9 +44,9 @@ def test_a_pattern_matches_what_its_docstring_says(pattern, numbers):
 
 
 def test_a_section_goes_as_a_key_and_what_is_left_of_one_stays():
-    assert "a" not in scrubbed(Config(VALUES), ["a"]).values
-    assert scrubbed(Config(VALUES), ["a.*"]).values["a"] == {}
-    assert scrubbed(Config(VALUES), ["list.0"]).values["list"] == [{"x": 8}]
+    assert "a" not in scrub_config(Config(VALUES), ["a"]).values
+    assert scrub_config(Config(VALUES), ["a.*"]).values["a"] == {}
+    assert scrub_config(Config(VALUES), ["list.0"]).values["list"] == [{"x": 8}]
 
 
 def test_patterns_add_up_and_their_order_says_nothing():
@@ -55,32 +55,32 @@ def test_patterns_add_up_and_their_order_says_nothing():
 
 def test_without_patterns_the_configuration_is_the_one_that_was_trained():
     config = Config(VALUES)
-    assert scrubbed(config, []) is config
-    assert scrubbed(config, ["nothing"]).text == config.text
+    assert scrub_config(config, []) is config
+    assert scrub_config(config, ["nothing"]).text == config.text
 
 
 def test_the_configuration_of_the_training_stays_whole():
     config = Config({"a": {"b": 1, "c": 2}})
-    assert scrubbed(config, ["a.b"]).values == {"a": {"c": 2}} and config.values == {"a": {"b": 1, "c": 2}}
+    assert scrub_config(config, ["a.b"]).values == {"a": {"c": 2}} and config.values == {"a": {"b": 1, "c": 2}}
 
 
 @pytest.mark.parametrize("wrong", ["", " ", "a b", ".", "..", "a..b", ".a", "a.", "a[0]", "${a}", "a***", "a**", "**a",
                                    "a.***", "a\n", "{a,b}", None, 3, ["a"]])
 def test_what_can_never_match_is_no_pattern(wrong):
     config = Config(VALUES)
-    for call in (patterns_of, lambda scrub: scrubbed(config, scrub), lambda scrub: unmatched(config, scrub)):
+    for call in (expand_presets, lambda scrub: scrub_config(config, scrub), lambda scrub: unmatched_patterns(config, scrub)):
         with pytest.raises(OptionError, match="scrub=.*dotted key|scrub=.*list of patterns"):
             call(["a", wrong])
     with pytest.raises(OptionError, match="list of patterns"):
-        patterns_of("datasource")
+        expand_presets("datasource")
 
 
 def test_presets_are_replaced_by_their_patterns_each_once():
-    assert patterns_of(["x", "public", "x", "wandb"]) == ("x", *PRESETS["public"])
+    assert expand_presets(["x", "public", "x", "wandb"]) == ("x", *PRESETS["public"])
 
 
 def test_a_pattern_with_a_slip_is_one_that_matches_nothing():
-    assert unmatched(Config({"optim": {"lr": 1}}), ["wandb", "public", "optim.*", "optim.ls"]) == ["wandb", "optim.ls"]
+    assert unmatched_patterns(Config({"optim": {"lr": 1}}), ["wandb", "public", "optim.*", "optim.ls"]) == ["wandb", "optim.ls"]
 
 
 @pytest.mark.parametrize("reference", [
@@ -89,7 +89,7 @@ def test_a_pattern_with_a_slip_is_one_that_matches_nothing():
 def test_what_refers_to_a_removed_key_goes_with_it_and_never_holds_its_value(reference):
     values = {"secret": {"path": PRIVATE, "list": [PRIVATE]}, "relay": "${secret.path}", "which": "path",
               "section": {"nested": "${secret.path}", "refers": reference, "stays": "${lr}"}, "lr": 3}
-    left = scrubbed(Config(values), ["secret"])
+    left = scrub_config(Config(values), ["secret"])
     assert left.values == {"which": "path", "section": {"stays": "${lr}"}, "lr": 3}
     assert OmegaConf.to_container(OmegaConf.create(left.text), resolve=True)["section"] == {"stays": 3}
 
@@ -97,26 +97,26 @@ def test_what_refers_to_a_removed_key_goes_with_it_and_never_holds_its_value(ref
 def test_what_refers_to_what_is_left_stays():
     values = {"data": {"train": 1, "rate": 2}, "whole": "${data}", "rate": "${data.rate}", "env": "${oc.env:USER}",
               "list": [1, 2, 3], "length": "${list}", "word": "data.train", "train": "${data.train}"}
-    left = scrubbed(Config(values), ["data.train"]).values
+    left = scrub_config(Config(values), ["data.train"]).values
     assert left == {key: {"rate": 2} if key == "data" else value for key, value in values.items() if key != "train"}
 
 
 def test_no_reference_comes_to_mean_another_element_of_a_list():
     values = {"list": ["a", "b", "c"], "first": "${list[0]}", "last": "${list.2}", "minus": "${list[-1]}",
               "all": "${list}"}
-    assert scrubbed(Config(values), ["list.1"]).values == {"list": ["a", "c"], "all": "${list}"}
+    assert scrub_config(Config(values), ["list.1"]).values == {"list": ["a", "c"], "all": "${list}"}
 
 
 def test_references_in_a_circle_end():
     values = {"a": "${b}", "b": "${a}", "c": "${d} ${a}", "d": 1}
-    assert scrubbed(Config(values), ["d"]).values == {"a": "${b}", "b": "${a}"}
+    assert scrub_config(Config(values), ["d"]).values == {"a": "${b}", "b": "${a}"}
 
 
 def test_what_a_model_is_built_from_is_not_lost_by_a_reference():
     values = {"data": {"rate": 16000}, "sample_rate": "${data.rate}", "encodec": {"sample_rate": "${sample_rate}"}}
     with pytest.raises(CheckpointError, match="`sample_rate` .* from which the model is built, refers to a key"):
-        scrubbed(Config(values), ["data"])
-    assert scrubbed(Config(values), ["data", "sample_rate", "encodec.sample_rate"]).values == {"encodec": {}}
+        scrub_config(Config(values), ["data"])
+    assert scrub_config(Config(values), ["data", "sample_rate", "encodec.sample_rate"]).values == {"encodec": {}}
 
 
 def test_public_removes_what_is_private_under_any_key():
@@ -125,10 +125,10 @@ def test_public_removes_what_is_private_under_any_key():
               "owner": "anna", "api_key": "hunter2", "node": "gpu7", "/data/x": 1, "note": "hf_" + "aB3" * 11,
               "compression_model_checkpoint": f"{PRIVATE}/checkpoint.th", "refers": "${mine.corpus}",
               "user": "${oc.env:USER}", "optim": {"lr": 1e-4, "epochs": 3}, "dataset": {"batch_size": 4}}
-    left = scrubbed(Config(values), ["public"])
+    left = scrub_config(Config(values), ["public"])
     assert left.values == {"mine": {"names": ["fma", "//pretrained/x"], "lr": 3}, "user": "${oc.env:USER}",
                            "optim": {"lr": 1e-4, "epochs": 3}, "dataset": {"batch_size": 4}}
-    assert exposed(left.values, Names()) == [] and "joedoe" not in left.text
+    assert find_private_values(left.values, Names()) == [] and "joedoe" not in left.text
 
 
 def test_public_removes_the_sections_that_no_loader_reads():
@@ -136,22 +136,22 @@ def test_public_removes_the_sections_that_no_loader_reads():
     cfg = OmegaConf.create({"conditioners": {"self_wav": {"model": "chroma_stem"}}, "generate": {"every": 3}})
     for key, value in values.items():
         OmegaConf.update(cfg, key, value, force_add=True)
-    left = scrubbed(Config(OmegaConf.to_container(cfg)), ["public"]).values
+    left = scrub_config(Config(OmegaConf.to_container(cfg)), ["public"]).values
     assert left == {"conditioners": {"self_wav": {"model": "chroma_stem", "chroma_stem": {}}}, "generate": {"every": 3}}
 
 
 @pytest.mark.parametrize(("name", "sig"), [("//pretrained/facebook/encodec_32khz", True), ("//sig/0123abcd", True),
                                            ("/home/joe/x.th", False), ("//pretrained//home/joe/x.bin", False)])
 def test_public_keeps_the_name_of_a_codec_and_no_path_of_one(name, sig):
-    left = scrubbed(Config({"compression_model_checkpoint": name}), ["public"]).values
+    left = scrub_config(Config({"compression_model_checkpoint": name}), ["public"]).values
     assert left == ({"compression_model_checkpoint": name} if sig else {})
 
 
 def test_public_neither_releases_nor_removes_what_a_model_may_be_built_from():
     values = {"conditioners": {"description": {"clap": {"checkpoint": f"{PRIVATE}/clap.pt", "dim": 3}}}}
     with pytest.raises(CheckpointError, match=r"name `conditioners\.description\.clap\.checkpoint` in scrub, too"):
-        scrubbed(Config(values), ["public"])
-    left = scrubbed(Config(values), ["public", "conditioners.**.checkpoint"]).values
+        scrub_config(Config(values), ["public"])
+    left = scrub_config(Config(values), ["public", "conditioners.**.checkpoint"]).values
     assert left == {"conditioners": {"description": {"clap": {"dim": 3}}}}
 
 
@@ -160,14 +160,14 @@ def test_public_does_not_depend_on_the_machine(monkeypatch):
     monkeypatch.setenv("USER", "joedoe")
     monkeypatch.setattr("getpass.getuser", lambda: "joedoe")
     monkeypatch.setattr("socket.gethostname", lambda: "bigbox")
-    assert scrubbed(config, ["public"]).text == config.text
-    assert [each.key for each in exposed(config.values)] == ["note", "note"]
+    assert scrub_config(config, ["public"]).text == config.text
+    assert [each.key for each in find_private_values(config.values)] == ["note", "note"]
 
 
 def test_a_large_configuration_is_scrubbed_in_no_time():
     chain = {f"k{index}": f"${{k{index + 1}}}" for index in range(3000)}
     start = time.monotonic()
-    assert scrubbed(Config({**chain, "k3000": PRIVATE}), ["k3000"]).values == {}
+    assert scrub_config(Config({**chain, "k3000": PRIVATE}), ["k3000"]).values == {}
     assert gone("list.*", values={"list": list(range(3000)), "x": [f"${{list[{i}]}}" for i in range(900)]})
     assert time.monotonic() - start < 20
 
@@ -178,21 +178,20 @@ DIFFUSION = {"solver": "diffusion", "sample_rate": 16000, "channels": 1, "schedu
 
 
 def test_no_content_of_a_model_says_what_was_scrubbed(make_xp):
-    from audiocraft_export.release.families import audioseal as watermark
-    from audiocraft_export.release.families import multiband_diffusion as diffusion
+    from audiocraft_export.release.families import audioseal, multiband_diffusion
     private = {"datasource": {"train": PRIVATE}, "refers": "${datasource.train}"}
     folder = make_xp(**{"xp.cfg": OmegaConf.create({**DIFFUSION, **private}), "sample_processor": {"x": torch.ones(1)}})
-    model = Model.of(open_checkpoint(folder / "checkpoint.th"), "1", scrub=["datasource", "filter"])
-    content = diffusion.files(model)[diffusion.FILE]
+    model = ReleaseModel.from_checkpoint(open_checkpoint(folder / "checkpoint.th"), "1", scrub=["datasource", "filter"])
+    content = multiband_diffusion.files(model)[multiband_diffusion.FILE]
     assert "joedoe" not in repr(content[0]["cfg"]) + content[0]["xp.cfg"] + model.content["xp.cfg"]
-    assert "filter" not in content[0]["cfg"] and "band 1 of 2 alone" in "".join(diffusion.notes(model))
+    assert "filter" not in content[0]["cfg"] and "band 1 of 2 alone" in "".join(multiband_diffusion.notes(model))
     parts = {f"{part}.{name}": value for part in ("generator", "detector") for name, value in model_state(3).items()}
-    sections = {name: {"own": PRIVATE, "n": 3} for name in watermark.BUILT_FROM}
+    sections = {name: {"own": PRIVATE, "n": 3} for name in audioseal.BUILT_FROM}
     folder = make_xp(sig="aaaa", **{"xp.cfg": OmegaConf.create({"solver": "watermarking", **private, **sections}),
                                     "best_state": {"model": parts}})
     scrub = ["datasource", *(f"{name}.own" for name in sections)]
-    model = Model.of(open_checkpoint(folder / "checkpoint.th"), "1", scrub=scrub)
-    assert OmegaConf.create(watermark.files(model)["aaaa.yaml"]) == {name: {"n": 3} for name in sections}
+    model = ReleaseModel.from_checkpoint(open_checkpoint(folder / "checkpoint.th"), "1", scrub=scrub)
+    assert OmegaConf.create(audioseal.files(model)["aaaa.yaml"]) == {name: {"n": 3} for name in sections}
 
 
 @pytest.mark.parametrize("form", ["sig", "checkpoint", "exported"])
@@ -204,8 +203,8 @@ def test_the_codec_beside_a_language_model_is_scrubbed_too(make_xp, dora_dir, tm
     torch.save(content, exported)
     name = {"sig": "//sig/c0dec000", "checkpoint": str(codec), "exported": f"//pretrained/{exported}"}[form]
     config = Config({"solver": "musicgen", "compression_model_checkpoint": name})
-    plain = find_codec(config, dora_dir / "xps" / SIG, dora_dir, "1")
-    left = find_codec(config, dora_dir / "xps" / SIG, dora_dir, "1", ["dora"])
+    plain = find_compression_model(config, dora_dir / "xps" / SIG, dora_dir, "1")
+    left = find_compression_model(config, dora_dir / "xps" / SIG, dora_dir, "1", ["dora"])
     assert OmegaConf.create(plain.content["xp.cfg"]) == cfg and list(plain.content) == list(left.content)
     assert OmegaConf.create(left.content["xp.cfg"]) == {key: value for key, value in cfg.items() if key != "dora"}
     assert str(tmp_path) not in json.dumps(left.origin) and "joedoe" not in json.dumps(left.origin)
@@ -215,7 +214,7 @@ def test_a_codec_whose_name_was_scrubbed_is_found_and_its_name_is_in_no_manifest
     make_xp(sig="c0dec000", **{"xp.cfg": OmegaConf.create({"solver": "compression", "compression_model": "encodec"})})
     monkeypatch.setenv("CODEC", "//sig/c0dec000")
     config = Config({"solver": "musicgen", "compression_model_checkpoint": f"${{oc.env:CODEC,{PRIVATE}}}"})
-    origin = find_codec(config, dora_dir / "xps" / SIG, dora_dir, "1", ["public"]).origin
+    origin = find_compression_model(config, dora_dir / "xps" / SIG, dora_dir, "1", ["public"]).origin
     assert origin["checkpoint"]["name"] is None and origin["sig"] == "c0dec000"
 
 
@@ -224,13 +223,13 @@ def test_a_codec_with_a_private_conditioner_says_why_it_is_not_released(make_xp,
         {"solver": "compression", "compression_model": "encodec", "seanet": {"init": PRIVATE}})})
     config = Config({"compression_model_checkpoint": "//sig/c0dec000"})
     with pytest.raises(CheckpointError, match=r"name `seanet\.init` in scrub"):
-        find_codec(config, dora_dir / "xps" / SIG, dora_dir, "1", ["public"])
+        find_compression_model(config, dora_dir / "xps" / SIG, dora_dir, "1", ["public"])
 
 
 def test_the_weights_are_those_without_scrub(make_xp):
     checkpoint = open_checkpoint(make_xp() / "checkpoint.th")
-    plain, left = (Model.of(checkpoint, "1", scrub=scrub) for scrub in ((), ("optim", "user")))
-    assert {name: tensor.blob.checked() for name, tensor in plain.weights.tensors.items()} == {
-        name: tensor.blob.checked() for name, tensor in left.weights.tensors.items()}
+    plain, left = (ReleaseModel.from_checkpoint(checkpoint, "1", scrub=scrub) for scrub in ((), ("optim", "user")))
+    assert {name: tensor.blob.read_checked() for name, tensor in plain.weights.tensors.items()} == {
+        name: tensor.blob.read_checked() for name, tensor in left.weights.tensors.items()}
     assert plain.checkpoint.config.text == plain.config.text
     assert left.config.values == {"solver": "mine", "fsdp": {"use": False}}

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 import torch
-from conftest import SIG, command, dora, load, model_state, only_xp, same, solver_state, with_cfg
+from helpers import SIG, command, dora, load, model_state, only_xp, same, solver_state, with_cfg
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_encodec, export_lm, export_xp

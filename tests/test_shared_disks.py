@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import SIG, with_cfg
+from helpers import SIG, with_cfg
 
 from audiocraft_export import ExportError, ExportOptions, export_xp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
-from audiocraft_export.cli.xp_summary import release_of
+from audiocraft_export.cli.xp_summary import release_status
 from audiocraft_export.pipeline.export import plan
 from audiocraft_export.storage.staging import MACHINE
 
@@ -39,7 +39,7 @@ def test_a_time_that_a_disk_has_cut_is_the_same_time(make_xp, dora_dir, step, kn
     set_age(folder, then)
     written = export_xp(SIG, dora_dir).manifest
     set_age(folder, now)
-    assert release_of(folder / "export", folder)[0] == "fresh" and is_planned_as_there(folder)
+    assert release_status(folder / "export", folder)[0] == "fresh" and is_planned_as_there(folder)
     again = export_xp(SIG, dora_dir)
     assert not again.written and again.manifest == written
 
@@ -50,7 +50,7 @@ def test_a_time_that_went_through_a_number_of_seconds_is_the_same_time(make_xp, 
     export_xp(SIG, dora_dir)
     os.utime(folder / "checkpoint.th", (EXACT / 1e9, EXACT / 1e9))
     assert (folder / "checkpoint.th").stat().st_mtime_ns != EXACT
-    assert release_of(folder / "export", folder)[0] == "fresh" and not export_xp(SIG, dora_dir).written
+    assert release_status(folder / "export", folder)[0] == "fresh" and not export_xp(SIG, dora_dir).written
 
 
 @pytest.mark.parametrize("then, now", [
@@ -61,7 +61,7 @@ def test_a_checkpoint_of_the_same_size_that_was_written_later_is_another_one(mak
     set_age(folder, then)
     export_xp(SIG, dora_dir)
     set_age(folder, now)
-    assert release_of(folder / "export", folder)[0] == "stale" and not is_planned_as_there(folder)
+    assert release_status(folder / "export", folder)[0] == "stale" and not is_planned_as_there(folder)
     assert export_xp(SIG, dora_dir).written
 
 
@@ -71,7 +71,7 @@ def test_a_time_that_is_none_is_no_reason_to_fail(make_xp, dora_dir, odd):
     manifest = export_xp(SIG, dora_dir).manifest
     odd_one = replace(manifest, checkpoint={**manifest.checkpoint, "mtime_ns": odd})
     (folder / "export" / "export.json").write_text(odd_one.text)
-    assert release_of(folder / "export", folder)[0] in ("fresh", "stale")
+    assert release_status(folder / "export", folder)[0] in ("fresh", "stale")
     assert export_xp(SIG, dora_dir).written
 
 

@@ -6,7 +6,7 @@ import shlex
 import sys
 
 import pytest
-from conftest import SIG, command, with_cfg
+from helpers import SIG, command, with_cfg
 from hub_server import TOKEN, Fault, Hub
 
 from audiocraft_export import ExportOptions, export_xp

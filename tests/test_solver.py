@@ -7,11 +7,11 @@ import dora
 import flashy
 import pytest
 import torch
-from conftest import SOLVER, load, only_xp, run, same
-from conftest import dora as dora_command
 from dora import argparse_main
 from dora.conf import DoraConfig
 from dora.xp import XP
+from helpers import SOLVER, load, only_xp, run, same
+from helpers import dora as dora_command
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportMixin, export_xp

@@ -17,14 +17,14 @@ from textwrap import dedent
 
 import pytest
 import torch
-from conftest import SIG, load, on_terminal
+from helpers import SIG, load, on_terminal
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp, progress
 from audiocraft_export.checkpoint.unpickler import unpickle
 from audiocraft_export.cli import main as cli
-from audiocraft_export.formats.audiocraft import pickler as repickle
-from audiocraft_export.storage.durable_file import durable
-from audiocraft_export.storage.threads import beside, side_by_side
+from audiocraft_export.formats.audiocraft import pickler
+from audiocraft_export.storage.durable_file import open_durable
+from audiocraft_export.storage.threads import background, map_two
 
 LARGE = {"model": {"w": torch.randn(1 << 20), "v": torch.randn(3, 5), "steps": torch.tensor(3)}}
 
@@ -45,23 +45,23 @@ def flip(path, tensor):
 
 def test_what_is_done_beside_is_done_in_order_and_all_of_it():
     done = []
-    with beside(done.append) as take:
+    with background(done.append) as take:
         for number in range(100):
             take(number)
     assert done == list(range(100))
 
 
 def test_an_error_of_what_is_done_beside_is_raised_here():
-    with pytest.raises(ZeroDivisionError), beside(lambda number: 1 // number) as take:
+    with pytest.raises(ZeroDivisionError), background(lambda number: 1 // number) as take:
         for number in (1, 0, 1, 1):
             take(number)
     with pytest.raises(ZeroDivisionError):
-        side_by_side(lambda number: 1 // number, [1, 0], print)
+        map_two(lambda number: 1 // number, [1, 0], print)
 
 
 INTERRUPTED = """
     import faulthandler, random, signal, time
-    from audiocraft_export.parallel import beside, side_by_side
+    from audiocraft_export.storage.threads import background, map_two
     faulthandler.dump_traceback_later(60, exit=True)
     def stop(*_): raise SystemExit
     signal.signal(signal.SIGALRM, stop)
@@ -78,16 +78,16 @@ INTERRUPTED = """
 
 
 @pytest.mark.parametrize("work", [
-    "with beside(len) as take: [take(b'') for _ in iter(int, 1)]",
-    "[side_by_side(time.sleep, [0, 1e-6, 0, 0], str) for _ in iter(int, 1)]"], ids=["beside", "side by side"])
+    "with background(len) as take: [take(b'') for _ in iter(int, 1)]",
+    "[map_two(time.sleep, [0, 1e-6, 0, 0], str) for _ in iter(int, 1)]"], ids=["background", "two threads"])
 def test_a_signal_at_any_step_of_the_work_of_two_threads_ends_it(tmp_path, work):
     result = python("-c", dedent(INTERRUPTED).format(work=work), cwd=tmp_path)
     assert (result.returncode, result.stdout) == (0, "all of them\n"), result.stderr
 
 
 def test_a_second_signal_does_not_cut_short_what_the_first_has_begun(tmp_path):
-    code = ("import os, signal\nfrom audiocraft_export.signals import terminable\n"
-            "with terminable():\n    try: os.kill(os.getpid(), signal.SIGTERM)\n"
+    code = ("import os, signal\nfrom audiocraft_export.signals import exit_on_sigterm\n"
+            "with exit_on_sigterm():\n    try: os.kill(os.getpid(), signal.SIGTERM)\n"
             "    finally:\n        [os.kill(os.getpid(), n) for n in (15, 1, 15)]; print('put away')")
     result = python("-c", code, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (143, "put away\n")
@@ -116,7 +116,7 @@ def test_no_file_stays_open_where_garbage_is_not_collected(make_xp, dora_dir):
 
 def test_a_file_is_hashed_as_it_lies_on_the_disk(tmp_path):
     pieces = [os.urandom(size) for size in (1, 1 << 16, 3, (1 << 18) + 1, 0, 70_000, 5)]
-    with durable(tmp_path / "file") as file:
+    with open_durable(tmp_path / "file") as file:
         for piece in pieces:
             file.write(piece)
     written = (tmp_path / "file").read_bytes()
@@ -156,7 +156,7 @@ def test_damage_that_makes_numbers_too_large_is_named_as_damage(make_xp, dora_di
 
 @pytest.mark.parametrize("large", [0, 1 << 30], ids=["two threads", "one thread"])
 def test_every_record_is_read_back(make_xp, dora_dir, monkeypatch, large):
-    monkeypatch.setattr(repickle, "_LARGE", large)
+    monkeypatch.setattr(pickler, "_LARGE", large)
     make_xp(best_state=LARGE)
     fsync = os.fsync
 
@@ -323,7 +323,7 @@ def test_no_process_outlives_the_first(make_xp, tmp_path):
 
 def command(*argv, quiet=0., every=0.):
     return (f"from audiocraft_export import progress; from audiocraft_export.cli.main import main\n"
-            f"progress.QUIET, progress.BAR_EVERY, progress.LINE_EVERY = {quiet}, {every}, {every}\n"
+            f"progress.INITIAL_DELAY, progress.BAR_EVERY, progress.LINE_EVERY = {quiet}, {every}, {every}\n"
             f"if __name__ == '__main__': main({['run', *argv]!r})")
 
 
@@ -369,7 +369,7 @@ def test_json_is_alone_on_the_output_whatever_is_shown_beside_it(make_xp, tmp_pa
 
 def test_progress_of_an_export_in_python_goes_to_its_logger(make_xp, dora_dir, monkeypatch, caplog):
     make_xp(best_state=LARGE)
-    for name in ("QUIET", "LINE_EVERY"):
+    for name in ("INITIAL_DELAY", "LINE_EVERY"):
         monkeypatch.setattr(progress, name, 0.)
     with caplog.at_level(logging.INFO, "audiocraft_export"):
         export_xp(SIG, dora_dir)
@@ -412,8 +412,8 @@ def test_help_takes_no_time():
 
 def test_what_a_process_has_done_counts_in_full_at_its_end():
     told = []
-    relay = progress.Relay(told.append, 0.2)
-    share = progress.Share("x", 1)
+    relay = progress.ForwardingDisplay(told.append, 0.2)
+    share = progress.Progress("x", 1)
     relay.update(0, share)
     share.nbytes = share.work = share.done = 100
     relay.end(0, failed=False)

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import NEW_DTYPES, SIG, load, model_state, same, solver_state, with_cfg
+from helpers import NEW_DTYPES, SIG, load, model_state, same, solver_state, with_cfg
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
-from audiocraft_export.checkpoint.zip_reader import Archive
+from audiocraft_export.checkpoint.zip_reader import TorchZipReader
 from audiocraft_export.cli import main as cli
-from audiocraft_export.formats.audiocraft import zip_writer as archive_writer
-from audiocraft_export.formats.audiocraft.zip_writer import write_archive
-from audiocraft_export.storage.blob import Blob
+from audiocraft_export.formats.audiocraft import zip_writer
+from audiocraft_export.formats.audiocraft.zip_writer import write_torch_zip
+from audiocraft_export.storage.lazy_bytes import LazyBytes
 
 
 class Kind(enum.Enum):
@@ -239,12 +239,12 @@ def test_an_export_reads_back_what_it_wrote(make_xp, dora_dir, monkeypatch):
     assert (dora_dir / "xps" / SIG / "export" / "state_dict.bin").read_bytes() == good
 
 
-@pytest.mark.parametrize("most", [archive_writer._MOST, 100, 0])
+@pytest.mark.parametrize("most", [zip_writer._MAX_UINT32, 100, 0])
 def test_archives_of_any_size_are_zip_files_that_torch_and_zipfile_read(most, monkeypatch):
-    monkeypatch.setattr(archive_writer, "_MOST", most)  # from here on numbers take 64 bits
+    monkeypatch.setattr(zip_writer, "_MAX_UINT32", most)  # from here on numbers take 64 bits
     blobs = {"data.pkl": pickle.dumps({"a": 1}, 2), "byteorder": b"little", "data/0": bytes(300), "version": b"3\n"}
     stream = io.BytesIO()
-    write_archive(stream, [(name, Blob.of(data)) for name, data in blobs.items()])
+    write_torch_zip(stream, [(name, LazyBytes.from_data(data)) for name, data in blobs.items()])
     with zipfile.ZipFile(stream) as archived:
         assert archived.testzip() is None
         assert {info.filename[len("archive/"):]: archived.read(info) for info in archived.infolist()} == blobs
@@ -254,7 +254,7 @@ def test_archives_of_any_size_are_zip_files_that_torch_and_zipfile_read(most, mo
 
 def test_records_are_aligned_as_torch_aligns_them(make_xp, dora_dir):
     make_xp()
-    released = Archive(export_xp(SIG, dora_dir).files[0])
+    released = TorchZipReader(export_xp(SIG, dora_dir).files[0])
     assert all(released._begin(info) % 64 == 0 for info in released._infos.values())
 
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from audiocraft_export.checkpoint.checkpoint import TorchFile, of_file
-from audiocraft_export.checkpoint.torch_tensors import described, living
+from audiocraft_export.checkpoint.checkpoint import TorchFile, to_checkpoint
+from audiocraft_export.checkpoint.torch_tensors import from_torch, to_torch
 from audiocraft_export.errors import CheckpointError
 from audiocraft_export.experiment.config import Config
 from audiocraft_export.formats.transformers.model_files import USE
 from audiocraft_export.formats.transformers.musicgen import constraints as refused
 from audiocraft_export.formats.transformers.musicgen.architecture import layout_of
 from audiocraft_export.formats.transformers.musicgen.convert import audiocraft_state, musicgen
-from audiocraft_export.release.model import Model
+from audiocraft_export.release.model import ReleaseModel
 
 DIM, CARD, COUNT, LAYERS = 16, 32, 4, 2
 T5 = {"model": "t5", "t5": {"name": "t5-small", "finetune": False, "word_dropout": 0.3, "normalize_text": False}}
@@ -87,14 +87,14 @@ TABLE = {"condition_provider.conditioners.genre.embed.weight": (8, 4),
 def model(make_xp):
     def make(state, values, dtype=None):
         folder = make_xp(best_state={"model": state}, **{"xp.cfg": values})
-        return Model.of(of_file(TorchFile.read(folder / "checkpoint.th")), "1.3.0", dtype=dtype)
+        return ReleaseModel.from_checkpoint(to_checkpoint(TorchFile.read(folder / "checkpoint.th")), "1.3.0", dtype=dtype)
     return make
 
 
 def write(parts, folder):
     from safetensors.torch import save_file
     folder.mkdir()
-    save_file({name: living(tensor) for name, tensor in parts.tensors.items()}, folder / "model.safetensors",
+    save_file({name: to_torch(tensor) for name, tensor in parts.tensors.items()}, folder / "model.safetensors",
               {"format": "pt"})
     for name, text in parts.files.items():
         (folder / name).write_text(text)
@@ -102,7 +102,7 @@ def write(parts, folder):
 
 
 def same(tensors, state):
-    return tensors.keys() == state.keys() and all(torch.equal(living(tensors[name]), state[name]) for name in state)
+    return tensors.keys() == state.keys() and all(torch.equal(to_torch(tensors[name]), state[name]) for name in state)
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -133,7 +133,7 @@ def test_the_cross_attention_that_nobody_trained_changes_nothing(model, tmp_path
 def test_one_that_somebody_trained_does_not_come_back(model):
     parts = musicgen(model(weights(), settings("none")))
     name = "model.decoder.layers.1.encoder_attn.v_proj.weight"
-    changed = {**parts.tensors, **described({name: torch.rand(DIM, DIM)})}
+    changed = {**parts.tensors, **from_torch({name: torch.rand(DIM, DIM)})}
     with pytest.raises(CheckpointError, match=f"no cross attention, and {name} is no longer"):
         audiocraft_state(changed, {}, config("none"))
 
@@ -278,9 +278,9 @@ def test_a_text_encoder_with_more_channels_says_the_same():
         with torch.no_grad():
             for parameter in t5.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.2)
-        encoder = widened(TextEncoder(t5.config.to_dict(), described(dict(t5.named_parameters())), {}))
+        encoder = widened(TextEncoder(t5.config.to_dict(), from_torch(dict(t5.named_parameters())), {}))
         wide = T5EncoderModel(T5Config(**encoder.config)).eval()
-        wide.load_state_dict({name: living(tensor) for name, tensor in encoder.tensors.items()}, strict=False)
+        wide.load_state_dict({name: to_torch(tensor) for name, tensor in encoder.tensors.items()}, strict=False)
         with torch.no_grad():
             there, here = wide(torch.arange(9)[None])[0], t5(torch.arange(9)[None])[0]
         assert there.shape[2] == 32 + MORE and not there[..., 32:].any()
@@ -304,6 +304,6 @@ def test_a_filler_takes_no_memory_and_can_be_read_anywhere():
     from audiocraft_export.formats.transformers.musicgen.zero_cross_attention import fillers
     for name, tensor in fillers(1, 512, "float16").items():
         expected = torch.full(tensor.shape, 1.0 if "norm.weight" in name else 0.0, dtype=torch.float16)
-        assert torch.equal(living(tensor), expected) and tensor.nbytes == 2 * prod(tensor.shape)
+        assert torch.equal(to_torch(tensor), expected) and tensor.nbytes == 2 * prod(tensor.shape)
         middle = b"".join(bytes(piece) for piece in tensor.blob.read(100, 140))
         assert middle == expected.flatten()[50:70].numpy().tobytes()

@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 import torch
-from conftest import SIG, load, model_state, with_cfg
+from helpers import SIG, load, model_state, with_cfg
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_lm, export_xp, verify
 from audiocraft_export.checkpoint.checkpoint import TorchFile
-from audiocraft_export.formats.audiocraft.pickler import Pickled
+from audiocraft_export.formats.audiocraft.pickler import TorchPickle
 from audiocraft_export.release.manifest import Manifest, model_content
 
 CODEC = "c0dec000"
@@ -27,7 +27,7 @@ def release(make_xp, dora_dir):
 def rewrite(path, **changes):
     """Write a file of a release again, with other values under its keys; `...` leaves one out."""
     state = {**TorchFile.read(path).state, **changes}
-    pickled = Pickled({key: value for key, value in state.items() if value is not ...})
+    pickled = TorchPickle({key: value for key, value in state.items() if value is not ...})
     with open(path.with_suffix(".new"), "wb") as stream:
         pickled.write(stream)
     path.with_suffix(".new").replace(path)
@@ -131,13 +131,13 @@ def test_a_manifest_that_was_changed_proves_nothing(release, change):
     change(values)
     (release / "export.json").write_text(json.dumps(values, indent=2) + "\n")
     assert found(release)[0][0] == "export.json"
-    assert Manifest.load(release) is None
+    assert Manifest.load_or_none(release) is None
 
 
 @pytest.mark.parametrize("name", ["tensors", "parameters", "dtypes", "config_sha256"])
 def test_a_manifest_that_says_something_else_of_the_weights_is_named(release, name):
     from dataclasses import replace
-    manifest = replace(Manifest.read(release), **{name: {"int8": 1} if name == "dtypes" else 7})
+    manifest = replace(Manifest.load(release), **{name: {"int8": 1} if name == "dtypes" else 7})
     (release / "export.json").write_text(manifest.text)
     assert [problem[:2] for problem in found(release)] == [("export.json", name)]
 

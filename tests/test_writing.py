@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SIG, load, model_state, same, with_cfg
+from helpers import SIG, load, model_state, same, with_cfg
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_lm, export_xp, verify
-from audiocraft_export.storage import swap as placing
-from audiocraft_export.storage import writer
+from audiocraft_export.storage import swap, writer
 from audiocraft_export.storage.staging import MACHINE, remove_stale
 
 DAY = 24 * 3600
@@ -169,13 +168,13 @@ def test_a_compression_model_of_the_user_stays_where_a_release_has_none(make_xp,
     assert (folder / "compression_state_dict.bin").read_text() == "mine" and codec
 
 
-@pytest.mark.parametrize("moment", ["writer.place", "os.link", "placing._exchange"])
+@pytest.mark.parametrize("moment", ["writer.replace_folder", "os.link", "swap._exchange"])
 def test_a_release_that_comes_in_between_leaves_none_of_its_files_to_another(make_xp, dora_dir, monkeypatch, moment):
     cfg = with_cfg(solver="musicgen", compression_model_checkpoint="//pretrained/facebook/encodec_32khz")
     make_xp(**{"xp.cfg": cfg})
     folder = export_xp(SIG, dora_dir, ExportOptions(codec="none")).folder
     (folder / "README.md").write_text("mine")
-    module, name = {"writer": writer, "os": os, "placing": placing}[moment.split(".")[0]], moment.split(".")[1]
+    module, name = {"writer": writer, "os": os, "swap": swap}[moment.split(".")[0]], moment.split(".")[1]
     function = getattr(module, name)
 
     def late(*args, **kwargs):

@@ -1,6 +1,6 @@
 """What may stand in the pickle of a checkpoint, name by name, and what it is taken for.
 
-Everything here is inert: plain data, descriptions of tensors, strangers.
+Everything here is inert: plain data, descriptions of tensors, unknown_globals.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import PurePosixPath
 from pickle import UnpicklingError
 from typing import Any, Callable, Optional
 
-from ..storage.blob import Blob
-from .tensor import DTYPES, ITEMSIZE, NEW_DTYPES, Tensor, is_shape
+from ..storage.lazy_bytes import LazyBytes
+from .tensor import DTYPES, ITEMSIZE, NEW_DTYPES, LazyTensor, is_shape
 
 _MOST_KEY = 1 << 61  # beyond it, Python gives many numbers the same hash
 
 
 @dataclass(eq=False)
-class Stranger:
+class UnknownGlobal:
     """Stands for whatever a global outside the list would have made; does nothing.
 
     Args:
@@ -29,7 +29,7 @@ class Stranger:
 
 
 @dataclass(eq=False)
-class Name(Stranger):
+class AllowedGlobal(UnknownGlobal):
     """A global of the list: without `make` it means nothing, and is what calling it gives, as a stranger is.
 
     Args:
@@ -50,7 +50,7 @@ class Storage:
     """
 
     dtype: str
-    blob: Optional[Blob] = None
+    blob: Optional[LazyBytes] = None
 
 
 class Node:
@@ -90,7 +90,7 @@ def key(value: Any) -> Any:
     if isinstance(value, (list, dict)):
         raise UnpicklingError(f"a key that is a {type(value).__name__}")
     parts = value if isinstance(value, tuple) else (value,)
-    return value if len(parts) <= 16 and all(map(_is_quickly_hashed, parts)) else Stranger("a large key")
+    return value if len(parts) <= 16 and all(map(_is_quickly_hashed, parts)) else UnknownGlobal("a large key")
 
 
 def _is_quickly_hashed(value: Any) -> bool:
@@ -103,7 +103,7 @@ def _dict(*args: Any) -> Any:
     """A dict, ordered or not, of another one or of pairs."""
     found: dict[Any, Any] = {}
     for items in args:
-        if isinstance(items, Stranger):
+        if isinstance(items, UnknownGlobal):
             return items
         if not isinstance(items, (dict, list, tuple)):
             raise UnpicklingError(f"a dict of a {type(items).__name__}")
@@ -143,13 +143,13 @@ def _rebuild_tensor_v3(storage: Any, offset: Any, shape: Any, stride: Any, *rest
 
 def _tensor(storage: Any, kind: Any, offset: Any, shape: Any, stride: Any, metadata: Any = None) -> Any:
     for unknown in (storage, kind):
-        if isinstance(unknown, Stranger):
+        if isinstance(unknown, UnknownGlobal):
             return unknown
     blob, dtype = storage.blob, kind.dtype
     if not all(map(is_shape, ([offset], shape, stride))) or len(shape) != len(stride):
         raise UnpicklingError("a tensor with an impossible shape")
     metadata = metadata or {}
-    tensor = Tensor(blob, dtype, offset, tuple(shape), tuple(stride),
+    tensor = LazyTensor(blob, dtype, offset, tuple(shape), tuple(stride),
                     conj=bool(metadata.get("conj")), neg=bool(metadata.get("neg")))
     if (offset + tensor.span) * ITEMSIZE[dtype] > blob.nbytes:
         raise UnpicklingError("a tensor that reaches beyond its storage")
@@ -163,10 +163,10 @@ def _rebuild_parameter(data: Any, *rest: Any) -> Any:
 def _rebuild_from_type_v2(func: Any, kind: Any, args: Any, state: Any) -> Any:
     if kind not in _TENSOR_TYPES:
         return kind
-    return func.make(*args) if isinstance(func, Name) and func.make else func
+    return func.make(*args) if isinstance(func, AllowedGlobal) and func.make else func
 
 
-_TENSOR_TYPES = (Name("torch.Tensor"), Name("torch.nn.parameter.Parameter"))
+_TENSOR_TYPES = (AllowedGlobal("torch.Tensor"), AllowedGlobal("torch.nn.parameter.Parameter"))
 _MAKERS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("builtins", "dict"): _dict,
     ("__builtin__", "dict"): _dict,
@@ -203,9 +203,9 @@ _MEANINGLESS: Mapping[str, tuple[str, ...]] = {
     "__builtin__": ("bool", "bytes", "float", "int", "list", "long", "str", "tuple", "type", "unicode"),
 }
 
-ALLOWED: Mapping[tuple[str, str], Any] = {
-    **{(module, name): Name(f"{module}.{name}", make) for (module, name), make in _MAKERS.items()},
-    **{(module, name): Name(f"{module}.{name}") for module, names in _MEANINGLESS.items() for name in names},
+SAFE_GLOBALS: Mapping[tuple[str, str], Any] = {
+    **{(module, name): AllowedGlobal(f"{module}.{name}", make) for (module, name), make in _MAKERS.items()},
+    **{(module, name): AllowedGlobal(f"{module}.{name}") for module, names in _MEANINGLESS.items() for name in names},
     ("torch", "Tensor"): _TENSOR_TYPES[0],
     ("torch.nn.parameter", "Parameter"): _TENSOR_TYPES[1],
     ("torch.storage", "UntypedStorage"): Storage("uint8"),

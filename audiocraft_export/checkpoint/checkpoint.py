@@ -14,10 +14,10 @@ from typing import Any, Optional
 
 from ..errors import CheckpointError
 from ..experiment.config import Config
-from ..experiment.xp import LAST, Experiment
-from .plain_config import plain, stranger_name
+from ..experiment.xp import CHECKPOINT_FILE, Experiment
+from .plain_config import describe_type, to_plain
 from .unpickler import unpickle
-from .zip_reader import Archive
+from .zip_reader import TorchZipReader
 
 HYDRA_CONFIG = Path(".hydra/config.yaml")
 RECORDS = ("data.pkl", "byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id")
@@ -42,13 +42,13 @@ class TorchFile:
         path: where it was.
         archive: its records.
         state: what it holds at its top.
-        strangers: names in it that were ignored.
+        unknown_globals: names in it that were ignored.
     """
 
     path: Path
-    archive: Archive
+    archive: TorchZipReader
     state: Mapping[Any, Any]
-    strangers: list[str]
+    unknown_globals: list[str]
 
     @classmethod
     def read(cls, path: Path) -> TorchFile:
@@ -57,19 +57,19 @@ class TorchFile:
         Raises:
             CheckpointError: if it is no intact file of torch.save that holds a dict.
         """
-        archive = Archive(path)
-        if "byteorder" in archive and archive.blob("byteorder").checked(0, 6) != b"little":
+        archive = TorchZipReader(path)
+        if "byteorder" in archive and archive.blob("byteorder").read_checked(0, 6) != b"little":
             raise CheckpointError(f"{path} was written on a big-endian machine: load and save it again on this one.")
         pickled = archive.blob("data.pkl")
         if pickled.nbytes > MOST_PICKLED:
             raise CheckpointError(f"{path} holds {pickled.nbytes} bytes beside its tensors, more than any training: "
                                   "keep what is no tensor out of it.")
-        state, strangers = unpickle(pickled.checked(), lambda key: archive.blob(f"data/{key}"), str(path))
+        state, unknown_globals = unpickle(pickled.read_checked(), lambda key: archive.blob(f"data/{key}"), str(path))
         if not isinstance(state, dict):
-            raise CheckpointError(f"{path} holds {stranger_name(state)}, not the sections of a training "
+            raise CheckpointError(f"{path} holds {describe_type(state)}, not the sections of a training "
                                   "checkpoint: name the checkpoint.th of an XP.")
         foreign = [f"record {name}" for name in archive.names if name not in RECORDS and not name.startswith("data/")]
-        return cls(path, archive, state, [*strangers, *foreign])
+        return cls(path, archive, state, [*unknown_globals, *foreign])
 
     @property
     def source(self) -> Source:
@@ -82,7 +82,7 @@ class TorchFile:
         return "xp.cfg" in self.state and "exported" not in self.state and not isinstance(self.state["xp.cfg"], str)
 
 
-def refuse_to_replace_a_training(*paths: Path) -> None:
+def refuse_training_checkpoints(*paths: Path) -> None:
     """Refuse to write a release where a training checkpoint lies.
 
     Raises:
@@ -127,9 +127,9 @@ class Checkpoint:
         return history if isinstance(history, list) else []
 
     @property
-    def strangers(self) -> list[str]:
+    def unknown_globals(self) -> list[str]:
         """Names in the file that were ignored."""
-        return self.file.strangers if self.file else []
+        return self.file.unknown_globals if self.file else []
 
     def check_experiment(self, xp: Experiment) -> None:
         """Check that this is a checkpoint of an experiment.
@@ -143,7 +143,7 @@ class Checkpoint:
 
     def note_missing_epochs(self, xp: Experiment) -> None:
         """Note if the experiment has more epochs than its last checkpoint."""
-        epochs = len(xp.history) if self.file is not None and self.file.path.name == LAST else 0
+        epochs = len(xp.history) if self.file is not None and self.file.path.name == CHECKPOINT_FILE else 0
         if epochs > len(self.history):
             self.notes.append(f"history.json has {epochs} epochs, this checkpoint {len(self.history)}: the later ones "
                               "were not stored")
@@ -163,7 +163,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: if it is no intact training checkpoint.
     """
-    return of_file(TorchFile.read(path))
+    return to_checkpoint(TorchFile.read(path))
 
 
 def open_experiment(xp: Experiment, path: Path) -> Checkpoint:
@@ -182,7 +182,7 @@ def open_experiment(xp: Experiment, path: Path) -> Checkpoint:
     return checkpoint
 
 
-def of_file(file: TorchFile) -> Checkpoint:
+def to_checkpoint(file: TorchFile) -> Checkpoint:
     """The training checkpoint in a file.
 
     Raises:
@@ -193,7 +193,7 @@ def of_file(file: TorchFile) -> Checkpoint:
         raise CheckpointError(f"{path} is a release already (it was exported before): there is nothing to export; "
                               "name the training checkpoint or its signature.")
     if "xp.cfg" in state:
-        config, config_source = Config(plain(state["xp.cfg"])), "checkpoint"
+        config, config_source = Config(to_plain(state["xp.cfg"])), "checkpoint"
     elif os.path.isfile(path.parent / HYDRA_CONFIG):
         config, config_source = Config.load(path.parent / HYDRA_CONFIG), HYDRA_CONFIG.as_posix()
     else:
@@ -201,7 +201,7 @@ def of_file(file: TorchFile) -> Checkpoint:
                               "put that file of the XP folder beside it, or export another checkpoint.")
     sig = state.get("xp.sig")
     if sig is not None and not (isinstance(sig, str) and len(sig) <= MOST_SIGNATURE):
-        what = f"a text of {len(sig)} characters" if isinstance(sig, str) else stranger_name(sig)
+        what = f"a text of {len(sig)} characters" if isinstance(sig, str) else describe_type(sig)
         raise CheckpointError(f"xp.sig of {path} is {what}, no signature: name a checkpoint that "
                               "a training of Dora wrote.")
     return Checkpoint(str(path), state, config, config_source, sig, file)

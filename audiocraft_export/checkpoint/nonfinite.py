@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..storage.blob import Blob, Data
+from ..storage.lazy_bytes import Data, LazyBytes
 
 # By dtype: its bits as an unsigned integer, and those of infinity; without the sign, NaN is above it (IEEE 754).
 _INFINITY = {
@@ -37,7 +37,7 @@ def nonfinite(data: Data, dtype: str) -> int:
     return int(((bits & bits.dtype.type(sign - 1)) >= infinity).sum())
 
 
-class Watch:
+class NonfiniteCounter:
     """Counts the NaN and infinities of a tensor while whoever wants its bytes reads them.
 
     Args:
@@ -45,7 +45,7 @@ class Watch:
         dtype: its element type.
     """
 
-    def __init__(self, blob: Blob, dtype: str) -> None:
+    def __init__(self, blob: LazyBytes, dtype: str) -> None:
         self._counts: list[int] = []
         watched = partial(_watched, blob.read, dtype, self._counts.append)
         self.blob = replace(blob, read=watched) if dtype in _INFINITY else blob

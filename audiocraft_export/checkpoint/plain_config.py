@@ -8,14 +8,14 @@ from typing import Any
 
 from ..errors import CheckpointError
 from ..experiment.config import MOST_REFERENCES, MOST_TEXT
-from .allowlist import Node, Stranger
+from .allowlist import Node, UnknownGlobal
 
 MOST_VALUES = 10_000  # AudioCraft's configurations have some 500
 MOST_BITS = 1024
 MOST_INTERPOLATION = 10_000  # characters
 
 
-def plain(cfg: Any) -> dict[Any, Any]:
+def to_plain(cfg: Any) -> dict[Any, Any]:
     """A configuration as plain data; interpolations and `???` stay the text they are, paths become text.
 
     Args:
@@ -25,7 +25,7 @@ def plain(cfg: Any) -> dict[Any, Any]:
         CheckpointError: if it holds something else (the message names it), is no mapping, or has no end.
     """
     try:
-        values = _Plain().of(cfg, "xp.cfg")
+        values = _PlainConverter().of(cfg, "xp.cfg")
     except RecursionError:
         raise CheckpointError("The configuration (xp.cfg) is nested too deeply: keep it flat.") from None
     if not isinstance(values, dict):
@@ -33,7 +33,7 @@ def plain(cfg: Any) -> dict[Any, Any]:
     return values
 
 
-class _Plain:
+class _PlainConverter:
     """Makes values plain, and counts them: a few references may stand for more than any machine holds."""
 
     def __init__(self) -> None:
@@ -53,14 +53,14 @@ class _Plain:
             return str(value)
         if value is None or isinstance(value, (bool, int, float, str, bytes)):
             return value
-        raise CheckpointError(f"{where} is {stranger_name(value)}, which is no plain configuration: keep numbers, "
+        raise CheckpointError(f"{where} is {describe_type(value)}, which is no plain configuration: keep numbers, "
                               "texts, lists and mappings in it.")
 
     def _key(self, key: Any, where: str) -> Any:
         self._count(key)
         if key is None or isinstance(key, (bool, int, float, str, bytes)):
             return key
-        return self.of(key if isinstance(key, Stranger) else Stranger(f"a key that is a {type(key).__name__}"), where)
+        return self.of(key if isinstance(key, UnknownGlobal) else UnknownGlobal(f"a key that is a {type(key).__name__}"), where)
 
     def _count(self, value: Any) -> None:
         self._values += 1
@@ -76,6 +76,6 @@ class _Plain:
                                   "characters: keep it small, flat and plain.")
 
 
-def stranger_name(value: Any) -> str:
+def describe_type(value: Any) -> str:
     """What to call a value that has no place where it stands."""
-    return value.name if isinstance(value, Stranger) else f"a {type(value).__name__.lower()}"
+    return value.name if isinstance(value, UnknownGlobal) else f"a {type(value).__name__.removeprefix('Lazy').lower()}"

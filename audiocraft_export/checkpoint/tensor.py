@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pickle import UnpicklingError
 from typing import Any
 
-from ..storage.blob import Blob
+from ..storage.lazy_bytes import LazyBytes
 
 DTYPES = {  # the storage classes of torch, and the element size in bytes
     "DoubleStorage": ("float64", 8), "FloatStorage": ("float32", 4), "HalfStorage": ("float16", 2),
@@ -26,7 +26,7 @@ MOST_DIMENSIONS = 64  # of a tensor of torch
 
 
 @dataclass(frozen=True, eq=False)
-class Tensor:
+class LazyTensor:
     """A tensor as a description of bytes in a file (or in memory); nothing is read.
 
     Args:
@@ -38,7 +38,7 @@ class Tensor:
         conj, neg: whether torch still has to conjugate or negate the elements (lazy views).
     """
 
-    blob: Blob
+    blob: LazyBytes
     dtype: str
     offset: int
     shape: tuple[int, ...]
@@ -60,10 +60,10 @@ class Tensor:
         return self.numel * ITEMSIZE[self.dtype]
 
     @property
-    def own_bytes(self) -> Blob:
+    def own_bytes(self) -> LazyBytes:
         """The bytes of its elements, of one that is contiguous: all of the storage, or a part of it."""
         begin = self.offset * ITEMSIZE[self.dtype]
-        return self.blob if self.nbytes == self.blob.nbytes else self.blob.part(begin, self.nbytes)
+        return self.blob if self.nbytes == self.blob.nbytes else self.blob.slice(begin, self.nbytes)
 
     @property
     def is_floating_point(self) -> bool:
@@ -87,7 +87,7 @@ class Tensor:
             return 0
         return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.stride))
 
-    def reshaped(self, shape: tuple[int, ...]) -> Tensor:
+    def reshaped(self, shape: tuple[int, ...]) -> LazyTensor:
         """The same elements of one that is contiguous, in another shape.
 
         Raises:

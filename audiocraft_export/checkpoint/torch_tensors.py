@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError, reason
-from ..storage.blob import Blob, Data, pieces
+from ..storage.lazy_bytes import Data, LazyBytes, iter_chunks
 from .nonfinite import nonfinite
-from .tensor import ITEMSIZE, Tensor
+from .tensor import ITEMSIZE, LazyTensor
 
 
-class LivingState(Mapping[str, Any]):
+class SolverState(Mapping[str, Any]):
     """The state of a living solver as if it had been read from a file; tensors are described, not copied.
 
     Args:
@@ -39,7 +39,7 @@ class LivingState(Mapping[str, Any]):
         return len(self._sources)
 
 
-def described(tensors: Mapping[str, torch.Tensor]) -> dict[str, Tensor]:
+def from_torch(tensors: Mapping[str, torch.Tensor]) -> dict[str, LazyTensor]:
     """Tensors in memory as descriptions of their bytes, which are not copied.
 
     Args:
@@ -48,20 +48,20 @@ def described(tensors: Mapping[str, torch.Tensor]) -> dict[str, Tensor]:
     Raises:
         CheckpointError: by one that has no plain storage.
     """
-    storages: dict[Any, Blob] = {}
+    storages: dict[Any, LazyBytes] = {}
     return {name: _describe_tensor(tensor.detach(), storages) for name, tensor in tensors.items()}
 
 
-def living(tensor: Tensor) -> torch.Tensor:
+def to_torch(tensor: LazyTensor) -> torch.Tensor:
     """A contiguous tensor in memory of its own.
 
     Raises:
         CheckpointError: if its bytes are damaged.
     """
-    return _elements(b"".join(tensor.own_bytes.checked_pieces()), tensor).reshape(tensor.shape)
+    return _elements(b"".join(tensor.own_bytes.iter_checked()), tensor).reshape(tensor.shape)
 
 
-def converted(tensor: Tensor, dtype: str) -> Iterator[Data]:
+def cast_chunks(tensor: LazyTensor, dtype: str) -> Iterator[Data]:
     """The elements of a tensor, contiguous, in another dtype; piece by piece, where they follow each other.
 
     Raises:
@@ -69,12 +69,12 @@ def converted(tensor: Tensor, dtype: str) -> Iterator[Data]:
     """
     if not tensor.is_contiguous:
         begin, size = tensor.offset * ITEMSIZE[tensor.dtype], tensor.span * ITEMSIZE[tensor.dtype]
-        source = _elements(tensor.blob.checked(begin, begin + size), tensor).as_strided(tensor.shape, tensor.stride)
+        source = _elements(tensor.blob.read_checked(begin, begin + size), tensor).as_strided(tensor.shape, tensor.stride)
         result = _convert(source, tensor, dtype)
-        yield from pieces(result, 0, len(result))
+        yield from iter_chunks(result, 0, len(result))
         return
     rest = b""
-    for piece in tensor.own_bytes.checked_pieces():
+    for piece in tensor.own_bytes.iter_checked():
         data = rest + bytes(piece) if rest else piece
         whole = len(data) // ITEMSIZE[tensor.dtype] * ITEMSIZE[tensor.dtype]
         rest = bytes(data[whole:])
@@ -82,11 +82,11 @@ def converted(tensor: Tensor, dtype: str) -> Iterator[Data]:
             yield _convert(_elements(data[:whole], tensor), tensor, dtype)
 
 
-def _elements(data: Data, tensor: Tensor) -> torch.Tensor:
+def _elements(data: Data, tensor: LazyTensor) -> torch.Tensor:
     return torch.frombuffer(bytearray(data), dtype=getattr(torch, tensor.dtype))
 
 
-def _convert(source: torch.Tensor, tensor: Tensor, dtype: str) -> memoryview:
+def _convert(source: torch.Tensor, tensor: LazyTensor, dtype: str) -> memoryview:
     """Elements of a tensor, contiguous, in another dtype."""
     source = torch._neg_view(source) if tensor.neg else source
     source = source.conj() if tensor.conj else source
@@ -105,7 +105,7 @@ def _convert(source: torch.Tensor, tensor: Tensor, dtype: str) -> memoryview:
     return data
 
 
-def _describe(state: Any, storages: dict[Any, Blob]) -> Any:
+def _describe(state: Any, storages: dict[Any, LazyBytes]) -> Any:
     if isinstance(state, torch.Tensor):
         return _describe_tensor(state.detach(), storages)
     if isinstance(state, dict):
@@ -115,7 +115,7 @@ def _describe(state: Any, storages: dict[Any, Blob]) -> Any:
     return state
 
 
-def _describe_tensor(tensor: torch.Tensor, storages: dict[Any, Blob]) -> Tensor:
+def _describe_tensor(tensor: torch.Tensor, storages: dict[Any, LazyBytes]) -> LazyTensor:
     dtype = str(tensor.dtype).replace("torch.", "")
     if tensor.layout != torch.strided or tensor.is_meta or dtype not in ITEMSIZE:
         kind = f"{tensor.layout} {dtype} on {tensor.device}"
@@ -123,13 +123,13 @@ def _describe_tensor(tensor: torch.Tensor, storages: dict[Any, Blob]) -> Tensor:
                               "the model's state.")
     storage = tensor.untyped_storage()
     blob = storages.setdefault((storage.device, storage.data_ptr(), storage.nbytes()),
-                               Blob(storage.nbytes(), partial(_read, storage)))
-    return Tensor(blob, dtype, int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride(),
+                               LazyBytes(storage.nbytes(), partial(_read, storage)))
+    return LazyTensor(blob, dtype, int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride(),
                   tensor.is_conj(), tensor.is_neg())
 
 
 def _read(storage: torch.UntypedStorage, begin: int, end: int) -> Iterator[Data]:
-    yield from pieces(_bytes(storage.cpu()), begin, end)  # type: ignore[no-untyped-call]
+    yield from iter_chunks(_bytes(storage.cpu()), begin, end)  # type: ignore[no-untyped-call]
 
 
 def _bytes(storage: torch.UntypedStorage) -> memoryview:

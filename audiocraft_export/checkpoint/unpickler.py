@@ -6,7 +6,7 @@ an inert stranger that swallows what the pickle does to it. So a checkpoint is r
 does not exist any more, and a hostile one without consequence.
 
 `torch.load(weights_only=True)` was broken twice (CVE-2025-32434, CVE-2026-24747) and knows neither
-omegaconf nor strangers; `pickle.Unpickler` gives its memory, and the time of hashing keys, to whoever asks.
+omegaconf nor unknown_globals; `pickle._Unpickler` gives its memory, and the time of hashing keys, to whoever asks.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pickletools import opcodes
 from typing import Any, BinaryIO, Callable, Optional
 
 from ..errors import CheckpointError, listing, printable, reason
-from ..storage.blob import Blob
-from .allowlist import ALLOWED, Name, Node, Storage, Stranger, key
+from ..storage.lazy_bytes import LazyBytes
+from .allowlist import SAFE_GLOBALS, AllowedGlobal, Node, Storage, UnknownGlobal, key
 from .tensor import ITEMSIZE
 
 MOST_NAME = 100  # characters of a global that are worth showing
@@ -27,7 +27,7 @@ MOST_STEPS = 5_200_000  # a training of 3.3 billion parameters takes some 300,00
 CHARACTERS = 16  # that a call is given are worth a step; of other things, each item
 
 
-def unpickle(data: bytes, find_storage: Callable[[str], Blob], where: str) -> tuple[Any, list[str]]:
+def unpickle(data: bytes, find_storage: Callable[[str], LazyBytes], where: str) -> tuple[Any, list[str]]:
     """Read a pickle of `torch.save` as plain data, `Tensor`s, `Node`s and `Stranger`s.
 
     Args:
@@ -36,27 +36,27 @@ def unpickle(data: bytes, find_storage: Callable[[str], Blob], where: str) -> tu
         where: what to call the file in an error.
 
     Returns:
-        What the pickle holds, and the sorted names of the strangers in it.
+        What the pickle holds, and the sorted names of the unknown_globals in it.
 
     Raises:
         CheckpointError: if it is no such pickle.
     """
-    machine = _Machine(find_storage, where)
+    machine = _Unpickler(find_storage, where)
     try:
-        return machine.run(data), sorted(machine.strangers)
+        return machine.run(data), sorted(machine.unknown_globals)
     except CheckpointError:
         raise
     except Exception as exc:  # a damaged pickle may raise anything
-        strangers = f"; it names {listing(sorted(machine.strangers))}" if machine.strangers else ""
+        unknown_globals = f"; it names {listing(sorted(machine.unknown_globals))}" if machine.unknown_globals else ""
         raise CheckpointError(f"{where} is damaged, or not written by torch.save "
-                              f"({type(exc).__name__}: {reason(exc)}{strangers}): nothing in it was run.") from exc
+                              f"({type(exc).__name__}: {reason(exc)}{unknown_globals}): nothing in it was run.") from exc
 
 
-class _Machine:
+class _Unpickler:
     """Does what the opcodes say, with its own stack and memo; a mark begins another stack."""
 
-    def __init__(self, find_storage: Callable[[str], Blob], where: str) -> None:
-        self.strangers: dict[str, Stranger] = {}
+    def __init__(self, find_storage: Callable[[str], LazyBytes], where: str) -> None:
+        self.unknown_globals: dict[str, UnknownGlobal] = {}
         self._where, self._steps = where, MOST_STEPS
         self._find_storage = find_storage
         self._stack: list[Any] = []
@@ -136,24 +136,24 @@ class _Machine:
     def find(self, module: Any, name: Any) -> Any:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise UnpicklingError("a name that is no text")
-        return ALLOWED.get((module, name)) or self.stranger(f"{module}.{name}")
+        return SAFE_GLOBALS.get((module, name)) or self.stranger(f"{module}.{name}")
 
-    def stranger(self, name: str) -> Stranger:
+    def stranger(self, name: str) -> UnknownGlobal:
         name = printable(name[:MOST_NAME])
-        if name not in self.strangers:
-            self.strangers[name] = Stranger(name)
-        return self.strangers[name]
+        if name not in self.unknown_globals:
+            self.unknown_globals[name] = UnknownGlobal(name)
+        return self.unknown_globals[name]
 
     def stack_global(self, _: None) -> None:
         name, module = self._stack.pop(), self._stack.pop()
         self._stack.append(self.find(module, name))
 
     def call(self, func: Any, args: Any) -> Any:
-        if isinstance(func, Name) and func.make is not None:
+        if isinstance(func, AllowedGlobal) and func.make is not None:
             self._steps -= sum(map(_size, args), len(args) ** 2 // 3)
             return func.make(*args) if self._steps > 0 else None
-        if isinstance(func, Stranger):
-            return next((arg for arg in args if type(arg) is Stranger), func) if isinstance(func, Name) else func
+        if isinstance(func, UnknownGlobal):
+            return next((arg for arg in args if type(arg) is UnknownGlobal), func) if isinstance(func, AllowedGlobal) else func
         raise UnpicklingError(f"a call of a {type(func).__name__}")
 
     def reduce(self, operands: int) -> None:
@@ -169,11 +169,11 @@ class _Machine:
         if isinstance(target, Node):
             target.build(state)
         elif not isinstance(target, dict) and not _swallows(target):
-            raise UnpicklingError(f"a pickle that changes a {type(target).__name__.lower()}")
+            raise UnpicklingError(f"a pickle that changes a {type(target).__name__.removeprefix('Lazy').lower()}")
 
     def persistent(self, pid: Any) -> None:
         kind, storage, key, _, numel = pid
-        if not isinstance(storage, Stranger):
+        if not isinstance(storage, UnknownGlobal):
             if kind != "storage" or not isinstance(key, str) or type(numel) is not int:
                 raise UnpicklingError("a persistent id that is no storage")
             blob, nbytes = self._find_storage(key), numel * ITEMSIZE[storage.dtype]
@@ -191,16 +191,16 @@ def _size(value: Any) -> int:
 
 def _swallows(target: Any) -> bool:
     """Whether nothing comes of what a pickle does to a value."""
-    return isinstance(target, Stranger) and not (isinstance(target, Name) and target.make)
+    return isinstance(target, UnknownGlobal) and not (isinstance(target, AllowedGlobal) and target.make)
 
 
-_Step = Callable[[_Machine, Any], Any]
+_Step = Callable[[_Unpickler, Any], Any]
 _STEPS: dict[str, _Step] = {
     **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda machine, _: None),
     **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "UNICODE",
                      "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
-                    _Machine.push),
-    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _Machine.push_python2),
+                    _Unpickler.push),
+    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _Unpickler.push_python2),
     "NONE": lambda machine, _: machine._stack.append(None),
     "NEWTRUE": lambda machine, _: machine._stack.append(True),
     "NEWFALSE": lambda machine, _: machine._stack.append(False),
@@ -210,13 +210,13 @@ _STEPS: dict[str, _Step] = {
     "EMPTY_SET": lambda machine, _: machine._stack.append(machine.stranger("builtins.set")),
     "BYTEARRAY8": lambda machine, _: machine._stack.append(machine.stranger("builtins.bytearray")),
     "FROZENSET": lambda machine, _: machine.make([machine.stranger("builtins.frozenset"), *machine.pop_mark()]),
-    "MARK": _Machine.push_mark,
-    "POP": _Machine.pop,
+    "MARK": _Unpickler.push_mark,
+    "POP": _Unpickler.pop,
     "POP_MARK": lambda machine, _: machine.pop_mark(),
     "DUP": lambda machine, _: machine._stack.append(machine._stack[-1]),
-    "PUT": _Machine.put,
-    "BINPUT": _Machine.put,
-    "LONG_BINPUT": _Machine.put,
+    "PUT": _Unpickler.put,
+    "BINPUT": _Unpickler.put,
+    "LONG_BINPUT": _Unpickler.put,
     "MEMOIZE": lambda machine, _: machine.put(len(machine._memo)),
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"),
                     lambda machine, index: machine._stack.append(machine._memo[index])),
@@ -232,7 +232,7 @@ _STEPS: dict[str, _Step] = {
     "SETITEM": lambda machine, _: machine.update([*map(machine._stack.pop, (-2, -1))]),
     "SETITEMS": lambda machine, _: machine.update(machine.pop_mark()),
     "GLOBAL": lambda machine, name: machine._stack.append(machine.find(*name.split(" ", 1))),
-    "STACK_GLOBAL": _Machine.stack_global,
+    "STACK_GLOBAL": _Unpickler.stack_global,
     **dict.fromkeys(("EXT1", "EXT2", "EXT4"),
                     lambda machine, code: machine._stack.append(machine.stranger(f"copyreg extension {code}"))),
     "REDUCE": lambda machine, _: machine.reduce(2),
@@ -240,8 +240,8 @@ _STEPS: dict[str, _Step] = {
     "NEWOBJ_EX": lambda machine, _: machine.reduce(3),
     "INST": lambda machine, name: machine.make([machine.find(*name.split(" ", 1)), *machine.pop_mark()]),
     "OBJ": lambda machine, _: machine.make(machine.pop_mark()),
-    "BUILD": _Machine.build,
-    "PERSID": _Machine.persistent,
+    "BUILD": _Unpickler.build,
+    "PERSID": _Unpickler.persistent,
     "BINPERSID": lambda machine, _: machine.persistent(machine._stack.pop()),
 }
 _Reader = Callable[[BinaryIO], Any]

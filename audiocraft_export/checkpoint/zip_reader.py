@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import CheckpointError, reason
-from ..storage.blob import Blob
-from ..storage.file_reader import Opened
+from ..storage.file_reader import FileReader
+from ..storage.lazy_bytes import LazyBytes
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # the local header that stands before a record
 LOCAL_SIGNATURE, END_SIGNATURE, LOCATOR_SIGNATURE = b"PK\3\4", b"PK\5\6", b"PK\6\7"
@@ -27,7 +27,7 @@ _AFTER_A_RECORD = (0, 12, 16, 20, 24)  # bytes: its sizes once more, in 32 or 64
 _MOST_DIRECTORY = 1 << 24  # bytes: of some 200,000 records
 
 
-class Archive:
+class TorchZipReader:
     """A file written by `torch.save`, open for as long as this is there: what replaces it meanwhile is not seen.
 
     Args:
@@ -39,10 +39,10 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = Opened(path, "torch.save")
+        self._file = FileReader(path, "torch.save")
         self.stat = self._file.stat
         self._infos = self._strip_root(self._directory())
-        self._blobs: weakref.WeakValueDictionary[str, Blob] = weakref.WeakValueDictionary()  # they hold this
+        self._blobs: weakref.WeakValueDictionary[str, LazyBytes] = weakref.WeakValueDictionary()  # they hold this
 
     def __contains__(self, name: str) -> bool:
         return name in self._infos
@@ -52,7 +52,7 @@ class Archive:
         """The names of the records, in the order of the file."""
         return list(self._infos)
 
-    def blob(self, name: str) -> Blob:
+    def blob(self, name: str) -> LazyBytes:
         """One record by its name, such as `data.pkl` or `data/0`; always the same object.
 
         Raises:
@@ -65,7 +65,7 @@ class Archive:
             info = self._infos[name]
             if not _is_plain(info):
                 raise self._damaged(info)
-            blob = self._blobs[name] = Blob(info.file_size, partial(self._read_record, info), info.CRC,
+            blob = self._blobs[name] = LazyBytes(info.file_size, partial(self._read_record, info), info.CRC,
                                             f"{self.path}: record {name}")
         return blob
 
@@ -77,10 +77,10 @@ class Archive:
         size = self.stat.st_size
         if not size:
             raise CheckpointError(f"{self.path} is empty: restore it from a copy.")
-        if self._file.bytes(0, min(size, 4)) != LOCAL_SIGNATURE:
+        if self._file.read_bytes(0, min(size, 4)) != LOCAL_SIGNATURE:
             raise CheckpointError(f"{self.path} is no checkpoint of torch >= 1.6 (no zip archive): load it and save "
                                   "it again with torch.save if you trust it.")
-        end = self._file.bytes(size - _END, size).rjust(_END, b"\0")
+        end = self._file.read_bytes(size - _END, size).rjust(_END, b"\0")
         if end[-22:-18] != END_SIGNATURE or end[-2:] != b"\0\0":
             raise CheckpointError(f"{self.path} is cut short or has foreign bytes at its end: restore it from a copy.")
         claimed = max(_directory_sizes(end))
@@ -121,7 +121,7 @@ class Archive:
         """Where the bytes of a record begin, after its local header was compared with the directory."""
         name = info.filename.encode()
         where, size_of_both = info.header_offset, LOCAL_HEADER.size + len(name)
-        header = self._file.bytes(where, min(where + size_of_both, self.stat.st_size))
+        header = self._file.read_bytes(where, min(where + size_of_both, self.stat.st_size))
         if len(header) == size_of_both and _is_plain(info):
             signature, _, flags, method, _, _, crc, packed, size, name_size, extra_size = \
                 LOCAL_HEADER.unpack_from(header)

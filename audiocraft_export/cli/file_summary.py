@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
-from ..checkpoint.checkpoint import HYDRA_CONFIG, Checkpoint, TorchFile, of_file
-from ..checkpoint.nonfinite import Watch
-from ..checkpoint.tensor import Tensor
+from ..checkpoint.checkpoint import HYDRA_CONFIG, Checkpoint, TorchFile, to_checkpoint
+from ..checkpoint.nonfinite import NonfiniteCounter
+from ..checkpoint.tensor import LazyTensor
 from ..errors import CheckpointError, ExportError, listing
 from ..experiment.config import Config
 from ..experiment.xp import AnyPath, Experiment
@@ -25,12 +25,12 @@ from ..release.manifest import MANIFEST, RELEASE_FOLDER, Manifest, Plan, best_ep
 OTHER = "everything else"
 SAFETENSORS = ".safetensors"
 TRAINING, RELEASE, EXPERIMENT = "training checkpoint", "release", "experiment"
-NESTED = (Tensor, dict, list, tuple)
+NESTED = (LazyTensor, dict, list, tuple)
 MOST_DEPTH, MOST_KEY = 100, 200  # of what is looked at; characters of a key that is shown
 
 
 @dataclass(frozen=True)
-class Inspection:
+class FileSummary:
     """What is in a file.
 
     Args:
@@ -55,7 +55,7 @@ class Inspection:
     path: Path
     nbytes: int
     sections: Mapping[str, int]
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, LazyTensor]
     sig: Optional[str] = None
     solver: Optional[str] = None
     config: Optional[Config] = None
@@ -88,13 +88,13 @@ class Inspection:
             "refused": self.refused, "odd": self.odd,
         }
 
-    def largest(self, most: Optional[int] = None) -> list[tuple[str, Tensor]]:
+    def largest(self, most: Optional[int] = None) -> list[tuple[str, LazyTensor]]:
         """The largest tensors, with their names."""
         return sorted(self.tensors.items(), key=lambda item: -item[1].nbytes)[:most]
 
 
 def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyPath] = None,
-            values: bool = False) -> Inspection:
+            values: bool = False) -> FileSummary:
     """Look into a training checkpoint, or a file of a release.
 
     Args:
@@ -112,13 +112,13 @@ def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyP
     sections, tensors = _contents(file)
     odd = [*_shared(tensors), *(_odd_values(tensors) if values else ())]
     if "exported" in file.state:
-        found = Inspection(RELEASE, path, file.source.bytes, sections, tensors, config=_config(file.state),
+        found = FileSummary(RELEASE, path, file.source.bytes, sections, tensors, config=_config(file.state),
                            odd=[*odd, *_strangers(file)])
         return _release(found, is_codec=path.name == CODEC_FILE)
     return _training(file, xp or Experiment(path.absolute().parent, None), dora_dir, sections, tensors, odd)
 
 
-def inspect_experiment(xp: Experiment) -> Inspection:
+def inspect_experiment(xp: Experiment) -> FileSummary:
     """Look at an experiment that has stored no checkpoint: what Dora and Hydra have written of it.
 
     Args:
@@ -130,7 +130,7 @@ def inspect_experiment(xp: Experiment) -> Inspection:
     path, history = xp.folder / HYDRA_CONFIG, xp.history
     config = Config.load(path) if os.path.isfile(path) else None
     best = best_epoch(history, family_of(config).metrics if config else ())
-    return Inspection(EXPERIMENT, xp.folder, 0, {}, {}, sig=xp.sig, solver=solver_of(config) if config else None,
+    return FileSummary(EXPERIMENT, xp.folder, 0, {}, {}, sig=xp.sig, solver=solver_of(config) if config else None,
                       config=config, epochs=len(history), curve=_curve(history, best), best=best,
                       refused="it has no checkpoint: train it first.", odd=[*_no_numbers(best)])
 
@@ -142,22 +142,22 @@ def differences(one: Config, other: Config) -> list[tuple[str, str, str]]:
             if left.get(key) != right.get(key)]
 
 
-def _portable(path: Path, values: bool) -> Inspection:
+def _portable(path: Path, values: bool) -> FileSummary:
     """A file of safetensors, and the configuration that lies beside it."""
     tensors = dict(read_safetensors(path).tensors)
     is_codec = path.name.startswith("compression_")
     nbytes, used = os.path.getsize(path), sum(tensor.nbytes for tensor in tensors.values())
     config = path.with_name("compression_config.yaml" if is_codec else "config.yaml")
-    found = Inspection(RELEASE, path, nbytes, {"tensors": used, OTHER: nbytes - used}, tensors,
+    found = FileSummary(RELEASE, path, nbytes, {"tensors": used, OTHER: nbytes - used}, tensors,
                        config=Config.load(config) if os.path.isfile(config) else None,
                        odd=[*(_odd_values(tensors) if values else ())])
     return _release(found, is_codec)
 
 
-def _release(found: Inspection, is_codec: bool) -> Inspection:
+def _release(found: FileSummary, is_codec: bool) -> FileSummary:
     """What the manifest beside a file of a release adds."""
     folder, odd = found.path.parent, list(found.odd)
-    manifest = Manifest.load(folder)
+    manifest = Manifest.load_or_none(folder)
     if manifest is None and os.path.isfile(folder / MANIFEST):
         odd.append(f"{MANIFEST} beside it is not what was written: verify says more")
     if manifest is not None and found.path.name not in [each.name for each in manifest.files]:
@@ -171,10 +171,10 @@ def _release(found: Inspection, is_codec: bool) -> Inspection:
 
 
 def _training(file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath], sections: Mapping[str, int],
-              tensors: Mapping[str, Tensor], odd: list[str]) -> Inspection:
-    found = Inspection(TRAINING, file.path, file.source.bytes, sections, tensors)
+              tensors: Mapping[str, LazyTensor], odd: list[str]) -> FileSummary:
+    found = FileSummary(TRAINING, file.path, file.source.bytes, sections, tensors)
     try:
-        checkpoint = of_file(file)
+        checkpoint = to_checkpoint(file)
         best = best_epoch(checkpoint.history, family_of(checkpoint.config).metrics)
         found = replace(found, sig=checkpoint.sig, solver=solver_of(checkpoint.config), config=checkpoint.config,
                         epochs=len(checkpoint.history), curve=_curve(checkpoint.history, best), best=best)
@@ -196,10 +196,10 @@ def _plan(checkpoint: Checkpoint, xp_folder: Path, dora_dir: Optional[AnyPath]) 
         return make(options=ExportOptions(codec="none")), str(exc)
 
 
-def _contents(file: TorchFile) -> tuple[dict[str, int], dict[str, Tensor]]:
+def _contents(file: TorchFile) -> tuple[dict[str, int], dict[str, LazyTensor]]:
     """The bytes of each section, and all tensors."""
     sections: dict[str, int] = {}
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, LazyTensor] = {}
     counted: set[int] = set()
     for section, value in file.state.items():
         found = dict(_walk(value, str(section)[:MOST_KEY]))
@@ -214,13 +214,13 @@ def _contents(file: TorchFile) -> tuple[dict[str, int], dict[str, Tensor]]:
     return sections, tensors
 
 
-def _walk(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+def _walk(value: Any, name: str) -> Iterator[tuple[str, LazyTensor]]:
     """The tensors in nested data; what contains itself is looked at once, what is nested too deeply not at all."""
     left: list[tuple[Any, tuple[str, ...]]] = [(value, (name,))] if isinstance(value, NESTED) else []
     seen: set[int] = set()
     while left:
         value, path = left.pop()
-        if isinstance(value, Tensor):
+        if isinstance(value, LazyTensor):
             yield ".".join(path), value
         elif id(value) not in seen and len(path) < MOST_DEPTH:
             seen.add(id(value))
@@ -236,11 +236,11 @@ def _no_numbers(best: Optional[Mapping[str, Any]]) -> list[str]:
 
 
 def _strangers(file: TorchFile) -> list[str]:
-    names = listing(file.strangers, 20)
+    names = listing(file.unknown_globals, 20)
     return [f"names that mean nothing here, neither imported nor released: {names}"] if names else []
 
 
-def _shared(tensors: Mapping[str, Tensor]) -> Iterator[str]:
+def _shared(tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
     views: dict[int, list[str]] = {}
     for name, tensor in tensors.items():
         views.setdefault(id(tensor.blob), []).append(name)
@@ -249,10 +249,10 @@ def _shared(tensors: Mapping[str, Tensor]) -> Iterator[str]:
         yield f"{sum(map(len, shared))} tensors share {len(shared)} storages, such as {listing(shared[0], 3)}"
 
 
-def _odd_values(tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    watches: dict[int, tuple[str, Watch]] = {}
+def _odd_values(tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
+    watches: dict[int, tuple[str, NonfiniteCounter]] = {}
     for name, tensor in tensors.items():
-        watches.setdefault(id(tensor.blob), (name, Watch(tensor.blob, tensor.dtype)))
+        watches.setdefault(id(tensor.blob), (name, NonfiniteCounter(tensor.blob, tensor.dtype)))
     for name, watch in watches.values():
         try:
             watch.blob.verify()

@@ -13,7 +13,7 @@ from typing import NoReturn, Optional, Union
 from ..errors import ExportError, OptionError, printable, reason
 from ..version import __version__
 from .completion import complete
-from .output import complain, make_streams_usable, say
+from .output import make_streams_usable, print_err, print_error
 from .verbs import convert, inspect, run, verify
 from .verbs import list as list_
 
@@ -47,13 +47,13 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
         sys.stdout.flush()
     except OSError as exc:
         if exc.filename is not None:  # no stream, but a file
-            say(f"audiocraft-export: {printable(str(exc.filename))} cannot be read or written ({reason(exc)}): check "
+            print_err(f"audiocraft-export: {printable(str(exc.filename))} cannot be read or written ({reason(exc)}): check "
                 "its permissions.")
             sys.exit(1)
         # Nobody reads on, as in `| head`, or nobody can.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(exc, BrokenPipeError):
-            say(f"audiocraft-export: the output cannot be written ({reason(exc)}): print it elsewhere.")
+            print_err(f"audiocraft-export: the output cannot be written ({reason(exc)}): print it elsewhere.")
         code = 1
     sys.exit(code)
 
@@ -77,7 +77,7 @@ def _main(argv: Optional[Sequence[str]]) -> Union[int, str, None]:
         args.targets += [*unknown[:end], *unknown[end + 1:]]  # argparse takes targets together only
         return int(args.verb(args))
     except ExportError as exc:
-        complain(exc, debug)
+        print_error(exc, debug)
         return 2 if isinstance(exc, OptionError) else 1
     except KeyboardInterrupt:
         return 130

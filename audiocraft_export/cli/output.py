@@ -50,28 +50,28 @@ def make_streams_usable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def say(text: str) -> None:
+def print_err(text: str) -> None:
     """Print a sentence on stderr."""
     with suppress(OSError):  # what was done is not undone because nobody can be told
         print(text, file=sys.stderr)
 
 
-def complain(exc: ExportError, debug: bool) -> None:
+def print_error(exc: ExportError, debug: bool) -> None:
     """Print an error: in one sentence, or where it comes from as well."""
     if debug:
         logging.error("%s", exc, exc_info=exc)
     else:
-        say(f"audiocraft-export: {exc}")
+        print_err(f"audiocraft-export: {exc}")
 
 
-def complain_of(target: str, exc: ExportError, as_json: bool, debug: bool) -> None:
+def print_target_error(target: str, exc: ExportError, as_json: bool, debug: bool) -> None:
     """Print the error of one of several targets, on stdout as well if that is read by a script."""
     if as_json:
         print(json.dumps({"target": target, "error": str(exc)}))
-    complain(exc, debug)
+    print_error(exc, debug)
 
 
-def show(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Print a table on stdout: cut to the width of a terminal; elsewhere only what gives way is, where it is very long.
 
     Args:
@@ -109,7 +109,7 @@ def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[i
     from rich.table import Table
     from rich.text import Text
     console = Console()
-    used, widths = _fitting(columns, _widths(columns, rows), used, console.width)
+    used, widths = _fit_columns(columns, _widths(columns, rows), used, console.width)
     dots = "…" if console.encoding.startswith("utf") else "..."
     plain = console.no_color
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
@@ -123,7 +123,7 @@ def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[i
     console.print(table)
 
 
-def _fitting(columns: Sequence[Column], widths: list[int], used: list[int],
+def _fit_columns(columns: Sequence[Column], widths: list[int], used: list[int],
              room: int) -> tuple[list[int], list[int]]:
     """Which columns there is room for, and how wide each of them is to be."""
     least = [min(width, column.least) if column.gives_way else width for column, width in zip(columns, widths)]
@@ -143,10 +143,10 @@ def _write(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[
             for row in rows]
     widths = _widths(columns, rows)
     for line in ([column.name for column in columns], *rows):
-        print((" " * _GAP).join(_padded(line[index], widths[index], columns[index].right) for index in used).rstrip())
+        print((" " * _GAP).join(_pad(line[index], widths[index], columns[index].right) for index in used).rstrip())
 
 
-def _padded(text: str, width: int, right: bool) -> str:
+def _pad(text: str, width: int, right: bool) -> str:
     blank = " " * (width - _width(text))
     return blank + text if right else text + blank
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from .. import progress
 from ..errors import ExportError, printable, readable_size
-from .output import Column, complain_of, cut, say, show
+from .output import Column, cut, print_err, print_table, print_target_error
 
 if TYPE_CHECKING:
     from ..jobs.batch import Executor
@@ -27,7 +27,7 @@ COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", goes=
            Column("where, or why not", gives_way=True, tail=True, least=24, goes=3))
 
 
-def do_all(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
+def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
            args: argparse.Namespace, table: bool) -> int:
     """Do all jobs, and say what came of each; gives the exit code.
 
@@ -41,20 +41,20 @@ def do_all(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], exec
     done: dict[int, Result] = {}
     shown = 0
     try:
-        with closing(in_order(jobs, executor, done)) as numbers:
+        with closing(run_in_order(jobs, executor, done)) as numbers:
             for number in numbers:
                 shown = number + 1
-                with progress.aside():
-                    _show(targets[number], done[number], args)
+                with progress.hide():
+                    _print_result(targets[number], done[number], args)
     finally:  # also of what was done before somebody stopped it
         for number in sorted(number for number in done if number >= shown):
-            _show(targets[number], done[number], args)
+            _print_result(targets[number], done[number], args)
         if table and done:
-            _conclude(targets, done, args)
+            _print_summary(targets, done, args)
     return int(any(isinstance(result, ExportError) for result in done.values()))
 
 
-def in_order(jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
+def run_in_order(jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
              done: dict[int, Result]) -> Generator[int, None, None]:
     """Do all jobs; gives the number of each in their order.
 
@@ -66,7 +66,7 @@ def in_order(jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executo
     done.update((number, job) for number, job in enumerate(jobs) if isinstance(job, ExportError))
     exports = {number: job for number, job in enumerate(jobs) if not isinstance(job, ExportError)}
     numbers, next_one = [*exports], 0
-    with progress.several(len(exports)) as display, \
+    with progress.show_progress(len(exports)) as display, \
             closing(_results([*exports.values()], executor, display)) as results:
         for index, result in results:
             done[numbers[index]] = _attempt(result)
@@ -98,9 +98,9 @@ def _attempt(job: Job) -> Result:
         return error
 
 
-def _show(target: str, result: Result, args: argparse.Namespace) -> None:
+def _print_result(target: str, result: Result, args: argparse.Namespace) -> None:
     if isinstance(result, ExportError):
-        complain_of(target, result, args.json, args.debug)
+        print_target_error(target, result, args.json, args.debug)
     elif args.json:
         print(json.dumps({"target": target, **result.to_dict()}))
     else:
@@ -109,15 +109,15 @@ def _show(target: str, result: Result, args: argparse.Namespace) -> None:
             logger.warning("%s: %s", printable(result.manifest.name), printable(warning))
 
 
-def _conclude(targets: Sequence[str], done: Mapping[int, Result], args: argparse.Namespace) -> None:
+def _print_summary(targets: Sequence[str], done: Mapping[int, Result], args: argparse.Namespace) -> None:
     """Say what came of many."""
     if not args.json:
         print()
-        show(COLUMNS, [_row(targets[number], result) for number, result in sorted(done.items())])
+        print_table(COLUMNS, [_row(targets[number], result) for number, result in sorted(done.items())])
     failed = [targets[number] for number, result in sorted(done.items()) if isinstance(result, ExportError)]
     which = f"; failed: {printable(', '.join(failed))}" if failed else ""
     rest = f"; stopped before the other {len(targets) - len(done)}" if len(done) < len(targets) else ""
-    say(f"{len(done) - len(failed)} of {len(targets)} {'can be ' if args.dry_run else ''}exported{which}{rest}.")
+    print_err(f"{len(done) - len(failed)} of {len(targets)} {'can be ' if args.dry_run else ''}exported{which}{rest}.")
 
 
 def _row(target: str, result: Result) -> list[str]:

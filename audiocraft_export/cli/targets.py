@@ -61,8 +61,8 @@ def find_experiment(target: str, dora_dir: Callable[[], Path]) -> Experiment:
         raise ExperimentError(f"There is no file or folder {target!r}: give a signature, or the path of an XP folder "
                               "or of a checkpoint.")
     if os.path.isfile(path):
-        return Experiment.at(path.parent)
-    return Experiment.at(path) if os.path.isdir(path) else find_xp(target, dora_dir())
+        return Experiment.from_folder(path.parent)
+    return Experiment.from_folder(path) if os.path.isdir(path) else find_xp(target, dora_dir())
 
 
 def find_target(target: str, dora_dir: Callable[[], Path],
@@ -117,7 +117,7 @@ def open_target(target: str, dora_dir: Callable[[], Path],
     return xp, open_checkpoint(source) if os.path.isfile(target) else open_experiment(xp, source)
 
 
-def others_of(xp: Experiment, args: argparse.Namespace, dora_dir: Callable[[], Path]) -> Optional[Path]:
+def codec_dora_dir(xp: Experiment, args: argparse.Namespace, dora_dir: Callable[[], Path]) -> Optional[Path]:
     """The Dora folder in which `//sig/` of an experiment is looked up, if that is not the one that it is in.
 
     For an experiment that was copied elsewhere it is the one that was chosen, unless a training package would have to

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..checkpoint.checkpoint import HYDRA_CONFIG
-from ..experiment.xp import CHECKPOINT, LAST, Experiment, small_text
+from ..experiment.xp import CHECKPOINT_FILE, CHECKPOINT_NAME, Experiment, read_small_text
 from ..release.families.registry import family_named
 from ..release.manifest import MANIFEST, RELEASE_FOLDER, Manifest, best_epoch
-from ..storage.file_version import same_time
+from ..storage.file_version import same_mtime
 
 # Parsing the YAML of one configuration takes as long as all else of twenty experiments.
 _SOLVER = re.compile(r"^solver:[ ]*['\"]?([^\s'\"#]+)", re.MULTILINE)
@@ -23,7 +23,7 @@ _PLANNED = re.compile(r"^(?:optim:[ ]*\n(?=([ ]+))(?:[ ]+\S.*\n)*?\1)?epochs:[ ]
 
 
 @dataclass(frozen=True)
-class Survey:
+class XPSummary:
     """What is known of an experiment without opening its checkpoint.
 
     Args:
@@ -61,26 +61,26 @@ class Survey:
         return asdict(self)
 
 
-def survey(xp: Experiment) -> Survey:
+def survey(xp: Experiment) -> XPSummary:
     """Look at an experiment, whatever state it is in: what cannot be read is as if it were not there."""
-    config = small_text(xp.folder / HYDRA_CONFIG, "replace")
+    config = read_small_text(xp.folder / HYDRA_CONFIG, "replace")
     solver, planned = _SOLVER.search(config), _PLANNED.search(config)
     name = solver.group(1) if solver else None
     argv, history = xp.argv, xp.history
     best = best_epoch(history, family_named(name).metrics) or {}
     metric = best.get("metric")
     files = _checkpoints(xp.folder)
-    release, release_bytes = release_of(xp.folder / RELEASE_FOLDER, xp.folder)
-    return Survey(
+    release, release_bytes = release_status(xp.folder / RELEASE_FOLDER, xp.folder)
+    return XPSummary(
         sig=xp.sig or xp.folder.name, solver=name, argv=None if argv is None else [*map(str, argv)],
         epochs=len(history), planned=int(planned.group(2)) if planned else None,
         metric=metric, best=best["valid"][metric] if metric else None, best_epoch=best["epoch"] if metric else None,
-        checkpoint=files[LAST].st_size if LAST in files else None, others=len(files) - (LAST in files),
+        checkpoint=files[CHECKPOINT_FILE].st_size if CHECKPOINT_FILE in files else None, others=len(files) - (CHECKPOINT_FILE in files),
         release=release, release_bytes=release_bytes,
         changed=max((file.st_mtime for file in files.values()), default=0.) or _changed(xp.folder))
 
 
-def release_of(folder: Path, xp_folder: Path, name: Optional[str] = None) -> tuple[str, Optional[int]]:
+def release_status(folder: Path, xp_folder: Path, name: Optional[str] = None) -> tuple[str, Optional[int]]:
     """The state of a release folder, by sizes and times alone, and the size of its files.
 
     Args:
@@ -90,7 +90,7 @@ def release_of(folder: Path, xp_folder: Path, name: Optional[str] = None) -> tup
     """
     if not os.path.lexists(folder / MANIFEST):
         return "none", None
-    manifest = Manifest.load(folder)
+    manifest = Manifest.load_or_none(folder)
     if manifest is None:
         return "damaged", None
     nbytes = sum(file.bytes for file in manifest.files)
@@ -100,7 +100,7 @@ def release_of(folder: Path, xp_folder: Path, name: Optional[str] = None) -> tup
     return "stale" if other or _is_stale(manifest, xp_folder) else "fresh", nbytes
 
 
-def names(argvs: Sequence[Sequence[str]]) -> list[str]:
+def short_names(argvs: Sequence[Sequence[str]]) -> list[str]:
     """What distinguishes command lines: without the overrides that all have, the rarest first, in case it is cut.
 
     Keys are as short as they are unique, as Dora names the experiments of a grid (`dora.names.NamesMixin.get_names`).
@@ -132,7 +132,7 @@ def _is_stale(manifest: Manifest, xp_folder: Path) -> bool:
         now = os.stat(xp_folder / str(made_of["name"]))
         then = made_of["mtime_ns"]
         return bool(now.st_size != made_of["bytes"]
-                    or now.st_mtime_ns > then and not same_time(now.st_mtime_ns, then))
+                    or now.st_mtime_ns > then and not same_mtime(now.st_mtime_ns, then))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -141,7 +141,7 @@ def _checkpoints(folder: Path) -> dict[str, os.stat_result]:
     found = {}
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if CHECKPOINT.fullmatch(entry.name):
+            if CHECKPOINT_NAME.fullmatch(entry.name):
                 with suppress(OSError):
                     if entry.is_file():
                         found[entry.name] = entry.stat()

@@ -43,7 +43,7 @@ class Config:
         except (OmegaConfBaseException, YAMLError) as exc:
             raise CheckpointError(f"The configuration (xp.cfg) cannot be written as YAML ({reason(exc)}): keep plain "
                                   "values in it.") from exc
-        _refuse_too_much(self.text)
+        _check_yaml_size(self.text)
 
     @classmethod
     def load(cls, path: Path) -> Config:
@@ -65,7 +65,7 @@ class Config:
         Raises:
             CheckpointError: if it is no mapping in YAML.
         """
-        _refuse_too_much(text)
+        _check_yaml_size(text)
         try:
             if "*" in text and "&" in text and any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
                 raise CheckpointError("The configuration has aliases of YAML (&, *), which may stand for any amount: "
@@ -80,7 +80,7 @@ class Config:
             cfg = None
         if not isinstance(cfg, DictConfig):
             raise CheckpointError("The configuration is no mapping of keys to values: write it as one.")
-        return cls(unwrap(cfg))
+        return cls(to_container(cfg))
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a dotted key, resolved if it is a text; `default` if it is not there, missing or null.
@@ -93,9 +93,9 @@ class Config:
         for name in key.split("."):
             if isinstance(value, dict):
                 value = value.get(name)
-            elif not _refers(value):
+            elif not _has_reference(value):
                 value = None
-        if _refers(value):
+        if _has_reference(value):
             value = self._resolve(key, deep=False, but=("oc.env",))
         return default if value is None or value == "???" else value
 
@@ -104,7 +104,7 @@ class Config:
         """All of it, as plain data, unresolved."""
         return dict(self._values)
 
-    def resolved(self, *keys: str) -> dict[str, Any]:
+    def require(self, *keys: str) -> dict[str, Any]:
         """Some top-level values with their references to others resolved: what a model is built from.
 
         Raises:
@@ -138,12 +138,12 @@ class Config:
             raise CheckpointError(f"`{key}` of the configuration (xp.cfg) cannot be resolved on this machine "
                                   f"({type(exc).__name__}): set what it refers to.") from None
 
-    def shown(self, key: str) -> Any:
+    def raw(self, key: str) -> Any:
         """The value of a top-level key as it was written, for a message: an interpolation stays text."""
         return self._values.get(key)
 
 
-def _refuse_too_much(text: str) -> None:
+def _check_yaml_size(text: str) -> None:
     """Refuse YAML that takes longer to read than anybody waits."""
     depth = deepest = 0
     for bracket in BRACKETS.findall(text):
@@ -155,11 +155,11 @@ def _refuse_too_much(text: str) -> None:
                               "YAML): keep it small, flat and plain.")
 
 
-def _refers(value: Any) -> bool:
+def _has_reference(value: Any) -> bool:
     return isinstance(value, str) and "${" in value
 
 
-def unwrap(cfg: Any) -> Any:
+def to_container(cfg: Any) -> Any:
     """A living configuration (OmegaConf, argparse namespace) as the data in it, unresolved."""
     if OmegaConf.is_config(cfg):
         return OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)

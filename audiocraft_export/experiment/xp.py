@@ -19,9 +19,9 @@ from ..errors import ExperimentError, listing, reason
 from ..release.manifest import MANIFEST
 
 AnyPath = Union[str, "os.PathLike[str]"]
-LAST = "checkpoint.th"
-GRIDS = "grids"
-CHECKPOINT = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
+CHECKPOINT_FILE = "checkpoint.th"
+GRIDS_FOLDER = "grids"
+CHECKPOINT_NAME = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
 MOST_TEXT = 1 << 26  # bytes of a file of Dora
 SIGNATURE = re.compile(r"[0-9a-f]{8}")
 
@@ -39,7 +39,7 @@ class Experiment:
     sig: Optional[str]
 
     @classmethod
-    def at(cls, folder: Path) -> Experiment:
+    def from_folder(cls, folder: Path) -> Experiment:
         """The XP folder at a path; one with another name (a copy) has no signature to hold it to."""
         name = folder.absolute().name
         return cls(folder, name if SIGNATURE.fullmatch(name) else None)
@@ -71,7 +71,7 @@ class Experiment:
         """
         try:
             names = sorted(name for name in os.listdir(self.folder)
-                           if CHECKPOINT.fullmatch(name) and os.path.isfile(self.folder / name))
+                           if CHECKPOINT_NAME.fullmatch(name) and os.path.isfile(self.folder / name))
         except FileNotFoundError:
             return []
         except OSError as exc:
@@ -82,12 +82,12 @@ class Experiment:
     @property
     def is_untrained(self) -> bool:
         """Whether Dora knows of it, and it has stored no checkpoint."""
-        stored = os.path.lexists(self.path_of()) or bool(self.checkpoints)
+        stored = os.path.lexists(self.checkpoint_path()) or bool(self.checkpoints)
         return not stored and (self.argv is not None or bool(self.history))
 
-    def path_of(self, name: Union[str, int, None] = None) -> Path:
+    def checkpoint_path(self, name: Union[str, int, None] = None) -> Path:
         """Where `checkpoint.th` or `checkpoint_<name>.th` lies, if it is there."""
-        return self.folder / (LAST if name is None else f"checkpoint_{name}.th")
+        return self.folder / (CHECKPOINT_FILE if name is None else f"checkpoint_{name}.th")
 
     def checkpoint(self, name: Union[str, int, None] = None) -> Path:
         """The path of `checkpoint.th`, or of `checkpoint_<name>.th`.
@@ -95,7 +95,7 @@ class Experiment:
         Raises:
             ExperimentError: if there is no such file; the message lists those that exist.
         """
-        path = self.path_of(name)
+        path = self.checkpoint_path(name)
         if os.path.isfile(path):  # unlike Path.is_file, false for any path that cannot be seen
             return path
         names = [other.stem.partition("_")[2] for other in self.checkpoints]
@@ -126,16 +126,16 @@ def find_xp(sig: str, dora_dir: AnyPath) -> Experiment:
         ExperimentError: if there is none (near ones are offered) or more than one.
     """
     xps = Path(dora_dir) / "xps"
-    if _is_name(sig) and os.path.isdir(xps / sig):
+    if _is_file_name(sig) and os.path.isdir(xps / sig):
         return Experiment(xps / sig, sig)
-    names = _names(dora_dir)
+    names = _xp_names(dora_dir)
     found = [name for name in names if sig and name.startswith(sig)]
     if len(found) == 1:
         return Experiment(xps / found[0], found[0])
     if found:
         raise ExperimentError(f"{sig} is the start of {len(found)} experiments in {xps}: "
                               f"{listing(found)}; give more of the signature.")
-    near = get_close_matches(sig, names, n=3, cutoff=0.6) or _near_starts(sig, names)
+    near = get_close_matches(sig, names, n=3, cutoff=0.6) or _close_prefixes(sig, names)
     remedy = f"did you mean {' or '.join(near)}?" if near else \
         f"it holds {listing(names)}." if names else "it holds no experiment."
     raise ExperimentError(f"No XP {sig!r} in {xps}; {remedy}")
@@ -156,12 +156,12 @@ def each_xp(dora_dir: AnyPath) -> Iterator[Experiment]:
     Raises:
         ExperimentError: if this is no Dora folder.
     """
-    return (Experiment(Path(dora_dir) / "xps" / name, name) for name in _names(dora_dir))
+    return (Experiment(Path(dora_dir) / "xps" / name, name) for name in _xp_names(dora_dir))
 
 
 def list_grids(dora_dir: AnyPath) -> list[str]:
     """The names of the grids that were run in a Dora folder, sorted."""
-    return _listed(Path(dora_dir) / GRIDS)
+    return _list_folder(Path(dora_dir) / GRIDS_FOLDER)
 
 
 def grid_xps(name: str, dora_dir: AnyPath) -> list[Experiment]:
@@ -174,8 +174,8 @@ def grid_xps(name: str, dora_dir: AnyPath) -> list[Experiment]:
     Raises:
         ExperimentError: if it has no such grid.
     """
-    grids, others = Path(dora_dir) / GRIDS, list_grids(dora_dir)
-    sigs = [sig for sig in _listed(grids / name) if os.path.islink(grids / name / sig)] if name in others else []
+    grids, others = Path(dora_dir) / GRIDS_FOLDER, list_grids(dora_dir)
+    sigs = [sig for sig in _list_folder(grids / name) if os.path.islink(grids / name / sig)] if name in others else []
     if not sigs:
         near = get_close_matches(name, others, n=3) or others
         remedy = f"the last dora grid {name} left none: run it again." if name in others else \
@@ -184,7 +184,7 @@ def grid_xps(name: str, dora_dir: AnyPath) -> list[Experiment]:
     return [Experiment(Path(dora_dir) / "xps" / sig, sig) for sig in sigs]
 
 
-def _names(dora_dir: AnyPath) -> list[str]:
+def _xp_names(dora_dir: AnyPath) -> list[str]:
     xps = Path(dora_dir) / "xps"
     try:
         with os.scandir(xps) as entries:
@@ -196,13 +196,13 @@ def _names(dora_dir: AnyPath) -> list[str]:
                               f"name {right} with --dora-dir, or the training package with -P.") from exc
 
 
-def _near_starts(sig: str, names: Sequence[str]) -> list[str]:
+def _close_prefixes(sig: str, names: Sequence[str]) -> list[str]:
     """The names that begin nearly like it."""
     starts: dict[str, str] = {name[:len(sig)]: name for name in names}
     return [starts[start] for start in get_close_matches(sig, starts, n=3, cutoff=0.6)] if len(sig) > 2 else []
 
 
-def _listed(folder: Path) -> list[str]:
+def _list_folder(folder: Path) -> list[str]:
     try:
         return sorted(os.listdir(folder))
     except OSError:
@@ -214,7 +214,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False) or entry.is_symlink() and os.path.isdir(entry)
 
 
-def small_text(path: Path, errors: str = "strict") -> str:
+def read_small_text(path: Path, errors: str = "strict") -> str:
     """The text of a file of Dora or Hydra; empty if there is none to read.
 
     Args:
@@ -228,12 +228,12 @@ def small_text(path: Path, errors: str = "strict") -> str:
         return ""
 
 
-def _is_name(text: str) -> bool:
+def _is_file_name(text: str) -> bool:
     return bool(text) and "\0" not in text and text not in (".", "..") and Path(text).name == text
 
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(small_text(path))
+        return json.loads(read_small_text(path))
     except (ValueError, RecursionError):
         return None

@@ -11,11 +11,11 @@ from typing import Callable
 from ..errors import ReleaseError, reason
 from ..options import ExportOptions
 from ..release.families.registry import Family
-from ..release.installed_audiocraft import load_back, loader_of
+from ..release.installed_audiocraft import loader_for, verify_with_audiocraft
 from ..release.manifest import Content
-from ..release.prepare import Draft
-from ..storage.writer import write_plain
-from .requirements import require
+from ..release.prepare import PreparedRelease
+from ..storage.writer import dump
+from .requirements import require_packages
 from .safetensors.layout import from_safetensors, to_safetensors
 
 
@@ -31,32 +31,32 @@ class Format:
     """
 
     needs: tuple[str, ...]
-    files: Callable[[Draft, ExportOptions], Mapping[str, Content]]
+    files: Callable[[PreparedRelease, ExportOptions], Mapping[str, Content]]
     load: Callable[[Path, Family, Sequence[str]], None]
 
 
-def files_of(draft: Draft, options: ExportOptions) -> dict[str, Content]:
+def encode_release(draft: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
     """The files of a release in the format that is asked for, by name.
 
     Raises:
         ExportError: if a package is missing, or the format cannot hold this model.
     """
     chosen = FORMATS[options.format]
-    require(f"format={options.format}", *chosen.needs)
+    require_packages(f"format={options.format}", *chosen.needs)
     return dict(chosen.files(draft, options))
 
 
-def refuse_what_cannot_be_loaded(name: str, family: Family) -> None:
+def require_loader(name: str, family: Family) -> None:
     """Check that there is what `prove` needs, before anything is written.
 
     Raises:
         ReleaseError: if there is not.
     """
-    require(f"verify=load of format={name}", *_format_named(name).needs)
-    loader_of(family)
+    require_packages(f"verify=load of format={name}", *_format_named(name).needs)
+    loader_for(family)
 
 
-def prove(name: str, folder: Path, family: Family, names: Sequence[str]) -> None:
+def verify_loads(name: str, folder: Path, family: Family, names: Sequence[str]) -> None:
     """Rebuild the models of a release with the libraries that it is for, and compare them.
 
     Args:
@@ -78,11 +78,11 @@ def _format_named(name: str) -> Format:
     return FORMATS[name]
 
 
-def _as_it_is(draft: Draft, options: ExportOptions) -> Mapping[str, Content]:
+def _as_it_is(draft: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
     return draft.contents
 
 
-def _portable(draft: Draft, options: ExportOptions) -> Mapping[str, Content]:
+def _portable(draft: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
     return to_safetensors(draft.contents, draft.manifest, options.max_shard_size)
 
 
@@ -91,14 +91,14 @@ def _load_portable(folder: Path, family: Family, names: Sequence[str]) -> None:
     contents = from_safetensors(folder, names)
     try:
         with TemporaryDirectory(prefix="audiocraft-export-") as name:
-            write_plain(Path(name), contents)
-            load_back(Path(name), family, list(contents))
+            dump(Path(name), contents)
+            verify_with_audiocraft(Path(name), family, list(contents))
     except OSError as exc:
         raise ReleaseError(f"verify=load puts the model together once more in a temporary folder, and cannot "
                            f"({reason(exc)}): make room, set TMPDIR, or use verify=bytes.") from exc
 
 
-def _of_transformers(draft: Draft, options: ExportOptions) -> Mapping[str, Content]:
+def _of_transformers(draft: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
     from .transformers.build import transformers_files
     return transformers_files(draft, options.max_shard_size)
 
@@ -109,7 +109,7 @@ def _load_by_transformers(folder: Path, family: Family, names: Sequence[str]) ->
 
 
 FORMATS: Mapping[str, Format] = {
-    "audiocraft": Format((), _as_it_is, load_back),
+    "audiocraft": Format((), _as_it_is, verify_with_audiocraft),
     "safetensors": Format(("safetensors", "huggingface_hub"), _portable, _load_portable),
     "transformers": Format(("safetensors", "huggingface_hub", "transformers"), _of_transformers,
                            _load_by_transformers),

@@ -8,10 +8,10 @@ from importlib.util import find_spec
 
 from ..errors import ReleaseError
 
-OLDEST = {"transformers": ("transformers", (4, 57)), "torch": ("transformers", (2, 2))}  # and for which of them
+MINIMUM_VERSIONS = {"transformers": ("transformers", (4, 57)), "torch": ("transformers", (2, 2))}  # and for which of them
 
 
-def require(what: str, *packages: str) -> None:
+def require_packages(what: str, *packages: str) -> None:
     """Check that packages of the extra `hf` are installed; none is imported.
 
     Args:
@@ -25,7 +25,7 @@ def require(what: str, *packages: str) -> None:
     if missing:
         raise ReleaseError(f"{what} needs {' and '.join(missing)}, not installed here: "
                            "pip install 'audiocraft-export[hf]'.")
-    for package, (needed, oldest) in OLDEST.items():
+    for package, (needed, oldest) in MINIMUM_VERSIONS.items():
         found = tuple(map(int, re.findall(r"\d+", version(package))[:2])) if needed in packages else oldest
         if found < oldest:
             raise ReleaseError(f"{what} needs {package} {'.'.join(map(str, oldest))}, and {version(package)} is "

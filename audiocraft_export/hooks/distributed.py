@@ -13,7 +13,7 @@ def is_rank_zero() -> bool:
     return bool(get_distrib_spec().rank == 0)  # type: ignore[no-untyped-call]
 
 
-def is_rank_zero_of_all() -> bool:
+def barrier_is_rank_zero() -> bool:
     """As `is_rank_zero`, once all workers got here: a training that failed on another one is not exported.
 
     Workers know of each other only as long as their process group is there.

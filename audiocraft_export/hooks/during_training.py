@@ -10,13 +10,13 @@ from dora.link import Link
 
 from ..checkpoint.checkpoint import open_checkpoint
 from ..errors import ExportError
-from ..experiment.xp import LAST, Experiment
+from ..experiment.xp import CHECKPOINT_FILE, Experiment
 from ..options import ExportOptions
 from ..pipeline.export import export
 from ..release.families.registry import family_of
 from ..release.manifest import ExportReport, best_epoch
-from ..signals import heeding
-from ..storage.file_version import edition
+from ..signals import propagate_handler_errors
+from ..storage.file_version import file_version
 
 VERIFY = "none"  # a training waits for the copy, and no more; the export at its end is read back
 
@@ -37,8 +37,8 @@ def is_due(when: Union[str, int], history: Sequence[Any], metrics: Sequence[str]
     return when != "end" and len(history) % int(when) == 0
 
 
-@heeding()
-def attempt(make: Callable[[], Optional[ExportReport]], log: Callable[[str], None]) -> None:
+@propagate_handler_errors()
+def export_safely(make: Callable[[], Optional[ExportReport]], log: Callable[[str], None]) -> None:
     """Export, and say what came of it: whatever goes wrong, the training goes on, unless a signal ends it.
 
     Args:
@@ -57,7 +57,7 @@ def attempt(make: Callable[[], Optional[ExportReport]], log: Callable[[str], Non
             log(str(report))
 
 
-class FollowedLink(Link):
+class ObservedLink(Link):
     """Dora's link, by which a training says that an epoch is finished; a copy of it is as Dora's own.
 
     Args:
@@ -83,7 +83,7 @@ class FollowedLink(Link):
         return Link, (), {name: value for name, value in vars(self).items() if name != "follower"}
 
 
-class Follower:
+class EpochExporter:
     """Exports what an XP has stored whenever its training tells Dora of a finished epoch, if one is due.
 
     Every training of Dora gives that sign, and no class of its own is touched for it. AudioCraft gives it once the
@@ -99,25 +99,25 @@ class Follower:
     def __init__(self, xp: Any, options: ExportOptions, log: Callable[[str], None]) -> None:
         self._xp, self._options, self._log = xp, options, log
         self._stored = Experiment(xp.folder, xp.sig)
-        self._seen, self._epochs, self._waits = edition(self._stored.path_of()), 0, False
+        self._seen, self._epochs, self._waits = file_version(self._stored.checkpoint_path()), 0, False
         if self._seen is not None:
             with suppress(Exception):  # it is looked at again, and guarded, when an epoch is finished
-                self._epochs = len(open_checkpoint(self._stored.path_of()).history)
-        xp.link = FollowedLink(xp.link, self)
+                self._epochs = len(open_checkpoint(self._stored.checkpoint_path()).history)
+        xp.link = ObservedLink(xp.link, self)
 
     def __call__(self) -> None:
         """An epoch is finished."""
         if not getattr(self._xp, "exports_itself", False):  # ExportMixin does
-            attempt(self._export_if_due, self._log)
+            export_safely(self._export_if_due, self._log)
 
     def _export_if_due(self) -> Optional[ExportReport]:
-        stored = edition(self._stored.path_of())
+        stored = file_version(self._stored.checkpoint_path())
         if stored is None:
             self._wait()
         if stored in (None, self._seen):
             return None
         self._seen = stored
-        checkpoint = open_checkpoint(self._stored.path_of())
+        checkpoint = open_checkpoint(self._stored.checkpoint_path())
         checkpoint.check_experiment(self._stored)
         history = list(self._xp.link.history)[:len(checkpoint.history) or None]
         metrics, new = family_of(checkpoint.config).metrics, range(self._epochs + 1, len(history) + 1)
@@ -130,5 +130,5 @@ class Follower:
     def _wait(self) -> None:
         if not self._waits and len(self._xp.link.history) > 1:
             self._waits = True
-            self._log(f"nothing is exported before {LAST} is stored: a solver that stores none needs ExportMixin for "
+            self._log(f"nothing is exported before {CHECKPOINT_FILE} is stored: a solver that stores none needs ExportMixin for "
                       "exporter.when.")

@@ -31,7 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ..errors import ExperimentError, ExportError, OptionError
 from ..experiment.xp import Experiment
 from ..options import ExportOptions
-from .distributed import is_rank_zero, is_rank_zero_of_all
+from .distributed import barrier_is_rank_zero, is_rank_zero
 from .overrides import EXPORT, EXPORTER, MODES, is_override, key_of, quoted, read, read_project, split
 
 if TYPE_CHECKING:
@@ -213,14 +213,14 @@ class ExportingMain(HydraMain):
         if options.folder is not None:
             options = options.replace(folder=to_absolute_path(str(options.folder)))
         if mode is True and options.needs_extra:
-            from ..sharing.share import refuse_what_is_not_installed
+            from ..sharing.share import require_extras
             try:
-                refuse_what_is_not_installed(options)
+                require_extras(options)
             except ExportError as exc:
                 fatal(str(exc))
         if mode is True and options.when != "end" and is_rank_zero() and not _trains_nothing(xp.cfg):
-            from .during_training import Follower
-            Follower(xp, options, log)
+            from .during_training import EpochExporter
+            EpochExporter(xp, options, log)
         result = None if mode == "only" else self._run(ours)
         if mode:
             _finish(xp, mode == "only", options)
@@ -264,7 +264,7 @@ def _finish(xp: XP, only: bool, options: ExportOptions) -> None:
         return
     from ..pipeline.export import after_training, export_experiment
     try:
-        if not (is_rank_zero() if only else is_rank_zero_of_all()):
+        if not (is_rank_zero() if only else barrier_is_rank_zero()):
             return
         # ExportMixin leaves its report here. What it made of a living solver cannot be made again from the disk.
         made: Optional[ExportReport] = getattr(xp, "export_report", None)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import OptionError
-from ..experiment.config import unwrap
+from ..experiment.config import to_container
 from ..options import ExportOptions
 
 EXPORT, EXPORTER = "export", "exporter"
@@ -33,7 +33,7 @@ def read_project(cfg: DictConfig) -> tuple[Union[bool, str], dict[Any, Any]]:
     if not isinstance(mode, bool) and mode != "only":
         raise OptionError(f"export={mode} is no option: use false, true or only; a project that has a key export of "
                           "its own must rename it.")
-    exporter = ExportOptions.mapping_of(unwrap(cfg[EXPORTER]) if EXPORTER in cfg else None)
+    exporter = ExportOptions.mapping_of(to_container(cfg[EXPORTER]) if EXPORTER in cfg else None)
     ExportOptions.check_names(exporter)
     return mode, exporter
 

@@ -11,17 +11,17 @@ from dora.log import simple_log
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ..checkpoint.allowlist import Stranger
+from ..checkpoint.allowlist import UnknownGlobal
 from ..checkpoint.checkpoint import open_checkpoint
 from ..errors import ExportError, OptionError
-from ..experiment.xp import LAST, Experiment
+from ..experiment.xp import CHECKPOINT_FILE, Experiment
 from ..options import ExportOptions
 from ..pipeline.export import after_training, export_experiment, export_state
 from ..release.families.registry import family_named
 from ..release.manifest import ExportReport
-from ..sharing.share import refuse_what_is_not_installed
-from .distributed import is_rank_zero, is_rank_zero_of_all
-from .during_training import VERIFY, attempt, is_due
+from ..sharing.share import require_extras
+from .distributed import barrier_is_rank_zero, is_rank_zero
+from .during_training import VERIFY, export_safely, is_due
 
 log = partial(simple_log, "Export:")
 
@@ -47,8 +47,8 @@ class ExportMixin:
                                     ("commit", None, cls._export_after_commit)):
             method = getattr(cls, name, None)
             if method is not None and not hasattr(method, "exports"):
-                own = vars(cls).get(name) or _inherited(cls, name, method)
-                setattr(cls, name, _surrounded(name, own, before, after))
+                own = vars(cls).get(name) or _call_inherited(cls, name, method)
+                setattr(cls, name, _wrap_method(name, own, before, after))
 
     def is_best_so_far(self) -> bool:
         """Whether the epoch that was committed last is the best one so far, for `exporter.when=best`.
@@ -92,7 +92,7 @@ class ExportMixin:
 
     def _is_stored(self) -> bool:
         """Whether `checkpoint.th` has all epochs of this solver; more than those if it was not restored yet."""
-        path, mine = self.xp.folder / LAST, list(self.history)
+        path, mine = self.xp.folder / CHECKPOINT_FILE, list(self.history)
         return path.exists() and _agrees(open_checkpoint(path).history[:len(mine)], mine)
 
     def _exports_by_itself(self) -> bool:
@@ -102,11 +102,11 @@ class ExportMixin:
     def _export_before_run(self) -> None:
         self.xp.exports_itself = True  # with_export need not look after it
         if self._exports_by_itself():
-            refuse_what_is_not_installed(self._export_options())  # what is wrong is said before the training
+            require_extras(self._export_options())  # what is wrong is said before the training
 
     def _export_after_commit(self) -> None:
         if "run" in self._export_calls and is_rank_zero():
-            attempt(self._export_if_due, log)
+            export_safely(self._export_if_due, log)
 
     def _export_if_due(self) -> Optional[ExportReport]:
         if not self._exports_by_itself():
@@ -116,7 +116,7 @@ class ExportMixin:
         return self.export(checkpoint=None, verify=VERIFY) if due else None
 
     def _export_after_run(self) -> None:
-        if not self._exports_by_itself() or not is_rank_zero_of_all():
+        if not self._exports_by_itself() or not barrier_is_rank_zero():
             return
         try:
             report = self.export()
@@ -135,7 +135,7 @@ class ExportMixin:
         return _get(getattr(self.xp, "export_keys", self.xp.cfg), key)
 
 
-def _surrounded(name: str, method: Callable[..., Any], before: Optional[Callable[[Any], None]],
+def _wrap_method(name: str, method: Callable[..., Any], before: Optional[Callable[[Any], None]],
                 after: Callable[[Any], None]) -> Callable[..., Any]:
     """A method of a solver, with what is to be done before its outermost call and once that has returned."""
     @wraps(method)
@@ -157,7 +157,7 @@ def _surrounded(name: str, method: Callable[..., Any], before: Optional[Callable
     return surrounded
 
 
-def _inherited(cls: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+def _call_inherited(cls: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """The method of the next class, whichever that will be."""
     @wraps(method)
     def inherited(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -167,7 +167,7 @@ def _inherited(cls: type, name: str, method: Callable[..., Any]) -> Callable[...
 
 def _agrees(stored: Any, living: Any) -> bool:
     """Whether metrics are the same, as far as they could be read: a scalar of numpy comes back as a stranger."""
-    if isinstance(stored, Stranger):
+    if isinstance(stored, UnknownGlobal):
         return True
     if isinstance(stored, dict) and isinstance(living, dict):
         return list(stored) == list(living) and all(_agrees(stored[name], living[name]) for name in stored)

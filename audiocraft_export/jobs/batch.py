@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol
 
 from ..errors import ExportError, reason
-from ..progress import Display, Share
+from ..progress import Display, Progress
 from .message_log import Journal
 from .worker import Answer, Job, Numbered, Task
 
@@ -123,10 +123,10 @@ class Batch:
         if isinstance(said, Answer):
             task.current = None
             yield from self._answer(index, said)
-        elif isinstance(said, Share):
+        elif isinstance(said, Progress):
             self._display.update(index, said)
         elif isinstance(said, logging.LogRecord):
-            with self._display.hidden():
+            with self._display.pause():
                 logging.getLogger(said.name).handle(said)
 
     def _bury(self, task: _Started, end: str) -> Iterator[tuple[int, Answer]]:

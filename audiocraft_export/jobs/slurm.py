@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from .. import progress
-from ..cli.output import say
+from ..cli.output import print_err
 from ..errors import ExportError, reason
 from .sbatch import nothing_else, sbatch_options
 from .worker import Numbered, Task, last_words
@@ -87,10 +87,10 @@ class Slurm:
             self._cancel()  # who is stopped while sbatch works does not know what that has done
             self._remove()
         elif KeyboardInterrupt in (kind, type(exc.__context__)) and self._is_to_be_cancelled():
-            say("The jobs are cancelled; what they have done is done." if self._cancel() else
+            print_err("The jobs are cancelled; what they have done is done." if self._cancel() else
                 f"Slurm does not cancel the jobs: do it later, with scancel --name={self._name}.")
         else:
-            say(f"The jobs go on: see them with squeue --name={self._name}, cancel them with scancel "
+            print_err(f"The jobs go on: see them with squeue --name={self._name}, cancel them with scancel "
                 f"--name={self._name}; when they are over, run this again to see what is left to do.")
 
     def deal(self, jobs: Sequence[Numbered]) -> list[Sequence[Numbered]]:
@@ -168,7 +168,7 @@ class Slurm:
         """Ask whoever stopped this, if anybody can be asked."""
         if sys.stdin is None or not sys.stdin.isatty():
             return False
-        with progress.aside(), suppress(KeyboardInterrupt, OSError):
+        with progress.hide(), suppress(KeyboardInterrupt, OSError):
             print(f"\nLeave the jobs ({self._name}) to Slurm, or cancel them? [leave/cancel] ", end="", file=sys.stderr,
                   flush=True)
             return sys.stdin.readline().strip().lower() in ("c", "cancel")

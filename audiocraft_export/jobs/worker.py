@@ -70,8 +70,8 @@ class Task:
             Thread(target=_end_with, args=(self.leash,), daemon=True).start()
         for index, job in filter(self._takes, self.jobs):
             teller = _Teller(index, Journal(self.journal))
-            teller.put_nowait(progress.Share("", 1))
-            progress.relay(teller.put_nowait, self.every)
+            teller.put_nowait(progress.Progress("", 1))
+            progress.forward_to(teller.put_nowait, self.every)
             handler = QueueHandler(teller)  # type: ignore[arg-type]
             logging.getLogger().addHandler(handler)
             try:

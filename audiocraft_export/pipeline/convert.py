@@ -12,14 +12,14 @@ from .. import progress
 from ..checkpoint.checkpoint import TorchFile
 from ..errors import ReleaseError, listing, printable
 from ..experiment.xp import AnyPath
-from ..formats.requirements import require
+from ..formats.requirements import require_packages
 from ..formats.safetensors.layout import from_safetensors, to_safetensors
 from ..options import AUDIOCRAFT, ExportOptions
-from ..release.families import multiband_diffusion as diffusion
+from ..release.families import multiband_diffusion
 from ..release.manifest import Content, ExportReport, Manifest, ReleaseFile
-from ..release.owned_files import is_ours, listed_by
-from ..release.provenance import described_as, nonfinite_warning
-from ..sharing.share import warn_of_another_card
+from ..release.owned_files import is_release_file, release_file_names
+from ..release.provenance import nonfinite_warning, with_files
+from ..sharing.share import warn_of_stale_card
 from ..storage import writer
 
 SAFETENSORS = "safetensors"
@@ -40,38 +40,38 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
         ExportError: if the release is not sound, has a format that cannot be converted, or what is made of it cannot
             be written.
     """
-    folder = writer.followed(Path(folder).absolute())
-    manifest = Manifest.read(folder)
-    if manifest.in_format not in BOTH or to not in BOTH:
-        raise ReleaseError(f"{folder} is in the format {manifest.in_format}, and cannot be converted to {to} without "
+    folder = writer.resolve_output(Path(folder).absolute())
+    manifest = Manifest.load(folder)
+    if manifest.release_format not in BOTH or to not in BOTH:
+        raise ReleaseError(f"{folder} is in the format {manifest.release_format}, and cannot be converted to {to} without "
                            f"loss: export it again, with format={to}.")
-    target = writer.followed(Path(into).absolute()) if into else folder
+    target = writer.resolve_output(Path(into).absolute()) if into else folder
     is_alike = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == max_shard_size
-    if manifest.in_format == to and target == folder and is_alike:
+    if manifest.release_format == to and target == folder and is_alike:
         return ExportReport(folder, manifest, written=False)
-    with progress.export(printable(manifest.name), passes=2):
+    with progress.track(printable(manifest.name), passes=2):
         contents = _contents(folder, manifest)
         options = {name: value for name, value in manifest.options.items() if name not in ("format", "max_shard_size")}
         if to == SAFETENSORS:
-            require("format=safetensors", "safetensors", "huggingface_hub")
+            require_packages("format=safetensors", "safetensors", "huggingface_hub")
             contents = to_safetensors(contents, manifest, max_shard_size)
             options = {**options, "format": to, "max_shard_size": max_shard_size}
         report = _written(target, contents, replace(_undescribed(manifest), options=options))
-    warn_of_another_card(target)
+    warn_of_stale_card(target)
     return report
 
 
 def _contents(folder: Path, manifest: Manifest) -> Mapping[str, Content]:
     """The files of a release for AudioCraft, all of which are what its manifest says."""
-    names = listed_by(manifest)
-    progress.expect(sum(file.bytes for file in manifest.files), passes=1)
-    wrong = [file.name for file in manifest.files if file.name not in names or not writer.is_intact(folder, [file])]
+    names = release_file_names(manifest)
+    progress.set_total(sum(file.bytes for file in manifest.files), passes=1)
+    wrong = [file.name for file in manifest.files if file.name not in names or not writer.matches_manifest(folder, [file])]
     if wrong:
         raise ReleaseError(f"{folder} is not the release that its manifest describes ({listing(wrong)}): export it "
                            "again, or see what audiocraft-export verify says.")
-    if manifest.in_format == SAFETENSORS:
+    if manifest.release_format == SAFETENSORS:
         contents = from_safetensors(folder, names)
-        if not all(is_ours(name, manifest.sig) for name in contents):
+        if not all(is_release_file(name, manifest.sig) for name in contents):
             raise ReleaseError(f"{folder} names files that no release has ({listing([*contents])}): export it again.")
         return contents
     return {name: _content(folder / name) for name in names}
@@ -81,12 +81,12 @@ def _content(path: Path) -> Content:
     if path.name.endswith(".yaml"):
         return path.read_bytes()
     state = TorchFile.read(path).state
-    return diffusion.as_written(state) if path.name == diffusion.FILE else state
+    return multiband_diffusion.as_written(state) if path.name == multiband_diffusion.FILE else state
 
 
 def _written(folder: Path, contents: Mapping[str, Content], draft: Manifest) -> ExportReport:
     files = [ReleaseFile(name, content) for name, content in contents.items()]
-    return ExportReport(folder, writer.write_release(folder, files, partial(described_as, draft), read_back=True,
+    return ExportReport(folder, writer.write_release(folder, files, partial(with_files, draft), read_back=True,
                                                      check=lambda stage: None))
 
 

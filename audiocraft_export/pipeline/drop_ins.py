@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Union
 
 from .. import progress
-from ..checkpoint.checkpoint import open_checkpoint, refuse_to_replace_a_training
+from ..checkpoint.checkpoint import open_checkpoint, refuse_training_checkpoints
 from ..errors import CheckpointError, printable
-from ..release.compression_model import from_name
-from ..release.families.registry import described, family_of
-from ..release.model import Model
+from ..release.compression_model import compression_model_by_name
+from ..release.families.registry import describe_model, family_of
+from ..release.model import ReleaseModel
 from ..release.provenance import nonfinite_warning, version_tag
-from ..storage.writer import followed, write_single
+from ..storage.writer import resolve_output, write_file
 
 logger = logging.getLogger(__name__)
 PathOrText = Union[Path, str]
@@ -71,7 +71,7 @@ def export_pretrained_compression_model(pretrained_encodec: PathOrText, out_file
     if not name or name.startswith("//"):
         raise CheckpointError(f"{name!r} is no name of a public model and no path: give what follows //pretrained/ in "
                               "the configuration.")
-    codec = from_name(name, Path(), version_tag())
+    codec = compression_model_by_name(name, Path(), version_tag())
     return _write(out_file, codec.content)
 
 
@@ -79,15 +79,15 @@ def _export_best(checkpoint_path: PathOrText, out_file: PathOrText, drop_in: str
     checkpoint = open_checkpoint(Path(checkpoint_path))
     right = family_of(checkpoint.config).drop_in
     if right not in (drop_in, None):
-        raise CheckpointError(f"{checkpoint_path} is {described(checkpoint.config)}: use {right}.")
-    return _write(out_file, Model.of(checkpoint, version_tag()).content)
+        raise CheckpointError(f"{checkpoint_path} is {describe_model(checkpoint.config)}: use {right}.")
+    return _write(out_file, ReleaseModel.from_checkpoint(checkpoint, version_tag()).content)
 
 
 def _write(out_file: PathOrText, content: Mapping[str, Any]) -> PathOrText:
-    path = followed(Path(out_file), of=os.path.isfile)
-    refuse_to_replace_a_training(path)
-    with progress.export(printable(path.name)):
-        nonfinite = write_single(path, content)
+    path = resolve_output(Path(out_file), of=os.path.isfile)
+    refuse_training_checkpoints(path)
+    with progress.track(printable(path.name)):
+        nonfinite = write_file(path, content)
     if nonfinite:
         logger.warning(printable(nonfinite_warning(str(out_file), nonfinite)))
     return out_file

@@ -12,22 +12,22 @@ from typing import Any, Optional
 
 from .. import progress
 from ..checkpoint.checkpoint import Checkpoint, open_checkpoint, open_experiment
-from ..checkpoint.plain_config import plain
+from ..checkpoint.plain_config import to_plain
 from ..errors import CheckpointError, ExperimentError, ExportError, printable
-from ..experiment.config import Config, unwrap
-from ..experiment.xp import LAST, AnyPath, Experiment, find_xp
-from ..formats.registry import files_of, prove, refuse_what_cannot_be_loaded
+from ..experiment.config import Config, to_container
+from ..experiment.xp import CHECKPOINT_FILE, AnyPath, Experiment, find_xp
+from ..formats.registry import encode_release, require_loader, verify_loads
 from ..options import ExportOptions
-from ..release.compression_model import find_codec
-from ..release.families import multiband_diffusion as diffusion
-from ..release.families.registry import CODEC_FILE, DIFFUSION, described, family_of
+from ..release.compression_model import find_compression_model
+from ..release.families import multiband_diffusion
+from ..release.families.registry import CODEC_FILE, DIFFUSION, describe_model, family_of
 from ..release.manifest import Content, ExportReport, Manifest, Plan, ReleaseFile, WrittenFile
-from ..release.model import Model
-from ..release.prepare import Draft
-from ..release.provenance import described_as, draft_of, of_bands, version_tag
-from ..sharing.share import refuse_what_cannot_be_shared, share, warn_of_exposure
+from ..release.model import ReleaseModel
+from ..release.prepare import PreparedRelease
+from ..release.provenance import build_manifest, merge_manifests, version_tag, with_files
+from ..sharing.share import require_sharing_packages, share, warn_of_private_values
 from ..storage import writer
-from ..storage.file_version import same_source
+from ..storage.file_version import same_origin
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +95,8 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
     """
-    from ..checkpoint.torch_tensors import LivingState
-    checkpoint = Checkpoint(f"the solver of XP {sig}", LivingState(sources), Config(plain(unwrap(cfg))), "solver", sig)
+    from ..checkpoint.torch_tensors import SolverState
+    checkpoint = Checkpoint(f"the solver of XP {sig}", SolverState(sources), Config(to_plain(to_container(cfg))), "solver", sig)
     return export(checkpoint, xp_folder, options.release_folder(xp_folder), options)
 
 
@@ -108,7 +108,7 @@ def after_training(exc: ExportError, sig: str, xp_folder: Path, options: ExportO
         remedy = " Store checkpoints, or export from the living solver (ExportMixin)." if none else ""
         return ExportError(f"The training of XP {sig} is finished, but it stored no checkpoint and its export failed: "
                            f"{exc}{remedy}")
-    if options.checkpoint is None and xp_folder / LAST not in stored:
+    if options.checkpoint is None and xp_folder / CHECKPOINT_FILE not in stored:
         names = [path.stem.partition("_")[2] for path in stored]
         options = options.replace(checkpoint=max(names, key=lambda name: int(name) if name.isdecimal() else -1))
     return ExportError(f"The training of XP {sig} is finished and its checkpoints are safe in {xp_folder}, but its "
@@ -136,13 +136,13 @@ def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
     tag = version_tag(options.version)
     for checkpoint in checkpoints:
         if family_of(checkpoint.config) is not DIFFUSION:
-            raise CheckpointError(f"{checkpoint.where} is {described(checkpoint.config)}, no band of MultiBand "
+            raise CheckpointError(f"{checkpoint.where} is {describe_model(checkpoint.config)}, no band of MultiBand "
                                   "Diffusion: export it without --bands.")
-    models = [Model.of(checkpoint, tag, options.weights, options.dtype, options.patterns)
+    models = [ReleaseModel.from_checkpoint(checkpoint, tag, options.weights, options.dtype, options.patterns)
               for checkpoint in checkpoints]
-    diffusion.check(models)
-    drafts = [draft_of(model, options) for model in models]
-    bands = Draft(diffusion.files(*models), of_bands(drafts, diffusion.notes(*models)), DIFFUSION, models)
+    multiband_diffusion.check(models)
+    drafts = [build_manifest(model, options) for model in models]
+    bands = PreparedRelease(multiband_diffusion.files(*models), merge_manifests(drafts, multiband_diffusion.notes(*models)), DIFFUSION, models)
     return _release(bands, folder, options)
 
 
@@ -160,12 +160,12 @@ def plan(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportO
     Raises:
         ExportError: if it cannot be released.
     """
-    planned = draft(checkpoint, xp_folder, options, dora_dir)
-    refuse_what_cannot_be_shared(options)
-    warn_of_exposure(planned, options)
-    files = files_of(planned, options)
-    folder = writer.followed(folder.absolute())
-    existing = Manifest.load(folder)
+    planned = prepare(checkpoint, xp_folder, options, dora_dir)
+    require_sharing_packages(options)
+    warn_of_private_values(planned, options)
+    files = encode_release(planned, options)
+    folder = writer.resolve_output(folder.absolute())
+    existing = Manifest.load_or_none(folder)
     is_there = existing is not None and existing.is_complete(folder) and _repeats(
         existing, planned.manifest, [ReleaseFile(name, content) for name, content in files.items()])
     sizes = {name: writer.size_of(content) for name, content in files.items()}
@@ -186,11 +186,11 @@ def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: Expor
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
     """
-    return _release(draft(checkpoint, xp_folder, options, dora_dir), folder, options)
+    return _release(prepare(checkpoint, xp_folder, options, dora_dir), folder, options)
 
 
-def draft(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
-          dora_dir: Optional[AnyPath] = None) -> Draft:
+def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
+          dora_dir: Optional[AnyPath] = None) -> PreparedRelease:
     """What a release of a checkpoint consists of; nothing is written, no weight is read.
 
     Args:
@@ -203,27 +203,27 @@ def draft(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
         ExportError: if it cannot be released.
     """
     family, codec = family_of(checkpoint.config), None
-    model = Model.of(checkpoint, version_tag(options.version), options.weights, options.dtype, options.patterns)
+    model = ReleaseModel.from_checkpoint(checkpoint, version_tag(options.version), options.weights, options.dtype, options.patterns)
     if family.codec and options.codec == "auto":
-        codec = find_codec(checkpoint.config, xp_folder, dora_dir or Experiment.at(xp_folder).dora_dir, model.version,
+        codec = find_compression_model(checkpoint.config, xp_folder, dora_dir or Experiment.from_folder(xp_folder).dora_dir, model.version,
                            options.patterns)
     contents = {**family.files(model), **({CODEC_FILE: codec.content} if codec else {})}
-    return Draft(contents, draft_of(model, options, codec, family.notes(model)), family, [model], codec)
+    return PreparedRelease(contents, build_manifest(model, options, codec, family.notes(model)), family, [model], codec)
 
 
-def _release(draft: Draft, folder: Path, options: ExportOptions) -> ExportReport:
-    folder = writer.followed(folder.absolute())
-    files = [ReleaseFile(name, content) for name, content in files_of(draft, options).items()]
-    writer.clear(folder)
-    refuse_what_cannot_be_shared(options)
+def _release(draft: PreparedRelease, folder: Path, options: ExportOptions) -> ExportReport:
+    folder = writer.resolve_output(folder.absolute())
+    files = [ReleaseFile(name, content) for name, content in encode_release(draft, options).items()]
+    writer.remove_stale_staging(folder)
+    require_sharing_packages(options)
     if options.verify == "load":
-        refuse_what_cannot_be_loaded(options.format, draft.family)  # before anything is written
+        require_loader(options.format, draft.family)  # before anything is written
     name = printable(draft.manifest.name)
-    with progress.export(name, passes=1 if options.verify == "none" else 2):
+    with progress.track(name, passes=1 if options.verify == "none" else 2):
         report = _existing(folder, files, draft.manifest) or _written(folder, files, draft, options)
         if not report.written and options.verify == "load":
-            prove(options.format, folder, draft.family, [file.name for file in files])
-    with progress.aside():
+            verify_loads(options.format, folder, draft.family, [file.name for file in files])
+    with progress.hide():
         for warning in report.manifest.warnings if report.written else ():
             logger.warning("%s: %s", name, printable(warning))
     return share(report, draft, options)
@@ -231,16 +231,16 @@ def _release(draft: Draft, folder: Path, options: ExportOptions) -> ExportReport
 
 def _existing(folder: Path, files: Sequence[ReleaseFile], draft: Manifest) -> Optional[ExportReport]:
     """The release that is there, if an export would make that very one; a living solver's is always a new one."""
-    existing = Manifest.load(folder)
+    existing = Manifest.load_or_none(folder)
     if existing is None or not _repeats(existing, draft, files):
         return None
-    progress.expect(sum(file.bytes for file in existing.files), passes=1)
-    return ExportReport(folder, existing, written=False) if writer.is_intact(folder, existing.files) else None
+    progress.set_total(sum(file.bytes for file in existing.files), passes=1)
+    return ExportReport(folder, existing, written=False) if writer.matches_manifest(folder, existing.files) else None
 
 
 def _repeats(existing: Manifest, draft: Manifest, files: Sequence[ReleaseFile]) -> bool:
     """Whether a release is one of the same sources: by its manifest, and by what is known of its files already."""
-    return (draft.checkpoint or draft.bands) is not None and same_source(existing.key, draft.key) \
+    return (draft.checkpoint or draft.bands) is not None and same_origin(existing.fingerprint, draft.fingerprint) \
         and len(existing.files) == len(files) \
         and all(old.name == new.name and _says(old, new.content) for old, new in zip(existing.files, files))
 
@@ -253,9 +253,9 @@ def _says(file: WrittenFile, content: Content) -> bool:
     return file.sha256 == sha256(data).hexdigest()
 
 
-def _written(folder: Path, files: Sequence[ReleaseFile], draft: Draft, options: ExportOptions) -> ExportReport:
+def _written(folder: Path, files: Sequence[ReleaseFile], draft: PreparedRelease, options: ExportOptions) -> ExportReport:
     """A new release, in the place of what of ours is there."""
     names = [file.name for file in files]
     return ExportReport(folder, writer.write_release(
-        folder, files, describe=partial(described_as, draft.manifest), read_back=options.verify != "none",
-        check=lambda stage: prove(options.format, stage, draft.family, names) if options.verify == "load" else None))
+        folder, files, describe=partial(with_files, draft.manifest), read_back=options.verify != "none",
+        check=lambda stage: verify_loads(options.format, stage, draft.family, names) if options.verify == "load" else None))

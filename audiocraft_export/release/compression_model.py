@@ -12,16 +12,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
-from ..checkpoint.checkpoint import Checkpoint, TorchFile, of_file
+from ..checkpoint.checkpoint import Checkpoint, TorchFile, to_checkpoint
 from ..errors import CheckpointError, ExperimentError
 from ..experiment.config import Config
-from ..experiment.privacy.scrub import scrubbed
-from ..experiment.xp import LAST, AnyPath, Experiment, find_xp
-from .families.registry import CODEC_FILE, COMPRESSION, described, family_of
+from ..experiment.privacy.scrub import scrub_config
+from ..experiment.xp import CHECKPOINT_FILE, AnyPath, Experiment, find_xp
+from .families.registry import CODEC_FILE, COMPRESSION, describe_model, family_of
 from .installed_audiocraft import reference_folder
 from .manifest import model_content, reference_content
-from .model import Model
-from .weights import Weights, pack
+from .model import ReleaseModel
+from .weights import Weights, compact
 
 KEY = "compression_model_checkpoint"
 MOST_NAME = 200  # characters of the name of a public model
@@ -29,7 +29,7 @@ REMEDY = "put one there that can be, or leave it out (codec=none)."
 
 
 @dataclass(frozen=True)
-class Codec:
+class CompressionModel:
     """A compression model, ready to be released.
 
     Args:
@@ -45,7 +45,7 @@ class Codec:
     checkpoint: Optional[Checkpoint] = None
 
 
-def find_codec(config: Config, xp_folder: Path, dora_dir: AnyPath, version: str, scrub: Sequence[str] = ()) -> Codec:
+def find_compression_model(config: Config, xp_folder: Path, dora_dir: AnyPath, version: str, scrub: Sequence[str] = ()) -> CompressionModel:
     """The compression model of a language model.
 
     Args:
@@ -62,7 +62,7 @@ def find_codec(config: Config, xp_folder: Path, dora_dir: AnyPath, version: str,
     if not isinstance(form, str) or not form:
         raise CheckpointError(f"The language model names no compression model ({KEY} is missing in its configuration): "
                               "export it without one (codec=none).")
-    public, shown = _is_public(config), config.shown(KEY)
+    public, shown = _is_public(config), config.raw(KEY)
     try:
         codec = _resolve(form, xp_folder, dora_dir, version, scrub)
         if not public:  # what is found later would be said with its path
@@ -77,12 +77,12 @@ def find_codec(config: Config, xp_folder: Path, dora_dir: AnyPath, version: str,
     if codec.file is None:
         raise CheckpointError(f"The compression model {KEY}={shown} cannot be released: its name stands in the "
                               "environment of this machine, which is never released; write the name itself.")
-    name = scrubbed(config, scrub).shown(KEY)
+    name = scrub_config(config, scrub).raw(KEY)
     return replace(codec, origin={key: {**value, "name": name} if isinstance(value, dict) else value
                                   for key, value in codec.origin.items()})
 
 
-def from_file(path: Path, version: str, xp: Optional[Experiment] = None, scrub: Sequence[str] = ()) -> Codec:
+def load_compression_model(path: Path, version: str, xp: Optional[Experiment] = None, scrub: Sequence[str] = ()) -> CompressionModel:
     """A compression model from a training checkpoint, or from a file that was exported already.
 
     Args:
@@ -96,22 +96,22 @@ def from_file(path: Path, version: str, xp: Optional[Experiment] = None, scrub: 
     """
     file = TorchFile.read(path)
     if "exported" in file.state or isinstance(file.state.get("xp.cfg"), str):  # AudioCraft once exported without it
-        return Codec(_exported(file.state, path, version, scrub), {"file": asdict(file.source)}, file)
-    checkpoint = of_file(file)
+        return CompressionModel(_exported_content(file.state, path, version, scrub), {"file": asdict(file.source)}, file)
+    checkpoint = to_checkpoint(file)
     if xp:
         checkpoint.check_experiment(xp)
     if family_of(checkpoint.config) is not COMPRESSION:
-        raise CheckpointError(f"{path} is {described(checkpoint.config)}, no compression model.")
-    config = scrubbed(checkpoint.config, scrub)
+        raise CheckpointError(f"{path} is {describe_model(checkpoint.config)}, no compression model.")
+    config = scrub_config(checkpoint.config, scrub)
     try:
-        content = replace(Model.of(checkpoint, version), config=config).content
+        content = replace(ReleaseModel.from_checkpoint(checkpoint, version), config=config).content
     except CheckpointError as exc:
         raise CheckpointError(f"{path} has no best state that could be released: train it to its first validation, or "
                               "repair it.") from exc
-    return Codec(content, {"sig": checkpoint.sig, "checkpoint": asdict(file.source)}, file, checkpoint)
+    return CompressionModel(content, {"sig": checkpoint.sig, "checkpoint": asdict(file.source)}, file, checkpoint)
 
 
-def from_name(name: str, folder: Path, version: str, scrub: Sequence[str] = ()) -> Codec:
+def compression_model_by_name(name: str, folder: Path, version: str, scrub: Sequence[str] = ()) -> CompressionModel:
     """A compression model by the name that `//pretrained/` has before it.
 
     Args:
@@ -127,18 +127,18 @@ def from_name(name: str, folder: Path, version: str, scrub: Sequence[str] = ()) 
     if not name.isprintable() or len(name) > MOST_NAME:
         raise CheckpointError(f"{name!r} is no name of a public model, and no path: give one of these.")
     if os.path.exists(path) or _looks_like_a_path(name):
-        return from_file(path / CODEC_FILE if os.path.isdir(path) else path, version, scrub=scrub)
-    return Codec(reference_content(name, version), {"pretrained": name})
+        return load_compression_model(path / CODEC_FILE if os.path.isdir(path) else path, version, scrub=scrub)
+    return CompressionModel(reference_content(name, version), {"pretrained": name})
 
 
-def _resolve(form: str, xp_folder: Path, dora_dir: AnyPath, version: str, scrub: Sequence[str]) -> Codec:
+def _resolve(form: str, xp_folder: Path, dora_dir: AnyPath, version: str, scrub: Sequence[str]) -> CompressionModel:
     kind, _, name = form[2:].partition("/")
     if not form.startswith("//") or kind not in ("pretrained", "sig", "reference"):
         kind, name = "", form
     if not name:
         raise CheckpointError("it names none.")
     if kind == "pretrained":
-        return from_name(name, xp_folder, version, scrub)
+        return compression_model_by_name(name, xp_folder, version, scrub)
     if kind == "sig":
         sig, _, rest = name.partition("/")
         xp = find_xp(sig, dora_dir)
@@ -147,18 +147,18 @@ def _resolve(form: str, xp_folder: Path, dora_dir: AnyPath, version: str, scrub:
         path = xp.folder / rest
     else:
         path = reference_folder() / name.lstrip("/") if kind == "reference" else xp_folder / name
-        xp = Experiment.at(path if os.path.isdir(path) else path.parent)
+        xp = Experiment.from_folder(path if os.path.isdir(path) else path.parent)
     if not os.path.isdir(path):
-        return from_file(path, version, xp if kind == "sig" else None, scrub)
-    if not (path / LAST).is_file():
-        raise CheckpointError(f"{path} has no {LAST}.")
-    return from_file(path / LAST, version, xp, scrub)
+        return load_compression_model(path, version, xp if kind == "sig" else None, scrub)
+    if not (path / CHECKPOINT_FILE).is_file():
+        raise CheckpointError(f"{path} has no {CHECKPOINT_FILE}.")
+    return load_compression_model(path / CHECKPOINT_FILE, version, xp, scrub)
 
 
 def _is_public(config: Config) -> bool:
     """Whether what the key stands for is written in the configuration, and nothing of this machine."""
     try:
-        return bool(config.resolved(KEY))
+        return bool(config.require(KEY))
     except CheckpointError:
         return False
 
@@ -169,7 +169,7 @@ def _looks_like_a_path(name: str) -> bool:
         Path(name).suffix in (".bin", ".pt", ".pth", ".th")
 
 
-def _exported(state: Mapping[Any, Any], path: Path, version: str, scrub: Sequence[str]) -> dict[str, Any]:
+def _exported_content(state: Mapping[Any, Any], path: Path, version: str, scrub: Sequence[str]) -> dict[str, Any]:
     """The content of an exported compression model, checked and with its tensors compacted."""
     tag = state.get("version")
     tag = tag if isinstance(tag, str) else version
@@ -183,7 +183,7 @@ def _exported(state: Mapping[Any, Any], path: Path, version: str, scrub: Sequenc
     if not isinstance(text, str) or not isinstance(weights, dict) \
             or Config.parse(text).get("compression_model") is None:
         raise CheckpointError(f"{path} was exported, but is no compression model: name a {CODEC_FILE}.")
-    packed = pack(Weights(weights, "best_state", "exported before"), None)
+    packed = compact(Weights(weights, "best_state", "exported before"), None)
     if not packed.tensors:
         raise CheckpointError(f"{path} was exported, but holds no tensor: name a {CODEC_FILE} that does.")
-    return model_content(packed.state, scrubbed(Config.parse(text), scrub).text if scrub else text, tag)
+    return model_content(packed.state, scrub_config(Config.parse(text), scrub).text if scrub else text, tag)

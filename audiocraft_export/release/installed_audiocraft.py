@@ -45,7 +45,7 @@ def reference_folder() -> Path:
                               f"({type(exc).__name__}: {exc}): set AUDIOCRAFT_REFERENCE_DIR.") from exc
 
 
-def loader_of(family: Family) -> Callable[[Path, Sequence[str]], Loaded]:
+def loader_for(family: Family) -> Callable[[Path, Sequence[str]], Loaded]:
     """What rebuilds the models of a family from a release folder and the names of its files; importing it takes 5 s.
 
     Raises:
@@ -54,10 +54,10 @@ def loader_of(family: Family) -> Callable[[Path, Sequence[str]], Loaded]:
     if family.load is None:
         raise ReleaseError("AudioCraft's loaders rebuild its own models, and this is none of them: verify it without "
                            "(verify=bytes, or no --load).")
-    return partial(family.load, of_audiocraft("models.loaders"))
+    return partial(family.load, import_audiocraft("models.loaders"))
 
 
-def of_audiocraft(module: str) -> Any:
+def import_audiocraft(module: str) -> Any:
     """A module of AudioCraft.
 
     Args:
@@ -73,7 +73,7 @@ def of_audiocraft(module: str) -> Any:
                            "verify=bytes.") from exc
 
 
-def load_back(folder: Path, family: Family, names: Sequence[str]) -> None:
+def verify_with_audiocraft(folder: Path, family: Family, names: Sequence[str]) -> None:
     """Rebuild the models of a release with AudioCraft's own loaders and compare their weights.
 
     Args:
@@ -84,7 +84,7 @@ def load_back(folder: Path, family: Family, names: Sequence[str]) -> None:
     Raises:
         ReleaseError: if AudioCraft cannot rebuild one (with its reason), or the weights differ.
     """
-    load = loader_of(family)
+    load = loader_for(family)
     import torch
     try:
         with torch.random.fork_rng(devices=[]):  # a training may go on after this

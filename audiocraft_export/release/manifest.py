@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from ..checkpoint.tensor import Tensor
+from ..checkpoint.tensor import LazyTensor
 from ..errors import ReleaseError, readable_size, reason
 
 MANIFEST = "export.json"
@@ -34,7 +34,7 @@ class Tensors:
         metadata: texts of the header.
     """
 
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, LazyTensor]
     metadata: Mapping[str, str]
 
 
@@ -55,7 +55,7 @@ class ReleaseFile:
     content: Content
 
 
-class Attributes(dict[str, Any]):
+class AttrDict(dict[str, Any]):
     """A mapping whose names are attributes as well once it is loaded, as OmegaConf's are, but without OmegaConf.
 
     It is written as an OrderedDict that has them: `torch.load(weights_only=True)` gives no other such type.
@@ -172,7 +172,7 @@ class Manifest:
         return ", ".join(band.get("sig") or "checkpoint" for band in self.bands or [{"sig": self.sig}])
 
     @property
-    def in_format(self) -> str:
+    def release_format(self) -> str:
         """The format of the release, which is AudioCraft's where nothing else is said."""
         return str(self.options.get("format", "audiocraft"))
 
@@ -184,13 +184,13 @@ class Manifest:
             return False
 
     @property
-    def key(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """What decides whether another export would make the same release."""
         same = ("sig", "checkpoint", "codec", "config_sha256", "bands", "options", "format")
         return {name: value for name, value in self.to_dict().items() if name in same}
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest:
+    def load(cls, folder: Path) -> Manifest:
         """The manifest of a release folder.
 
         Raises:
@@ -198,7 +198,7 @@ class Manifest:
         """
         path = folder / MANIFEST
         try:
-            text = _text_of(path)
+            text = _read_text(path)
             values = {key: value for key, value in json.loads(text).items() if key != "checksum"}
             manifest = cls(**{**values, "files": [WrittenFile(**file) for file in values["files"]]})
             _check_types(manifest)
@@ -211,19 +211,19 @@ class Manifest:
         return manifest
 
     @staticmethod
-    def listed(folder: Path) -> list[WrittenFile]:
+    def unverified_files(folder: Path) -> list[WrittenFile]:
         """The files in a manifest, even in one that somebody has changed; none if there is none to read."""
         try:
-            values = json.loads(_text_of(folder / MANIFEST))
+            values = json.loads(_read_text(folder / MANIFEST))
             return [WrittenFile(str(file["name"]), file["bytes"], file["sha256"]) for file in values["files"]]
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return []
 
     @classmethod
-    def load(cls, folder: Path) -> Optional[Manifest]:
+    def load_or_none(cls, folder: Path) -> Optional[Manifest]:
         """The manifest of a release folder; None if there is none that can be trusted."""
         try:
-            return cls.read(folder)
+            return cls.load(folder)
         except ReleaseError:
             return None
 
@@ -363,7 +363,7 @@ def _is_best(best: Any) -> bool:
         and (metric is None or isinstance(metric, str) and metric in valid)
 
 
-def _text_of(path: Path) -> str:
+def _read_text(path: Path) -> str:
     if os.path.lexists(path) and not path.is_file():  # reading a pipe would wait for its writer
         raise OSError(errno.EINVAL, "it is no file")
     if os.path.getsize(path) > MOST_TEXT:

@@ -8,13 +8,13 @@ from typing import Any, Optional
 
 from ..checkpoint.checkpoint import Checkpoint
 from ..experiment.config import Config
-from ..experiment.privacy.scrub import scrubbed
+from ..experiment.privacy.scrub import scrub_config
 from .manifest import model_content
-from .weights import Weights, choose, pack
+from .weights import Weights, compact, select_weights
 
 
 @dataclass(frozen=True)
-class Model:
+class ReleaseModel:
     """A trained model.
 
     Args:
@@ -30,8 +30,8 @@ class Model:
     config: Config
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, version: str, which: str = "best", dtype: Optional[str] = None,
-           scrub: Sequence[str] = ()) -> Model:
+    def from_checkpoint(cls, checkpoint: Checkpoint, version: str, which: str = "best", dtype: Optional[str] = None,
+           scrub: Sequence[str] = ()) -> ReleaseModel:
         """The model of a checkpoint.
 
         Args:
@@ -45,7 +45,7 @@ class Model:
             CheckpointError: if the checkpoint does not have these weights, or only a shard of them, or as `scrubbed`.
             OptionError: if `scrub` holds what is no pattern.
         """
-        return cls(checkpoint, pack(choose(checkpoint, which), dtype), version, scrubbed(checkpoint.config, scrub))
+        return cls(checkpoint, compact(select_weights(checkpoint, which), dtype), version, scrub_config(checkpoint.config, scrub))
 
     @property
     def content(self) -> dict[str, Any]:

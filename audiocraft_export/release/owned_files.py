@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Optional
 
-from .families import audioseal as watermark
+from .families import audioseal
 from .families.registry import FAMILIES, GENERAL
 from .manifest import Manifest
 
@@ -17,27 +17,27 @@ _TRANSFORMERS = (r"(|generation_|preprocessor_|processor_|tokenizer_)config\.jso
                  r"(special_tokens_map|added_tokens)\.json", r"spiece\.model", r"conditioners\.safetensors")
 
 
-def is_ours(name: Any, sig: Optional[str]) -> bool:
+def is_release_file(name: Any, sig: Optional[str]) -> bool:
     """Whether a file of a release may have this name, which stands in a manifest.
 
     Args:
         name: the name.
         sig: the signature in that manifest.
     """
-    return isinstance(name, str) and _fits(name, re.escape(watermark.name_of(sig)))
+    return isinstance(name, str) and _fits(name, re.escape(audioseal.name_of(sig)))
 
 
-def listed_by(manifest: Manifest) -> list[str]:
+def release_file_names(manifest: Manifest) -> list[str]:
     """The files of a release by its manifest, but for names that no file of a release has."""
-    return [file.name for file in manifest.files if is_ours(file.name, manifest.sig)]
+    return [file.name for file in manifest.files if is_release_file(file.name, manifest.sig)]
 
 
-def may_be_ours(name: str) -> bool:
+def may_be_release_file(name: str) -> bool:
     """Whether a file of some release may have this name, whatever its signature."""
     return _fits(name, r"[\w-]+")
 
 
-def is_archive(name: str) -> bool:
+def is_torch_file(name: str) -> bool:
     """Whether a file of a release is one of torch."""
     return name.endswith((".bin", ".pth"))
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from .compression_model import Codec
+from .compression_model import CompressionModel
 from .families.registry import Family
 from .manifest import Content, Manifest
-from .model import Model
+from .model import ReleaseModel
 
 
 @dataclass(frozen=True)
-class Draft:
+class PreparedRelease:
     """What a release is made of.
 
     Args:
@@ -27,5 +27,5 @@ class Draft:
     contents: Mapping[str, Content]
     manifest: Manifest
     family: Family
-    models: Sequence[Model]
-    codec: Optional[Codec] = None
+    models: Sequence[ReleaseModel]
+    codec: Optional[CompressionModel] = None

@@ -14,17 +14,17 @@ from typing import Any, Optional
 
 from ..checkpoint.checkpoint import HYDRA_CONFIG
 from ..errors import listing
-from ..experiment.privacy.scrub import unmatched
+from ..experiment.privacy.scrub import unmatched_patterns
 from ..options import AUDIOCRAFT, ExportOptions
 from ..version import __version__
-from .compression_model import Codec
+from .compression_model import CompressionModel
 from .families.registry import Family, family_of, solver_of
 from .installed_audiocraft import audiocraft_version
 from .manifest import Manifest, WrittenFile, best_epoch
-from .model import Model
+from .model import ReleaseModel
 
 UNKNOWN_VERSION = "unknown"
-OF_A_BAND = ("sig", "epoch", "weights", "why", "checkpoint", "config", "config_sha256", "best")
+BAND_FIELDS = ("sig", "epoch", "weights", "why", "checkpoint", "config", "config_sha256", "best")
 
 
 def version_tag(asked: Optional[str] = None) -> str:
@@ -32,7 +32,7 @@ def version_tag(asked: Optional[str] = None) -> str:
     return asked or audiocraft_version() or UNKNOWN_VERSION
 
 
-def draft_of(model: Model, options: ExportOptions, codec: Optional[Codec] = None,
+def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[CompressionModel] = None,
              notes: Iterable[str] = ()) -> Manifest:
     """The manifest of one model.
 
@@ -48,7 +48,7 @@ def draft_of(model: Model, options: ExportOptions, codec: Optional[Codec] = None
         solver=solver_of(model.config),
         epoch=len(checkpoint.history),
         weights=model.weights.source,
-        why=model.weights.why,
+        why=model.weights.reason,
         tensors=len(model.weights.tensors),
         parameters=model.weights.parameters,
         dtypes=model.weights.dtypes,
@@ -59,21 +59,21 @@ def draft_of(model: Model, options: ExportOptions, codec: Optional[Codec] = None
         config_sha256=sha256(model.config.text.encode()).hexdigest(),
         best=best_epoch(checkpoint.history, family.metrics),
         options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": model.version,
-                 **_beyond_the_default(options)},
-        warnings=[*notes, *_warnings(model, codec, family), *_slips(model, options)],
+                 **_later_options(options)},
+        warnings=[*notes, *_warnings(model, codec, family), *_scrub_warnings(model, options)],
         versions={"audiocraft": model.version, "audiocraft-export": __version__,
                   "python": platform.python_version(), "torch": _version("torch"), "omegaconf": _version("omegaconf")},
         time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
 
-def _beyond_the_default(options: ExportOptions) -> dict[str, Any]:
+def _later_options(options: ExportOptions) -> dict[str, Any]:
     """The options that came later: the manifests of before are those of the default."""
     names = ["scrub"] if options.format == AUDIOCRAFT else ["format", "max_shard_size", "scrub"]
     return {name: value for name, value in asdict(options).items() if name in names and value is not None}
 
 
-def of_bands(drafts: Sequence[Manifest], notes: Iterable[str]) -> Manifest:
+def merge_manifests(drafts: Sequence[Manifest], notes: Iterable[str]) -> Manifest:
     """The manifest of a release made of several experiments.
 
     Args:
@@ -91,12 +91,12 @@ def of_bands(drafts: Sequence[Manifest], notes: Iterable[str]) -> Manifest:
         tensors=sum(draft.tensors for draft in drafts),
         parameters=sum(draft.parameters for draft in drafts),
         dtypes=dict(sorted(dtypes.items())),
-        bands=[{name: value for name, value in draft.to_dict().items() if name in OF_A_BAND} for draft in drafts],
+        bands=[{name: value for name, value in draft.to_dict().items() if name in BAND_FIELDS} for draft in drafts],
         warnings=[*notes, *shared, *others],
     )
 
 
-def described_as(draft: Manifest, files: list[WrittenFile], nonfinite: Mapping[str, Mapping[str, int]]) -> Manifest:
+def with_files(draft: Manifest, files: list[WrittenFile], nonfinite: Mapping[str, Mapping[str, int]]) -> Manifest:
     """The manifest of what was written.
 
     Args:
@@ -127,18 +127,18 @@ def _version(package: str) -> str:
         return UNKNOWN_VERSION
 
 
-def _slips(model: Model, options: ExportOptions) -> Iterator[str]:
-    for pattern in unmatched(model.checkpoint.config, options.patterns):
+def _scrub_warnings(model: ReleaseModel, options: ExportOptions) -> Iterator[str]:
+    for pattern in unmatched_patterns(model.checkpoint.config, options.patterns):
         yield f"scrub={pattern} matches no key of the configuration"
 
 
-def _warnings(model: Model, codec: Optional[Codec], family: Family) -> Iterator[str]:
+def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], family: Family) -> Iterator[str]:
     checkpoint = model.checkpoint
     yield from checkpoint.notes
-    if checkpoint.strangers:
-        yield f"ignored in the checkpoint, neither imported nor released: {listing(checkpoint.strangers, 20)}"
-    if codec is not None and codec.checkpoint is not None and codec.checkpoint.strangers:
-        yield f"ignored in that of the compression model: {listing(codec.checkpoint.strangers, 20)}"
+    if checkpoint.unknown_globals:
+        yield f"ignored in the checkpoint, neither imported nor released: {listing(checkpoint.unknown_globals, 20)}"
+    if codec is not None and codec.checkpoint is not None and codec.checkpoint.unknown_globals:
+        yield f"ignored in that of the compression model: {listing(codec.checkpoint.unknown_globals, 20)}"
     if checkpoint.sig is None:
         yield "the checkpoint holds no signature (xp.sig): nothing proves that it belongs to this experiment"
     if checkpoint.config_source == HYDRA_CONFIG.as_posix():

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-from ..checkpoint.allowlist import Stranger
+from ..checkpoint.allowlist import UnknownGlobal
 from ..checkpoint.checkpoint import Checkpoint
-from ..checkpoint.plain_config import stranger_name
-from ..checkpoint.tensor import ITEMSIZE, Tensor, contiguous
+from ..checkpoint.plain_config import describe_type
+from ..checkpoint.tensor import ITEMSIZE, LazyTensor, contiguous
 from ..errors import CheckpointError
-from ..storage.blob import Blob, between
+from ..storage.lazy_bytes import LazyBytes, slice_stream
 
 MOST_VALUES = 1 << 19  # in the weights of a release
 MOST_TEXT = 1 << 25  # characters of names and texts
@@ -31,18 +31,18 @@ class Weights:
     Args:
         state: tensors by name; nested where the solver's best state is.
         source: the section of the checkpoint they come from.
-        why: why from there, for the manifest.
+        reason: why from there, for the manifest.
     """
 
     state: Mapping[str, Any]
     source: str
-    why: str
+    reason: str
 
     @property
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, LazyTensor]:
         """All tensors by their dotted name."""
-        found: dict[str, Tensor] = {}
-        _Map(lambda name, tensor: found.setdefault(name, tensor))(self.state)
+        found: dict[str, LazyTensor] = {}
+        _TensorMapper(lambda name, tensor: found.setdefault(name, tensor))(self.state)
         return found
 
     @property
@@ -56,7 +56,7 @@ class Weights:
         return dict(sorted(Counter(tensor.dtype for tensor in self.tensors.values()).items()))
 
 
-def choose(checkpoint: Checkpoint, which: str) -> Weights:
+def select_weights(checkpoint: Checkpoint, which: str) -> Weights:
     """Choose the weights of a release.
 
     Args:
@@ -78,7 +78,7 @@ def choose(checkpoint: Checkpoint, which: str) -> Weights:
     return weights
 
 
-def pack(weights: Weights, dtype: Optional[str]) -> Weights:
+def compact(weights: Weights, dtype: Optional[str]) -> Weights:
     """The same weights, contiguous, each over exactly its own bytes; tied tensors stay tied.
 
     Tensors that already are so keep their bytes where they are: nothing is read here.
@@ -90,19 +90,19 @@ def pack(weights: Weights, dtype: Optional[str]) -> Weights:
     Raises:
         CheckpointError: if they would be far larger than what is stored, as tensors that repeat an element are.
     """
-    packed: dict[Any, Tensor] = {}
+    packed: dict[Any, LazyTensor] = {}
 
-    def pack_one(name: str, tensor: Tensor) -> Tensor:
+    def pack_one(name: str, tensor: LazyTensor) -> LazyTensor:
         target = dtype if dtype and tensor.is_floating_point else tensor.dtype
         stride = () if tensor.is_contiguous else tensor.stride
         key = (id(tensor.blob), tensor.dtype, tensor.offset, tensor.numel, tensor.conj, tensor.neg,
                stride and (tensor.shape, stride))
         if key not in packed:
-            packed[key] = _pack(tensor, target)
-        return Tensor(packed[key].blob, target, 0, tensor.shape, contiguous(tensor.shape))
+            packed[key] = _compact_tensor(tensor, target)
+        return LazyTensor(packed[key].blob, target, 0, tensor.shape, contiguous(tensor.shape))
 
-    _refuse_more_than_is_stored(weights)
-    return Weights(_Map(pack_one)(weights.state), weights.source, weights.why)
+    _check_expansion(weights)
+    return Weights(_TensorMapper(pack_one)(weights.state), weights.source, weights.reason)
 
 
 def _best(checkpoint: Checkpoint) -> Weights:
@@ -118,7 +118,7 @@ def _best(checkpoint: Checkpoint) -> Weights:
     if best:
         return Weights(best, "best_state", "best state, as the solver kept it")
     kept = state.get("best_state")
-    problem = f"{stranger_name(kept)} as its best_state" if isinstance(kept, Stranger) else \
+    problem = f"{describe_type(kept)} as its best_state" if isinstance(kept, UnknownGlobal) else \
         "an empty best_state" if "best_state" in state else f"no best_state (it has {checkpoint.sections})"
     raise CheckpointError(f"{checkpoint.where} has {problem}: use weights=last for the latest weights.")
 
@@ -146,7 +146,7 @@ def _ema(checkpoint: Checkpoint) -> Weights:
     by_view.pop(None, None)
     state = {name: averages.get(name, by_view.get(_view(tensor), tensor)) for name, tensor in model.items()}
     for name, tensor in state.items():
-        if tensor is model[name] and isinstance(tensor, Tensor) and tensor.is_floating_point:
+        if tensor is model[name] and isinstance(tensor, LazyTensor) and tensor.is_floating_point:
             raise CheckpointError(f"The moving average (ema) of {checkpoint.where} lacks {name!r} of the model: use "
                                   "weights=best or weights=last.")
     return Weights(state, "ema", "latest moving average, as asked for")
@@ -172,7 +172,7 @@ def _model(state: Any) -> Optional[Mapping[str, Any]]:
     return model if isinstance(model, dict) else state
 
 
-def _refuse_more_than_is_stored(weights: Weights) -> None:
+def _check_expansion(weights: Weights) -> None:
     tensors = weights.tensors.values()
     claimed = sum({_view(tensor): tensor.nbytes for tensor in tensors}.values())
     stored = sum({id(tensor.blob): tensor.blob.nbytes for tensor in tensors}.values())
@@ -182,24 +182,24 @@ def _refuse_more_than_is_stored(weights: Weights) -> None:
 
 
 def _view(tensor: Any) -> Any:
-    if not isinstance(tensor, Tensor):
+    if not isinstance(tensor, LazyTensor):
         return None
     return id(tensor.blob), tensor.dtype, tensor.offset, tensor.shape, tensor.stride
 
 
-class _Map:
+class _TensorMapper:
     """Makes copies of nested weights with every tensor changed; plain data stays, anything else is an error.
 
     It counts what it copies: a few references may stand for more than any machine holds.
     """
 
-    def __init__(self, change: Callable[[str, Tensor], Any]) -> None:
+    def __init__(self, change: Callable[[str, LazyTensor], Any]) -> None:
         self._change = change
         self._values, self._text = 0, 0
 
     def __call__(self, state: Any, name: str = "") -> Any:
         self._count(state, name)
-        if isinstance(state, Tensor):
+        if isinstance(state, LazyTensor):
             return self._change(name, state)
         if isinstance(state, dict):
             _refuse_odd_names(state, name)
@@ -209,7 +209,7 @@ class _Map:
             return tuple(items) if isinstance(state, tuple) else items
         if state is None or isinstance(state, (bool, int, float, str, bytes)):
             return state
-        raise CheckpointError(f"The weights hold {stranger_name(state)} at {name!r}, which is neither a tensor nor "
+        raise CheckpointError(f"The weights hold {describe_type(state)} at {name!r}, which is neither a tensor nor "
                               "plain data: keep it out of the model's state.")
 
     def _count(self, state: Any, name: str) -> None:
@@ -224,15 +224,15 @@ class _Map:
 def _refuse_odd_names(state: Mapping[Any, Any], where: str) -> None:
     for key in state:
         if not isinstance(key, int) and not (isinstance(key, str) and len(key) <= MOST_NAME):
-            raise CheckpointError(f"The weights hold {stranger_name(key)} as a name at {where!r}: keep it out of the "
+            raise CheckpointError(f"The weights hold {describe_type(key)} as a name at {where!r}: keep it out of the "
                                   "model's state.")
 
 
-def _pack(tensor: Tensor, dtype: str) -> Tensor:
+def _compact_tensor(tensor: LazyTensor, dtype: str) -> LazyTensor:
     if tensor.is_contiguous and dtype == tensor.dtype and not (tensor.conj or tensor.neg):
         packed = tensor.own_bytes
     else:
-        from ..checkpoint.torch_tensors import converted
-        packed = Blob(tensor.numel * ITEMSIZE[dtype],
-                      lambda begin, end: between(converted(tensor, dtype), begin, end), name=tensor.blob.name)
-    return Tensor(packed, dtype, 0, tensor.shape, contiguous(tensor.shape))
+        from ..checkpoint.torch_tensors import cast_chunks
+        packed = LazyBytes(tensor.numel * ITEMSIZE[dtype],
+                      lambda begin, end: slice_stream(cast_chunks(tensor, dtype), begin, end), name=tensor.blob.name)
+    return LazyTensor(packed, dtype, 0, tensor.shape, contiguous(tensor.shape))

@@ -14,13 +14,13 @@ from typing import Any, Optional
 from .. import progress
 from ..errors import ReleaseError, printable, reason
 from ..experiment.config import Config
-from ..experiment.privacy.exposure import exposed
+from ..experiment.privacy.exposure import find_private_values
 from ..experiment.privacy.key_patterns import PUBLIC
 from ..formats.registry import FORMATS
-from ..formats.requirements import require
+from ..formats.requirements import require_packages
 from ..options import ExportOptions
 from ..release.manifest import MANIFEST, ExportReport
-from ..release.prepare import Draft
+from ..release.prepare import PreparedRelease
 from ..storage import writer
 
 logger = logging.getLogger(__name__)
@@ -28,29 +28,29 @@ CARD = "README.md"
 MARK = "<!-- audiocraft-export: "  # before a part of a card
 
 
-def refuse_what_is_not_installed(options: ExportOptions) -> None:
+def require_extras(options: ExportOptions) -> None:
     """Check, before a training, that its export will find the packages that it needs.
 
     Raises:
         ReleaseError: if one is not there.
     """
-    require(f"format={options.format}", *FORMATS[options.format].needs)
-    refuse_what_cannot_be_shared(options)
+    require_packages(f"format={options.format}", *FORMATS[options.format].needs)
+    require_sharing_packages(options)
 
 
-def refuse_what_cannot_be_shared(options: ExportOptions) -> None:
+def require_sharing_packages(options: ExportOptions) -> None:
     """Check that there is what a card and the Hub need, before anything is written.
 
     Raises:
         ReleaseError: if there is not.
     """
     if options.has_card:
-        require("A model card (card=true, which --no-card leaves out)", "huggingface_hub", "matplotlib")
+        require_packages("A model card (card=true, which --no-card leaves out)", "huggingface_hub", "matplotlib")
     if options.hub:
-        require("Pushing to the Hub", "huggingface_hub")
+        require_packages("Pushing to the Hub", "huggingface_hub")
 
 
-def share(report: ExportReport, draft: Draft, options: ExportOptions) -> ExportReport:
+def share(report: ExportReport, draft: PreparedRelease, options: ExportOptions) -> ExportReport:
     """Write the card of a release, and push it, as far as it is asked for.
 
     Args:
@@ -64,21 +64,21 @@ def share(report: ExportReport, draft: Draft, options: ExportOptions) -> ExportR
     card = _Card(report, draft, options)
     names = card.write() if options.has_card else []
     if report.written and not options.has_card:
-        warn_of_another_card(report.folder)
+        warn_of_stale_card(report.folder)
     if options.hub is None:
         return report
-    with progress.aside():
-        warn_of_exposure(draft, options)
+    with progress.hide():
+        warn_of_private_values(draft, options)
     return replace(report, url=_push(report, [*names, MANIFEST], card, draft, options))
 
 
-def warn_of_another_card(folder: Path) -> None:
+def warn_of_stale_card(folder: Path) -> None:
     """Say that a card of ours, which is not written now, is one of the release that was there before."""
     if MARK in (_read(folder / CARD) or ""):
         logger.warning("%s is that of another release: export with card=true to bring it up to date.", folder / CARD)
 
 
-def warn_of_exposure(draft: Draft, options: ExportOptions) -> None:
+def warn_of_private_values(draft: PreparedRelease, options: ExportOptions) -> None:
     """Say what of the configurations would be published, if they go to the Hub as they are."""
     if options.hub is None:
         return
@@ -92,7 +92,7 @@ def warn_of_exposure(draft: Draft, options: ExportOptions) -> None:
         logger.warning("published: %s", line)
 
 
-def _exposed(draft: Draft) -> Iterator[str]:
+def _exposed(draft: PreparedRelease) -> Iterator[str]:
     for model in draft.models:
         yield from _lines(model.config.values, "")
     text = draft.codec.content.get("xp.cfg") if draft.codec else None
@@ -104,13 +104,13 @@ def _exposed(draft: Draft) -> Iterator[str]:
 def _lines(values: Any, of: str) -> Iterator[str]:
     """What plain data would publish, a line for each value."""
     kinds: dict[tuple[str, str], list[str]] = {}
-    for exposure in exposed(values):
+    for exposure in find_private_values(values):
         kinds.setdefault((exposure.key, exposure.value), []).append(exposure.kind)
     for (key, value), found in kinds.items():
         yield printable(f"{of}`{key}` = {value} ({', '.join(found)})")
 
 
-def _push(report: ExportReport, beside: list[str], card: _Card, draft: Draft, options: ExportOptions) -> str:
+def _push(report: ExportReport, beside: list[str], card: _Card, draft: PreparedRelease, options: ExportOptions) -> str:
     from .hub.push import push, remote_card
     later, repo = _command(report.folder, draft, options), str(options.hub)
     seen = None
@@ -119,11 +119,11 @@ def _push(report: ExportReport, beside: list[str], card: _Card, draft: Draft, op
         seen = there if there is not None and card.keeps(there) else None
     names = [*(file.name for file in report.manifest.files), *beside]
     message = f"{report.manifest.name}: {report.manifest.weights} after {report.manifest.epoch} epochs"
-    with progress.aside():
+    with progress.hide():
         return push(report.folder, names, repo, options.private, options.revision, message, later, seen)
 
 
-def _command(folder: Path, draft: Draft, options: ExportOptions) -> str:
+def _command(folder: Path, draft: PreparedRelease, options: ExportOptions) -> str:
     """What pushes a release that is there."""
     sources = [str(model.checkpoint.file.path.absolute()) for model in draft.models if model.checkpoint.file]
     if not sources:  # of a living solver
@@ -137,7 +137,7 @@ def _command(folder: Path, draft: Draft, options: ExportOptions) -> str:
 class _Card:
     """The card of a release, and its pictures."""
 
-    def __init__(self, report: ExportReport, draft: Draft, options: ExportOptions) -> None:
+    def __init__(self, report: ExportReport, draft: PreparedRelease, options: ExportOptions) -> None:
         self._report, self._draft, self._options = report, draft, options
         self._curves: list[str] = []
 
@@ -177,7 +177,7 @@ class _Card:
         folder = self._report.folder
         changed = {name: content for name, content in contents.items() if not _holds(folder / name, content)}
         if changed:  # the folder may be read-only
-            writer.write_beside(folder, changed)
+            writer.replace_files(folder, changed)
 
 
 def _architecture(report: ExportReport) -> Optional[str]:

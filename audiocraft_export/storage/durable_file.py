@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import BinaryIO, Callable
 
 from .. import progress
-from .blob import Data
-from .threads import beside
+from .lazy_bytes import Data
+from .threads import background
 
-_AT_ONCE = 1 << 16  # bytes: fewer are not worth another thread and a call of the system
-_AHEAD = 8 << 20  # bytes after which the disk is told to begin: little is left to wait for at the end
+_BATCH_SIZE = 1 << 16  # bytes: fewer are not worth another thread and a call of the system
+_FLUSH_INTERVAL = 8 << 20  # bytes after which the disk is told to begin: little is left to wait for at the end
 
 
-class Durable:
+class HashingWriter:
     """A file that is being written.
 
     `nbytes` is how many bytes it has, and `sha256` their hash, both when it is finished.
@@ -36,11 +36,11 @@ class Durable:
 
     def write(self, data: Data) -> None:
         """Append bytes, which must not change any more."""
-        if len(data) >= _AT_ONCE:
+        if len(data) >= _BATCH_SIZE:
             self.flush()
         self._small.append(data)
         self._waiting += len(data)
-        if self._waiting >= _AT_ONCE:
+        if self._waiting >= _BATCH_SIZE:
             self.flush()
 
     def flush(self) -> None:
@@ -51,22 +51,22 @@ class Durable:
         self._stream.write(data)
         self.nbytes += len(data)
         progress.advance(len(data))
-        if self.nbytes >= self._begun + _AHEAD and hasattr(os, "posix_fadvise"):
+        if self.nbytes >= self._begun + _FLUSH_INTERVAL and hasattr(os, "posix_fadvise"):
             with suppress(OSError):  # On Linux this starts writing them to the disk, and waits for nothing.
                 os.posix_fadvise(self._stream.fileno(), self._begun, self.nbytes - self._begun, os.POSIX_FADV_DONTNEED)
             self._begun = self.nbytes
 
 
 @contextmanager
-def durable(path: Path) -> Iterator[Durable]:
+def open_durable(path: Path) -> Iterator[HashingWriter]:
     """A new file; when this is left, it is on the disk, and its `sha256` is known.
 
     Raises:
         OSError: if it is there already, or cannot be written.
     """
     sha256 = hashlib.sha256()
-    with open(path, "xb") as stream, beside(sha256.update) as update:
-        file = Durable(stream, update)
+    with open(path, "xb") as stream, background(sha256.update) as update:
+        file = HashingWriter(stream, update)
         yield file
         file.flush()
         stream.flush()

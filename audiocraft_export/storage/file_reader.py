@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import CheckpointError, reason
-from .blob import PIECE
-from .file_version import same_time
+from .file_version import same_mtime
+from .lazy_bytes import CHUNK_SIZE
 
 
-class Opened:
+class FileReader:
     """A regular file, open for as long as this is there: what replaces it meanwhile is not seen.
 
     Args:
@@ -49,16 +49,16 @@ class Opened:
         """
         while begin < end:
             try:
-                piece = os.pread(self.descriptor, min(end - begin, PIECE), begin)
+                piece = os.pread(self.descriptor, min(end - begin, CHUNK_SIZE), begin)
                 now = os.fstat(self.descriptor)
             except OSError as exc:
                 raise self._rewritten() if exc.errno == errno.ESTALE else self._unreadable(reason(exc)) from exc
-            if not piece or now.st_size != self.stat.st_size or not same_time(now.st_mtime_ns, self.stat.st_mtime_ns):
+            if not piece or now.st_size != self.stat.st_size or not same_mtime(now.st_mtime_ns, self.stat.st_mtime_ns):
                 raise self._rewritten()
             begin += len(piece)
             yield piece
 
-    def bytes(self, begin: int, end: int) -> bytes:
+    def read_bytes(self, begin: int, end: int) -> bytes:
         """The bytes from one position to another; what lies before the file has none.
 
         Raises:

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Optional
 
 from ..release.manifest import MANIFEST
-from ..release.owned_files import may_be_ours
+from ..release.owned_files import may_be_release_file
 
-LONGEST = 24 * 3600  # seconds that an export on another machine is believed to take
-_FEW = 1000  # names in a folder that is looked through each time
-_left_out: dict[Path, int] = {}  # how often a larger one is not, from now on
-KEPT = "former"  # folder in a staging folder, for the files of the release before
+MAX_REMOTE_AGE = 24 * 3600  # seconds that an export on another machine is believed to take
+_FEW_ENTRIES = 1000  # names in a folder that is looked through each time
+_scans_to_skip: dict[Path, int] = {}  # how often a larger one is not, from now on
+BACKUP = "former"  # folder in a staging folder, for the files of the release before
 
 
 def _machine() -> str:
@@ -41,10 +41,10 @@ def _machine() -> str:
 
 
 MACHINE = _machine()
-NAME = re.compile(r"\.export-(?P<machine>\w+)-(?P<process>\d{1,9})-(?P<began>\d{1,20})-[0-9a-f]{8}")
+STAGING_NAME = re.compile(r"\.export-(?P<machine>\w+)-(?P<process>\d{1,9})-(?P<began>\d{1,20})-[0-9a-f]{8}")
 
 
-def home_of(folder: Path) -> Path:
+def staging_parent(folder: Path) -> Path:
     """Where to stage a release for a folder: beside it, so that one step can put it there.
 
     In it, where it is a disk of its own, where only one of the two may be written to, and where this process stands in
@@ -54,7 +54,7 @@ def home_of(folder: Path) -> Path:
     if not os.path.isdir(folder):
         return beside
     usable = all(os.access(each, os.R_OK | os.W_OK | os.X_OK) for each in (folder, beside))
-    return beside if usable and not _is_mounted(folder) and not _stands_in(folder) else folder
+    return beside if usable and not _is_mounted(folder) and not _is_cwd(folder) else folder
 
 
 @contextmanager
@@ -66,13 +66,13 @@ def staging(home: Path, like: Optional[Path] = None) -> Iterator[Path]:
         like: a folder with the owner, the permissions and the attributes that it is to have, if it is there.
     """
     made = [folder for folder in (home, *home.parents) if not os.path.exists(folder)]
-    stage = home / f".export-{MACHINE}-{os.getpid()}-{_began(os.getpid()) or 0}-{secrets.token_hex(4)}"
+    stage = home / f".export-{MACHINE}-{os.getpid()}-{_start_time(os.getpid()) or 0}-{secrets.token_hex(4)}"
     try:
         home.mkdir(parents=True, exist_ok=True)
         remove_stale(home)
         stage.mkdir()
         if like is not None and os.path.isdir(like):
-            _make_alike(stage, like)
+            _copy_attributes(stage, like)
         yield stage
         for folder in made:
             fsync_folder(folder.parent)
@@ -91,9 +91,9 @@ def discard(stage: Path) -> None:
     """Remove a staging folder with all that is ours in it, or has another name elsewhere."""
     with suppress(OSError):
         for entry in [*os.scandir(stage)]:
-            if entry.name == KEPT:
+            if entry.name == BACKUP:
                 shutil.rmtree(entry.path, ignore_errors=True)
-            elif entry.name == MANIFEST or may_be_ours(entry.name) or entry.stat(follow_symlinks=False).st_nlink > 1:
+            elif entry.name == MANIFEST or may_be_release_file(entry.name) or entry.stat(follow_symlinks=False).st_nlink > 1:
                 os.unlink(entry.path)
         os.rmdir(stage)
 
@@ -105,7 +105,7 @@ def remove_stale(*homes: Path) -> None:
     """
     for home in homes:
         with suppress(OSError):
-            for name in _names(home):
+            for name in _entries_to_scan(home):
                 if name.startswith(".export-") and _is_stale(home / name):
                     discard(home / name)
 
@@ -129,26 +129,26 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _make_alike(stage: Path, folder: Path) -> None:
+def _copy_attributes(stage: Path, folder: Path) -> None:
     there = os.stat(folder)
     with suppress(OSError):
         os.chown(stage, there.st_uid, there.st_gid)
     shutil.copystat(folder, stage)
 
 
-def _names(home: Path) -> list[str]:
-    left_out = _left_out.pop(home, 0)
+def _entries_to_scan(home: Path) -> list[str]:
+    left_out = _scans_to_skip.pop(home, 0)
     if left_out:
-        _left_out[home] = left_out - 1
+        _scans_to_skip[home] = left_out - 1
         return []
     names = os.listdir(home)
-    if len(names) > _FEW:
-        _left_out[home] = len(names) // 10
+    if len(names) > _FEW_ENTRIES:
+        _scans_to_skip[home] = len(names) // 10
     return names
 
 
 def _is_stale(stage: Path) -> bool:
-    owner = NAME.fullmatch(stage.name)
+    owner = STAGING_NAME.fullmatch(stage.name)
     if owner is None:
         return False
     try:
@@ -158,21 +158,21 @@ def _is_stale(stage: Path) -> bool:
     if not stat.S_ISDIR(found.st_mode):
         return False
     if owner["machine"] != MACHINE:
-        return found.st_mtime + LONGEST < time.time()
-    began = _began(int(owner["process"]))
+        return found.st_mtime + MAX_REMOTE_AGE < time.time()
+    began = _start_time(int(owner["process"]))
     return began is None or bool(began and int(owner["began"])) and began != int(owner["began"])
 
 
-def _began(process: int) -> Optional[int]:
+def _start_time(process: int) -> Optional[int]:
     """When a process began, in ticks of the machine; 0 where the system does not say, None if there is none."""
     try:
         state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         return None if state in "ZX" else int(fields[18])
     except (OSError, ValueError, IndexError):
-        return 0 if _is_there(process) else None
+        return 0 if _process_exists(process) else None
 
 
-def _is_there(process: int) -> bool:
+def _process_exists(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -191,7 +191,7 @@ def _is_mounted(folder: Path) -> bool:
         re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), mount) for mount in mounts}
 
 
-def _stands_in(folder: Path) -> bool:
+def _is_cwd(folder: Path) -> bool:
     try:
         return os.path.samefile(folder, os.getcwd())
     except OSError:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Callable
 
 from ..errors import ReleaseError
-from .staging import KEPT, fsync_folder
+from .staging import BACKUP, fsync_folder
 
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux
-_CANNOT = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP}
+_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP}
 
 
-def place(stage: Path, folder: Path, names: Sequence[str], former: Callable[[Path], Collection[str]]) -> None:
+def replace_folder(stage: Path, folder: Path, names: Sequence[str], former: Callable[[Path], Collection[str]]) -> None:
     """Make a staged folder the release.
 
     In one step where there is none, or where the system can exchange two folders (Linux; not NFS); files of others go
@@ -35,14 +35,14 @@ def place(stage: Path, folder: Path, names: Sequence[str], former: Callable[[Pat
     Raises:
         OSError: if it cannot be done.
     """
-    if stage.parent == folder.parent and _as_a_whole(stage, folder, names, former):
+    if stage.parent == folder.parent and _exchange_folder(stage, folder, names, former):
         fsync_folder(folder.parent)
     else:
-        _one_by_one(stage, folder, names, {*former(folder)} - {*names})
+        _replace_files(stage, folder, names, {*former(folder)} - {*names})
         fsync_folder(folder)
 
 
-def refuse_what_is_no_file(folder: Path, names: Collection[str]) -> None:
+def refuse_non_files(folder: Path, names: Collection[str]) -> None:
     """Refuse to put a file where something else has its name.
 
     Raises:
@@ -54,7 +54,7 @@ def refuse_what_is_no_file(folder: Path, names: Collection[str]) -> None:
             raise ReleaseError(f"{path} is there already and no file: move it away, or choose another folder.")
 
 
-def _as_a_whole(stage: Path, folder: Path, names: Collection[str], former: Callable[[Path], Collection[str]]) -> bool:
+def _exchange_folder(stage: Path, folder: Path, names: Collection[str], former: Callable[[Path], Collection[str]]) -> bool:
     """Put the folder itself there; whether that could be done."""
     if os.path.isdir(folder) and not _has_same_owner(stage, folder):
         return False
@@ -62,13 +62,13 @@ def _as_a_whole(stage: Path, folder: Path, names: Collection[str], former: Calla
         os.rename(stage, folder)
         return True
     except OSError as exc:
-        if exc.errno not in {errno.ENOTEMPTY, errno.EEXIST, *_CANNOT} or not os.path.isdir(folder):
+        if exc.errno not in {errno.ENOTEMPTY, errno.EEXIST, *_UNSUPPORTED} or not os.path.isdir(folder):
             raise
-    if not _take_along(stage, folder, names, former) or not _exchange(stage, folder):
+    if not _link_other_files(stage, folder, names, former) or not _exchange(stage, folder):
         return False
     ours = {*names, *former(stage)}
     for entry in [*os.scandir(stage)]:
-        if entry.name not in ours and not _is_there_too(entry, folder):  # came in between
+        if entry.name not in ours and not _is_same_entry(entry, folder):  # came in between
             os.replace(entry.path, folder / entry.name)
     return True
 
@@ -78,10 +78,10 @@ def _has_same_owner(stage: Path, folder: Path) -> bool:
     return (one.st_uid, one.st_gid) == (other.st_uid, other.st_gid)
 
 
-def _take_along(stage: Path, folder: Path, names: Collection[str], former: Callable[[Path], Collection[str]]) -> bool:
+def _link_other_files(stage: Path, folder: Path, names: Collection[str], former: Callable[[Path], Collection[str]]) -> bool:
     """Have the files of others in both folders, whichever is which afterwards; whether that can be done."""
     while True:
-        with _opened(folder) as found:
+        with _pinned(folder) as found:
             ours = {*names, *former(folder)}
             others = [entry for entry in os.scandir(folder) if entry.name not in ours]
             if any(entry.is_dir(follow_symlinks=False) for entry in others):
@@ -101,7 +101,7 @@ def _take_along(stage: Path, folder: Path, names: Collection[str], former: Calla
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[os.stat_result]:
+def _pinned(folder: Path) -> Iterator[os.stat_result]:
     """What the system knows of a folder; no other one is taken for it while inside."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -110,7 +110,7 @@ def _opened(folder: Path) -> Iterator[os.stat_result]:
         os.close(descriptor)
 
 
-def _is_there_too(entry: os.DirEntry[str], folder: Path) -> bool:
+def _is_same_entry(entry: os.DirEntry[str], folder: Path) -> bool:
     try:
         return os.path.samestat(entry.stat(follow_symlinks=False), os.lstat(folder / entry.name))
     except FileNotFoundError:
@@ -125,16 +125,16 @@ def _exchange(one: Path, other: Path) -> bool:
     if libc.renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
         return True
     number = ctypes.get_errno()
-    if number not in _CANNOT:
+    if number not in _UNSUPPORTED:
         raise OSError(number, os.strerror(number))
     return False
 
 
-def _one_by_one(stage: Path, folder: Path, names: Sequence[str], gone: Collection[str]) -> None:
-    kept = stage / KEPT
+def _replace_files(stage: Path, folder: Path, names: Sequence[str], gone: Collection[str]) -> None:
+    kept = stage / BACKUP
     kept.mkdir()
     for name in (*names, *gone):
-        _keep(folder / name, kept / name)
+        _back_up(folder / name, kept / name)
     try:
         for name in names:
             os.replace(stage / name, folder / name)
@@ -151,7 +151,7 @@ def _one_by_one(stage: Path, folder: Path, names: Sequence[str], gone: Collectio
         raise
 
 
-def _keep(path: Path, copy: Path) -> None:
+def _back_up(path: Path, copy: Path) -> None:
     try:
         os.link(path, copy, follow_symlinks=False)
     except FileNotFoundError:

@@ -13,14 +13,14 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Callable, TypeVar
 
-_WAITING = 8  # what may wait for the other thread: its memory is not free
+_QUEUE_SIZE = 8  # what may wait for the other thread: its memory is not free
 _END = object()
 
 T = TypeVar("T")
 
 
 @contextmanager
-def beside(do: Callable[[T], Any]) -> Iterator[Callable[[T], Any]]:
+def background(do: Callable[[T], Any]) -> Iterator[Callable[[T], Any]]:
     """Do something with one thing after another in a second thread, while this one goes on.
 
     Args:
@@ -31,10 +31,10 @@ def beside(do: Callable[[T], Any]) -> Iterator[Callable[[T], Any]]:
     """
     todo: SimpleQueue[Any] = SimpleQueue()
     free: SimpleQueue[None] = SimpleQueue()
-    for _ in range(_WAITING):
+    for _ in range(_QUEUE_SIZE):
         free.put(None)
     errors: list[Exception] = []
-    thread = Thread(target=_do_all, args=(todo, free, do, errors), daemon=True)
+    thread = Thread(target=_consume, args=(todo, free, do, errors), daemon=True)
 
     def take(item: T) -> None:
         free.get()
@@ -54,7 +54,7 @@ def beside(do: Callable[[T], Any]) -> Iterator[Callable[[T], Any]]:
         raise error
 
 
-def _do_all(todo: SimpleQueue[Any], free: SimpleQueue[None], do: Callable[[T], Any], errors: list[Exception]) -> None:
+def _consume(todo: SimpleQueue[Any], free: SimpleQueue[None], do: Callable[[T], Any], errors: list[Exception]) -> None:
     for item in iter(todo.get, _END):
         try:
             if not errors:
@@ -64,7 +64,7 @@ def _do_all(todo: SimpleQueue[Any], free: SimpleQueue[None], do: Callable[[T], A
         free.put(None)
 
 
-def side_by_side(do: Callable[[T], Any], items: Iterable[T], then: Callable[[T], Any]) -> None:
+def map_two(do: Callable[[T], Any], items: Iterable[T], then: Callable[[T], Any]) -> None:
     """Do something with all of several things, two at a time.
 
     Args:
@@ -80,7 +80,7 @@ def side_by_side(do: Callable[[T], Any], items: Iterable[T], then: Callable[[T],
             do(item)
             done.append(item)
 
-    with beside(do_some) as start:
+    with background(do_some) as start:
         start(left)
         try:
             for item in left:

@@ -13,25 +13,25 @@ from pathlib import Path
 from typing import Any, Callable, Union
 
 from .. import progress
-from ..checkpoint.checkpoint import refuse_to_replace_a_training
+from ..checkpoint.checkpoint import refuse_training_checkpoints
 from ..errors import CheckpointError, ReleaseError, reason
-from ..formats.audiocraft.pickler import Pickled
+from ..formats.audiocraft.pickler import TorchPickle
 from ..formats.safetensors.file import SafetensorsFile
 from ..release.families.registry import LM_FILE, OWN_NAMES
 from ..release.manifest import MANIFEST, Content, Manifest, ReleaseFile, Tensors, WrittenFile
-from ..release.owned_files import is_ours
-from ..signals import terminable
-from .blob import Sink
-from .durable_file import durable
-from .staging import fsync_folder, home_of, remove_stale, staging
-from .swap import place, refuse_what_is_no_file
+from ..release.owned_files import is_release_file
+from ..signals import exit_on_sigterm
+from .durable_file import open_durable
+from .lazy_bytes import Sink
+from .staging import fsync_folder, remove_stale, staging, staging_parent
+from .swap import refuse_non_files, replace_folder
 
 _CHUNK = 1 << 20
 STAGED = LM_FILE  # what a single file is called meanwhile: what is left of it is known by that
-_AROUND = 1 << 16  # bytes of a release beside its tensors, at least
+_OVERHEAD = 1 << 16  # bytes of a release beside its tensors, at least
 
 Nonfinite = Mapping[str, Mapping[str, int]]
-_Written = Union[Pickled, SafetensorsFile, "_Plain"]
+_Written = Union[TorchPickle, SafetensorsFile, "RawFile"]
 
 
 def write_release(folder: Path, files: Sequence[ReleaseFile],
@@ -52,30 +52,30 @@ def write_release(folder: Path, files: Sequence[ReleaseFile],
         CheckpointError: if bytes read from the checkpoint are damaged, or a training checkpoint lies there.
     """
     names = [*(file.name for file in files), MANIFEST]
-    stale = partial(_former, names[:-1])
-    refuse_to_replace_a_training(*(folder / name for name in {*names[:-1], *stale(folder)}))
-    texts = [_of(file.content) for file in files]
+    stale = partial(_previous_files, names[:-1])
+    refuse_training_checkpoints(*(folder / name for name in {*names[:-1], *stale(folder)}))
+    texts = [encode(file.content) for file in files]
     nbytes = sum(text.nbytes for text in texts)
-    progress.expect(nbytes)
-    with _writing(folder), terminable():
-        refuse_what_is_no_file(folder, names)
-        home = home_of(folder)
-        _refuse_a_full_disk(home, nbytes)
+    progress.set_total(nbytes)
+    with _wrap_errors(folder), exit_on_sigterm():
+        refuse_non_files(folder, names)
+        home = staging_parent(folder)
+        _check_free_space(home, nbytes)
         with staging(home, like=folder if home == folder.parent else None) as stage:
             written = [_write_staged(stage / file.name, text, not read_back) for file, text in zip(files, texts)]
             for file, text in zip(files if read_back else (), texts):
                 _read_back(stage / file.name, text)
-            _refuse_to_replace_others(stage, folder, [file.name for file in files])
+            _refuse_foreign_files(stage, folder, [file.name for file in files])
             check(stage)
             manifest = describe(written, {file.name: text.nonfinite for file, text in zip(written, texts)})
-            with durable(stage / MANIFEST) as stream:
+            with open_durable(stage / MANIFEST) as stream:
                 stream.write(manifest.text.encode("utf-8"))
             fsync_folder(stage)
-            place(stage, folder, names, stale)
+            replace_folder(stage, folder, names, stale)
     return manifest
 
 
-def write_single(path: Path, content: Mapping[str, Any]) -> Mapping[str, int]:
+def write_file(path: Path, content: Mapping[str, Any]) -> Mapping[str, int]:
     """Write one file of a release, without a manifest; an earlier one survives any failure.
 
     Returns:
@@ -85,11 +85,11 @@ def write_single(path: Path, content: Mapping[str, Any]) -> Mapping[str, int]:
         ReleaseError: if it cannot be written, or what was written does not verify.
         CheckpointError: if bytes read from the checkpoint are damaged.
     """
-    pickled = Pickled(content)
-    progress.expect(pickled.nbytes)
-    with _writing(path), terminable():
-        refuse_what_is_no_file(path.parent, [path.name])
-        _refuse_a_full_disk(path.parent, pickled.nbytes)
+    pickled = TorchPickle(content)
+    progress.set_total(pickled.nbytes)
+    with _wrap_errors(path), exit_on_sigterm():
+        refuse_non_files(path.parent, [path.name])
+        _check_free_space(path.parent, pickled.nbytes)
         with staging(path.parent) as stage:
             _write_staged(stage / STAGED, pickled, checked=False)
             _read_back(stage / STAGED, pickled)
@@ -100,21 +100,21 @@ def write_single(path: Path, content: Mapping[str, Any]) -> Mapping[str, int]:
     return pickled.nonfinite
 
 
-def write_beside(folder: Path, contents: Mapping[str, Union[str, bytes]]) -> None:
+def replace_files(folder: Path, contents: Mapping[str, Union[str, bytes]]) -> None:
     """Write files of another kind into a release folder, each in the place of what has its name.
 
     Raises:
         ReleaseError: if they cannot be written; a file that is there survives that.
     """
-    with _writing(folder), terminable(), staging(folder) as stage:
-        refuse_what_is_no_file(folder, contents)
+    with _wrap_errors(folder), exit_on_sigterm(), staging(folder) as stage:
+        refuse_non_files(folder, contents)
         for name, content in contents.items():
-            _write_staged(stage / STAGED, _Plain(content), checked=True)
+            _write_staged(stage / STAGED, RawFile(content), checked=True)
             os.replace(stage / STAGED, folder / name)
         fsync_folder(folder)
 
 
-def followed(path: Path, of: Callable[[str], bool] = os.path.isdir) -> Path:
+def resolve_output(path: Path, of: Callable[[str], bool] = os.path.isdir) -> Path:
     """Where a path leads: there is one name only for what is to be replaced.
 
     Args:
@@ -125,7 +125,7 @@ def followed(path: Path, of: Callable[[str], bool] = os.path.isdir) -> Path:
         ReleaseError: if something else is there, or a link to nothing: making a folder behind one would fill the
             wrong disk.
     """
-    with _writing(path):
+    with _wrap_errors(path):
         if os.path.lexists(path) and not of(str(path)):
             kind = "no folder" if of is os.path.isdir else "no file"
             what = kind if os.path.exists(path) else "a link to nothing"
@@ -133,30 +133,30 @@ def followed(path: Path, of: Callable[[str], bool] = os.path.isdir) -> Path:
         return Path(os.path.realpath(path))
 
 
-def clear(folder: Path) -> None:
+def remove_stale_staging(folder: Path) -> None:
     """Remove what exports to a folder that were killed have left."""
     remove_stale(folder.parent, folder)
 
 
 def size_of(content: Content) -> int:
     """How many bytes a file of a release has, but for what its container adds."""
-    return _of(content).nbytes
+    return encode(content).nbytes
 
 
-def is_intact(folder: Path, files: Iterable[WrittenFile]) -> bool:
+def matches_manifest(folder: Path, files: Iterable[WrittenFile]) -> bool:
     """Whether files of a release folder are what its manifest says, byte for byte."""
     return all(_sha256(folder / file.name, file.bytes) == file.sha256 for file in files)
 
 
-def _former(names: Collection[str], folder: Path) -> set[str]:
+def _previous_files(names: Collection[str], folder: Path) -> set[str]:
     """The files of the release in a folder that have none of some names; none of others, none that were changed."""
-    existing = Manifest.load(folder)
-    return {file.name for file in Manifest.listed(folder) if file.name not in names
-            and (file.name in OWN_NAMES or existing and is_ours(file.name, existing.sig))
-            and is_intact(folder, [file])}
+    existing = Manifest.load_or_none(folder)
+    return {file.name for file in Manifest.unverified_files(folder) if file.name not in names
+            and (file.name in OWN_NAMES or existing and is_release_file(file.name, existing.sig))
+            and matches_manifest(folder, [file])}
 
 
-def write_plain(folder: Path, contents: Mapping[str, Content]) -> None:
+def dump(folder: Path, contents: Mapping[str, Content]) -> None:
     """Write the files of a release for as long as they are looked at: not durably, and without a manifest.
 
     Raises:
@@ -165,16 +165,17 @@ def write_plain(folder: Path, contents: Mapping[str, Content]) -> None:
     """
     for name, content in contents.items():
         with open(folder / name, "xb") as stream:
-            _of(content).write(stream, checked=True)
+            encode(content).write(stream, checked=True)
 
 
-def _of(content: Content) -> _Written:
+def encode(content: Content) -> _Written:
+    """The encoder of one file of a release."""
     if isinstance(content, (str, bytes)):
-        return _Plain(content)
-    return SafetensorsFile(content) if isinstance(content, Tensors) else Pickled(content)
+        return RawFile(content)
+    return SafetensorsFile(content) if isinstance(content, Tensors) else TorchPickle(content)
 
 
-class _Plain:
+class RawFile:
     """A text or bytes, written as they are."""
 
     def __init__(self, content: Union[str, bytes]) -> None:
@@ -198,7 +199,7 @@ class _Plain:
 
 
 def _write_staged(path: Path, content: _Written, checked: bool) -> WrittenFile:
-    with durable(path) as file:
+    with open_durable(path) as file:
         content.write(file, checked)
     return WrittenFile(path.name, file.nbytes, file.sha256)
 
@@ -218,7 +219,7 @@ def _read_back(path: Path, content: _Written) -> None:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _wrap_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as exc:
@@ -226,19 +227,19 @@ def _writing(path: Path) -> Iterator[None]:
                            "folder.") from exc
 
 
-def _refuse_a_full_disk(home: Path, nbytes: int) -> None:
+def _check_free_space(home: Path, nbytes: int) -> None:
     disk = shutil.disk_usage(next(folder for folder in (home, *home.parents) if os.path.exists(folder)))
-    if disk.total and disk.free < nbytes + _AROUND:
-        raise ReleaseError(f"The release takes {nbytes + _AROUND} bytes, and the disk of {home} has {disk.free} free: "
+    if disk.total and disk.free < nbytes + _OVERHEAD:
+        raise ReleaseError(f"The release takes {nbytes + _OVERHEAD} bytes, and the disk of {home} has {disk.free} free: "
                            "make room, or choose another folder.")
 
 
-def _refuse_to_replace_others(stage: Path, folder: Path, names: Iterable[str]) -> None:
+def _refuse_foreign_files(stage: Path, folder: Path, names: Iterable[str]) -> None:
     """Refuse to replace what is of no release: a `config.yaml` or a model that a person put there.
 
     What a killed export put there, without its manifest, has the same bytes.
     """
-    ours = {*OWN_NAMES, *(file.name for file in Manifest.listed(folder))}
+    ours = {*OWN_NAMES, *(file.name for file in Manifest.unverified_files(folder))}
     for path in (folder / name for name in names if name not in ours):
         if os.path.lexists(path) and not (os.path.isfile(path) and filecmp.cmp(stage / path.name, path, shallow=False)):
             raise ReleaseError(f"{path} is there already, and no file of a release by its manifest: move it away, or "

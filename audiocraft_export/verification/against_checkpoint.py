@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..checkpoint.checkpoint import Checkpoint, TorchFile
-from ..checkpoint.tensor import Tensor
+from ..checkpoint.tensor import LazyTensor
 from ..errors import ReleaseError
-from ..experiment.xp import CHECKPOINT, AnyPath
-from ..formats.registry import files_of
+from ..experiment.xp import CHECKPOINT_NAME, AnyPath
+from ..formats.registry import encode_release
 from ..formats.safetensors.file import read_safetensors
 from ..options import AUDIOCRAFT, ExportOptions
-from ..pipeline.export import draft
+from ..pipeline.export import prepare
 from ..release.families.registry import CODEC_FILE, LM_FILE
 from ..release.manifest import MANIFEST, Content, Manifest, Tensors
-from ..release.weights import Weights, pack
+from ..release.weights import Weights, compact
 from .file import Problem
 
 
@@ -29,12 +29,12 @@ def checkpoint_of(path: Path) -> Optional[str]:
     Args:
         path: the release folder, or one of its files.
     """
-    manifest = Manifest.load(path if os.path.isdir(path) else path.parent)
-    made_of = CHECKPOINT.fullmatch(str((manifest.checkpoint or {}).get("name"))) if manifest else None
+    manifest = Manifest.load_or_none(path if os.path.isdir(path) else path.parent)
+    made_of = CHECKPOINT_NAME.fullmatch(str((manifest.checkpoint or {}).get("name"))) if manifest else None
     return made_of["name"] if made_of else None
 
 
-def compare(path: Path, checkpoint: Checkpoint, xp_folder: Path,
+def diff_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
             dora_dir: Optional[AnyPath] = None) -> Iterator[Problem]:
     """What differs between a release and that which an export of a checkpoint would make, with the same options.
 
@@ -48,12 +48,12 @@ def compare(path: Path, checkpoint: Checkpoint, xp_folder: Path,
         ExportError: if no release can be made of the checkpoint.
     """
     folder = path if os.path.isdir(path) else path.parent
-    manifest = Manifest.load(folder)
+    manifest = Manifest.load_or_none(folder)
     if manifest is not None and manifest.bands:
         raise ReleaseError(f"{folder} is made of several experiments ({manifest.name}): no one checkpoint says what "
                            "it should be; leave --against out.")
     options = _options(manifest, path)
-    contents = files_of(draft(checkpoint, xp_folder, options, dora_dir), options)
+    contents = encode_release(prepare(checkpoint, xp_folder, options, dora_dir), options)
     problems = list(_problems(path, folder, contents, checkpoint))
     if problems and manifest is not None:
         yield from _reasons(MANIFEST if path == folder else path.name, manifest, checkpoint)
@@ -99,7 +99,7 @@ def _options(manifest: Optional[Manifest], path: Path) -> ExportOptions:
     folder, name = (path, LM_FILE) if os.path.isdir(path) else (path.parent, path.name)
     codec = "auto" if os.path.isfile(folder / CODEC_FILE) and (path == folder or name == CODEC_FILE) else "none"
     if manifest is not None:
-        if manifest.in_format != AUDIOCRAFT:
+        if manifest.release_format != AUDIOCRAFT:
             codec = "auto" if manifest.codec else "none"
         return ExportOptions.from_mapping({**manifest.options, "codec": codec})
     version = TorchFile.read(folder / name).state.get("version") if os.path.isfile(folder / name) else None
@@ -108,16 +108,16 @@ def _options(manifest: Optional[Manifest], path: Path) -> ExportOptions:
 
 def _packed(file: TorchFile) -> Any:
     """What a file holds, each tensor over exactly its own bytes."""
-    return pack(Weights(file.state, file.path.name, ""), None).state
+    return compact(Weights(file.state, file.path.name, ""), None).state
 
 
 def _dotted(key: str, name: Any) -> str:
     return f"{key}.{name}" if key else str(name)
 
 
-def _digest(tensor: Tensor) -> bytes:
+def _digest(tensor: LazyTensor) -> bytes:
     sha = sha256()
-    for piece in tensor.blob.checked_pieces():
+    for piece in tensor.blob.iter_checked():
         sha.update(piece)
     return sha.digest()
 
@@ -131,7 +131,7 @@ def _differences(file: str, key: str, expected: Any, found: Any) -> Iterator[Pro
                 yield from _differences(file, _dotted(key, name), expected[name], found[name])
         for name in [name for name in found if name not in expected]:
             yield Problem(file, _dotted(key, name), "is not in the checkpoint")
-    elif isinstance(expected, Tensor) and isinstance(found, Tensor):
+    elif isinstance(expected, LazyTensor) and isinstance(found, LazyTensor):
         one, other = (f"{each.dtype} {list(each.shape)}" for each in (found, expected))
         if one != other:
             yield Problem(file, key, f"is {one}, and {other} by the checkpoint")

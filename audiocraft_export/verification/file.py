@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..checkpoint.checkpoint import TorchFile
-from ..checkpoint.plain_config import stranger_name
+from ..checkpoint.plain_config import describe_type
 from ..errors import CheckpointError, listing, printable, reason
 from ..experiment.config import Config
-from ..formats.requirements import require
+from ..formats.requirements import require_packages
 from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import read_json
 from ..release.families.multiband_diffusion import FILE as DIFFUSION_FILE
 from ..release.families.registry import LM_FILE, OWN_NAMES
 from ..release.manifest import MANIFEST, WrittenFile
 from ..release.weights import Weights
-from ..storage.writer import is_intact
+from ..storage.writer import matches_manifest
 
 Shape = Mapping[Any, Any]
 MODEL: Shape = {"best_state": dict, "xp.cfg": str, "version": str, "exported": bool}
@@ -46,7 +46,7 @@ class Problem:
         return printable(f"{self.file}: {f'{self.key} ' if self.key else ''}{self.what}.")
 
 
-def file_problems(path: Path, listed: Optional[WrittenFile], states: dict[str, Mapping[Any, Any]]) -> list[Problem]:
+def check_file(path: Path, listed: Optional[WrittenFile], states: dict[str, Mapping[Any, Any]]) -> list[Problem]:
     """What is wrong with one file.
 
     Args:
@@ -57,11 +57,11 @@ def file_problems(path: Path, listed: Optional[WrittenFile], states: dict[str, M
     if not os.path.isfile(path):
         return [Problem(path.name, None, "is no file" if os.path.lexists(path) else "is missing")]
     try:
-        look = _LOOKS.get(path.suffix, _archive_problems)
+        look = _CHECKS.get(path.suffix, _archive_problems)
         problems = list(look(path, listed is not None, states))
     except CheckpointError as exc:
         problems = [Problem(path.name, None, f"cannot be read ({exc})")]
-    if listed and not problems and not is_intact(path.parent, [listed]):
+    if listed and not problems and not matches_manifest(path.parent, [listed]):
         return [Problem(path.name, None, f"has other bytes than {MANIFEST} says (sha256), although all in it is sound")]
     return problems
 
@@ -79,8 +79,8 @@ def _archive_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any
         return
     states[path.name] = file.state
     problems = [*key_problems(path.name, file.state), *_tensor_problems(file, compact=is_listed)]
-    if file.strangers:
-        problems.insert(0, Problem(path.name, None, f"names what no release holds: {listing(file.strangers)}"))
+    if file.unknown_globals:
+        problems.insert(0, Problem(path.name, None, f"names what no release holds: {listing(file.unknown_globals)}"))
     yield from problems or _loading_problems(path)
 
 
@@ -97,7 +97,7 @@ def _json_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, A
 def _safetensors_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
     """What is wrong with one file of safetensors, for us and for its library."""
     read_safetensors(path)
-    require(f"Verifying {path.name}", "safetensors")
+    require_packages(f"Verifying {path.name}", "safetensors")
     import safetensors
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -107,7 +107,7 @@ def _safetensors_problems(path: Path, is_listed: bool, states: dict[str, Mapping
                                        f"({type(exc).__name__}: {reason(exc)})")
 
 
-_LOOKS = {".yaml": _yaml_problems, ".json": _json_problems, ".safetensors": _safetensors_problems,
+_CHECKS = {".yaml": _yaml_problems, ".json": _json_problems, ".safetensors": _safetensors_problems,
           ".model": _no_problems}
 
 
@@ -125,7 +125,7 @@ def key_problems(name: str, state: Mapping[Any, Any]) -> Iterator[Problem]:
         if value is None:
             yield Problem(name, shown, "is missing")
         elif not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-            yield Problem(name, shown, f"is {stranger_name(value)}, not what belongs there")
+            yield Problem(name, shown, f"is {describe_type(value)}, not what belongs there")
         elif key[-1] == "exported" and value is not True:
             yield Problem(name, shown, "is not True")
         elif key[-1] == "xp.cfg":

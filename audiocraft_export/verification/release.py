@@ -14,12 +14,12 @@ from ..experiment.xp import AnyPath
 from ..formats.safetensors.layout import from_safetensors
 from ..release.families.registry import CODEC_FILE, OWN_NAMES
 from ..release.manifest import MANIFEST, RELEASE_FOLDER, Manifest
-from ..release.owned_files import is_archive, listed_by
+from ..release.owned_files import is_torch_file, release_file_names
 from ..release.weights import Weights
-from ..storage.file_version import edition
-from .file import Problem, file_problems, key_problems
+from ..storage.file_version import file_version
+from .file import Problem, check_file, key_problems
 
-MOST_EDITIONS = 10  # of a release that is replaced again and again while it is verified
+MAX_ATTEMPTS = 10  # of a release that is replaced again and again while it is verified
 WEIGHTS = ("best_state", "model", "model_state")
 
 
@@ -69,34 +69,34 @@ def verify(path: AnyPath) -> Verification:
     if not os.path.lexists(path / MANIFEST) and os.path.isfile(path / RELEASE_FOLDER / MANIFEST):
         raise ReleaseError(f"{path} is the folder of an experiment: its release is {path / RELEASE_FOLDER}.")
     folder, alone = (path, None) if os.path.isdir(path) else (path.parent, path.name)
-    for _ in range(MOST_EDITIONS):
-        before = edition(folder / MANIFEST)
-        found = _verified(path, folder, alone)
-        if found.ok or before == edition(folder / MANIFEST):
+    for _ in range(MAX_ATTEMPTS):
+        before = file_version(folder / MANIFEST)
+        found = _check_release(path, folder, alone)
+        if found.ok or before == file_version(folder / MANIFEST):
             break
     return found
 
 
-def _verified(path: Path, folder: Path, alone: Optional[str]) -> Verification:
+def _check_release(path: Path, folder: Path, alone: Optional[str]) -> Verification:
     manifest, problems = _read_manifest(folder, alone)
     listed = {file.name: file for file in manifest.files} if manifest else {}
     names = [alone] if alone else _names(folder, manifest)
     states: dict[str, Mapping[Any, Any]] = {}
     for name in names:
         if name != MANIFEST:
-            problems += file_problems(folder / name, listed.get(name), states)
+            problems += check_file(folder / name, listed.get(name), states)
     if manifest and not alone:
         problems += _listing_problems(manifest, names)
-        if manifest.in_format == "safetensors" and not problems:
+        if manifest.release_format == "safetensors" and not problems:
             problems += _portable_problems(folder, names, states)
-        if all(problem.key is None for problem in problems) and _is_whole(manifest, names, states):
+        if all(problem.key is None for problem in problems) and _is_complete(manifest, names, states):
             problems += _manifest_problems(manifest, states)
     return Verification(path, names, problems)
 
 
-def _is_whole(manifest: Manifest, names: Sequence[str], states: Mapping[str, Any]) -> bool:
+def _is_complete(manifest: Manifest, names: Sequence[str], states: Mapping[str, Any]) -> bool:
     """Whether all the weights that the manifest speaks of were read; transformers has them in another form."""
-    return manifest.in_format != "transformers" and len(states) >= len([*filter(is_archive, names)])
+    return manifest.release_format != "transformers" and len(states) >= len([*filter(is_torch_file, names)])
 
 
 def _portable_problems(folder: Path, names: Sequence[str], states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
@@ -115,7 +115,7 @@ def _portable_problems(folder: Path, names: Sequence[str], states: dict[str, Map
 def _read_manifest(folder: Path, alone: Optional[str]) -> tuple[Optional[Manifest], list[Problem]]:
     """The manifest and what is wrong with it; one file alone need not have any."""
     try:
-        return Manifest.read(folder), []
+        return Manifest.load(folder), []
     except ReleaseError as exc:
         if os.path.lexists(folder / MANIFEST):
             return None, [Problem(MANIFEST, None, f"proves nothing ({exc})")]
@@ -125,7 +125,7 @@ def _read_manifest(folder: Path, alone: Optional[str]) -> tuple[Optional[Manifes
 
 def _names(folder: Path, manifest: Optional[Manifest]) -> list[str]:
     """The files to look at: those of the manifest, and others that AudioCraft would load."""
-    listed = listed_by(manifest) if manifest else []
+    listed = release_file_names(manifest) if manifest else []
     return [*listed, *(name for name in OWN_NAMES if name not in listed and os.path.lexists(folder / name))]
 
 

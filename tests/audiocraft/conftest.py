@@ -42,7 +42,7 @@ def public_release(folder, *xps):
     """A release of some XPs with scrub=public, in a folder; nothing private is in its texts."""
     from audiocraft_export import ExportOptions, export_checkpoint
     from audiocraft_export.checkpoint.checkpoint import open_checkpoint
-    from audiocraft_export.experiment.privacy.exposure import exposed, exposed_in_text
+    from audiocraft_export.experiment.privacy.exposure import exposed_in_text, find_private_values
     from audiocraft_export.pipeline.export import export_bands
     options = ExportOptions(scrub="public")
     checkpoints = [open_checkpoint(xp / "checkpoint.th") for xp in xps]
@@ -50,7 +50,7 @@ def public_release(folder, *xps):
         export_bands(checkpoints, folder, options)
     else:
         export_checkpoint(xps[0] / "checkpoint.th", folder, options)
-    assert all(exposed(checkpoint.config.values) for checkpoint in checkpoints)
+    assert all(find_private_values(checkpoint.config.values) for checkpoint in checkpoints)
     for path in folder.iterdir():
         content = path.read_text() if path.suffix in (".yaml", ".json") else load(path)
         texts = [content] if isinstance(content, str) else [part["xp.cfg"] for part in (content, *content.values())

@@ -58,7 +58,7 @@ def codec(sample_rate=32000, bins=400, n_q=4):
     """A codec in the form of transformers, of 25 steps a second."""
     from transformers import EncodecConfig, EncodecFeatureExtractor, EncodecModel
 
-    from audiocraft_export.checkpoint.torch_tensors import described
+    from audiocraft_export.checkpoint.torch_tensors import from_torch
     from audiocraft_export.formats.transformers.model_files import Parts
     from audiocraft_export.formats.transformers.musicgen.text_encoder import as_json
     ratios = [sample_rate // 2000, 10, 8]
@@ -69,7 +69,7 @@ def codec(sample_rate=32000, bins=400, n_q=4):
         torch.manual_seed(0)
         model = EncodecModel(config)
     extractor = EncodecFeatureExtractor(sampling_rate=sample_rate)
-    return Parts("EncodecModel", described(model.state_dict()), {
+    return Parts("EncodecModel", from_torch(model.state_dict()), {
         "config.json": as_json(config.to_dict()), "preprocessor_config.json": as_json(extractor.to_dict())})
 
 
@@ -88,11 +88,11 @@ def write(parts, folder, config):
     """A release in the form of transformers, as the proof reads it."""
     from safetensors.torch import save_file
 
-    from audiocraft_export.checkpoint.torch_tensors import living
+    from audiocraft_export.checkpoint.torch_tensors import to_torch
     folder.mkdir()
     for name, tensors in (("model", parts.tensors), ("conditioners", parts.others)):
         if tensors:
-            save_file({key: living(tensor) for key, tensor in tensors.items()}, folder / f"{name}.safetensors",
+            save_file({key: to_torch(tensor) for key, tensor in tensors.items()}, folder / f"{name}.safetensors",
                       {"format": "pt"})
     for name, content in {**parts.files, "config.yaml": config}.items():
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())

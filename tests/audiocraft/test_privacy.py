@@ -5,8 +5,8 @@ from place import SOURCE
 
 from audiocraft_export.experiment.config import Config
 from audiocraft_export.experiment.privacy.detectors import Names
-from audiocraft_export.experiment.privacy.exposure import exposed, exposed_in_text
-from audiocraft_export.experiment.privacy.scrub import scrubbed
+from audiocraft_export.experiment.privacy.exposure import exposed_in_text, find_private_values
+from audiocraft_export.experiment.privacy.scrub import scrub_config
 
 SOLVERS = sorted(str(path.relative_to(SOURCE / "config" / "solver").with_suffix(""))
                  for path in (SOURCE / "config" / "solver").glob("*/*.yaml"))
@@ -26,7 +26,7 @@ def configurations():
 def test_only_the_dora_folder_is_found_in_a_configuration_of_audiocraft(configurations):
     assert len(configurations) > 15
     for config in configurations:
-        assert [each.key for each in exposed(config.values, Names())] == ["dora.dir"]
+        assert [each.key for each in find_private_values(config.values, Names())] == ["dora.dir"]
         assert [each.value.partition("/$")[0] for each in exposed_in_text("x", config.text, Names())] == ["/checkpoint"]
 
 
@@ -34,7 +34,7 @@ def test_the_public_learns_how_a_model_was_built_and_trained(configurations):
     same = ("optim", "schedule", "transformer_lm", "dataset", "solver", "sample_rate", "fuser", "seanet", "rvq",
             "diffusion_unet", "compression_model_checkpoint", "metrics", "evaluate")
     for config in configurations:
-        left = scrubbed(config, ["public"])
+        left = scrub_config(config, ["public"])
         assert all(left.values.get(key) == config.values.get(key) for key in same)
         assert not {"datasource", "slurm", "wandb", "dora", "logging", "tensorboard"} & set(left.values)
-        assert exposed(left.values, Names()) == []
+        assert find_private_values(left.values, Names()) == []

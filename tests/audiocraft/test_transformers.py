@@ -8,12 +8,12 @@ import small_models
 import torch
 from omegaconf import OmegaConf
 
-from audiocraft_export.checkpoint.checkpoint import TorchFile, of_file
-from audiocraft_export.checkpoint.torch_tensors import living
+from audiocraft_export.checkpoint.checkpoint import TorchFile, to_checkpoint
+from audiocraft_export.checkpoint.torch_tensors import to_torch
 from audiocraft_export.errors import CheckpointError, ReleaseError
 from audiocraft_export.formats.transformers.musicgen.convert import audiocraft_state, musicgen
 from audiocraft_export.formats.transformers.musicgen.verify import prove_musicgen
-from audiocraft_export.release.model import Model
+from audiocraft_export.release.model import ReleaseModel
 
 SMALL = [*recipes.TINY, "dset=audio/example", "model/lm/model_scale=xsmall", "autocast=false",
          "dataset.segment_duration=20", "transformer_lm.card=64",
@@ -85,7 +85,7 @@ def composed(place, recipe):
 def model_of(cfg, state, folder):
     torch.save({"best_state": {"model": state}, "fsdp_best_state": {}, "history": [{"valid": {"ce": 1.0}}],
                 "xp.cfg": cfg, "xp.sig": "0123abcd"}, folder / "checkpoint.th")
-    return Model.of(of_file(TorchFile.read(folder / "checkpoint.th")), "1.3.0")
+    return ReleaseModel.from_checkpoint(to_checkpoint(TorchFile.read(folder / "checkpoint.th")), "1.3.0")
 
 
 def codec_of(cfg):
@@ -109,7 +109,7 @@ def test_both_say_the_same_and_the_weights_come_back(released):
     model, state, parts, folder = released
     back = audiocraft_state(parts.tensors, parts.others, model.config)
     assert back.keys() == state.keys()
-    assert all(torch.equal(living(back[name]), tensor) for name, tensor in state.items())
+    assert all(torch.equal(to_torch(back[name]), tensor) for name, tensor in state.items())
     before = torch.get_rng_state(), random.getstate()
     prove_musicgen(folder)
     assert torch.equal(before[0], torch.get_rng_state()) and before[1] == random.getstate()

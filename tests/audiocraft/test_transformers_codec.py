@@ -13,16 +13,16 @@ from place import SOURCE
 from safetensors.torch import save_file
 from transformers import AutoModel, AutoProcessor, EncodecModel
 
-from audiocraft_export.checkpoint.torch_tensors import LivingState
+from audiocraft_export.checkpoint.torch_tensors import SolverState
 from audiocraft_export.errors import CheckpointError, ReleaseError
 from audiocraft_export.experiment.config import Config
 from audiocraft_export.formats.transformers.encodec.convert import audiocraft_codec_state
 from audiocraft_export.formats.transformers.encodec.convert import encodec as of_transformers
 from audiocraft_export.formats.transformers.encodec.loading import audiocraft_codec, transformers_codec
 from audiocraft_export.formats.transformers.encodec.verify import compare, prove_encodec, waveforms
-from audiocraft_export.release.compression_model import from_file
+from audiocraft_export.release.compression_model import load_compression_model
 from audiocraft_export.release.manifest import model_content
-from audiocraft_export.release.weights import Weights, pack
+from audiocraft_export.release.weights import Weights, compact
 
 SMALL = ["solver=compression/debug", "dset=audio/example", "device=cpu", "seanet.n_filters=4", "seanet.dimension=16",
          "rvq.bins=64", "rvq.n_q=4", "rvq.kmeans_iters=3"]
@@ -70,11 +70,11 @@ def built(*overrides):
 
 
 def content_of(model, cfg):
-    return model_content(LivingState({"model": model})["model"], OmegaConf.to_yaml(cfg), "1.3.0")
+    return model_content(SolverState({"model": model})["model"], OmegaConf.to_yaml(cfg), "1.3.0")
 
 
 def loaded(tensors):
-    return {name: torch.frombuffer(bytearray(tensor.own_bytes.checked()), dtype=getattr(torch, tensor.dtype))
+    return {name: torch.frombuffer(bytearray(tensor.own_bytes.read_checked()), dtype=getattr(torch, tensor.dtype))
             .reshape(tensor.shape) for name, tensor in tensors.items()}
 
 
@@ -114,7 +114,7 @@ def test_transformers_gives_the_codes_and_the_audio_that_audiocraft_gives(overri
 
 def test_a_trained_codec_loads_in_transformers_as_it_is(encodec, tmp_path):
     from audiocraft.models.encodec import HFEncodecCompressionModel
-    content = from_file(encodec / "checkpoint.th", "1.3.0").content
+    content = load_compression_model(encodec / "checkpoint.th", "1.3.0").content
     folder = written(content, tmp_path)
     assert prove_encodec(folder).audio <= 1e-4
     model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
@@ -127,8 +127,8 @@ def test_a_trained_codec_loads_in_transformers_as_it_is(encodec, tmp_path):
 
 
 def test_a_codec_in_half_precision_is_proven_in_single(encodec, tmp_path):
-    content = dict(from_file(encodec / "checkpoint.th", "1.3.0").content)
-    content["best_state"] = pack(Weights(content["best_state"], "", ""), "float16").state
+    content = dict(load_compression_model(encodec / "checkpoint.th", "1.3.0").content)
+    content["best_state"] = compact(Weights(content["best_state"], "", ""), "float16").state
     folder = written(content, tmp_path)
     assert prove_encodec(folder).audio <= 1e-4
     assert EncodecModel.from_pretrained(folder, dtype="auto").dtype is torch.float16

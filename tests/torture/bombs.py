@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Callable
 
 import torch
-from conftest import load, model_state, same
+from helpers import load, model_state, same
 
 from torture import Row, one_sentence, released
 from torture.malice import (

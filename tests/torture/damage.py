@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 import torch
-from conftest import SIG, solver_state, with_cfg
+from helpers import SIG, solver_state, with_cfg
 
 import audiocraft_export
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint

@@ -58,7 +58,7 @@ CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 def experiments(folder, sides="12", floats=1 << 19):
     """Write language models, each with a codec of its own, of which nothing is the same."""
     import torch
-    from conftest import solver_state, with_cfg
+    from helpers import solver_state, with_cfg
     for side in sides:
         shape = torch.Generator().manual_seed(int(side))
         for sig, cfg in [(xp(side), {"solver": "musicgen", "compression_model_checkpoint": f"//sig/c0dec00{side}"}),

@@ -436,7 +436,7 @@ def checkpoint(path, state, protocol=2, **options):
 
 
 def good_state(**sections):
-    from conftest import solver_state  # not in the child: it loads pytest
+    from helpers import solver_state  # not in the child: it loads pytest
     return solver_state(**{"xp.cfg": plain_cfg(), **sections})
 
 
@@ -445,7 +445,7 @@ def plain_cfg(**changes):
 
 
 def weights(change):
-    from conftest import model_state
+    from helpers import model_state
     return {"best_state": {"model": change(model_state(3))}}
 
 
@@ -941,7 +941,7 @@ def released_equal(folder, good):
     left, right = ((path / "state_dict.bin") for path in (folder, good))
     if left.read_bytes() == right.read_bytes():
         return True
-    from conftest import load, same
+    from helpers import load, same
     left, right = load(left), load(right)
     weights = left.pop("best_state"), right.pop("best_state")
     tensors = isinstance(weights[0], dict) and all(isinstance(value, torch.Tensor) for value in weights[0].values())

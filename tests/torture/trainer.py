@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 import torch
-from conftest import SIG, load, same, solver_state, with_cfg
+from helpers import SIG, load, same, solver_state, with_cfg
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint

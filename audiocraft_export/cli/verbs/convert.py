@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import OptionError
 from ...options import ExportOptions
 from ..parser import add_verb
-from ..runner import do_all
+from ..runner import run_jobs
 
 EXAMPLES = """\
 examples:
@@ -40,4 +40,4 @@ def _convert(args: argparse.Namespace) -> int:
     if several and args.folder:
         raise OptionError("--folder takes one release: convert these one by one, or leave it out.")
     jobs = [partial(convert, target, args.to, args.folder, most) for target in args.targets]
-    return do_all(args.targets, jobs, None, args, table=several)
+    return run_jobs(args.targets, jobs, None, args, table=several)

@@ -14,15 +14,15 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from ...errors import ExportError, ReleaseError, listing, printable, readable_size
-from ...experiment.xp import LAST
+from ...experiment.xp import CHECKPOINT_FILE
 from ...release.manifest import MANIFEST, RELEASE_FOLDER, Manifest, is_number
-from ..output import Column, complain_of, show
+from ..output import Column, print_table, print_target_error
 from ..parser import add_verb
-from ..targets import add_dora_dir, dora_dir_of, find_experiment, others_of, source_of
+from ..targets import add_dora_dir, codec_dora_dir, dora_dir_of, find_experiment, source_of
 
 if TYPE_CHECKING:
     from ...experiment.config import Config
-    from ..file_summary import Inspection
+    from ..file_summary import FileSummary
 
 MOST_TENSORS, BAR, CURVE, NAME = 10, 24, 40, 12
 BLOCKS, PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
@@ -67,11 +67,11 @@ def _inspect(args: argparse.Namespace) -> int:
                 (_print_json if args.json else _print)(target, found, _differences(found, other()), args)
             except ExportError as exc:
                 wrong = True
-                complain_of(target, exc, args.json, args.debug)
+                print_target_error(target, exc, args.json, args.debug)
     return int(wrong)
 
 
-def _found(target: str, args: argparse.Namespace) -> Iterator[Union[Inspection, ExportError]]:
+def _found(target: str, args: argparse.Namespace) -> Iterator[Union[FileSummary, ExportError]]:
     """What is in each file of a target, or why that cannot be said: the others count all the same."""
     try:
         looks = _looks(target, args, args.checkpoint, args.values)
@@ -80,22 +80,22 @@ def _found(target: str, args: argparse.Namespace) -> Iterator[Union[Inspection, 
         return
     for look in looks:
         try:
-            found: Union[Inspection, ExportError] = look()
+            found: Union[FileSummary, ExportError] = look()
         except ExportError as exc:
             found = exc
         yield found
 
 
 def _looks(target: str, args: argparse.Namespace, checkpoint: Optional[str] = None,
-           values: bool = False) -> list[Callable[[], Inspection]]:
+           values: bool = False) -> list[Callable[[], FileSummary]]:
     """What to look into: the checkpoint of an experiment, or all files of a release."""
     from ...release.families.registry import OWN_NAMES
-    from ...release.owned_files import is_archive, listed_by
+    from ...release.owned_files import is_torch_file, release_file_names
     from ..file_summary import SAFETENSORS, inspect, inspect_experiment
     folder = Path(target).parent if Path(target).name == MANIFEST and os.path.isfile(target) else Path(target)
-    manifest = Manifest.load(folder)
-    names = [name for name in listed_by(manifest) if is_archive(name) or name.endswith(SAFETENSORS)] if manifest else \
-        [name for name in OWN_NAMES if os.path.isfile(folder / name) and not os.path.isfile(folder / LAST)]
+    manifest = Manifest.load_or_none(folder)
+    names = [name for name in release_file_names(manifest) if is_torch_file(name) or name.endswith(SAFETENSORS)] if manifest else \
+        [name for name in OWN_NAMES if os.path.isfile(folder / name) and not os.path.isfile(folder / CHECKPOINT_FILE)]
     if names and checkpoint is not None:
         raise ReleaseError(f"{target} is a release: leave --checkpoint {checkpoint} out, or name its XP.")
     if names:
@@ -104,7 +104,7 @@ def _looks(target: str, args: argparse.Namespace, checkpoint: Optional[str] = No
     xp = find_experiment(target, dora_dir)
     if checkpoint is None and not os.path.isfile(target) and xp.is_untrained:
         return [partial(inspect_experiment, xp)]
-    return [partial(inspect, source_of(target, xp, checkpoint), xp, others_of(xp, args, dora_dir), values)]
+    return [partial(inspect, source_of(target, xp, checkpoint), xp, codec_dora_dir(xp, args, dora_dir), values)]
 
 
 def _config_of(args: argparse.Namespace) -> Optional[Config]:
@@ -117,7 +117,7 @@ def _config_of(args: argparse.Namespace) -> Optional[Config]:
     return config
 
 
-def _differences(found: Inspection, other: Optional[Config]) -> list[tuple[str, str, str]]:
+def _differences(found: FileSummary, other: Optional[Config]) -> list[tuple[str, str, str]]:
     from ..file_summary import differences
     if other is None:
         return []
@@ -126,7 +126,7 @@ def _differences(found: Inspection, other: Optional[Config]) -> list[tuple[str, 
     return differences(found.config, other)
 
 
-def _print_json(target: str, found: Inspection, differences: Sequence[tuple[str, str, str]],
+def _print_json(target: str, found: FileSummary, differences: Sequence[tuple[str, str, str]],
                 args: argparse.Namespace) -> None:
     values = {"target": target, **found.to_dict(None if args.tensors else MOST_TENSORS)}
     if args.diff is not None:
@@ -134,29 +134,29 @@ def _print_json(target: str, found: Inspection, differences: Sequence[tuple[str,
     print(json.dumps(values))
 
 
-def _print(target: str, found: Inspection, differences: Sequence[tuple[str, str, str]],
+def _print(target: str, found: FileSummary, differences: Sequence[tuple[str, str, str]],
            args: argparse.Namespace) -> None:
     for name, text in _facts(found):
         print(printable(f"{name:<{NAME}}{text}"))
     if found.sections:
         print()
-    show(SECTIONS, [[name, readable_size(nbytes), f"{nbytes / found.nbytes:.0%}", _bar(nbytes / found.nbytes)]
+    print_table(SECTIONS, [[name, readable_size(nbytes), f"{nbytes / found.nbytes:.0%}", _bar(nbytes / found.nbytes)]
                     for name, nbytes in found.sections.items()])
     shown = found.largest(None if args.tensors else MOST_TENSORS)
     if shown:
         dtypes = Counter(tensor.dtype for tensor in found.tensors.values())
         counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())
         print(f"\n{len(found.tensors)} tensors ({counts}), by size:")
-        show(TENSORS, [[name, tensor.dtype, "x".join(map(str, tensor.shape)) or "-", readable_size(tensor.nbytes)]
+        print_table(TENSORS, [[name, tensor.dtype, "x".join(map(str, tensor.shape)) or "-", readable_size(tensor.nbytes)]
                        for name, tensor in shown])
     if args.diff is not None:
         print()
         print(printable(f"Configuration: keys that differ from {args.diff}: {len(differences)}"))
-        show(DIFFERENCES, differences)
+        print_table(DIFFERENCES, differences)
     print()
 
 
-def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
+def _facts(found: FileSummary) -> Iterator[tuple[str, str]]:
     if found.nbytes:
         yield found.kind.split()[-1], f"{found.path}, {readable_size(found.nbytes)}"
     else:
@@ -171,7 +171,7 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
         yield "odd", text
 
 
-def _release_facts(found: Inspection) -> Iterator[tuple[str, str]]:
+def _release_facts(found: FileSummary) -> Iterator[tuple[str, str]]:
     manifest = found.manifest
     if manifest:
         yield "weights", f"{manifest.weights} ({manifest.why})"
@@ -180,9 +180,9 @@ def _release_facts(found: Inspection) -> Iterator[tuple[str, str]]:
                      for key, value in manifest.codec.items() if value is not None)
             yield "codec", f"{', '.join(known)}{_at_hand(found)}"
     if found.plan:
-        from ..xp_summary import release_of
-        name = None if found.path.name == LAST else found.path.name
-        state, _ = release_of(found.path.parent / RELEASE_FOLDER, found.path.parent, name)
+        from ..xp_summary import release_status
+        name = None if found.path.name == CHECKPOINT_FILE else found.path.name
+        state, _ = release_status(found.path.parent / RELEASE_FOLDER, found.path.parent, name)
         other = ", made with other options" if state == "fresh" and not found.plan.is_there else ""
         yield "release", f"{state}{other}; {'without codec ' if found.refused else ''}would have {found.plan.sizes}"
     elif manifest:
@@ -191,14 +191,14 @@ def _release_facts(found: Inspection) -> Iterator[tuple[str, str]]:
         yield "release", f"none with the default options: {found.refused}" if found.nbytes else f"none: {found.refused}"
 
 
-def _at_hand(found: Inspection) -> str:
+def _at_hand(found: FileSummary) -> str:
     """Whether the compression model of a release to be is there."""
     if not found.plan or not found.manifest or not found.manifest.codec:
         return ""
     return " (AudioCraft downloads it)" if "pretrained" in found.manifest.codec else " (at hand)"
 
 
-def _metric_facts(found: Inspection) -> Iterator[tuple[str, str]]:
+def _metric_facts(found: FileSummary) -> Iterator[tuple[str, str]]:
     if not found.best:
         return
     valid, epoch = found.best["valid"], found.best["epoch"]

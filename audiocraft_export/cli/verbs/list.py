@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ...errors import readable_size
 from ...experiment.xp import list_xps
-from ..output import Column, say, show
+from ..output import Column, print_err, print_table
 from ..parser import add_verb
 from ..targets import add_dora_dir, dora_dir_of
 
 if TYPE_CHECKING:
-    from ..xp_summary import Survey
+    from ..xp_summary import XPSummary
 
 COLUMNS = (Column("sig", style="bold"), Column("solver", goes=5), Column("what", gives_way=True, least=16),
            Column("epochs", right=True, goes=2), Column("best", goes=1), Column("checkpoint", right=True, goes=3),
            Column("release"), Column("age", right=True, goes=4))
-ORDERS: dict[str, Callable[[Survey], Any]] = {
+ORDERS: dict[str, Callable[[XPSummary], Any]] = {
     "age": lambda xp: -xp.changed,
     "metric": lambda xp: (xp.best is None, xp.metric, xp.best),
     "size": lambda xp: -(xp.checkpoint or 0),
@@ -63,32 +63,32 @@ def _list(args: argparse.Namespace) -> int:
         for xp in found:
             print(json.dumps(xp.to_dict()))
     elif found:
-        show(COLUMNS, _rows(found))
+        print_table(COLUMNS, _rows(found))
     else:
-        say(f"No experiment in {dora_dir}, or none that fits the patterns and filters: leave them out to see all.")
+        print_err(f"No experiment in {dora_dir}, or none that fits the patterns and filters: leave them out to see all.")
     return 0
 
 
-def _is_wanted(xp: Survey, args: argparse.Namespace) -> bool:
+def _is_wanted(xp: XPSummary, args: argparse.Namespace) -> bool:
     line, is_exported = " ".join(xp.argv or ()), xp.release in ("fresh", "stale")
     return (args.solver in (None, xp.solver)
             and is_exported >= args.exported and is_exported <= (not args.not_exported)
             and all(pattern in line or fnmatchcase(line, f"*{pattern}*") for pattern in args.targets))
 
 
-def _rows(found: Sequence[Survey]) -> list[list[str]]:
+def _rows(found: Sequence[XPSummary]) -> list[list[str]]:
     now, whats = time.time(), _whats(found)
     return [[_cut(xp.sig), xp.solver or "?", whats[xp.sig], _epochs(xp), _best(xp), _checkpoint(xp), _release(xp),
              _age(now - xp.changed)] for xp in found]
 
 
-def _whats(found: Sequence[Survey]) -> dict[str, str]:
+def _whats(found: Sequence[XPSummary]) -> dict[str, str]:
     """By signature, what distinguishes each of them from the others of its solver."""
-    from ..xp_summary import names
-    kin: dict[Optional[str], list[Survey]] = {}
+    from ..xp_summary import short_names
+    kin: dict[Optional[str], list[XPSummary]] = {}
     for xp in found:
         kin.setdefault(xp.solver, []).append(xp)
-    return {xp.sig: what for xps in kin.values() for xp, what in zip(xps, names([xp.argv or [] for xp in xps]))}
+    return {xp.sig: what for xps in kin.values() for xp, what in zip(xps, short_names([xp.argv or [] for xp in xps]))}
 
 
 def _cut(sig: str) -> str:
@@ -96,20 +96,20 @@ def _cut(sig: str) -> str:
     return sig if len(sig) <= MOST_NAME else f"{sig[:MOST_NAME - 3]}..."
 
 
-def _epochs(xp: Survey) -> str:
+def _epochs(xp: XPSummary) -> str:
     return f"{xp.epochs}/{xp.planned}" if xp.planned else str(xp.epochs)
 
 
-def _best(xp: Survey) -> str:
+def _best(xp: XPSummary) -> str:
     return "" if xp.best is None else f"{xp.metric} {xp.best:.4g} @{xp.best_epoch}"
 
 
-def _checkpoint(xp: Survey) -> str:
+def _checkpoint(xp: XPSummary) -> str:
     size = "none" if xp.checkpoint is None else readable_size(xp.checkpoint)
     return f"{size} +{xp.others}" if xp.others else size
 
 
-def _release(xp: Survey) -> str:
+def _release(xp: XPSummary) -> str:
     return xp.release if xp.release_bytes is None else f"{xp.release} {readable_size(xp.release_bytes)}"
 
 

@@ -14,10 +14,10 @@ from ... import progress
 from ...errors import ExperimentError, ExportError, OptionError, printable
 from ...experiment.xp import Experiment, each_xp, grid_xps
 from ...options import CHOICES, ExportOptions
-from ..output import say
+from ..output import print_err
 from ..parser import add_verb
-from ..runner import Done, Job, do_all
-from ..targets import add_dora_dir, dora_dir_of, find_target, open_target, others_of
+from ..runner import Done, Job, run_jobs
+from ..targets import add_dora_dir, codec_dora_dir, dora_dir_of, find_target, open_target
 
 if TYPE_CHECKING:
     from ...jobs.batch import Executor
@@ -104,14 +104,14 @@ def _run(args: argparse.Namespace) -> int:
             _not_exported(args, options) if args.all else grid_xps(args.grid, dora_dir_of(args)()))
         args.targets = [str(xp.folder) for xp in xps]  # a file or folder here may be called like one of them
         if not args.targets:
-            say(f"Nothing to export in {dora_dir_of(args)()}: each checkpoint that is there has a fresh release; to "
+            print_err(f"Nothing to export in {dora_dir_of(args)()}: each checkpoint that is there has a fresh release; to "
                 "make one with other options, name its XP.")
             return 0
     if args.bands:
         job = partial(_do_bands, args.targets, dora_dir_of(args), options)
-        return do_all([" ".join(args.targets)], [job], None, args, table=False)
+        return run_jobs([" ".join(args.targets)], [job], None, args, table=False)
     jobs = _jobs(args, options)
-    return do_all(_names(args), jobs, slurm or _local(args, jobs), args, table=len(jobs) > 1 or _is_search(args))
+    return run_jobs(_names(args), jobs, slurm or _local(args, jobs), args, table=len(jobs) > 1 or _is_search(args))
 
 
 def _slurm(args: argparse.Namespace) -> Optional[Executor]:
@@ -172,12 +172,12 @@ def _names(args: argparse.Namespace) -> list[str]:
 
 def _not_exported(args: argparse.Namespace, options: ExportOptions) -> Iterator[Experiment]:
     """The experiments that have the checkpoint, and no fresh release where it would go, whatever its options."""
-    from ..xp_summary import release_of
+    from ..xp_summary import release_status
     for xp in each_xp(dora_dir_of(args)()):
         folder = _folder_of(xp.folder, options, several=True)
-        path = xp.path_of(options.checkpoint)
+        path = xp.checkpoint_path(options.checkpoint)
         name = None if options.checkpoint is None else path.name
-        if os.path.isfile(path) and release_of(folder, xp.folder, name)[0] != "fresh":
+        if os.path.isfile(path) and release_status(folder, xp.folder, name)[0] != "fresh":
             yield xp
 
 
@@ -213,7 +213,7 @@ def _plan(target: str, dora_dir: Callable[[], Path], args: argparse.Namespace,
         raise ExperimentError(f"{target} is not there, though {where} has it: it was removed, or never started.")
     xp, source = find_target(target, dora_dir, options.checkpoint)
     home = xp.folder.absolute()
-    others = others_of(xp, args, dora_dir)
+    others = codec_dora_dir(xp, args, dora_dir)
     folder = _folder_of(home, options, several=_is_search(args) or len(args.targets) > 1)
     own = bool(options.folder) and os.path.isfile(target)  # a file with a folder of its own may be of any experiment
     return source, folder, partial(_do, args.dry_run, own, xp, source, folder, options, others)
@@ -236,7 +236,7 @@ def _do(dry: bool, own: bool, xp: Experiment, source: Path, folder: Path, option
 
 
 def _call(target: str, export: Job) -> Done:
-    with progress.export(printable(target)):
+    with progress.track(printable(target)):
         return export()
 
 

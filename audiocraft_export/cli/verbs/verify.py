@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from ...errors import ExportError, ReleaseError, listing, printable, reason
 from ...release.manifest import MANIFEST, Manifest
-from ..output import complain, say
+from ..output import print_err, print_error
 from ..parser import add_verb
-from ..targets import add_dora_dir, dora_dir_of, open_target, others_of
+from ..targets import add_dora_dir, codec_dora_dir, dora_dir_of, open_target
 
 if TYPE_CHECKING:
     from ...verification.file import Problem
@@ -50,7 +50,7 @@ def _verify(args: argparse.Namespace) -> int:
             found = verify(target)
             problems = [*found.problems, *(() if found.problems else _further(Path(target), args, dora_dir))]
         except ExportError as exc:
-            complain(exc, args.debug)
+            print_error(exc, args.debug)
             if args.json:
                 print(json.dumps({"file": target, "ok": False, "problems": [{"key": None, "what": str(exc)}]}))
             wrong.append(target)
@@ -64,7 +64,7 @@ def _verify(args: argparse.Namespace) -> int:
             wrong += [str(folder / name)] if bad else []
             files += 1
     if len(args.targets) > 1:
-        say(f"{files} files; wrong: {printable(listing(wrong))}." if wrong else f"{files} files, nothing is wrong.")
+        print_err(f"{files} files; wrong: {printable(listing(wrong))}." if wrong else f"{files} files, nothing is wrong.")
     return 1 if wrong else 0
 
 
@@ -84,23 +84,23 @@ def _further(path: Path, args: argparse.Namespace, dora_dir: Callable[[], Path])
     if args.load:
         yield from _load_problems(path)
     if args.against is not None and (os.path.isdir(path) or path.name != MANIFEST):
-        from ...verification.against_checkpoint import checkpoint_of, compare
+        from ...verification.against_checkpoint import checkpoint_of, diff_with_checkpoint
         name = None if os.path.isfile(args.against) else checkpoint_of(path)
         xp, checkpoint = open_target(args.against, dora_dir, name)
-        yield from compare(path, checkpoint, xp.folder, others_of(xp, args, dora_dir))
+        yield from diff_with_checkpoint(path, checkpoint, xp.folder, codec_dora_dir(xp, args, dora_dir))
 
 
 def _load_problems(path: Path) -> Iterator[Problem]:
-    from ...formats.registry import prove, refuse_what_cannot_be_loaded
+    from ...formats.registry import require_loader, verify_loads
     from ...release.families.registry import family_named
     from ...verification.file import Problem
     if not os.path.isdir(path):
         raise ReleaseError(f"--load rebuilds what a whole release folder holds, and {path} is a file: name its folder.")
-    manifest = Manifest.read(path)
+    manifest = Manifest.load(path)
     family = family_named(manifest.solver)
     names = [file.name for file in manifest.files]
-    refuse_what_cannot_be_loaded(manifest.in_format, family)
+    require_loader(manifest.release_format, family)
     try:
-        prove(manifest.in_format, path, family, names)
+        verify_loads(manifest.release_format, path, family, names)
     except ReleaseError as exc:
         yield Problem(names[0], None, f"is not rebuilt ({reason(exc)})")

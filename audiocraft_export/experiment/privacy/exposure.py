@@ -37,7 +37,7 @@ class Exposure:
         return printable(f"`{self.key}` = {self.value} ({self.kind})")
 
 
-def exposed(values: Any, names: Optional[Names] = None) -> list[Exposure]:
+def find_private_values(values: Any, names: Optional[Names] = None) -> list[Exposure]:
     """What plain data, such as a configuration or a manifest, would expose, each kind once for each value.
 
     An interpolation (`${oc.env:USER}`) exposes no more than what is written in it: it is never resolved here.

@@ -14,17 +14,17 @@ from typing import Any
 
 from ...errors import OptionError
 
-Path = tuple[str, ...]
+KeyPath = tuple[str, ...]
 PUBLIC = "public"
 PRESETS: Mapping[str, tuple[str, ...]] = {
     PUBLIC: ("cache", "conditioners.**.cache_path", "conditioners.**.eval_wavs", "continue_from", "datasource", "dora",
              "generate.path", "hydra", "label", "logging", "slurm", "tensorboard", "wandb"),
 }
-PART = re.compile(r"\*\*|(?!\*\*)(?:[^\s.,*\[\]{}$]|\*(?!\*))+")
+KEY_PART = re.compile(r"\*\*|(?!\*\*)(?:[^\s.,*\[\]{}$]|\*(?!\*))+")
 END = "\0"  # of a name
 
 
-def patterns_of(scrub: Sequence[str]) -> tuple[str, ...]:
+def expand_presets(scrub: Sequence[str]) -> tuple[str, ...]:
     """The patterns of an option, with presets replaced by theirs, each once.
 
     Raises:
@@ -33,7 +33,7 @@ def patterns_of(scrub: Sequence[str]) -> tuple[str, ...]:
     if not isinstance(scrub, (list, tuple)) or not all(isinstance(each, str) for each in scrub):
         raise OptionError(f"scrub={scrub!r} is no option: it takes a list of patterns, as in [{PUBLIC}, optim.*].")
     for each in scrub:
-        if not all(PART.fullmatch(part) for part in each.split(".")):
+        if not all(KEY_PART.fullmatch(part) for part in each.split(".")):
             raise OptionError(f"scrub={each!r} is no pattern: it takes a dotted key, with * for a name or a part of "
                               f"one and ** between dots for any number of names, or the preset {', '.join(PRESETS)}.")
         near = get_close_matches(each.lower(), PRESETS, 1, 0.8) if each not in PRESETS else []
@@ -42,10 +42,10 @@ def patterns_of(scrub: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(pattern for each in scrub for pattern in PRESETS.get(each, (each,))))
 
 
-def matches(values: Any, patterns: Collection[str]) -> Iterator[Path]:
+def matches(values: Any, patterns: Collection[str]) -> Iterator[KeyPath]:
     """The topmost paths of plain data that patterns match."""
     fits = re.compile("|".join(map(_regex, patterns)), re.DOTALL).fullmatch
-    todo: list[tuple[Path, Any]] = [((), values)]
+    todo: list[tuple[KeyPath, Any]] = [((), values)]
     while todo:
         path, value = todo.pop()
         if path and fits(END.join(path)):

@@ -10,8 +10,8 @@ from ...errors import CheckpointError
 from ..config import Config
 from ..interpolation import references
 from .detectors import HOST, USER, Names
-from .exposure import exposed
-from .key_patterns import PRESETS, PUBLIC, Path, items_of, matches, patterns_of
+from .exposure import find_private_values
+from .key_patterns import PRESETS, PUBLIC, KeyPath, expand_presets, items_of, matches
 
 BUILT_FROM = (  # what the loaders and builders of audiocraft.models read, of any family
     "attribute_dropout", "audioseal", "channels", "classifier_free_guidance", "codebooks_pattern", "compression_model",
@@ -21,7 +21,7 @@ BUILT_FROM = (  # what the loaders and builders of audiocraft.models read, of an
     "rvq", "sample_rate", "schedule", "seanet", "solver", "transformer_lm")
 
 
-def scrubbed(config: Config, scrub: Sequence[str]) -> Config:
+def scrub_config(config: Config, scrub: Sequence[str]) -> Config:
     """A configuration without the keys that patterns match, and without those that refer to one of these.
 
     No value that is removed is written where it was referred to. The preset `public` removes, beside what its patterns
@@ -37,7 +37,7 @@ def scrubbed(config: Config, scrub: Sequence[str]) -> Config:
         CheckpointError: if `public` finds something private in what a model is built from, or that refers to a key that
             is removed.
     """
-    patterns = patterns_of(scrub)
+    patterns = expand_presets(scrub)
     if not patterns:
         return config
     removed = set(matches(config.values, patterns))
@@ -47,19 +47,19 @@ def scrubbed(config: Config, scrub: Sequence[str]) -> Config:
     return Config(_without(config.values, removed))
 
 
-def unmatched(config: Config, scrub: Sequence[str]) -> list[str]:
+def unmatched_patterns(config: Config, scrub: Sequence[str]) -> list[str]:
     """The patterns that match nothing of a configuration, as one with a slip does; presets fit all families.
 
     Raises:
         OptionError: if one is no pattern.
     """
-    patterns_of(scrub)
+    expand_presets(scrub)
     return [each for each in scrub if each not in PRESETS and not any(matches(config.values, [each]))]
 
 
-def _private(config: Config, removed: Collection[Path]) -> Iterator[Path]:
+def _private(config: Config, removed: Collection[KeyPath]) -> Iterator[KeyPath]:
     """The paths of private values, but for those that are removed already."""
-    for exposure in exposed(config.values, Names()):
+    for exposure in find_private_values(config.values, Names()):
         if any(exposure.path[:end] in removed for end in range(1, len(exposure.path) + 1)):
             continue
         if not _is_built_from(exposure.path):
@@ -70,17 +70,17 @@ def _private(config: Config, removed: Collection[Path]) -> Iterator[Path]:
                                   "too, if the model does not need it.")
 
 
-def _add_referring(removed: set[Path], config: Config) -> None:
+def _add_referring(removed: set[KeyPath], config: Config) -> None:
     """Add what refers to a path that is removed, or that may: it could not be resolved any more."""
     referring = defaultdict(list)
     for source, target in references(config.values):
         for end in range(1, len(target) + 1):
-            for way in _ways(target[:end]):
+            for way in _suffixes(target[:end]):
                 referring[way].append(source)
     todo = list(removed)
     while todo:
         path = todo.pop()
-        for way in (*_ways(path), *((*path[:end], "**") for end in range(len(path)))):
+        for way in (*_suffixes(path), *((*path[:end], "**") for end in range(len(path)))):
             for source in referring.pop(way, ()):
                 if source in removed:
                     continue
@@ -92,18 +92,18 @@ def _add_referring(removed: set[Path], config: Config) -> None:
                 todo.append(source)
 
 
-def _is_built_from(path: Path) -> bool:
+def _is_built_from(path: KeyPath) -> bool:
     return not {path[0], ".".join(path[:2])}.isdisjoint(BUILT_FROM)
 
 
-def _ways(path: Path) -> Iterator[Path]:
+def _suffixes(path: KeyPath) -> Iterator[KeyPath]:
     """A path, and that of all elements of its list: without one of them, the indices of the others change."""
     yield path
     if path[-1].lstrip("-").isdecimal():
         yield (*path[:-1], "[]")
 
 
-def _without(value: Any, removed: Collection[Path], path: Path = ()) -> Any:
+def _without(value: Any, removed: Collection[KeyPath], path: KeyPath = ()) -> Any:
     kept = [(key, _without(item, removed, (*path, name))) for name, key, item in items_of(value)
             if (*path, name) not in removed]
     return dict(kept) if isinstance(value, dict) else [item for _, item in kept] if isinstance(value, list) else value

@@ -36,21 +36,21 @@ from pickle import (
 from typing import Any
 
 from ... import progress
-from ...checkpoint.nonfinite import Watch
-from ...checkpoint.tensor import DTYPES, Tensor
-from ...checkpoint.zip_reader import Archive
+from ...checkpoint.nonfinite import NonfiniteCounter
+from ...checkpoint.tensor import DTYPES, LazyTensor
+from ...checkpoint.zip_reader import TorchZipReader
 from ...errors import CheckpointError
-from ...release.manifest import Attributes
-from ...storage.blob import Blob, Sink
-from ...storage.threads import side_by_side
-from .zip_writer import write_archive
+from ...release.manifest import AttrDict
+from ...storage.lazy_bytes import LazyBytes, Sink
+from ...storage.threads import map_two
+from .zip_writer import write_torch_zip
 
 _STORAGES = {dtype: f"torch {storage}" for storage, (dtype, _) in DTYPES.items()}
 _LARGE = 1 << 24  # bytes of a file that is worth more than one thread
 _ORDERED_DICT = GLOBAL + b"collections\nOrderedDict\n" + EMPTY_TUPLE + REDUCE
 
 
-class Pickled:
+class TorchPickle:
     """Content as the records of a file that `torch.load` reads; the same content gives the same bytes.
 
     Args:
@@ -61,9 +61,9 @@ class Pickled:
     """
 
     def __init__(self, content: Any) -> None:
-        dumper = _Dumper()
+        dumper = _Pickler()
         self._data = PROTO + b"\2" + dumper.dump(content) + STOP
-        self._watches = {key: Watch(tensor.blob, tensor.dtype) for key, tensor in dumper.storages.values()}
+        self._watches = {key: NonfiniteCounter(tensor.blob, tensor.dtype) for key, tensor in dumper.storages.values()}
         self._names = dumper.names
 
     @property
@@ -81,9 +81,9 @@ class Pickled:
         Raises:
             CheckpointError: if bytes read from a checkpoint are damaged.
         """
-        write_archive(stream, [("data.pkl", Blob.of(self._data)), ("byteorder", Blob.of(b"little")),
+        write_torch_zip(stream, [("data.pkl", LazyBytes.from_data(self._data)), ("byteorder", LazyBytes.from_data(b"little")),
                                *((f"data/{key}", watch.blob) for key, watch in self._watches.items()),
-                               ("version", Blob.of(b"3\n"))], checked)
+                               ("version", LazyBytes.from_data(b"3\n"))], checked)
 
     def read_back(self, path: Path) -> None:
         """Compare every record of the written file with its CRC-32: that of the bytes that were read.
@@ -91,10 +91,10 @@ class Pickled:
         Raises:
             CheckpointError: if one differs.
         """
-        archive = Archive(path)
+        archive = TorchZipReader(path)
         blobs = [archive.blob(name) for name in archive.names]
         if self.nbytes >= _LARGE:
-            side_by_side(Blob.verify, blobs, then=_advance)
+            map_two(LazyBytes.verify, blobs, then=_advance)
         else:
             for blob in blobs:
                 blob.verify()
@@ -118,7 +118,7 @@ class Pickled:
         return {self._names[key]: watch.count for key, watch in self._watches.items() if watch.count}
 
 
-class _Dumper:
+class _Pickler:
     """Gives the opcodes of values.
 
     `storages` has a key and a tensor for each storage, by the identity and the type of its bytes; `names` the dotted
@@ -126,12 +126,12 @@ class _Dumper:
     """
 
     def __init__(self) -> None:
-        self.storages: dict[tuple[int, str], tuple[str, Tensor]] = {}
+        self.storages: dict[tuple[int, str], tuple[str, LazyTensor]] = {}
         self.names: dict[str, str] = {}
         self._memo = 0
 
     def dump(self, value: Any, *path: Any) -> bytes:
-        if isinstance(value, Attributes):
+        if isinstance(value, AttrDict):
             return self._attributes(value, path)
         if isinstance(value, dict):
             items = (_scalar(key) + self.dump(item, *path, key) for key, item in value.items())
@@ -139,9 +139,9 @@ class _Dumper:
         if isinstance(value, (list, tuple)):
             each = [self.dump(item, *path, index) for index, item in enumerate(value)]
             return EMPTY_LIST + MARK + b"".join(each) + APPENDS if isinstance(value, list) else _tuple(*each)
-        return self._tensor(value, path) if isinstance(value, Tensor) else _scalar(value)
+        return self._tensor(value, path) if isinstance(value, LazyTensor) else _scalar(value)
 
-    def _attributes(self, value: Attributes, path: tuple[Any, ...]) -> bytes:
+    def _attributes(self, value: AttrDict, path: tuple[Any, ...]) -> bytes:
         """The items, each remembered by a number, and then the same objects as attributes."""
         items, attributes = b"", b""
         names = set(value.names)
@@ -152,7 +152,7 @@ class _Dumper:
             attributes += _scalar(key) + LONG_BINGET + memo if key in names else b""
         return _ORDERED_DICT + MARK + items + SETITEMS + EMPTY_DICT + MARK + attributes + SETITEMS + BUILD
 
-    def _tensor(self, tensor: Tensor, path: tuple[Any, ...]) -> bytes:
+    def _tensor(self, tensor: LazyTensor, path: tuple[Any, ...]) -> bytes:
         key, _ = self.storages.setdefault((id(tensor.blob), tensor.dtype), (str(len(self.storages)), tensor))
         self.names.setdefault(key, ".".join(map(str, path)))
         plain = tensor.dtype in _STORAGES
@@ -166,7 +166,7 @@ class _Dumper:
             TUPLE, REDUCE])
 
 
-def _advance(blob: Blob) -> None:
+def _advance(blob: LazyBytes) -> None:
     progress.advance(blob.nbytes)
 
 

@@ -12,14 +12,14 @@ from collections.abc import Iterable
 
 from ...checkpoint.zip_reader import END_SIGNATURE, FLAGS, LOCAL_HEADER, LOCAL_SIGNATURE
 from ...errors import CheckpointError
-from ...storage.blob import Blob, Sink
+from ...storage.lazy_bytes import LazyBytes, Sink
 
 ROOT = "archive"
 ALIGNMENT = 64  # bytes, as torch.save aligns storages
-_MOST = 0xFFFFFFFF  # a number that 32 bits do not hold
+_MAX_UINT32 = 0xFFFFFFFF  # a number that 32 bits do not hold
 
 
-def write_archive(stream: Sink, records: Iterable[tuple[str, Blob]], checked: bool = True) -> None:
+def write_torch_zip(stream: Sink, records: Iterable[tuple[str, LazyBytes]], checked: bool = True) -> None:
     """Write records as `torch.save` lays them out; the same records give the same bytes.
 
     Args:
@@ -45,11 +45,11 @@ def write_archive(stream: Sink, records: Iterable[tuple[str, Blob]], checked: bo
     stream.write(_end_of_directory(count, len(directory), offset))
 
 
-def _copy(blob: Blob, stream: Sink, checked: bool) -> int:
+def _copy(blob: LazyBytes, stream: Sink, checked: bool) -> int:
     """Write the bytes of a blob, and give the CRC-32 that they have, or should have."""
     known = blob.crc if not checked else None
     crc, nbytes = known or 0, 0
-    for piece in blob.pieces():
+    for piece in blob.iter_chunks():
         nbytes += len(piece)
         if known is None:
             crc = zlib.crc32(piece, crc)
@@ -57,7 +57,7 @@ def _copy(blob: Blob, stream: Sink, checked: bool) -> int:
     if nbytes != blob.nbytes:
         raise CheckpointError(f"{blob.name} has {nbytes} bytes where {blob.nbytes} belong: export again.")
     if known is None:
-        blob.check(crc)
+        blob.check_crc(crc)
     return crc
 
 
@@ -73,28 +73,28 @@ def _local_header(path: bytes, offset: int) -> bytes:
 
 def _sizes(start: bytes, nbytes: int) -> bytes:
     """Section 4.3.9: what follows the bytes, packed and unpacked size."""
-    return start + struct.pack("<QQ" if nbytes >= _MOST else "<LL", nbytes, nbytes)
+    return start + struct.pack("<QQ" if nbytes >= _MAX_UINT32 else "<LL", nbytes, nbytes)
 
 
 def _directory_entry(path: bytes, crc: int, nbytes: int, offset: int) -> bytes:
     """Sections 4.3.12 and 4.5.3."""
-    large = [number for number in (nbytes, nbytes, offset) if number >= _MOST]
+    large = [number for number in (nbytes, nbytes, offset) if number >= _MAX_UINT32]
     extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
-    size = _small(nbytes)
+    size = _to_uint32(nbytes)
     return struct.pack("<4s6H3L5H2L", b"PK\1\2", 0, 0, FLAGS, 0, 0, 0, crc, size, size, len(path), len(extra),
-                       0, 0, 0, 0, _small(offset)) + path + extra
+                       0, 0, 0, 0, _to_uint32(offset)) + path + extra
 
 
 def _end_of_directory(count: int, size: int, offset: int) -> bytes:
     """Sections 4.3.14 to 4.3.16."""
     end = b""
-    if count >= 0xFFFF or size >= _MOST or offset >= _MOST:
+    if count >= 0xFFFF or size >= _MAX_UINT32 or offset >= _MAX_UINT32:
         end = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
         end += struct.pack("<4sLQL", b"PK\6\7", 0, offset + size, 1)
     return end + struct.pack("<4s4H2LH", END_SIGNATURE, 0, 0, min(count, 0xFFFF), min(count, 0xFFFF),
-                             _small(size), _small(offset), 0)
+                             _to_uint32(size), _to_uint32(offset), 0)
 
 
-def _small(number: int) -> int:
+def _to_uint32(number: int) -> int:
     """A number in 32 bits, or the mark that it stands elsewhere in 64."""
-    return number if number < _MOST else 0xFFFFFFFF
+    return number if number < _MAX_UINT32 else 0xFFFFFFFF

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from ... import progress
-from ...checkpoint.nonfinite import Watch
-from ...checkpoint.tensor import Tensor, contiguous, is_shape
+from ...checkpoint.nonfinite import NonfiniteCounter
+from ...checkpoint.tensor import LazyTensor, contiguous, is_shape
 from ...errors import CheckpointError, reason
 from ...release.manifest import Tensors
-from ...storage.blob import Blob, Sink
-from ...storage.file_reader import Opened
+from ...storage.file_reader import FileReader
+from ...storage.lazy_bytes import LazyBytes, Sink
 
 _NAMES = {  # by the dtype of torch; the later ones stand first in a file, so that each is aligned
     "bool": "BOOL", "uint8": "U8", "int8": "I8", "float8_e5m2": "F8_E5M2", "float8_e4m3fn": "F8_E4M3",
@@ -47,7 +47,7 @@ class SafetensorsFile:
     def __init__(self, content: Tensors) -> None:
         tensors = sorted(content.tensors.items(), key=lambda item: (-_rank(*item), item[0]))
         self._header = _header(tensors, content.metadata)
-        self._watches = {name: Watch(tensor.blob, tensor.dtype) for name, tensor in tensors}
+        self._watches = {name: NonfiniteCounter(tensor.blob, tensor.dtype) for name, tensor in tensors}
         self._crcs: dict[str, int] = {}
 
     @property
@@ -69,13 +69,13 @@ class SafetensorsFile:
         stream.write(self._header)
         for name, watch in self._watches.items():
             crc = nbytes = 0
-            for piece in watch.blob.pieces():
+            for piece in watch.blob.iter_chunks():
                 crc, nbytes = zlib.crc32(piece, crc), nbytes + len(piece)
                 stream.write(piece)
             if nbytes != watch.blob.nbytes:
                 raise CheckpointError(f"{watch.blob.name} has {nbytes} bytes where {watch.blob.nbytes} belong: export "
                                       "again.")
-            watch.blob.check(crc)
+            watch.blob.check_crc(crc)
             self._crcs[name] = crc
 
     def read_back(self, path: Path) -> None:
@@ -84,13 +84,13 @@ class SafetensorsFile:
         Raises:
             CheckpointError: if one differs.
         """
-        file = Opened(path, "safetensors")
-        if file.nbytes != self.nbytes or file.bytes(0, len(self._header)) != self._header:
+        file = FileReader(path, "safetensors")
+        if file.nbytes != self.nbytes or file.read_bytes(0, len(self._header)) != self._header:
             raise CheckpointError(f"the header of {path.name} differs")
         begin = len(self._header)
         for name, watch in self._watches.items():
             end = begin + watch.blob.nbytes
-            Blob(watch.blob.nbytes, partial(_read, file, begin), self._crcs[name], f"{name} of {path.name}").verify()
+            LazyBytes(watch.blob.nbytes, partial(_read, file, begin), self._crcs[name], f"{name} of {path.name}").verify()
             progress.advance(watch.blob.nbytes)
             begin = end
 
@@ -109,15 +109,15 @@ def read_safetensors(path: Path) -> Tensors:
     Raises:
         CheckpointError: if it is no such file, or has gaps, overlaps or bytes that belong to nothing.
     """
-    file = Opened(path, "safetensors")
-    size = _SIZE.unpack(file.bytes(0, _SIZE.size))[0] if file.nbytes >= _SIZE.size else file.nbytes
+    file = FileReader(path, "safetensors")
+    size = _SIZE.unpack(file.read_bytes(0, _SIZE.size))[0] if file.nbytes >= _SIZE.size else file.nbytes
     if size > min(_MOST_HEADER, file.nbytes - _SIZE.size):
         raise CheckpointError(f"{path} is no file of safetensors, or was cut short: restore it from a copy.")
     begin = _SIZE.size + size
     try:
-        header = json.loads(file.bytes(_SIZE.size, begin), object_pairs_hook=_unique)
+        header = json.loads(file.read_bytes(_SIZE.size, begin), object_pairs_hook=_unique)
         metadata = header.pop(_METADATA, {})
-        tensors = {name: _described(file, begin, name, **entry) for name, entry in header.items()}
+        tensors = {name: _lazy_tensor(file, begin, name, **entry) for name, entry in header.items()}
         if not all(isinstance(text, str) for text in metadata.values()):
             raise TypeError("metadata that is no text")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
@@ -126,7 +126,7 @@ def read_safetensors(path: Path) -> Tensors:
     return Tensors(tensors, metadata)
 
 
-def _rank(name: str, tensor: Tensor) -> int:
+def _rank(name: str, tensor: LazyTensor) -> int:
     if tensor.dtype not in _RANKS:
         raise CheckpointError(f"{name!r} is {tensor.dtype}, which a file of safetensors cannot hold: use "
                               "format=audiocraft, or another dtype.")
@@ -136,7 +136,7 @@ def _rank(name: str, tensor: Tensor) -> int:
     return _RANKS[tensor.dtype]
 
 
-def _header(tensors: list[tuple[str, Tensor]], metadata: Mapping[str, str]) -> bytes:
+def _header(tensors: list[tuple[str, LazyTensor]], metadata: Mapping[str, str]) -> bytes:
     entries: dict[str, Any] = {_METADATA: dict(metadata)} if metadata else {}
     end = 0
     for name, tensor in tensors:
@@ -151,7 +151,7 @@ def _header(tensors: list[tuple[str, Tensor]], metadata: Mapping[str, str]) -> b
     return _SIZE.pack(len(text)) + text
 
 
-def _read(file: Opened, start: int, begin: int, end: int) -> Iterator[bytes]:
+def _read(file: FileReader, start: int, begin: int, end: int) -> Iterator[bytes]:
     return file.read(start + begin, start + end)
 
 
@@ -161,12 +161,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _described(file: Opened, start: int, name: str, dtype: str, shape: list[int], data_offsets: list[int]) -> Tensor:
+def _lazy_tensor(file: FileReader, start: int, name: str, dtype: str, shape: list[int], data_offsets: list[int]) -> LazyTensor:
     begin, end = data_offsets
     if not all(map(is_shape, (shape, data_offsets))):
         raise ValueError(f"{name!r} has an impossible shape or place")
-    blob = Blob(end - begin, partial(_read, file, start + begin), name=f"{file.path}: {name}")
-    tensor = Tensor(blob, _DTYPES[dtype], 0, tuple(shape), contiguous(tuple(shape)))
+    blob = LazyBytes(end - begin, partial(_read, file, start + begin), name=f"{file.path}: {name}")
+    tensor = LazyTensor(blob, _DTYPES[dtype], 0, tuple(shape), contiguous(tuple(shape)))
     if tensor.nbytes != end - begin:
         raise ValueError(f"{name!r} is {end - begin} bytes, and {dtype} {shape}")
     return tensor

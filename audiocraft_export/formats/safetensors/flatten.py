@@ -12,15 +12,15 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from ...checkpoint.tensor import Tensor
+from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing, reason
-from ...release.manifest import Attributes
+from ...release.manifest import AttrDict
 
 MARK = "$"
 MOST_DEPTH = 64  # of what is nested; a tuple takes two levels of the text
 
 
-class Flat:
+class Flattened:
     """Nested content, flat.
 
     `tensors` has them by name: the place where each stands, without the key under which all of them stand. Of tied
@@ -35,7 +35,7 @@ class Flat:
     """
 
     def __init__(self, content: Mapping[Any, Any], files: Mapping[str, str]) -> None:
-        self.tensors: dict[str, Tensor] = {}
+        self.tensors: dict[str, LazyTensor] = {}
         self._names: dict[tuple[int, str], str] = {}
         self._files = {text: name for name, text in files.items()}
         self._above = 1 if sum(map(_has_tensors, content.values())) == 1 else 0
@@ -48,7 +48,7 @@ class Flat:
     def _encoded(self, value: Any, path: tuple[Any, ...]) -> Any:
         if len(path) > MOST_DEPTH:
             raise ValueError(f"nested more than {MOST_DEPTH} deep")
-        if isinstance(value, Tensor):
+        if isinstance(value, LazyTensor):
             return self._tensor(value, ".".join(map(str, path[self._above:])))
         if isinstance(value, dict):
             return self._mapping(value, path)
@@ -61,12 +61,12 @@ class Flat:
 
     def _mapping(self, value: dict[Any, Any], path: tuple[Any, ...]) -> Any:
         items = {key: self._encoded(item, (*path, key)) for key, item in value.items()}
-        if isinstance(value, Attributes):
+        if isinstance(value, AttrDict):
             return {"$attributes": [*items.items()]}
         plain = all(isinstance(key, str) and not key.startswith(MARK) for key in items)
         return items if plain else {"$pairs": [*items.items()]}
 
-    def _tensor(self, tensor: Tensor, name: str) -> Any:
+    def _tensor(self, tensor: LazyTensor, name: str) -> Any:
         kept = self._names.setdefault((id(tensor.blob), tensor.dtype), name)
         if kept != name:
             return {"$tied": [kept, list(tensor.shape)]}
@@ -77,7 +77,7 @@ class Flat:
         return {"$tensor": name}
 
 
-def nested(text: str, tensors: Mapping[str, Tensor], files: Mapping[str, str]) -> dict[Any, Any]:
+def unflatten(text: str, tensors: Mapping[str, LazyTensor], files: Mapping[str, str]) -> dict[Any, Any]:
     """What `Flat` was made of.
 
     Args:
@@ -88,7 +88,7 @@ def nested(text: str, tensors: Mapping[str, Tensor], files: Mapping[str, str]) -
     Raises:
         CheckpointError: if they do not belong together.
     """
-    whole = _Nested(tensors, files)
+    whole = _Unflattener(tensors, files)
     try:
         content = whole.value(json.loads(text))
         if not isinstance(content, dict):
@@ -102,10 +102,10 @@ def nested(text: str, tensors: Mapping[str, Tensor], files: Mapping[str, str]) -
     return content
 
 
-class _Nested:
+class _Unflattener:
     """Nests again what was flat; `used` are the names of the tensors that were asked for."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], files: Mapping[str, str]) -> None:
+    def __init__(self, tensors: Mapping[str, LazyTensor], files: Mapping[str, str]) -> None:
         self._tensors, self._files = tensors, files
         self.used: set[str] = set()
 
@@ -126,7 +126,7 @@ class _Nested:
     def _marked(self, kind: str, of: Any, depth: int) -> Any:
         if kind in ("$pairs", "$attributes"):
             items = {key: self.value(item, depth) for key, item in of}
-            return Attributes(items) if kind == "$attributes" else items
+            return AttrDict(items) if kind == "$attributes" else items
         if kind == "$tuple":
             return tuple(self.value(of, depth))
         if kind in ("$tensor", "$tied"):
@@ -141,7 +141,7 @@ class _Nested:
 def _has_tensors(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(_has_tensors, value.values()))
-    return any(map(_has_tensors, value)) if isinstance(value, (list, tuple)) else isinstance(value, Tensor)
+    return any(map(_has_tensors, value)) if isinstance(value, (list, tuple)) else isinstance(value, LazyTensor)
 
 
 def _scalar(value: Any) -> Any:

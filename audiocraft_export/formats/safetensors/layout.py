@@ -12,14 +12,14 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from ...checkpoint.tensor import Tensor
+from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing, reason
 from ...release.families.registry import CODEC_FILE, OWN_NAMES
 from ...release.manifest import Content, Manifest
-from ...release.owned_files import is_archive, may_be_ours
-from ...storage.file_reader import Opened
+from ...release.owned_files import is_torch_file, may_be_release_file
+from ...storage.file_reader import FileReader
 from .file import read_safetensors
-from .flatten import Flat, nested
+from .flatten import Flattened, unflatten
 
 _INDEX = ".safetensors.index.json"
 _CONFIG = re.compile(r"(\w+_)?config(_\d+)?\.yaml")
@@ -37,7 +37,7 @@ def to_safetensors(contents: Mapping[str, Content], draft: Manifest, most: Union
     Raises:
         CheckpointError: if safetensors cannot hold one of the tensors.
     """
-    from .shards import in_shards
+    from .shards import split_into_shards
     files: dict[str, Content] = {}
     for name, content in contents.items():
         if not isinstance(content, Mapping):
@@ -45,9 +45,9 @@ def to_safetensors(contents: Mapping[str, Content], draft: Manifest, most: Union
             continue
         model, config = _stems(name, contents)
         texts = _texts(content, config)
-        flat = Flat(content, texts)
+        flat = Flattened(content, texts)
         text = {"file": name, "content": flat.text}
-        files.update(in_shards(model, flat.tensors, _about(name, content, draft), text, most) if flat.tensors
+        files.update(split_into_shards(model, flat.tensors, _about(name, content, draft), text, most) if flat.tensors
                      else {f"{model}.json": json.dumps(text, indent=2) + "\n"})
         files.update(texts)
     return files
@@ -72,7 +72,7 @@ def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
             contents[name] = _text(folder / name)
         else:
             file, content = _content(folder, name, indexes.get(name), configs)
-            if file in contents or not (is_archive(file) and may_be_ours(file)):
+            if file in contents or not (is_torch_file(file) and may_be_release_file(file)):
                 raise CheckpointError(f"{folder / name} says that it is {file!r}, as another one does or no file of "
                                       "torch in a release: export again.")
             contents[file] = content
@@ -135,12 +135,12 @@ def _content(folder: Path, name: str, index: Optional[Mapping[str, Any]],
         raise CheckpointError(f"{path} does not say how its tensors were nested, as a release of this tool does: "
                               "export again.")
     try:
-        return about["file"], nested(about["content"], tensors, configs)
+        return about["file"], unflatten(about["content"], tensors, configs)
     except CheckpointError as exc:
         raise CheckpointError(f"{path} cannot be put together: {exc}") from exc
 
 
-def _of_shards(path: Path, places: Mapping[str, str]) -> dict[str, Tensor]:
+def _of_shards(path: Path, places: Mapping[str, str]) -> dict[str, LazyTensor]:
     """The tensors of a model in several files, each where its index says."""
     shards = {shard: read_safetensors(path.parent / shard).tensors for shard in {*places.values()}}
     found = [(name, shard) for shard, tensors in shards.items() for name in tensors]
@@ -169,8 +169,8 @@ def _index(path: Path, names: Collection[str]) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
-    file = Opened(path, "a release")
+    file = FileReader(path, "a release")
     try:
-        return file.bytes(0, min(file.nbytes, _MOST_TEXT)).decode("utf-8")
+        return file.read_bytes(0, min(file.nbytes, _MOST_TEXT)).decode("utf-8")
     except UnicodeDecodeError as exc:
         raise CheckpointError(f"{path} is no text ({reason(exc)}): export again.") from exc

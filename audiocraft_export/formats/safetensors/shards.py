@@ -8,12 +8,12 @@ from typing import Union
 
 from huggingface_hub import split_state_dict_into_shards_factory
 
-from ...checkpoint.tensor import Tensor
+from ...checkpoint.tensor import LazyTensor
 from ...errors import OptionError
 from ...release.manifest import Content, Tensors
 
 
-def in_shards(stem: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], text: Mapping[str, str],
+def split_into_shards(stem: str, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str], text: Mapping[str, str],
               most: Union[str, int]) -> dict[str, Content]:
     """The files of a model: one, or several with an index, as `huggingface_hub` splits and names them.
 

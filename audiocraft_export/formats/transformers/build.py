@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Union
 
-from ...checkpoint.tensor import Tensor
+from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing
-from ...release.compression_model import Codec
+from ...release.compression_model import CompressionModel
 from ...release.families.registry import COMPRESSION
 from ...release.manifest import Content, Tensors
-from ...release.prepare import Draft
-from ..safetensors.shards import in_shards
+from ...release.prepare import PreparedRelease
+from ..safetensors.shards import split_into_shards
 from .encodec.convert import encodec
 from .encodec.pretrained import public_encodec
 from .model_files import USE, Parts
@@ -21,7 +21,7 @@ from .musicgen.convert import musicgen
 CONFIG, CODEC_CONFIG, OTHERS = "config.yaml", "compression_config.yaml", "conditioners.safetensors"
 
 
-def transformers_files(draft: Draft, most: Union[str, int]) -> dict[str, Content]:
+def transformers_files(draft: PreparedRelease, most: Union[str, int]) -> dict[str, Content]:
     """The files of a release that `from_pretrained` of transformers takes, by name.
 
     Args:
@@ -33,7 +33,7 @@ def transformers_files(draft: Draft, most: Union[str, int]) -> dict[str, Content
         ReleaseError: if what belongs inside (a T5, a public codec) cannot be had here.
     """
     manifest, model = draft.manifest, draft.models[0]
-    others = [str(name) for name, value in model.weights.state.items() if not isinstance(value, Tensor)]
+    others = [str(name) for name, value in model.weights.state.items() if not isinstance(value, LazyTensor)]
     if others:
         raise CheckpointError(f"The model's state holds what is no tensor ({listing(others)}), for which transformers "
                               f"has no place: {USE}")
@@ -41,14 +41,14 @@ def transformers_files(draft: Draft, most: Union[str, int]) -> dict[str, Content
     parts = encodec(model.content) if draft.family is COMPRESSION else \
         musicgen(model, _inside(codec) if codec else None)
     about = {"format": "pt", "sig": manifest.sig or "", "version": model.version, "weights": manifest.weights}
-    files = in_shards("model", parts.tensors, about, {}, most)
+    files = split_into_shards("model", parts.tensors, about, {}, most)
     if parts.others:
         files[OTHERS] = Tensors(parts.others, about)
     own = codec.content.get("xp.cfg") if codec else None
     return {**files, **parts.files, CONFIG: model.config.text, **({CODEC_CONFIG: own} if own else {})}
 
 
-def _is_alone(draft: Draft) -> bool:
+def _is_alone(draft: PreparedRelease) -> bool:
     """Whether the model is a decoder without anything around it.
 
     Raises:
@@ -59,6 +59,6 @@ def _is_alone(draft: Draft) -> bool:
     return layout_of(config).architecture == DECODER_ALONE
 
 
-def _inside(codec: Codec) -> Parts:
+def _inside(codec: CompressionModel) -> Parts:
     name = codec.content.get("pretrained")
     return public_encodec(name) if isinstance(name, str) else encodec(codec.content)

@@ -9,13 +9,13 @@ from functools import cache
 from itertools import chain
 from typing import Optional, Union
 
-from ...checkpoint.tensor import Tensor
+from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing
-from ...storage.blob import Blob, Data, between
+from ...storage.lazy_bytes import Data, LazyBytes, slice_stream
 
 Names = Union[str, tuple[str, ...]]
 Rules = Mapping[str, Names]
-Renamed = dict[str, Tensor]
+Renamed = dict[str, LazyTensor]
 
 
 class KeyMap:
@@ -29,7 +29,7 @@ class KeyMap:
     def __init__(self, rules: Rules) -> None:
         self._rules = [(theirs, (ours,) if isinstance(ours, str) else ours) for theirs, ours in rules.items()]
 
-    def to_transformers(self, tensors: Mapping[str, Tensor]) -> Renamed:
+    def to_transformers(self, tensors: Mapping[str, LazyTensor]) -> Renamed:
         """Tensors of AudioCraft by the names of transformers; nothing is read.
 
         Raises:
@@ -48,7 +48,7 @@ class KeyMap:
                 renamed[target] = part
         return renamed
 
-    def to_audiocraft(self, tensors: Mapping[str, Tensor]) -> Renamed:
+    def to_audiocraft(self, tensors: Mapping[str, LazyTensor]) -> Renamed:
         """Tensors of transformers by the names of AudioCraft; nothing is read.
 
         Raises:
@@ -86,18 +86,18 @@ class KeyMap:
         return None
 
 
-def split(tensor: Tensor, count: int) -> list[Tensor]:
+def split(tensor: LazyTensor, count: int) -> list[LazyTensor]:
     """A contiguous tensor in equal parts along its first dimension, each over its own bytes; nothing is read."""
     if count == 1:
         return [tensor]
     rows = tensor.shape[0] // count
     shape = (rows, *tensor.shape[1:])
     step = tensor.nbytes // count
-    return [replace(tensor, blob=tensor.own_bytes.part(index * step, step), offset=0, shape=shape)
+    return [replace(tensor, blob=tensor.own_bytes.slice(index * step, step), offset=0, shape=shape)
             for index in range(count)]
 
 
-def joined(parts: Sequence[Tensor]) -> Tensor:
+def joined(parts: Sequence[LazyTensor]) -> LazyTensor:
     """Contiguous tensors as one, along the first dimension; nothing is read."""
     if len(parts) == 1:
         return parts[0]
@@ -105,9 +105,9 @@ def joined(parts: Sequence[Tensor]) -> Tensor:
     rows = sum(part.shape[0] for part in parts)
 
     def read(begin: int, end: int) -> Iterator[Data]:
-        yield from between(chain.from_iterable(blob.pieces() for blob in blobs), begin, end)
+        yield from slice_stream(chain.from_iterable(blob.iter_chunks() for blob in blobs), begin, end)
 
-    return replace(parts[0], blob=Blob(sum(blob.nbytes for blob in blobs), read, name=blobs[0].name), offset=0,
+    return replace(parts[0], blob=LazyBytes(sum(blob.nbytes for blob in blobs), read, name=blobs[0].name), offset=0,
                    shape=(rows, *parts[0].shape[1:]))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
-from ...checkpoint.tensor import Tensor
+from ...checkpoint.tensor import LazyTensor
 
 USE = "use format=safetensors, or format=audiocraft."  # the remedy for what transformers cannot represent
 
@@ -26,9 +26,9 @@ class Parts:
     """
 
     architecture: str
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, LazyTensor]
     files: Mapping[str, Union[str, bytes]]
-    others: Mapping[str, Tensor] = field(default_factory=dict)
+    others: Mapping[str, LazyTensor] = field(default_factory=dict)
 
 
 def as_json(values: Any) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from ...checkpoint.tensor import Tensor
+from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing
 from .model_files import USE
 
 
-def check_shapes(architecture: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+def check_shapes(architecture: str, config: Mapping[str, Any], tensors: Mapping[str, LazyTensor]) -> None:
     """Compare a model with the class of transformers that has to load it.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ...checkpoint.torch_tensors import described
+from ...checkpoint.torch_tensors import from_torch
 from ...experiment.config import Config
 from ..safetensors.layout import read_json
 from .build import CODEC_CONFIG
@@ -37,6 +37,6 @@ def prove(folder: Path) -> None:
 
 def _prove_inside(folder: Path) -> None:
     """The same of the codec inside a language model."""
-    tensors = {name[len(AUDIO_ENCODER):]: tensor for name, tensor in described(stored(folder)).items()
+    tensors = {name[len(AUDIO_ENCODER):]: tensor for name, tensor in from_torch(stored(folder)).items()
                if name.startswith(AUDIO_ENCODER)}
     compare(audiocraft_codec(tensors, Config.load(folder / CODEC_CONFIG)), loaded(folder).audio_encoder)

@@ -15,14 +15,14 @@ from omegaconf import OmegaConf
 
 from ...errors import CheckpointError
 from ..manifest import Content
-from ..model import Model
+from ..model import ReleaseModel
 
 PARTS = ("generator", "detector")
 BUILT_FROM = ("audioseal", "seanet", "detector")  # no device: loading chooses that
 SAFE = re.compile(r"[\w-]+")
 
 
-def files(model: Model) -> dict[str, Content]:
+def files(model: ReleaseModel) -> dict[str, Content]:
     """The release of a watermarking model.
 
     Raises:
@@ -35,7 +35,7 @@ def files(model: Model) -> dict[str, Content]:
         raise CheckpointError(f"The weights of {model.checkpoint.where} are not those of a generator and a detector "
                               f"(generator.*, detector.*; it has {', '.join(map(str, list(state)[:3]))}, ...): this is "
                               "no model of AudioSeal, so give its solver another name.")
-    config = model.config.resolved(*BUILT_FROM)
+    config = model.config.require(*BUILT_FROM)
     if not all(isinstance(section, dict) for section in config.values()):
         raise CheckpointError(f"{', '.join(BUILT_FROM)} of the configuration of {model.checkpoint.where} are not all "
                               "mappings of keys to values, as a model of AudioSeal needs them: write them so.")

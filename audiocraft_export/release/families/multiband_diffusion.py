@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CheckpointError
-from ..manifest import Attributes
-from ..model import Model
-from ..weights import Weights, pack
+from ..manifest import AttrDict
+from ..model import ReleaseModel
+from ..weights import Weights, compact
 
 FILE = "diffusion_state_dict.bin"
 BUILT_FROM = ("channels", "schedule", "diffusion_unet", "processor")
@@ -21,7 +21,7 @@ SHARED = ("compression_model_checkpoint", "n_q", "channels", "resampling")
 WHOLE = "the whole spectrum"
 
 
-def files(*models: Model) -> dict[str, Mapping[Any, Any]]:
+def files(*models: ReleaseModel) -> dict[str, Mapping[Any, Any]]:
     """The release of some bands, in their order.
 
     Raises:
@@ -34,7 +34,7 @@ def files(*models: Model) -> dict[str, Mapping[Any, Any]]:
 
 def as_written(state: Mapping[Any, Any]) -> dict[Any, Any]:
     """What `files` made, of what is read from the file: the names in `cfg` are attributes again."""
-    return {key: {**band, "cfg": Attributes.of(band.get("cfg"))} if isinstance(band, dict) else band
+    return {key: {**band, "cfg": AttrDict.of(band.get("cfg"))} if isinstance(band, dict) else band
             for key, band in state.items()}
 
 
@@ -46,7 +46,7 @@ def load(loaders: Any, folder: Path, names: Sequence[str]) -> Iterator[tuple[Any
         yield processor, FILE, (index, "processor_state")
 
 
-def check(models: Sequence[Model]) -> None:
+def check(models: Sequence[ReleaseModel]) -> None:
     """Check that models are the bands of one MultiBand Diffusion, complete and in order.
 
     Raises:
@@ -74,45 +74,45 @@ def check(models: Sequence[Model]) -> None:
         raise CheckpointError(f"These bands are not in order ({_each(models, found)}): name them as {ordered}.")
 
 
-def notes(*models: Model) -> Iterator[str]:
+def notes(*models: ReleaseModel) -> Iterator[str]:
     """What is odd about a release of these bands."""
     _, count, index = _split(models[0])
     if count > len(models):
         yield (f"this is band {index} of {count} alone, and sounds like it: release all of them with "
                "audiocraft-export run --bands")
     for key in SHARED:
-        values = [model.config.shown(key) for model in models]
+        values = [model.config.raw(key) for model in models]
         if any(value != values[0] for value in values):
             yield f"the bands were trained with different {key} ({_each(models, values)})"
 
 
-def _band(model: Model) -> dict[str, Any]:
+def _band(model: ReleaseModel) -> dict[str, Any]:
     processor = model.checkpoint.state.get("sample_processor")
     if not isinstance(processor, dict):
         raise CheckpointError(f"{model.checkpoint.where} has no sample_processor, without which a diffusion model "
                               "cannot be released: export another checkpoint.")
-    state = pack(Weights(processor, "sample_processor", ""), None).state
-    built_from = model.config.resolved(*BUILT_FROM)
+    state = compact(Weights(processor, "sample_processor", ""), None).state
+    built_from = model.config.require(*BUILT_FROM)
     for name in BUILT_FROM[1:]:
         if not isinstance(built_from[name], dict):
             raise CheckpointError(f"`{name}` of the configuration of {model.checkpoint.where} is no mapping of keys to "
                                   "values, and no diffusion model can be built from it: write it as one.")
-    return {"cfg": Attributes.of({**model.config.values, **built_from}),
+    return {"cfg": AttrDict.of({**model.config.values, **built_from}),
             "model_state": model.weights.state, "processor_state": state, "xp.cfg": model.config.text}
 
 
-def _sample_rate(model: Model) -> Any:
-    rate = model.config.resolved("sample_rate")["sample_rate"]
+def _sample_rate(model: ReleaseModel) -> Any:
+    rate = model.config.require("sample_rate")["sample_rate"]
     if type(rate) not in (int, float):
         raise CheckpointError(f"sample_rate of {model.checkpoint.where} is {rate!r}, no number: write one into the "
                               "configuration.")
     return rate
 
 
-def _split(model: Model) -> tuple[str, int, int]:
+def _split(model: ReleaseModel) -> tuple[str, int, int]:
     """How the spectrum is split, into how many bands, and which one this is (AudioCraft's DataProcess)."""
     trained = model.checkpoint.config
-    config = {} if trained.shown("filter") is None else trained.resolved("filter")["filter"]
+    config = {} if trained.raw("filter") is None else trained.require("filter")["filter"]
     use, bands, cutoffs, index = (config.get(name) if isinstance(config, dict) else None
                                   for name in ("use", "n_bands", "cutoffs", "idx_band"))
     if not config or use in (None, False):
@@ -126,9 +126,9 @@ def _split(model: Model) -> tuple[str, int, int]:
     return f"{split} in {count}", count, index
 
 
-def _each(models: Sequence[Model], values: Sequence[Any]) -> str:
+def _each(models: Sequence[ReleaseModel], values: Sequence[Any]) -> str:
     return ", ".join(f"{_name(model)}: {value}" for model, value in zip(models, values))
 
 
-def _name(model: Model) -> str:
+def _name(model: ReleaseModel) -> str:
     return model.checkpoint.sig or model.checkpoint.where

@@ -13,13 +13,12 @@ from typing import Any, Callable, Optional
 from ...errors import ReleaseError
 from ...experiment.config import Config
 from ..manifest import Content
-from ..model import Model
-from . import audioseal as watermark
-from . import multiband_diffusion as diffusion
+from ..model import ReleaseModel
+from . import audioseal, multiband_diffusion
 
 LM_FILE = "state_dict.bin"
 CODEC_FILE = "compression_state_dict.bin"
-OWN_NAMES = (LM_FILE, CODEC_FILE, diffusion.FILE)  # which no file of anybody else has
+OWN_NAMES = (LM_FILE, CODEC_FILE, multiband_diffusion.FILE)  # which no file of anybody else has
 Files = Mapping[str, Content]
 Loaded = Iterable[tuple[Any, str, tuple[Any, ...]]]
 
@@ -42,13 +41,13 @@ class Family:
     """
 
     kind: str
-    files: Callable[[Model], Files] = lambda model: {LM_FILE: model.content}
+    files: Callable[[ReleaseModel], Files] = lambda model: {LM_FILE: model.content}
     names: tuple[str, ...] = (LM_FILE, CODEC_FILE)
     drop_in: Optional[str] = "export_checkpoint"
     audiocraft: bool = True
     codec: bool = False
     metrics: tuple[str, ...] = ()
-    notes: Callable[[Model], Iterable[str]] = lambda model: ()
+    notes: Callable[[ReleaseModel], Iterable[str]] = lambda model: ()
     load: Optional[Callable[[Any, Path, Sequence[str]], Loaded]] = None
 
 
@@ -90,10 +89,10 @@ MAGNET = Family("a language model", drop_in="export_lm", codec=True, metrics=("c
 JASCO = Family("a language model", drop_in="export_lm", codec=True, metrics=("loss",), load=_load_jasco)
 COMPRESSION = Family("a compression model", lambda model: {CODEC_FILE: model.content}, drop_in="export_encodec",
                      load=_load_codec)
-DIFFUSION = Family("a MultiBand Diffusion model", diffusion.files, (diffusion.FILE,), metrics=("loss",),
-                   notes=diffusion.notes, load=diffusion.load)
-WATERMARK = Family("a watermarking model", watermark.files, ("generator_{}.pth", "detector_{}.pth", "{}.yaml"),
-                   load=watermark.load)
+DIFFUSION = Family("a MultiBand Diffusion model", multiband_diffusion.files, (multiband_diffusion.FILE,), metrics=("loss",),
+                   notes=multiband_diffusion.notes, load=multiband_diffusion.load)
+WATERMARK = Family("a watermarking model", audioseal.files, ("generator_{}.pth", "detector_{}.pth", "{}.yaml"),
+                   load=audioseal.load)
 GENERAL = Family("a model", drop_in=None, audiocraft=False, metrics=("ce", "loss"))
 
 FAMILIES = {  # the names of audiocraft.solvers.builders.get_solver
@@ -119,7 +118,7 @@ def solver_of(config: Config) -> Optional[str]:
     solver = config.get("solver")
     if isinstance(solver, str) and solver in FAMILIES:
         return solver
-    written = config.shown("solver")
+    written = config.raw("solver")
     return written if isinstance(written, str) else None
 
 
@@ -137,7 +136,7 @@ def family_of(config: Config) -> Family:
     return family_named(solver_of(config))
 
 
-def described(config: Config) -> str:
+def describe_model(config: Config) -> str:
     """What an experiment trained, for a message.
 
     Raises:

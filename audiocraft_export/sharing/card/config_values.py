@@ -20,9 +20,9 @@ def value_of(config: Config, key: str) -> Any:
     """
     top, *names = key.split(".")
     try:
-        value = config.resolved(top)[top]
+        value = config.require(top)[top]
     except CheckpointError:
-        value = config.shown(top)
+        value = config.raw(top)
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return None if isinstance(value, str) and ("${" in value or value == "???") else value

@@ -88,7 +88,7 @@ class Remote:
             return {}
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / MANIFEST).write_bytes(download(self.api, self.repo, self.sha, MANIFEST))
-            return {file.name: file.sha256 for file in Manifest.listed(Path(folder))}
+            return {file.name: file.sha256 for file in Manifest.unverified_files(Path(folder))}
 
     def is_released(self, name: str) -> bool:
         """Whether a file is there, and still as the manifest has it: a person's, or a changed one, is not."""

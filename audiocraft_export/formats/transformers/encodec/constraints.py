@@ -77,7 +77,7 @@ def fitting(config: Config) -> Values:
 
 
 def _section(config: Config, name: str) -> Values:
-    values = config.resolved(name)[name]
+    values = config.require(name)[name]
     if name not in DEFAULTS:
         return {name: values}
     _require_mapping(name, values)

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ....checkpoint.tensor import Tensor
+from ....checkpoint.tensor import LazyTensor
 from ....errors import CheckpointError
 from ....experiment.config import Config
 from ....release.weights import Weights
 from ..model_files import Parts, as_json
 from ..shapes import check_shapes
-from . import zero_lstm as without_lstm
+from . import zero_lstm
 from .config import codebooks, encodec_config
 from .constraints import Values
 from .key_map import key_map
 
 ARCHITECTURE = "EncodecModel"
-Tensors = dict[str, Tensor]
+Tensors = dict[str, LazyTensor]
 
 
 def encodec(content: Mapping[str, Any]) -> Parts:
@@ -35,15 +35,15 @@ def encodec(content: Mapping[str, Any]) -> Parts:
     dtype = dtype_of(tensors)
     renamed = key_map(values).to_transformers(tensors)
     if not values["num_lstm_layers"]:
-        renamed.update(without_lstm.zeros(values, dtype))
-        values["num_lstm_layers"] = without_lstm.LAYERS
+        renamed.update(zero_lstm.zeros(values, dtype))
+        values["num_lstm_layers"] = zero_lstm.LAYERS
     check_shapes(ARCHITECTURE, values, renamed)
     config = {"architectures": [ARCHITECTURE], "model_type": "encodec", "dtype": dtype, **values}
     return Parts(ARCHITECTURE, renamed, {"config.json": as_json(config),
                                          "preprocessor_config.json": as_json(feature_extractor(values))})
 
 
-def audiocraft_codec_state(tensors: Mapping[str, Tensor], config: Config) -> Tensors:
+def audiocraft_codec_state(tensors: Mapping[str, LazyTensor], config: Config) -> Tensors:
     """The weights of an EncodecModel by the names of AudioCraft, as `encodec` was given them.
 
     Args:
@@ -55,7 +55,7 @@ def audiocraft_codec_state(tensors: Mapping[str, Tensor], config: Config) -> Ten
     """
     values = encodec_config(config)
     if not values["num_lstm_layers"]:
-        tensors = without_lstm.without(tensors, values)
+        tensors = zero_lstm.without(tensors, values)
     return key_map(values).to_audiocraft(tensors)
 
 
@@ -70,13 +70,13 @@ def feature_extractor(config: Mapping[str, Any]) -> Values:
             "overlap": config["overlap"], "padding_side": "right", "padding_value": 0.0, "return_attention_mask": True}
 
 
-def dtype_of(tensors: Mapping[str, Tensor]) -> str:
+def dtype_of(tensors: Mapping[str, LazyTensor]) -> str:
     """The element type of a model, for its configuration; float32 if it has several."""
     found = {tensor.dtype for tensor in tensors.values()}
     return found.pop() if len(found) == 1 else "float32"
 
 
-def check_depth(tensors: Mapping[str, Tensor], values: Values) -> None:
+def check_depth(tensors: Mapping[str, LazyTensor], values: Values) -> None:
     """Check that a configuration does not ask for more layers than there are tensors: building them would take long.
 
     Args:

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ....checkpoint.tensor import Tensor
-from ....checkpoint.torch_tensors import living
+from ....checkpoint.tensor import LazyTensor
+from ....checkpoint.torch_tensors import to_torch
 from ....errors import ReleaseError, listing
 from ....experiment.config import Config
-from ....release.installed_audiocraft import of_audiocraft
+from ....release.installed_audiocraft import import_audiocraft
 from .convert import ARCHITECTURE, audiocraft_codec_state
 
 
-def audiocraft_codec(tensors: Mapping[str, Tensor], config: Config) -> Any:
+def audiocraft_codec(tensors: Mapping[str, LazyTensor], config: Config) -> Any:
     """AudioCraft's codec, built from its configuration and with the weights of an EncodecModel.
 
     Args:
@@ -28,12 +28,12 @@ def audiocraft_codec(tensors: Mapping[str, Tensor], config: Config) -> Any:
     state = audiocraft_codec_state(tensors, config)
     import torch
     from omegaconf import OmegaConf
-    builders = of_audiocraft("models.builders")
+    builders = import_audiocraft("models.builders")
     cfg = OmegaConf.create({**config.values, "device": "cpu"})
     try:
         with torch.random.fork_rng(devices=[]):  # a training may go on after this
             model = builders.get_compression_model(cfg)
-        model.load_state_dict({name: living(tensor) for name, tensor in state.items()})
+        model.load_state_dict({name: to_torch(tensor) for name, tensor in state.items()})
     except Exception as exc:  # whatever AudioCraft stumbles over is the answer
         raise _stumbles("AudioCraft", exc) from exc
     return model.eval()

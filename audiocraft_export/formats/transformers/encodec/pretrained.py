@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ....checkpoint.torch_tensors import described
+from ....checkpoint.torch_tensors import from_torch
 from ....errors import CheckpointError, ReleaseError, listing
 from ..model_files import USE, Parts, as_json
 from .convert import ARCHITECTURE, feature_extractor
@@ -31,7 +31,7 @@ def public_encodec(name: str) -> Parts:
         raise CheckpointError(f"The codec {name} has no place in transformers ({OTHERS[name]}): {USE}")
     model = _loaded(name)
     config = json.loads(model.config.to_json_string(use_diff=False))
-    return Parts(ARCHITECTURE, described(model.state_dict()), {"config.json": as_json(config),
+    return Parts(ARCHITECTURE, from_torch(model.state_dict()), {"config.json": as_json(config),
                                          "preprocessor_config.json": as_json(feature_extractor(config))})
 
 

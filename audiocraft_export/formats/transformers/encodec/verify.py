@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ....checkpoint.torch_tensors import described
+from ....checkpoint.torch_tensors import from_torch
 from ....errors import ReleaseError
 from ....experiment.config import Config
 from ..loading import stored
@@ -43,7 +43,7 @@ def prove_encodec(folder: Path) -> Agreement:
         CheckpointError: if config.yaml is not that of such a codec.
         ReleaseError: if one of them cannot be built, or they differ; the message has the numbers.
     """
-    theirs = audiocraft_codec(described(stored(folder)), Config.load(folder / CONFIG))
+    theirs = audiocraft_codec(from_torch(stored(folder)), Config.load(folder / CONFIG))
     return compare(theirs, transformers_codec(folder))
 
 

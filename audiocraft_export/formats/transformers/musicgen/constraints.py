@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Optional
 
 from ....errors import CheckpointError
 from ....experiment.config import Config
-from ....release.families.registry import LANGUAGE_MODEL, described, family_of, solver_of
+from ....release.families.registry import LANGUAGE_MODEL, describe_model, family_of, solver_of
 from ..model_files import USE
 
 SOLVERS = {
@@ -130,7 +130,7 @@ def refuse_family(config: Config) -> None:
     """
     if family_of(config) is not LANGUAGE_MODEL:
         why = SOLVERS.get(str(solver_of(config)), "transformers has the models of AudioCraft's solvers only")
-        raise CheckpointError(f"{described(config).capitalize()} cannot be released for transformers ({why}): {USE}")
+        raise CheckpointError(f"{describe_model(config).capitalize()} cannot be released for transformers ({why}): {USE}")
 
 
 def refuse_settings(config: Config, rules: Iterable[Rule], name: str = "") -> None:

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Optional
 
-from ....checkpoint.tensor import Tensor
+from ....checkpoint.tensor import LazyTensor
 from ....errors import CheckpointError
 from ....experiment.config import Config
-from ....release.model import Model
+from ....release.model import ReleaseModel
 from ..model_files import USE, Parts
 from ..shapes import check_shapes
-from . import t5_padding as wider
-from . import zero_cross_attention as without_cross
+from . import t5_padding, zero_cross_attention
 from .architecture import DECODER_ALONE, Layout, layout_of
 from .configs import check_codec, model_config, model_files
 from .key_maps import AUDIO_ENCODER, TEXT_ENCODER, kept_beside, key_map, tied
 from .text_encoder import TextEncoder, text_encoder
 
-Tensors = dict[str, Tensor]
+Tensors = dict[str, LazyTensor]
 
 
-def musicgen(model: Model, codec: Optional[Parts] = None) -> Parts:
+def musicgen(model: ReleaseModel, codec: Optional[Parts] = None) -> Parts:
     """A language model in the form of transformers.
 
     Args:
@@ -40,17 +39,17 @@ def musicgen(model: Model, codec: Optional[Parts] = None) -> Parts:
     encoder = text_encoder(str(config.get(f"conditioners.{layout.text}.t5.name"))) if layout.text else None
     own, others = _renamed(model.weights.tensors, layout)
     if encoder and layout.widened:
-        encoder, own = wider.widened(encoder), wider.with_more_columns(own)
+        encoder, own = t5_padding.widened(encoder), t5_padding.with_more_columns(own)
     dtype = next(iter(own.values())).dtype
     values = model_config(config, layout, dtype, encoder, codec)
     if layout.architecture == DECODER_ALONE and not layout.cross:
-        own.update(without_cross.fillers(values["num_hidden_layers"], values["hidden_size"], dtype))
+        own.update(zero_cross_attention.fillers(values["num_hidden_layers"], values["hidden_size"], dtype))
     tensors = {**_of_encoder(encoder, layout), **_of_codec(codec, layout), **own}
     check_shapes(layout.architecture, values, tensors)
     return Parts(layout.architecture, tensors, model_files(config, layout, values, encoder, codec), others)
 
 
-def audiocraft_state(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor], config: Config) -> Tensors:
+def audiocraft_state(tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTensor], config: Config) -> Tensors:
     """The weights of a language model by the names of AudioCraft, as `musicgen` was given them.
 
     Args:
@@ -65,9 +64,9 @@ def audiocraft_state(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]
     passed = (AUDIO_ENCODER,) if layout.finetuned else (AUDIO_ENCODER, TEXT_ENCODER)
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(passed)}
     if layout.architecture == DECODER_ALONE and not layout.cross:
-        own = without_cross.without(own)
+        own = zero_cross_attention.without(own)
     if layout.widened:
-        own = wider.with_fewer_columns(own)
+        own = t5_padding.with_fewer_columns(own)
     state = {**key_map(layout, layout.fused).to_audiocraft(own), **others}
     if layout.finetuned:
         second, first = tied(layout)
@@ -75,7 +74,7 @@ def audiocraft_state(tensors: Mapping[str, Tensor], others: Mapping[str, Tensor]
     return state
 
 
-def _renamed(tensors: Mapping[str, Tensor], layout: Layout) -> tuple[Tensors, Tensors]:
+def _renamed(tensors: Mapping[str, LazyTensor], layout: Layout) -> tuple[Tensors, Tensors]:
     """Tensors by the names of transformers, and those that it has no place for."""
     beside = kept_beside(layout)
     others = {name: tensor for name, tensor in tensors.items() if name.startswith(beside)}
@@ -88,7 +87,7 @@ def _renamed(tensors: Mapping[str, Tensor], layout: Layout) -> tuple[Tensors, Te
 
 def _drop_second_name(tensors: Tensors, second: str, first: str) -> None:
     dropped, kept = tensors.pop(second, None), tensors.get(first)
-    if dropped and kept and dropped.blob is not kept.blob and dropped.own_bytes.checked() != kept.own_bytes.checked():
+    if dropped and kept and dropped.blob is not kept.blob and dropped.own_bytes.read_checked() != kept.own_bytes.read_checked():
         raise CheckpointError(f"{second} and {first} are the same tensor in T5, and differ here: {USE}")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import sqrt
 
-from ....checkpoint.tensor import Tensor
+from ....checkpoint.tensor import LazyTensor
 from .text_encoder import TextEncoder
 
 MORE = 64  # channels
@@ -37,22 +37,22 @@ def widened(encoder: TextEncoder) -> TextEncoder:
         for name, tensor in encoder.tensors.items()})
 
 
-def with_more_columns(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def with_more_columns(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
     """Tensors of transformers with a projection from the wider T5."""
     return {name: _padded(tensor) if name == PROJECTION else tensor for name, tensor in tensors.items()}
 
 
-def with_fewer_columns(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def with_fewer_columns(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
     """Tensors of transformers with the projection that AudioCraft has, to the last bit."""
-    from ....checkpoint.torch_tensors import described, living
-    return {**tensors, **described({name: living(tensors[name])[:, :-MORE].contiguous()
+    from ....checkpoint.torch_tensors import from_torch, to_torch
+    return {**tensors, **from_torch({name: to_torch(tensors[name])[:, :-MORE].contiguous()
                                     for name in (PROJECTION,) if name in tensors})}
 
 
-def _padded(tensor: Tensor, first: bool = False, factor: float = 1.0) -> Tensor:
+def _padded(tensor: LazyTensor, first: bool = False, factor: float = 1.0) -> LazyTensor:
     from torch.nn.functional import pad
 
-    from ....checkpoint.torch_tensors import described, living
-    old = living(tensor)
+    from ....checkpoint.torch_tensors import from_torch, to_torch
+    old = to_torch(tensor)
     wider = pad(old, (0, 0, 0, MORE) if first and old.dim() == 2 else (0, MORE))
-    return described({"": wider * factor if factor != 1 else wider})[""]
+    return from_torch({"": wider * factor if factor != 1 else wider})[""]

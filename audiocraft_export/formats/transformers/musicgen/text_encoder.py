@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ....checkpoint.tensor import Tensor
+from ....checkpoint.tensor import LazyTensor
 from ....errors import CheckpointError, listing, reason
 from ..model_files import as_json
 
@@ -28,7 +28,7 @@ class TextEncoder:
     """
 
     config: dict[str, Any]
-    tensors: dict[str, Tensor]
+    tensors: dict[str, LazyTensor]
     files: dict[str, bytes]
 
 
@@ -41,7 +41,7 @@ def text_encoder(name: str) -> TextEncoder:
     Raises:
         CheckpointError: if it cannot be had.
     """
-    from ....checkpoint.torch_tensors import described
+    from ....checkpoint.torch_tensors import from_torch
     try:
         try:
             tokenizer, model, wrong = _from(name, local_files_only=True)  # which the training has filled
@@ -54,7 +54,7 @@ def text_encoder(name: str) -> TextEncoder:
     if wrong:
         raise CheckpointError(f"The text encoder {name} has other weights than a T5 has ({listing(wrong)}): have it "
                               "downloaded again.")
-    return TextEncoder(model.config.to_dict(), described(dict(model.named_parameters())), _files(tokenizer))
+    return TextEncoder(model.config.to_dict(), from_torch(dict(model.named_parameters())), _files(tokenizer))
 
 
 def _from(name: str, **options: Any) -> tuple[Any, Any, list[str]]:

@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 import torch
 
-from ....checkpoint.torch_tensors import described, living
+from ....checkpoint.torch_tensors import from_torch, to_torch
 from ....errors import ReleaseError, listing
 from ....experiment.config import Config
 from ...safetensors.layout import read_json
@@ -84,9 +84,9 @@ def _audiocraft(folder: Path, config: Config) -> Any:
         chroma = cfg.conditioners[melody].chroma_stem
         chroma.update(cache_path=None, eval_wavs=None)
     tensors, others = stored(folder), stored(folder, OTHERS)
-    state = audiocraft_state(described(tensors), described(others), config)
+    state = audiocraft_state(from_torch(tensors), from_torch(others), config)
     lm = builders.get_lm_model(cfg)
-    lm.load_state_dict({name: living(tensor) for name, tensor in state.items()})
+    lm.load_state_dict({name: to_torch(tensor) for name, tensor in state.items()})
     return lm.eval()
 
 

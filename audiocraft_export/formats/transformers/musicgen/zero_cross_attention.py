@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from math import prod
 
-from ....checkpoint.tensor import ITEMSIZE, Tensor
+from ....checkpoint.tensor import ITEMSIZE, LazyTensor
 from ....errors import CheckpointError, listing
-from ....storage.blob import PIECE, Blob, Data
+from ....storage.lazy_bytes import CHUNK_SIZE, Data, LazyBytes
 
 VALUES = {  # of all elements
     "model.decoder.layers.*.encoder_attn.q_proj.weight": 0,
@@ -23,7 +23,7 @@ VALUES = {  # of all elements
 }
 
 
-def fillers(layers: int, size: int, dtype: str) -> dict[str, Tensor]:
+def fillers(layers: int, size: int, dtype: str) -> dict[str, LazyTensor]:
     """The tensors of the cross attention that a decoder does not have, by the names of transformers.
 
     Args:
@@ -36,7 +36,7 @@ def fillers(layers: int, size: int, dtype: str) -> dict[str, Tensor]:
             for name in (pattern.replace("*", str(layer)) for layer in range(layers))}
 
 
-def without(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
     """A decoder of transformers without these tensors.
 
     Raises:
@@ -50,16 +50,16 @@ def without(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if values[name] is None}
 
 
-def _is_constant(tensor: Tensor, value: int) -> bool:
+def _is_constant(tensor: LazyTensor, value: int) -> bool:
     expected = _constant(value, tensor.dtype, tensor.shape, tensor.blob.name)
-    return tensor.own_bytes.checked() == expected.own_bytes.checked()
+    return tensor.own_bytes.read_checked() == expected.own_bytes.read_checked()
 
 
-def _constant(value: int, dtype: str, shape: tuple[int, ...], name: str) -> Tensor:
+def _constant(value: int, dtype: str, shape: tuple[int, ...], name: str) -> LazyTensor:
     """A tensor of one or two dimensions that takes no memory."""
     import torch
     size = ITEMSIZE[dtype]
-    piece = torch.tensor([value], dtype=getattr(torch, dtype)).view(torch.uint8).numpy().tobytes() * (PIECE // size)
+    piece = torch.tensor([value], dtype=getattr(torch, dtype)).view(torch.uint8).numpy().tobytes() * (CHUNK_SIZE // size)
 
     def read(begin: int, end: int) -> Iterator[Data]:
         while begin < end:
@@ -67,4 +67,4 @@ def _constant(value: int, dtype: str, shape: tuple[int, ...], name: str) -> Tens
             yield data
             begin += len(data)
 
-    return Tensor(Blob(prod(shape) * size, read, name=name), dtype, 0, shape, (*shape[1:], 1))
+    return LazyTensor(LazyBytes(prod(shape) * size, read, name=name), dtype, 0, shape, (*shape[1:], 1))

@@ -12,8 +12,7 @@ from textwrap import dedent
 from typing import Callable
 
 from ....experiment.config import Config
-from ....release.families import audioseal as watermark
-from ....release.families import multiband_diffusion as diffusion
+from ....release.families import audioseal, multiband_diffusion
 from ....release.families.registry import CODEC_FILE, LM_FILE
 from ....release.manifest import Manifest
 from ..config_values import conditions_of, count_of, public_codec, value_of
@@ -122,7 +121,7 @@ def _diffusion(manifest: Manifest, config: Config, where: str) -> str:
 
         codec = {codec}
         codec = CompressionModel.get_pretrained(codec){n_q}
-        bands = zip(*load_diffusion_models({quoted(where)}, filename="{diffusion.FILE}"))
+        bands = zip(*load_diffusion_models({quoted(where)}, filename="{multiband_diffusion.FILE}"))
         model = MultiBandDiffusion([
             DiffusionProcess(unet, NoiseSchedule(**cfg.schedule, sample_processor=processor, device="cpu"))
             for unet, processor, cfg in bands], codec)
@@ -137,7 +136,7 @@ def _watermark(manifest: Manifest, config: Config, where: str) -> str:
         import torch
         from audiocraft.models.loaders import load_audioseal_models  # AudioCraft 1.4
 
-        model = load_audioseal_models({quoted(where)}, filename="{watermark.name_of(manifest.sig)}")
+        model = load_audioseal_models({quoted(where)}, filename="{audioseal.name_of(manifest.sig)}")
         audio = torch.randn(1, 1, {rate})  # yours: (batch, channels, samples)
         message = torch.randint(2, (1, {bits}), dtype=torch.int32)
         with torch.no_grad():

@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional, Protocol, Union
 
 from ..errors import CheckpointError
 
-PIECE = 1 << 18  # bytes at a time: they stay in the cache of the processor while they are hashed and written
+CHUNK_SIZE = 1 << 18  # bytes at a time: they stay in the cache of the processor while they are hashed and written
 Data = Union[bytes, memoryview]
 
 
@@ -21,7 +21,7 @@ class Sink(Protocol):
 
 
 @dataclass(eq=False)
-class Blob:
+class LazyBytes:
     """The bytes of one record: where they come from, not the bytes themselves.
 
     Args:
@@ -29,32 +29,32 @@ class Blob:
         read: gives those from one position to another, piece by piece, when it is their turn.
         crc: CRC-32 that they must have, if it is known.
         name: what to call them in an error.
-        whole: the record that these bytes are a part of: it has to be sound first.
+        parent: the record that these bytes are a part of: it has to be sound first.
     """
 
     nbytes: int
     read: Callable[[int, int], Iterator[Data]]
     crc: Optional[int] = None
     name: str = "data"
-    whole: Optional[Blob] = None
+    parent: Optional[LazyBytes] = None
     _sound: bool = False
 
     @classmethod
-    def of(cls, data: Data) -> Blob:
+    def from_data(cls, data: Data) -> LazyBytes:
         """Bytes in memory."""
-        return cls(len(data), lambda begin, end: pieces(data, begin, end))
+        return cls(len(data), lambda begin, end: iter_chunks(data, begin, end))
 
-    def pieces(self) -> Iterator[Data]:
-        """All of them; whoever reads them gives their CRC-32 to `check` afterwards.
+    def iter_chunks(self) -> Iterator[Data]:
+        """All of them; whoever reads them gives their CRC-32 to `check_crc` afterwards.
 
         Raises:
             CheckpointError: if they cannot be read, or are part of a record that is damaged.
         """
-        if self.whole is not None:
-            self.whole.verify()
+        if self.parent is not None:
+            self.parent.verify()
         return self.read(0, self.nbytes)
 
-    def check(self, crc: int) -> None:
+    def check_crc(self, crc: int) -> None:
         """Compare the CRC-32 that the bytes turned out to have.
 
         Raises:
@@ -64,17 +64,17 @@ class Blob:
             raise CheckpointError(f"{self.name} is damaged (its CRC-32 differs): restore the file from a copy.")
         self._sound = True
 
-    def checked_pieces(self) -> Iterator[Data]:
+    def iter_checked(self) -> Iterator[Data]:
         """All of them; their CRC-32 is compared after the last one.
 
         Raises:
             CheckpointError: if they are damaged.
         """
         crc = 0
-        for piece in self.pieces():
+        for piece in self.iter_chunks():
             crc = zlib.crc32(piece, crc)
             yield piece
-        self.check(crc)
+        self.check_crc(crc)
 
     def verify(self) -> None:
         """Read all of them (the first time), and compare their CRC-32.
@@ -83,10 +83,10 @@ class Blob:
             CheckpointError: if they are damaged.
         """
         if not self._sound:
-            for _ in self.checked_pieces():
+            for _ in self.iter_checked():
                 pass
 
-    def checked(self, begin: int = 0, end: Optional[int] = None) -> bytes:
+    def read_checked(self, begin: int = 0, end: Optional[int] = None) -> bytes:
         """The bytes from one position to another, in memory, after comparing the CRC-32 of all.
 
         Raises:
@@ -95,19 +95,19 @@ class Blob:
         self.verify()
         return b"".join(self.read(begin, self.nbytes if end is None else end))
 
-    def part(self, begin: int, nbytes: int) -> Blob:
+    def slice(self, begin: int, nbytes: int) -> LazyBytes:
         """Some of the bytes."""
-        return Blob(nbytes, lambda first, last: self.read(begin + first, begin + last), name=self.name, whole=self)
+        return LazyBytes(nbytes, lambda first, last: self.read(begin + first, begin + last), name=self.name, parent=self)
 
 
-def pieces(data: Data, begin: int, end: int) -> Iterator[Data]:
+def iter_chunks(data: Data, begin: int, end: int) -> Iterator[Data]:
     """Bytes in memory from one position to another, piece by piece."""
     view = memoryview(data)
-    for first in range(begin, end, PIECE):
-        yield view[first:min(first + PIECE, end)]
+    for first in range(begin, end, CHUNK_SIZE):
+        yield view[first:min(first + CHUNK_SIZE, end)]
 
 
-def between(stream: Iterable[Data], begin: int, end: int) -> Iterator[Data]:
+def slice_stream(stream: Iterable[Data], begin: int, end: int) -> Iterator[Data]:
     """Of bytes that can only be had from the first one on, those from one position to another."""
     position = 0
     for piece in stream:

@@ -1,0 +1,148 @@
+"""The direction of imports: packages only import those before them, and nothing imports in a circle."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import audiocraft_export
+from audiocraft_export import ExportOptions
+
+PACKAGE = Path(audiocraft_export.__file__).parent
+BASE = ("version", "errors", "signals", "progress", "options")  # flat modules that any package may import
+PACKAGES = ("storage", "experiment", "checkpoint", "release", "formats", "verification", "sharing", "pipeline", "jobs",
+            "cli", "hooks")  # each imports only those before it
+ENTRY_POINTS = ("__init__", "__main__", "train", "demo")
+HEAVY = {"torch", "hydra", "dora", "omegaconf", "flashy", "audiocraft", "transformers", "rich", "huggingface_hub"}
+
+
+def modules(root=PACKAGE):
+    """Path by dotted name of each module of a package, without the package's own name."""
+    paths = {".".join(path.relative_to(root).with_suffix("").parts): path for path in root.rglob("*.py")}
+    return {name.removesuffix(".__init__"): path for name, path in paths.items()}
+
+
+def imports(name, path, known):
+    """The modules that one imports, at its top or in its functions."""
+    home = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = home[:len(home) - node.level + 1] + (node.module.split(".") if node.module else [])
+            for alias in node.names:
+                whole = ".".join([*base, alias.name])
+                yield whole if whole in known else ".".join(base)
+
+
+def graph(root=PACKAGE):
+    found = modules(root)
+    return {name: {other for other in imports(name, path, found) if other in found} for name, path in found.items()}
+
+
+def upward(edges):
+    """The imports that do not point down."""
+    rank = dict.fromkeys(BASE, 0) | {name: number for number, name in enumerate(PACKAGES, 1)}
+    return [f"{name} -> {other}" for name, others in edges.items() if name.split(".")[0] not in ENTRY_POINTS
+            for other in others if rank.get(other.split(".")[0], 99) > rank[name.split(".")[0]]]
+
+
+def circles(edges):
+    """The modules that import themselves, over others or not."""
+    def reached(name, seen):
+        for other in edges[name] - seen:
+            seen.add(other)
+            reached(other, seen)
+        return seen
+    return [name for name in edges if name in reached(name, set())]
+
+
+def test_only_the_modules_that_everything_uses_are_flat():
+    flat = {path.stem for path in PACKAGE.glob("*.py")}
+    assert flat == {*BASE, "__init__", "__main__", "train"}
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert folders == {*PACKAGES, "demo"}
+
+
+def test_a_package_has_at_most_fourteen_modules_and_says_in_one_line_what_is_in_it():
+    for init in PACKAGE.rglob("*/__init__.py"):
+        inside = [path for path in init.parent.iterdir() if path.suffix == ".py" and path != init
+                  or (path / "__init__.py").exists()]
+        assert len(inside) <= 14, init.parent
+        assert len(init.read_text().splitlines()) == 1 and ast.get_docstring(ast.parse(init.read_text())), init
+
+
+def test_only_transformers_and_cards_are_three_folders_deep():
+    deep = {path.relative_to(PACKAGE).parts[:2] for path in PACKAGE.rglob("*.py")
+            if len(path.relative_to(PACKAGE).parts) > 3}
+    assert deep == {("formats", "transformers"), ("sharing", "card")}
+
+
+def test_no_import_points_up():
+    assert upward(graph()) == []
+
+
+def test_no_module_imports_itself_over_others():
+    assert circles(graph()) == []
+
+
+@pytest.mark.parametrize(("name", "text", "finds"), [
+    ("storage/writer.py", "from ..release.manifest import Manifest\n", "storage.writer -> release.manifest"),
+    ("release/manifest.py", "def f():\n    from ..formats import registry\n", "release.manifest -> formats"),
+    ("errors.py", "from .options import ExportOptions\nfrom .cli.main import main\n", "errors -> cli.main"),
+])
+def test_an_import_that_points_up_is_found(tmp_path, name, text, finds):
+    for package in PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    for module in ("options.py", "release/manifest.py", "cli/main.py"):
+        (tmp_path / module).touch()
+    (tmp_path / name).write_text(text)
+    assert upward(graph(tmp_path)) == [finds]
+
+
+def test_a_circle_is_found(tmp_path):
+    for name, other in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")):
+        (tmp_path / f"{name}.py").write_text(f"def f():\n    from .{other} import x\n")
+    assert circles(graph(tmp_path)) == ["a", "b", "c"] or sorted(circles(graph(tmp_path))) == ["a", "b", "c"]
+
+
+def loaded_by(code):
+    code += f"\nimport sys; print(*sorted({HEAVY} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    return set(result.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("code", [
+    "import audiocraft_export", "import audiocraft_export; dir(audiocraft_export)",
+    "from audiocraft_export import ExportOptions, ExportReport, ExportError, find_xp, list_xps",
+    "import contextlib, audiocraft_export.cli.main as c\nwith contextlib.suppress(SystemExit): c.main(['--help'])\n"
+    "with contextlib.suppress(SystemExit): c.main(['run', '--help'])\nimport os"])
+def test_the_package_and_its_help_load_nothing_heavy(code):
+    assert loaded_by(code) == set()
+
+
+def test_an_export_needs_neither_torch_nor_the_training_stack(make_xp, dora_dir):
+    make_xp()
+    assert loaded_by(f"import audiocraft_export as a; a.export_xp('0123', {str(dora_dir)!r})") == {"omegaconf"}
+
+
+def test_only_what_runs_in_a_training_loads_torch_or_hydra_at_once():
+    for name in modules():
+        if name.split(".")[0] not in ("hooks", "train", "demo", "__main__") and name not in (
+                "checkpoint.torch_tensors", "checkpoint.solver_state") and not name.startswith("formats.transformers."):
+            assert not loaded_by(f"import audiocraft_export.{name}") & {"torch", "hydra", "dora"}, name
+
+
+def test_public_names_resolve_and_unknown_ones_do_not():
+    for name in audiocraft_export.__all__:
+        assert getattr(audiocraft_export, name) and name in dir(audiocraft_export)
+    with pytest.raises(AttributeError, match="nothing"):
+        audiocraft_export.nothing  # noqa: B018
+
+
+def test_the_hydra_group_has_exactly_the_options_with_their_defaults():
+    from dataclasses import asdict
+    config = PACKAGE / "config" if (PACKAGE / "config").is_dir() else PACKAGE.parent / "config"
+    assert yaml.safe_load((config / "exporter" / "default.yaml").read_text()) == asdict(ExportOptions())
