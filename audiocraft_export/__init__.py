@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .options import ExportOptions
     from .pipeline.drop_ins import export_encodec, export_lm, export_pretrained_compression_model
     from .pipeline.export import export_checkpoint, export_xp
-    from .release.manifest import ExportReport
+    from .release.report import ExportReport
     from .verification.release import verify
 
 __all__ = [
@@ -36,7 +36,7 @@ _MODULES = {
     "ExportError": "errors",
     "ExportMixin": "hooks.solver",
     "ExportOptions": "options",
-    "ExportReport": "release.manifest",
+    "ExportReport": "release.report",
     "export_checkpoint": "pipeline.export",
     "export_encodec": "pipeline.drop_ins",
     "export_lm": "pipeline.drop_ins",

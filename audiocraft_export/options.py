@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import Field, asdict, dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Optional, Union
 
 from .errors import OptionError
-from .experiment.privacy.key_patterns import expand_presets
-from .hub_names import check_repo, check_revision
-from .release.manifest import RELEASE_FOLDER
 
 AUDIOCRAFT = "audiocraft"
+_BRANCH = re.compile(r"(?!refs/)\w[\w.+-]*(?:/\w[\w.+-]*)*(?<!\.)(?<!\.lock)", re.ASCII)
+RELEASE_FOLDER = "export"  # of an XP folder
 SIZE = re.compile(r"(?=[0.]*[1-9])\d+(\.\d+)?\s*[KMGT]B|[1-9]\d*", re.IGNORECASE)
 CHOICES: Mapping[str, tuple[Optional[str], ...]] = {
     "format": (AUDIOCRAFT, "safetensors", "transformers"),
@@ -108,9 +109,14 @@ class ExportOptions:
             if not any(getattr(self, name) is value for value in valid):
                 raise OptionError(f"{name}={getattr(self, name)} is no option: use true or false.")
         expand_presets(self.patterns)
+        self._check_hub()
+
+    def _check_hub(self) -> None:
         if self.hub is not None:
             check_repo(self.hub)
-            check_revision(self.revision)
+        if self.revision is not None and (not _BRANCH.fullmatch(self.revision) or ".." in self.revision):
+            raise OptionError(f"{self.revision!r} is no branch of the Hub: give a name of letters, digits, `-`, `_`, `.` "
+                              "and `/`, as v1.0 is one.")
         if self.hub is None and (self.private or self.revision is not None):
             raise OptionError("private and revision are of a repository of the Hub: name it with hub (--push-to-hub).")
 
@@ -198,3 +204,47 @@ class ExportOptions:
             OptionError: if a key or a value is none of the valid ones.
         """
         return self.from_mapping({**asdict(self), **values})
+
+
+PUBLIC = "public"
+PRESETS: Mapping[str, tuple[str, ...]] = {
+    PUBLIC: ("cache", "conditioners.**.cache_path", "conditioners.**.eval_wavs", "continue_from", "datasource", "dora",
+             "generate.path", "hydra", "label", "logging", "slurm", "tensorboard", "wandb"),
+}
+KEY_PART = re.compile(r"\*\*|(?!\*\*)(?:[^\s.,*\[\]{}$]|\*(?!\*))+")
+
+
+def expand_presets(scrub: Sequence[str]) -> tuple[str, ...]:
+    """The patterns of an option, with presets replaced by theirs, each once.
+
+    Raises:
+        OptionError: if one is no pattern, and could never match.
+    """
+    if not isinstance(scrub, (list, tuple)) or not all(isinstance(each, str) for each in scrub):
+        raise OptionError(f"scrub={scrub!r} is no option: it takes a list of patterns, as in [{PUBLIC}, optim.*].")
+    for each in scrub:
+        if not all(KEY_PART.fullmatch(part) for part in each.split(".")):
+            raise OptionError(f"scrub={each!r} is no pattern: it takes a dotted key, with * for a name or a part of "
+                              f"one and ** between dots for any number of names, or the preset {', '.join(PRESETS)}.")
+        near = get_close_matches(each.lower(), PRESETS, 1, 0.8) if each not in PRESETS else []
+        if near:
+            raise OptionError(f"scrub={each!r} is no preset: did you mean {near[0]}?")
+    return tuple(dict.fromkeys(pattern for each in scrub for pattern in PRESETS.get(each, (each,))))
+
+
+def check_repo(name: str) -> None:
+    """Check that the Hub can have a repository of this name, as far as huggingface_hub is installed to say so.
+
+    Raises:
+        OptionError: if it cannot.
+    """
+    problem = None if name.count("/") == 1 and name.isprintable() else "a name has one `/`"
+    with suppress(ImportError):
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils._validators import validate_repo_id
+        try:
+            validate_repo_id(name)
+        except HFValidationError as exc:
+            problem = str(exc)
+    if problem:
+        raise OptionError(f"{name!r} is no repository of the Hub: give ORG/NAME or USER/NAME ({problem.rstrip('.')}).")

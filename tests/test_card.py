@@ -15,7 +15,8 @@ from test_families import AUDIOSEAL, DIFFUSION, PROCESSOR
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.errors import ReleaseError
-from audiocraft_export.release.manifest import WrittenFile, best_epoch
+from audiocraft_export.release.metrics import best_epoch
+from audiocraft_export.storage.durable_file import WrittenFile
 
 pytest.importorskip("huggingface_hub")
 pytest.importorskip("matplotlib")

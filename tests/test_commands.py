@@ -22,7 +22,8 @@ from audiocraft_export.cli import main as cli
 from audiocraft_export.cli.runner import run_in_order
 from audiocraft_export.cli.xp_summary import short_names
 from audiocraft_export.jobs.local import Local
-from audiocraft_export.release.manifest import Manifest, WrittenFile
+from audiocraft_export.release.manifest import Manifest
+from audiocraft_export.storage.durable_file import WrittenFile
 
 PRETRAINED = "//pretrained/facebook/encodec_32khz"
 

@@ -14,13 +14,13 @@ import torch
 import transformers
 from omegaconf import OmegaConf
 
-from audiocraft_export.checkpoint.torch_tensors import SolverState
+from audiocraft_export.checkpoint.solver_state import SolverState
 from audiocraft_export.errors import CheckpointError
 from audiocraft_export.experiment.config import Config
 from audiocraft_export.formats.transformers.encodec import zero_lstm
 from audiocraft_export.formats.transformers.encodec.config import bandwidth, codebooks, encodec_config
 from audiocraft_export.formats.transformers.encodec.convert import audiocraft_codec_state, encodec
-from audiocraft_export.release.manifest import model_content
+from audiocraft_export.release.content import model_content
 from audiocraft_export.storage.lazy_bytes import LazyBytes
 
 CONFIG = {  # as in AudioCraft's config/model/encodec/default.yaml

@@ -14,7 +14,7 @@ from hub_xet import ACCESS
 from huggingface_hub.utils import validate_repo_id
 
 from audiocraft_export.errors import OptionError, ReleaseError
-from audiocraft_export.hub_names import check_repo, check_revision
+from audiocraft_export.options import check_repo
 from audiocraft_export.sharing.hub.push import push
 
 REPO = "org/model"

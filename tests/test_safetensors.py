@@ -17,7 +17,8 @@ from audiocraft_export import ExportError, ExportOptions, export_xp
 from audiocraft_export.errors import ReleaseError
 from audiocraft_export.formats.requirements import require_packages
 from audiocraft_export.pipeline.convert import convert
-from audiocraft_export.release.manifest import Manifest, WrittenFile
+from audiocraft_export.release.manifest import Manifest
+from audiocraft_export.storage.durable_file import WrittenFile
 from audiocraft_export.verification.release import verify
 
 OPTIONS = ExportOptions(format="safetensors", card=False)
@@ -53,9 +54,9 @@ def test_a_release_is_the_tensors_the_configuration_and_the_manifest(make_xp, do
 
 
 def test_the_file_is_that_of_the_library_byte_for_byte(tmp_path):
-    from audiocraft_export.checkpoint.torch_tensors import SolverState
-    from audiocraft_export.release.manifest import Tensors
-    from audiocraft_export.storage.writer import dump
+    from audiocraft_export.checkpoint.solver_state import SolverState
+    from audiocraft_export.formats.encoders import dump
+    from audiocraft_export.release.content import Tensors
     dtypes = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.float16, torch.bfloat16, torch.int32,
               torch.float32, torch.complex64, torch.float64, torch.int64]
     state = {f"{index}é": torch.arange(3).to(dtype) for index, dtype in enumerate(dtypes)}

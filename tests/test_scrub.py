@@ -13,8 +13,8 @@ from audiocraft_export.errors import CheckpointError, OptionError
 from audiocraft_export.experiment.config import Config
 from audiocraft_export.experiment.privacy.detectors import Names
 from audiocraft_export.experiment.privacy.exposure import find_private_values
-from audiocraft_export.experiment.privacy.key_patterns import PRESETS, expand_presets
 from audiocraft_export.experiment.privacy.scrub import scrub_config, unmatched_patterns
+from audiocraft_export.options import PRESETS, expand_presets
 from audiocraft_export.release.compression_model import find_compression_model
 from audiocraft_export.release.model import ReleaseModel
 

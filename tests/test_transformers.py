@@ -8,7 +8,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from audiocraft_export.checkpoint.checkpoint import TorchFile, to_checkpoint
+from audiocraft_export.checkpoint.checkpoint import to_checkpoint
+from audiocraft_export.checkpoint.torch_file import TorchFile
 from audiocraft_export.checkpoint.torch_tensors import from_torch, to_torch
 from audiocraft_export.errors import CheckpointError
 from audiocraft_export.experiment.config import Config

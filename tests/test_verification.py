@@ -8,9 +8,10 @@ import torch
 from helpers import SIG, load, model_state, with_cfg
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_lm, export_xp, verify
-from audiocraft_export.checkpoint.checkpoint import TorchFile
+from audiocraft_export.checkpoint.torch_file import TorchFile
 from audiocraft_export.formats.audiocraft.pickler import TorchPickle
-from audiocraft_export.release.manifest import Manifest, model_content
+from audiocraft_export.release.content import model_content
+from audiocraft_export.release.manifest import Manifest
 
 CODEC = "c0dec000"
 

@@ -14,88 +14,11 @@ from typing import Any, Optional
 
 from ..errors import CheckpointError
 from ..experiment.config import Config
-from ..experiment.xp import CHECKPOINT_FILE, Experiment
+from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, Experiment
 from .plain_config import describe_type, to_plain
-from .unpickler import unpickle
-from .zip_reader import TorchZipReader
+from .torch_file import TorchFile
 
-HYDRA_CONFIG = Path(".hydra/config.yaml")
-RECORDS = ("data.pkl", "byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id")
 MOST_SIGNATURE = 100  # characters
-MOST_PICKLED = 50_000_000  # bytes
-
-
-@dataclass(frozen=True)
-class Source:
-    """Which file it was: enough to see later whether it is still the same."""
-
-    name: str
-    bytes: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True)
-class TorchFile:
-    """What a file of `torch.save` holds, read from the one file that was there when it was opened.
-
-    Args:
-        path: where it was.
-        archive: its records.
-        state: what it holds at its top.
-        unknown_globals: names in it that were ignored.
-    """
-
-    path: Path
-    archive: TorchZipReader
-    state: Mapping[Any, Any]
-    unknown_globals: list[str]
-
-    @classmethod
-    def read(cls, path: Path) -> TorchFile:
-        """Read a file, but for its tensors.
-
-        Raises:
-            CheckpointError: if it is no intact file of torch.save that holds a dict.
-        """
-        archive = TorchZipReader(path)
-        if "byteorder" in archive and archive.blob("byteorder").read_checked(0, 6) != b"little":
-            raise CheckpointError(f"{path} was written on a big-endian machine: load and save it again on this one.")
-        pickled = archive.blob("data.pkl")
-        if pickled.nbytes > MOST_PICKLED:
-            raise CheckpointError(f"{path} holds {pickled.nbytes} bytes beside its tensors, more than any training: "
-                                  "keep what is no tensor out of it.")
-        state, unknown_globals = unpickle(pickled.read_checked(), lambda key: archive.blob(f"data/{key}"), str(path))
-        if not isinstance(state, dict):
-            raise CheckpointError(f"{path} holds {describe_type(state)}, not the sections of a training "
-                                  "checkpoint: name the checkpoint.th of an XP.")
-        foreign = [f"record {name}" for name in archive.names if name not in RECORDS and not name.startswith("data/")]
-        return cls(path, archive, state, [*unknown_globals, *foreign])
-
-    @property
-    def source(self) -> Source:
-        """Which file it was."""
-        return Source(self.path.name, self.archive.stat.st_size, self.archive.stat.st_mtime_ns)
-
-    @property
-    def is_training(self) -> bool:
-        """Whether it is a training checkpoint, and no release."""
-        return "xp.cfg" in self.state and "exported" not in self.state and not isinstance(self.state["xp.cfg"], str)
-
-
-def refuse_training_checkpoints(*paths: Path) -> None:
-    """Refuse to write a release where a training checkpoint lies.
-
-    Raises:
-        CheckpointError: if one of the files at `paths` is one.
-    """
-    for path in paths:
-        try:
-            found = os.path.isfile(path) and TorchFile.read(path).is_training
-        except CheckpointError:
-            found = False
-        if found:
-            raise CheckpointError(f"The release would take the place of the training checkpoint {path}: write it "
-                                  "elsewhere.")
 
 
 @dataclass(frozen=True)
@@ -205,3 +128,6 @@ def to_checkpoint(file: TorchFile) -> Checkpoint:
         raise CheckpointError(f"xp.sig of {path} is {what}, no signature: name a checkpoint that "
                               "a training of Dora wrote.")
     return Checkpoint(str(path), state, config, config_source, sig, file)
+
+
+

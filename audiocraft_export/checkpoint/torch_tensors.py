@@ -15,30 +15,6 @@ from .nonfinite import nonfinite
 from .tensor import ITEMSIZE, LazyTensor
 
 
-class SolverState(Mapping[str, Any]):
-    """The state of a living solver as if it had been read from a file; tensors are described, not copied.
-
-    Args:
-        sources: by the name of the section, what gives the state (`flashy.state.StateDictSource`); it is asked only
-            when its section is, since under FSDP asking may involve all ranks.
-
-    Raises:
-        CheckpointError: by a section with a tensor that has no plain storage (sparse, quantized, meta, ...).
-    """
-
-    def __init__(self, sources: Mapping[str, Any]) -> None:
-        self._sources = sources
-
-    def __getitem__(self, name: str) -> Any:
-        return _describe(self._sources[name].state_dict(), {})
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._sources)
-
-    def __len__(self) -> int:
-        return len(self._sources)
-
-
 def from_torch(tensors: Mapping[str, torch.Tensor]) -> dict[str, LazyTensor]:
     """Tensors in memory as descriptions of their bytes, which are not copied.
 
@@ -49,7 +25,7 @@ def from_torch(tensors: Mapping[str, torch.Tensor]) -> dict[str, LazyTensor]:
         CheckpointError: by one that has no plain storage.
     """
     storages: dict[Any, LazyBytes] = {}
-    return {name: _describe_tensor(tensor.detach(), storages) for name, tensor in tensors.items()}
+    return {name: describe_tensor(tensor.detach(), storages) for name, tensor in tensors.items()}
 
 
 def to_torch(tensor: LazyTensor) -> torch.Tensor:
@@ -105,17 +81,8 @@ def _convert(source: torch.Tensor, tensor: LazyTensor, dtype: str) -> memoryview
     return data
 
 
-def _describe(state: Any, storages: dict[Any, LazyBytes]) -> Any:
-    if isinstance(state, torch.Tensor):
-        return _describe_tensor(state.detach(), storages)
-    if isinstance(state, dict):
-        return {key: _describe(value, storages) for key, value in state.items()}
-    if isinstance(state, (list, tuple)):
-        return [_describe(value, storages) for value in state]
-    return state
-
-
-def _describe_tensor(tensor: torch.Tensor, storages: dict[Any, LazyBytes]) -> LazyTensor:
+def describe_tensor(tensor: torch.Tensor, storages: dict[Any, LazyBytes]) -> LazyTensor:
+    """A tensor as a description of its bytes; tensors of one storage share it in `storages`."""
     dtype = str(tensor.dtype).replace("torch.", "")
     if tensor.layout != torch.strided or tensor.is_meta or dtype not in ITEMSIZE:
         kind = f"{tensor.layout} {dtype} on {tensor.device}"

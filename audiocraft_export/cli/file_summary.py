@@ -10,17 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
-from ..checkpoint.checkpoint import HYDRA_CONFIG, Checkpoint, TorchFile, to_checkpoint
+from ..checkpoint.checkpoint import Checkpoint, to_checkpoint
 from ..checkpoint.nonfinite import NonfiniteCounter
 from ..checkpoint.tensor import LazyTensor
+from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, ExportError, listing
 from ..experiment.config import Config
-from ..experiment.xp import AnyPath, Experiment
+from ..experiment.xp import HYDRA_CONFIG, MANIFEST, AnyPath, Experiment
 from ..formats.safetensors.file import read_safetensors
-from ..options import ExportOptions
-from ..pipeline.export import plan
+from ..options import RELEASE_FOLDER, ExportOptions
+from ..pipeline.export import plan_export
 from ..release.families.registry import CODEC_FILE, family_of, solver_of
-from ..release.manifest import MANIFEST, RELEASE_FOLDER, Manifest, Plan, best_epoch, is_number
+from ..release.manifest import Manifest
+from ..release.metrics import best_epoch, is_number
+from ..release.report import Plan
 
 OTHER = "everything else"
 SAFETENSORS = ".safetensors"
@@ -189,7 +192,7 @@ def _training(file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath], sect
 
 def _plan(checkpoint: Checkpoint, xp_folder: Path, dora_dir: Optional[AnyPath]) -> tuple[Plan, Optional[str]]:
     """What an export would do, and why it cannot be done, if only the compression model is missing."""
-    make = partial(plan, checkpoint, xp_folder, xp_folder / RELEASE_FOLDER, dora_dir=dora_dir)
+    make = partial(plan_export, checkpoint, xp_folder, xp_folder / RELEASE_FOLDER, dora_dir=dora_dir)
     try:
         return make(options=ExportOptions()), None
     except ExportError as exc:

@@ -15,7 +15,7 @@ from .output import Column, cut, print_err, print_table, print_target_error
 
 if TYPE_CHECKING:
     from ..jobs.batch import Executor
-    from ..release.manifest import ExportReport, Plan
+    from ..release.report import ExportReport, Plan
 
 logger = logging.getLogger(__name__)
 Done = Union["ExportReport", "Plan"]

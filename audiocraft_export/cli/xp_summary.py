@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from ..checkpoint.checkpoint import HYDRA_CONFIG
-from ..experiment.xp import CHECKPOINT_FILE, CHECKPOINT_NAME, Experiment, read_small_text
+from ..experiment.xp import CHECKPOINT_FILE, CHECKPOINT_NAME, HYDRA_CONFIG, MANIFEST, Experiment, read_small_text
+from ..options import RELEASE_FOLDER
 from ..release.families.registry import family_named
-from ..release.manifest import MANIFEST, RELEASE_FOLDER, Manifest, best_epoch
+from ..release.manifest import Manifest
+from ..release.metrics import best_epoch
 from ..storage.file_version import same_mtime
 
 # Parsing the YAML of one configuration takes as long as all else of twenty experiments.

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from ..errors import ExperimentError, listing, reason
-from ..release.manifest import MANIFEST
 
 AnyPath = Union[str, "os.PathLike[str]"]
 CHECKPOINT_FILE = "checkpoint.th"
+MANIFEST = "export.json"  # of a release
+HYDRA_CONFIG = Path(".hydra/config.yaml")
 GRIDS_FOLDER = "grids"
 CHECKPOINT_NAME = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
 MOST_TEXT = 1 << 26  # bytes of a file of Dora

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Callable
 
-from ..errors import ReleaseError, reason
+from ..errors import ReleaseError
 from ..options import ExportOptions
+from ..release.content import Content
 from ..release.families.registry import Family
-from ..release.installed_audiocraft import loader_for, verify_with_audiocraft
-from ..release.manifest import Content
 from ..release.prepare import PreparedRelease
-from ..storage.writer import dump
+from .audiocraft.rebuild import loader_for, verify_with_audiocraft
 from .requirements import require_packages
-from .safetensors.layout import from_safetensors, to_safetensors
+from .safetensors.layout import to_safetensors
+from .safetensors.rebuild import rebuild_with_audiocraft
 
 
 @dataclass(frozen=True)
@@ -24,35 +23,33 @@ class Format:
     """A format of a release.
 
     Args:
-        needs: packages of the extra `hf`.
+        requires: packages of the extra `hf`.
         files: gives the files of a release, by name.
         load: rebuilds the models of a release from its folder, family and file names, and compares them; raises
             `ReleaseError` if they are not what they should be.
     """
 
-    needs: tuple[str, ...]
+    requires: tuple[str, ...]
     files: Callable[[PreparedRelease, ExportOptions], Mapping[str, Content]]
     load: Callable[[Path, Family, Sequence[str]], None]
 
 
-def encode_release(draft: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
+def encode_release(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
     """The files of a release in the format that is asked for, by name.
 
     Raises:
-        ExportError: if a package is missing, or the format cannot hold this model.
+        ExportError: if the format cannot hold this model.
     """
-    chosen = FORMATS[options.format]
-    require_packages(f"format={options.format}", *chosen.needs)
-    return dict(chosen.files(draft, options))
+    return dict(FORMATS[options.format].files(prepared, options))
 
 
 def require_loader(name: str, family: Family) -> None:
-    """Check that there is what `prove` needs, before anything is written.
+    """Check that there is what `verify_loads` needs, before anything is written.
 
     Raises:
         ReleaseError: if there is not.
     """
-    require_packages(f"verify=load of format={name}", *_format_named(name).needs)
+    require_packages(f"verify=load of format={name}", *_format_named(name).requires)
     loader_for(family)
 
 
@@ -78,29 +75,17 @@ def _format_named(name: str) -> Format:
     return FORMATS[name]
 
 
-def _as_it_is(draft: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
-    return draft.contents
+def _as_it_is(prepared: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
+    return prepared.contents
 
 
-def _portable(draft: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
-    return to_safetensors(draft.contents, draft.manifest, options.max_shard_size)
+def _portable(prepared: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
+    return to_safetensors(prepared.contents, prepared.manifest, options.max_shard_size)
 
 
-def _load_portable(folder: Path, family: Family, names: Sequence[str]) -> None:
-    """By AudioCraft's loaders, from files of torch that are made of it for as long as this takes."""
-    contents = from_safetensors(folder, names)
-    try:
-        with TemporaryDirectory(prefix="audiocraft-export-") as name:
-            dump(Path(name), contents)
-            verify_with_audiocraft(Path(name), family, list(contents))
-    except OSError as exc:
-        raise ReleaseError(f"verify=load puts the model together once more in a temporary folder, and cannot "
-                           f"({reason(exc)}): make room, set TMPDIR, or use verify=bytes.") from exc
-
-
-def _of_transformers(draft: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
+def _of_transformers(prepared: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
     from .transformers.build import transformers_files
-    return transformers_files(draft, options.max_shard_size)
+    return transformers_files(prepared, options.max_shard_size)
 
 
 def _load_by_transformers(folder: Path, family: Family, names: Sequence[str]) -> None:
@@ -110,7 +95,10 @@ def _load_by_transformers(folder: Path, family: Family, names: Sequence[str]) ->
 
 FORMATS: Mapping[str, Format] = {
     "audiocraft": Format((), _as_it_is, verify_with_audiocraft),
-    "safetensors": Format(("safetensors", "huggingface_hub"), _portable, _load_portable),
+    "safetensors": Format(("safetensors", "huggingface_hub"), _portable, rebuild_with_audiocraft),
     "transformers": Format(("safetensors", "huggingface_hub", "transformers"), _of_transformers,
                            _load_by_transformers),
 }
+
+
+

@@ -14,7 +14,8 @@ from ..experiment.xp import CHECKPOINT_FILE, Experiment
 from ..options import ExportOptions
 from ..pipeline.export import export
 from ..release.families.registry import family_of
-from ..release.manifest import ExportReport, best_epoch
+from ..release.metrics import best_epoch
+from ..release.report import ExportReport
 from ..signals import propagate_handler_errors
 from ..storage.file_version import file_version
 

@@ -35,7 +35,7 @@ from .distributed import barrier_is_rank_zero, is_rank_zero
 from .overrides import EXPORT, EXPORTER, MODES, is_override, key_of, quoted, read, read_project, split
 
 if TYPE_CHECKING:
-    from ..release.manifest import ExportReport
+    from ..release.report import ExportReport
 
 PROVIDER = "audiocraft-export"
 
@@ -213,9 +213,9 @@ class ExportingMain(HydraMain):
         if options.folder is not None:
             options = options.replace(folder=to_absolute_path(str(options.folder)))
         if mode is True and options.needs_extra:
-            from ..sharing.share import require_extras
+            from ..pipeline.preflight import check_packages
             try:
-                require_extras(options)
+                check_packages(options)
             except ExportError as exc:
                 fatal(str(exc))
         if mode is True and options.when != "end" and is_rank_zero() and not _trains_nothing(xp.cfg):
@@ -246,7 +246,7 @@ class ExportingMain(HydraMain):
         except (HydraException, OmegaConfBaseException, AssertionError):
             found = "none at all"
         if found != sig:
-            from ..pipeline.export import command_line
+            from .recovery import command_line
             raise ExperimentError(f"The training configuration has changed since XP {sig}: its command line gives "
                                   f"{found} today. Export the files of its day: "
                                   f"{command_line(self.dora.dir / self.dora.xps / sig, sig)}")
@@ -262,7 +262,8 @@ def _finish(xp: XP, only: bool, options: ExportOptions) -> None:
     if idle:
         log(f"nothing was trained ({idle}), so nothing is exported.")
         return
-    from ..pipeline.export import after_training, export_experiment
+    from ..pipeline.export import export_experiment
+    from .recovery import after_training
     try:
         if not (is_rank_zero() if only else barrier_is_rank_zero()):
             return

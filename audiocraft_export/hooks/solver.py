@@ -16,12 +16,13 @@ from ..checkpoint.checkpoint import open_checkpoint
 from ..errors import ExportError, OptionError
 from ..experiment.xp import CHECKPOINT_FILE, Experiment
 from ..options import ExportOptions
-from ..pipeline.export import after_training, export_experiment, export_state
+from ..pipeline.export import export_experiment, export_state
+from ..pipeline.preflight import check_packages
 from ..release.families.registry import family_named
-from ..release.manifest import ExportReport
-from ..sharing.share import require_extras
+from ..release.report import ExportReport
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .during_training import VERIFY, export_safely, is_due
+from .recovery import after_training
 
 log = partial(simple_log, "Export:")
 
@@ -102,7 +103,7 @@ class ExportMixin:
     def _export_before_run(self) -> None:
         self.xp.exports_itself = True  # with_export need not look after it
         if self._exports_by_itself():
-            require_extras(self._export_options())  # what is wrong is said before the training
+            check_packages(self._export_options())  # what is wrong is said before the training
 
     def _export_after_commit(self) -> None:
         if "run" in self._export_calls and is_rank_zero():

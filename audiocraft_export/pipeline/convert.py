@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Optional, Union
 
 from .. import progress
-from ..checkpoint.checkpoint import TorchFile
+from ..checkpoint.torch_file import TorchFile
 from ..errors import ReleaseError, listing, printable
 from ..experiment.xp import AnyPath
 from ..formats.requirements import require_packages
 from ..formats.safetensors.layout import from_safetensors, to_safetensors
 from ..options import AUDIOCRAFT, ExportOptions
+from ..release.content import Content
 from ..release.families import multiband_diffusion
-from ..release.manifest import Content, ExportReport, Manifest, ReleaseFile
-from ..release.owned_files import is_release_file, release_file_names
-from ..release.provenance import nonfinite_warning, with_files
-from ..sharing.share import warn_of_stale_card
-from ..storage import writer
+from ..release.manifest import Manifest
+from ..release.owned_files import is_release_file, matches_manifest, release_file_names
+from ..release.provenance import nonfinite_warning
+from ..release.report import ExportReport
+from ..sharing.card.update import warn_of_stale_card
+from ..storage.writer import resolve_output
+from .execute import write
 
 SAFETENSORS = "safetensors"
 BOTH = (AUDIOCRAFT, SAFETENSORS)
@@ -40,12 +42,12 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
         ExportError: if the release is not sound, has a format that cannot be converted, or what is made of it cannot
             be written.
     """
-    folder = writer.resolve_output(Path(folder).absolute())
+    folder = resolve_output(Path(folder).absolute())
     manifest = Manifest.load(folder)
     if manifest.release_format not in BOTH or to not in BOTH:
         raise ReleaseError(f"{folder} is in the format {manifest.release_format}, and cannot be converted to {to} without "
                            f"loss: export it again, with format={to}.")
-    target = writer.resolve_output(Path(into).absolute()) if into else folder
+    target = resolve_output(Path(into).absolute()) if into else folder
     is_alike = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == max_shard_size
     if manifest.release_format == to and target == folder and is_alike:
         return ExportReport(folder, manifest, written=False)
@@ -56,7 +58,7 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
             require_packages("format=safetensors", "safetensors", "huggingface_hub")
             contents = to_safetensors(contents, manifest, max_shard_size)
             options = {**options, "format": to, "max_shard_size": max_shard_size}
-        report = _written(target, contents, replace(_undescribed(manifest), options=options))
+        report = write(target, contents, replace(_without_files(manifest), options=options))
     warn_of_stale_card(target)
     return report
 
@@ -65,7 +67,7 @@ def _contents(folder: Path, manifest: Manifest) -> Mapping[str, Content]:
     """The files of a release for AudioCraft, all of which are what its manifest says."""
     names = release_file_names(manifest)
     progress.set_total(sum(file.bytes for file in manifest.files), passes=1)
-    wrong = [file.name for file in manifest.files if file.name not in names or not writer.matches_manifest(folder, [file])]
+    wrong = [file.name for file in manifest.files if file.name not in names or not matches_manifest(folder, [file])]
     if wrong:
         raise ReleaseError(f"{folder} is not the release that its manifest describes ({listing(wrong)}): export it "
                            "again, or see what audiocraft-export verify says.")
@@ -84,13 +86,7 @@ def _content(path: Path) -> Content:
     return multiband_diffusion.as_written(state) if path.name == multiband_diffusion.FILE else state
 
 
-def _written(folder: Path, contents: Mapping[str, Content], draft: Manifest) -> ExportReport:
-    files = [ReleaseFile(name, content) for name, content in contents.items()]
-    return ExportReport(folder, writer.write_release(folder, files, partial(with_files, draft), read_back=True,
-                                                     check=lambda stage: None))
-
-
-def _undescribed(manifest: Manifest) -> Manifest:
+def _without_files(manifest: Manifest) -> Manifest:
     """What was known of a release before its files were written."""
     counted = [nonfinite_warning(file, tensors) for file, tensors in manifest.nonfinite.items()]
     return replace(manifest, files=[], nonfinite={},

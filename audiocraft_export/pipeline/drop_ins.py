@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Union
 
 from .. import progress
-from ..checkpoint.checkpoint import open_checkpoint, refuse_training_checkpoints
+from ..checkpoint.checkpoint import open_checkpoint
 from ..errors import CheckpointError, printable
-from ..release.compression_model import compression_model_by_name
+from ..formats.encoders import encode
+from ..release.compression_model import Lookup, compression_model_by_name
 from ..release.families.registry import describe_model, family_of
 from ..release.model import ReleaseModel
+from ..release.owned_files import OwnedFiles, refuse_training_checkpoints
 from ..release.provenance import nonfinite_warning, version_tag
 from ..storage.writer import resolve_output, write_file
 
@@ -71,7 +73,7 @@ def export_pretrained_compression_model(pretrained_encodec: PathOrText, out_file
     if not name or name.startswith("//"):
         raise CheckpointError(f"{name!r} is no name of a public model and no path: give what follows //pretrained/ in "
                               "the configuration.")
-    codec = compression_model_by_name(name, Path(), version_tag())
+    codec = compression_model_by_name(name, Lookup(Path(), Path(), version_tag()))
     return _write(out_file, codec.content)
 
 
@@ -87,7 +89,8 @@ def _write(out_file: PathOrText, content: Mapping[str, Any]) -> PathOrText:
     path = resolve_output(Path(out_file), of=os.path.isfile)
     refuse_training_checkpoints(path)
     with progress.track(printable(path.name)):
-        nonfinite = write_file(path, content)
-    if nonfinite:
-        logger.warning(printable(nonfinite_warning(str(out_file), nonfinite)))
+        encoder = encode(content)
+        write_file(path, encoder, OwnedFiles.owns)
+    if encoder.nonfinite:
+        logger.warning(printable(nonfinite_warning(str(out_file), encoder.nonfinite)))
     return out_file

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from functools import partial, reduce
-from importlib import import_module
 from importlib.util import find_spec
-from operator import getitem
 from pathlib import Path
-from traceback import extract_tb
-from typing import Any, Callable, Optional
+from typing import Optional
 
-from ..errors import CheckpointError, ReleaseError
-from .families.registry import Family, Loaded
+from ..errors import CheckpointError
 
 
 def audiocraft_version() -> Optional[str]:
@@ -43,71 +37,3 @@ def reference_folder() -> Path:
     except Exception as exc:  # whatever stands in the team settings
         raise CheckpointError("where //reference/ is, this machine does not say, and neither does AudioCraft "
                               f"({type(exc).__name__}: {exc}): set AUDIOCRAFT_REFERENCE_DIR.") from exc
-
-
-def loader_for(family: Family) -> Callable[[Path, Sequence[str]], Loaded]:
-    """What rebuilds the models of a family from a release folder and the names of its files; importing it takes 5 s.
-
-    Raises:
-        ReleaseError: if they cannot be imported, or a family has none.
-    """
-    if family.load is None:
-        raise ReleaseError("AudioCraft's loaders rebuild its own models, and this is none of them: verify it without "
-                           "(verify=bytes, or no --load).")
-    return partial(family.load, import_audiocraft("models.loaders"))
-
-
-def import_audiocraft(module: str) -> Any:
-    """A module of AudioCraft.
-
-    Args:
-        module: its name in the package.
-
-    Raises:
-        ReleaseError: if it cannot be imported.
-    """
-    try:
-        return import_module(f"audiocraft.{module}")
-    except ImportError as exc:
-        raise ReleaseError(f"verify=load needs AudioCraft, which cannot be imported here ({exc}): install it, or use "
-                           "verify=bytes.") from exc
-
-
-def verify_with_audiocraft(folder: Path, family: Family, names: Sequence[str]) -> None:
-    """Rebuild the models of a release with AudioCraft's own loaders and compare their weights.
-
-    Args:
-        folder: the release folder.
-        family: of the model.
-        names: of the files of the release.
-
-    Raises:
-        ReleaseError: if AudioCraft cannot rebuild one (with its reason), or the weights differ.
-    """
-    load = loader_for(family)
-    import torch
-    try:
-        with torch.random.fork_rng(devices=[]):  # a training may go on after this
-            loaded = list(load(folder, names))
-    except ReleaseError:
-        raise
-    except Exception as exc:  # whatever AudioCraft stumbles over is the answer
-        raise ReleaseError(f"AudioCraft's own loader cannot rebuild this release ({_reason(exc)}): mend what it "
-                           "stumbles over, or export with verify=bytes if you load it otherwise.") from exc
-    for module, file, keys in loaded:
-        state = reduce(getitem, keys, torch.load(folder / file, "cpu", weights_only=True))
-        for name, tensor in module.state_dict().items():
-            if name not in state or not torch.equal(state[name].to(tensor.dtype), tensor):
-                raise ReleaseError(f"{name} of {file} differs after AudioCraft's loader rebuilt the model: do "
-                                   "not use it, or try the AudioCraft that trained it.")
-
-
-def _reason(exc: Exception) -> str:
-    """What an exception of AudioCraft says, in one line; where it was raised if it says nothing."""
-    text = " ".join(str(exc).split())
-    if isinstance(exc, AttributeError) and "audiocraft.models.loaders" in text:
-        return f"AudioCraft {audiocraft_version()} has no loader for this kind of model: {text}"
-    if not text:
-        frame = extract_tb(exc.__traceback__)[-1]
-        text = f"{frame.line} in {frame.filename}, line {frame.lineno}"
-    return f"{type(exc).__name__}: {text}"

@@ -6,104 +6,19 @@ import errno
 import json
 import math
 import os
-import sys
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
-from ..checkpoint.tensor import LazyTensor
-from ..errors import ReleaseError, readable_size, reason
+from ..errors import ReleaseError, reason
+from ..experiment.xp import MANIFEST
+from ..storage.durable_file import WrittenFile
+from .metrics import is_number
 
-MANIFEST = "export.json"
-RELEASE_FOLDER = "export"  # of an XP folder
 FORMAT = 1
-MOST_METRICS, MOST_NAME = 1000, 200  # of an epoch, and characters; whoever has more reads them in the checkpoint
 MOST_TEXT = 1 << 24  # bytes of a manifest
-
-
-@dataclass(frozen=True)
-class Tensors:
-    """What a file of safetensors holds, before it is written.
-
-    Args:
-        tensors: described, not loaded, contiguous, by name.
-        metadata: texts of the header.
-    """
-
-    tensors: Mapping[str, LazyTensor]
-    metadata: Mapping[str, str]
-
-
-Content = Union[Mapping[Any, Any], Tensors, str, bytes]
-
-
-@dataclass(frozen=True)
-class ReleaseFile:
-    """One file of a release, before it is written.
-
-    Args:
-        name: in the release folder.
-        content: what `torch.load` will give, with tensors described, not loaded; the same of safetensors; a text or
-            bytes are written as they are.
-    """
-
-    name: str
-    content: Content
-
-
-class AttrDict(dict[str, Any]):
-    """A mapping whose names are attributes as well once it is loaded, as OmegaConf's are, but without OmegaConf.
-
-    It is written as an OrderedDict that has them: `torch.load(weights_only=True)` gives no other such type.
-    """
-
-    @classmethod
-    def of(cls, value: Any) -> Any:
-        """Plain data with every mapping in it made so."""
-        if isinstance(value, dict):
-            return cls({key: cls.of(item) for key, item in value.items()})
-        return [cls.of(item) for item in value] if isinstance(value, list) else value
-
-    @property
-    def names(self) -> list[str]:
-        """The keys that can be attributes; those of dict's own methods cannot."""
-        return [key for key in self
-                if isinstance(key, str) and not key.startswith("__") and not hasattr(OrderedDict, key)]
-
-
-def model_content(state: Mapping[str, Any], config: str, version: str) -> dict[str, Any]:
-    """The four keys of an exported model, as `audiocraft.utils.export` names and orders them.
-
-    Args:
-        state: tensors by name.
-        config: `xp.cfg` as YAML.
-        version: AudioCraft version tag.
-    """
-    return {"best_state": state, "xp.cfg": config, "version": version, "exported": True}
-
-
-def reference_content(pretrained: str, version: str) -> dict[str, Any]:
-    """A compression model by its public name, as `export_pretrained_compression_model` writes it."""
-    return {"pretrained": pretrained, "exported": True, "version": version}
-
-
-@dataclass(frozen=True)
-class WrittenFile:
-    """One file of a release, as written.
-
-    Args:
-        name: in the release folder.
-        bytes: its size.
-        sha256: of its bytes.
-    """
-
-    name: str
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -228,111 +143,6 @@ class Manifest:
             return None
 
 
-@dataclass(frozen=True)
-class ExportReport:
-    """What an export did.
-
-    Args:
-        folder: the release folder.
-        manifest: of the release in it.
-        written: False if that very release was there already, and nothing was written.
-        url: where it is on the Hub, if it was pushed.
-    """
-
-    folder: Path
-    manifest: Manifest
-    written: bool = True
-    url: Optional[str] = None
-
-    @property
-    def files(self) -> list[Path]:
-        """The paths of the release's files, without the manifest."""
-        return [self.folder / file.name for file in self.manifest.files]
-
-    @property
-    def bytes(self) -> int:
-        """Size of the release's files, in bytes."""
-        return sum(file.bytes for file in self.manifest.files)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        where = {"url": self.url} if self.url else {}
-        return {"folder": str(self.folder), "written": self.written, **where, **self.manifest.to_dict()}
-
-    @property
-    def done(self) -> str:
-        """What was done, in a word."""
-        return "exported" if self.written else "already exported"
-
-    def __str__(self) -> str:
-        manifest = self.manifest
-        return (f"{manifest.name} {self.done}: {manifest.weights} after {manifest.epoch} epochs, "
-                f"{manifest.tensors} tensors, {readable_size(self.bytes)} in {self.folder}"
-                f"{f', pushed to {self.url}' if self.url else ''}")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an export would do.
-
-    Args:
-        folder: the release folder.
-        manifest: of the release, but for the files.
-        files: by name, how many bytes each would have, but for some kB that its container adds.
-        is_there: whether that very release is there already, by its manifest and the sizes of its files.
-    """
-
-    folder: Path
-    manifest: Manifest
-    files: Mapping[str, int]
-    is_there: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        files = [{"name": name, "bytes": nbytes} for name, nbytes in self.files.items()]
-        values = {name: value for name, value in self.manifest.to_dict().items() if name not in ("time", "checksum")}
-        return {"folder": str(self.folder), "is_there": self.is_there, **values, "files": files}
-
-    @property
-    def sizes(self) -> str:
-        """The files and their sizes, for a message."""
-        return ", ".join(f"{name} {readable_size(nbytes)}" for name, nbytes in self.files.items())
-
-    @property
-    def bytes(self) -> int:
-        """Size of the release's files, in bytes, but for some kB."""
-        return sum(self.files.values())
-
-    @property
-    def done(self) -> str:
-        """What would be done, in a word."""
-        return "is exported already" if self.is_there else "would be exported"
-
-    def __str__(self) -> str:
-        return (f"{self.manifest.name} {self.done}: {self.manifest.weights} after {self.manifest.epoch} epochs "
-                f"({self.manifest.why}), {self.sizes} in {self.folder}")
-
-
-def best_epoch(history: Sequence[Any], metrics: Sequence[str]) -> Optional[dict[str, Any]]:
-    """The epoch with the lowest validation metric, as AudioCraft's `update_best_state_from_stage` has it.
-
-    Args:
-        history: the metrics by stage, one entry an epoch.
-        metrics: names in the `valid` stage; the first that is there counts; without any, the last epoch is taken.
-    """
-    stages = [epoch.get("valid") if isinstance(epoch, dict) else None for epoch in history]
-    found = [(index, valid) for index, valid in enumerate(stages, 1) if isinstance(valid, dict)]
-    if not found:
-        return None
-    for metric in metrics:
-        scored = [(valid[metric], index, valid) for index, valid in found if is_number(valid.get(metric))]
-        if scored:
-            _, index, valid = min(scored, key=lambda entry: (entry[0], -entry[1]))  # the last of equals
-            return {"metric": metric, "epoch": index, "valid": {**_numbers(valid), metric: valid[metric]}}
-    index, valid = found[-1]
-    return {"metric": None, "epoch": index, "valid": _numbers(valid)}
-
-
 def _check_types(manifest: Manifest) -> None:
     """Whoever writes a manifest of his own can write its checksum, too."""
     kinds: Mapping[str, Any] = {"sig": (str, type(None)), "solver": (str, type(None)), "epoch": int, "tensors": int,
@@ -371,19 +181,12 @@ def _read_text(path: Path) -> str:
     return path.read_bytes().decode("utf-8")
 
 
-def is_number(value: Any) -> bool:
-    """Whether a metric is a number, finite, and no truth value."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < sys.float_info.max
-
-
-def _numbers(metrics: Mapping[Any, Any]) -> dict[str, float]:
-    return {str(name): value for name, value in islice(metrics.items(), MOST_METRICS)
-            if is_number(value) and len(str(name)) <= MOST_NAME}
-
-
 def _jsonable(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_jsonable(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+

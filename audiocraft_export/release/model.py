@@ -9,7 +9,7 @@ from typing import Any, Optional
 from ..checkpoint.checkpoint import Checkpoint
 from ..experiment.config import Config
 from ..experiment.privacy.scrub import scrub_config
-from .manifest import model_content
+from .content import model_content
 from .weights import Weights, compact, select_weights
 
 

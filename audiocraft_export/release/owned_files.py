@@ -1,15 +1,25 @@
-"""Which names the files of a release may have, in any format: what has another is somebody else's."""
+"""File name patterns of releases, and which files of a folder an export may replace; others are never touched."""
 
 from __future__ import annotations
 
+import filecmp
+import hashlib
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Optional
 
+from .. import progress
+from ..checkpoint.torch_file import TorchFile
+from ..errors import CheckpointError, ReleaseError
+from ..experiment.xp import MANIFEST
+from ..storage.durable_file import WrittenFile
 from .families import audioseal
-from .families.registry import FAMILIES, GENERAL
+from .families.registry import FAMILIES, GENERAL, OWN_NAMES
 from .manifest import Manifest
 
+_CHUNK_SIZE = 1 << 20  # bytes
 _SHARD = r"(-\d{5}-of-\d{5})?\.safetensors|\.safetensors\.index\.json"
 _PORTABLE = (rf"(compression_)?model({_SHARD}|\.json)", r"(compression_)?config(_\d+)?\.yaml",
              rf"(generator|detector)_{{}}({_SHARD})")
@@ -32,11 +42,6 @@ def release_file_names(manifest: Manifest) -> list[str]:
     return [file.name for file in manifest.files if is_release_file(file.name, manifest.sig)]
 
 
-def may_be_release_file(name: str) -> bool:
-    """Whether a file of some release may have this name, whatever its signature."""
-    return _fits(name, r"[\w-]+")
-
-
 def is_torch_file(name: str) -> bool:
     """Whether a file of a release is one of torch."""
     return name.endswith((".bin", ".pth"))
@@ -51,3 +56,94 @@ def _patterns() -> Iterator[str]:
         yield from (re.escape(name).replace(r"\{\}", "{}") for name in family.names)
     yield from _PORTABLE
     yield from _TRANSFORMERS
+
+
+class OwnedFiles:
+    """Which files of a folder belong to a release: only those are replaced or removed.
+
+    Args:
+        names: the files of the new release, without its manifest.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = frozenset(names)
+
+    @staticmethod
+    def owns(name: str) -> bool:
+        """Whether some release may have a file of this name."""
+        return name == MANIFEST or _fits(name, r"[\w-]+")
+
+    def stale_files(self, folder: Path) -> set[str]:
+        """The files of the previous release in a folder that the new one does not have, and that nobody changed."""
+        existing = Manifest.load_or_none(folder)
+        listed = [file for file in Manifest.unverified_files(folder) if file.name not in self._names]
+        return {file.name for file in listed if _is_listed_name(file.name, existing) and matches_manifest(folder, [file])}
+
+    def refuse_foreign_files(self, stage: Path, folder: Path) -> None:
+        """Refuse to replace files of no release: a `config.yaml` or a model that a person put there.
+
+        What a killed export has left there, without its manifest, has the same bytes.
+
+        Raises:
+            ReleaseError: if there is one.
+        """
+        owned = {*OWN_NAMES, *(file.name for file in Manifest.unverified_files(folder))}
+        for path in (folder / name for name in sorted(self._names - owned)):
+            if os.path.lexists(path) and not _is_same_file(stage / path.name, path):
+                raise ReleaseError(f"{path} is there already, and no file of a release by its manifest: move it away, "
+                                   "or choose another folder.")
+
+    def refuse_training_checkpoints(self, folder: Path) -> None:
+        """Refuse to replace a training checkpoint.
+
+        Raises:
+            CheckpointError: if one of the files that would be replaced or removed is one.
+        """
+        refuse_training_checkpoints(*(folder / name for name in self._names | self.stale_files(folder)))
+
+
+def refuse_training_checkpoints(*paths: Path) -> None:
+    """Refuse to replace a training checkpoint.
+
+    Raises:
+        CheckpointError: if one of the files is one.
+    """
+    for path in paths:
+        if os.path.isfile(path) and _is_training_checkpoint(path):
+            raise CheckpointError(f"The release would take the place of the training checkpoint {path}: write it "
+                                  "elsewhere.")
+
+
+def matches_manifest(folder: Path, files: Iterable[WrittenFile]) -> bool:
+    """Whether files of a release folder have the sizes and checksums that its manifest says."""
+    return all(_sha256(folder / file.name, file.bytes) == file.sha256 for file in files)
+
+
+def _is_listed_name(name: str, manifest: Optional[Manifest]) -> bool:
+    return name in OWN_NAMES or manifest is not None and is_release_file(name, manifest.sig)
+
+
+def _is_same_file(staged: Path, path: Path) -> bool:
+    return os.path.isfile(path) and filecmp.cmp(staged, path, shallow=False)
+
+
+def _is_training_checkpoint(path: Path) -> bool:
+    try:
+        return TorchFile.read(path).is_training
+    except CheckpointError:
+        return False
+
+
+def _sha256(path: Path, nbytes: int) -> str:
+    """The checksum of a file of the expected size; empty if it has another one or cannot be read."""
+    sha256 = hashlib.sha256()
+    try:
+        if path.stat().st_size != nbytes:
+            return ""
+        with open(path, "rb") as stream:
+            while chunk := stream.read(_CHUNK_SIZE):
+                sha256.update(chunk)
+                progress.advance(len(chunk))
+    except OSError:
+        return ""
+    return sha256.hexdigest()

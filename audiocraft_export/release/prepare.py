@@ -1,15 +1,23 @@
-"""A release before it is written, in no format yet."""
+"""What is released of a checkpoint, in no format yet."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Optional
 
-from .compression_model import CompressionModel
-from .families.registry import Family
-from .manifest import Content, Manifest
+from ..checkpoint.checkpoint import Checkpoint
+from ..errors import CheckpointError
+from ..experiment.xp import AnyPath, Experiment
+from ..options import ExportOptions
+from .compression_model import CompressionModel, Lookup, find_compression_model
+from .content import Content
+from .families import multiband_diffusion
+from .families.registry import CODEC_FILE, DIFFUSION, Family, describe_model, family_of
+from .manifest import Manifest
 from .model import ReleaseModel
+from .provenance import build_manifest, merge_manifests, version_tag
 
 
 @dataclass(frozen=True)
@@ -29,3 +37,51 @@ class PreparedRelease:
     family: Family
     models: Sequence[ReleaseModel]
     codec: Optional[CompressionModel] = None
+
+
+def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
+            dora_dir: Optional[AnyPath] = None) -> PreparedRelease:
+    """Decide what a release of a checkpoint consists of; nothing is written, no weight is read.
+
+    Args:
+        checkpoint: the checkpoint.
+        xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
+        options: how.
+        dora_dir: the Dora folder to look it up in instead.
+
+    Raises:
+        ExportError: if it cannot be released.
+    """
+    family, codec = family_of(checkpoint.config), None
+    model = _model(checkpoint, options)
+    if family.codec and options.codec == "auto":
+        dora_dir = dora_dir or Experiment.from_folder(xp_folder).dora_dir
+        codec = find_compression_model(checkpoint.config, Lookup(xp_folder, dora_dir, model.version, options.patterns))
+    contents = {**family.files(model), **({CODEC_FILE: codec.content} if codec else {})}
+    return PreparedRelease(contents, build_manifest(model, options, codec, family.notes(model)), family, [model], codec)
+
+
+def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> PreparedRelease:
+    """Decide what a release of the bands of one MultiBand Diffusion consists of.
+
+    Args:
+        checkpoints: one for each band, in their order.
+        options: how.
+
+    Raises:
+        ExportError: if they are not the bands of one model, complete and in order, or cannot be released.
+    """
+    for checkpoint in checkpoints:
+        if family_of(checkpoint.config) is not DIFFUSION:
+            raise CheckpointError(f"{checkpoint.where} is {describe_model(checkpoint.config)}, no band of MultiBand "
+                                  "Diffusion: export it without --bands.")
+    models = [_model(checkpoint, options) for checkpoint in checkpoints]
+    multiband_diffusion.check(models)
+    manifests = [build_manifest(model, options) for model in models]
+    manifest = merge_manifests(manifests, multiband_diffusion.notes(*models))
+    return PreparedRelease(multiband_diffusion.files(*models), manifest, DIFFUSION, models)
+
+
+def _model(checkpoint: Checkpoint, options: ExportOptions) -> ReleaseModel:
+    return ReleaseModel.from_checkpoint(checkpoint, version_tag(options.version), options.weights, options.dtype,
+                                        options.patterns)

@@ -12,15 +12,17 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Optional
 
-from ..checkpoint.checkpoint import HYDRA_CONFIG
 from ..errors import listing
 from ..experiment.privacy.scrub import unmatched_patterns
+from ..experiment.xp import HYDRA_CONFIG
 from ..options import AUDIOCRAFT, ExportOptions
+from ..storage.durable_file import WrittenFile
 from ..version import __version__
 from .compression_model import CompressionModel
 from .families.registry import Family, family_of, solver_of
 from .installed_audiocraft import audiocraft_version
-from .manifest import Manifest, WrittenFile, best_epoch
+from .manifest import Manifest
+from .metrics import best_epoch
 from .model import ReleaseModel
 
 UNKNOWN_VERSION = "unknown"

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Callable
 
@@ -15,6 +16,21 @@ from .threads import background
 
 _BATCH_SIZE = 1 << 16  # bytes: fewer are not worth another thread and a call of the system
 _FLUSH_INTERVAL = 8 << 20  # bytes after which the disk is told to begin: little is left to wait for at the end
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """One file of a release, as written.
+
+    Args:
+        name: in the release folder.
+        bytes: its size.
+        sha256: of its bytes.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
 
 
 class HashingWriter:

@@ -16,14 +16,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Optional
-
-from ..release.manifest import MANIFEST
-from ..release.owned_files import may_be_release_file
+from typing import Callable, Optional
 
 MAX_REMOTE_AGE = 24 * 3600  # seconds that an export on another machine is believed to take
 _FEW_ENTRIES = 1000  # names in a folder that is looked through each time
 _scans_to_skip: dict[Path, int] = {}  # how often a larger one is not, from now on
+STAGED = "staged"  # the name of a single file until it is complete
+Owns = Callable[[str], bool]
 BACKUP = "former"  # folder in a staging folder, for the files of the release before
 
 
@@ -58,18 +57,19 @@ def staging_parent(folder: Path) -> Path:
 
 
 @contextmanager
-def staging(home: Path, like: Optional[Path] = None) -> Iterator[Path]:
+def staging(home: Path, owns: Owns, like: Optional[Path] = None) -> Iterator[Path]:
     """A new folder in `home`, and `home` itself if it is not there; both are gone again after a failure.
 
     Args:
         home: where it is to be.
+        owns: whether a file of this name is one of a release, and may be removed.
         like: a folder with the owner, the permissions and the attributes that it is to have, if it is there.
     """
     made = [folder for folder in (home, *home.parents) if not os.path.exists(folder)]
     stage = home / f".export-{MACHINE}-{os.getpid()}-{_start_time(os.getpid()) or 0}-{secrets.token_hex(4)}"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        remove_stale(home)
+        remove_stale(owns, home)
         stage.mkdir()
         if like is not None and os.path.isdir(like):
             _copy_attributes(stage, like)
@@ -79,26 +79,26 @@ def staging(home: Path, like: Optional[Path] = None) -> Iterator[Path]:
         made = []
     finally:
         try:
-            discard(stage)
+            discard(stage, owns)
         finally:  # where an interrupt has stopped that
-            discard(stage)
+            discard(stage, owns)
             for folder in made:
                 with suppress(OSError):
                     folder.rmdir()
 
 
-def discard(stage: Path) -> None:
+def discard(stage: Path, owns: Owns) -> None:
     """Remove a staging folder with all that is ours in it, or has another name elsewhere."""
     with suppress(OSError):
         for entry in [*os.scandir(stage)]:
             if entry.name == BACKUP:
                 shutil.rmtree(entry.path, ignore_errors=True)
-            elif entry.name == MANIFEST or may_be_release_file(entry.name) or entry.stat(follow_symlinks=False).st_nlink > 1:
+            elif entry.name == STAGED or owns(entry.name) or entry.stat(follow_symlinks=False).st_nlink > 1:
                 os.unlink(entry.path)
         os.rmdir(stage)
 
 
-def remove_stale(*homes: Path) -> None:
+def remove_stale(owns: Owns, *homes: Path) -> None:
     """Remove the staging folders of processes that are gone.
 
     A folder of very many releases is not looked through for each of them: that would take longer than the exports.
@@ -107,7 +107,7 @@ def remove_stale(*homes: Path) -> None:
         with suppress(OSError):
             for name in _entries_to_scan(home):
                 if name.startswith(".export-") and _is_stale(home / name):
-                    discard(home / name)
+                    discard(home / name, owns)
 
 
 def fsync_folder(folder: Path) -> None:

@@ -1,115 +1,131 @@
-"""Writing a release so that nothing is lost: stage, fsync, verify, give it its place in one step."""
+"""Write a release so that nothing is lost: stage, fsync, read back, swap."""
 
 from __future__ import annotations
 
-import filecmp
-import hashlib
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Union
+from typing import Callable, Protocol
 
 from .. import progress
-from ..checkpoint.checkpoint import refuse_training_checkpoints
 from ..errors import CheckpointError, ReleaseError, reason
-from ..formats.audiocraft.pickler import TorchPickle
-from ..formats.safetensors.file import SafetensorsFile
-from ..release.families.registry import LM_FILE, OWN_NAMES
-from ..release.manifest import MANIFEST, Content, Manifest, ReleaseFile, Tensors, WrittenFile
-from ..release.owned_files import is_release_file
 from ..signals import exit_on_sigterm
-from .durable_file import open_durable
+from .durable_file import WrittenFile, open_durable
 from .lazy_bytes import Sink
-from .staging import fsync_folder, remove_stale, staging, staging_parent
+from .staging import STAGED, fsync_folder, remove_stale, staging, staging_parent
 from .swap import refuse_non_files, replace_folder
 
-_CHUNK = 1 << 20
-STAGED = LM_FILE  # what a single file is called meanwhile: what is left of it is known by that
-_OVERHEAD = 1 << 16  # bytes of a release beside its tensors, at least
-
-Nonfinite = Mapping[str, Mapping[str, int]]
-_Written = Union[TorchPickle, SafetensorsFile, "RawFile"]
+_OVERHEAD = 1 << 16  # bytes that a release takes beside its tensors, at least
 
 
-def write_release(folder: Path, files: Sequence[ReleaseFile],
-                  describe: Callable[[list[WrittenFile], Nonfinite], Manifest],
-                  read_back: bool, check: Callable[[Path], None]) -> Manifest:
-    """Write a release; whatever fails, an earlier one in the same folder stays as it is.
+class Encoder(Protocol):
+    """The content of one file, ready to be written."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the content, without what its container adds."""
+
+    def write(self, stream: Sink, checked: bool) -> None:
+        """Write it; with `checked`, compare the CRC-32 of all that is read for it."""
+
+    def read_back(self, path: Path) -> None:
+        """Compare a written file with it; raises `CheckpointError` where they differ."""
+
+    def check_sources(self) -> None:
+        """Read its sources again; raises `CheckpointError` where they are damaged."""
+
+
+class Ownership(Protocol):
+    """Which files of a folder belong to a release and may be replaced or removed."""
+
+    def owns(self, name: str) -> bool:
+        """Whether some release may have a file of this name."""
+
+    def stale_files(self, folder: Path) -> Collection[str]:
+        """The files of the previous release in a folder that the new one does not have."""
+
+    def refuse_foreign_files(self, stage: Path, folder: Path) -> None:
+        """Refuse to replace a file of `folder` that belongs to no release; raises `ReleaseError`."""
+
+
+def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownership,
+                  finish: Callable[[Path, list[WrittenFile]], tuple[str, bytes]], read_back: bool = True) -> None:
+    """Write a release; whatever fails, the previous one in the same folder stays as it is.
 
     Args:
-        folder: the release folder, as `followed` gives it; made if it is not there.
-        files: what to write.
-        describe: makes the manifest, once the files are written.
-        read_back: whether to compare what was written with what it should be, before it takes its place.
-        check: what else to verify the folder with the new files by.
+        folder: the release folder, as `resolve_output` returns it; created if missing.
+        files: the content of each file, by name.
+        ownership: which files of the folder may be replaced.
+        finish: called with the staging folder and its files once they are complete; returns the name and the
+            content of the manifest, the file that appears last.
+        read_back: whether to compare the staged files with their content before they are moved into place.
 
     Raises:
         ReleaseError: if it cannot be written, or what was written does not read back.
-        ExportError: what `check` raises.
-        CheckpointError: if bytes read from the checkpoint are damaged, or a training checkpoint lies there.
+        CheckpointError: if bytes read from the checkpoint are damaged.
+        ExportError: whatever `finish` raises.
     """
-    names = [*(file.name for file in files), MANIFEST]
-    stale = partial(_previous_files, names[:-1])
-    refuse_training_checkpoints(*(folder / name for name in {*names[:-1], *stale(folder)}))
-    texts = [encode(file.content) for file in files]
-    nbytes = sum(text.nbytes for text in texts)
-    progress.set_total(nbytes)
+    progress.set_total(sum(content.nbytes for content in files.values()))
     with _wrap_errors(folder), exit_on_sigterm():
-        refuse_non_files(folder, names)
         home = staging_parent(folder)
-        _check_free_space(home, nbytes)
-        with staging(home, like=folder if home == folder.parent else None) as stage:
-            written = [_write_staged(stage / file.name, text, not read_back) for file, text in zip(files, texts)]
-            for file, text in zip(files if read_back else (), texts):
-                _read_back(stage / file.name, text)
-            _refuse_foreign_files(stage, folder, [file.name for file in files])
-            check(stage)
-            manifest = describe(written, {file.name: text.nonfinite for file, text in zip(written, texts)})
-            with open_durable(stage / MANIFEST) as stream:
-                stream.write(manifest.text.encode("utf-8"))
+        with staging(home, ownership.owns, like=folder if home == folder.parent else None) as stage:
+            written = [_write_staged(stage / name, content, not read_back) for name, content in files.items()]
+            for name, content in files.items() if read_back else ():
+                _read_back(stage / name, content)
+            ownership.refuse_foreign_files(stage, folder)
+            manifest, data = finish(stage, written)
+            with open_durable(stage / manifest) as stream:
+                stream.write(data)
             fsync_folder(stage)
-            replace_folder(stage, folder, names, stale)
-    return manifest
+            replace_folder(stage, folder, [*files, manifest], ownership.stale_files)
 
 
-def write_file(path: Path, content: Mapping[str, Any]) -> Mapping[str, int]:
-    """Write one file of a release, without a manifest; an earlier one survives any failure.
-
-    Returns:
-        By the dotted name of a tensor, how many of its numbers are NaN or infinite.
+def check_output(folder: Path, names: Collection[str], nbytes: int) -> None:
+    """Check that a release of `nbytes` bytes can be written to a folder.
 
     Raises:
-        ReleaseError: if it cannot be written, or what was written does not verify.
+        ReleaseError: if a folder, a pipe or the like has one of `names`, or the disk has less space.
+    """
+    with _wrap_errors(folder):
+        refuse_non_files(folder, names)
+        _check_free_space(staging_parent(folder), nbytes)
+
+
+def write_file(path: Path, content: Encoder, owns: Callable[[str], bool]) -> None:
+    """Write a single file; an existing one survives any failure.
+
+    Args:
+        path: the file.
+        content: what to write.
+        owns: whether a file of this name is one of a release, for staging folders that killed exports have left.
+
+    Raises:
+        ReleaseError: if it cannot be written, or what was written does not read back.
         CheckpointError: if bytes read from the checkpoint are damaged.
     """
-    pickled = TorchPickle(content)
-    progress.set_total(pickled.nbytes)
-    with _wrap_errors(path), exit_on_sigterm():
-        refuse_non_files(path.parent, [path.name])
-        _check_free_space(path.parent, pickled.nbytes)
-        with staging(path.parent) as stage:
-            _write_staged(stage / STAGED, pickled, checked=False)
-            _read_back(stage / STAGED, pickled)
-            if os.path.exists(path):
-                shutil.copymode(path, stage / STAGED)
-            os.replace(stage / STAGED, path)
-            fsync_folder(path.parent)
-    return pickled.nonfinite
+    progress.set_total(content.nbytes)
+    check_output(path.parent, [path.name], content.nbytes)
+    with _wrap_errors(path), exit_on_sigterm(), staging(path.parent, owns) as stage:
+        _write_staged(stage / STAGED, content, checked=False)
+        _read_back(stage / STAGED, content)
+        if os.path.exists(path):
+            shutil.copymode(path, stage / STAGED)
+        os.replace(stage / STAGED, path)
+        fsync_folder(path.parent)
 
 
-def replace_files(folder: Path, contents: Mapping[str, Union[str, bytes]]) -> None:
-    """Write files of another kind into a release folder, each in the place of what has its name.
+def replace_files(folder: Path, contents: Mapping[str, Encoder], owns: Callable[[str], bool]) -> None:
+    """Write files into an existing release folder, each in place of the one with its name.
 
     Raises:
-        ReleaseError: if they cannot be written; a file that is there survives that.
+        ReleaseError: if they cannot be written; existing files survive that.
     """
-    with _wrap_errors(folder), exit_on_sigterm(), staging(folder) as stage:
+    with _wrap_errors(folder), exit_on_sigterm(), staging(folder, owns) as stage:
         refuse_non_files(folder, contents)
         for name, content in contents.items():
-            _write_staged(stage / STAGED, RawFile(content), checked=True)
+            _write_staged(stage / STAGED, content, checked=True)
             os.replace(stage / STAGED, folder / name)
         fsync_folder(folder)
 
@@ -133,78 +149,18 @@ def resolve_output(path: Path, of: Callable[[str], bool] = os.path.isdir) -> Pat
         return Path(os.path.realpath(path))
 
 
-def remove_stale_staging(folder: Path) -> None:
-    """Remove what exports to a folder that were killed have left."""
-    remove_stale(folder.parent, folder)
+def remove_stale_staging(folder: Path, owns: Callable[[str], bool]) -> None:
+    """Remove the staging folders that killed exports to a folder have left beside it or in it."""
+    remove_stale(owns, folder.parent, folder)
 
 
-def size_of(content: Content) -> int:
-    """How many bytes a file of a release has, but for what its container adds."""
-    return encode(content).nbytes
-
-
-def matches_manifest(folder: Path, files: Iterable[WrittenFile]) -> bool:
-    """Whether files of a release folder are what its manifest says, byte for byte."""
-    return all(_sha256(folder / file.name, file.bytes) == file.sha256 for file in files)
-
-
-def _previous_files(names: Collection[str], folder: Path) -> set[str]:
-    """The files of the release in a folder that have none of some names; none of others, none that were changed."""
-    existing = Manifest.load_or_none(folder)
-    return {file.name for file in Manifest.unverified_files(folder) if file.name not in names
-            and (file.name in OWN_NAMES or existing and is_release_file(file.name, existing.sig))
-            and matches_manifest(folder, [file])}
-
-
-def dump(folder: Path, contents: Mapping[str, Content]) -> None:
-    """Write the files of a release for as long as they are looked at: not durably, and without a manifest.
-
-    Raises:
-        OSError: if they cannot be written.
-        CheckpointError: if bytes that are read are damaged.
-    """
-    for name, content in contents.items():
-        with open(folder / name, "xb") as stream:
-            encode(content).write(stream, checked=True)
-
-
-def encode(content: Content) -> _Written:
-    """The encoder of one file of a release."""
-    if isinstance(content, (str, bytes)):
-        return RawFile(content)
-    return SafetensorsFile(content) if isinstance(content, Tensors) else TorchPickle(content)
-
-
-class RawFile:
-    """A text or bytes, written as they are."""
-
-    def __init__(self, content: Union[str, bytes]) -> None:
-        try:
-            self._data = content if isinstance(content, bytes) else content.encode("utf-8")
-        except UnicodeEncodeError as exc:
-            raise CheckpointError(f"A text of the release is none in UTF-8 ({reason(exc)}): keep such characters out "
-                                  "of the configuration.") from exc
-        self.nbytes = len(self._data)
-        self.nonfinite: dict[str, int] = {}
-
-    def write(self, stream: Sink, checked: bool) -> None:
-        stream.write(self._data)
-
-    def read_back(self, path: Path) -> None:
-        if path.read_bytes() != self._data:
-            raise CheckpointError(f"{path.name} holds something else")
-
-    def check_sources(self) -> None:
-        """It comes from no file."""
-
-
-def _write_staged(path: Path, content: _Written, checked: bool) -> WrittenFile:
+def _write_staged(path: Path, content: Encoder, checked: bool) -> WrittenFile:
     with open_durable(path) as file:
         content.write(file, checked)
     return WrittenFile(path.name, file.nbytes, file.sha256)
 
 
-def _read_back(path: Path, content: _Written) -> None:
+def _read_back(path: Path, content: Encoder) -> None:
     """Compare all that was written with what it should be.
 
     Raises:
@@ -232,29 +188,3 @@ def _check_free_space(home: Path, nbytes: int) -> None:
     if disk.total and disk.free < nbytes + _OVERHEAD:
         raise ReleaseError(f"The release takes {nbytes + _OVERHEAD} bytes, and the disk of {home} has {disk.free} free: "
                            "make room, or choose another folder.")
-
-
-def _refuse_foreign_files(stage: Path, folder: Path, names: Iterable[str]) -> None:
-    """Refuse to replace what is of no release: a `config.yaml` or a model that a person put there.
-
-    What a killed export put there, without its manifest, has the same bytes.
-    """
-    ours = {*OWN_NAMES, *(file.name for file in Manifest.unverified_files(folder))}
-    for path in (folder / name for name in names if name not in ours):
-        if os.path.lexists(path) and not (os.path.isfile(path) and filecmp.cmp(stage / path.name, path, shallow=False)):
-            raise ReleaseError(f"{path} is there already, and no file of a release by its manifest: move it away, or "
-                               "choose another folder.")
-
-
-def _sha256(path: Path, nbytes: int) -> str:
-    sha256 = hashlib.sha256()
-    try:
-        if path.stat().st_size == nbytes:
-            with open(path, "rb") as stream:
-                for chunk in iter(lambda: stream.read(_CHUNK), b""):
-                    sha256.update(chunk)
-                    progress.advance(len(chunk))
-            return sha256.hexdigest()
-    except OSError:
-        pass
-    return ""

@@ -9,16 +9,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Optional
 
-from ..checkpoint.checkpoint import Checkpoint, TorchFile
+from ..checkpoint.checkpoint import Checkpoint
 from ..checkpoint.tensor import LazyTensor
+from ..checkpoint.torch_file import TorchFile
 from ..errors import ReleaseError
-from ..experiment.xp import CHECKPOINT_NAME, AnyPath
+from ..experiment.xp import CHECKPOINT_NAME, MANIFEST, AnyPath
 from ..formats.registry import encode_release
 from ..formats.safetensors.file import read_safetensors
 from ..options import AUDIOCRAFT, ExportOptions
-from ..pipeline.export import prepare
+from ..release.content import Content, Tensors
 from ..release.families.registry import CODEC_FILE, LM_FILE
-from ..release.manifest import MANIFEST, Content, Manifest, Tensors
+from ..release.manifest import Manifest
+from ..release.prepare import prepare
 from ..release.weights import Weights, compact
 from .file import Problem
 

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from ..checkpoint.checkpoint import TorchFile
 from ..checkpoint.plain_config import describe_type
+from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, listing, printable, reason
 from ..experiment.config import Config
+from ..experiment.xp import MANIFEST
 from ..formats.requirements import require_packages
 from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import read_json
 from ..release.families.multiband_diffusion import FILE as DIFFUSION_FILE
 from ..release.families.registry import LM_FILE, OWN_NAMES
-from ..release.manifest import MANIFEST, WrittenFile
+from ..release.owned_files import matches_manifest
 from ..release.weights import Weights
-from ..storage.writer import matches_manifest
+from ..storage.durable_file import WrittenFile
 
 Shape = Mapping[Any, Any]
 MODEL: Shape = {"best_state": dict, "xp.cfg": str, "version": str, "exported": bool}

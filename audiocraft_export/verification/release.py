@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..errors import CheckpointError, ReleaseError, printable
-from ..experiment.xp import AnyPath
+from ..experiment.xp import MANIFEST, AnyPath
 from ..formats.safetensors.layout import from_safetensors
+from ..options import RELEASE_FOLDER
 from ..release.families.registry import CODEC_FILE, OWN_NAMES
-from ..release.manifest import MANIFEST, RELEASE_FOLDER, Manifest
+from ..release.manifest import Manifest
 from ..release.owned_files import is_torch_file, release_file_names
 from ..release.weights import Weights
 from ..storage.file_version import file_version

@@ -8,7 +8,8 @@ import small_models
 import torch
 from omegaconf import OmegaConf
 
-from audiocraft_export.checkpoint.checkpoint import TorchFile, to_checkpoint
+from audiocraft_export.checkpoint.checkpoint import to_checkpoint
+from audiocraft_export.checkpoint.torch_file import TorchFile
 from audiocraft_export.checkpoint.torch_tensors import to_torch
 from audiocraft_export.errors import CheckpointError, ReleaseError
 from audiocraft_export.formats.transformers.musicgen.convert import audiocraft_state, musicgen

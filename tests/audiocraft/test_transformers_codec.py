@@ -13,7 +13,7 @@ from place import SOURCE
 from safetensors.torch import save_file
 from transformers import AutoModel, AutoProcessor, EncodecModel
 
-from audiocraft_export.checkpoint.torch_tensors import SolverState
+from audiocraft_export.checkpoint.solver_state import SolverState
 from audiocraft_export.errors import CheckpointError, ReleaseError
 from audiocraft_export.experiment.config import Config
 from audiocraft_export.formats.transformers.encodec.convert import audiocraft_codec_state
@@ -21,7 +21,7 @@ from audiocraft_export.formats.transformers.encodec.convert import encodec as of
 from audiocraft_export.formats.transformers.encodec.loading import audiocraft_codec, transformers_codec
 from audiocraft_export.formats.transformers.encodec.verify import compare, prove_encodec, waveforms
 from audiocraft_export.release.compression_model import load_compression_model
-from audiocraft_export.release.manifest import model_content
+from audiocraft_export.release.content import model_content
 from audiocraft_export.release.weights import Weights, compact
 
 SMALL = ["solver=compression/debug", "dset=audio/example", "device=cpu", "seanet.n_filters=4", "seanet.dimension=16",

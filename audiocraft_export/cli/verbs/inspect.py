@@ -14,8 +14,10 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from ...errors import ExportError, ReleaseError, listing, printable, readable_size
-from ...experiment.xp import CHECKPOINT_FILE
-from ...release.manifest import MANIFEST, RELEASE_FOLDER, Manifest, is_number
+from ...experiment.xp import CHECKPOINT_FILE, MANIFEST
+from ...options import RELEASE_FOLDER
+from ...release.manifest import Manifest
+from ...release.metrics import is_number
 from ..output import Column, print_table, print_target_error
 from ..parser import add_verb
 from ..targets import add_dora_dir, codec_dora_dir, dora_dir_of, find_experiment, source_of

@@ -21,7 +21,7 @@ from ..targets import add_dora_dir, codec_dora_dir, dora_dir_of, find_target, op
 
 if TYPE_CHECKING:
     from ...jobs.batch import Executor
-    from ...release.manifest import ExportReport, Plan
+    from ...release.report import ExportReport, Plan
 
 SETTING = re.compile(r"[a-z][a-z_-]*=")
 EXAMPLES = """\
@@ -229,9 +229,9 @@ def _do(dry: bool, own: bool, xp: Experiment, source: Path, folder: Path, option
         others: Optional[Path]) -> Union[ExportReport, Plan]:
     """Export a checkpoint, or say what would be done."""
     from ...checkpoint.checkpoint import open_checkpoint, open_experiment
-    from ...pipeline.export import export, plan
+    from ...pipeline.export import export, plan_export
     checkpoint = open_checkpoint(source) if own else open_experiment(xp, source)
-    do = plan if dry else export
+    do = plan_export if dry else export
     return do(checkpoint, xp.folder, folder, options, others)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from ...errors import ExportError, ReleaseError, listing, printable, reason
-from ...release.manifest import MANIFEST, Manifest
+from ...experiment.xp import MANIFEST
+from ...release.manifest import Manifest
 from ..output import print_err, print_error
 from ..parser import add_verb
 from ..targets import add_dora_dir, codec_dora_dir, dora_dir_of, open_target

@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ...errors import CheckpointError
+from ...options import PRESETS, PUBLIC, expand_presets
 from ..config import Config
 from ..interpolation import references
 from .detectors import HOST, USER, Names
 from .exposure import find_private_values
-from .key_patterns import PRESETS, PUBLIC, KeyPath, expand_presets, items_of, matches
+from .key_patterns import KeyPath, items_of, matches
 
 BUILT_FROM = (  # what the loaders and builders of audiocraft.models read, of any family
     "attribute_dropout", "audioseal", "channels", "classifier_free_guidance", "codebooks_pattern", "compression_model",

@@ -40,7 +40,7 @@ from ...checkpoint.nonfinite import NonfiniteCounter
 from ...checkpoint.tensor import DTYPES, LazyTensor
 from ...checkpoint.zip_reader import TorchZipReader
 from ...errors import CheckpointError
-from ...release.manifest import AttrDict
+from ...release.content import AttrDict
 from ...storage.lazy_bytes import LazyBytes, Sink
 from ...storage.threads import map_two
 from .zip_writer import write_torch_zip

@@ -18,7 +18,7 @@ from ... import progress
 from ...checkpoint.nonfinite import NonfiniteCounter
 from ...checkpoint.tensor import LazyTensor, contiguous, is_shape
 from ...errors import CheckpointError, reason
-from ...release.manifest import Tensors
+from ...release.content import Tensors
 from ...storage.file_reader import FileReader
 from ...storage.lazy_bytes import LazyBytes, Sink
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing, reason
-from ...release.manifest import AttrDict
+from ...release.content import AttrDict
 
 MARK = "$"
 MOST_DEPTH = 64  # of what is nested; a tuple takes two levels of the text

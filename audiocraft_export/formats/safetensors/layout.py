@@ -14,9 +14,10 @@ from typing import Any, Optional, Union
 
 from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing, reason
+from ...release.content import Content
 from ...release.families.registry import CODEC_FILE, OWN_NAMES
-from ...release.manifest import Content, Manifest
-from ...release.owned_files import is_torch_file, may_be_release_file
+from ...release.manifest import Manifest
+from ...release.owned_files import is_torch_file, OwnedFiles
 from ...storage.file_reader import FileReader
 from .file import read_safetensors
 from .flatten import Flattened, unflatten
@@ -72,7 +73,7 @@ def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
             contents[name] = _text(folder / name)
         else:
             file, content = _content(folder, name, indexes.get(name), configs)
-            if file in contents or not (is_torch_file(file) and may_be_release_file(file)):
+            if file in contents or not (is_torch_file(file) and OwnedFiles.owns(file)):
                 raise CheckpointError(f"{folder / name} says that it is {file!r}, as another one does or no file of "
                                       "torch in a release: export again.")
             contents[file] = content

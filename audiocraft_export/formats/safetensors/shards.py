@@ -10,7 +10,7 @@ from huggingface_hub import split_state_dict_into_shards_factory
 
 from ...checkpoint.tensor import LazyTensor
 from ...errors import OptionError
-from ...release.manifest import Content, Tensors
+from ...release.content import Content, Tensors
 
 
 def split_into_shards(stem: str, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str], text: Mapping[str, str],

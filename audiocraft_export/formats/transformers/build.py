@@ -7,8 +7,8 @@ from typing import Union
 from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing
 from ...release.compression_model import CompressionModel
+from ...release.content import Content, Tensors
 from ...release.families.registry import COMPRESSION
-from ...release.manifest import Content, Tensors
 from ...release.prepare import PreparedRelease
 from ..safetensors.shards import split_into_shards
 from .encodec.convert import encodec

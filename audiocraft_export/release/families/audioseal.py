@@ -14,7 +14,7 @@ from typing import Any, Optional
 from omegaconf import OmegaConf
 
 from ...errors import CheckpointError
-from ..manifest import Content
+from ..content import Content
 from ..model import ReleaseModel
 
 PARTS = ("generator", "detector")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CheckpointError
-from ..manifest import AttrDict
+from ..content import AttrDict
 from ..model import ReleaseModel
 from ..weights import Weights, compact
 

@@ -12,7 +12,7 @@ from typing import Any, Callable, Optional
 
 from ...errors import ReleaseError
 from ...experiment.config import Config
-from ..manifest import Content
+from ..content import Content
 from ..model import ReleaseModel
 from . import audioseal, multiband_diffusion
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from ...release.manifest import MOST_METRICS, MOST_NAME, is_number
+from ...release.metrics import MOST_METRICS, MOST_NAME, is_number
 
 MOST_STAGES, MOST_EPOCHS = 8, 100_000
 Metrics = dict[str, dict[str, dict[int, float]]]  # by stage, metric and epoch

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Optional, Union
 from urllib.parse import quote
 
 from ...errors import listing
-from ...hub_names import check_repo, check_revision
-from ...release.manifest import MANIFEST
+from ...experiment.xp import MANIFEST
 from .errors import Refusal, session
 from .remote import Digest, Remote, download
 
@@ -39,8 +38,6 @@ def remote_card(folder: Path, repo: str, revision: Optional[str], later: str) ->
         OptionError: if the repository or the branch has a name that none can have.
         ReleaseError: if the Hub cannot be asked.
     """
-    check_repo(repo)
-    check_revision(revision)
     with session(folder, repo, later) as api:
         from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
         for branch in (revision or MAIN, MAIN):
@@ -77,8 +74,6 @@ def push(folder: Path, names: Sequence[str], repo: str, private: bool, revision:
         OptionError: if the repository or the branch has a name that none can have.
         ReleaseError: if it could not be pushed; the release stays as it is.
     """
-    check_repo(repo)
-    check_revision(revision)
     with session(folder, repo, later) as api:
         branch = _made(api, repo, private, revision)
         there = Remote.of(api, repo, branch)

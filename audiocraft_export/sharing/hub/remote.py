@@ -10,7 +10,8 @@ from hashlib import sha1, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from ...release.manifest import MANIFEST, Manifest
+from ...experiment.xp import MANIFEST
+from ...release.manifest import Manifest
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

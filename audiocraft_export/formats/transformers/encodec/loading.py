@@ -10,7 +10,7 @@ from ....checkpoint.tensor import LazyTensor
 from ....checkpoint.torch_tensors import to_torch
 from ....errors import ReleaseError, listing
 from ....experiment.config import Config
-from ....release.installed_audiocraft import import_audiocraft
+from ...audiocraft.rebuild import import_audiocraft
 from .convert import ARCHITECTURE, audiocraft_codec_state
 
 

@@ -9,7 +9,8 @@ from typing import Callable, Optional
 from ....errors import readable_size
 from ....experiment.config import Config
 from ....release.families.registry import CODEC_FILE
-from ....release.manifest import Manifest, is_number
+from ....release.manifest import Manifest
+from ....release.metrics import is_number
 from ..config_values import conditions_of, count_of, frame_rate_of, public_codec, value_of
 from ..markdown import amount, code, number, table
 from ..model_types import kind_of

@@ -1,0 +1,73 @@
+"""A file of torch.save: its records and what it holds at its top, without its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError
+from .plain_config import describe_type
+from .unpickler import unpickle
+from .zip_reader import TorchZipReader
+
+RECORDS = ("data.pkl", "byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id")
+MOST_PICKLED = 50_000_000  # bytes
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which file it was: enough to see later whether it is still the same."""
+
+    name: str
+    bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class TorchFile:
+    """What a file of `torch.save` holds, read from the one file that was there when it was opened.
+
+    Args:
+        path: where it was.
+        archive: its records.
+        state: what it holds at its top.
+        unknown_globals: names in it that were ignored.
+    """
+
+    path: Path
+    archive: TorchZipReader
+    state: Mapping[Any, Any]
+    unknown_globals: list[str]
+
+    @classmethod
+    def read(cls, path: Path) -> TorchFile:
+        """Read a file, but for its tensors.
+
+        Raises:
+            CheckpointError: if it is no intact file of torch.save that holds a dict.
+        """
+        archive = TorchZipReader(path)
+        if "byteorder" in archive and archive.blob("byteorder").read_checked(0, 6) != b"little":
+            raise CheckpointError(f"{path} was written on a big-endian machine: load and save it again on this one.")
+        pickled = archive.blob("data.pkl")
+        if pickled.nbytes > MOST_PICKLED:
+            raise CheckpointError(f"{path} holds {pickled.nbytes} bytes beside its tensors, more than any training: "
+                                  "keep what is no tensor out of it.")
+        state, unknown_globals = unpickle(pickled.read_checked(), lambda key: archive.blob(f"data/{key}"), str(path))
+        if not isinstance(state, dict):
+            raise CheckpointError(f"{path} holds {describe_type(state)}, not the sections of a training "
+                                  "checkpoint: name the checkpoint.th of an XP.")
+        foreign = [f"record {name}" for name in archive.names if name not in RECORDS and not name.startswith("data/")]
+        return cls(path, archive, state, [*unknown_globals, *foreign])
+
+    @property
+    def source(self) -> Source:
+        """Which file it was."""
+        return Source(self.path.name, self.archive.stat.st_size, self.archive.stat.st_mtime_ns)
+
+    @property
+    def is_training(self) -> bool:
+        """Whether it is a training checkpoint, and no release."""
+        return "xp.cfg" in self.state and "exported" not in self.state and not isinstance(self.state["xp.cfg"], str)

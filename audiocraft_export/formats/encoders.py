@@ -1,0 +1,75 @@
+"""Encoders of the files of a release: torch.save, safetensors, or bytes as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, Union
+
+from ..errors import CheckpointError, reason
+from ..release.content import Content, Tensors
+from ..storage.lazy_bytes import Sink
+from ..storage.writer import Encoder
+from .audiocraft.pickler import TorchPickle
+from .safetensors.file import SafetensorsFile
+
+
+class ReleaseEncoder(Encoder, Protocol):
+    """An encoder that counts NaN and infinite values while it writes."""
+
+    @property
+    def nonfinite(self) -> Mapping[str, int]:
+        """Number of NaN and infinite values by the dotted name of the tensor."""
+
+
+class RawFile:
+    """A string or bytes, written as they are.
+
+    Raises:
+        CheckpointError: if a string cannot be encoded as UTF-8.
+    """
+
+    nonfinite: Mapping[str, int] = {}
+
+    def __init__(self, content: Union[str, bytes]) -> None:
+        try:
+            self._data = content if isinstance(content, bytes) else content.encode("utf-8")
+        except UnicodeEncodeError as exc:
+            raise CheckpointError(f"A text of the release is none in UTF-8 ({reason(exc)}): keep such characters out "
+                                  "of the configuration.") from exc
+        self.nbytes = len(self._data)
+
+    def write(self, stream: Sink, checked: bool) -> None:
+        """Write it."""
+        stream.write(self._data)
+
+    def read_back(self, path: Path) -> None:
+        """Compare a written file with it.
+
+        Raises:
+            CheckpointError: if they differ.
+        """
+        if path.read_bytes() != self._data:
+            raise CheckpointError(f"{path.name} holds something else")
+
+    def check_sources(self) -> None:
+        """It comes from no file."""
+
+
+def encode(content: Content) -> ReleaseEncoder:
+    """The encoder for the content of one file."""
+    if isinstance(content, (str, bytes)):
+        return RawFile(content)
+    return SafetensorsFile(content) if isinstance(content, Tensors) else TorchPickle(content)
+
+
+def dump(folder: Path, contents: Mapping[str, Content]) -> None:
+    """Write the files of a release for temporary use: without fsync, without a manifest.
+
+    Raises:
+        OSError: if they cannot be written.
+        CheckpointError: if bytes that are read are damaged.
+    """
+    for name, content in contents.items():
+        with open(folder / name, "xb") as stream:
+            encode(content).write(stream, checked=True)

@@ -1,0 +1,165 @@
+"""Plan a release, and execute the plan: the one way in which every export and every conversion is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Callable, Optional
+
+from .. import progress
+from ..errors import printable
+from ..experiment.xp import MANIFEST
+from ..formats.encoders import encode
+from ..formats.registry import encode_release, verify_loads
+from ..options import ExportOptions
+from ..release.content import Content
+from ..release.manifest import Manifest
+from ..release.owned_files import OwnedFiles, matches_manifest
+from ..release.prepare import PreparedRelease
+from ..release.provenance import with_files
+from ..release.report import ExportReport, Plan
+from ..sharing.privacy_warning import warn_of_private_values
+from ..sharing.share import share
+from ..storage.durable_file import WrittenFile
+from ..storage.file_version import same_origin
+from ..storage.writer import remove_stale_staging, resolve_output, write_release
+from .preflight import check_folder, check_loader, check_packages
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReleasePlan:
+    """A release that can be written.
+
+    Args:
+        prepared: what it is made of.
+        folder: where it goes, without symlinks.
+        files: what its files hold, by name.
+        options: how.
+        existing: the manifest of the release in `folder`, if that has the same sources and options.
+    """
+
+    prepared: PreparedRelease
+    folder: Path
+    files: Mapping[str, Content]
+    options: ExportOptions
+    existing: Optional[Manifest]
+
+    @property
+    def summary(self) -> Plan:
+        """What executing the plan would do, for a dry run."""
+        is_there = self.existing is not None and self.existing.is_complete(self.folder)
+        sizes = {name: encode(content).nbytes for name, content in self.files.items()}
+        return Plan(self.folder, self.prepared.manifest, sizes, is_there)
+
+
+def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> ReleasePlan:
+    """Plan a release; nothing is written, no weight is read.
+
+    Raises:
+        ExportError: if it cannot be written there, in that format, with the packages that are installed.
+    """
+    check_packages(options)
+    check_loader(options, prepared.family)
+    files = encode_release(prepared, options)
+    folder = resolve_output(folder.absolute())
+    existing = Manifest.load_or_none(folder)
+    if existing is not None and not _has_same_sources(existing, prepared.manifest, files):
+        existing = None
+    return ReleasePlan(prepared, folder, files, options, existing)
+
+
+def execute(planned: ReleasePlan) -> ExportReport:
+    """Write a planned release, unless it is up to date, then its model card, and push it.
+
+    Raises:
+        ExportError: if it cannot be written or shared, or does not verify.
+    """
+    prepared, options = planned.prepared, planned.options
+    remove_stale_staging(planned.folder, OwnedFiles.owns)
+    name = printable(prepared.manifest.name)
+    with progress.track(name, passes=1 if options.verify == "none" else 2):
+        report = _up_to_date(planned) or _write(planned)
+    with progress.hide():
+        for warning in report.manifest.warnings if report.written else ():
+            logger.warning("%s: %s", name, printable(warning))
+    return share(report, prepared, options)
+
+
+def dry_run(planned: ReleasePlan) -> Plan:
+    """Say what executing a plan would do, and what it would publish."""
+    warn_of_private_values(planned.prepared, planned.options)
+    return planned.summary
+
+
+def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, verify: str = "bytes",
+          check: Optional[Callable[[Path], None]] = None) -> ExportReport:
+    """Write the files of a release and its manifest; a previous release survives any failure.
+
+    Args:
+        folder: the release folder.
+        files: what they hold, by name.
+        manifest: what is known of the release before its files are written.
+        verify: whether the files are read back: `none` does not.
+        check: verifies the staged folder before it is moved into place.
+
+    Raises:
+        ExportError: if the release cannot be written, or does not verify.
+    """
+    encoders = {name: encode(content) for name, content in files.items()}
+    check_folder(folder, {name: encoder.nbytes for name, encoder in encoders.items()})
+    manifests = []
+
+    def finish(stage: Path, written: list[WrittenFile]) -> tuple[str, bytes]:
+        if check is not None:
+            check(stage)
+        nonfinite = {name: encoder.nonfinite for name, encoder in encoders.items()}
+        manifests.append(with_files(manifest, written, nonfinite))
+        return MANIFEST, manifests[0].text.encode("utf-8")
+
+    write_release(folder, encoders, OwnedFiles(files), finish, read_back=verify != "none")
+    return ExportReport(folder, manifests[0])
+
+
+def _write(planned: ReleasePlan) -> ExportReport:
+    options, family = planned.options, planned.prepared.family
+
+    def verify_stage(stage: Path) -> None:
+        verify_loads(options.format, stage, family, [*planned.files])
+
+    check = verify_stage if options.verify == "load" else None
+    return write(planned.folder, planned.files, planned.prepared.manifest, options.verify, check)
+
+
+def _up_to_date(planned: ReleasePlan) -> Optional[ExportReport]:
+    """The existing release, if it is intact and what the plan would write."""
+    if planned.existing is None:
+        return None
+    files = planned.existing.files
+    progress.set_total(sum(file.bytes for file in files), passes=1)
+    if not matches_manifest(planned.folder, files):
+        return None
+    if planned.options.verify == "load":
+        verify_loads(planned.options.format, planned.folder, planned.prepared.family, [*planned.files])
+    return ExportReport(planned.folder, planned.existing, written=False)
+
+
+def _has_same_sources(existing: Manifest, manifest: Manifest, files: Mapping[str, Content]) -> bool:
+    """Whether a release has the sources, the options and the files of a new one; never that of a living solver."""
+    if manifest.checkpoint is None and manifest.bands is None:
+        return False
+    return same_origin(existing.fingerprint, manifest.fingerprint) \
+        and [file.name for file in existing.files] == [*files] \
+        and all(_has_same_text(file, files[file.name]) for file in existing.files)
+
+
+def _has_same_text(file: WrittenFile, content: Content) -> bool:
+    """Whether a file has a text that comes from elsewhere, such as a tokenizer; tensors are not read for that."""
+    if not isinstance(content, (str, bytes)):
+        return True
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+    return file.sha256 == sha256(data).hexdigest()

@@ -1,0 +1,62 @@
+"""What the files of a release hold, before they are written in any format."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Union
+
+from ..checkpoint.tensor import LazyTensor
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """What a file of safetensors holds, before it is written.
+
+    Args:
+        tensors: described, not loaded, contiguous, by name.
+        metadata: texts of the header.
+    """
+
+    tensors: Mapping[str, LazyTensor]
+    metadata: Mapping[str, str]
+
+
+Content = Union[Mapping[Any, Any], Tensors, str, bytes]
+
+
+class AttrDict(dict[str, Any]):
+    """A mapping whose names are attributes as well once it is loaded, as OmegaConf's are, but without OmegaConf.
+
+    It is written as an OrderedDict that has them: `torch.load(weights_only=True)` gives no other such type.
+    """
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """Plain data with every mapping in it made so."""
+        if isinstance(value, dict):
+            return cls({key: cls.of(item) for key, item in value.items()})
+        return [cls.of(item) for item in value] if isinstance(value, list) else value
+
+    @property
+    def names(self) -> list[str]:
+        """The keys that can be attributes; those of dict's own methods cannot."""
+        return [key for key in self
+                if isinstance(key, str) and not key.startswith("__") and not hasattr(OrderedDict, key)]
+
+
+def model_content(state: Mapping[str, Any], config: str, version: str) -> dict[str, Any]:
+    """The four keys of an exported model, as `audiocraft.utils.export` names and orders them.
+
+    Args:
+        state: tensors by name.
+        config: `xp.cfg` as YAML.
+        version: AudioCraft version tag.
+    """
+    return {"best_state": state, "xp.cfg": config, "version": version, "exported": True}
+
+
+def reference_content(pretrained: str, version: str) -> dict[str, Any]:
+    """A compression model by its public name, as `export_pretrained_compression_model` writes it."""
+    return {"pretrained": pretrained, "exported": True, "version": version}

@@ -1,0 +1,96 @@
+"""What an export did, or would do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from ..errors import readable_size
+from .manifest import Manifest
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export did.
+
+    Args:
+        folder: the release folder.
+        manifest: of the release in it.
+        written: False if that very release was there already, and nothing was written.
+        url: where it is on the Hub, if it was pushed.
+    """
+
+    folder: Path
+    manifest: Manifest
+    written: bool = True
+    url: Optional[str] = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The paths of the release's files, without the manifest."""
+        return [self.folder / file.name for file in self.manifest.files]
+
+    @property
+    def bytes(self) -> int:
+        """Size of the release's files, in bytes."""
+        return sum(file.bytes for file in self.manifest.files)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        where = {"url": self.url} if self.url else {}
+        return {"folder": str(self.folder), "written": self.written, **where, **self.manifest.to_dict()}
+
+    @property
+    def done(self) -> str:
+        """What was done, in a word."""
+        return "exported" if self.written else "already exported"
+
+    def __str__(self) -> str:
+        manifest = self.manifest
+        return (f"{manifest.name} {self.done}: {manifest.weights} after {manifest.epoch} epochs, "
+                f"{manifest.tensors} tensors, {readable_size(self.bytes)} in {self.folder}"
+                f"{f', pushed to {self.url}' if self.url else ''}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an export would do.
+
+    Args:
+        folder: the release folder.
+        manifest: of the release, but for the files.
+        files: by name, how many bytes each would have, but for some kB that its container adds.
+        is_there: whether that very release is there already, by its manifest and the sizes of its files.
+    """
+
+    folder: Path
+    manifest: Manifest
+    files: Mapping[str, int]
+    is_there: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        files = [{"name": name, "bytes": nbytes} for name, nbytes in self.files.items()]
+        values = {name: value for name, value in self.manifest.to_dict().items() if name not in ("time", "checksum")}
+        return {"folder": str(self.folder), "is_there": self.is_there, **values, "files": files}
+
+    @property
+    def sizes(self) -> str:
+        """The files and their sizes, for a message."""
+        return ", ".join(f"{name} {readable_size(nbytes)}" for name, nbytes in self.files.items())
+
+    @property
+    def bytes(self) -> int:
+        """Size of the release's files, in bytes, but for some kB."""
+        return sum(self.files.values())
+
+    @property
+    def done(self) -> str:
+        """What would be done, in a word."""
+        return "is exported already" if self.is_there else "would be exported"
+
+    def __str__(self) -> str:
+        return (f"{self.manifest.name} {self.done}: {self.manifest.weights} after {self.manifest.epoch} epochs "
+                f"({self.manifest.why}), {self.sizes} in {self.folder}")
