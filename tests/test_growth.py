@@ -11,6 +11,7 @@ from helpers import SIG
 
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.experiment.xp import each_xp
+from audiocraft_export.release.owned_files import OwnedFiles
 from audiocraft_export.storage import staging
 
 PLAN = """
@@ -61,5 +62,5 @@ def test_a_folder_of_many_releases_is_not_listed_for_each(tmp_path, monkeypatch,
     lists, names_in = [], os.listdir
     monkeypatch.setattr(os, "listdir", lambda folder: lists.append(folder) or names_in(folder))
     for _ in range(200):
-        staging.remove_stale(tmp_path)
+        staging.remove_stale(OwnedFiles.owns, tmp_path)
     assert len(lists) <= listed

@@ -14,6 +14,7 @@ import torch
 from helpers import SIG, load, model_state, same, with_cfg
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_lm, export_xp, verify
+from audiocraft_export.release.owned_files import OwnedFiles
 from audiocraft_export.storage import swap, writer
 from audiocraft_export.storage.staging import MACHINE, remove_stale
 
@@ -39,7 +40,7 @@ def gone():
 
 def test_staging_folders_of_processes_that_are_gone_are_removed(tmp_path, gone):
     dead, recycled = stage(tmp_path, process=gone), stage(tmp_path, process=os.getpid(), began=1)
-    remove_stale(tmp_path)
+    remove_stale(OwnedFiles.owns, tmp_path)
     assert not dead.exists() and not recycled.exists()
 
 
@@ -48,7 +49,7 @@ def test_staging_folders_of_living_processes_and_of_other_machines_are_left(tmp_
     mine = stage(tmp_path, process=os.getpid(), began=began)
     first, other = stage(tmp_path, process=1), stage(tmp_path, host="elsewhere", process=gone)
     old = stage(tmp_path, host="long_ago", process=gone, age=DAY + 60)
-    remove_stale(tmp_path)
+    remove_stale(OwnedFiles.owns, tmp_path)
     assert mine.exists() and first.exists() and other.exists() and not old.exists()
 
 
@@ -56,7 +57,7 @@ def test_staging_folders_of_living_processes_and_of_other_machines_are_left(tmp_
                                   ".export-2024-01-02-backup"])
 def test_folders_of_somebody_else_are_left(tmp_path, name):
     (tmp_path / name).mkdir()
-    remove_stale(tmp_path)
+    remove_stale(OwnedFiles.owns, tmp_path)
     assert (tmp_path / name).exists()
 
 
@@ -152,7 +153,7 @@ def test_the_files_of_others_stay_where_a_release_is_replaced(make_xp, dora_dir,
 def test_a_file_that_came_while_folders_were_exchanged_is_not_removed_with_the_former_release(tmp_path, gone):
     left = stage(tmp_path, process=gone)
     (left / "README.md").write_text("mine")
-    remove_stale(tmp_path)
+    remove_stale(OwnedFiles.owns, tmp_path)
     assert [path.name for path in left.iterdir()] == ["README.md"]
 
 
