@@ -1,4 +1,4 @@
-"""A release in another format, without loss: AudioCraft's own, or safetensors."""
+"""Convert a release to another format without loss: AudioCraft's own, or safetensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from .. import progress
 from ..checkpoint.torch_file import TorchFile
 from ..errors import ReleaseError, listing, printable
 from ..experiment.xp import AnyPath
-from ..formats.requirements import require_packages
 from ..formats.safetensors.layout import from_safetensors, to_safetensors
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content
@@ -23,6 +22,7 @@ from ..release.report import ExportReport
 from ..sharing.card.update import warn_of_stale_card
 from ..storage.writer import resolve_output
 from .execute import write
+from .preflight import check_folder, check_packages
 
 SAFETENSORS = "safetensors"
 BOTH = (AUDIOCRAFT, SAFETENSORS)
@@ -45,26 +45,27 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
     folder = resolve_output(Path(folder).absolute())
     manifest = Manifest.load(folder)
     if manifest.release_format not in BOTH or to not in BOTH:
-        raise ReleaseError(f"{folder} is in the format {manifest.release_format}, and cannot be converted to {to} without "
-                           f"loss: export it again, with format={to}.")
+        raise ReleaseError(f"{folder} is in the format {manifest.release_format}, and cannot be converted to {to} "
+                           f"without loss: export it again, with format={to}.")
     target = resolve_output(Path(into).absolute()) if into else folder
-    is_alike = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == max_shard_size
-    if manifest.release_format == to and target == folder and is_alike:
+    has_same_shards = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == max_shard_size
+    if manifest.release_format == to and target == folder and has_same_shards:
         return ExportReport(folder, manifest, written=False)
+    check_packages(ExportOptions(format=to, card=False))
     with progress.track(printable(manifest.name), passes=2):
-        contents = _contents(folder, manifest)
+        files = _read_files(folder, manifest)
         options = {name: value for name, value in manifest.options.items() if name not in ("format", "max_shard_size")}
         if to == SAFETENSORS:
-            require_packages("format=safetensors", "safetensors", "huggingface_hub")
-            contents = to_safetensors(contents, manifest, max_shard_size)
+            files = to_safetensors(files, manifest, max_shard_size)
             options = {**options, "format": to, "max_shard_size": max_shard_size}
-        report = write(target, contents, replace(_without_files(manifest), options=options))
+        check_folder(target, files)
+        report = write(target, files, replace(_without_files(manifest), options=options))
     warn_of_stale_card(target)
     return report
 
 
-def _contents(folder: Path, manifest: Manifest) -> Mapping[str, Content]:
-    """The files of a release for AudioCraft, all of which are what its manifest says."""
+def _read_files(folder: Path, manifest: Manifest) -> Mapping[str, Content]:
+    """Read the files of a release in AudioCraft's format, and check each against the manifest."""
     names = release_file_names(manifest)
     progress.set_total(sum(file.bytes for file in manifest.files), passes=1)
     wrong = [file.name for file in manifest.files if file.name not in names or not matches_manifest(folder, [file])]
@@ -72,14 +73,14 @@ def _contents(folder: Path, manifest: Manifest) -> Mapping[str, Content]:
         raise ReleaseError(f"{folder} is not the release that its manifest describes ({listing(wrong)}): export it "
                            "again, or see what audiocraft-export verify says.")
     if manifest.release_format == SAFETENSORS:
-        contents = from_safetensors(folder, names)
-        if not all(is_release_file(name, manifest.sig) for name in contents):
-            raise ReleaseError(f"{folder} names files that no release has ({listing([*contents])}): export it again.")
-        return contents
-    return {name: _content(folder / name) for name in names}
+        files = from_safetensors(folder, names)
+        if not all(is_release_file(name, manifest.sig) for name in files):
+            raise ReleaseError(f"{folder} names files that no release has ({listing([*files])}): export it again.")
+        return files
+    return {name: _read_file(folder / name) for name in names}
 
 
-def _content(path: Path) -> Content:
+def _read_file(path: Path) -> Content:
     if path.name.endswith(".yaml"):
         return path.read_bytes()
     state = TorchFile.read(path).state
@@ -87,7 +88,7 @@ def _content(path: Path) -> Content:
 
 
 def _without_files(manifest: Manifest) -> Manifest:
-    """What was known of a release before its files were written."""
+    """The manifest as it was before the files were written."""
     counted = [nonfinite_warning(file, tensors) for file, tensors in manifest.nonfinite.items()]
     return replace(manifest, files=[], nonfinite={},
                    warnings=[text for text in manifest.warnings if text not in counted])

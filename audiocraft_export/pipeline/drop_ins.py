@@ -86,7 +86,7 @@ def _export_best(checkpoint_path: PathOrText, out_file: PathOrText, drop_in: str
 
 
 def _write(out_file: PathOrText, content: Mapping[str, Any]) -> PathOrText:
-    path = resolve_output(Path(out_file), of=os.path.isfile)
+    path = resolve_output(Path(out_file), is_valid=os.path.isfile)
     refuse_training_checkpoints(path)
     with progress.track(printable(path.name)):
         encoder = encode(content)

@@ -13,7 +13,7 @@ from .. import progress
 from ..errors import printable
 from ..experiment.xp import MANIFEST
 from ..formats.encoders import encode
-from ..formats.registry import encode_release, verify_loads
+from ..formats.registry import verify_loads
 from ..options import ExportOptions
 from ..release.content import Content
 from ..release.manifest import Manifest
@@ -26,7 +26,7 @@ from ..sharing.share import share
 from ..storage.durable_file import WrittenFile
 from ..storage.file_version import same_origin
 from ..storage.writer import remove_stale_staging, resolve_output, write_release
-from .preflight import check_folder, check_loader, check_packages
+from .preflight import preflight
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +63,8 @@ def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> Rel
     Raises:
         ExportError: if it cannot be written there, in that format, with the packages that are installed.
     """
-    check_packages(options)
-    check_loader(options, prepared.family)
-    files = encode_release(prepared, options)
     folder = resolve_output(folder.absolute())
+    files = preflight(prepared, folder, options)
     existing = Manifest.load_or_none(folder)
     if existing is not None and not _has_same_sources(existing, prepared.manifest, files):
         existing = None
@@ -102,7 +100,7 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, verify
 
     Args:
         folder: the release folder.
-        files: what they hold, by name.
+        files: the content of each file, by name; they have passed the preflight.
         manifest: what is known of the release before its files are written.
         verify: whether the files are read back: `none` does not.
         check: verifies the staged folder before it is moved into place.
@@ -111,7 +109,6 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, verify
         ExportError: if the release cannot be written, or does not verify.
     """
     encoders = {name: encode(content) for name, content in files.items()}
-    check_folder(folder, {name: encoder.nbytes for name, encoder in encoders.items()})
     manifests = []
 
     def finish(stage: Path, written: list[WrittenFile]) -> tuple[str, bytes]:

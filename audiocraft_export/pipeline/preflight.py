@@ -1,17 +1,38 @@
-"""Every refusal of an export that can be known beforehand, before anything is made."""
+"""Refuse an export that cannot succeed, before anything is made."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 from ..experiment.xp import MANIFEST
-from ..formats.registry import FORMATS, require_loader
+from ..formats.registry import FORMATS, encode_release, require_loader
 from ..formats.requirements import require_packages
 from ..options import ExportOptions
-from ..release.families.registry import Family
+from ..release.content import Content
 from ..release.owned_files import OwnedFiles
-from ..storage.writer import check_output
+from ..release.prepare import PreparedRelease
+from ..storage.swap import refuse_non_files
+
+
+def preflight(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> dict[str, Content]:
+    """Check everything that can be known before a release is written.
+
+    Only the free disk space is left to the writer: a release that is up to date needs none.
+
+    Returns:
+        The content of the release's files, by name.
+
+    Raises:
+        ExportError: if a package or a loader is missing, the format cannot hold this model, or the release would
+            replace something that is no file of a release.
+    """
+    check_packages(options)
+    if options.verify == "load":
+        require_loader(options.format, prepared.family)
+    files = encode_release(prepared, options)
+    check_folder(folder, files)
+    return files
 
 
 def check_packages(options: ExportOptions) -> None:
@@ -27,26 +48,12 @@ def check_packages(options: ExportOptions) -> None:
         require_packages("Pushing to the Hub", "huggingface_hub")
 
 
-def check_loader(options: ExportOptions, family: Family) -> None:
-    """Check that what `verify=load` rebuilds the models with is installed.
+def check_folder(folder: Path, names: Collection[str]) -> None:
+    """Check that files of these names, and a manifest, may be written to a folder.
 
     Raises:
-        ReleaseError: if it is not, or the family has no loader.
+        CheckpointError: if they would replace a training checkpoint.
+        ReleaseError: if a folder, a pipe or the like has one of the names.
     """
-    if options.verify == "load":
-        require_loader(options.format, family)
-
-
-def check_folder(folder: Path, files: Mapping[str, int]) -> None:
-    """Check that a release can be written to a folder without replacing anything else.
-
-    Args:
-        folder: the release folder.
-        files: the size of each file by its name, in bytes, without the manifest.
-
-    Raises:
-        CheckpointError: if it would replace a training checkpoint.
-        ReleaseError: if something that is no file has the name of one, or the disk has less space.
-    """
-    OwnedFiles(files).refuse_training_checkpoints(folder)
-    check_output(folder, [*files, MANIFEST], sum(files.values()))
+    OwnedFiles(names).refuse_training_checkpoints(folder)
+    refuse_non_files(folder, [*names, MANIFEST])

@@ -1,4 +1,4 @@
-"""A file that is on the disk when it is finished, and hashed by then."""
+"""Write a file with fsync, hashing it on the fly."""
 
 from __future__ import annotations
 
@@ -14,19 +14,13 @@ from .. import progress
 from .lazy_bytes import Data
 from .threads import background
 
-_BATCH_SIZE = 1 << 16  # bytes: fewer are not worth another thread and a call of the system
-_FLUSH_INTERVAL = 8 << 20  # bytes after which the disk is told to begin: little is left to wait for at the end
+_BATCH_SIZE = 1 << 16  # bytes; fewer are not worth a second thread and a system call
+_FLUSH_INTERVAL = 8 << 20  # bytes after which writeback is started, so that the final fsync waits for little
 
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """One file of a release, as written.
-
-    Args:
-        name: in the release folder.
-        bytes: its size.
-        sha256: of its bytes.
-    """
+    """Name, size in bytes and checksum of a file of a release, as written."""
 
     name: str
     bytes: int
@@ -34,13 +28,11 @@ class WrittenFile:
 
 
 class HashingWriter:
-    """A file that is being written.
-
-    `nbytes` is how many bytes it has, and `sha256` their hash, both when it is finished.
+    """Writes and hashes a file; `nbytes` and `sha256` are those of the complete file once it is closed.
 
     Args:
-        stream: where they go.
-        update: takes them to be hashed.
+        stream: the file.
+        update: takes the bytes to be hashed.
     """
 
     def __init__(self, stream: BinaryIO, update: Callable[[Data], None]) -> None:
@@ -48,10 +40,10 @@ class HashingWriter:
         self.sha256 = ""
         self._stream, self._update = stream, update
         self._small: list[Data] = []
-        self._waiting = self._begun = 0
+        self._waiting = self._flushed = 0
 
     def write(self, data: Data) -> None:
-        """Append bytes, which must not change any more."""
+        """Append bytes, which must not change afterwards."""
         if len(data) >= _BATCH_SIZE:
             self.flush()
         self._small.append(data)
@@ -60,22 +52,27 @@ class HashingWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Hash and write what has come together."""
+        """Hash and write the bytes that are waiting."""
         data = self._small[0] if len(self._small) == 1 else b"".join(self._small)
         self._small, self._waiting = [], 0
         self._update(data)
         self._stream.write(data)
         self.nbytes += len(data)
         progress.advance(len(data))
-        if self.nbytes >= self._begun + _FLUSH_INTERVAL and hasattr(os, "posix_fadvise"):
-            with suppress(OSError):  # On Linux this starts writing them to the disk, and waits for nothing.
-                os.posix_fadvise(self._stream.fileno(), self._begun, self.nbytes - self._begun, os.POSIX_FADV_DONTNEED)
-            self._begun = self.nbytes
+        if self.nbytes >= self._flushed + _FLUSH_INTERVAL:
+            self._start_writeback()
+
+    def _start_writeback(self) -> None:
+        """Start writing to the disk without waiting for it, as Linux does on this advice."""
+        begin, self._flushed = self._flushed, self.nbytes
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError):
+                os.posix_fadvise(self._stream.fileno(), begin, self._flushed - begin, os.POSIX_FADV_DONTNEED)
 
 
 @contextmanager
 def open_durable(path: Path) -> Iterator[HashingWriter]:
-    """A new file; when this is left, it is on the disk, and its `sha256` is known.
+    """Create a file; on exit it is on the disk, and its `sha256` is known.
 
     Raises:
         OSError: if it is there already, or cannot be written.

@@ -1,4 +1,4 @@
-"""A file that is read in pieces, of which none is believed if somebody writes to it meanwhile."""
+"""Read a file in chunks; fail if it is modified meanwhile."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .lazy_bytes import CHUNK_SIZE
 
 
 class FileReader:
-    """A regular file, open for as long as this is there: what replaces it meanwhile is not seen.
+    """A regular file that stays open: a file that replaces it meanwhile is not read.
 
     Args:
         path: the file.
-        kind: what it should be, for a message.
+        kind: what it should be, for error messages.
 
     Raises:
         CheckpointError: if it cannot be opened, or is no regular file.
@@ -38,14 +38,14 @@ class FileReader:
 
     @property
     def nbytes(self) -> int:
-        """Its size."""
+        """Size of the file."""
         return self.stat.st_size
 
     def read(self, begin: int, end: int) -> Iterator[bytes]:
-        """The bytes from one position to another, piece by piece.
+        """Yield the bytes from one position to another in chunks.
 
         Raises:
-            CheckpointError: if they cannot be read, or somebody has written to the file since it was opened.
+            CheckpointError: if they cannot be read, or the file was modified since it was opened.
         """
         while begin < end:
             try:
@@ -59,7 +59,7 @@ class FileReader:
             yield piece
 
     def read_bytes(self, begin: int, end: int) -> bytes:
-        """The bytes from one position to another; what lies before the file has none.
+        """The bytes from one position to another; a position before the file counts as its start.
 
         Raises:
             CheckpointError: as `read`.

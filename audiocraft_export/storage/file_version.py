@@ -1,4 +1,4 @@
-"""What tells a file from another one, or from what it was before."""
+"""Identify a version of a file by inode, size and mtime."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ import os
 from pathlib import Path
 from typing import Any, Optional
 
-_COARSEST, _FINEST = 10**9, 10**3  # nanoseconds: of the disks that cut times; of a time in seconds as a float
+_COARSEST, _FINEST = 10**9, 10**3  # nanoseconds: of disks that truncate times; of a time in seconds as a float
 
 
 def file_version(path: Path) -> Optional[tuple[int, int, int]]:
-    """What tells a file from another one that takes its place; None where there is none.
-
-    Args:
-        path: of the file.
-    """
+    """Inode, size and mtime of a file; None if there is no file."""
     try:
         stat = os.stat(path)
     except OSError:
@@ -23,22 +19,16 @@ def file_version(path: Path) -> Optional[tuple[int, int, int]]:
 
 
 def same_mtime(one: int, other: int) -> bool:
-    """Whether two times of a file, in nanoseconds, are one and the same.
+    """Whether two mtimes of a file, in nanoseconds, are equal at the resolution of the coarser one.
 
-    Disks, nodes and copies cut them, to microseconds or whole seconds: what the coarser of the two does not say does
-    not count.
+    Disks, nodes and copies truncate them to microseconds or whole seconds.
     """
     step = max(_resolution(one), _resolution(other))
     return abs(one - other) < _FINEST or one // step == other // step
 
 
 def same_origin(one: Any, other: Any) -> bool:
-    """Whether two descriptions in plain data are the same, but for how exactly they know the times of files in them.
-
-    Args:
-        one: of a manifest; every `mtime_ns` in it is such a time.
-        other: of another one.
-    """
+    """Whether plain data of two manifests is equal; every `mtime_ns` in it is compared by `same_mtime`."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(
             same_mtime(one[name], other[name]) if name == "mtime_ns" and _are_times(one[name], other[name])

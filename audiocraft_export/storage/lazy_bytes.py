@@ -1,4 +1,4 @@
-"""Bytes that nobody has read yet, and the CRC-32 that they must have."""
+"""Lazily read byte ranges with an expected CRC-32."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Callable, Optional, Protocol, Union
 
 from ..errors import CheckpointError
 
-CHUNK_SIZE = 1 << 18  # bytes at a time: they stay in the cache of the processor while they are hashed and written
+CHUNK_SIZE = 1 << 18  # bytes; a chunk stays in the processor's cache while it is hashed and written
 Data = Union[bytes, memoryview]
 
 
 class Sink(Protocol):
-    """Where bytes go, one piece after the other; they must not change afterwards."""
+    """Takes bytes, one chunk after the other; they must not change afterwards."""
 
     def write(self, data: Data, /) -> Any:
         """Append them."""
@@ -22,14 +22,14 @@ class Sink(Protocol):
 
 @dataclass(eq=False)
 class LazyBytes:
-    """The bytes of one record: where they come from, not the bytes themselves.
+    """The bytes of a record, read when they are needed.
 
     Args:
         nbytes: how many.
-        read: gives those from one position to another, piece by piece, when it is their turn.
-        crc: CRC-32 that they must have, if it is known.
-        name: what to call them in an error.
-        parent: the record that these bytes are a part of: it has to be sound first.
+        read: yields the bytes from one position to another in chunks.
+        crc: their expected CRC-32, if it is known.
+        name: their name in error messages.
+        parent: the record that these bytes are a slice of; its CRC-32 is checked first.
     """
 
     nbytes: int
@@ -41,21 +41,21 @@ class LazyBytes:
 
     @classmethod
     def from_data(cls, data: Data) -> LazyBytes:
-        """Bytes in memory."""
+        """Wrap bytes in memory."""
         return cls(len(data), lambda begin, end: iter_chunks(data, begin, end))
 
     def iter_chunks(self) -> Iterator[Data]:
-        """All of them; whoever reads them gives their CRC-32 to `check_crc` afterwards.
+        """Yield all bytes in chunks; the caller passes their CRC-32 to `check_crc` afterwards.
 
         Raises:
-            CheckpointError: if they cannot be read, or are part of a record that is damaged.
+            CheckpointError: if they cannot be read, or the parent is damaged.
         """
         if self.parent is not None:
             self.parent.verify()
         return self.read(0, self.nbytes)
 
     def check_crc(self, crc: int) -> None:
-        """Compare the CRC-32 that the bytes turned out to have.
+        """Compare the CRC-32 of the bytes that were read with the expected one.
 
         Raises:
             CheckpointError: if they are damaged.
@@ -65,7 +65,7 @@ class LazyBytes:
         self._sound = True
 
     def iter_checked(self) -> Iterator[Data]:
-        """All of them; their CRC-32 is compared after the last one.
+        """Yield all bytes in chunks, and check their CRC-32 after the last one.
 
         Raises:
             CheckpointError: if they are damaged.
@@ -77,7 +77,7 @@ class LazyBytes:
         self.check_crc(crc)
 
     def verify(self) -> None:
-        """Read all of them (the first time), and compare their CRC-32.
+        """Check the CRC-32 of all bytes, once.
 
         Raises:
             CheckpointError: if they are damaged.
@@ -87,7 +87,7 @@ class LazyBytes:
                 pass
 
     def read_checked(self, begin: int = 0, end: Optional[int] = None) -> bytes:
-        """The bytes from one position to another, in memory, after comparing the CRC-32 of all.
+        """The bytes from one position to another, after checking the CRC-32 of all.
 
         Raises:
             CheckpointError: if they are damaged.
@@ -97,18 +97,19 @@ class LazyBytes:
 
     def slice(self, begin: int, nbytes: int) -> LazyBytes:
         """Some of the bytes."""
-        return LazyBytes(nbytes, lambda first, last: self.read(begin + first, begin + last), name=self.name, parent=self)
+        return LazyBytes(nbytes, lambda first, last: self.read(begin + first, begin + last),
+                         name=self.name, parent=self)
 
 
 def iter_chunks(data: Data, begin: int, end: int) -> Iterator[Data]:
-    """Bytes in memory from one position to another, piece by piece."""
+    """Yield bytes in memory from one position to another in chunks."""
     view = memoryview(data)
     for first in range(begin, end, CHUNK_SIZE):
         yield view[first:min(first + CHUNK_SIZE, end)]
 
 
 def slice_stream(stream: Iterable[Data], begin: int, end: int) -> Iterator[Data]:
-    """Of bytes that can only be had from the first one on, those from one position to another."""
+    """Yield the bytes from one position to another of a stream that is read from its start."""
     position = 0
     for piece in stream:
         if position >= end:

@@ -1,6 +1,6 @@
-"""Staging folders: a release is made in one, beside its place; those of dead processes are removed.
+"""Staging folders: a release is written into one, then moved into place; those of dead processes are removed.
 
-`.export-<machine>-<process>-<when it began>-<token>`: the name says whose it is, so that no lock is needed.
+`.export-<machine>-<process>-<its start time>-<token>`: the name identifies the owner, so that no lock is needed.
 """
 
 from __future__ import annotations
@@ -18,19 +18,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Optional
 
-MAX_REMOTE_AGE = 24 * 3600  # seconds that an export on another machine is believed to take
-_FEW_ENTRIES = 1000  # names in a folder that is looked through each time
-_scans_to_skip: dict[Path, int] = {}  # how often a larger one is not, from now on
+MAX_REMOTE_AGE = 24 * 3600  # seconds; the process of an older folder of another machine is taken for dead
+_FEW_ENTRIES = 1000  # a folder with more is not scanned for stale ones each time
 STAGED = "staged"  # the name of a single file until it is complete
-Owns = Callable[[str], bool]
-BACKUP = "former"  # folder in a staging folder, for the files of the release before
+BACKUP = "former"  # folder in a staging folder, for the files of the previous release
+Owns = Callable[[str], bool]  # whether a file of this name is one of a release, and may be removed
+
+_scans_to_skip: dict[Path, int] = {}
 
 
 def _machine() -> str:
-    """This machine, since it was started: many on one shared disk may have the same name.
-
-    Within it, each container that counts its processes from 1 is one of its own.
-    """
+    """Identify this machine, its boot and its PID namespace: machines on one shared disk may have the same name."""
     processes = boot = ""
     with suppress(OSError):
         processes = os.readlink("/proc/self/ns/pid")
@@ -44,10 +42,10 @@ STAGING_NAME = re.compile(r"\.export-(?P<machine>\w+)-(?P<process>\d{1,9})-(?P<b
 
 
 def staging_parent(folder: Path) -> Path:
-    """Where to stage a release for a folder: beside it, so that one step can put it there.
+    """Where to stage a release for a folder: beside it, so that one rename moves it into place.
 
-    In it, where it is a disk of its own, where only one of the two may be written to, and where this process stands in
-    it: a folder that is exchanged for another would leave its shell nowhere.
+    In it, if it is a mount point, if only one of the two is writable, or if it is the current folder of this process:
+    exchanging that would leave its shell in a removed folder.
     """
     beside = folder.parent
     if not os.path.isdir(folder):
@@ -58,12 +56,12 @@ def staging_parent(folder: Path) -> Path:
 
 @contextmanager
 def staging(home: Path, owns: Owns, like: Optional[Path] = None) -> Iterator[Path]:
-    """A new folder in `home`, and `home` itself if it is not there; both are gone again after a failure.
+    """Create a staging folder in `home`, and `home` itself if missing; both are removed after a failure.
 
     Args:
-        home: where it is to be.
+        home: the parent of the staging folder.
         owns: whether a file of this name is one of a release, and may be removed.
-        like: a folder with the owner, the permissions and the attributes that it is to have, if it is there.
+        like: an existing folder whose owner, permissions and attributes are copied.
     """
     made = [folder for folder in (home, *home.parents) if not os.path.exists(folder)]
     stage = home / f".export-{MACHINE}-{os.getpid()}-{_start_time(os.getpid()) or 0}-{secrets.token_hex(4)}"
@@ -88,7 +86,7 @@ def staging(home: Path, owns: Owns, like: Optional[Path] = None) -> Iterator[Pat
 
 
 def discard(stage: Path, owns: Owns) -> None:
-    """Remove a staging folder with all that is ours in it, or has another name elsewhere."""
+    """Remove a staging folder: files of a release, and files that are hard-linked elsewhere; other files stay."""
     with suppress(OSError):
         for entry in [*os.scandir(stage)]:
             if entry.name == BACKUP:
@@ -99,9 +97,9 @@ def discard(stage: Path, owns: Owns) -> None:
 
 
 def remove_stale(owns: Owns, *homes: Path) -> None:
-    """Remove the staging folders of processes that are gone.
+    """Remove the staging folders of dead processes.
 
-    A folder of very many releases is not looked through for each of them: that would take longer than the exports.
+    A folder of very many releases is not scanned for each of them: that would take longer than the exports.
     """
     for home in homes:
         with suppress(OSError):
@@ -111,7 +109,7 @@ def remove_stale(owns: Owns, *homes: Path) -> None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, where the system can do that and we may ask for it.
+    """Flush the entries of a folder to the disk, where the system supports that and permissions allow it.
 
     Raises:
         OSError: if the disk fails.
@@ -130,16 +128,16 @@ def fsync_folder(folder: Path) -> None:
 
 
 def _copy_attributes(stage: Path, folder: Path) -> None:
-    there = os.stat(folder)
+    found = os.stat(folder)
     with suppress(OSError):
-        os.chown(stage, there.st_uid, there.st_gid)
+        os.chown(stage, found.st_uid, found.st_gid)
     shutil.copystat(folder, stage)
 
 
 def _entries_to_scan(home: Path) -> list[str]:
-    left_out = _scans_to_skip.pop(home, 0)
-    if left_out:
-        _scans_to_skip[home] = left_out - 1
+    skips = _scans_to_skip.pop(home, 0)
+    if skips:
+        _scans_to_skip[home] = skips - 1
         return []
     names = os.listdir(home)
     if len(names) > _FEW_ENTRIES:
@@ -159,12 +157,12 @@ def _is_stale(stage: Path) -> bool:
         return False
     if owner["machine"] != MACHINE:
         return found.st_mtime + MAX_REMOTE_AGE < time.time()
-    began = _start_time(int(owner["process"]))
-    return began is None or bool(began and int(owner["began"])) and began != int(owner["began"])
+    now, then = _start_time(int(owner["process"])), int(owner["began"])
+    return now is None or (now != then and 0 not in (now, then))
 
 
 def _start_time(process: int) -> Optional[int]:
-    """When a process began, in ticks of the machine; 0 where the system does not say, None if there is none."""
+    """Start time of a process in clock ticks; 0 where the system does not tell, None if it does not exist."""
     try:
         state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         return None if state in "ZX" else int(fields[18])
@@ -177,13 +175,13 @@ def _process_exists(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # a process of another user
         pass
     return True
 
 
 def _is_mounted(folder: Path) -> bool:
-    """Whether a folder is a mount point; Python does not see one of the same disk (`mount --bind`)."""
+    """Whether a folder is a mount point, also of the same disk (`mount --bind`), which os.path.ismount misses."""
     mounts = []
     with suppress(OSError):
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]

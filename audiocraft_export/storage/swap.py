@@ -1,4 +1,4 @@
-"""Giving a staged release its place, so that there is always a whole one: the former, or the new."""
+"""Atomically replace a release folder with a staged one: at any moment there is the previous release or the new one."""
 
 from __future__ import annotations
 
@@ -9,44 +9,46 @@ import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
 from ..errors import ReleaseError
 from .staging import BACKUP, fsync_folder
 
-_HERE, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux
 _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP}
+_NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}
+StaleFiles = Callable[[Path], Collection[str]]
 
 
-def replace_folder(stage: Path, folder: Path, names: Sequence[str], former: Callable[[Path], Collection[str]]) -> None:
-    """Make a staged folder the release.
+def replace_folder(stage: Path, folder: Path, names: Sequence[str], stale_files: StaleFiles) -> None:
+    """Make a staged folder the release folder.
 
-    In one step where there is none, or where the system can exchange two folders (Linux; not NFS); files of others go
-    along. Otherwise, and where folders of others lie in it, file by file, the manifest last, and a failure puts back
-    what was there.
+    In one step where there is no release folder, or where the system can exchange two folders (Linux; not NFS); files
+    that belong to no release go along. Otherwise, and where the folder has subfolders, file by file, the manifest last,
+    and a failure restores the previous files.
 
     Args:
         stage: the staged folder, beside `folder` or in it.
         folder: the release folder.
-        names: of the files in `stage`, in the order in which they are to appear.
-        former: gives the names of the files in a folder that are a release: they go. Asked when it is time to, since
-            others may export to the same folder meanwhile.
+        names: the files in `stage`, in the order in which they are to appear.
+        stale_files: returns the names of the previous release's files in a folder, which are removed. Called as late
+            as possible: another process may export to the same folder.
 
     Raises:
         OSError: if it cannot be done.
     """
-    if stage.parent == folder.parent and _exchange_folder(stage, folder, names, former):
+    if stage.parent == folder.parent and _rename_folder(stage, folder, names, stale_files):
         fsync_folder(folder.parent)
     else:
-        _replace_files(stage, folder, names, {*former(folder)} - {*names})
+        _replace_files(stage, folder, names, {*stale_files(folder)} - {*names})
         fsync_folder(folder)
 
 
 def refuse_non_files(folder: Path, names: Collection[str]) -> None:
-    """Refuse to put a file where something else has its name.
+    """Refuse to replace anything that is not a regular file or a symlink.
 
     Raises:
-        ReleaseError: if a folder, a pipe or the like is there.
+        ReleaseError: if a folder, a pipe or the like has one of the names.
     """
     for name in names:
         path = folder / name
@@ -54,55 +56,65 @@ def refuse_non_files(folder: Path, names: Collection[str]) -> None:
             raise ReleaseError(f"{path} is there already and no file: move it away, or choose another folder.")
 
 
-def _exchange_folder(stage: Path, folder: Path, names: Collection[str], former: Callable[[Path], Collection[str]]) -> bool:
-    """Put the folder itself there; whether that could be done."""
-    if os.path.isdir(folder) and not _has_same_owner(stage, folder):
+def _rename_folder(stage: Path, folder: Path, names: Collection[str], stale_files: StaleFiles) -> bool:
+    """Rename the staged folder to the release folder; False where that is not possible."""
+    if os.path.isdir(folder) and not _have_same_owner(stage, folder):
         return False
     try:
         os.rename(stage, folder)
         return True
     except OSError as exc:
-        if exc.errno not in {errno.ENOTEMPTY, errno.EEXIST, *_UNSUPPORTED} or not os.path.isdir(folder):
+        if exc.errno not in _NOT_EMPTY | _UNSUPPORTED or not os.path.isdir(folder):
             raise
-    if not _link_other_files(stage, folder, names, former) or not _exchange(stage, folder):
+    return _exchange_folder(stage, folder, names, stale_files)
+
+
+def _exchange_folder(stage: Path, folder: Path, names: Collection[str], stale_files: StaleFiles) -> bool:
+    """Exchange the two folders, with the other files of `folder` in both; False where that is not possible."""
+    if not _link_other_files(stage, folder, names, stale_files) or not _exchange(stage, folder):
         return False
-    ours = {*names, *former(stage)}
+    owned = {*names, *stale_files(stage)}
     for entry in [*os.scandir(stage)]:
-        if entry.name not in ours and not _is_same_entry(entry, folder):  # came in between
+        if entry.name not in owned and not _is_same_entry(entry, folder):  # appeared in the meantime
             os.replace(entry.path, folder / entry.name)
     return True
 
 
-def _has_same_owner(stage: Path, folder: Path) -> bool:
+def _have_same_owner(stage: Path, folder: Path) -> bool:
     one, other = os.stat(stage), os.stat(folder)
     return (one.st_uid, one.st_gid) == (other.st_uid, other.st_gid)
 
 
-def _link_other_files(stage: Path, folder: Path, names: Collection[str], former: Callable[[Path], Collection[str]]) -> bool:
-    """Have the files of others in both folders, whichever is which afterwards; whether that can be done."""
+def _link_other_files(stage: Path, folder: Path, names: Collection[str], stale_files: StaleFiles) -> bool:
+    """Hard-link the files of `folder` that belong to no release into `stage`; False where that is not possible."""
     while True:
         with _pinned(folder) as found:
-            ours = {*names, *former(folder)}
-            others = [entry for entry in os.scandir(folder) if entry.name not in ours]
-            if any(entry.is_dir(follow_symlinks=False) for entry in others):
-                return False
-            linked = []
-            try:
-                for entry in others:
-                    os.link(entry.path, stage / entry.name, follow_symlinks=False)
-                    linked.append(stage / entry.name)
-            except OSError:
+            owned = {*names, *stale_files(folder)}
+            linked = _link_all([entry for entry in os.scandir(folder) if entry.name not in owned], stage)
+            if linked is None:
                 return False
             if os.path.samestat(found, os.stat(folder)):
                 fsync_folder(stage)
                 return True
-        for path in linked:  # another release has come in between: which files are those of others?
+        for path in linked:  # another release took the folder's place: which files are owned has to be asked again
             path.unlink()
+
+
+def _link_all(entries: Collection[os.DirEntry[str]], target: Path) -> Optional[list[Path]]:
+    """Hard-link files into a folder; None if one is a folder or cannot be linked."""
+    if any(entry.is_dir(follow_symlinks=False) for entry in entries):
+        return None
+    try:
+        for entry in entries:
+            os.link(entry.path, target / entry.name, follow_symlinks=False)
+    except OSError:
+        return None
+    return [target / entry.name for entry in entries]
 
 
 @contextmanager
 def _pinned(folder: Path) -> Iterator[os.stat_result]:
-    """What the system knows of a folder; no other one is taken for it while inside."""
+    """The stat of a folder that is held open: its inode is not reused meanwhile."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         yield os.fstat(descriptor)
@@ -118,11 +130,11 @@ def _is_same_entry(entry: os.DirEntry[str], folder: Path) -> bool:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two folders in one step; whether the system and the disk can do that."""
+    """Exchange two folders in one step; False where the system or the disk cannot."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):
         return False
-    if libc.renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
+    if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
         return True
     number = ctypes.get_errno()
     if number not in _UNSUPPORTED:
@@ -130,24 +142,20 @@ def _exchange(one: Path, other: Path) -> bool:
     return False
 
 
-def _replace_files(stage: Path, folder: Path, names: Sequence[str], gone: Collection[str]) -> None:
-    kept = stage / BACKUP
-    kept.mkdir()
-    for name in (*names, *gone):
-        _back_up(folder / name, kept / name)
+def _replace_files(stage: Path, folder: Path, names: Sequence[str], stale: Collection[str]) -> None:
+    """Replace files one by one and remove the stale ones; restore all of them after a failure."""
+    backup = stage / BACKUP
+    backup.mkdir()
+    for name in (*names, *stale):
+        _back_up(folder / name, backup / name)
     try:
         for name in names:
             os.replace(stage / name, folder / name)
-        for name in gone:
-            with suppress(FileNotFoundError):
-                os.unlink(folder / name)
+        for name in stale:
+            (folder / name).unlink(missing_ok=True)
     except BaseException:
-        for name in {*names, *gone} - set(os.listdir(stage)):
-            with suppress(OSError):
-                if os.path.lexists(kept / name):
-                    os.replace(kept / name, folder / name)
-                else:
-                    os.unlink(folder / name)
+        for name in {*names, *stale} - set(os.listdir(stage)):
+            _restore(folder / name, backup / name)
         raise
 
 
@@ -156,5 +164,13 @@ def _back_up(path: Path, copy: Path) -> None:
         os.link(path, copy, follow_symlinks=False)
     except FileNotFoundError:
         pass
-    except OSError:  # a disk without links
+    except OSError:  # a disk without hard links
         shutil.copy2(path, copy, follow_symlinks=False)
+
+
+def _restore(path: Path, copy: Path) -> None:
+    with suppress(OSError):
+        if os.path.lexists(copy):
+            os.replace(copy, path)
+        else:
+            path.unlink()

@@ -1,7 +1,7 @@
-"""Two things at once: hashing, reading and writing let go of the interpreter, so that threads use two cores.
+"""Overlap hashing with I/O in a second thread: both release the GIL.
 
-A signal may end the thread that hands out the work at any step of it. `SimpleQueue` survives that; what is made of
-conditions (`Queue`, the executors) may keep a lock that nobody can let go of any more.
+A signal may interrupt the thread that hands out the work at any step. `SimpleQueue` survives that; `Queue` and the
+executors, which are built on conditions, may keep a lock that is never released.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Callable, TypeVar
 
-_QUEUE_SIZE = 8  # what may wait for the other thread: its memory is not free
+_QUEUE_SIZE = 8  # items that wait for the other thread, in memory
 _END = object()
 
 T = TypeVar("T")
@@ -21,13 +21,10 @@ T = TypeVar("T")
 
 @contextmanager
 def background(do: Callable[[T], Any]) -> Iterator[Callable[[T], Any]]:
-    """Do something with one thing after another in a second thread, while this one goes on.
+    """Call `do` with one item after another in a second thread.
 
-    Args:
-        do: what to do with each; what it raises is raised here, at the end.
-
-    Returns:
-        A function that takes the next one; when this is left, all is done.
+    Yields:
+        A function that queues the next item. On exit all items are done, and what `do` raised is raised.
     """
     todo: SimpleQueue[Any] = SimpleQueue()
     free: SimpleQueue[None] = SimpleQueue()
@@ -42,7 +39,7 @@ def background(do: Callable[[T], Any]) -> Iterator[Callable[[T], Any]]:
 
     try:
         thread.start()
-    except RuntimeError:  # a process that is about to end starts none any more
+    except RuntimeError:  # the interpreter is shutting down
         yield do
         return
     try:
@@ -65,14 +62,14 @@ def _consume(todo: SimpleQueue[Any], free: SimpleQueue[None], do: Callable[[T], 
 
 
 def map_two(do: Callable[[T], Any], items: Iterable[T], then: Callable[[T], Any]) -> None:
-    """Do something with all of several things, two at a time.
+    """Call `do` with all items, two at a time; an error ends it.
 
     Args:
-        do: what to do with each; an error ends it.
-        items: the things.
-        then: called in this thread with each that is done.
+        do: called with each item.
+        items: the items.
+        then: called in this thread with each item that is done.
     """
-    left = iter(list(items))  # of which each thread takes the next one
+    left = iter(list(items))  # both threads take the next one
     done: deque[T] = deque()
 
     def do_some(others: Iterator[T]) -> None:

@@ -67,9 +67,11 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
         CheckpointError: if bytes read from the checkpoint are damaged.
         ExportError: whatever `finish` raises.
     """
-    progress.set_total(sum(content.nbytes for content in files.values()))
+    nbytes = sum(content.nbytes for content in files.values())
+    progress.set_total(nbytes)
     with _wrap_errors(folder), exit_on_sigterm():
         home = staging_parent(folder)
+        _check_free_space(home, nbytes)
         with staging(home, ownership.owns, like=folder if home == folder.parent else None) as stage:
             written = [_write_staged(stage / name, content, not read_back) for name, content in files.items()]
             for name, content in files.items() if read_back else ():
@@ -80,17 +82,6 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
                 stream.write(data)
             fsync_folder(stage)
             replace_folder(stage, folder, [*files, manifest], ownership.stale_files)
-
-
-def check_output(folder: Path, names: Collection[str], nbytes: int) -> None:
-    """Check that a release of `nbytes` bytes can be written to a folder.
-
-    Raises:
-        ReleaseError: if a folder, a pipe or the like has one of `names`, or the disk has less space.
-    """
-    with _wrap_errors(folder):
-        refuse_non_files(folder, names)
-        _check_free_space(staging_parent(folder), nbytes)
 
 
 def write_file(path: Path, content: Encoder, owns: Callable[[str], bool]) -> None:
@@ -106,14 +97,16 @@ def write_file(path: Path, content: Encoder, owns: Callable[[str], bool]) -> Non
         CheckpointError: if bytes read from the checkpoint are damaged.
     """
     progress.set_total(content.nbytes)
-    check_output(path.parent, [path.name], content.nbytes)
-    with _wrap_errors(path), exit_on_sigterm(), staging(path.parent, owns) as stage:
-        _write_staged(stage / STAGED, content, checked=False)
-        _read_back(stage / STAGED, content)
-        if os.path.exists(path):
-            shutil.copymode(path, stage / STAGED)
-        os.replace(stage / STAGED, path)
-        fsync_folder(path.parent)
+    with _wrap_errors(path), exit_on_sigterm():
+        refuse_non_files(path.parent, [path.name])
+        _check_free_space(path.parent, content.nbytes)
+        with staging(path.parent, owns) as stage:
+            _write_staged(stage / STAGED, content, checked=False)
+            _read_back(stage / STAGED, content)
+            if os.path.exists(path):
+                shutil.copymode(path, stage / STAGED)
+            os.replace(stage / STAGED, path)
+            fsync_folder(path.parent)
 
 
 def replace_files(folder: Path, contents: Mapping[str, Encoder], owns: Callable[[str], bool]) -> None:
@@ -130,21 +123,22 @@ def replace_files(folder: Path, contents: Mapping[str, Encoder], owns: Callable[
         fsync_folder(folder)
 
 
-def resolve_output(path: Path, of: Callable[[str], bool] = os.path.isdir) -> Path:
-    """Where a path leads: there is one name only for what is to be replaced.
+def resolve_output(path: Path, is_valid: Callable[[str], bool] = os.path.isdir) -> Path:
+    """Resolve the symlinks of an output path.
 
     Args:
-        path: of a release folder; or of a file, with `of=os.path.isfile`.
-        of: what may be there already.
+        path: a release folder; or a file, with `is_valid=os.path.isfile`.
+        is_valid: whether what exists at the path may be replaced.
 
     Raises:
-        ReleaseError: if something else is there, or a link to nothing: making a folder behind one would fill the
-            wrong disk.
+        ReleaseError: if something else exists there, or a dangling symlink: creating a folder behind one would fill
+            the wrong disk.
     """
     with _wrap_errors(path):
-        if os.path.lexists(path) and not of(str(path)):
-            kind = "no folder" if of is os.path.isdir else "no file"
-            what = kind if os.path.exists(path) else "a link to nothing"
+        if os.path.lexists(path) and not is_valid(str(path)):
+            what = "a link to nothing"
+            if os.path.exists(path):
+                what = "no folder" if is_valid is os.path.isdir else "no file"
             raise ReleaseError(f"{path} is there already, and {what}: choose another place, or move it away.")
         return Path(os.path.realpath(path))
 
@@ -161,11 +155,11 @@ def _write_staged(path: Path, content: Encoder, checked: bool) -> WrittenFile:
 
 
 def _read_back(path: Path, content: Encoder) -> None:
-    """Compare all that was written with what it should be.
+    """Compare a written file with its content.
 
     Raises:
-        CheckpointError: if it was read from a checkpoint that is damaged.
-        ReleaseError: if it differs.
+        CheckpointError: if the checkpoint that the content was read from is damaged.
+        ReleaseError: if they differ.
     """
     try:
         content.read_back(path)
@@ -186,5 +180,5 @@ def _wrap_errors(path: Path) -> Iterator[None]:
 def _check_free_space(home: Path, nbytes: int) -> None:
     disk = shutil.disk_usage(next(folder for folder in (home, *home.parents) if os.path.exists(folder)))
     if disk.total and disk.free < nbytes + _OVERHEAD:
-        raise ReleaseError(f"The release takes {nbytes + _OVERHEAD} bytes, and the disk of {home} has {disk.free} free: "
-                           "make room, or choose another folder.")
+        raise ReleaseError(f"The release takes {nbytes + _OVERHEAD} bytes, and the disk of {home} has {disk.free} "
+                           "free: make room, or choose another folder.")
