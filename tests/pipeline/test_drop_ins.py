@@ -1,0 +1,39 @@
+"""AudioCraft's drop-ins write where opening the file would."""
+
+import os
+
+import pytest
+from helpers import load, model_state, same
+
+from audiocraft_export import ExportError, export_lm
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_drop_in_writes_where_opening_the_file_would(make_xp, tmp_path, kind):
+    xp, out, real = make_xp(), tmp_path / "out.bin", tmp_path / "real" / "real.bin"
+    real.parent.mkdir()
+    real.write_text("of before")
+    real.chmod(0o640)
+    if kind == "file":
+        real.rename(out)
+    else:
+        out.symlink_to(real)
+    export_lm(xp / "checkpoint.th", out)
+    assert same(load(out)["best_state"], model_state(3)) and out.is_symlink() == (kind == "link")
+    assert out.stat().st_mode & 0o777 == 0o640
+    assert len([*tmp_path.iterdir(), *real.parent.iterdir()]) == (3 if kind == "file" else 4)
+
+
+def test_a_drop_in_makes_nothing_behind_a_link_to_nothing(make_xp, tmp_path):
+    (tmp_path / "out.bin").symlink_to(tmp_path / "unmounted" / "out.bin")
+    with pytest.raises(ExportError, match="link to nothing"):
+        export_lm(make_xp() / "checkpoint.th", tmp_path / "out.bin")
+    assert not (tmp_path / "unmounted").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_drop_in_refuses_what_is_no_file(make_xp, tmp_path, make):
+    make(tmp_path / "out.bin")
+    with pytest.raises(ExportError, match="no file"):
+        export_lm(make_xp() / "checkpoint.th", tmp_path / "out.bin")
+    assert {path.name for path in tmp_path.iterdir()} == {"out.bin", "outputs"}

@@ -1,0 +1,58 @@
+"""A release folder is replaced in one step; other files stay."""
+
+import os
+
+import pytest
+from helpers import SIG, load, model_state, same, with_cfg
+
+from audiocraft_export import ExportOptions, export_xp, verify
+from audiocraft_export.storage import swap, writer
+
+
+@pytest.mark.parametrize("samples", [True, False])
+def test_the_files_of_others_stay_where_a_release_is_replaced(make_xp, dora_dir, samples):
+    folder = make_xp() / "export"
+    export_xp(SIG, dora_dir)
+    if samples:
+        (folder / "samples").mkdir()
+    (folder / "README.md").write_text("mine")
+    (folder / "link").symlink_to("nowhere")
+    before = folder.stat().st_ino, (folder / "README.md").stat().st_ino
+    assert export_xp(SIG, dora_dir, ExportOptions(weights="last")).written
+    assert (folder / "README.md").read_text() == "mine" and (folder / "link").is_symlink()
+    assert (folder / "samples").is_dir() == samples == (folder.stat().st_ino == before[0])
+    assert (folder / "README.md").stat().st_ino == before[1] and (folder / "README.md").stat().st_nlink == 1
+    assert same(load(folder / "state_dict.bin")["best_state"], model_state(1))
+    assert not [path.name for path in folder.parent.iterdir() if path.name.startswith(".export-")]
+
+
+def test_a_compression_model_of_the_user_stays_where_a_release_has_none(make_xp, dora_dir):
+    codec = make_xp("c0dec000", **{"xp.cfg": with_cfg(solver="compression")})
+    make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint="//sig/c0dec000")})
+    folder = export_xp(SIG, dora_dir).folder
+    export_xp(SIG, dora_dir, ExportOptions(codec="none"))
+    assert not (folder / "compression_state_dict.bin").exists()
+    export_xp(SIG, dora_dir)
+    (folder / "compression_state_dict.bin").write_text("mine")
+    export_xp(SIG, dora_dir, ExportOptions(codec="none"))
+    assert (folder / "compression_state_dict.bin").read_text() == "mine" and codec
+
+
+@pytest.mark.parametrize("moment", ["writer.replace_folder", "os.link", "swap._exchange"])
+def test_a_release_that_comes_in_between_leaves_none_of_its_files_to_another(make_xp, dora_dir, monkeypatch, moment):
+    cfg = with_cfg(solver="musicgen", compression_model_checkpoint="//pretrained/facebook/encodec_32khz")
+    make_xp(**{"xp.cfg": cfg})
+    folder = export_xp(SIG, dora_dir, ExportOptions(codec="none")).folder
+    (folder / "README.md").write_text("mine")
+    module, name = {"writer": writer, "os": os, "swap": swap}[moment.split(".")[0]], moment.split(".")[1]
+    function = getattr(module, name)
+
+    def late(*args, **kwargs):
+        monkeypatch.setattr(module, name, function)
+        assert export_xp(SIG, dora_dir).written
+        return function(*args, **kwargs)
+    monkeypatch.setattr(module, name, late)
+    assert export_xp(SIG, dora_dir, ExportOptions(codec="none", weights="last")).written
+    assert sorted(os.listdir(folder)) == ["README.md", "export.json", "state_dict.bin"]
+    assert verify(folder).problems == [] and os.listdir(folder.parent).count("export") == 1
+    assert not [path for path in os.listdir(folder.parent) if path.startswith(".export-")]
