@@ -109,17 +109,17 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, verify
         ExportError: if the release cannot be written, or does not verify.
     """
     encoders = {name: encode(content) for name, content in files.items()}
-    manifests = []
+
+    def describe(written: list[WrittenFile]) -> Manifest:
+        return with_files(manifest, written, {name: encoder.nonfinite for name, encoder in encoders.items()})
 
     def finish(stage: Path, written: list[WrittenFile]) -> tuple[str, bytes]:
         if check is not None:
             check(stage)
-        nonfinite = {name: encoder.nonfinite for name, encoder in encoders.items()}
-        manifests.append(with_files(manifest, written, nonfinite))
-        return MANIFEST, manifests[0].text.encode("utf-8")
+        return MANIFEST, describe(written).text.encode("utf-8")
 
-    write_release(folder, encoders, OwnedFiles(files), finish, read_back=verify != "none")
-    return ExportReport(folder, manifests[0])
+    written = write_release(folder, encoders, OwnedFiles(files), finish, read_back=verify != "none")
+    return ExportReport(folder, describe(written))
 
 
 def _write(planned: ReleasePlan) -> ExportReport:

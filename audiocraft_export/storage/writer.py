@@ -51,7 +51,7 @@ class Ownership(Protocol):
 
 
 def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownership,
-                  finish: Callable[[Path, list[WrittenFile]], tuple[str, bytes]], read_back: bool = True) -> None:
+                  finish: Callable[[Path, list[WrittenFile]], tuple[str, bytes]], read_back: bool = True) -> list[WrittenFile]:
     """Write a release; whatever fails, the previous one in the same folder stays as it is.
 
     Args:
@@ -61,6 +61,9 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
         finish: called with the staging folder and its files once they are complete; returns the name and the
             content of the manifest, the file that appears last.
         read_back: whether to compare the staged files with their content before they are moved into place.
+
+    Returns:
+        The files, without the manifest.
 
     Raises:
         ReleaseError: if it cannot be written, or what was written does not read back.
@@ -82,6 +85,7 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
                 stream.write(data)
             fsync_folder(stage)
             replace_folder(stage, folder, [*files, manifest], ownership.stale_files)
+    return written
 
 
 def write_file(path: Path, content: Encoder, owns: Callable[[str], bool]) -> None:
