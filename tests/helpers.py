@@ -120,6 +120,19 @@ def on_terminal(*argv, cwd, columns=80, **env):
     return shown.decode()
 
 
+def last_sentence(result, code=1):
+    """The last line on stderr of a run that was refused."""
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr, result.stderr
+    return result.stderr.splitlines()[-1]
+
+
+def change_config(root, old, new):
+    """Replace text in the configuration of a project."""
+    path = root / "proj" / "conf" / "config.yaml"
+    path.write_text(path.read_text().replace(old, new))
+
+
 def run_python(*argv, cwd):
     """Run Python as it is, with the environment of the tests."""
     return subprocess.run([sys.executable, *argv], cwd=cwd, text=True, capture_output=True, timeout=120)

@@ -1,6 +1,5 @@
 """SIGTERM and SIGHUP as SystemExit."""
 
-
 from helpers import run_python
 
 

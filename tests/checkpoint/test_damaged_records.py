@@ -1,6 +1,5 @@
 """Damage in the records of a checkpoint is found in the pass that writes the release."""
 
-
 import pytest
 from helpers import LARGE_STATE, SIG, flip_bit
 

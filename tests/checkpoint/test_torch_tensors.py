@@ -1,6 +1,5 @@
 """Casts in chunks."""
 
-
 import pytest
 import torch
 from helpers import SIG, load

@@ -1,6 +1,5 @@
 """Pickles that are incomplete, or go on after their end."""
 
-
 import pytest
 
 from audiocraft_export import ExportError

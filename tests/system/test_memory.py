@@ -1,6 +1,5 @@
 """Memory of an export."""
 
-
 import pytest
 import torch
 from helpers import run_python
