@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from math import prod
 from operator import eq
 from typing import Any
 
@@ -99,10 +100,7 @@ class _CostEstimator:
         return self._costs[index]
 
     def _of_computed(self) -> int:
-        cost = 1
-        for _, text in self._texts:
-            cost = min(cost * text.count("${"), ENDLESS)
-        return cost
+        return min(prod(text.count("${") for _, text in self._texts), ENDLESS)
 
 
 def _absolute(dots: str, name: str, path: KeyPath) -> KeyPath:

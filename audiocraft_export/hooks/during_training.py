@@ -21,7 +21,7 @@ from ..release.metrics import best_epoch
 from ..release.report import ExportReport
 from ..storage.file_version import file_version
 
-VERIFY = "none"  # a training waits only while the release is written; the export at its end is read back
+VERIFY_DURING_TRAINING = "none"  # a training waits only while the release is written; the export at its end is read back
 
 Log = Callable[[str], None]
 
@@ -164,7 +164,7 @@ class EpochExporter:
         if not self._has_due_epoch(checkpoint):
             return None
         return export(checkpoint, self._xp.folder, self._options.release_folder(self._xp.folder),
-                      self._options.replace(verify=VERIFY))
+                      self._options.replace(verify=VERIFY_DURING_TRAINING))
 
     def _has_due_epoch(self, checkpoint: Checkpoint) -> bool:
         """Whether any epoch since the last checkpoint is due; a training may store only some."""

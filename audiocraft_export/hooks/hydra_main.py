@@ -59,10 +59,9 @@ def with_export(main: HydraMain, module: Optional[str] = None) -> HydraMain:
     if not isinstance(main, HydraMain):
         raise OptionError(f"with_export wraps a main over Hydra, and {main!r} is none: write @with_export above "
                           "@hydra_main; for an argparse main, let the solver inherit ExportMixin.")
-    is_wrapped = isinstance(main, ExportingMain)  # another project wraps what is wrapped already
-    # A project may have its own kind of HydraMain.
-    kind = type("ExportingMain", (type(main),) if is_wrapped else (ExportingMain, type(main)), {})
-    wrapped: HydraMain = kind(main)
+    # A project may have its own kind of HydraMain, or wrap a main that another one has wrapped already.
+    bases = (type(main),) if isinstance(main, ExportingMain) else (ExportingMain, type(main))
+    wrapped: HydraMain = type("ExportingMain", bases, {})(main)
     name = module and get_module_name(module)  # type: ignore[no-untyped-call]
     if name:
         package, _, wrapped.main_module = name.rpartition(".")

@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import OptionError
-from ..experiment.config import to_container
+from ..experiment.config import OWN_KEYS, to_container
 from ..options import ExportOptions
 
-EXPORT, EXPORTER = "export", "exporter"
+EXPORT, EXPORTER = OWN_KEYS
 Mode = Union[bool, str]  # the value of `export`: false, true or only
 MODES: Mapping[str, Mode] = {  # the overrides that can be read without Hydra
     f"{plus}{EXPORT}={text}": mode

@@ -23,7 +23,7 @@ from ..pipeline.preflight import check_packages
 from ..release.families.registry import family_named
 from ..release.report import ExportReport
 from .distributed import barrier_is_rank_zero, is_rank_zero
-from .during_training import VERIFY, export_safely, is_due
+from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
 from .overrides import EXPORT, EXPORTER, exporter_values
 from .recovery import failure_after_training
 
@@ -123,7 +123,7 @@ class ExportMixin:
             return None
         when = self._export_options().when
         due = self.is_best_so_far() if when == "best" else is_due(when, self.history, ())
-        return self.export(checkpoint=None, verify=VERIFY) if due else None
+        return self.export(checkpoint=None, verify=VERIFY_DURING_TRAINING) if due else None
 
     def _is_export_wanted(self) -> bool:
         wanted = self._export_key(EXPORT)
