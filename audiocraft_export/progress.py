@@ -155,12 +155,7 @@ class Display:
 
 
 class ForwardingDisplay(Display):
-    """Send the progress of the export of this process to another process.
-
-    Args:
-        put: sends it.
-        every: seconds between two messages.
-    """
+    """Send the progress of the export of this process to another one, with `put`, `every` so many seconds."""
 
     def __init__(self, put: Callable[[Progress], None], every: float) -> None:
         super().__init__()
@@ -191,11 +186,7 @@ _thread = threading.local()
 
 @contextmanager
 def show_progress(exports: int = 0) -> Iterator[Display]:
-    """While inside, show all exports of this process together.
-
-    Args:
-        exports: how many there will be, if that is known.
-    """
+    """While inside, show all exports of this process together: `exports` of them, if that is known."""
     global _display
     with _lock:
         _display = display = _display or Display()
@@ -215,12 +206,7 @@ def show_progress(exports: int = 0) -> Iterator[Display]:
 
 @contextmanager
 def track(name: str, passes: int = 2) -> Iterator[None]:
-    """While inside, this thread runs an export; one inside another is a part of that.
-
-    Args:
-        name: of the export.
-        passes: how often each byte of its release is counted: when it is written, and when it is read back.
-    """
+    """While inside, this thread runs an export; one inside another is a part of that. See `Progress`."""
     outer = _tracked()
     if outer is not None:
         outer.name, outer.passes = name, passes
@@ -250,12 +236,7 @@ def forward_to(put: Callable[[Progress], None], every: float) -> None:
 
 
 def set_total(nbytes: int, passes: Optional[int] = None) -> None:
-    """Start counting the bytes of the export of this thread, if it runs one.
-
-    Args:
-        nbytes: size of the release.
-        passes: how often each byte is counted, if not as often as those of a new release.
-    """
+    """Start counting the bytes of the export of this thread, if it runs one; `passes` override those of `track`."""
     progress = _tracked()
     if progress is not None:
         progress.nbytes, progress.work, progress.done = nbytes, nbytes * (passes or progress.passes), 0

@@ -18,12 +18,7 @@ ENDLESS = MAX_RESOLVE_STEPS + 1
 
 
 def without_resolvers(value: Any, but: Collection[str] = ()) -> Any:
-    """Copy plain data; what a resolver would compute (`${oc.env:USER}`) cannot be resolved in the copy.
-
-    Args:
-        value: the data.
-        but: names of resolvers that may be run.
-    """
+    """Copy plain data so that no resolvers (`${oc.env:USER}`) `but` the named ones can be run in the copy."""
     if isinstance(value, dict):
         return {key: without_resolvers(item, but) for key, item in value.items()}
     if isinstance(value, list):
@@ -32,12 +27,7 @@ def without_resolvers(value: Any, but: Collection[str] = ()) -> Any:
 
 
 def is_endless(values: Any, key: str) -> bool:
-    """Whether resolving a key may take too many steps, as where each string holds the next one twice.
-
-    Args:
-        values: the whole configuration.
-        key: dotted.
-    """
+    """Whether resolving a dotted key may take too many steps, as where each string holds the next one twice."""
     texts = [(path, text) for path, text in walk(values) if isinstance(text, str) and "${" in text]
     try:
         return _CostEstimator(texts).of_key(tuple(key.split("."))) >= ENDLESS
@@ -71,11 +61,7 @@ def walk(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
 
 
 class _CostEstimator:
-    """Estimate how many interpolations resolving a key takes; one that is computed may refer to any other.
-
-    Args:
-        texts: all strings with interpolations, with their paths.
-    """
+    """Estimate how many interpolations resolving a key takes; one that is computed may refer to any other."""
 
     def __init__(self, texts: list[tuple[KeyPath, str]]) -> None:
         self._texts = [(tuple(map(_normalize_index, path)), text) for path, text in texts]

@@ -123,7 +123,7 @@ def find_xp(sig: str, dora_dir: AnyPath) -> Experiment:
 
     Args:
         sig: the signature, or the prefix.
-        dora_dir: the Dora folder, which has `xps/`.
+        dora_dir: the folder that has `xps/`.
 
     Raises:
         ExperimentError: if none matches (similar ones are offered), or more than one.
@@ -183,12 +183,7 @@ def grid_xps(name: str, dora_dir: AnyPath) -> list[Experiment]:
 
 
 def read_small_text(path: Path, errors: str = "strict") -> str:
-    """Read a file of Dora or Hydra; empty if it cannot be read or is too large.
-
-    Args:
-        path: of the file.
-        errors: how to handle bytes that are not UTF-8, as `open` takes it.
-    """
+    """Read a file of Dora or Hydra; empty if it cannot be read or is too large."""
     try:
         readable = os.path.isfile(path) and os.path.getsize(path) <= MAX_FILE_BYTES
         return path.read_text("utf-8", errors) if readable else ""

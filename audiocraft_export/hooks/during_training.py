@@ -21,7 +21,7 @@ from ..release.metrics import best_epoch
 from ..release.report import ExportReport
 from ..storage.file_version import file_version
 
-VERIFY_DURING_TRAINING = "none"  # a training waits only while the release is written; the export at its end is read back
+VERIFY_DURING_TRAINING = "none"  # a training waits for the copy only; the export at its end is read back
 
 Log = Callable[[str], None]
 
@@ -42,12 +42,7 @@ def is_due(when: Union[str, int], history: Sequence[Any], metrics: Sequence[str]
 
 
 def export_safely(export_if_due: Callable[[], Optional[ExportReport]], log: Log) -> None:
-    """Export and log the result; no error but that of a signal handler ends the training.
-
-    Args:
-        export_if_due: exports; returns None if nothing was to be done.
-        log: takes a sentence.
-    """
+    """Export, if that is due, and log the result; no error but that of a signal handler ends the training."""
     with propagate_handler_errors():
         try:
             report = export_if_due()
@@ -99,12 +94,7 @@ def _call_handler(handler: Callable[[int, Any], Any], number: int, frame: Any) -
 
 
 class ObservedLink(Link):
-    """Dora's link to an XP, which a training calls after each epoch; a copy of it is a plain `Link`.
-
-    Args:
-        link: Dora's own, which it replaces.
-        observer: called after each epoch.
-    """
+    """Dora's link to an XP, which also calls an observer after each epoch; a copy of it is a plain `Link`."""
 
     def __init__(self, link: Link, observer: Callable[[], None]) -> None:
         vars(self).update(vars(link))
@@ -130,11 +120,6 @@ class EpochExporter:
     It observes the XP's link to Dora, which any training calls, and needs no change to the training's own classes.
     AudioCraft calls it once the checkpoint of the epoch is stored; Flashy's own `commit` just before, so that an epoch
     is exported when the next one is finished.
-
-    Args:
-        xp: Dora's XP.
-        options: how.
-        log: takes the result of each export.
     """
 
     def __init__(self, xp: Any, options: ExportOptions, log: Log) -> None:

@@ -96,9 +96,7 @@ Plugins.instance().register(ExportSearchPath)
 class ExportingMain(HydraMain):
     """A Dora main that exports; everything else is that of the main it replaces.
 
-    Args:
-        main: which it replaces. Its configuration is not composed again, because projects change it after decoration
-            (AudioCraft its Slurm settings).
+    Its configuration is not composed again: projects change it after decoration (AudioCraft its Slurm settings).
     """
 
     def __init__(self, main: HydraMain) -> None:
