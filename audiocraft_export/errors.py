@@ -1,25 +1,25 @@
-"""What can go wrong, each in one sentence: what, where, why, what to do."""
+"""The errors of this package, and how values are shown in their messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-_MOST = 4000  # characters of a message
+_MAX_CHARS = 4000  # of a message
 
 
 class ExportError(Exception):
-    """The export could not be done; the message is one sentence for the user, whatever names stand in it."""
+    """The export could not be done; the message is one sentence for the user, without control characters."""
 
     def __str__(self) -> str:
         return printable(super().__str__())
 
 
 class OptionError(ExportError):
-    """An option, or the value of one, that does not exist."""
+    """An unknown option, or an invalid value of one."""
 
 
 class ExperimentError(ExportError):
-    """No such experiment, or not a single one."""
+    """No such experiment, or more than one."""
 
 
 class CheckpointError(ExportError):
@@ -37,11 +37,11 @@ def reason(exc: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """A text in one line that a terminal shows and does not obey: names in hostile files may hold anything."""
-    if text.isprintable() and len(text) <= _MOST:
-        return text
-    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text[:_MOST])
-    return shown if len(shown) <= _MOST and len(text) <= _MOST else f"{shown[:_MOST]}..."
+    """Escape all control characters of a string and cut it: names in hostile files may hold anything."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode()
+                    for char in text[:_MAX_CHARS])
+    is_whole = len(text) <= _MAX_CHARS and len(shown) <= _MAX_CHARS
+    return shown if is_whole else f"{shown[:_MAX_CHARS]}..."
 
 
 def listing(names: Sequence[str], most: int = 8) -> str:
@@ -52,9 +52,8 @@ def listing(names: Sequence[str], most: int = 8) -> str:
 
 def readable_size(nbytes: float) -> str:
     """A number of bytes, for a message."""
-    unit = "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if nbytes < 1000 or unit == "TB":
-            break
+    for unit in ("B", "kB", "MB", "GB"):
+        if nbytes < 1000:
+            return f"{nbytes:.3g} {unit}"
         nbytes /= 1000
-    return f"{nbytes:.3g} {unit}"
+    return f"{nbytes:.3g} TB"

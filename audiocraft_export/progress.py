@@ -1,6 +1,6 @@
-"""How far exports are: one bar on a terminal, else lines in the log; nothing for what takes less than a second.
+"""Progress of exports: one bar on a terminal, else lines in the log; nothing for less than a second.
 
-An export says what it does in its own thread, wherever it is; all exports of a process are shown together.
+An export reports its progress in its own thread, from any module; all exports of a process are shown together.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .errors import readable_size, reason
@@ -21,66 +22,77 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 INITIAL_DELAY = 1.  # seconds in which nothing is shown
-BAR_EVERY, LINE_EVERY = 0.2, 5.  # seconds; lines get rarer where they go on for long
+BAR_EVERY, LINE_EVERY = 0.2, 5.  # seconds; lines get rarer in a long export
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass
 class Progress:
-    """What one export has to do, and how much of that is done.
+    """The progress of one export.
 
     Args:
         name: of the export.
-        passes: how often each byte of its release passes by: written, and read back.
+        passes: how often each byte of its release is counted: when it is written, and when it is read back.
+        nbytes: size of the release.
+        work: bytes to count, `nbytes` times `passes`.
+        done: bytes counted so far.
     """
 
-    def __init__(self, name: str, passes: int) -> None:
-        self.name, self.passes = name, passes
-        self.nbytes = self.work = self.done = 0
+    name: str
+    passes: int
+    nbytes: int = 0
+    work: int = 0
+    done: int = 0
 
     @property
     def fraction(self) -> float:
         """How much is done, from 0 to 1."""
         return min(self.done / self.work, 1.) if self.work else 0.
 
+    @property
+    def nbytes_done(self) -> float:
+        """How much of the release is done, in bytes; one that is not read back yet is not done."""
+        return self.nbytes * self.fraction
+
 
 class Display:
-    """The exports that go on together, on a terminal or in the log."""
+    """All exports of a process, shown on a terminal or in the log."""
 
     def __init__(self) -> None:
         self.users = self.exports = 0
-        self._shares: dict[int, Progress] = {}
-        self._finished, self._failed, self._nbytes = 0, 0, 0.
-        self._began = time.monotonic()
-        self._next = self._began + INITIAL_DELAY
+        self._running: dict[int, Progress] = {}
+        self._finished, self._failed, self._nbytes_finished = 0, 0, 0.
+        self._start = time.monotonic()
+        self._next_refresh = self._start + INITIAL_DELAY
         self._lock = threading.RLock()
         self._bar: Any = None
 
-    def update(self, key: int, share: Progress) -> None:
-        """What the export does that has this key as long as it goes on."""
+    def update(self, key: int, progress: Progress) -> None:
+        """Show the progress of a running export from now on."""
         with self._lock:
-            self._shares[key] = share
-            self.exports = max(self.exports, self._finished + len(self._shares))
+            self._running[key] = progress
+            self.exports = max(self.exports, self._finished + len(self._running))
 
     def end(self, key: int, failed: bool) -> None:
-        """That export has ended, or will never begin."""
+        """Count an export as finished, or as one that will never start."""
         with self._lock:
-            share = self._shares.pop(key, None)
+            progress = self._running.pop(key, Progress("", 1))
             self._finished += 1
             self._failed += failed
-            self._nbytes += share.nbytes * share.fraction if share is not None else 0
+            self._nbytes_finished += progress.nbytes_done
 
     def refresh(self) -> None:
-        """Show how far they are, if it is time to."""
-        if time.monotonic() < self._next:
+        """Show the present state, if it is time to."""
+        if time.monotonic() < self._next_refresh:
             return
         with self._lock:
-            if time.monotonic() < self._next:
+            if time.monotonic() < self._next_refresh:
                 return
             try:
                 self._show()
             except Exception as exc:  # a terminal that is gone is no reason to lose a release
-                self._next = math.inf
+                self._next_refresh = math.inf
                 logger.warning("The progress cannot be shown (%s); the export goes on.", reason(exc))
 
     @contextmanager
@@ -95,25 +107,25 @@ class Display:
 
     @property
     def _only(self) -> Optional[Progress]:
-        return next(iter(self._shares.values()), None) if self.exports == 1 else None
+        return next(iter(self._running.values()), None) if self.exports == 1 else None
 
     @property
     def _name(self) -> str:
         if self._only:
             return self._only.name
-        running = len(self._shares)
+        running = len(self._running)
         return (f"{self._finished - self._failed} done, {self._failed} failed, {running} running, "
                 f"{self.exports - self._finished - running} pending")
 
     @property
     def _fraction(self) -> float:
-        return (self._finished + sum(share.fraction for share in self._shares.values())) / max(self.exports, 1)
+        return (self._finished + sum(each.fraction for each in self._running.values())) / max(self.exports, 1)
 
     @property
     def _state(self) -> str:
-        """How much, how fast, how long it will take; a byte of a release that was written is not verified yet."""
-        seconds, fraction = time.monotonic() - self._began, self._fraction
-        nbytes = self._nbytes + sum(share.nbytes * share.fraction for share in self._shares.values())
+        """Bytes, rate, and time left."""
+        seconds, fraction = time.monotonic() - self._start, self._fraction
+        nbytes = self._nbytes_finished + sum(each.nbytes_done for each in self._running.values())
         of_all = f" of {readable_size(self._only.nbytes)}" if self._only else ""
         left = f", {_clock(seconds * (1 - fraction) / fraction)} left" if fraction else ""
         return f"{readable_size(nbytes)}{of_all} ({fraction:.0%}), {readable_size(nbytes / seconds)}/s{left}"
@@ -121,20 +133,21 @@ class Display:
     def _show(self) -> None:
         from rich.console import Console
         console = Console(stderr=True)
-        drawn = sys.stderr is not None and console.is_interactive
         now = time.monotonic()
-        self._next = now + (BAR_EVERY if drawn else max(LINE_EVERY, (now - self._began - 100) / 20))
-        if drawn:
-            self._draw(console)
+        if sys.stderr is not None and console.is_interactive:
+            self._next_refresh = now + BAR_EVERY
+            self._show_bar(console)
         else:
+            self._next_refresh = now + max(LINE_EVERY, (now - self._start - 100) / 20)
             logger.info("%s: %s", self._name, self._state)
 
-    def _draw(self, console: Console) -> None:
+    def _show_bar(self, console: Console) -> None:
         if self._bar is None:
-            from rich import progress as rich_progress
-            self._bar = rich_progress.Progress(rich_progress.TextColumn("{task.description}", markup=False), rich_progress.BarColumn(),
-                                 rich_progress.TextColumn("{task.fields[state]}", markup=False), console=console,
-                                 auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Bar
+            self._bar = Bar(TextColumn("{task.description}", markup=False), BarColumn(),
+                            TextColumn("{task.fields[state]}", markup=False), console=console, auto_refresh=False,
+                            transient=True, redirect_stdout=False, redirect_stderr=False)
             self._bar.add_task(self._name, total=1., completed=self._fraction, state=self._state)
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], description=self._name, completed=self._fraction, state=self._state,
@@ -142,33 +155,28 @@ class Display:
 
 
 class ForwardingDisplay(Display):
-    """Says how far the export of this process is to the process that started it.
-
-    Args:
-        put: takes what it does.
-        every: how often, in seconds.
-    """
+    """Send the progress of the export of this process to another one, with `put`, `every` so many seconds."""
 
     def __init__(self, put: Callable[[Progress], None], every: float) -> None:
         super().__init__()
         self.users = 1  # for good
         self._put, self._every = put, every
-        self._share = Progress("", 1)
+        self._progress = Progress("", 1)
 
-    def update(self, key: int, share: Progress) -> None:
-        """Pass it on."""
-        self._share = share
-        self._put(share)
+    def update(self, key: int, progress: Progress) -> None:
+        """Send the progress of a new export."""
+        self._progress = progress
+        self._put(progress)
 
     def end(self, key: int, failed: bool) -> None:
-        """Pass on how far it was at its end."""
-        self._put(self._share)
+        """Send the progress of the export at its end."""
+        self._put(self._progress)
 
     def refresh(self) -> None:
-        """Pass it on, if it is time to."""
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + self._every
-            self._put(self._share)
+        """Send the present state, if it is time to."""
+        if time.monotonic() >= self._next_refresh:
+            self._next_refresh = time.monotonic() + self._every
+            self._put(self._progress)
 
 
 _display: Optional[Display] = None
@@ -178,11 +186,7 @@ _thread = threading.local()
 
 @contextmanager
 def show_progress(exports: int = 0) -> Iterator[Display]:
-    """While inside, all exports of this process are shown together.
-
-    Args:
-        exports: how many there will be, if that is known.
-    """
+    """While inside, show all exports of this process together: `exports` of them, if that is known."""
     global _display
     with _lock:
         _display = display = _display or Display()
@@ -202,63 +206,52 @@ def show_progress(exports: int = 0) -> Iterator[Display]:
 
 @contextmanager
 def track(name: str, passes: int = 2) -> Iterator[None]:
-    """While inside, this thread does an export; one inside another is a part of that.
-
-    Args:
-        name: what to call it.
-        passes: how often each byte of its release passes by: written, and read back.
-    """
-    outer: Optional[Progress] = getattr(_thread, "share", None)
+    """While inside, this thread runs an export; one inside another is a part of that. See `Progress`."""
+    outer = _tracked()
     if outer is not None:
         outer.name, outer.passes = name, passes
         yield
         return
     with show_progress() as display:
-        share = Progress(name, passes)
-        _thread.share, _thread.display = share, display
-        display.update(threading.get_ident(), share)
+        _thread.progress, _thread.display = Progress(name, passes), display
+        display.update(threading.get_ident(), _thread.progress)
         failed = True
         try:
             yield
             failed = False
         finally:
             display.end(threading.get_ident(), failed)
-            del _thread.share, _thread.display
+            del _thread.progress, _thread.display
+
+
+def _tracked() -> Optional[Progress]:
+    """The export of this thread, if it runs one."""
+    return getattr(_thread, "progress", None)
 
 
 def forward_to(put: Callable[[Progress], None], every: float) -> None:
-    """From now on, say how far this process is to another one, and show nothing.
-
-    Args:
-        put: takes what it does.
-        every: how often, in seconds.
-    """
+    """From now on, send the progress of this process to another one, and show nothing; see `ForwardingDisplay`."""
     global _display
     _display = ForwardingDisplay(put, every)
 
 
 def set_total(nbytes: int, passes: Optional[int] = None) -> None:
-    """The export of this thread, if it does one, begins with so many bytes.
-
-    Args:
-        nbytes: size of the release, or of that which is looked at.
-        passes: how often they pass by, if not as often as those of a new release.
-    """
-    share: Optional[Progress] = getattr(_thread, "share", None)
-    if share is not None:
-        share.nbytes, share.work, share.done = nbytes, nbytes * (passes or share.passes), 0
+    """Start counting the bytes of the export of this thread, if it runs one; `passes` override those of `track`."""
+    progress = _tracked()
+    if progress is not None:
+        progress.nbytes, progress.work, progress.done = nbytes, nbytes * (passes or progress.passes), 0
 
 
 def advance(nbytes: int) -> None:
-    """So many bytes more have passed by in the export of this thread, if it does one."""
-    share: Optional[Progress] = getattr(_thread, "share", None)
-    if share is not None:
-        share.done += nbytes
+    """Count bytes of the export of this thread, if it runs one."""
+    progress = _tracked()
+    if progress is not None:
+        progress.done += nbytes
         _thread.display.refresh()
 
 
 def hide() -> AbstractContextManager[None]:
-    """While inside, no bar is in the way of what is printed."""
+    """While inside, hide the bar, so that text can be printed."""
     return _display.pause() if _display else nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""Host: stock AudioCraft's main under `with_export`: `dora -P audiocraft_export run solver=... export=true`."""
+"""Stock AudioCraft's main under `with_export`: `dora -P audiocraft_export run solver=... export=true`."""
 
 from dora.log import fatal
 

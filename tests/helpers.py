@@ -120,6 +120,36 @@ def on_terminal(*argv, cwd, columns=80, **env):
     return shown.decode()
 
 
+def last_sentence(result, code=1):
+    """The last line on stderr of a run that was refused."""
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr, result.stderr
+    return result.stderr.splitlines()[-1]
+
+
+def change_config(root, old, new):
+    """Replace text in the configuration of a project."""
+    path = root / "proj" / "conf" / "config.yaml"
+    path.write_text(path.read_text().replace(old, new))
+
+
+def run_python(*argv, cwd):
+    """Run Python as it is, with the environment of the tests."""
+    return subprocess.run([sys.executable, *argv], cwd=cwd, text=True, capture_output=True, timeout=120)
+
+
+# Sections of a checkpoint that takes several chunks to copy.
+LARGE_STATE = {"model": {"w": torch.randn(1 << 20), "v": torch.randn(3, 5), "steps": torch.tensor(3)}}
+
+
+def flip_bit(path, tensor):
+    """Change one bit of a tensor in a file."""
+    data = bytearray(path.read_bytes())
+    at = bytes(data).index(tensor.numpy().tobytes()[-64:])
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
 SOLVER = """
     import flashy
     import torch

@@ -7,7 +7,8 @@ from pathlib import PurePath
 from typing import Any
 
 from ..errors import CheckpointError
-from ..experiment.config import MOST_REFERENCES, MOST_TEXT
+from ..experiment.limits import MAX_INTERPOLATIONS as MOST_REFERENCES
+from ..experiment.limits import MAX_YAML_CHARS as MOST_TEXT
 from .allowlist import Node, UnknownGlobal
 
 MOST_VALUES = 10_000  # AudioCraft's configurations have some 500

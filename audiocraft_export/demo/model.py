@@ -5,10 +5,10 @@ from torch import nn
 
 
 class CodebookLM(nn.Module):
-    """Predict the next token of every codebook.
+    """A transformer that predicts the next token of every codebook.
 
     Args:
-        card: tokens a codebook; the special token is `card`.
+        card: tokens per codebook; the special token is `card`.
         n_q: number of codebooks.
         dim: width of the transformer.
         num_heads: attention heads.
@@ -42,7 +42,7 @@ class CodebookLM(nn.Module):
 
 
 def synthetic_codes(batch_size: int, n_q: int, length: int, card: int, generator: torch.Generator) -> torch.Tensor:
-    """Token sequences that count up, each codebook in its own step: easy to learn.
+    """Generate token sequences that count up, each codebook with its own step: easy to learn.
 
     Returns:
         Tokens of shape `[B, K, T]`.

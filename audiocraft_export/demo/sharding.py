@@ -12,7 +12,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 
 
 class Sharded(FSDP):
-    """A model of which each worker holds a shard of the parameters; `state_dict` gives that shard.
+    """A model whose parameters are sharded over the workers; `state_dict` gives the shard of this one.
 
     Args:
         model: the same on all workers.
@@ -37,8 +37,8 @@ class Sharded(FSDP):
 
 
 @contextmanager
-def whole_state_dict(model: Sharded) -> Iterator[None]:
-    """While inside, `state_dict` of rank zero gives the whole model, and nothing on the others."""
+def full_state_dict(model: Sharded) -> Iterator[None]:
+    """While inside, `state_dict` gives the full model on rank zero, and nothing on the others."""
     # offload_to_cpu=True crashes torch 2.13 where the model is on the CPU already.
     config = FullStateDictConfig(offload_to_cpu=False, rank0_only=True)
     with FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT, config):

@@ -1,4 +1,4 @@
-"""The solver: trains, validates, keeps the best state and writes checkpoints, as AudioCraft's StandardSolver does."""
+"""Train, validate, keep the best state and write checkpoints, as AudioCraft's StandardSolver does."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 from audiocraft_export import ExportMixin
 
 from .model import CodebookLM, synthetic_codes
-from .sharding import Sharded, whole_state_dict
+from .sharding import Sharded, full_state_dict
 from .state import EMA, BestState
 
 
@@ -43,13 +43,13 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
         self.restore()
         for _ in range(self.epoch, self.cfg.optim.epochs + 1):
             self.run_stage("train", self.train)
-            with torch.no_grad(), self.ema.swapped() if self.ema else nullcontext():
+            with torch.no_grad(), self.ema.averaged_weights() if self.ema else nullcontext():
                 metrics = self.run_stage("valid", self.valid)
                 self.update_best_state(metrics["ce"])
             self.commit()
 
     def train(self) -> dict[str, float]:
-        """One epoch of updates."""
+        """Train for one epoch."""
         self.model.train()
         average = flashy.averager()
         metrics: dict[str, float] = {}
@@ -66,7 +66,7 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
         return flashy.distrib.average_metrics(metrics, self.cfg.optim.updates_per_epoch)
 
     def valid(self) -> dict[str, float]:
-        """Cross entropy, in nats a token, on sequences that are the same in every epoch."""
+        """Measure the cross entropy, in nats per token, on the same sequences in every epoch."""
         self.model.eval()
         average = flashy.averager()
         metrics: dict[str, float] = {}
@@ -79,25 +79,25 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
         return torch.nn.functional.cross_entropy(self.model(codes).flatten(0, 2), codes.flatten())
 
     def batches(self, count: int, seed: int) -> Any:
-        """Batches of tokens of shape `[B, K, T]`, this worker's share of them."""
+        """This worker's share of `count` batches of tokens of shape `[B, K, T]`."""
         cfg, workers = self.cfg, flashy.distrib.world_size()
         generator = torch.Generator().manual_seed(seed * workers + flashy.distrib.rank())
         return [synthetic_codes(cfg.dataset.batch_size // workers, cfg.lm.n_q, cfg.dataset.length, cfg.lm.card,
                                 generator) for _ in range(count)]
 
     def update_best_state(self, ce: float) -> None:
-        """Keep the present weights if they are the best on the validation metric."""
+        """Keep the present weights if their cross entropy is the lowest so far."""
         if ce > min((epoch["valid"]["ce"] for epoch in self.history), default=ce):
             return
         self.best_state.update(self.model)
         if self.cfg.fsdp.use:
-            with whole_state_dict(self.model):
-                whole = BestState()
-                whole.update(self.model)
-                self.fsdp_best_state.update(whole.state_dict())
+            with full_state_dict(self.model):
+                full = BestState()
+                full.update(self.model)
+                self.fsdp_best_state.update(full.state_dict())
 
-    def sharded(self, path: Path) -> Path:
-        """Under FSDP every rank stores its own shard: rank 1 in `checkpoint.th.1`."""
+    def shard_path(self, path: Path) -> Path:
+        """The path of this rank's checkpoint; under FSDP every rank stores a shard, rank 1 in `checkpoint.th.1`."""
         rank = flashy.distrib.rank()
         return path.with_name(f"{path.name}.{rank}") if rank and self.cfg.fsdp.use else path
 
@@ -105,19 +105,19 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
         """Store the metrics and, as configured, the checkpoints of this epoch."""
         epoch = self.epoch
         super().commit(save_checkpoint=False)
-        if not flashy.distrib.is_rank_zero() and not self.cfg.fsdp.use:
+        if not save_checkpoint or not flashy.distrib.is_rank_zero() and not self.cfg.fsdp.use:
             return
         save = self.cfg.checkpoint
         paths = [self.checkpoint_path] if save.save_last else []
         if save.save_every and epoch % save.save_every == 0:
             paths.append(self.folder / f"checkpoint_{epoch}.th")
-        for path in paths if save_checkpoint else []:
-            with flashy.utils.write_and_rename(self.sharded(path)) as stream:
+        for path in paths:
+            with flashy.utils.write_and_rename(self.shard_path(path)) as stream:
                 torch.save(self.state_dict(), stream)
 
     def restore(self) -> bool:
-        """Go on from the last checkpoint of this XP."""
-        path = self.sharded(self.checkpoint_path)
+        """Load the last checkpoint of this XP; false if there is none."""
+        path = self.shard_path(self.checkpoint_path)
         if not path.exists():
             return False
         # Our own file; torch >= 2.6 would refuse the configuration in it.

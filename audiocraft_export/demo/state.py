@@ -1,4 +1,4 @@
-"""What a solver keeps beside the model: its moving average and its best state, stored as AudioCraft stores them."""
+"""Moving average and best state of a model, stored as AudioCraft stores them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,14 +28,14 @@ class EMA:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Take the present weights into the average, without bias towards the first ones."""
+        """Add the present weights to the average, without bias towards the first ones."""
         self.count = self.count * self.decay + 1
         for name, tensor in self._tensors().items():
             self.state["model"][name].lerp_(tensor, 1 / self.count)
 
     @contextmanager
-    def swapped(self) -> Iterator[None]:
-        """The model has the averaged weights while inside."""
+    def averaged_weights(self) -> Iterator[None]:
+        """While inside, the model has the averaged weights."""
         own = copy_state(self.model.state_dict())
         self.model.load_state_dict({**own, **self.state["model"]})
         try:
@@ -44,11 +44,11 @@ class EMA:
             self.model.load_state_dict(own)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the checkpoint stores."""
+        """The state to store in a checkpoint."""
         return {"state": self.state, "count": self.count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """What the checkpoint stored."""
+        """Restore the state from a checkpoint."""
         self.state, self.count = state["state"], state["count"]
 
 
@@ -63,9 +63,9 @@ class BestState:
         self.states["model"] = copy_state(model.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        """What the checkpoint stores."""
+        """The state to store in a checkpoint."""
         return self.states
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """What the checkpoint stored."""
+        """Restore the state from a checkpoint."""
         self.states = state

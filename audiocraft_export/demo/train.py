@@ -1,4 +1,4 @@
-"""The entry point that Dora looks for."""
+"""The entry point of the project, which Dora imports."""
 
 import flashy
 import torch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from argparse import Namespace
 from collections.abc import Collection, Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,9 @@ from yaml import AliasEvent, YAMLError
 
 from ..errors import CheckpointError, reason
 from .interpolation import is_endless, without_resolvers
+from .limits import MAX_INTERPOLATIONS, MAX_YAML_BRACKETS, MAX_YAML_CHARS, MAX_YAML_MARKS
 
 OWN_KEYS = ("export", "exporter")
-MOST_TEXT = 1 << 20  # characters of YAML
-MOST_MARKS = 40_000  # that separate values in YAML; AudioCraft's configurations have some 600
-MOST_REFERENCES = 4000
-MOST_BRACKETS = 500  # open at once: those of references count, too
 BRACKETS = re.compile(r"[\[\]{}]")
 
 
@@ -28,7 +26,7 @@ class Config:
     """An XP's configuration, unresolved, without the keys of this package.
 
     Args:
-        values: plain data: dicts, lists, numbers, texts, interpolations as their text.
+        values: plain data: dicts, lists, numbers, strings; interpolations are strings.
 
     Raises:
         CheckpointError: if OmegaConf cannot hold it.
@@ -50,20 +48,20 @@ class Config:
         """Read a YAML file, such as Hydra's `.hydra/config.yaml`.
 
         Raises:
-            CheckpointError: if it cannot be read or is no mapping.
+            CheckpointError: if it cannot be read or is not a mapping.
         """
         try:
             with open(path, encoding="utf-8") as stream:
-                return cls.parse(stream.read(MOST_TEXT + 1))
+                return cls.parse(stream.read(MAX_YAML_CHARS + 1))
         except (OSError, UnicodeDecodeError, CheckpointError) as exc:
             raise CheckpointError(f"The configuration {path} cannot be read ({reason(exc)}): mend that file.") from exc
 
     @classmethod
     def parse(cls, text: str) -> Config:
-        """The configuration written as YAML.
+        """Parse the YAML text of a configuration.
 
         Raises:
-            CheckpointError: if it is no mapping in YAML.
+            CheckpointError: if it is not a mapping in YAML.
         """
         _check_yaml_size(text)
         try:
@@ -83,11 +81,12 @@ class Config:
         return cls(to_container(cfg))
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of a dotted key, resolved if it is a text; `default` if it is not there, missing or null.
+        """The value of a dotted key, resolved if it is a string; `default` if it is absent, missing (`???`) or null.
+
+        Of all resolvers only that of environment variables is run.
 
         Raises:
-            CheckpointError: if its interpolation cannot be resolved here, or not without running more than reading the
-                environment (the value is not shown: it may be a secret).
+            CheckpointError: if its interpolation cannot be resolved (the value is not shown: it may be a secret).
         """
         value: Any = self._values
         for name in key.split("."):
@@ -101,11 +100,11 @@ class Config:
 
     @property
     def values(self) -> dict[Any, Any]:
-        """All of it, as plain data, unresolved."""
+        """All values as plain data, unresolved."""
         return dict(self._values)
 
     def require(self, *keys: str) -> dict[str, Any]:
-        """Some top-level values with their references to others resolved: what a model is built from.
+        """Some top-level values with all interpolations in them resolved: what a model is built from.
 
         Raises:
             CheckpointError: if one is missing, or refers to something outside the configuration, such as the
@@ -125,32 +124,31 @@ class Config:
         return values
 
     def _resolve(self, key: str, deep: bool, but: Collection[str] = ()) -> Any:
-        """The value of a dotted key, resolved, without running resolvers `but` these; `deep` resolves all in it."""
+        """Resolve the value of a dotted key, with `deep` also all that is in it, and run no resolvers `but` these."""
         if is_endless(self._values, key):
             raise CheckpointError(f"`{key}` of the configuration (xp.cfg) refers to so much else that it cannot be "
                                   "resolved: write the value itself.")
         try:
             cfg = OmegaConf.create(without_resolvers(self._values, but))
             value = OmegaConf.select(cfg, key, throw_on_missing=True)
-            return OmegaConf.to_container(value, resolve=deep, throw_on_missing=deep) \
-                if OmegaConf.is_config(value) else value
+            if OmegaConf.is_config(value):
+                value = OmegaConf.to_container(value, resolve=deep, throw_on_missing=deep)
+            return value
         except (OmegaConfBaseException, RecursionError) as exc:
             raise CheckpointError(f"`{key}` of the configuration (xp.cfg) cannot be resolved on this machine "
                                   f"({type(exc).__name__}): set what it refers to.") from None
 
     def raw(self, key: str) -> Any:
-        """The value of a top-level key as it was written, for a message: an interpolation stays text."""
+        """The value of a top-level key as it was written, for a message."""
         return self._values.get(key)
 
 
 def _check_yaml_size(text: str) -> None:
     """Refuse YAML that takes longer to read than anybody waits."""
-    depth = deepest = 0
-    for bracket in BRACKETS.findall(text):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    if len(text) > MOST_TEXT or sum(map(text.count, ",:\n[{?-")) > MOST_MARKS or deepest > MOST_BRACKETS \
-            or text.count("${") > MOST_REFERENCES:
+    depths = accumulate((1 if bracket in "[{" else -1 for bracket in BRACKETS.findall(text)), initial=0)
+    marks = sum(map(text.count, ",:\n[{?-"))
+    if len(text) > MAX_YAML_CHARS or marks > MAX_YAML_MARKS or max(depths) > MAX_YAML_BRACKETS \
+            or text.count("${") > MAX_INTERPOLATIONS:
         raise CheckpointError(f"The configuration is larger than that of any training ({len(text)} characters of "
                               "YAML): keep it small, flat and plain.")
 
@@ -160,7 +158,7 @@ def _has_reference(value: Any) -> bool:
 
 
 def to_container(cfg: Any) -> Any:
-    """A living configuration (OmegaConf, argparse namespace) as the data in it, unresolved."""
+    """The plain data in a configuration (OmegaConf, argparse namespace), unresolved; other values as they are."""
     if OmegaConf.is_config(cfg):
         return OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
     return vars(cfg) if isinstance(cfg, Namespace) else cfg

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from math import prod
+from operator import eq
 from typing import Any
 
+from .limits import MAX_RESOLVE_GOALS, MAX_RESOLVE_STEPS
+
+KeyPath = tuple[str, ...]
 INNERMOST = re.compile(r"\$\{([^{}]*)\}")
-NAMES = re.compile(r"\$\{\s*(\.*)([^${}:\s]*)(?=(\$\{)?)")  # leading dots, a name, whether it goes on computed
+REFERENCE = re.compile(r"\$\{\s*(\.*)([^${}:\s]*)(?=(\$\{)?)")  # leading dots, a name, whether it goes on computed
 NOT_RUN = "${resolver_is_not_run}"
-MOST_STEPS, MOST_GOALS = 10_000, 500
+ENDLESS = MAX_RESOLVE_STEPS + 1
 
 
 def without_resolvers(value: Any, but: Collection[str] = ()) -> Any:
-    """A copy of plain data in which what a resolver would compute (`${oc.env:USER}`) cannot be resolved.
-
-    Args:
-        value: the data.
-        but: names of resolvers that may be run.
-    """
+    """Copy plain data so that no resolvers (`${oc.env:USER}`) `but` the named ones can be run in the copy."""
     if isinstance(value, dict):
         return {key: without_resolvers(item, but) for key, item in value.items()}
     if isinstance(value, list):
@@ -27,95 +27,88 @@ def without_resolvers(value: Any, but: Collection[str] = ()) -> Any:
 
 
 def is_endless(values: Any, key: str) -> bool:
-    """Whether resolving a key may take so many steps that nobody waits for it, as where each text holds the next twice.
-
-    Args:
-        values: the whole configuration.
-        key: dotted.
-    """
-    texts = [(path, text) for path, text in _texts(values) if "${" in text]
+    """Whether resolving a dotted key may take too many steps, as where each string holds the next one twice."""
+    texts = [(path, text) for path, text in walk(values) if isinstance(text, str) and "${" in text]
     try:
-        return _Cost(texts).of(tuple(key.split("."))) > MOST_STEPS
+        return _CostEstimator(texts).of_key(tuple(key.split("."))) >= ENDLESS
     except RecursionError:
         return True
 
 
-def references(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Which text refers to which value: the paths of both, with indices of lists; of a computed one as far as it is
-    written, and then `**`.
+def references(values: Any) -> Iterator[tuple[KeyPath, KeyPath]]:
+    """The paths of each string that refers to another value, and of that value.
 
-    Args:
-        value: plain data.
-        path: where it stands.
+    The path of a reference that is partly computed ends with `**` where the computed part begins.
     """
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for path, text in walk(values):
+        for dots, name, computed in REFERENCE.findall(text) if isinstance(text, str) else ():
+            written = _absolute(dots, name.rpartition(".")[0] if computed else name, path)
+            yield path, tuple(filter(None, (*written, "**" if computed else "")))
+
+
+def walk(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """All leaves of nested dicts and lists, each with its path: keys and indices."""
+    items: Iterable[tuple[Any, Any]]
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    else:
+        yield path, value
+        return
     for key, item in items:
-        yield from references(item, (*path, str(key)))
-    for dots, name, computed in NAMES.findall(value) if isinstance(value, str) else ():
-        written = _absolute(dots, name.rpartition(".")[0] if computed else name, path)
-        yield path, (*filter(None, written), *(["**"] if computed else []))
+        yield from walk(item, (*path, str(key)))
 
 
-class _Cost:
-    """Counts the references that resolving takes; of one that is computed, no more is known than all that there are.
+class _CostEstimator:
+    """Estimate how many interpolations resolving a key takes; one that is computed may refer to any other."""
 
-    Args:
-        texts: those with interpolations, by their path.
-    """
+    def __init__(self, texts: list[tuple[KeyPath, str]]) -> None:
+        self._texts = [(tuple(map(_normalize_index, path)), text) for path, text in texts]
+        self._costs: dict[int, int] = {}
+        self._goals = 0
 
-    def __init__(self, texts: list[tuple[tuple[str, ...], str]]) -> None:
-        self._texts = texts
-        self._known: dict[int, int] = {}
-        self._looked = 0
-
-    def of(self, goal: tuple[str, ...]) -> int:
-        """The cost of all texts at a path, above it or below it."""
-        self._looked += 1
-        if self._looked > MOST_GOALS:
-            return MOST_STEPS + 1
-        return sum(self._of_text(index) for index, (path, _) in enumerate(self._texts)
-                   if all(one == other for one, other in zip(goal, path)))
+    def of_key(self, goal: KeyPath) -> int:
+        """The cost of all strings at a path, above it or below it."""
+        self._goals += 1
+        if self._goals > MAX_RESOLVE_GOALS:
+            return ENDLESS
+        goal = tuple(map(_normalize_index, goal))
+        return sum(self._of_text(index) for index, (path, _) in enumerate(self._texts) if all(map(eq, goal, path)))
 
     def _of_text(self, index: int) -> int:
-        if index not in self._known:
-            self._known[index] = MOST_STEPS + 1  # if it leads back to itself
+        if index not in self._costs:
+            self._costs[index] = ENDLESS  # if it leads back to itself
             path, text = self._texts[index]
-            self._known[index] = min(MOST_STEPS + 1, sum(
-                1 + (self._of_computed() if computed else self.of(_absolute(dots, name, path)))
-                for dots, name, computed in NAMES.findall(text)))
-        return self._known[index]
+            cost = sum(1 + (self._of_computed() if computed else self.of_key(_absolute(dots, name, path)))
+                       for dots, name, computed in REFERENCE.findall(text))
+            self._costs[index] = min(cost, ENDLESS)
+        return self._costs[index]
 
     def _of_computed(self) -> int:
-        cost = 1
-        for _, text in self._texts:
-            cost *= text.count("${") if cost <= MOST_STEPS else 1
-        return cost
+        return min(prod(text.count("${") for _, text in self._texts), ENDLESS)
 
 
-def _absolute(dots: str, name: str, path: tuple[str, ...]) -> tuple[str, ...]:
+def _absolute(dots: str, name: str, path: KeyPath) -> KeyPath:
+    """The path of a reference as it is written in the string at `path`; leading dots make it relative to that."""
     names = tuple(re.split(r"[.\[\]]+", name.strip("[].")))
     return (*path[:max(len(path) - len(dots), 0)], *names) if dots else names
 
 
-def _texts(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _texts(item, (*path, str(key)))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item, path)
-    elif isinstance(value, str):
-        yield path, value
+def _normalize_index(name: str) -> str:
+    """An index as OmegaConf reads it: `${list[00]}` is `${list.0}`."""
+    try:
+        return str(int(name))
+    except ValueError:
+        return name
 
 
 def _resolvers(text: str) -> Iterator[str]:
-    """The names of the resolvers that a text calls, from the inside out; empty where one is computed."""
-    found = INNERMOST.search(text)
-    while found:
+    """The names of the resolvers that a string calls, from the inside out; empty where one is computed."""
+    while found := INNERMOST.search(text):
         name, colon, _ = found[1].partition(":")
         if colon:
             yield name
         text = text[:found.start()] + text[found.end():]
-        found = INNERMOST.search(text)
     if "${" in text:
         yield ""

@@ -1,7 +1,7 @@
-"""Experiments on disk: a Dora folder holds `xps/<signature>`, each with its own checkpoints.
+"""Experiments on disk: a Dora folder has `xps/<signature>`, each with its own checkpoints.
 
-Dora's own way from a signature back to an experiment composes the stored `argv` again with the
-configuration of today, and so may find another experiment; here only the folder counts.
+To find an experiment, Dora composes its stored `argv` with today's configuration, and so may find another one; here
+only the folder counts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from ..errors import ExperimentError, listing, reason
+from .limits import MAX_FILE_BYTES
 
 AnyPath = Union[str, "os.PathLike[str]"]
 CHECKPOINT_FILE = "checkpoint.th"
@@ -23,17 +24,16 @@ MANIFEST = "export.json"  # of a release
 HYDRA_CONFIG = Path(".hydra/config.yaml")
 GRIDS_FOLDER = "grids"
 CHECKPOINT_NAME = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
-MOST_TEXT = 1 << 26  # bytes of a file of Dora
 SIGNATURE = re.compile(r"[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An XP folder, whatever state it is in; nothing is read before it is asked for.
+    """An XP folder in any state; its files are read when they are asked for.
 
     Args:
         folder: the XP folder, `<dora_dir>/xps/<sig>` or a copy of one.
-        sig: Dora's signature, which the checkpoints must have too; None if it is not known.
+        sig: Dora's signature, which the checkpoints must have too; None if it is unknown.
     """
 
     folder: Path
@@ -41,31 +41,33 @@ class Experiment:
 
     @classmethod
     def from_folder(cls, folder: Path) -> Experiment:
-        """The XP folder at a path; one with another name (a copy) has no signature to hold it to."""
+        """The experiment in a folder; the signature is unknown unless it is the name of the folder."""
         name = folder.absolute().name
         return cls(folder, name if SIGNATURE.fullmatch(name) else None)
 
     @property
     def dora_dir(self) -> Path:
-        """The Dora folder that it is in, also if it was reached by a link to it."""
+        """The Dora folder; a link to the XP folder, such as one in `grids/`, is followed."""
         folder = self.folder.absolute()
-        return (folder if folder.parent.name == "xps" else Path(os.path.realpath(folder))).parent.parent
+        if folder.parent.name != "xps":
+            folder = Path(os.path.realpath(folder))
+        return folder.parent.parent
 
     @property
     def argv(self) -> Optional[list[str]]:
-        """The command line stored by Dora, or None."""
+        """The overrides stored by Dora; None if they cannot be read."""
         argv = _read_json(self.folder / ".argv.json")
         return argv if isinstance(argv, list) else None
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The metrics stored by Dora, one entry an epoch; empty if there are none to read."""
+        """The metrics stored by Dora, one entry an epoch; empty if they cannot be read."""
         history = _read_json(self.folder / "history.json")
         return history if isinstance(history, list) else []
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The checkpoint files, sorted by name; none where there is no folder.
+        """The checkpoint files, sorted by name; empty if there is no folder.
 
         Raises:
             ExperimentError: if the folder cannot be read.
@@ -82,16 +84,16 @@ class Experiment:
 
     @property
     def is_untrained(self) -> bool:
-        """Whether Dora knows of it, and it has stored no checkpoint."""
+        """Whether Dora has started it and it has stored no checkpoint."""
         stored = os.path.lexists(self.checkpoint_path()) or bool(self.checkpoints)
         return not stored and (self.argv is not None or bool(self.history))
 
     def checkpoint_path(self, name: Union[str, int, None] = None) -> Path:
-        """Where `checkpoint.th` or `checkpoint_<name>.th` lies, if it is there."""
+        """The path of `checkpoint.th` or `checkpoint_<name>.th`, whether it exists or not."""
         return self.folder / (CHECKPOINT_FILE if name is None else f"checkpoint_{name}.th")
 
     def checkpoint(self, name: Union[str, int, None] = None) -> Path:
-        """The path of `checkpoint.th`, or of `checkpoint_<name>.th`.
+        """The path of an existing checkpoint.
 
         Raises:
             ExperimentError: if there is no such file; the message lists those that exist.
@@ -103,10 +105,10 @@ class Experiment:
         named = ", ".join(filter(None, names))
         choices = [f"choose one of these with the option checkpoint: {named}"] if named else []
         choices += ["leave that option out for checkpoint.th"] if "" in names else []
-        remedy = f"{', or '.join(choices)}." if choices else self._why_there_is_none(path)
-        raise ExperimentError(f"No {path.name} in {self.folder}; {remedy}")
+        hint = f"{', or '.join(choices)}." if choices else self._explain_missing(path)
+        raise ExperimentError(f"No {path.name} in {self.folder}; {hint}")
 
-    def _why_there_is_none(self, path: Path) -> str:
+    def _explain_missing(self, path: Path) -> str:
         if os.path.lexists(path):
             return "what has this name is no file, or a link to nothing: mount what it leads to, or restore it."
         if os.path.isdir(self.folder / "xps"):
@@ -117,47 +119,44 @@ class Experiment:
 
 
 def find_xp(sig: str, dora_dir: AnyPath) -> Experiment:
-    """Find an experiment by its Dora signature or a prefix that only one experiment has.
+    """Find an experiment by its Dora signature, or by a prefix that only one experiment has.
 
     Args:
         sig: the signature, or the prefix.
-        dora_dir: the Dora folder, which holds `xps/`.
+        dora_dir: the folder that has `xps/`.
 
     Raises:
-        ExperimentError: if there is none (near ones are offered) or more than one.
+        ExperimentError: if none matches (similar ones are offered), or more than one.
     """
     xps = Path(dora_dir) / "xps"
-    if _is_file_name(sig) and os.path.isdir(xps / sig):
+    if sig not in ("", "..") and Path(sig).name == sig and os.path.isdir(xps / sig):
         return Experiment(xps / sig, sig)
-    names = _xp_names(dora_dir)
+    names = _list_signatures(dora_dir)
     found = [name for name in names if sig and name.startswith(sig)]
     if len(found) == 1:
         return Experiment(xps / found[0], found[0])
     if found:
         raise ExperimentError(f"{sig} is the start of {len(found)} experiments in {xps}: "
                               f"{listing(found)}; give more of the signature.")
-    near = get_close_matches(sig, names, n=3, cutoff=0.6) or _close_prefixes(sig, names)
-    remedy = f"did you mean {' or '.join(near)}?" if near else \
-        f"it holds {listing(names)}." if names else "it holds no experiment."
-    raise ExperimentError(f"No XP {sig!r} in {xps}; {remedy}")
+    if similar := get_close_matches(sig, names, n=3, cutoff=0.6) or _find_similar_prefixes(sig, names):
+        hint = f"did you mean {' or '.join(similar)}?"
+    else:
+        hint = f"it holds {listing(names) or 'no experiment'}."
+    raise ExperimentError(f"No XP {sig!r} in {xps}; {hint}")
 
 
 def list_xps(dora_dir: AnyPath) -> list[Experiment]:
     """All experiments of a Dora folder, sorted by signature.
 
     Raises:
-        ExperimentError: if this is no Dora folder.
+        ExperimentError: if this is not a Dora folder.
     """
-    return [*each_xp(dora_dir)]
+    return list(each_xp(dora_dir))
 
 
 def each_xp(dora_dir: AnyPath) -> Iterator[Experiment]:
-    """As `list_xps`, one after the other: of many, only their names are kept.
-
-    Raises:
-        ExperimentError: if this is no Dora folder.
-    """
-    return (Experiment(Path(dora_dir) / "xps" / name, name) for name in _xp_names(dora_dir))
+    """As `list_xps`, one after the other, so that only names take memory."""
+    return (Experiment(Path(dora_dir) / "xps" / name, name) for name in _list_signatures(dora_dir))
 
 
 def list_grids(dora_dir: AnyPath) -> list[str]:
@@ -168,39 +167,46 @@ def list_grids(dora_dir: AnyPath) -> list[str]:
 def grid_xps(name: str, dora_dir: AnyPath) -> list[Experiment]:
     """The experiments of a grid, as the last `dora grid` left them: links in `<dora_dir>/grids/<name>`.
 
-    Args:
-        name: of the grid.
-        dora_dir: the Dora folder.
-
     Raises:
-        ExperimentError: if it has no such grid.
+        ExperimentError: if there is no such grid, or nothing in it.
     """
-    grids, others = Path(dora_dir) / GRIDS_FOLDER, list_grids(dora_dir)
-    sigs = [sig for sig in _list_folder(grids / name) if os.path.islink(grids / name / sig)] if name in others else []
+    grids, names = Path(dora_dir) / GRIDS_FOLDER, list_grids(dora_dir)
+    if name in names:
+        sigs = [sig for sig in _list_folder(grids / name) if os.path.islink(grids / name / sig)]
+        hint = f"the last dora grid {name} left none: run it again."
+    else:
+        similar = get_close_matches(name, names, n=3) or names[:3]
+        sigs, hint = [], f"did you mean {' or '.join(similar)}?" if similar else "dora grid was never run there."
     if not sigs:
-        near = get_close_matches(name, others, n=3) or others
-        remedy = f"the last dora grid {name} left none: run it again." if name in others else \
-            f"did you mean {' or '.join(near[:3])}?" if near else "dora grid was never run there."
-        raise ExperimentError(f"No experiments of a grid {name!r} in {grids}; {remedy}")
+        raise ExperimentError(f"No experiments of a grid {name!r} in {grids}; {hint}")
     return [Experiment(Path(dora_dir) / "xps" / sig, sig) for sig in sigs]
 
 
-def _xp_names(dora_dir: AnyPath) -> list[str]:
-    xps = Path(dora_dir) / "xps"
+def read_small_text(path: Path, errors: str = "strict") -> str:
+    """Read a file of Dora or Hydra; empty if it cannot be read or is too large."""
     try:
-        with os.scandir(xps) as entries:
+        readable = os.path.isfile(path) and os.path.getsize(path) <= MAX_FILE_BYTES
+        return path.read_text("utf-8", errors) if readable else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(read_small_text(path))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _list_signatures(dora_dir: AnyPath) -> list[str]:
+    home = Path(dora_dir).absolute()
+    try:
+        with os.scandir(Path(dora_dir) / "xps") as entries:
             return sorted(entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
     except (OSError, ValueError) as exc:
-        inside = Path(dora_dir).absolute().name == "xps"
-        right = f"{Path(dora_dir).absolute().parent}, in which it lies" if inside else "the right one"
-        raise ExperimentError(f"{dora_dir} is no Dora folder: {xps} cannot be read ({reason(exc)}); "
+        right = f"{home.parent}, in which it lies" if home.name == "xps" else "the right one"
+        raise ExperimentError(f"{dora_dir} is no Dora folder: {Path(dora_dir) / 'xps'} cannot be read ({reason(exc)}); "
                               f"name {right} with --dora-dir, or the training package with -P.") from exc
-
-
-def _close_prefixes(sig: str, names: Sequence[str]) -> list[str]:
-    """The names that begin nearly like it."""
-    starts: dict[str, str] = {name[:len(sig)]: name for name in names}
-    return [starts[start] for start in get_close_matches(sig, starts, n=3, cutoff=0.6)] if len(sig) > 2 else []
 
 
 def _list_folder(folder: Path) -> list[str]:
@@ -210,31 +216,12 @@ def _list_folder(folder: Path) -> list[str]:
         return []
 
 
+def _find_similar_prefixes(sig: str, names: Sequence[str]) -> list[str]:
+    """The names that begin similarly; a prefix of one or two characters is similar to anything."""
+    by_prefix = {name[:len(sig)]: name for name in names} if len(sig) > 2 else {}
+    return [by_prefix[prefix] for prefix in get_close_matches(sig, by_prefix, n=3, cutoff=0.6)]
+
+
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder or a link to one; asks the system only about links."""
+    """Whether it is a folder or a link to one; only a link costs a system call."""
     return entry.is_dir(follow_symlinks=False) or entry.is_symlink() and os.path.isdir(entry)
-
-
-def read_small_text(path: Path, errors: str = "strict") -> str:
-    """The text of a file of Dora or Hydra; empty if there is none to read.
-
-    Args:
-        path: of the file.
-        errors: what becomes of bytes that are no UTF-8, as `open` takes it.
-    """
-    try:
-        readable = os.path.isfile(path) and os.path.getsize(path) <= MOST_TEXT
-        return path.read_text("utf-8", errors) if readable else ""
-    except (OSError, ValueError):
-        return ""
-
-
-def _is_file_name(text: str) -> bool:
-    return bool(text) and "\0" not in text and text not in (".", "..") and Path(text).name == text
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(read_small_text(path))
-    except (ValueError, RecursionError):
-        return None

@@ -1,4 +1,4 @@
-"""Which worker of a distributed training exports, and when."""
+"""Which worker of a distributed training exports."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ def is_rank_zero() -> bool:
 
 
 def barrier_is_rank_zero() -> bool:
-    """As `is_rank_zero`, once all workers got here: a training that failed on another one is not exported.
-
-    Workers know of each other only as long as their process group is there.
+    """As `is_rank_zero`, once all workers of the process group, if there still is one, got here.
 
     Raises:
-        ExportError: if another worker did not get here.
+        ExportError: if another worker failed.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         try:

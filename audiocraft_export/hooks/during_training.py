@@ -1,14 +1,17 @@
-"""Exports while a training goes on: after which epochs, of what, and that none of them ends it."""
+"""Export during a training (`exporter.when`); a failure never stops the training."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Callable, Optional, Union
 
 from dora.link import Link
 
-from ..checkpoint.checkpoint import open_checkpoint
+from ..checkpoint.checkpoint import Checkpoint, open_checkpoint
 from ..errors import ExportError
 from ..experiment.xp import CHECKPOINT_FILE, Experiment
 from ..options import ExportOptions
@@ -16,21 +19,21 @@ from ..pipeline.export import export
 from ..release.families.registry import family_of
 from ..release.metrics import best_epoch
 from ..release.report import ExportReport
-from ..signals import propagate_handler_errors
 from ..storage.file_version import file_version
 
-VERIFY = "none"  # a training waits for the copy, and no more; the export at its end is read back
+VERIFY_DURING_TRAINING = "none"  # a training waits for the copy only; the export at its end is read back
+
+Log = Callable[[str], None]
 
 
 def is_due(when: Union[str, int], history: Sequence[Any], metrics: Sequence[str]) -> bool:
     """Whether to export after the last epoch.
 
     Args:
-        when: `end`, `best`, or every so many epochs.
+        when: `end`, `best`, or a number of epochs.
         history: the metrics by stage, one entry an epoch.
-        metrics: names in the `valid` stage, by the first of which that is there an epoch is better than another. Where
-            there is none, each epoch with that stage is the best so far, as in AudioCraft's `StandardSolver`; without
-            the stage, each epoch.
+        metrics: names in the `valid` stage; the first one that is there decides which epoch is best. If none is,
+            each epoch with that stage is the best so far, as in AudioCraft's `StandardSolver`; without it, each epoch.
     """
     if when == "best":
         best = best_epoch(history, metrics)
@@ -38,98 +41,126 @@ def is_due(when: Union[str, int], history: Sequence[Any], metrics: Sequence[str]
     return when != "end" and len(history) % int(when) == 0
 
 
-@propagate_handler_errors()
-def export_safely(make: Callable[[], Optional[ExportReport]], log: Callable[[str], None]) -> None:
-    """Export, and say what came of it: whatever goes wrong, the training goes on, unless a signal ends it.
+def export_safely(export_if_due: Callable[[], Optional[ExportReport]], log: Log) -> None:
+    """Export, if that is due, and log the result; no error but that of a signal handler ends the training."""
+    with propagate_handler_errors():
+        try:
+            report = export_if_due()
+        except ExportError as exc:
+            log(f"the export after this epoch failed, and the training goes on: {exc}")
+        except Exception as exc:  # a mistake of ours must not cost a training
+            log(f"the export after this epoch failed, and the training goes on: an unexpected {type(exc).__name__} "
+                f"({exc}); please report it.")
+        else:
+            if report is not None:
+                log(str(report))
 
-    Args:
-        make: exports, if that is due.
-        log: takes a sentence, if anything was to be done.
+
+class _HandlerError(BaseException):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+@contextmanager
+def propagate_handler_errors() -> Iterator[None]:
+    """While inside, let exceptions that signal handlers raise pass through `except Exception`.
+
+    A scheduler may end a job so: submitit raises, when the time is up and the job is not to be requeued.
+
+    Raises:
+        Exception: what the handler has raised.
     """
+    is_main = threading.current_thread() is threading.main_thread()
+    theirs = {number: signal.getsignal(number) for number in (signal.valid_signals() if is_main else ())}
+    ours = {number: partial(_call_handler, handler) for number, handler in theirs.items() if callable(handler)}
+    for number, handler in ours.items():
+        signal.signal(number, handler)
     try:
-        report = make()
-    except ExportError as exc:
-        log(f"the export after this epoch failed, and the training goes on: {exc}")
-    except Exception as exc:  # a mistake of ours must not cost a training
-        log(f"the export after this epoch failed, and the training goes on: an unexpected {type(exc).__name__} "
-            f"({exc}); please report it.")
-    else:
-        if report is not None:
-            log(str(report))
+        yield
+    except _HandlerError as raised:
+        raise raised.error from None
+    finally:
+        for number, handler in ours.items():
+            if signal.getsignal(number) is handler:  # nobody has replaced it since
+                signal.signal(number, theirs[number])
+
+
+def _call_handler(handler: Callable[[int, Any], Any], number: int, frame: Any) -> None:
+    try:
+        handler(number, frame)
+    except Exception as exc:
+        raise _HandlerError(exc) from exc
 
 
 class ObservedLink(Link):
-    """Dora's link, by which a training says that an epoch is finished; a copy of it is as Dora's own.
+    """Dora's link to an XP, which also calls an observer after each epoch; a copy of it is a plain `Link`."""
 
-    Args:
-        link: Dora's own, whose place it takes.
-        follower: is called whenever an epoch is finished.
-    """
-
-    def __init__(self, link: Link, follower: Callable[[], None]) -> None:
+    def __init__(self, link: Link, observer: Callable[[], None]) -> None:
         vars(self).update(vars(link))
-        self.follower = follower
+        self.observer = observer
 
     def update_history(self, history: list[dict[str, Any]]) -> None:
         """Store the metrics of all epochs."""
         super().update_history(history)
-        self.follower()
+        self.observer()
 
     def push_metrics(self, metrics: dict[str, Any]) -> None:
-        """Store the metrics of one epoch more."""
+        """Store the metrics of one more epoch."""
         super().push_metrics(metrics)
-        self.follower()
+        self.observer()
 
     def __reduce__(self) -> Any:
-        return Link, (), {name: value for name, value in vars(self).items() if name != "follower"}
+        return Link, (), {name: value for name, value in vars(self).items() if name != "observer"}
 
 
 class EpochExporter:
-    """Exports what an XP has stored whenever its training tells Dora of a finished epoch, if one is due.
+    """Export the checkpoint of an XP after each epoch that is due.
 
-    Every training of Dora gives that sign, and no class of its own is touched for it. AudioCraft gives it once the
-    checkpoint of the epoch is stored; Flashy's own `commit` just before, so that there an epoch is exported when the
-    next one is finished.
-
-    Args:
-        xp: Dora's XP.
-        options: how.
-        log: takes what came of each export.
+    It observes the XP's link to Dora, which any training calls, and needs no change to the training's own classes.
+    AudioCraft calls it once the checkpoint of the epoch is stored; Flashy's own `commit` just before, so that an epoch
+    is exported when the next one is finished.
     """
 
-    def __init__(self, xp: Any, options: ExportOptions, log: Callable[[str], None]) -> None:
+    def __init__(self, xp: Any, options: ExportOptions, log: Log) -> None:
         self._xp, self._options, self._log = xp, options, log
-        self._stored = Experiment(xp.folder, xp.sig)
-        self._seen, self._epochs, self._waits = file_version(self._stored.checkpoint_path()), 0, False
-        if self._seen is not None:
-            with suppress(Exception):  # it is looked at again, and guarded, when an epoch is finished
-                self._epochs = len(open_checkpoint(self._stored.checkpoint_path()).history)
+        self._experiment = Experiment(xp.folder, xp.sig)
+        self._path = self._experiment.checkpoint_path()
+        self._version, self._epochs, self._has_warned = file_version(self._path), 0, False
+        if self._version is not None:
+            with suppress(Exception):  # it is opened again after an epoch, and errors are logged there
+                self._epochs = len(open_checkpoint(self._path).history)
         xp.link = ObservedLink(xp.link, self)
 
     def __call__(self) -> None:
-        """An epoch is finished."""
-        if not getattr(self._xp, "exports_itself", False):  # ExportMixin does
+        """Export after an epoch, unless ExportMixin does."""
+        if not getattr(self._xp, "exports_itself", False):
             export_safely(self._export_if_due, self._log)
 
     def _export_if_due(self) -> Optional[ExportReport]:
-        stored = file_version(self._stored.checkpoint_path())
-        if stored is None:
-            self._wait()
-        if stored in (None, self._seen):
+        version = file_version(self._path)
+        if version is None:
+            self._warn_once()
+        if version in (None, self._version):
             return None
-        self._seen = stored
-        checkpoint = open_checkpoint(self._stored.checkpoint_path())
-        checkpoint.check_experiment(self._stored)
-        history = list(self._xp.link.history)[:len(checkpoint.history) or None]
-        metrics, new = family_of(checkpoint.config).metrics, range(self._epochs + 1, len(history) + 1)
-        self._epochs = len(history)
-        if not any(is_due(self._options.when, history[:epoch], metrics) for epoch in new):
+        self._version = version
+        checkpoint = open_checkpoint(self._path)
+        checkpoint.check_experiment(self._experiment)
+        if not self._has_due_epoch(checkpoint):
             return None
         return export(checkpoint, self._xp.folder, self._options.release_folder(self._xp.folder),
-                      self._options.replace(verify=VERIFY))
+                      self._options.replace(verify=VERIFY_DURING_TRAINING))
 
-    def _wait(self) -> None:
-        if not self._waits and len(self._xp.link.history) > 1:
-            self._waits = True
-            self._log(f"nothing is exported before {CHECKPOINT_FILE} is stored: a solver that stores none needs ExportMixin for "
-                      "exporter.when.")
+    def _has_due_epoch(self, checkpoint: Checkpoint) -> bool:
+        """Whether any epoch since the last checkpoint is due; a training may store only some."""
+        history = list(self._xp.link.history)[:len(checkpoint.history) or None]
+        metrics = family_of(checkpoint.config).metrics
+        new_epochs = range(self._epochs + 1, len(history) + 1)
+        self._epochs = len(history)
+        return any(is_due(self._options.when, history[:epoch], metrics) for epoch in new_epochs)
+
+    def _warn_once(self) -> None:
+        if not self._has_warned and len(self._xp.link.history) > 1:
+            self._has_warned = True
+            self._log(f"nothing is exported before {CHECKPOINT_FILE} is stored: a solver that stores none needs "
+                      "ExportMixin for exporter.when.")

@@ -1,4 +1,4 @@
-"""`export` and `exporter` as Hydra has them: in a configuration and on a command line."""
+"""The keys `export` and `exporter` in a Hydra configuration and on a command line."""
 
 from __future__ import annotations
 
@@ -11,50 +11,65 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import OptionError
-from ..experiment.config import to_container
+from ..experiment.config import OWN_KEYS, to_container
 from ..options import ExportOptions
 
-EXPORT, EXPORTER = "export", "exporter"
-MODES: Mapping[str, Union[bool, str]] = {  # the overrides that need no grammar
+EXPORT, EXPORTER = OWN_KEYS
+Mode = Union[bool, str]  # the value of `export`: false, true or only
+MODES: Mapping[str, Mode] = {  # the overrides that can be read without Hydra
     f"{plus}{EXPORT}={text}": mode
     for plus in ("", "+", "++") for text, mode in (("false", False), ("true", True), ("only", "only"))}
 
 
-def read_project(cfg: DictConfig) -> tuple[Union[bool, str], dict[Any, Any]]:
-    """What a project's own configuration says of `export` and `exporter`, unresolved.
+def read_keys(cfg: DictConfig) -> tuple[Mode, dict[Any, Any]]:
+    """Read `export` and `exporter` from a configuration; `exporter` unresolved.
 
     Raises:
-        OptionError: if it uses these keys for something else.
+        OptionError: if the project uses these keys for something else.
     """
     try:
-        mode = False if EXPORT not in cfg or cfg[EXPORT] is None else cfg[EXPORT]
+        mode = cfg.get(EXPORT)
     except OmegaConfBaseException as exc:
         raise OptionError(f"export cannot be resolved ({type(exc).__name__}): use false, true or only.") from exc
+    if mode is None:
+        mode = False
     if not isinstance(mode, bool) and mode != "only":
         raise OptionError(f"export={mode} is no option: use false, true or only; a project that has a key export of "
                           "its own must rename it.")
-    exporter = ExportOptions.mapping_of(to_container(cfg[EXPORTER]) if EXPORTER in cfg else None)
+    exporter = exporter_values(cfg.get(EXPORTER))
     ExportOptions.check_names(exporter)
     return mode, exporter
 
 
-def read(cfg: DictConfig) -> tuple[Union[bool, str], ExportOptions]:
-    """What `export` and `exporter` have come to.
+def read_options(cfg: DictConfig) -> tuple[Mode, ExportOptions]:
+    """Read `export` and `exporter` from a configuration that has both, resolved.
 
     Raises:
-        OptionError: if that is no option.
+        OptionError: if a value is invalid.
     """
-    mode, _ = read_project(cfg)
+    mode, _ = read_keys(cfg)
     try:
-        values = OmegaConf.to_container(cfg[EXPORTER], resolve=True)
+        values: Any = OmegaConf.to_container(cfg[EXPORTER], resolve=True)
     except (OmegaConfBaseException, ValueError) as exc:
         raise OptionError(f"An interpolation under exporter cannot be resolved ({type(exc).__name__}): write the value "
                           "itself.") from exc
-    return mode, ExportOptions.from_mapping(dict(values))  # type: ignore[arg-type]
+    return mode, ExportOptions.from_mapping(values)
 
 
-def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """A command line as the overrides of `export` and `exporter`, and all others."""
+def exporter_values(node: Any) -> dict[Any, Any]:
+    """The values under `exporter`, of any kind of configuration, unresolved; empty for null.
+
+    Raises:
+        OptionError: if it is not a mapping.
+    """
+    values = to_container(node)
+    if not isinstance(values, (dict, type(None))):
+        raise OptionError(f"exporter={values} is no option: it takes the options of ExportOptions as a mapping.")
+    return values or {}
+
+
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split a command line into the overrides of `export` and `exporter`, and everything else."""
     own = [arg for arg in argv if is_override(arg) and key_of(arg).partition(".")[0] in (EXPORT, EXPORTER)]
     return own, [arg for arg in argv if arg not in own]
 
@@ -65,15 +80,15 @@ def key_of(override: str) -> str:
 
 
 def is_override(arg: str) -> bool:
-    """Whether an argument of a command line is an override and no flag."""
+    """Whether an argument of a command line is an override, and not a flag."""
     return "=" in arg and not arg.startswith("-")
 
 
-def quoted(value: Any) -> str:
-    """A value in the grammar of Hydra's overrides."""
+def quote(value: Any) -> str:
+    """Write a value in the grammar of Hydra's overrides."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {quoted(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {quote(item)}" for key, item in value.items()) + "}"
     if isinstance(value, str):
-        text = re.sub(r"(\\*)'", r"\1\1\\'", value)
-        return "'" + re.sub(r"(\\+)$", r"\1\1", text) + "'"
+        escaped = re.sub(r"(\\+)(?='|\Z)", r"\1\1", value)  # elsewhere a backslash is one
+        return "'" + escaped.replace("'", r"\'") + "'"
     return json.dumps(value)

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
 from ..errors import ExperimentError, ExportError
-from ..experiment.xp import CHECKPOINT_FILE, Experiment
+from ..experiment.xp import Experiment
 from ..options import ExportOptions
 
 
-def after_training(exc: ExportError, sig: str, xp_folder: Path, options: ExportOptions) -> ExportError:
-    """The error to show when a training went well and its export did not: what is safe, and how to go on."""
-    stored = Experiment(xp_folder, sig).checkpoints
+def failure_after_training(exc: ExportError, xp: Experiment, options: ExportOptions) -> ExportError:
+    """The error to show if only the export after a training failed."""
+    stored = xp.checkpoints
     if not stored:
-        none = isinstance(exc, ExperimentError)
-        remedy = " Store checkpoints, or export from the living solver (ExportMixin)." if none else ""
-        return ExportError(f"The training of XP {sig} is finished, but it stored no checkpoint and its export failed: "
-                           f"{exc}{remedy}")
-    if options.checkpoint is None and xp_folder / CHECKPOINT_FILE not in stored:
+        remedy = " Store checkpoints, or export from the living solver (ExportMixin)."
+        return ExportError(f"The training of XP {xp.sig} is finished, but it stored no checkpoint and its export "
+                           f"failed: {exc}{remedy if isinstance(exc, ExperimentError) else ''}")
+    if options.checkpoint is None and xp.checkpoint_path() not in stored:
         names = [path.stem.partition("_")[2] for path in stored]
         options = options.replace(checkpoint=max(names, key=lambda name: int(name) if name.isdecimal() else -1))
-    return ExportError(f"The training of XP {sig} is finished and its checkpoints are safe in {xp_folder}, but its "
-                       f"export failed: {exc} To export it later: {command_line(xp_folder, sig, options)}")
+    return ExportError(f"The training of XP {xp.sig} is finished and its checkpoints are safe in {xp.folder}, but its "
+                       f"export failed: {exc} To export it later: {export_command(xp, options)}")
 
 
-def command_line(xp_folder: Path, sig: str, options: ExportOptions = ExportOptions()) -> str:
-    """The command that exports an experiment to the default folder, ready for a shell."""
-    where = [sig, "--dora-dir", str(xp_folder.parent.parent)] if xp_folder.parent.name == "xps" else [str(xp_folder)]
-    return shlex.join(["audiocraft-export", "run", *where, *options.flags])
+def export_command(xp: Experiment, options: ExportOptions = ExportOptions()) -> str:
+    """The command that exports an experiment to the default folder, quoted for a shell."""
+    target = [str(xp.folder)]
+    if xp.folder.parent.name == "xps":
+        target = [str(xp.sig), "--dora-dir", str(xp.folder.parent.parent)]
+    return shlex.join(["audiocraft-export", "run", *target, *options.flags])

@@ -4,50 +4,19 @@ import json
 from textwrap import dedent
 
 import dora
-import flashy
 import pytest
 import torch
 from dora import argparse_main
-from dora.conf import DoraConfig
-from dora.xp import XP
 from helpers import SOLVER, load, only_xp, run, same
 from helpers import dora as dora_command
-from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportMixin, export_xp
 
-
-class Base(flashy.BaseSolver):
-    """Trains one weight; keeps its best state without AudioCraft."""
-
-    def __init__(self, epochs=2, save=True):
-        super().__init__()
-        self.model = torch.nn.Linear(2, 1)
-        self.best_state = {}
-        self.epochs, self.save = epochs, save
-        self.register_stateful("model", "best_state")
-
-    def train(self):
-        with torch.no_grad():
-            self.model.weight.add_(1)
-        return {"ce": 1 / self.epoch}
-
-
-class Training(Base):
-    def run(self):
-        for _ in range(self.epochs):
-            self.run_stage("train", self.train)
-            self.best_state = {"model": {name: value.clone() for name, value in self.model.state_dict().items()}}
-            self.commit(save_checkpoint=self.save)
-        return "done"
+from .solvers import Base, Inherited, Training, xp_of
 
 
 class InTheVeryClass(ExportMixin, Base):
     run = Training.run
-
-
-class Inherited(ExportMixin, Training):
-    pass
 
 
 class MixinLast(Training, ExportMixin):
@@ -69,12 +38,6 @@ class Diamond(Inherited, type("Other", (Training,), {"run": lambda self: "other 
 
 
 KINDS = [InTheVeryClass, Inherited, MixinLast, CallsSuper, CallsSuperAgain, Diamond]
-
-
-def xp_of(dora_dir, **cfg):
-    xp = XP(DoraConfig(dir=dora_dir), OmegaConf.create(cfg), [], sig="0123abcd", delta=[])
-    xp.folder.mkdir(parents=True)
-    return xp
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from helpers import SIG, load, with_cfg
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, export_xp
-from audiocraft_export.experiment.config import Config
-from audiocraft_export.experiment.interpolation import is_endless, without_resolvers
+from audiocraft_export.experiment.interpolation import is_endless, references, walk, without_resolvers
 
 CODEC = "compression_model_checkpoint"
 
@@ -38,16 +37,6 @@ def test_a_resolver_at_a_key_that_nobody_needs_is_released_as_text(make_xp, dora
     assert "steps: ${run:3}" in load(export_xp(SIG, dora_dir).files[0])["xp.cfg"] and ran == []
 
 
-def test_what_refers_to_the_environment_or_to_other_keys_is_resolved(monkeypatch):
-    monkeypatch.setenv("WHICH", "musicgen")
-    config = Config({"a": {"b": "${oc.env:WHICH}", "c": "${.b}"}, "solver": "${a.c}", "fsdp": {"use": "${off}"},
-                     "off": False, "twice": "${a.b}/${a.c}", "list": ["${off}"], "none": "${null}", "null": None})
-    assert config.get("solver") == "musicgen" and config.get("twice") == "musicgen/musicgen"
-    assert config.get("fsdp.use") is False and config.get("fsdp") == {"use": "${off}"}
-    assert config.get("list") == ["${off}"]
-    assert config.get("none") is None and config.get("absent.key", 3) == 3 and config.get("solver.more") is None
-
-
 @pytest.mark.parametrize("levels", [14, 40, 1000])
 def test_texts_that_double_each_other_are_endless(levels):
     values = {"solver": "${x0}", **{f"x{i}": f"${{x{i + 1}}}${{x{i + 1}}}" for i in range(levels)}, f"x{levels}": "a"}
@@ -62,6 +51,7 @@ def test_many_short_references_are_not_endless():
     assert not is_endless({"a": "x", "b": "y", "all": {f"k{i}": "${a}/${b}" for i in range(100)}}, "all")
     flags = {f"part{i}": {"use": "${a}/${b}"} for i in range(15)}
     assert not is_endless({**flags, "fsdp": {"use": "${..flags.use}"}, "flags": {"use": "${a}"}}, "fsdp.use")
+    assert not is_endless({"solver": "${n[0]}", "n": ["${n[1]}", "${n[2]}", "a"]}, "solver")
     assert not is_endless({"a": {"x": "1"}, "which": "x", CODEC: "${a.${which}}", **flags["part0"]}, CODEC)
 
 
@@ -70,6 +60,8 @@ def test_many_short_references_are_not_endless():
     {"solver": "${n.${p0}}", **{f"p{i}": f"l{i}" for i in range(40)},
      "n": {f"l{i}": f"${{n.${{p{i + 1}}}}}${{n.${{p{i + 1}}}}}" for i in range(40)}},
     {"solver": "${n[l0]}", "n": {f"l{i}": f"${{n[l{i + 1}]}}${{.l{i + 1}}}" for i in range(40)}},
+    {"solver": "${n[0].x}", "n": [*({"x": f"${{n[{i + 1}].x}}${{n.{i + 1:03}.x}}"} for i in range(40)), {"x": "a"}]},
+    {"solver": "${n[+0]}", "n": ["${n[0_1]}", "${n[0]}"]},
     {"solver": "${solver}"}, {"solver": "${a}", "a": "${solver}"}])
 def test_no_way_of_writing_a_reference_hides_it(values):
     assert is_endless(values, "solver")
@@ -89,3 +81,14 @@ def test_no_resolver_is_run_by_a_text_that_is_put_together(make_xp, dora_dir, ra
     ("${oc.env:A} ${eval:1}", False), ("${", False)])
 def test_only_resolvers_that_are_allowed_are_left(text, kept):
     assert (without_resolvers({"a": [text]}, ("oc.env",)) == {"a": [text]}) == kept
+
+
+def test_a_walk_gives_each_leaf_with_its_keys_and_indices():
+    assert [*walk({"a": [1, {"b": None}], 2: {}})] == [(("a", "0"), 1), (("a", "1", "b"), None)]
+
+
+def test_references_have_the_paths_of_both_ends():
+    values = {"a": "${b.c}/${.d}", "list": ["${..a}", "${n[${a}].x}", "${oc.env:HOME}", 3]}
+    assert [*references(values)] == [
+        (("a",), ("b", "c")), (("a",), ("d",)), (("list", "0"), ("a",)), (("list", "1"), ("**",)),
+        (("list", "1"), ("a",)), (("list", "2"), ("oc", "env"))]

@@ -1,0 +1,24 @@
+"""Casts in chunks."""
+
+import pytest
+import torch
+from helpers import SIG, load
+
+from audiocraft_export import ExportOptions, export_xp
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("stored", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_cast_in_pieces_is_the_cast_of_the_whole(make_xp, dora_dir, stored, dtype):
+    whole = torch.randn(300_001).to(stored)
+    tensors = {"w": whole, "t": whole[:90_000].view(300, 300).t(), "part": whole[7:200_000]}
+    make_xp(best_state={"model": tensors})
+    found = load(export_xp(SIG, dora_dir, ExportOptions(dtype=dtype)).files[0])["best_state"]
+    assert all(found[name].equal(tensor.to(getattr(torch, dtype))) for name, tensor in tensors.items())
+
+
+@pytest.mark.parametrize("size", [1, 100_003], ids=["one", "many"])
+def test_a_cast_gives_nan_the_same_bits_on_every_processor(make_xp, dora_dir, size):
+    make_xp(best_state={"model": {"w": torch.full((size,), torch.nan)}})
+    found = load(export_xp(SIG, dora_dir, ExportOptions(dtype="bfloat16")).files[0])["best_state"]["w"]
+    assert found.view(torch.int16).eq(0x7FC0).all()

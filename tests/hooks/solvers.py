@@ -1,0 +1,44 @@
+"""Flashy solvers without AudioCraft, and XPs for them."""
+
+import flashy
+import torch
+from dora.conf import DoraConfig
+from dora.xp import XP
+from omegaconf import OmegaConf
+
+from audiocraft_export import ExportMixin
+
+
+class Base(flashy.BaseSolver):
+    """Trains one weight; keeps its best state without AudioCraft."""
+
+    def __init__(self, epochs=2, save=True):
+        super().__init__()
+        self.model = torch.nn.Linear(2, 1)
+        self.best_state = {}
+        self.epochs, self.save = epochs, save
+        self.register_stateful("model", "best_state")
+
+    def train(self):
+        with torch.no_grad():
+            self.model.weight.add_(1)
+        return {"ce": 1 / self.epoch}
+
+
+class Training(Base):
+    def run(self):
+        for _ in range(self.epochs):
+            self.run_stage("train", self.train)
+            self.best_state = {"model": {name: value.clone() for name, value in self.model.state_dict().items()}}
+            self.commit(save_checkpoint=self.save)
+        return "done"
+
+
+class Inherited(ExportMixin, Training):
+    pass
+
+
+def xp_of(dora_dir, **cfg):
+    xp = XP(DoraConfig(dir=dora_dir), OmegaConf.create(cfg), [], sig="0123abcd", delta=[])
+    xp.folder.mkdir(parents=True)
+    return xp

@@ -1,0 +1,67 @@
+"""`export` and `exporter` in a configuration and on a command line."""
+
+import json
+
+import pytest
+from helpers import dora, last_sentence, only_xp
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from audiocraft_export.hooks.overrides import quote, split_overrides
+
+
+@pytest.mark.parametrize(("override", "says"), [
+    ("export=maybe", "false, true or only"), ("export=1", "false, true or only"),
+    ("export=${no}", "cannot be resolved"),
+    ("exporter.dtype=int3", "null, float32, float16, bfloat16"), ("exporter.bogus=1", "folder, weights, checkpoint"),
+    ("exporter=nope", "default float16"), ("exporter.version=1.3", "quote it")])
+def test_a_wrong_option_ends_the_run_before_it_trains(project, override, says):
+    root = project()
+    result = dora("run", "export=true", override, cwd=root)
+    assert says in last_sentence(result) and "TRAINING" not in result.stdout
+    assert not (root / "outputs" / "xps").exists()
+
+
+@pytest.mark.parametrize("config", ["exporter:\n  weights: last\n", "exporter: null\n"])
+def test_options_can_be_chosen_over_those_in_the_project_s_own_file(project, config):
+    root = project(config=config)
+    assert dora("run", "export=true", "exporter.dtype=float16", cwd=root).returncode == 0
+    manifest = json.loads((only_xp(root) / "export" / "export.json").read_text())
+    assert manifest["options"]["dtype"] == "float16"
+    assert manifest["options"]["weights"] == ("last" if "last" in config else "best")
+    assert dora("run", "export=only", "exporter=float16", cwd=root).returncode == 0
+    manifest = json.loads((only_xp(root) / "export" / "export.json").read_text())
+    assert manifest["options"]["dtype"] == "float16" and manifest["options"]["weights"] == "best"
+
+
+def test_options_may_refer_to_the_project_s_configuration(project):
+    root = project(config="exporter: {folder: '${dora.dir}/releases/${label}'}")
+    assert dora("info", cwd=root).returncode == 0
+    result = dora("run", "label=first", "export=true", cwd=root)
+    assert result.returncode == 0, result.stderr
+    assert (root / "outputs" / "releases" / "first" / "state_dict.bin").exists()
+    result = dora("run", "label=first", "export=only", "exporter.folder=${dora.dir}/x", cwd=root)
+    assert result.returncode == 0 and (root / "outputs" / "x" / "state_dict.bin").exists(), result.stderr
+
+
+def test_a_relative_folder_is_one_of_where_dora_was_started(project):
+    root = project()
+    train = root / "proj" / "train.py"
+    train.write_text(train.read_text().replace("Solver(cfg).run()", "Solver(cfg).run(); __import__('os').chdir('/')"))
+    assert dora("run", "export=true", "exporter.folder=it's \\\\ here é", cwd=root).returncode != 0  # Hydra's grammar
+    result = dora("run", "export=true", "exporter.folder='it\\'s here é'", cwd=root)
+    assert result.returncode == 0, result.stderr
+    assert (root / "it's here é" / "export.json").exists()
+
+
+@pytest.mark.parametrize("value", [
+    "", "a b", "it's", "\\", "a\\", "\\'", "\\\\' \\ '\\", "line\\\nbreak", "${x}", "null", "[1, 2]", None, True, 3,
+    0.5, ["public", "optim.*"], {"a": {"b": "it's"}, "c": None}], ids=repr)
+def test_a_quoted_value_comes_back_through_the_grammar_of_hydra(value):
+    assert OverridesParser.create().parse_override(f"key={quote(value)}").value() == value
+
+
+def test_a_command_line_is_split_into_our_overrides_and_all_others():
+    ours = ["export=true", "+exporter=float16", "++exporter.dtype=null"]
+    others = ["lr=1", "--export=1", "exporters.a=1", "my.export=1", "export", "-f"]
+    assert split_overrides([*ours, *others]) == (ours, others)
+    assert split_overrides([]) == ([], [])

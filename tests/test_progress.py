@@ -1,0 +1,91 @@
+"""Progress on a terminal, in a log, and to another process."""
+
+import json
+import logging
+
+import pytest
+from helpers import LARGE_STATE, SIG, flip_bit, on_terminal, run_python
+
+from audiocraft_export import ExportError, export_checkpoint, export_xp, progress
+
+
+def command(*argv, quiet=0., every=0.):
+    return (f"from audiocraft_export import progress; from audiocraft_export.cli.main import main\n"
+            f"progress.INITIAL_DELAY, progress.BAR_EVERY, progress.LINE_EVERY = {quiet}, {every}, {every}\n"
+            f"if __name__ == '__main__': main({['run', *argv]!r})")
+
+
+def test_a_terminal_shows_one_bar_with_bytes_rate_and_time_left(make_xp, tmp_path):
+    make_xp(best_state=LARGE_STATE)
+    shown = on_terminal("-c", command(SIG), cwd=tmp_path)
+    assert f"{SIG} " in shown and "of 4.19 MB (" in shown and "MB/s" in shown and " left" in shown
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1  # the cursor is back
+    assert shown.rstrip().splitlines()[-1].endswith("xps/0123abcd/export")
+
+
+def test_several_exports_have_one_bar_and_their_results_are_whole_lines(make_xp, tmp_path):
+    sigs = [make_xp(str(number) * 8).name for number in (1, 2, 3)]
+    shown = on_terminal("-c", command(*sigs), cwd=tmp_path)
+    assert "0 done, 0 failed, " in shown and "2 done, 0 failed, " in shown
+    lines = shown.replace("\r", "\n").splitlines()
+    for sig in sigs:
+        assert any(line.split("\x1b[2K")[-1].startswith(f"{sig} exported: best_state") for line in lines)
+
+
+@pytest.mark.parametrize("env", [{}, {"TERM": "dumb"}, {"TERM": "unknown"}], ids=["fast", "dumb", "unknown"])
+def test_what_is_done_within_a_second_shows_no_bar_and_a_simple_terminal_none_at_all(make_xp, tmp_path, env):
+    make_xp()
+    shown = on_terminal("-c", command(SIG, quiet=0. if env else 60.), cwd=tmp_path, **env)
+    assert "\x1b" not in shown and "exported" in shown
+
+
+def test_a_log_has_plain_lines_of_progress_now_and_then(make_xp, tmp_path):
+    make_xp(best_state=LARGE_STATE)
+    result = run_python("-c", command(SIG), cwd=tmp_path)
+    lines = [line for line in result.stderr.splitlines() if line.startswith(f"INFO: {SIG}: ")]
+    assert "\x1b" not in result.stderr and any(" of 4.19 MB (" in line and "MB/s" in line for line in lines)
+    few = run_python("-c", command(SIG, "--weights", "last", every=60.), cwd=tmp_path)
+    assert few.stderr.count("INFO: ") == 1
+
+
+def test_json_is_alone_on_the_output_whatever_is_shown_beside_it(make_xp, tmp_path):
+    make_xp(best_state=LARGE_STATE)
+    code = command(SIG, "--json").replace("if __name__", "import sys; sys.stdout = open('out', 'w')\nif __name__")
+    assert "left" in on_terminal("-c", code, cwd=tmp_path)
+    assert json.loads((tmp_path / "out").read_text())["target"] == SIG
+
+
+def test_progress_of_an_export_in_python_goes_to_its_logger(make_xp, dora_dir, monkeypatch, caplog):
+    make_xp(best_state=LARGE_STATE)
+    for name in ("INITIAL_DELAY", "LINE_EVERY"):
+        monkeypatch.setattr(progress, name, 0.)
+    with caplog.at_level(logging.INFO, "audiocraft_export"):
+        export_xp(SIG, dora_dir)
+    messages = [record.getMessage() for record in caplog.records if record.name == "audiocraft_export.progress"]
+    assert messages and "(100%)" in messages[-1]
+
+
+def test_a_failed_export_ends_its_progress(make_xp, dora_dir, tmp_path):
+    folder = make_xp(best_state=LARGE_STATE)
+    flip_bit(folder / "checkpoint.th", LARGE_STATE["model"]["w"])
+    for _ in range(2):
+        with pytest.raises(ExportError):
+            export_checkpoint(folder / "checkpoint.th", tmp_path / "release")
+        assert progress._display is None
+
+
+def test_a_bar_that_cannot_be_drawn_does_not_stop_the_export(make_xp, tmp_path):
+    folder = make_xp(best_state=LARGE_STATE)
+    code = command(SIG).replace("if __name__", "import rich.progress; del rich.progress.Progress\nif __name__")
+    assert "the export goes on" in on_terminal("-c", code, cwd=tmp_path)
+    assert (folder / "export" / "export.json").exists()
+
+
+def test_what_a_process_has_done_counts_in_full_at_its_end():
+    told = []
+    relay = progress.ForwardingDisplay(told.append, 0.2)
+    share = progress.Progress("x", 1)
+    relay.update(0, share)
+    share.nbytes = share.work = share.done = 100
+    relay.end(0, failed=False)
+    assert [each.fraction for each in told] == [1., 1.]  # the same share, in this process
