@@ -19,7 +19,7 @@ from audiocraft_export.errors import CheckpointError
 from audiocraft_export.experiment.config import Config
 from audiocraft_export.formats.transformers.encodec import zero_lstm
 from audiocraft_export.formats.transformers.encodec.config import bandwidth, codebooks, encodec_config
-from audiocraft_export.formats.transformers.encodec.convert import audiocraft_codec_state, encodec
+from audiocraft_export.formats.transformers.encodec.convert import from_encodec, to_encodec
 from audiocraft_export.release.content import model_content
 from audiocraft_export.storage.lazy_bytes import LazyBytes
 
@@ -68,7 +68,7 @@ def content_with(*changes):
     if not values["num_lstm_layers"]:
         model.load_state_dict({name: torch.zeros_like(tensor) for name, tensor in model.state_dict().items()
                                if ".lstm." in name}, strict=False)
-    state = audiocraft_codec_state(SolverState({"model": model})["model"], config)
+    state = from_encodec(SolverState({"model": model})["model"], config)
     return model_content(state, config.text, "1.3.0")
 
 
@@ -91,8 +91,8 @@ def test_the_names_are_those_of_audiocraft():
     ("seanet.n_residual_layers=0", "seanet.lstm=3"), ("seanet.n_residual_layers=12", "rvq.n_q=11")])
 def test_both_ways_keep_every_name_and_every_byte(changes):
     content = content_with(*changes)
-    parts = encodec(content)
-    back = audiocraft_codec_state(parts.tensors, config_with(*changes))
+    parts = to_encodec(content)
+    back = from_encodec(parts.tensors, config_with(*changes))
     assert back.keys() == content["best_state"].keys()
     assert all(read(back[name]) == read(tensor) for name, tensor in content["best_state"].items())
 
@@ -100,7 +100,7 @@ def test_both_ways_keep_every_name_and_every_byte(changes):
 def test_transformers_finds_what_it_needs_and_nothing_else(tmp_path):
     content = content_with("seanet.ratios=[3,4]", "rvq.n_q=3", "encodec.causal=true",
                            "seanet.decoder.trim_right_ratio=0.5")
-    parts = encodec(content)
+    parts = to_encodec(content)
     for name, text in parts.files.items():
         (tmp_path / name).write_text(text)
     config = transformers.AutoConfig.from_pretrained(tmp_path)
@@ -116,10 +116,10 @@ def test_transformers_finds_what_it_needs_and_nothing_else(tmp_path):
 def test_the_dtype_is_that_of_the_weights():
     content = content_with()
     content["best_state"] = {name: replace(tensor, dtype="float16") for name, tensor in content["best_state"].items()}
-    assert json.loads(encodec(content).files["config.json"])["dtype"] == "float16"
+    assert json.loads(to_encodec(content).files["config.json"])["dtype"] == "float16"
     content["best_state"]["quantizer.vq.layers.0._codebook.inited"] = content_with()["best_state"][
         "quantizer.vq.layers.0._codebook.inited"]
-    assert json.loads(encodec(content).files["config.json"])["dtype"] == "float32"
+    assert json.loads(to_encodec(content).files["config.json"])["dtype"] == "float32"
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000])
@@ -143,18 +143,18 @@ def test_an_lstm_of_zeros_changes_nothing():
     values = {**encodec_config(config_with("seanet.lstm=0")), "num_lstm_layers": zero_lstm.LAYERS}
     layer = EncodecLSTM(transformers.EncodecConfig(**values), 8)
     zeros = {name.split(".")[-1]: torch.frombuffer(bytearray(tensor.own_bytes.read_checked()), dtype=torch.float32)
-             .reshape(tensor.shape) for name, tensor in zero_lstm.zeros(values, "float32").items()}
+             .reshape(tensor.shape) for name, tensor in zero_lstm.zero_lstm(values, "float32").items()}
     layer.lstm.load_state_dict({name: zeros[name] for name in layer.lstm.state_dict()})
     sound = torch.randn(2, 8, 100)
     assert torch.equal(layer(sound), sound)
 
 
 def test_an_lstm_that_was_trained_later_has_no_way_back():
-    parts = encodec(content_with("seanet.lstm=0"))
+    parts = to_encodec(content_with("seanet.lstm=0"))
     name = "decoder.layers.1.lstm.bias_hh_l0"
     trained = replace(parts.tensors[name], blob=LazyBytes.from_data(bytes(32 * 4 - 1) + b"\1"))
     with pytest.raises(CheckpointError, match=f"no LSTM .seanet.lstm=0., and {name} is no longer zero"):
-        audiocraft_codec_state({**parts.tensors, name: trained}, config_with("seanet.lstm=0"))
+        from_encodec({**parts.tensors, name: trained}, config_with("seanet.lstm=0"))
 
 
 @pytest.mark.parametrize(("change", "why"), [
@@ -225,7 +225,7 @@ def test_a_tensor_that_is_missing_is_named(lost, says):
     content = content_with()
     del content["best_state"][lost]
     with pytest.raises(CheckpointError, match=says):
-        encodec(content)
+        to_encodec(content)
 
 
 @pytest.mark.parametrize("name", ["encoder.model.2.conv.conv.bias", "teacher.weight", "decoder.model.9.convtr.bias"])
@@ -233,31 +233,31 @@ def test_a_tensor_that_has_no_place_is_named(name):
     content = content_with()
     content["best_state"][name] = next(iter(content["best_state"].values()))
     with pytest.raises(CheckpointError, match=f"transformers has no place for {name}"):
-        encodec(content)
+        to_encodec(content)
 
 
 def test_tensors_of_another_configuration_are_named_with_both_shapes():
     content = content_with()
     text = content["xp.cfg"]
     with pytest.raises(CheckpointError, match=r"embed is \[8, 4\], not \[16, 4\]"):
-        encodec({**content, "xp.cfg": text.replace("bins: 8", "bins: 16")})
+        to_encodec({**content, "xp.cfg": text.replace("bins: 8", "bins: 16")})
     with pytest.raises(CheckpointError, match=r"layers.1.codebook.inited is too many"):
-        encodec({**content, "xp.cfg": text.replace("n_q: 2", "n_q: 1")})
+        to_encodec({**content, "xp.cfg": text.replace("n_q: 2", "n_q: 1")})
     with pytest.raises(CheckpointError, match="layers.2.codebook.inited is missing"):
-        encodec({**content, "xp.cfg": text.replace("n_q: 2", "n_q: 3")})
+        to_encodec({**content, "xp.cfg": text.replace("n_q: 2", "n_q: 3")})
 
 
 @pytest.mark.parametrize("change", ["rvq.n_q=1000000000", "seanet.n_residual_layers=100000000", "seanet.lstm=1000000",
                                     f"seanet.ratios={[2] * 300}"])
 def test_a_configuration_of_endless_layers_is_refused_before_they_are_built(change):
     with pytest.raises(CheckpointError, match="asks for more layers"):
-        encodec({**content_with(), "xp.cfg": config_with(change).text})
+        to_encodec({**content_with(), "xp.cfg": config_with(change).text})
 
 
 @pytest.mark.parametrize("change", ["seanet.n_filters=2000000000", "seanet.compress=4"])
 def test_what_torch_cannot_build_is_said_in_one_line(change):
     with pytest.raises(CheckpointError, match=r"transformers builds no EncodecModel .*: use format|is \[") as failure:
-        encodec({**content_with(), "xp.cfg": config_with(change).text})
+        to_encodec({**content_with(), "xp.cfg": config_with(change).text})
     assert "\n" not in str(failure.value)
 
 
@@ -265,10 +265,10 @@ PUBLIC = """
 import sys, json
 from hashlib import sha256
 from audiocraft_export.errors import ExportError
-from audiocraft_export.formats.transformers.encodec.pretrained import public_encodec
+from audiocraft_export.formats.transformers.encodec.pretrained import pretrained_encodec
 for name in sys.argv[1:]:
     try:
-        parts = public_encodec(name)
+        parts = pretrained_encodec(name)
         print(json.dumps({"sha": {key: sha256(each.own_bytes.read_checked()).hexdigest() for key, each in
                                   parts.tensors.items()}, "files": parts.files}))
     except ExportError as exc:

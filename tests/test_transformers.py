@@ -8,15 +8,14 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from audiocraft_export.checkpoint.checkpoint import to_checkpoint
-from audiocraft_export.checkpoint.torch_file import TorchFile
+from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.checkpoint.torch_tensors import from_torch, to_torch
 from audiocraft_export.errors import CheckpointError
 from audiocraft_export.experiment.config import Config
 from audiocraft_export.formats.transformers.model_files import USE
-from audiocraft_export.formats.transformers.musicgen import constraints as refused
+from audiocraft_export.formats.transformers.musicgen import constraints
 from audiocraft_export.formats.transformers.musicgen.architecture import layout_of
-from audiocraft_export.formats.transformers.musicgen.convert import audiocraft_state, musicgen
+from audiocraft_export.formats.transformers.musicgen.convert import from_musicgen, to_musicgen
 from audiocraft_export.release.model import ReleaseModel
 
 DIM, CARD, COUNT, LAYERS = 16, 32, 4, 2
@@ -88,7 +87,7 @@ TABLE = {"condition_provider.conditioners.genre.embed.weight": (8, 4),
 def model(make_xp):
     def make(state, values, dtype=None):
         folder = make_xp(best_state={"model": state}, **{"xp.cfg": values})
-        return ReleaseModel.from_checkpoint(to_checkpoint(TorchFile.read(folder / "checkpoint.th")), "1.3.0", dtype=dtype)
+        return ReleaseModel.from_checkpoint(open_checkpoint(folder / "checkpoint.th"), "1.3.0", dtype=dtype)
     return make
 
 
@@ -110,10 +109,10 @@ def same(tensors, state):
 def test_a_decoder_without_conditions_loads_strictly_and_comes_back(model, tmp_path, fused):
     from transformers import MusicgenForCausalLM
     state, values = weights(fused), settings("none", transformer_lm__memory_efficient=fused)
-    parts = musicgen(model(state, values))
+    parts = to_musicgen(model(state, values))
     loaded, info = MusicgenForCausalLM.from_pretrained(write(parts, tmp_path / "release"), output_loading_info=True)
     assert not any(info.values()) and not parts.others
-    assert same(audiocraft_state(parts.tensors, parts.others, config("none", **{
+    assert same(from_musicgen(parts.tensors, parts.others, config("none", **{
         "transformer_lm__memory_efficient": fused})), state)
     q, k, v = state[f"transformer.layers.1.self_attn.{'' if fused else 'mha.'}in_proj_weight"].chunk(3)
     attention = loaded.model.decoder.layers[1].self_attn
@@ -123,7 +122,7 @@ def test_a_decoder_without_conditions_loads_strictly_and_comes_back(model, tmp_p
 
 def test_the_cross_attention_that_nobody_trained_changes_nothing(model, tmp_path):
     from transformers import MusicgenForCausalLM
-    parts = musicgen(model(weights(), settings("none")))
+    parts = to_musicgen(model(weights(), settings("none")))
     decoder = MusicgenForCausalLM.from_pretrained(write(parts, tmp_path / "release")).eval()
     codes = torch.randint(CARD + 1, (COUNT, 6))
     with torch.no_grad():
@@ -132,17 +131,17 @@ def test_the_cross_attention_that_nobody_trained_changes_nothing(model, tmp_path
 
 
 def test_one_that_somebody_trained_does_not_come_back(model):
-    parts = musicgen(model(weights(), settings("none")))
+    parts = to_musicgen(model(weights(), settings("none")))
     name = "model.decoder.layers.1.encoder_attn.v_proj.weight"
     changed = {**parts.tensors, **from_torch({name: torch.rand(DIM, DIM)})}
     with pytest.raises(CheckpointError, match=f"no cross attention, and {name} is no longer"):
-        audiocraft_state(changed, {}, config("none"))
+        from_musicgen(changed, {}, config("none"))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_the_dtype_is_that_of_the_weights(model, tmp_path, dtype):
     from transformers import MusicgenForCausalLM
-    parts = musicgen(model(weights(), settings("none"), dtype))
+    parts = to_musicgen(model(weights(), settings("none"), dtype))
     assert MusicgenForCausalLM.from_pretrained(write(parts, tmp_path / "release")).dtype == getattr(torch, dtype)
     assert {tensor.dtype for tensor in parts.tensors.values()} == {dtype}
 
@@ -150,14 +149,14 @@ def test_the_dtype_is_that_of_the_weights(model, tmp_path, dtype):
 def test_the_table_of_a_conditioner_is_kept_beside_the_decoder(model):
     table = {name: torch.rand(shape) for name, shape in TABLE.items()}
     state = {**table, **weights(cross=True)}
-    parts = musicgen(model(state, settings("lut")))
+    parts = to_musicgen(model(state, settings("lut")))
     assert same(parts.others, table)
-    assert same(audiocraft_state(parts.tensors, parts.others, config("lut")), state)
+    assert same(from_musicgen(parts.tensors, parts.others, config("lut")), state)
     assert json.loads(parts.files["generation_config.json"])["use_cache"] is False
 
 
 def test_the_special_token_is_the_card(model):
-    parts = musicgen(model(weights(), settings("none")))
+    parts = to_musicgen(model(weights(), settings("none")))
     for name in ("config.json", "generation_config.json"):
         values = json.loads(parts.files[name])
         assert {values[f"{each}_token_id"] for each in ("pad", "bos", "decoder_start")} == {CARD}
@@ -174,12 +173,12 @@ def test_weights_that_are_not_those_of_the_configuration_are_named(model, change
     state = weights()
     change(state)
     with pytest.raises(CheckpointError, match=said):
-        musicgen(model(state, settings("none")))
+        to_musicgen(model(state, settings("none")))
 
 
 def test_a_training_that_goes_on_draws_the_same_numbers(model):
     before = torch.get_rng_state(), random.getstate()
-    musicgen(model(weights(), settings("none")))
+    to_musicgen(model(weights(), settings("none")))
     assert torch.equal(before[0], torch.get_rng_state()) and before[1] == random.getstate()
 
 
@@ -189,12 +188,13 @@ def test_what_audiocraft_trains_by_default_is_not_refused(kind):
 
 
 def other_value(rule):
-    return {bool: not rule.fine[0], str: "other", int: 7, type(None): 3, list: ["description"]}[type(rule.fine[0])]
+    value = rule.allowed[0]
+    return {bool: not value, str: "other", int: 7, type(None): 3, list: ["description"]}[type(value)]
 
 
 @pytest.mark.parametrize(("kind", "rule"), [
-    *(("text", rule) for rule in (*refused.LANGUAGE_MODELS, *refused.TEXT)),
-    *(("melody", rule) for rule in refused.MELODY)], ids=lambda value: getattr(value, "key", value))
+    *(("text", rule) for rule in (*constraints.DECODER.rules, *constraints.TEXT.rules)),
+    *(("melody", rule) for rule in constraints.MELODY.rules)], ids=lambda value: getattr(value, "key", value))
 def test_every_setting_that_transformers_does_not_have_is_refused_with_its_reason(kind, rule):
     name = "self_wav" if "chroma_stem" in rule.key else "description"
     key = rule.key.format(name)
@@ -215,7 +215,7 @@ def test_what_is_missing_is_what_audiocraft_takes_for_it(key):
             layout_of(Config(OmegaConf.to_container(values)))
 
 
-@pytest.mark.parametrize("solver", [*refused.SOLVERS, "mine", None])
+@pytest.mark.parametrize("solver", [*constraints.SOLVERS, "mine", None])
 def test_other_families_are_refused_with_the_format_that_works(solver):
     with pytest.raises(CheckpointError, match="cannot be released for transformers .*format=safetensors"):
         layout_of(config("text", solver=solver))
@@ -271,7 +271,7 @@ def test_what_is_the_same_by_another_name_is_not(changes, architecture):
 def test_a_text_encoder_with_more_channels_says_the_same():
     from transformers import T5Config, T5EncoderModel
 
-    from audiocraft_export.formats.transformers.musicgen.t5_padding import MORE, widened
+    from audiocraft_export.formats.transformers.musicgen.t5_padding import PADDING, pad_t5
     from audiocraft_export.formats.transformers.musicgen.text_encoder import TextEncoder
     for kind in ("relu", "gated-gelu"):  # t5, flan-t5
         t5 = T5EncoderModel(T5Config(vocab_size=50, d_model=32, d_kv=8, d_ff=24, num_layers=2, num_heads=2,
@@ -279,31 +279,31 @@ def test_a_text_encoder_with_more_channels_says_the_same():
         with torch.no_grad():
             for parameter in t5.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.2)
-        encoder = widened(TextEncoder(t5.config.to_dict(), from_torch(dict(t5.named_parameters())), {}))
+        encoder = pad_t5(TextEncoder(t5.config.to_dict(), from_torch(dict(t5.named_parameters())), {}))
         wide = T5EncoderModel(T5Config(**encoder.config)).eval()
         wide.load_state_dict({name: to_torch(tensor) for name, tensor in encoder.tensors.items()}, strict=False)
         with torch.no_grad():
             there, here = wide(torch.arange(9)[None])[0], t5(torch.arange(9)[None])[0]
-        assert there.shape[2] == 32 + MORE and not there[..., 32:].any()
+        assert there.shape[2] == 32 + PADDING and not there[..., 32:].any()
         assert torch.allclose(there[..., :32], here, rtol=1e-5, atol=1e-5)
 
 
 def test_a_model_with_a_codec_inside_needs_one(model):
     with pytest.raises(CheckpointError, match="has its compression model inside"):
-        musicgen(model(weights(cross=True), settings("text")))
+        to_musicgen(model(weights(cross=True), settings("text")))
 
 
 def test_a_text_encoder_that_cannot_be_had_is_one_sentence(monkeypatch, tmp_path):
-    from audiocraft_export.formats.transformers.musicgen.text_encoder import text_encoder
+    from audiocraft_export.formats.transformers.musicgen.text_encoder import load_text_encoder
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointError, match=r"The text encoder t5-small, .* cannot be had \(.*HF_HOME"):
-        text_encoder("t5-small")
+        load_text_encoder("t5-small")
 
 
 def test_a_filler_takes_no_memory_and_can_be_read_anywhere():
-    from audiocraft_export.formats.transformers.musicgen.zero_cross_attention import fillers
-    for name, tensor in fillers(1, 512, "float16").items():
+    from audiocraft_export.formats.transformers.musicgen.zero_cross_attention import zero_cross_attention
+    for name, tensor in zero_cross_attention(1, 512, "float16").items():
         expected = torch.full(tensor.shape, 1.0 if "norm.weight" in name else 0.0, dtype=torch.float16)
         assert torch.equal(to_torch(tensor), expected) and tensor.nbytes == 2 * prod(tensor.shape)
         middle = b"".join(bytes(piece) for piece in tensor.blob.read(100, 140))
