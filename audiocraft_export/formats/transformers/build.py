@@ -21,14 +21,11 @@ from .musicgen.convert import to_musicgen
 
 
 def transformers_files(prepared: PreparedRelease, max_shard_size: Union[str, int]) -> dict[str, Content]:
-    """Convert a release to the files that `from_pretrained` of transformers loads.
+    """Convert a release to the files that `from_pretrained` of transformers loads, by name.
 
     Args:
         prepared: the release.
-        max_shard_size: of a safetensors file, in bytes or as `5GB`.
-
-    Returns:
-        Contents by file name.
+        max_shard_size: in bytes or as `5GB`.
 
     Raises:
         CheckpointError: if transformers cannot represent this model; the message says why, and which format works.

@@ -12,6 +12,7 @@ from typing import Optional, TypeVar, Union
 from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing
 from ...storage.lazy_bytes import Data, LazyBytes, slice_stream
+from .model_files import USE
 
 Names = Union[str, tuple[str, ...]]
 Rules = Mapping[str, Names]
@@ -28,7 +29,8 @@ class KeyMap:
     """
 
     def __init__(self, rules: Rules) -> None:
-        self._rules = [(theirs, (ours,) if isinstance(ours, str) else ours) for theirs, ours in rules.items()]
+        self._rules = [(source, (targets,) if isinstance(targets, str) else targets)
+                       for source, targets in rules.items()]
 
     def to_transformers(self, tensors: Mapping[str, LazyTensor]) -> Tensors:
         """Rename tensors of AudioCraft to the names of transformers; nothing is read.
@@ -41,8 +43,7 @@ class KeyMap:
             tensor = tensors[name]
             if len(targets) > 1 and (not tensor.shape or tensor.shape[0] % len(targets)):
                 raise CheckpointError(f"{name} of this model is {list(tensor.shape)}, which is not the "
-                                      f"{len(targets)} equal parts that transformers has: use format=safetensors, or "
-                                      "format=audiocraft.")
+                                      f"{len(targets)} equal parts that transformers has: {USE}")
             renamed.update(zip(targets, split(tensor, len(targets))))
         return renamed
 
@@ -63,18 +64,18 @@ class KeyMap:
         return renamed
 
     def _targets(self, name: str) -> Optional[list[str]]:
-        for theirs, ours in self._rules:
-            match = _pattern(theirs).fullmatch(name)
+        for source, targets in self._rules:
+            match = _pattern(source).fullmatch(name)
             if match:
-                return [_substitute(each, match) for each in ours]
+                return [_substitute(each, match) for each in targets]
         return None
 
     def _source(self, name: str) -> Optional[tuple[str, list[str]]]:
-        for theirs, ours in self._rules:
-            for each in ours:
+        for source, targets in self._rules:
+            for each in targets:
                 match = _pattern(each).fullmatch(name)
                 if match:
-                    return _substitute(theirs, match), [_substitute(part, match) for part in ours]
+                    return _substitute(source, match), [_substitute(part, match) for part in targets]
         return None
 
 
@@ -117,5 +118,5 @@ def _require_all(library: str, found: Mapping[str, Optional[Target]]) -> dict[st
     unmapped = [name for name, target in found.items() if target is None]
     if unmapped:
         raise CheckpointError(f"{library} has no place for {listing(unmapped)} of this model, and nothing is left out: "
-                              "use format=safetensors, or format=audiocraft.")
+                              f"{USE}")
     return {name: target for name, target in found.items() if target is not None}

@@ -34,15 +34,11 @@ def load_strictly(architecture: str, source: Union[str, Path], **options: Any) -
 def load_cache_first(load: Callable[..., Loaded], name: str) -> Loaded:
     """Load a public model from the local cache, or else from the Hub.
 
-    Args:
-        load: called with the name and, the first time, with `local_files_only`.
-        name: on the Hub.
-
     Raises:
         OSError: if the Hub cannot be reached or has no such model.
     """
     try:
-        return load(name, local_files_only=True)  # a training on this machine has filled the cache
+        return load(name, local_files_only=True)  # filled by a training on this machine
     except OSError:
         return load(name)
 

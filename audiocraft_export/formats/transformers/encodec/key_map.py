@@ -15,8 +15,8 @@ LEAVES = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametr
           "weight": "weight", "bias": "bias"}
 CONVOLUTION = {"conv.conv": "conv", "conv.norm": "norm"}
 UPSAMPLING = {"convtr.convtr": "conv", "convtr.norm": "norm"}
-BLOCK = {f"{place}.{theirs}": f"{place}.{ours}"
-         for place in ("block.*", "shortcut") for theirs, ours in CONVOLUTION.items()}
+BLOCK = {f"{place}.{source}": f"{place}.{target}"
+         for place in ("block.*", "shortcut") for source, target in CONVOLUTION.items()}
 LSTM = {f"lstm.{name}_l*": f"lstm.{name}_l*" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
 CODEBOOKS = {f"quantizer.vq.layers.*._codebook.{name}": f"quantizer.layers.*.codebook.{name}"
              for name in ("inited", "cluster_size", "embed", "embed_avg")}
@@ -25,7 +25,7 @@ ACTIVATION: Layer = {}
 
 
 def _leaves(modules: Layer) -> Layer:
-    return {f"{theirs}.{leaf}": f"{ours}.{LEAVES[leaf]}" for theirs, ours in modules.items() for leaf in LEAVES}
+    return {f"{source}.{leaf}": f"{target}.{LEAVES[leaf]}" for source, target in modules.items() for leaf in LEAVES}
 
 
 def layers_by_side(config: Mapping[str, Any]) -> Mapping[str, Sequence[Layer]]:
@@ -48,9 +48,9 @@ def key_map(config: Mapping[str, Any]) -> KeyMap:
     """
     rules = dict(CODEBOOKS)
     for side, layers in layers_by_side(config).items():
-        for theirs, ours, layer in _number_layers(layers, bool(config["num_lstm_layers"])):
-            rules.update({f"{side}.model.{theirs}.{name}": f"{side}.layers.{ours}.{target}"
-                          for name, target in layer.items()})
+        for number, target_number, layer in _number_layers(layers, bool(config["num_lstm_layers"])):
+            rules.update({f"{side}.model.{number}.{source}": f"{side}.layers.{target_number}.{target}"
+                          for source, target in layer.items()})
     return KeyMap(rules)
 
 

@@ -17,7 +17,7 @@ from ....errors import ReleaseError, listing
 from ....experiment.config import Config
 from ...audiocraft.rebuild import import_audiocraft
 from ..loading import explain_errors, load_safetensors, load_strictly
-from ..model_files import CONFIG
+from ..model_files import CONFIG, USE
 from .convert import ARCHITECTURE, from_encodec
 
 TOLERANCE = 1e-4  # of a sample, full scale being 1, in float32
@@ -40,26 +40,26 @@ def verify_encodec(folder: Path) -> Agreement:
         CheckpointError: if config.yaml is not that of such a codec.
         ReleaseError: if one of them cannot be built, or they differ; the message has the numbers.
     """
-    theirs = load_audiocraft_codec(from_torch(load_safetensors(folder)), Config.load(folder / CONFIG))
-    return compare_codecs(theirs, load_transformers_codec(folder))
+    reference = load_audiocraft_codec(from_torch(load_safetensors(folder)), Config.load(folder / CONFIG))
+    return compare_codecs(reference, load_transformers_codec(folder))
 
 
-def compare_codecs(theirs: Any, ours: Any) -> Agreement:
+def compare_codecs(reference: Any, converted: Any) -> Agreement:
     """Encode and decode the same sound with AudioCraft's compression model and an EncodecModel, both in float32.
 
     Raises:
         ReleaseError: if the codes are not equal, or samples differ by more than `TOLERANCE`; with the numbers.
     """
-    sound = waveforms(theirs.sample_rate, theirs.channels)
+    sound = waveforms(reference.sample_rate, reference.channels)
     with explain_errors(_difference), torch.inference_mode():
-        expected, scale = theirs.encode(sound)
-        found, scales, _ = ours.encode(sound, return_dict=False)
+        expected, scale = reference.encode(sound)
+        found, scales, _ = converted.encode(sound, return_dict=False)
         _check_codes(expected, found[0])
-        audio = theirs.decode(expected, scale)
-        samples = ours.decode(found, scales, return_dict=False)[0]
-    if samples.shape != audio.shape or ours.config.sampling_rate != theirs.sample_rate:
-        raise _difference(f"{list(samples.shape)} samples at {ours.config.sampling_rate} Hz of transformers, "
-                          f"{list(audio.shape)} at {theirs.sample_rate} Hz of AudioCraft")
+        audio = reference.decode(expected, scale)
+        samples = converted.decode(found, scales, return_dict=False)[0]
+    if samples.shape != audio.shape or converted.config.sampling_rate != reference.sample_rate:
+        raise _difference(f"{list(samples.shape)} samples at {converted.config.sampling_rate} Hz of transformers, "
+                          f"{list(audio.shape)} at {reference.sample_rate} Hz of AudioCraft")
     difference = float((samples - audio).abs().max())
     if not difference <= TOLERANCE:  # it may be NaN
         raise _difference(f"decoded samples differ by up to {difference:.3g}, more than {TOLERANCE:g}")
@@ -118,9 +118,9 @@ def _check_codes(expected: Any, found: Any) -> None:
 
 def _difference(how: str) -> ReleaseError:
     return ReleaseError(f"{ARCHITECTURE} of transformers is not the codec that AudioCraft trained ({how}): do not use "
-                        "it, use format=safetensors, or format=audiocraft.")
+                        f"it, {USE}")
 
 
 def _build_error(library: str, message: str) -> ReleaseError:
     return ReleaseError(f"{library} builds no codec of this release ({message}): mend what it stumbles over, or "
-                        "use format=safetensors, or format=audiocraft.")
+                        f"{USE}")

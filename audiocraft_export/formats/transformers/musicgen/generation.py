@@ -34,10 +34,7 @@ def decoder_config(config: Config) -> Values:
 def generation_config(config: Config, layout: Layout, codec: Optional[Mapping[str, Any]]) -> Values:
     """The values of GenerationConfig: the defaults of AudioCraft's MusicGen, and the duration of the training.
 
-    Args:
-        config: of the experiment.
-        layout: of its model.
-        codec: values of EncodecConfig; none for a decoder alone.
+    `codec` has the values of EncodecConfig; a decoder alone has none.
 
     Raises:
         CheckpointError: if the configuration has no valid duration.

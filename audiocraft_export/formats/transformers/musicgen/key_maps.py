@@ -41,16 +41,11 @@ AUDIO_ENCODER = "audio_encoder."
 
 
 def key_map(layout: Layout, fused: bool) -> KeyMap:
-    """The map between the tensor names of a language model.
-
-    Args:
-        layout: what it consists of.
-        fused: whether its attention has the names of AudioCraft's own implementation, or those of torch (`.mha.`).
-    """
-    decoder: dict[str, Names] = {**DECODER, **_attention("self_attn", "self_attn", fused)}
+    """The map between the tensor names of a language model; `fused` is that of the tensors, as in `Layout`."""
+    decoder: dict[str, Names] = {**DECODER, **_attention("self_attn", "model.decoder.layers.*.self_attn", fused)}
     if layout.cross:
-        decoder.update({**CROSS_NORM, **_attention("cross_attention", "encoder_attn", fused)})
-    rules = {theirs: _add_prefix(layout.prefix, ours) for theirs, ours in decoder.items()}
+        decoder.update({**CROSS_NORM, **_attention("cross_attention", "model.decoder.layers.*.encoder_attn", fused)})
+    rules = {source: _add_prefix(layout.prefix, targets) for source, targets in decoder.items()}
     if layout.text:
         rules.update(_conditioner(layout.text, TEXT_PROJECTION))
     if layout.finetuned:
@@ -73,14 +68,14 @@ def tied_names(layout: Layout) -> tuple[str, str]:
     return dropped, kept
 
 
-def _attention(theirs: str, ours: str, fused: bool) -> Rules:
-    source, target = f"transformer.layers.*.{theirs}{'' if fused else '.mha'}", f"model.decoder.layers.*.{ours}"
-    return {f"{source}.in_proj_weight": tuple(f"{target}.{each}_proj.weight" for each in "qkv"),
-            f"{source}.out_proj.weight": f"{target}.out_proj.weight"}
+def _attention(name: str, target: str, fused: bool) -> Rules:
+    module = f"transformer.layers.*.{name}" if fused else f"transformer.layers.*.{name}.mha"
+    return {f"{module}.in_proj_weight": tuple(f"{target}.{each}_proj.weight" for each in "qkv"),
+            f"{module}.out_proj.weight": f"{target}.out_proj.weight"}
 
 
 def _conditioner(name: Optional[str], rules: Rules) -> Rules:
-    return {f"condition_provider.conditioners.{name}.{theirs}": ours for theirs, ours in rules.items()}
+    return {f"condition_provider.conditioners.{name}.{source}": targets for source, targets in rules.items()}
 
 
 def _add_prefix(prefix: str, names: Names) -> Names:

@@ -92,9 +92,9 @@ def _load_audiocraft(folder: Path, config: Config) -> Any:
 def _compare_logits(lm: Any, conditions: Conditions) -> None:
     steps = 2 * lm.n_q + FRAMES
     codes = torch.randint(lm.card + 1, (1, lm.n_q, steps), generator=torch.Generator().manual_seed(0))
-    theirs = lm(codes, [], conditions.tensors)
-    ours = conditions.logits(codes)[:, -steps:].reshape(theirs.shape)
-    difference = float((theirs - ours).abs().max())
+    expected = lm(codes, [], conditions.tensors)
+    found = conditions.logits(codes)[:, -steps:].reshape(expected.shape)
+    difference = float((expected - found).abs().max())
     if not difference <= TOLERANCE:
         raise ReleaseError(f"The logits of transformers differ from those of AudioCraft by {difference:.2g}, more than "
                            f"{TOLERANCE:g}: do not use this release, and report it.")
@@ -102,12 +102,12 @@ def _compare_logits(lm: Any, conditions: Conditions) -> None:
 
 def _compare_music(lm: Any, conditions: Conditions, scale: float) -> None:
     frames = lm.n_q + FRAMES
-    theirs = lm.generate(conditions=conditions.attributes, num_samples=1, max_gen_len=frames, use_sampling=False,
+    expected = lm.generate(conditions=conditions.attributes, num_samples=1, max_gen_len=frames, use_sampling=False,
                          cfg_coef=scale, two_step_cfg=False)  # two steps would guide by the scale of the training
-    ours = conditions.music(frames, scale)
-    if ours.shape != theirs.shape or not torch.equal(ours, theirs):
-        count = int((ours != theirs).sum()) if ours.shape == theirs.shape else theirs.numel()
-        raise ReleaseError(f"{count} of the {theirs.numel()} codes that transformers generates greedily with a "
+    found = conditions.music(frames, scale)
+    if found.shape != expected.shape or not torch.equal(found, expected):
+        count = int((found != expected).sum()) if found.shape == expected.shape else expected.numel()
+        raise ReleaseError(f"{count} of the {expected.numel()} codes that transformers generates greedily with a "
                            f"guidance of {scale:g} are not those of AudioCraft: do not use this release, and report "
                            "it.")
 
