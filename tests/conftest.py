@@ -6,9 +6,6 @@ import pytest
 import torch
 from helpers import CONFIG, SIG, SOLVER, TRAIN, solver_state
 
-# The transformers that the extra `hf` asks for does not even import with an older torch.
-collect_ignore = ["test_encodec.py", "test_transformers.py"] if torch.__version__ < "2.2" else []
-
 
 @pytest.fixture
 def dora_dir(tmp_path):

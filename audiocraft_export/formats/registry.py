@@ -89,8 +89,8 @@ def _of_transformers(prepared: PreparedRelease, options: ExportOptions) -> Mappi
 
 
 def _load_by_transformers(folder: Path, family: Family, names: Sequence[str]) -> None:
-    from .transformers.verify import prove as by_numbers
-    by_numbers(folder)
+    from .transformers.verify import verify_with_transformers
+    verify_with_transformers(folder)
 
 
 FORMATS: Mapping[str, Format] = {

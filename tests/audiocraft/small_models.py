@@ -59,7 +59,7 @@ def codec(sample_rate=32000, bins=400, n_q=4):
     from transformers import EncodecConfig, EncodecFeatureExtractor, EncodecModel
 
     from audiocraft_export.checkpoint.torch_tensors import from_torch
-    from audiocraft_export.formats.transformers.model_files import Parts
+    from audiocraft_export.formats.transformers.model_files import ModelFiles
     from audiocraft_export.formats.transformers.musicgen.text_encoder import as_json
     ratios = [sample_rate // 2000, 10, 8]
     bandwidth = 25 * (bins - 1).bit_length() * n_q / 1000
@@ -69,7 +69,7 @@ def codec(sample_rate=32000, bins=400, n_q=4):
         torch.manual_seed(0)
         model = EncodecModel(config)
     extractor = EncodecFeatureExtractor(sampling_rate=sample_rate)
-    return Parts("EncodecModel", from_torch(model.state_dict()), {
+    return ModelFiles("EncodecModel", from_torch(model.state_dict()), {
         "config.json": as_json(config.to_dict()), "preprocessor_config.json": as_json(extractor.to_dict())})
 
 

@@ -12,8 +12,8 @@ from audiocraft_export.checkpoint.checkpoint import to_checkpoint
 from audiocraft_export.checkpoint.torch_file import TorchFile
 from audiocraft_export.checkpoint.torch_tensors import to_torch
 from audiocraft_export.errors import CheckpointError, ReleaseError
-from audiocraft_export.formats.transformers.musicgen.convert import audiocraft_state, musicgen
-from audiocraft_export.formats.transformers.musicgen.verify import prove_musicgen
+from audiocraft_export.formats.transformers.musicgen.convert import from_musicgen, to_musicgen
+from audiocraft_export.formats.transformers.musicgen.verify import verify_musicgen
 from audiocraft_export.release.model import ReleaseModel
 
 SMALL = [*recipes.TINY, "dset=audio/example", "model/lm/model_scale=xsmall", "autocast=false",
@@ -101,18 +101,18 @@ def released(request, place, tmp_path_factory):
     cfg, lm = composed(place, recipe)
     folder = tmp_path_factory.mktemp("released")
     model = model_of(cfg, lm.state_dict(), folder)
-    parts = musicgen(model, None if architecture == ALONE else codec_of(cfg))
+    parts = to_musicgen(model, None if architecture == ALONE else codec_of(cfg))
     assert parts.architecture == architecture
     return model, lm.state_dict(), parts, small_models.write(parts, folder / "release", model.config.text)
 
 
 def test_both_say_the_same_and_the_weights_come_back(released):
     model, state, parts, folder = released
-    back = audiocraft_state(parts.tensors, parts.others, model.config)
+    back = from_musicgen(parts.tensors, parts.others, model.config)
     assert back.keys() == state.keys()
     assert all(torch.equal(to_torch(back[name]), tensor) for name, tensor in state.items())
     before = torch.get_rng_state(), random.getstate()
-    prove_musicgen(folder)
+    verify_musicgen(folder)
     assert torch.equal(before[0], torch.get_rng_state()) and before[1] == random.getstate()
 
 
@@ -140,7 +140,7 @@ def text(place, tmp_path_factory):
 
 def written(cfg, state, folder, name):
     model = model_of(cfg, state, folder)
-    parts = musicgen(model, codec_of(cfg))
+    parts = to_musicgen(model, codec_of(cfg))
     return parts, small_models.write(parts, folder / name, model.config.text)
 
 
@@ -176,7 +176,7 @@ def test_a_release_that_says_something_else_is_not_proven(text, kind):
     change, said = DAMAGES[kind]
     change(folder)
     with pytest.raises(ReleaseError, match=said):
-        prove_musicgen(folder)
+        verify_musicgen(folder)
 
 
 def test_a_text_encoder_of_two_different_embeddings_is_refused(place, tmp_path):
@@ -185,7 +185,7 @@ def test_a_text_encoder_of_two_different_embeddings_is_refused(place, tmp_path):
     written(cfg, state, tmp_path, "fine")
     state["condition_provider.conditioners.description.t5.shared.weight"][0] += 1
     with pytest.raises(CheckpointError, match="t5.shared.weight are the same tensor in T5, and differ here"):
-        musicgen(model_of(cfg, state, tmp_path), codec_of(cfg))
+        to_musicgen(model_of(cfg, state, tmp_path), codec_of(cfg))
 
 
 def test_a_text_encoder_that_lacks_weights_is_refused_and_none_are_made_up(place, tmp_path, monkeypatch):
@@ -197,7 +197,7 @@ def test_a_text_encoder_that_lacks_weights_is_refused_and_none_are_made_up(place
     small_models.use(tmp_path, monkeypatch)
     cfg, lm = composed(place, ARCHITECTURES["text"][0])
     with pytest.raises(CheckpointError, match=r"t5-small .*missing keys encoder\.block\.1.*v\.weight"):
-        musicgen(model_of(cfg, lm.state_dict(), tmp_path), codec_of(cfg))
+        to_musicgen(model_of(cfg, lm.state_dict(), tmp_path), codec_of(cfg))
 
 
 @pytest.mark.parametrize(("change", "said"), [
@@ -209,20 +209,20 @@ def test_a_text_encoder_that_lacks_weights_is_refused_and_none_are_made_up(place
 def test_models_that_transformers_would_take_for_others_are_refused(place, tmp_path, change, said):
     cfg, lm = composed(place, [*ARCHITECTURES["text"][0], *change])
     with pytest.raises(CheckpointError, match=f"transformer_lm.{said} .*use format=safetensors"):
-        musicgen(model_of(cfg, lm.state_dict(), tmp_path), codec_of(cfg))
+        to_musicgen(model_of(cfg, lm.state_dict(), tmp_path), codec_of(cfg))
 
 
 @pytest.mark.parametrize(("codec", "said"), [({"bins": 128}, "4 codebooks of 128"), ({"n_q": 3}, "3 codebooks of 64")])
 def test_a_codec_of_other_codebooks_is_refused(text, codec, said):
     cfg, state, folder = text
     with pytest.raises(CheckpointError, match=f"has {said}, and the language model needs 4 of 64"):
-        musicgen(model_of(cfg, state, folder), small_models.codec(**{"bins": 64, **codec}))
+        to_musicgen(model_of(cfg, state, folder), small_models.codec(**{"bins": 64, **codec}))
 
 
 def test_music_goes_on_in_as_many_codebooks_as_the_model_has(text):
     from transformers import AutoProcessor, MusicgenForConditionalGeneration
     cfg, state, folder = text
-    parts = musicgen(model_of(cfg, state, folder), small_models.codec(bins=64, n_q=8))
+    parts = to_musicgen(model_of(cfg, state, folder), small_models.codec(bins=64, n_q=8))
     folder = small_models.write(parts, folder / "eight", "")
     model = MusicgenForConditionalGeneration.from_pretrained(folder)
     assert len(model.audio_encoder.quantizer.layers) == 8

@@ -16,11 +16,15 @@ from transformers import AutoModel, AutoProcessor, EncodecModel
 from audiocraft_export.checkpoint.solver_state import SolverState
 from audiocraft_export.errors import CheckpointError, ReleaseError
 from audiocraft_export.experiment.config import Config
-from audiocraft_export.formats.transformers.encodec.convert import audiocraft_codec_state
-from audiocraft_export.formats.transformers.encodec.convert import encodec as of_transformers
-from audiocraft_export.formats.transformers.encodec.loading import audiocraft_codec, transformers_codec
-from audiocraft_export.formats.transformers.encodec.verify import compare, prove_encodec, waveforms
-from audiocraft_export.release.compression_model import load_compression_model
+from audiocraft_export.formats.transformers.encodec.convert import from_encodec, to_encodec
+from audiocraft_export.formats.transformers.encodec.verify import (
+    compare_codecs,
+    load_audiocraft_codec,
+    load_transformers_codec,
+    verify_encodec,
+    waveforms,
+)
+from audiocraft_export.release.compression_model import Lookup, load_compression_model
 from audiocraft_export.release.content import model_content
 from audiocraft_export.release.weights import Weights, compact
 
@@ -79,7 +83,7 @@ def loaded(tensors):
 
 
 def written(content, folder):
-    parts = of_transformers(content)
+    parts = to_encodec(content)
     folder.mkdir(exist_ok=True)
     save_file(loaded(parts.tensors), folder / "model.safetensors", metadata={"format": "pt"})
     for name, text in {**parts.files, "config.yaml": content["xp.cfg"]}.items():
@@ -98,39 +102,44 @@ def folder(tmp_path):
     return written(built("seanet.n_residual_layers=2")[1], tmp_path)
 
 
+def trained_content(encodec):
+    lookup = Lookup(encodec, encodec.parents[1], "1.3.0")
+    return load_compression_model(encodec / "checkpoint.th", lookup).content
+
+
 @pytest.mark.parametrize("overrides", ARCHITECTURES)
 def test_transformers_gives_the_codes_and_the_audio_that_audiocraft_gives(overrides, tmp_path):
     model, content = built(*overrides.split())
-    agreement = prove_encodec(written(content, tmp_path))
+    agreement = verify_encodec(written(content, tmp_path))
     sound = waveforms(model.sample_rate, model.channels)
     with torch.inference_mode():
         codes, scale = model.encode(sound)
         assert model.decode(codes, scale).std() > 1e-3 < sound.std()  # sound, and not silence
     assert agreement.codes == codes.numel() and agreement.audio <= 1e-4
     assert codes.shape[1] == model.total_codebooks and len(codes.unique()) > min(codes.shape[-1], model.cardinality) / 4
-    back = audiocraft_codec_state(of_transformers(content).tensors, Config.parse(content["xp.cfg"]))
+    back = from_encodec(to_encodec(content).tensors, Config.parse(content["xp.cfg"]))
     assert same(loaded(back), dict(model.state_dict()))
 
 
 def test_a_trained_codec_loads_in_transformers_as_it_is(encodec, tmp_path):
     from audiocraft.models.encodec import HFEncodecCompressionModel
-    content = load_compression_model(encodec / "checkpoint.th", "1.3.0").content
+    content = trained_content(encodec)
     folder = written(content, tmp_path)
-    assert prove_encodec(folder).audio <= 1e-4
+    assert verify_encodec(folder).audio <= 1e-4
     model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
     assert isinstance(model, EncodecModel) and model.config.num_quantizers == 4
     inputs = processor(raw_audio=waveforms(32000, 1)[0, 0].numpy(), sampling_rate=32000, return_tensors="pt")
     assert model(**inputs).audio_codes.shape[:3] == (1, 1, 4)
     assert HFEncodecCompressionModel(model).num_codebooks == 4  # what AudioCraft makes of it, once it is on the hub
-    back = audiocraft_codec_state(of_transformers(content).tensors, Config.parse(content["xp.cfg"]))
+    back = from_encodec(to_encodec(content).tensors, Config.parse(content["xp.cfg"]))
     assert same(loaded(back), stored(encodec)["best_state"]["model"])
 
 
 def test_a_codec_in_half_precision_is_proven_in_single(encodec, tmp_path):
-    content = dict(load_compression_model(encodec / "checkpoint.th", "1.3.0").content)
+    content = dict(trained_content(encodec))
     content["best_state"] = compact(Weights(content["best_state"], "", ""), "float16").state
     folder = written(content, tmp_path)
-    assert prove_encodec(folder).audio <= 1e-4
+    assert verify_encodec(folder).audio <= 1e-4
     assert EncodecModel.from_pretrained(folder, dtype="auto").dtype is torch.float16
 
 
@@ -149,7 +158,7 @@ def test_a_codec_in_half_precision_is_proven_in_single(encodec, tmp_path):
 def test_a_folder_that_is_not_the_codec_is_said_with_numbers(values, says, folder):
     changed(folder, **values)
     with pytest.raises(ReleaseError) as failure:
-        prove_encodec(folder)
+        verify_encodec(folder)
     assert says in str(failure.value) and "\n" not in str(failure.value)
 
 
@@ -157,25 +166,25 @@ def test_weights_that_are_not_the_codec_s_are_found(tmp_path):
     _, content = built()
     other, _ = built("rvq.kmeans_iters=1")
     folder = written(content, tmp_path)
-    save_file(loaded(of_transformers(content_of(other, composed())).tensors), folder / "model.safetensors")
-    ours = transformers_codec(folder)
-    theirs = audiocraft_codec(of_transformers(content).tensors, Config.parse(content["xp.cfg"]))
+    save_file(loaded(to_encodec(content_of(other, composed())).tensors), folder / "model.safetensors")
+    ours = load_transformers_codec(folder)
+    theirs = load_audiocraft_codec(to_encodec(content).tensors, Config.parse(content["xp.cfg"]))
     with pytest.raises(ReleaseError, match=r"\d+ of \d+ codes differ"):
-        compare(theirs, ours)
+        compare_codecs(theirs, ours)
 
 
 def test_weights_that_were_cut_short_are_said(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ReleaseError, match=r"The weights in .* cannot be read \(.*\): export again"):
-        prove_encodec(folder)
+        verify_encodec(folder)
 
 
 def test_a_configuration_that_builds_another_codec_of_audiocraft_is_said(folder):
     text = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(text.replace("n_filters: 4", "n_filters: 5"))
     with pytest.raises(ReleaseError, match="AudioCraft builds no codec of this release .RuntimeError: .*size mismatch"):
-        prove_encodec(folder)
+        verify_encodec(folder)
 
 
 @pytest.mark.parametrize("overrides", [
@@ -190,7 +199,7 @@ def test_what_audiocraft_builds_and_transformers_does_not_is_refused(overrides):
     model = builders.get_compression_model(cfg)
     key = overrides.split()[-1].split("=")[0].split(".")[-1]
     with pytest.raises(CheckpointError, match=rf"cannot represent this codec .*{key}.*use format=safetensors"):
-        of_transformers(content_of(model, cfg))
+        to_encodec(content_of(model, cfg))
 
 
 def test_the_table_of_limits_has_all_keys_of_audiocraft_with_its_defaults():
@@ -210,10 +219,10 @@ def test_the_table_of_limits_has_all_keys_of_audiocraft_with_its_defaults():
     assert set(defaults[Theirs]) - built_by_others == set(DEFAULTS["encodec"]) - {"autoencoder", "quantizer", "renorm"}
 
 
-@pytest.mark.parametrize("check", [of_transformers, prove_encodec])
+@pytest.mark.parametrize("check", [to_encodec, verify_encodec])
 def test_the_random_numbers_of_a_training_are_left_alone(check, tmp_path):
     _, content = built()
-    act = partial(check, content if check is of_transformers else written(content, tmp_path))
+    act = partial(check, content if check is to_encodec else written(content, tmp_path))
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)

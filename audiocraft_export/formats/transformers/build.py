@@ -1,8 +1,9 @@
-"""A release in the form of transformers: which of its classes the model is, and the files of that."""
+"""Convert a release to the transformers format."""
 
 from __future__ import annotations
 
-from typing import Union
+from collections.abc import Mapping
+from typing import Any, Optional, Union
 
 from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing
@@ -11,54 +12,62 @@ from ...release.content import Content, Tensors
 from ...release.families.registry import COMPRESSION
 from ...release.prepare import PreparedRelease
 from ..safetensors.shards import split_into_shards
-from .encodec.convert import encodec
-from .encodec.pretrained import public_encodec
-from .model_files import USE, Parts
+from .encodec.convert import to_encodec
+from .encodec.pretrained import pretrained_encodec
+from .model_files import CODEC_CONFIG, CONFIG, OTHERS, USE, ModelFiles
 from .musicgen.architecture import DECODER_ALONE, layout_of
 from .musicgen.constraints import refuse_family
-from .musicgen.convert import musicgen
-
-CONFIG, CODEC_CONFIG, OTHERS = "config.yaml", "compression_config.yaml", "conditioners.safetensors"
+from .musicgen.convert import to_musicgen
 
 
-def transformers_files(draft: PreparedRelease, most: Union[str, int]) -> dict[str, Content]:
-    """The files of a release that `from_pretrained` of transformers takes, by name.
+def transformers_files(prepared: PreparedRelease, max_shard_size: Union[str, int]) -> dict[str, Content]:
+    """Convert a release to the files that `from_pretrained` of transformers loads, by name.
 
     Args:
-        draft: the release.
-        most: bytes of a file of safetensors, or as `5GB`.
+        prepared: the release.
+        max_shard_size: in bytes or as `5GB`.
 
     Raises:
         CheckpointError: if transformers cannot represent this model; the message says why, and which format works.
-        ReleaseError: if what belongs inside (a T5, a public codec) cannot be had here.
+        ReleaseError: if what belongs inside (a T5, a public codec) cannot be loaded here.
     """
-    manifest, model = draft.manifest, draft.models[0]
-    others = [str(name) for name, value in model.weights.state.items() if not isinstance(value, LazyTensor)]
+    manifest, model = prepared.manifest, prepared.models[0]
+    _refuse_other_types(model.weights.state)
+    codec = _find_inner_codec(prepared)
+    if prepared.family is COMPRESSION:
+        converted = to_encodec(model.content)
+    else:
+        converted = to_musicgen(model, _convert_codec(codec) if codec else None)
+    metadata = {"format": "pt", "sig": manifest.sig or "", "version": model.version, "weights": manifest.weights}
+    files = split_into_shards("model", converted.tensors, metadata, {}, max_shard_size)
+    if converted.others:
+        files[OTHERS] = Tensors(converted.others, metadata)
+    files.update({**converted.files, CONFIG: model.config.text})
+    if codec and codec.content.get("xp.cfg"):
+        files[CODEC_CONFIG] = codec.content["xp.cfg"]
+    return files
+
+
+def _refuse_other_types(state: Mapping[str, Any]) -> None:
+    others = [str(name) for name, value in state.items() if not isinstance(value, LazyTensor)]
     if others:
         raise CheckpointError(f"The model's state holds what is no tensor ({listing(others)}), for which transformers "
                               f"has no place: {USE}")
-    codec = draft.codec if draft.family is not COMPRESSION and not _is_alone(draft) else None
-    parts = encodec(model.content) if draft.family is COMPRESSION else \
-        musicgen(model, _inside(codec) if codec else None)
-    about = {"format": "pt", "sig": manifest.sig or "", "version": model.version, "weights": manifest.weights}
-    files = split_into_shards("model", parts.tensors, about, {}, most)
-    if parts.others:
-        files[OTHERS] = Tensors(parts.others, about)
-    own = codec.content.get("xp.cfg") if codec else None
-    return {**files, **parts.files, CONFIG: model.config.text, **({CODEC_CONFIG: own} if own else {})}
 
 
-def _is_alone(draft: PreparedRelease) -> bool:
-    """Whether the model is a decoder without anything around it.
+def _find_inner_codec(prepared: PreparedRelease) -> Optional[CompressionModel]:
+    """The compression model that a language model has inside in transformers; a decoder alone has none.
 
     Raises:
-        CheckpointError: if transformers has no class for it at all.
+        CheckpointError: if transformers has no class for the model.
     """
-    config = draft.models[0].config
-    refuse_family(draft.models[0].checkpoint.config)
-    return layout_of(config).architecture == DECODER_ALONE
+    if prepared.family is COMPRESSION:
+        return None
+    model = prepared.models[0]
+    refuse_family(model.checkpoint.config)
+    return None if layout_of(model.config).architecture == DECODER_ALONE else prepared.codec
 
 
-def _inside(codec: CompressionModel) -> Parts:
+def _convert_codec(codec: CompressionModel) -> ModelFiles:
     name = codec.content.get("pretrained")
-    return public_encodec(name) if isinstance(name, str) else encodec(codec.content)
+    return pretrained_encodec(name) if isinstance(name, str) else to_encodec(codec.content)

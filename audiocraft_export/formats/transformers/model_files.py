@@ -1,4 +1,4 @@
-"""A model in the form of transformers, on its way into a folder."""
+"""A model in the transformers format, before it is written."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from typing import Any, Union
 
 from ...checkpoint.tensor import LazyTensor
 
+CONFIG, CODEC_CONFIG = "config.yaml", "compression_config.yaml"  # xp.cfg of the model, and of its compression model
+OTHERS = "conditioners.safetensors"  # tensors that transformers has no place for
 USE = "use format=safetensors, or format=audiocraft."  # the remedy for what transformers cannot represent
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a model consists of in the form of transformers, before it is written.
+class ModelFiles:
+    """The weights, configuration and other files of a model in the transformers format."""
 
-    Args:
-        architecture: the class of transformers that loads it.
-        tensors: by the names of transformers; one name for tied ones.
-        files: by name, the texts and bytes of all other files (config.json, generation_config.json, processor,
-            tokenizer).
-        others: tensors of AudioCraft's model that transformers has no place for and that are kept beside it, by
-            AudioCraft's names (conditioners.safetensors).
-    """
+    architecture: str  # the transformers class that loads it
+    tensors: Mapping[str, LazyTensor]  # by their names in transformers; tied tensors have one name
+    files: Mapping[str, Union[str, bytes]]  # contents of configurations, processor and tokenizer by file name
+    others: Mapping[str, LazyTensor] = field(default_factory=dict)  # for `OTHERS`, by their names in AudioCraft
 
-    architecture: str
-    tensors: Mapping[str, LazyTensor]
-    files: Mapping[str, Union[str, bytes]]
-    others: Mapping[str, LazyTensor] = field(default_factory=dict)
+    def parse(self, name: str) -> dict[str, Any]:
+        """Parse one of the JSON files."""
+        values: dict[str, Any] = json.loads(self.files[name])
+        return values
 
 
 def as_json(values: Any) -> str:
-    """The text of a file of transformers."""
+    """Format values as the JSON files of transformers are."""
     return json.dumps(values, indent=2, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""The names and shapes that a class of transformers has, without the memory for its tensors."""
+"""Parameter names and shapes of a transformers class, built on the meta device."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from .model_files import USE
 
 
 def check_shapes(architecture: str, config: Mapping[str, Any], tensors: Mapping[str, LazyTensor]) -> None:
-    """Compare a model with the class of transformers that has to load it.
-
-    Args:
-        architecture: the class.
-        config: the values of its configuration.
-        tensors: by the names of transformers.
+    """Compare tensors with the transformers class that has to load them, built of the values of its configuration.
 
     Raises:
         CheckpointError: if names or shapes differ, or the class cannot be built.
     """
-    expected, found = shapes(architecture, config), {name: tensor.shape for name, tensor in tensors.items()}
+    expected, found = meta_shapes(architecture, config), {name: tensor.shape for name, tensor in tensors.items()}
     wrong = [f"{name} is missing" for name in expected if name not in found]
     wrong += [f"{name} is too many" for name in found if name not in expected]
     wrong += [f"{name} is {list(found[name])}, not {list(shape)}" for name, shape in expected.items()
@@ -32,21 +27,21 @@ def check_shapes(architecture: str, config: Mapping[str, Any], tensors: Mapping[
                               f"{architecture}: {listing(wrong)}; {USE}")
 
 
-def shapes(architecture: str, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The shapes of a class by the names of its tensors; one name for tied ones.
+def meta_shapes(architecture: str, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes by parameter name; tied tensors have one name.
 
     Raises:
-        CheckpointError: if it cannot be built.
+        CheckpointError: if the class cannot be built.
     """
     import torch
     import transformers
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):  # a training may go on after this
-            built = getattr(transformers, architecture)
-            model = built(built.config_class(**deepcopy(dict(config))))  # transformers 4 takes parts out
-    except Exception as exc:  # whatever transformers and torch say of it
+            model_class = getattr(transformers, architecture)
+            model = model_class(model_class.config_class(**deepcopy(dict(config))))  # transformers 4 takes parts out
+    except Exception as exc:  # transformers and torch raise many types
         raise CheckpointError(f"transformers builds no {architecture} of this configuration ({type(exc).__name__}: "
                               f"{exc}): {USE}") from exc
-    state = model.state_dict(keep_vars=True)
-    names: dict[int, str] = {}
-    return {name: tuple(tensor.shape) for name, tensor in state.items() if names.setdefault(id(tensor), name) == name}
+    first_names: dict[int, str] = {}
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict(keep_vars=True).items()
+            if first_names.setdefault(id(tensor), name) == name}

@@ -1,4 +1,4 @@
-"""The proof of a release in the form of transformers, by the class that loads it."""
+"""Verify a release in the transformers format: load it with transformers, and compare it with AudioCraft."""
 
 from __future__ import annotations
 
@@ -8,35 +8,31 @@ from pathlib import Path
 from ...checkpoint.torch_tensors import from_torch
 from ...experiment.config import Config
 from ..safetensors.layout import read_json
-from .build import CODEC_CONFIG
 from .encodec.convert import ARCHITECTURE
-from .encodec.loading import audiocraft_codec
-from .encodec.verify import compare, prove_encodec
-from .loading import quiet, stored
+from .encodec.verify import compare_codecs, load_audiocraft_codec, verify_encodec
+from .loading import hide_progress_bars, load_safetensors
+from .model_files import CODEC_CONFIG
 from .musicgen.key_maps import AUDIO_ENCODER
-from .musicgen.verify import loaded, prove_musicgen
+from .musicgen.verify import load_musicgen, verify_musicgen
 
 
-def prove(folder: Path) -> None:
-    """Compare what transformers does with a release, and what AudioCraft does.
-
-    Args:
-        folder: the release folder.
+def verify_with_transformers(folder: Path) -> None:
+    """Compare what transformers and AudioCraft compute with a release.
 
     Raises:
         ReleaseError: if one of them cannot load it, or they differ.
     """
-    with quiet():
+    with hide_progress_bars():
         if read_json(folder / "config.json").get("architectures") == [ARCHITECTURE]:
-            prove_encodec(folder)
+            verify_encodec(folder)
             return
-        prove_musicgen(folder)
+        verify_musicgen(folder)
         if os.path.isfile(folder / CODEC_CONFIG):
-            _prove_inside(folder)
+            _verify_inner_codec(folder)
 
 
-def _prove_inside(folder: Path) -> None:
-    """The same of the codec inside a language model."""
-    tensors = {name[len(AUDIO_ENCODER):]: tensor for name, tensor in from_torch(stored(folder)).items()
+def _verify_inner_codec(folder: Path) -> None:
+    tensors = {name[len(AUDIO_ENCODER):]: tensor for name, tensor in from_torch(load_safetensors(folder)).items()
                if name.startswith(AUDIO_ENCODER)}
-    compare(audiocraft_codec(tensors, Config.load(folder / CODEC_CONFIG)), loaded(folder).audio_encoder)
+    codec = load_audiocraft_codec(tensors, Config.load(folder / CODEC_CONFIG))
+    compare_codecs(codec, load_musicgen(folder).audio_encoder)

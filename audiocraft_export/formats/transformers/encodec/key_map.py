@@ -1,7 +1,7 @@
-"""The names of a codec's tensors in AudioCraft and in transformers.
+"""Tensor names of a compression model in AudioCraft and in transformers.
 
-Both number the layers of a SEANet; a convolution lies deeper in AudioCraft, a transposed one under another name, and
-the two parts of weight_norm have older names there.
+Both number the layers of a SEANet. In AudioCraft a convolution is nested deeper, a transposed one has another name,
+and the two parts of weight_norm have older names.
 """
 
 from __future__ import annotations
@@ -15,48 +15,46 @@ LEAVES = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametr
           "weight": "weight", "bias": "bias"}
 CONVOLUTION = {"conv.conv": "conv", "conv.norm": "norm"}
 UPSAMPLING = {"convtr.convtr": "conv", "convtr.norm": "norm"}
-BLOCK = {f"{place}.{theirs}": f"{place}.{ours}"
-         for place in ("block.*", "shortcut") for theirs, ours in CONVOLUTION.items()}
+BLOCK = {f"{place}.{source}": f"{place}.{target}"
+         for place in ("block.*", "shortcut") for source, target in CONVOLUTION.items()}
 LSTM = {f"lstm.{name}_l*": f"lstm.{name}_l*" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
 CODEBOOKS = {f"quantizer.vq.layers.*._codebook.{name}": f"quantizer.layers.*.codebook.{name}"
              for name in ("inited", "cluster_size", "embed", "embed_avg")}
-Layer = Mapping[str, str]
-NOTHING: Layer = {}  # an activation
+Layer = Mapping[str, str]  # names in AudioCraft, and in transformers
+ACTIVATION: Layer = {}
 
 
 def _leaves(modules: Layer) -> Layer:
-    return {f"{theirs}.{leaf}": f"{ours}.{LEAVES[leaf]}" for theirs, ours in modules.items() for leaf in LEAVES}
+    return {f"{source}.{leaf}": f"{target}.{LEAVES[leaf]}" for source, target in modules.items() for leaf in LEAVES}
 
 
-def sides(config: Mapping[str, Any]) -> Mapping[str, Sequence[Layer]]:
-    """The layers of the encoder and of the decoder, in the order of transformers, each with the names in it.
-
-    Args:
-        config: the values of EncodecConfig.
-    """
+def layers_by_side(config: Mapping[str, Any]) -> Mapping[str, Sequence[Layer]]:
+    """The layers of the encoder and of the decoder in the order of transformers, by the values of EncodecConfig."""
     convolution, upsampling, block = map(_leaves, (CONVOLUTION, UPSAMPLING, BLOCK))
-    blocks, ratios = [block] * config["num_residual_layers"], len(config["upsampling_ratios"])
+    blocks, stages = [block] * config["num_residual_layers"], config["upsampling_ratios"]
+    downsampling_stages = [layer for _ in stages for layer in (*blocks, ACTIVATION, convolution)]
+    upsampling_stages = [layer for _ in stages for layer in (ACTIVATION, upsampling, *blocks)]
     return {
-        "encoder": [convolution, *[*blocks, NOTHING, convolution] * ratios, LSTM, NOTHING, convolution],
-        "decoder": [convolution, LSTM, *[NOTHING, upsampling, *blocks] * ratios, NOTHING, convolution],
+        "encoder": [convolution, *downsampling_stages, LSTM, ACTIVATION, convolution],
+        "decoder": [convolution, LSTM, *upsampling_stages, ACTIVATION, convolution],
     }
 
 
 def key_map(config: Mapping[str, Any]) -> KeyMap:
-    """The map between the names of a codec.
+    """The map between the tensor names of a codec.
 
     Args:
-        config: the values of EncodecConfig; with `num_lstm_layers` 0, AudioCraft counts no LSTM among its layers.
+        config: values of EncodecConfig; with `num_lstm_layers` 0, AudioCraft counts no LSTM among its layers.
     """
     rules = dict(CODEBOOKS)
-    for side, layers in sides(config).items():
-        for theirs, ours, layer in _numbered(layers, bool(config["num_lstm_layers"])):
-            rules.update({f"{side}.model.{theirs}.{name}": f"{side}.layers.{ours}.{target}"
-                          for name, target in layer.items()})
+    for side, layers in layers_by_side(config).items():
+        for number, target_number, layer in _number_layers(layers, bool(config["num_lstm_layers"])):
+            rules.update({f"{side}.model.{number}.{source}": f"{side}.layers.{target_number}.{target}"
+                          for source, target in layer.items()})
     return KeyMap(rules)
 
 
-def _numbered(layers: Sequence[Layer], lstm: bool) -> Iterator[tuple[int, int, Layer]]:
+def _number_layers(layers: Sequence[Layer], lstm: bool) -> Iterator[tuple[int, int, Layer]]:
     """Each layer with its number in AudioCraft and in transformers."""
     shift = 0
     for number, layer in enumerate(layers):

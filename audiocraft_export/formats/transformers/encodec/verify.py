@@ -1,20 +1,25 @@
-"""Whether the codec that transformers loads does what AudioCraft's does: the same codes, and the same audio of them."""
+"""Compare what AudioCraft and transformers compute with a released codec: equal codes, and the same audio."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ....checkpoint.torch_tensors import from_torch
-from ....errors import ReleaseError
-from ....experiment.config import Config
-from ..loading import stored
-from .convert import ARCHITECTURE
-from .loading import audiocraft_codec, transformers_codec
+import torch
 
-CONFIG = "config.yaml"
+from ....checkpoint.tensor import LazyTensor
+from ....checkpoint.torch_tensors import from_torch, to_torch
+from ....errors import ReleaseError, listing
+from ....experiment.config import Config
+from ...audiocraft.rebuild import import_audiocraft
+from ..loading import explain_errors, load_safetensors, load_strictly
+from ..model_files import CONFIG, USE
+from .convert import ARCHITECTURE, from_encodec
+
 TOLERANCE = 1e-4  # of a sample, full scale being 1, in float32
 PITCHES = (110.0, 277.2, 1318.5)  # Hz
 VOLUMES = (0.5, 0.05)  # of the two waveforms: a codec may normalize them
@@ -22,52 +27,79 @@ VOLUMES = (0.5, 0.05)  # of the two waveforms: a codec may normalize them
 
 @dataclass(frozen=True)
 class Agreement:
-    """What was compared.
-
-    Args:
-        codes: number of codes, all of them equal.
-        audio: the largest difference between two samples of the decoded audio.
-    """
+    """The number of codes, all of them equal, and the largest difference between two samples of the decoded audio."""
 
     codes: int
     audio: float
 
 
-def prove_encodec(folder: Path) -> Agreement:
-    """Compare AudioCraft's model and transformers' on the weights of a folder.
-
-    Args:
-        folder: with model.safetensors (or its shards), config.json, and config.yaml, the text of xp.cfg.
+def verify_encodec(folder: Path) -> Agreement:
+    """Compare AudioCraft's model and that of transformers on the weights of a release folder.
 
     Raises:
         CheckpointError: if config.yaml is not that of such a codec.
         ReleaseError: if one of them cannot be built, or they differ; the message has the numbers.
     """
-    theirs = audiocraft_codec(from_torch(stored(folder)), Config.load(folder / CONFIG))
-    return compare(theirs, transformers_codec(folder))
+    reference = load_audiocraft_codec(from_torch(load_safetensors(folder)), Config.load(folder / CONFIG))
+    return compare_codecs(reference, load_transformers_codec(folder))
 
 
-def compare(theirs: Any, ours: Any) -> Agreement:
-    """Encode and decode the same sound with both.
-
-    Args:
-        theirs: a compression model of AudioCraft, in float32.
-        ours: an EncodecModel of transformers, in float32.
+def compare_codecs(reference: Any, converted: Any) -> Agreement:
+    """Encode and decode the same sound with AudioCraft's compression model and an EncodecModel, both in float32.
 
     Raises:
         ReleaseError: if the codes are not equal, or samples differ by more than `TOLERANCE`; with the numbers.
     """
-    try:
-        return _compared(theirs, ours)
-    except ReleaseError:
-        raise
-    except Exception as exc:  # whatever either library stumbles over is the answer
-        raise _differs(f"{type(exc).__name__}: {' '.join(str(exc).split())}") from exc
+    sound = waveforms(reference.sample_rate, reference.channels)
+    with explain_errors(_difference), torch.inference_mode():
+        expected, scale = reference.encode(sound)
+        found, scales, _ = converted.encode(sound, return_dict=False)
+        _check_codes(expected, found[0])
+        audio = reference.decode(expected, scale)
+        samples = converted.decode(found, scales, return_dict=False)[0]
+    if samples.shape != audio.shape or converted.config.sampling_rate != reference.sample_rate:
+        raise _difference(f"{list(samples.shape)} samples at {converted.config.sampling_rate} Hz of transformers, "
+                          f"{list(audio.shape)} at {reference.sample_rate} Hz of AudioCraft")
+    difference = float((samples - audio).abs().max())
+    if not difference <= TOLERANCE:  # it may be NaN
+        raise _difference(f"decoded samples differ by up to {difference:.3g}, more than {TOLERANCE:g}")
+    return Agreement(expected.numel(), difference)
+
+
+def load_audiocraft_codec(tensors: Mapping[str, LazyTensor], config: Config) -> Any:
+    """Build AudioCraft's compression model of a configuration (xp.cfg), with the weights of an EncodecModel.
+
+    Raises:
+        CheckpointError: if the weights are not those of such a codec.
+        ReleaseError: if AudioCraft is not installed, or cannot build it.
+    """
+    state = from_encodec(tensors, config)
+    from omegaconf import OmegaConf
+    builders = import_audiocraft("models.builders")
+    cfg = OmegaConf.create({**config.values, "device": "cpu"})
+    with explain_errors(partial(_build_error, "AudioCraft")):
+        with torch.random.fork_rng(devices=[]):  # a training may go on after this
+            model = builders.get_compression_model(cfg)
+        model.load_state_dict({name: to_torch(tensor) for name, tensor in state.items()})
+    return model.eval()
+
+
+def load_transformers_codec(folder: Path) -> Any:
+    """Load the EncodecModel of a folder.
+
+    Raises:
+        ReleaseError: if transformers does not load it as it is.
+    """
+    with explain_errors(partial(_build_error, "transformers")):
+        model, wrong = load_strictly("AutoModel", folder, dtype=torch.float32, local_files_only=True)
+    if wrong or type(model).__name__ != ARCHITECTURE:
+        raise ReleaseError(f"transformers does not find the weights of an {ARCHITECTURE} in {folder}, but a "
+                           f"{type(model).__name__} ({listing(wrong) or 'complete'}): do not use it, export again.")
+    return model
 
 
 def waveforms(sample_rate: int, channels: int) -> Any:
-    """Two sounds of tones and noise, the same each time, that no number of frames fills: [2, channels, samples]."""
-    import torch
+    """Two sounds of tones and noise that end in the middle of a frame: [2, channels, samples]."""
     count = sample_rate + sample_rate // 7
     noise = torch.randn(len(VOLUMES), channels, count, generator=torch.Generator().manual_seed(0))
     time = torch.arange(count) / sample_rate
@@ -75,33 +107,20 @@ def waveforms(sample_rate: int, channels: int) -> Any:
     return torch.tensor(VOLUMES)[:, None, None] * (tones + noise / 8)
 
 
-def _compared(theirs: Any, ours: Any) -> Agreement:
-    import torch
-    sound = waveforms(theirs.sample_rate, theirs.channels)
-    with torch.inference_mode():
-        expected, scale = theirs.encode(sound)
-        found, scales, _ = ours.encode(sound, return_dict=False)
-        _check_codes(expected, found[0])
-        audio = theirs.decode(expected, scale)
-        samples = ours.decode(found, scales, return_dict=False)[0]
-    if samples.shape != audio.shape or ours.config.sampling_rate != theirs.sample_rate:
-        raise _differs(f"{list(samples.shape)} samples at {ours.config.sampling_rate} Hz of transformers, "
-                       f"{list(audio.shape)} at {theirs.sample_rate} Hz of AudioCraft")
-    difference = float((samples - audio).abs().max())
-    if not difference <= TOLERANCE:  # it may be NaN
-        raise _differs(f"decoded samples differ by up to {difference:.3g}, more than {TOLERANCE:g}")
-    return Agreement(expected.numel(), difference)
-
-
 def _check_codes(expected: Any, found: Any) -> None:
     if found.shape != expected.shape:
-        raise _differs(f"codes [batch, codebooks, frames] are {list(found.shape)} of transformers, "
-                       f"{list(expected.shape)} of AudioCraft")
+        raise _difference(f"codes [batch, codebooks, frames] are {list(found.shape)} of transformers, "
+                          f"{list(expected.shape)} of AudioCraft")
     different = int((found != expected).sum())
     if different:
-        raise _differs(f"{different} of {expected.numel()} codes differ")
+        raise _difference(f"{different} of {expected.numel()} codes differ")
 
 
-def _differs(how: str) -> ReleaseError:
+def _difference(how: str) -> ReleaseError:
     return ReleaseError(f"{ARCHITECTURE} of transformers is not the codec that AudioCraft trained ({how}): do not use "
-                        "it, use format=safetensors, or format=audiocraft.")
+                        f"it, {USE}")
+
+
+def _build_error(library: str, message: str) -> ReleaseError:
+    return ReleaseError(f"{library} builds no codec of this release ({message}): mend what it stumbles over, or "
+                        f"{USE}")

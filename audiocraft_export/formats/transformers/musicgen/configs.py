@@ -1,89 +1,101 @@
-"""The files beside the weights of a MusicGen of transformers: its configuration and its processor."""
+"""Build the files beside the weights of a MusicGen of transformers: configurations and processor."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, Optional, Union
+from math import ceil
+from typing import Any, Union
 
 from ....errors import CheckpointError
 from ....experiment.config import Config
-from ..model_files import Parts, as_json
+from ..encodec.config import codebooks
+from ..model_files import ModelFiles, as_json
 from .architecture import DECODER_ALONE, MELODY_MODEL, TEXT_MODEL, Layout, is_stereo
-from .chroma import chroma_config, chroma_extractor
-from .generation import codebooks, codebooks_a_channel, decoder_config, for_prompts, generation_config
+from .generation import codebooks_per_channel, codec_config_for_prompts, decoder_config, generation_config
 from .text_encoder import TextEncoder
 
 MODEL_TYPES = {TEXT_MODEL: "musicgen", MELODY_MODEL: "musicgen_melody", DECODER_ALONE: "musicgen_decoder"}
+STEMS = [3, 2]  # indices of vocals and other in the output of demucs
 Files = dict[str, Union[str, bytes]]
 
 
-def check_codec(config: Config, codec: Parts) -> None:
-    """Compare a codec with the language model that it is to decode.
-
-    Args:
-        config: of the experiment.
-        codec: in the form of transformers.
+def check_codec(config: Config, codec: ModelFiles) -> None:
+    """Check that a compression model has the codebooks of a language model.
 
     Raises:
-        CheckpointError: if it has other codebooks.
+        CheckpointError: if it has others.
     """
-    values = _config(codec)
-    found, wanted = (codebooks(values), values["codebook_size"]), \
-        (codebooks_a_channel(config), config.get("transformer_lm.card", 1024))
-    if found[0] < wanted[0] or found[1] != wanted[1]:
-        raise CheckpointError(f"The compression model has {found[0]} codebooks of {found[1]}, and the language model "
-                              f"needs {wanted[0]} of {wanted[1]}: name the one that it was trained with, "
+    values = codec.parse("config.json")
+    found, size = codebooks(values), values["codebook_size"]
+    needed, card = codebooks_per_channel(config), config.get("transformer_lm.card", 1024)
+    if found < needed or size != card:
+        raise CheckpointError(f"The compression model has {found} codebooks of {size}, and the language model "
+                              f"needs {needed} of {card}: name the one that it was trained with, "
                               "in compression_model_checkpoint.")
 
 
-def model_config(config: Config, layout: Layout, dtype: str, encoder: Optional[TextEncoder],
-                 codec: Optional[Parts]) -> dict[str, Any]:
-    """The values of config.json.
-
-    Args:
-        config: of the experiment.
-        layout: of its model.
-        dtype: of the weights.
-        encoder: of text, if there is one inside.
-        codec: in the form of transformers, if there is one inside.
-    """
-    about = {"architectures": [layout.architecture], "model_type": MODEL_TYPES[layout.architecture], "dtype": dtype}
-    decoder = decoder_config(config)
-    if encoder is None or codec is None:
-        return {**about, **decoder}
-    chroma = chroma_config(config, layout.melody) if layout.melody else {}
-    kind = f"{MODEL_TYPES[layout.architecture]}_decoder"
-    return {**about, **chroma, "is_encoder_decoder": True, "text_encoder": encoder.config,
-            "audio_encoder": for_prompts(_config(codec), config), "decoder": {**decoder, "model_type": kind}}
+def decoder_alone_config(config: Config, dtype: str) -> dict[str, Any]:
+    """The values of config.json of a decoder alone."""
+    return {**_common(DECODER_ALONE, dtype), **decoder_config(config)}
 
 
-def model_files(config: Config, layout: Layout, values: Mapping[str, Any], encoder: Optional[TextEncoder],
-                codec: Optional[Parts]) -> Files:
-    """All files but the weights.
-
-    Args:
-        config: of the experiment.
-        layout: of its model.
-        values: of config.json.
-        encoder: of text, if there is one inside.
-        codec: in the form of transformers; a decoder alone takes from it how many steps a second has.
-    """
-    generation = generation_config(config, layout, _config(codec) if codec else None)
-    files: Files = {"config.json": as_json(values), "generation_config.json": as_json(generation)}
-    if encoder and codec:
-        extractor = chroma_extractor(config, layout.melody) if layout.melody else _prompt_extractor(codec, config)
-        files.update({"preprocessor_config.json": as_json(extractor), **encoder.files})
-    return files
+def composite_config(config: Config, layout: Layout, dtype: str, encoder: TextEncoder, codec: ModelFiles
+                     ) -> dict[str, Any]:
+    """The values of config.json of a model with a text encoder and a compression model inside."""
+    common = _common(layout.architecture, dtype)
+    chroma = _chroma_config(config, layout.melody) if layout.melody else {}
+    decoder = {**decoder_config(config), "model_type": f"{common['model_type']}_decoder"}
+    return {**common, **chroma, "is_encoder_decoder": True, "text_encoder": encoder.config,
+            "audio_encoder": codec_config_for_prompts(codec.parse("config.json"), config), "decoder": decoder}
 
 
-def _config(codec: Parts) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(codec.files["config.json"])
-    return values
+def config_files(config: Config, layout: Layout, values: Mapping[str, Any]) -> Files:
+    """The configuration files of any MusicGen, with the values of config.json."""
+    generation = generation_config(config, layout, values.get("audio_encoder"))
+    return {"config.json": as_json(values), "generation_config.json": as_json(generation)}
 
 
-def _prompt_extractor(codec: Parts, config: Config) -> dict[str, Any]:
-    """The feature extractor of the codec as that of a MusicGen, whose music goes on where the audio ends."""
-    values: dict[str, Any] = json.loads(codec.files["preprocessor_config.json"])
+def composite_files(config: Config, layout: Layout, values: Mapping[str, Any], encoder: TextEncoder, codec: ModelFiles
+                    ) -> Files:
+    """The files of `config_files`, and the processor of a model with a text encoder and a compression model inside."""
+    extractor = _chroma_extractor(config, layout.melody) if layout.melody else _prompt_extractor(config, codec)
+    return {**config_files(config, layout, values), "preprocessor_config.json": as_json(extractor), **encoder.files}
+
+
+def _common(architecture: str, dtype: str) -> dict[str, Any]:
+    return {"architectures": [architecture], "model_type": MODEL_TYPES[architecture], "dtype": dtype}
+
+
+def _prompt_extractor(config: Config, codec: ModelFiles) -> dict[str, Any]:
+    """The feature extractor of the codec, padding on the left: the generated music follows the end of the audio."""
+    values = codec.parse("preprocessor_config.json")
     channels = 2 if is_stereo(config) else values["feature_size"]
     return {**values, "feature_size": channels, "processor_class": "MusicgenProcessor", "padding_side": "left"}
+
+
+def _chroma_config(config: Config, name: str) -> dict[str, Any]:
+    """The values of MusicgenMelodyConfig for the conditioner of this name."""
+    window, hop = _window(config, name)
+    samples = max(int(_chroma(config, name, "sample_rate") * config.get("dataset.segment_duration")), window)
+    return {"num_chroma": _chroma(config, name, "n_chroma"), "chroma_length": 1 + samples // hop}
+
+
+def _chroma_extractor(config: Config, name: str) -> dict[str, Any]:
+    """The values of MusicgenMelodyFeatureExtractor for the conditioner of this name."""
+    window, hop = _window(config, name)
+    rate, bins = _chroma(config, name, "sample_rate"), _chroma(config, name, "n_chroma")
+    seconds = ceil(config.get("dataset.segment_duration") + window / 2 / rate)  # that the last frame can see
+    return {"feature_extractor_type": "MusicgenMelodyFeatureExtractor", "processor_class": "MusicgenMelodyProcessor",
+            "feature_size": bins, "num_chroma": bins, "sampling_rate": rate, "n_fft": window, "hop_length": hop,
+            "chunk_length": seconds, "stem_indices": STEMS, "padding_side": "right", "padding_value": 0.0,
+            "return_attention_mask": False}
+
+
+def _window(config: Config, name: str) -> tuple[int, int]:
+    """Length of a window and step from one to the next, in samples."""
+    window = 2 ** int(_chroma(config, name, "radix2_exp"))
+    return window, int(_chroma(config, name, "winhop") or window // 4)
+
+
+def _chroma(config: Config, name: str, key: str) -> Any:
+    return config.get(f"conditioners.{name}.chroma_stem.{key}")

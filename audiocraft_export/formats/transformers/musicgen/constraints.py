@@ -1,9 +1,8 @@
-"""What transformers cannot represent of AudioCraft's language models: the tables, and the checks by them."""
+"""Which language models of AudioCraft the MusicGen of transformers can represent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Optional
 
 from ....errors import CheckpointError
@@ -11,7 +10,7 @@ from ....experiment.config import Config
 from ....release.families.registry import LANGUAGE_MODEL, describe_model, family_of, solver_of
 from ..model_files import USE
 
-SOLVERS = {
+SOLVERS = {  # that transformers has no class for
     "magnet": "transformers has no MAGNeT, whose attention is not causal and which predicts masked tokens",
     "audio_magnet": "transformers has no MAGNeT, whose attention is not causal and which predicts masked tokens",
     "jasco": "transformers has no JASCO, a flow matching model of chords, drums and melody",
@@ -20,42 +19,36 @@ SOLVERS = {
 }
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A setting of AudioCraft that transformers' MusicGen takes for granted.
+class Rule(NamedTuple):
+    """The values of a setting that transformers' MusicGen can represent."""
 
-    Args:
-        key: of xp.cfg.
-        fine: the values that transformers can represent.
-        default: of AudioCraft, where the key is missing.
-        why: what transformers does instead.
-    """
-
-    key: str
-    fine: tuple[Any, ...]
-    default: Any
-    why: str
+    key: str  # of xp.cfg; `{}` is the name of the conditioner
+    allowed: tuple[Any, ...]
+    default: Any  # of AudioCraft, where the key is missing
+    why: str  # what transformers does instead, for a message
 
 
 class Size(NamedTuple):
-    """A whole number from 1 on, that transformers is given.
+    """A setting that is a whole number from 1 on."""
 
-    Args:
-        key: of xp.cfg.
-        most: larger than in any model.
-        default: of AudioCraft, where the key is missing.
-    """
+    key: str  # as in `Rule`
+    maximum: int  # larger than in any model
+    default: Optional[int] = None  # of AudioCraft, where the key is missing
 
-    key: str
-    most: int
-    default: Optional[int] = None
+
+class Settings(NamedTuple):
+    """All settings that are known of a decoder, or of a conditioner."""
+
+    rules: tuple[Rule, ...]
+    sizes: tuple[Size, ...]
+    harmless: Mapping[str, Collection[str]]  # options by section: of training, speed or names, and converted ones
 
 
 NO_BIAS = "the layers of transformers' MusicGen have no bias"
 SINES = "transformers' MusicGen knows positions by sines of one wave length table only"
 ATTENTION = "transformers' MusicGen attends to all of the past with plain queries, keys and values"
 PATTERN = "transformers' MusicGen delays its codebooks from the first step on"
-LANGUAGE_MODELS = (  # audiocraft.models.lm.LMModel and audiocraft.modules.transformer.StreamingTransformer
+DECODER = Settings(rules=(  # audiocraft.models.lm.LMModel and audiocraft.modules.transformer.StreamingTransformer
     Rule("lm_model", ("transformer_lm",), None, "transformers has AudioCraft's causal language model only"),
     Rule("transformer_lm.norm", ("layer_norm",), "layer_norm", "transformers' MusicGen has layer norms only"),
     Rule("transformer_lm.norm_first", (True,), False, "the layers of transformers' MusicGen normalize first"),
@@ -82,121 +75,83 @@ LANGUAGE_MODELS = (  # audiocraft.models.lm.LMModel and audiocraft.modules.trans
     Rule("codebooks_pattern.delay.flatten_first", (0,), 0, PATTERN),
     Rule("codebooks_pattern.delay.empty_initial", (0,), 0, PATTERN),
     Rule("codebooks_pattern.parallel.empty_initial", (0,), 0, PATTERN),
-)
-SIZES = (  # audiocraft.models.lm.LMModel
+), sizes=(
     Size("transformer_lm.n_q", 1 << 8, 8), Size("transformer_lm.card", 1 << 24, 1024),
     Size("transformer_lm.dim", 1 << 20, 128), Size("transformer_lm.num_heads", 1 << 10, 8),
     Size("transformer_lm.num_layers", 1 << 10),
-)
-TEXT = (  # audiocraft.modules.conditioners.T5Conditioner; {} is the name of the conditioner
-    Rule("conditioners.{}.t5.normalize_text", (False,), False,
-         "the tokenizer of transformers removes no stop words and looks up no lemmas"),
-)
-CHROMA = "the feature extractor of transformers' MusicGen Melody takes the strongest of the chroma of one window"
-MELODY = (  # audiocraft.modules.conditioners.ChromaStemConditioner, audiocraft.modules.chroma.ChromaExtractor
-    Rule("conditioners.{}.chroma_stem.argmax", (True,), False, CHROMA),
-    Rule("conditioners.{}.chroma_stem.nfft", (None,), None, CHROMA),
-    Rule("conditioners.{}.chroma_stem.winlen", (None,), None, CHROMA),
-    Rule("conditioners.{}.chroma_stem.norm", (None,), None, CHROMA),
-    Rule("transformer_lm.two_step_cfg", (False,), False,
-         "transformers pads the text that it leaves out to the length of the text it is guided by"),
-)
-MELODY_SIZES = (
-    Size("conditioners.{}.chroma_stem.sample_rate", 1 << 20), Size("conditioners.{}.chroma_stem.n_chroma", 1 << 12),
-    Size("conditioners.{}.chroma_stem.radix2_exp", 20), Size("conditioners.{}.chroma_stem.winhop", 1 << 20, 1),
-)
-CONDITIONERS = {  # those that no class of transformers has beside a MusicGen
-    "clap": "transformers' MusicGen has no CLAP",
-    "style": "transformers' MusicGen has no style conditioner",
-}
-HARMLESS = {  # what changes the training, the speed or the names of the weights, or what the configuration takes over
+), harmless={
     "transformer_lm": {"dim", "num_heads", "num_layers", "hidden_scale", "n_q", "card", "dropout", "attention_dropout",
                        "emb_lr", "lr", "weight_decay", "custom", "memory_efficient", "attention_as_float32",
                        "checkpointing", "weight_init", "depthwise_init", "zero_bias_init", "cross_attention",
                        "two_step_cfg", "q_modeling"},
     "fuser": {"cross", "prepend", "cross_attention_pos_emb_scale"},
     "codebooks_pattern.delay": {"delays"},
+})
+OF_CONDITIONERS = {  # their harmless options
     "conditioners.{}.t5": {"name", "finetune", "word_dropout", "autocast_dtype"},
     "conditioners.{}.chroma_stem": {"sample_rate", "n_chroma", "radix2_exp", "winhop", "match_len_on_eval", "eval_wavs",
                                     "n_eval_wavs", "cache_path"},
 }
+TEXT = Settings(rules=(  # audiocraft.modules.conditioners.T5Conditioner
+    Rule("conditioners.{}.t5.normalize_text", (False,), False,
+         "the tokenizer of transformers removes no stop words and looks up no lemmas"),
+), sizes=(), harmless=OF_CONDITIONERS)
+CHROMA = "the feature extractor of transformers' MusicGen Melody takes the strongest of the chroma of one window"
+MELODY = Settings(rules=(  # audiocraft.modules: conditioners.ChromaStemConditioner, chroma.ChromaExtractor
+    Rule("conditioners.{}.chroma_stem.argmax", (True,), False, CHROMA),
+    Rule("conditioners.{}.chroma_stem.nfft", (None,), None, CHROMA),
+    Rule("conditioners.{}.chroma_stem.winlen", (None,), None, CHROMA),
+    Rule("conditioners.{}.chroma_stem.norm", (None,), None, CHROMA),
+    Rule("transformer_lm.two_step_cfg", (False,), False,
+         "transformers pads the text that it leaves out to the length of the text it is guided by"),
+), sizes=(
+    Size("conditioners.{}.chroma_stem.sample_rate", 1 << 20), Size("conditioners.{}.chroma_stem.n_chroma", 1 << 12),
+    Size("conditioners.{}.chroma_stem.radix2_exp", 20), Size("conditioners.{}.chroma_stem.winhop", 1 << 20, 1),
+), harmless=OF_CONDITIONERS)
+CONDITIONERS = {  # that transformers' MusicGen does not have
+    "clap": "transformers' MusicGen has no CLAP",
+    "style": "transformers' MusicGen has no style conditioner",
+}
 
 
 def refuse_family(config: Config) -> None:
-    """Refuse models of which transformers has no class.
+    """Refuse models that transformers has no class for.
 
     Raises:
         CheckpointError: if it has none; the message says why, and which format works.
     """
-    if family_of(config) is not LANGUAGE_MODEL:
-        why = SOLVERS.get(str(solver_of(config)), "transformers has the models of AudioCraft's solvers only")
-        raise CheckpointError(f"{describe_model(config).capitalize()} cannot be released for transformers ({why}): {USE}")
+    if family_of(config) is LANGUAGE_MODEL:
+        return
+    why = SOLVERS.get(str(solver_of(config)), "transformers has the models of AudioCraft's solvers only")
+    raise CheckpointError(f"{describe_model(config).capitalize()} cannot be released for transformers ({why}): {USE}")
 
 
-def refuse_settings(config: Config, rules: Iterable[Rule], name: str = "") -> None:
-    """Refuse what transformers would silently do otherwise.
-
-    Args:
-        config: of the experiment.
-        rules: that it has to keep.
-        name: of the conditioner that they are about.
+def refuse_settings(config: Config, known: Settings, name: str = "") -> None:
+    """Refuse settings that transformers would silently replace, and unknown ones; of a conditioner by its name.
 
     Raises:
-        CheckpointError: if one is broken.
+        CheckpointError: if a setting cannot be represented.
     """
-    for rule in rules:
+    for rule in known.rules:
         value = config.get(rule.key.format(name), rule.default)
-        if value not in rule.fine:
+        if value not in rule.allowed:
             raise refusal(rule.key.format(name), value, rule.why)
-
-
-def refuse_unknown(config: Config, rules: Iterable[Rule], name: str = "") -> None:
-    """Refuse options that these tables do not know: nobody can say what transformers would need.
-
-    Args:
-        config: of the experiment.
-        rules: whose keys are known.
-        name: of the conditioner whose options are looked at; without one, those of the model itself.
-
-    Raises:
-        CheckpointError: if one is in use.
-    """
-    known = {rule.key.format(name) for rule in rules}
-    for section, harmless in HARMLESS.items():
-        if ("{}" in section) == bool(name):
-            for option in _options(config, section.format(name)):
-                key = f"{section.format(name)}.{option}"
-                value = config.get(key)
-                if option not in harmless and key not in known and value not in (None, False):
-                    raise refusal(key, value, "nobody knows what this option changes")
-
-
-def refuse_sizes(config: Config, sizes: Iterable[Size], name: str = "") -> None:
-    """Refuse what is no size of a model.
-
-    Args:
-        config: of the experiment.
-        sizes: that it gives.
-        name: of the conditioner that they are about.
-
-    Raises:
-        CheckpointError: if one is no whole number, or beyond that of any model.
-    """
-    for key, most, default in sizes:
+    _refuse_unknown(config, known, name)
+    for key, maximum, default in known.sizes:
         value = config.get(key.format(name), default)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-            raise refusal(key.format(name), value, f"it is no whole number from 1 to {most}")
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= maximum:
+            raise refusal(key.format(name), value, f"it is no whole number from 1 to {maximum}")
 
 
-def number(config: Config, key: str, least: float, most: float, default: Any = None) -> float:
+def check_number(config: Config, key: str, minimum: float, maximum: float, default: Any = None) -> float:
     """A number of the configuration.
 
     Raises:
-        CheckpointError: if it is none, or not between these.
+        CheckpointError: if the value is not a number, or out of range.
     """
     value = config.get(key, default)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
-        raise refusal(key, value, f"transformers needs a number from {least:g} to {most:g} there")
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not minimum <= value <= maximum:
+        raise refusal(key, value, f"transformers needs a number from {minimum:g} to {maximum:g} there")
     return value
 
 
@@ -206,6 +161,13 @@ def refusal(key: str, value: Any, why: str) -> CheckpointError:
                            f"{USE}")
 
 
-def _options(config: Config, section: str) -> list[str]:
-    values = config.get(section, {})
-    return [str(option) for option in values] if isinstance(values, Mapping) else []
+def _refuse_unknown(config: Config, known: Settings, name: str) -> None:
+    keys = {rule.key.format(name) for rule in known.rules}
+    for template, harmless in known.harmless.items():
+        section = template.format(name)
+        options = config.get(section, {})
+        for option in options if isinstance(options, Mapping) else ():
+            key = f"{section}.{option}"
+            value = config.get(key)
+            if str(option) not in harmless and key not in keys and value not in (None, False):
+                raise refusal(key, value, "nobody knows what this option changes")

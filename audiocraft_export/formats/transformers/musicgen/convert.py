@@ -1,4 +1,4 @@
-"""A language model that AudioCraft trained, as a MusicGen of transformers, and back."""
+"""Convert a language model of AudioCraft to a MusicGen of transformers, and back."""
 
 from __future__ import annotations
 
@@ -9,96 +9,106 @@ from ....checkpoint.tensor import LazyTensor
 from ....errors import CheckpointError
 from ....experiment.config import Config
 from ....release.model import ReleaseModel
-from ..model_files import USE, Parts
+from ..key_map import Tensors
+from ..model_files import USE, ModelFiles
 from ..shapes import check_shapes
-from . import t5_padding, zero_cross_attention
 from .architecture import DECODER_ALONE, Layout, layout_of
-from .configs import check_codec, model_config, model_files
-from .key_maps import AUDIO_ENCODER, TEXT_ENCODER, kept_beside, key_map, tied
-from .text_encoder import TextEncoder, text_encoder
+from .configs import check_codec, composite_config, composite_files, config_files, decoder_alone_config
+from .key_maps import AUDIO_ENCODER, TEXT_ENCODER, key_map, tied_names, unmapped_prefixes
+from .t5_padding import pad_projection, pad_t5, unpad_projection
+from .text_encoder import load_text_encoder
+from .zero_cross_attention import remove_zero_cross_attention, zero_cross_attention
 
-Tensors = dict[str, LazyTensor]
 
-
-def musicgen(model: ReleaseModel, codec: Optional[Parts] = None) -> Parts:
-    """A language model in the form of transformers.
+def to_musicgen(model: ReleaseModel, codec: Optional[ModelFiles] = None) -> ModelFiles:
+    """Convert a language model to the transformers format.
 
     Args:
         model: as it is released.
-        codec: the compression model beside it, in the form of transformers; only a decoder alone needs none.
+        codec: the compression model inside, converted; a decoder alone has none.
 
     Raises:
-        CheckpointError: if transformers cannot represent it, or its text encoder cannot be had.
+        CheckpointError: if transformers cannot represent it, or its text encoder cannot be loaded.
     """
-    config, layout = model.config, layout_of(model.config)
-    if codec is None and layout.architecture != DECODER_ALONE:
+    layout = layout_of(model.config)
+    if layout.architecture == DECODER_ALONE:
+        return _to_decoder(model, layout)
+    if codec is None:
         raise CheckpointError(f"transformers' {layout.architecture} has its compression model inside, which "
                               f"codec=none leaves out: use codec=auto, or {USE}")
-    if codec and layout.architecture != DECODER_ALONE:
-        check_codec(config, codec)
-    encoder = text_encoder(str(config.get(f"conditioners.{layout.text}.t5.name"))) if layout.text else None
-    own, others = _renamed(model.weights.tensors, layout)
-    if encoder and layout.widened:
-        encoder, own = t5_padding.widened(encoder), t5_padding.with_more_columns(own)
-    dtype = next(iter(own.values())).dtype
-    values = model_config(config, layout, dtype, encoder, codec)
-    if layout.architecture == DECODER_ALONE and not layout.cross:
-        own.update(zero_cross_attention.fillers(values["num_hidden_layers"], values["hidden_size"], dtype))
-    tensors = {**_of_encoder(encoder, layout), **_of_codec(codec, layout), **own}
-    check_shapes(layout.architecture, values, tensors)
-    return Parts(layout.architecture, tensors, model_files(config, layout, values, encoder, codec), others)
+    check_codec(model.config, codec)
+    return _to_composite(model, layout, codec)
 
 
-def audiocraft_state(tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTensor], config: Config) -> Tensors:
-    """The weights of a language model by the names of AudioCraft, as `musicgen` was given them.
+def from_musicgen(tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTensor], config: Config) -> Tensors:
+    """Convert the weights of a MusicGen back to what `to_musicgen` was given.
 
     Args:
-        tensors: by the names of transformers; those of a codec, and of a T5 that was not trained, are passed over.
-        others: by AudioCraft's names, from beside them.
+        tensors: by their names in transformers; those of a codec, and of a T5 that was not trained, are ignored.
+        others: by their names in AudioCraft (`ModelFiles.others`).
         config: of the experiment (xp.cfg).
 
     Raises:
         CheckpointError: if they are not those of such a model.
     """
     layout = layout_of(config)
-    passed = (AUDIO_ENCODER,) if layout.finetuned else (AUDIO_ENCODER, TEXT_ENCODER)
-    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(passed)}
+    ignored = (AUDIO_ENCODER,) if layout.finetuned else (AUDIO_ENCODER, TEXT_ENCODER)
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(ignored)}
     if layout.architecture == DECODER_ALONE and not layout.cross:
-        own = zero_cross_attention.without(own)
-    if layout.widened:
-        own = t5_padding.with_fewer_columns(own)
+        own = remove_zero_cross_attention(own)
+    if layout.pads_t5:
+        own = unpad_projection(own)
     state = {**key_map(layout, layout.fused).to_audiocraft(own), **others}
     if layout.finetuned:
-        second, first = tied(layout)
-        state[second] = state[first]
+        dropped, kept = tied_names(layout)
+        state[dropped] = state[kept]
     return state
 
 
-def _renamed(tensors: Mapping[str, LazyTensor], layout: Layout) -> tuple[Tensors, Tensors]:
-    """Tensors by the names of transformers, and those that it has no place for."""
-    beside = kept_beside(layout)
-    others = {name: tensor for name, tensor in tensors.items() if name.startswith(beside)}
+def _to_decoder(model: ReleaseModel, layout: Layout) -> ModelFiles:
+    tensors, others = _rename(model.weights.tensors, layout)
+    values = decoder_alone_config(model.config, _dtype(tensors))
+    if not layout.cross:
+        tensors.update(zero_cross_attention(values["num_hidden_layers"], values["hidden_size"], values["dtype"]))
+    check_shapes(layout.architecture, values, tensors)
+    return ModelFiles(layout.architecture, tensors, config_files(model.config, layout, values), others)
+
+
+def _to_composite(model: ReleaseModel, layout: Layout, codec: ModelFiles) -> ModelFiles:
+    encoder = load_text_encoder(str(model.config.get(f"conditioners.{layout.text}.t5.name")))
+    own, others = _rename(model.weights.tensors, layout)
+    if layout.pads_t5:
+        encoder, own = pad_t5(encoder), pad_projection(own)
+    values = composite_config(model.config, layout, _dtype(own), encoder, codec)
+    untrained = {} if layout.finetuned else _add_prefix(TEXT_ENCODER, encoder.tensors)
+    tensors = {**untrained, **_add_prefix(AUDIO_ENCODER, codec.tensors), **own}
+    check_shapes(layout.architecture, values, tensors)
+    files = composite_files(model.config, layout, values, encoder, codec)
+    return ModelFiles(layout.architecture, tensors, files, others)
+
+
+def _rename(tensors: Mapping[str, LazyTensor], layout: Layout) -> tuple[Tensors, Tensors]:
+    """Tensors by their names in transformers, and those that it has no place for."""
+    prefixes = unmapped_prefixes(layout)
+    others = {name: tensor for name, tensor in tensors.items() if name.startswith(prefixes)}
     own = {name: tensor for name, tensor in tensors.items() if name not in others}
     if layout.finetuned:
-        _drop_second_name(own, *tied(layout))
+        _drop_tied(own, *tied_names(layout))
     fused = not any(".mha." in name for name in own)
     return key_map(layout, fused).to_transformers(own), others
 
 
-def _drop_second_name(tensors: Tensors, second: str, first: str) -> None:
+def _drop_tied(tensors: Tensors, second: str, first: str) -> None:
     dropped, kept = tensors.pop(second, None), tensors.get(first)
-    if dropped and kept and dropped.blob is not kept.blob and dropped.own_bytes.read_checked() != kept.own_bytes.read_checked():
+    if dropped is None or kept is None or dropped.blob is kept.blob:
+        return
+    if dropped.own_bytes.read_checked() != kept.own_bytes.read_checked():
         raise CheckpointError(f"{second} and {first} are the same tensor in T5, and differ here: {USE}")
 
 
-def _of_encoder(encoder: Optional[TextEncoder], layout: Layout) -> Tensors:
-    """The text encoder as it was downloaded, if the training left it so."""
-    if encoder is None or layout.finetuned:
-        return {}
-    return {TEXT_ENCODER + name: tensor for name, tensor in encoder.tensors.items()}
+def _dtype(tensors: Tensors) -> str:
+    return next(iter(tensors.values())).dtype
 
 
-def _of_codec(codec: Optional[Parts], layout: Layout) -> Tensors:
-    if codec is None or layout.architecture == DECODER_ALONE:
-        return {}
-    return {AUDIO_ENCODER + name: tensor for name, tensor in codec.tensors.items()}
+def _add_prefix(prefix: str, tensors: Mapping[str, LazyTensor]) -> Tensors:
+    return {prefix + name: tensor for name, tensor in tensors.items()}

@@ -1,6 +1,8 @@
-"""The names of a language model's tensors in AudioCraft and in transformers, as data."""
+"""Tensor names of a language model in AudioCraft and in transformers."""
 
 from __future__ import annotations
+
+from typing import Optional
 
 from ..key_map import KeyMap, Names, Rules
 from .architecture import MELODY_MODEL, Layout
@@ -33,53 +35,48 @@ T5 = ("shared.weight", "encoder.final_layer_norm.weight", "encoder.block.*.layer
       *(f"encoder.block.*.layer.*.SelfAttention.{each}.weight" for each in ("q", "k", "v", "o",
                                                                             "relative_attention_bias")),
       *(f"encoder.block.*.layer.*.DenseReluDense.{each}.weight" for each in ("wi", "wi_0", "wi_1", "wo")))
-TIED = ("t5.encoder.embed_tokens.weight", "t5.shared.weight")  # the same tensor, and the name that transformers keeps
+TIED = ("t5.encoder.embed_tokens.weight", "t5.shared.weight")  # names of one tensor; transformers keeps the second one
 TEXT_ENCODER = "text_encoder."
 AUDIO_ENCODER = "audio_encoder."
 
 
 def key_map(layout: Layout, fused: bool) -> KeyMap:
-    """The map of a language model.
-
-    Args:
-        layout: what it consists of.
-        fused: whether the names of its attention are those of AudioCraft's own, or of torch's (`.mha.`).
-    """
-    decoder: dict[str, Names] = {**DECODER, **_attention("self_attn", "self_attn", fused)}
+    """The map between the tensor names of a language model; `fused` is that of the tensors, as in `Layout`."""
+    decoder: dict[str, Names] = {**DECODER, **_attention("self_attn", "model.decoder.layers.*.self_attn", fused)}
     if layout.cross:
-        decoder.update({**CROSS_NORM, **_attention("cross_attention", "encoder_attn", fused)})
-    rules = {theirs: _prefixed(layout.prefix, ours) for theirs, ours in decoder.items()}
+        decoder.update({**CROSS_NORM, **_attention("cross_attention", "model.decoder.layers.*.encoder_attn", fused)})
+    rules = {source: _add_prefix(layout.prefix, targets) for source, targets in decoder.items()}
     if layout.text:
-        rules.update(_of_conditioner(layout.text, TEXT_PROJECTION))
-        if layout.finetuned:
-            rules.update(_of_conditioner(layout.text, {f"t5.{name}": TEXT_ENCODER + name for name in T5}))
+        rules.update(_conditioner(layout.text, TEXT_PROJECTION))
+    if layout.finetuned:
+        rules.update(_conditioner(layout.text, {f"t5.{name}": TEXT_ENCODER + name for name in T5}))
     if layout.melody:
-        rules.update(_of_conditioner(layout.melody, MELODY_PROJECTION))
+        rules.update(_conditioner(layout.melody, MELODY_PROJECTION))
     return KeyMap(rules)
 
 
-def kept_beside(layout: Layout) -> tuple[str, ...]:
-    """How the names begin of what transformers has no place for: buffers that are computed, and AudioCraft's tables."""
+def unmapped_prefixes(layout: Layout) -> tuple[str, ...]:
+    """Prefixes of the names that transformers has no place for: computed buffers, and AudioCraft's embedding tables."""
     if layout.architecture == MELODY_MODEL:
         return (f"condition_provider.conditioners.{layout.melody}.chroma.",)
     return () if layout.text else ("condition_provider.conditioners.",)
 
 
-def tied(layout: Layout) -> tuple[str, str]:
-    """The two names of the embedding of a T5 that was trained: the one that transformers drops, the one it keeps."""
-    first, second = (f"condition_provider.conditioners.{layout.text}.{name}" for name in TIED)
-    return first, second
+def tied_names(layout: Layout) -> tuple[str, str]:
+    """The two names of the embedding of a finetuned T5: the one that transformers drops, and the one it keeps."""
+    dropped, kept = (f"condition_provider.conditioners.{layout.text}.{name}" for name in TIED)
+    return dropped, kept
 
 
-def _attention(theirs: str, ours: str, fused: bool) -> Rules:
-    here, there = f"transformer.layers.*.{theirs}{'' if fused else '.mha'}", f"model.decoder.layers.*.{ours}"
-    return {f"{here}.in_proj_weight": tuple(f"{there}.{each}_proj.weight" for each in "qkv"),
-            f"{here}.out_proj.weight": f"{there}.out_proj.weight"}
+def _attention(name: str, target: str, fused: bool) -> Rules:
+    module = f"transformer.layers.*.{name}" if fused else f"transformer.layers.*.{name}.mha"
+    return {f"{module}.in_proj_weight": tuple(f"{target}.{each}_proj.weight" for each in "qkv"),
+            f"{module}.out_proj.weight": f"{target}.out_proj.weight"}
 
 
-def _of_conditioner(name: str, rules: Rules) -> dict[str, Names]:
-    return {f"condition_provider.conditioners.{name}.{theirs}": ours for theirs, ours in rules.items()}
+def _conditioner(name: Optional[str], rules: Rules) -> Rules:
+    return {f"condition_provider.conditioners.{name}.{source}": targets for source, targets in rules.items()}
 
 
-def _prefixed(prefix: str, names: Names) -> Names:
+def _add_prefix(prefix: str, names: Names) -> Names:
     return prefix + names if isinstance(names, str) else tuple(prefix + name for name in names)

@@ -1,4 +1,4 @@
-"""The T5 through which a model takes its text: AudioCraft's checkpoints have only its name."""
+"""Load the T5 that encodes a model's text: AudioCraft's checkpoints have only its name."""
 
 from __future__ import annotations
 
@@ -12,53 +12,41 @@ from ....checkpoint.tensor import LazyTensor
 from ....errors import CheckpointError, listing, reason
 from ..model_files import as_json
 
-OF_THIS_MACHINE = ("is_local", "local_files_only", "name_or_path")  # what a tokenizer writes of where it came from
-
+LOCAL_KEYS = ("is_local", "local_files_only", "name_or_path")  # what a tokenizer writes about this machine
 NEW, OLD = "extra_special_tokens", "additional_special_tokens"  # of transformers 5; of 4, which both can read
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A T5 encoder and its tokenizer.
-
-    Args:
-        config: of the encoder.
-        tensors: by the names of T5EncoderModel; one name for tied ones.
-        files: of the tokenizer.
-    """
+    """A T5 encoder and its tokenizer."""
 
     config: dict[str, Any]
-    tensors: dict[str, LazyTensor]
-    files: dict[str, bytes]
+    tensors: dict[str, LazyTensor]  # by the names of T5EncoderModel; tied tensors have one name
+    files: dict[str, bytes]  # of the tokenizer
 
 
-def text_encoder(name: str) -> TextEncoder:
-    """The T5 of that name, as AudioCraft takes it: from the cache of this machine, or from the hub.
-
-    Args:
-        name: on the hub, such as `t5-base`.
+def load_text_encoder(name: str) -> TextEncoder:
+    """Load a T5 such as `t5-base` as AudioCraft does, from the local cache or from the Hub.
 
     Raises:
-        CheckpointError: if it cannot be had.
+        CheckpointError: if it cannot be loaded.
     """
     from ....checkpoint.torch_tensors import from_torch
     try:
-        try:
-            tokenizer, model, wrong = _from(name, local_files_only=True)  # which the training has filled
-        except OSError:
-            tokenizer, model, wrong = _from(name)
-    except Exception as exc:  # whatever the hub, its cache and the formats in it make of it
+        from ..loading import load_cache_first
+        tokenizer, model, wrong = load_cache_first(_load, name)
+    except Exception as exc:  # the Hub, its cache and the file formats in it raise many types
         raise CheckpointError(f"The text encoder {name}, of which AudioCraft's checkpoints have only the name, cannot "
                               f"be had ({type(exc).__name__}: {reason(exc)}): export where it is in the cache of "
                               "Hugging Face (HF_HOME), or where the hub can be reached.") from exc
     if wrong:
         raise CheckpointError(f"The text encoder {name} has other weights than a T5 has ({listing(wrong)}): have it "
                               "downloaded again.")
-    return TextEncoder(model.config.to_dict(), from_torch(dict(model.named_parameters())), _files(tokenizer))
+    return TextEncoder(model.config.to_dict(), from_torch(dict(model.named_parameters())), _tokenizer_files(tokenizer))
 
 
-def _from(name: str, **options: Any) -> tuple[Any, Any, list[str]]:
-    """The tokenizer, the encoder, and what of its weights nobody has; those of the decoder are passed over."""
+def _load(name: str, **options: Any) -> tuple[Any, Any, list[str]]:
+    """The tokenizer, the encoder, and which of its weights are missing; those of the decoder are not needed."""
     import torch
     from transformers import AutoTokenizer
 
@@ -68,11 +56,11 @@ def _from(name: str, **options: Any) -> tuple[Any, Any, list[str]]:
     return tokenizer, model, [each for each in wrong if not each.startswith("unexpected")]
 
 
-def _files(tokenizer: Any) -> dict[str, bytes]:
+def _tokenizer_files(tokenizer: Any) -> dict[str, bytes]:
     with TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
     config = json.loads(files["tokenizer_config.json"])
-    kept = {OLD if key == NEW and isinstance(value, list) else key: value for key, value in config.items()
-            if key not in OF_THIS_MACHINE}
-    return {**files, "tokenizer_config.json": as_json(kept).encode()}
+    portable = {OLD if key == NEW and isinstance(value, list) else key: value for key, value in config.items()
+                if key not in LOCAL_KEYS}
+    return {**files, "tokenizer_config.json": as_json(portable).encode()}

@@ -1,17 +1,15 @@
-"""A decoder without cross attention, where transformers always has one: its tensors are there and change nothing.
+"""A cross attention without effect for a decoder without one, because transformers always has one.
 
-MusicgenForCausalLM passes over them unless it is given states to attend to; of those, zeros as weights make zeros.
+MusicgenForCausalLM skips it unless it is given states to attend to; of those, weights of zero make zeros.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from math import prod
+from collections.abc import Mapping
 
-from ....checkpoint.tensor import ITEMSIZE, LazyTensor
-from ....errors import CheckpointError, listing
-from ....storage.lazy_bytes import CHUNK_SIZE, Data, LazyBytes
+from ....checkpoint.tensor import LazyTensor
+from ..constants import constant, remove_constants
 
 VALUES = {  # of all elements
     "model.decoder.layers.*.encoder_attn.q_proj.weight": 0,
@@ -23,48 +21,19 @@ VALUES = {  # of all elements
 }
 
 
-def fillers(layers: int, size: int, dtype: str) -> dict[str, LazyTensor]:
-    """The tensors of the cross attention that a decoder does not have, by the names of transformers.
-
-    Args:
-        layers: how many.
-        size: of their input.
-        dtype: of the other weights.
-    """
-    return {name: _constant(value, dtype, (size,) if "norm" in name else (size, size), name)
-            for pattern, value in VALUES.items()
-            for name in (pattern.replace("*", str(layer)) for layer in range(layers))}
+def zero_cross_attention(layers: int, size: int, dtype: str) -> dict[str, LazyTensor]:
+    """The tensors of the cross attention of a decoder that has none, for a number of layers of a hidden size."""
+    names = {pattern.replace("*", str(layer)): value for pattern, value in VALUES.items() for layer in range(layers)}
+    return {name: constant(value, dtype, (size,) if "norm" in name else (size, size), name)
+            for name, value in names.items()}
 
 
-def without(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
-    """A decoder of transformers without these tensors.
+def remove_zero_cross_attention(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
+    """Remove the tensors of `zero_cross_attention`.
 
     Raises:
         CheckpointError: if one has other values by now.
     """
-    values = {name: VALUES.get(re.sub(r"\.\d+\.", ".*.", name, count=1)) for name in tensors}
-    trained = [name for name, value in values.items() if value is not None and not _is_constant(tensors[name], value)]
-    if trained:
-        raise CheckpointError(f"AudioCraft's model has no cross attention, and {listing(trained)} is no longer what "
-                              "changes nothing: it was trained further in transformers, so load it there.")
-    return {name: tensor for name, tensor in tensors.items() if values[name] is None}
-
-
-def _is_constant(tensor: LazyTensor, value: int) -> bool:
-    expected = _constant(value, tensor.dtype, tensor.shape, tensor.blob.name)
-    return tensor.own_bytes.read_checked() == expected.own_bytes.read_checked()
-
-
-def _constant(value: int, dtype: str, shape: tuple[int, ...], name: str) -> LazyTensor:
-    """A tensor of one or two dimensions that takes no memory."""
-    import torch
-    size = ITEMSIZE[dtype]
-    piece = torch.tensor([value], dtype=getattr(torch, dtype)).view(torch.uint8).numpy().tobytes() * (CHUNK_SIZE // size)
-
-    def read(begin: int, end: int) -> Iterator[Data]:
-        while begin < end:
-            data = piece[begin % size:begin % size + end - begin]
-            yield data
-            begin += len(data)
-
-    return LazyTensor(LazyBytes(prod(shape) * size, read, name=name), dtype, 0, shape, (*shape[1:], 1))
+    patterns = {name: re.sub(r"\.\d+\.", ".*.", name, count=1) for name in tensors}
+    values = {name: VALUES[pattern] for name, pattern in patterns.items() if pattern in VALUES}
+    return remove_constants(tensors, values, "model has no cross attention", "what changes nothing")

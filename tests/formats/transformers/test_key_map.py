@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from audiocraft_export.checkpoint.checkpoint import to_checkpoint
-from audiocraft_export.checkpoint.torch_file import TorchFile
+from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.checkpoint.torch_tensors import from_torch, to_torch
 from audiocraft_export.errors import CheckpointError
-from audiocraft_export.formats.transformers.key_map import KeyMap, joined, split
+from audiocraft_export.formats.transformers.key_map import KeyMap, join, split
 from audiocraft_export.release.model import ReleaseModel
 
 RULES = {
@@ -50,7 +49,7 @@ def test_tensors_in_a_larger_storage_are_cut_where_they_are():
     tensor = from_torch({"part": whole[2:8]})["part"]
     parts = split(tensor, 3)
     assert [to_torch(part).tolist() for part in parts] == [each.tolist() for each in whole[2:8].chunk(3)]
-    assert torch.equal(to_torch(joined(parts)), whole[2:8])
+    assert torch.equal(to_torch(join(parts)), whole[2:8])
 
 
 @pytest.mark.parametrize("name", ["strange", "layers.x.norm", "layers.0.norm.more", "more.layers.0.norm"])
@@ -71,7 +70,8 @@ def test_a_part_that_is_missing_is_an_error_that_names_it(state):
 def test_parts_of_what_is_converted_or_put_together_are_read_alone(make_xp):
     whole = torch.rand(300, 512)  # more than is read at a time
     folder = make_xp(best_state={"model": {"layers.0.in_proj": whole}})
-    tensors = ReleaseModel.from_checkpoint(to_checkpoint(TorchFile.read(folder / "checkpoint.th")), "1.3.0", dtype="float16").weights.tensors
+    checkpoint = open_checkpoint(folder / "checkpoint.th")
+    tensors = ReleaseModel.from_checkpoint(checkpoint, "1.3.0", dtype="float16").weights.tensors
     there = KeyMap(RULES).to_transformers(tensors)
     assert same(there, {f"blocks.0.{name}": part for name, part in zip("qkv", whole.half().chunk(3))})
     back = KeyMap(RULES).to_audiocraft(there)["layers.0.in_proj"]

@@ -1,0 +1,60 @@
+"""The files of a release for transformers, and their verification as far as AudioCraft is not needed."""
+
+
+import pytest
+import torch
+
+from audiocraft_export import ExportOptions
+from audiocraft_export.checkpoint.checkpoint import open_checkpoint
+from audiocraft_export.errors import CheckpointError
+from audiocraft_export.formats.transformers.build import transformers_files
+from audiocraft_export.formats.transformers.model_files import CODEC_CONFIG, CONFIG, OTHERS
+from audiocraft_export.release.prepare import prepare
+
+from .encodec.scene import config_with, content_with
+from .musicgen.scene import DIM, settings, weights
+
+TABLE = {"condition_provider.conditioners.genre.embed.weight": torch.ones(8, 4),
+         "condition_provider.conditioners.genre.output_proj.weight": torch.ones(DIM, 4),
+         "condition_provider.conditioners.genre.output_proj.bias": torch.ones(DIM)}
+
+
+@pytest.fixture
+def files_of(make_xp):
+    def build(state, cfg, max_shard_size="5GB"):
+        folder = make_xp(best_state={"model": state}, **{"xp.cfg": cfg})
+        checkpoint = open_checkpoint(folder / "checkpoint.th")
+        return transformers_files(prepare(checkpoint, folder, ExportOptions(codec="none")), max_shard_size)
+    return build
+
+
+def test_a_decoder_is_one_file_of_weights_and_its_configurations(files_of):
+    files = files_of(weights(), settings("none"))
+    assert [*files] == ["model.safetensors", "config.json", "generation_config.json", CONFIG]
+    assert files["model.safetensors"].metadata["format"] == "pt" and "transformer_lm:" in files[CONFIG]
+
+
+def test_what_has_no_place_is_a_file_beside_it_and_large_models_are_shards(files_of):
+    files = files_of({**TABLE, **weights(cross=True)}, settings("lut"), 20000)
+    assert files[OTHERS].tensors.keys() == TABLE.keys()
+    assert "model.safetensors.index.json" in files and CODEC_CONFIG not in files
+    assert len([name for name in files if name.startswith("model-")]) > 1
+
+
+def test_what_is_no_tensor_is_refused(files_of):
+    with pytest.raises(CheckpointError, match=r"holds what is no tensor \(steps\).*use format=safetensors"):
+        files_of({**weights(), "steps": 3}, settings("none"))
+
+
+def test_a_codec_inside_is_needed_and_a_solver_has_to_be_known(files_of):
+    with pytest.raises(CheckpointError, match="has its compression model inside"):
+        files_of(weights(cross=True), settings("text"))
+    with pytest.raises(CheckpointError, match="transformers has no MAGNeT"):
+        files_of(weights(), settings("none", solver="magnet"))
+
+
+def test_a_compression_model_is_an_encodec_model(files_of):
+    from audiocraft_export.checkpoint.torch_tensors import to_torch
+    state = {name: to_torch(tensor) for name, tensor in content_with()["best_state"].items()}
+    files = files_of(state, {**config_with().values, "solver": "compression"})
+    assert [*files] == ["model.safetensors", "config.json", "preprocessor_config.json", CONFIG]
