@@ -12,7 +12,7 @@ from helpers import SIG, with_cfg
 from audiocraft_export import ExportError, ExportOptions, export_xp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.cli.xp_summary import release_status
-from audiocraft_export.pipeline.export import plan
+from audiocraft_export.pipeline.export import plan_export
 from audiocraft_export.storage.staging import MACHINE
 
 EXACT = 1_700_000_000_123_456_789  # in nanoseconds
@@ -27,7 +27,7 @@ def set_age(folder, time):
 
 
 def is_planned_as_there(folder):
-    planned = plan(open_checkpoint(folder / "checkpoint.th"), folder, folder / "export", ExportOptions())
+    planned = plan_export(open_checkpoint(folder / "checkpoint.th"), folder, folder / "export", ExportOptions())
     return planned.is_there
 
 
