@@ -22,8 +22,7 @@ from .content import model_content, reference_content
 from .families.registry import CODEC_FILE, COMPRESSION, describe_model, family_of
 from .installed_audiocraft import reference_folder
 from .limits import MAX_MODEL_NAME
-from .model import ReleaseModel
-from .weights import Weights, compact
+from .weights import Weights, compact, select_weights
 
 KEY = "compression_model_checkpoint"
 REMEDY = "put one there that can be, or leave it out (codec=none)."
@@ -84,10 +83,11 @@ def load_compression_model(path: Path, lookup: Lookup, xp: Optional[Experiment] 
         raise CheckpointError(f"{path} is {describe_model(checkpoint.config)}, no compression model.")
     config = scrub_config(checkpoint.config, lookup.scrub)
     try:
-        content = replace(ReleaseModel.from_checkpoint(checkpoint, lookup.version), config=config).content
+        weights = compact(select_weights(checkpoint, "best"))
     except CheckpointError as exc:
         raise CheckpointError(f"{path} has no best state that could be released: train it to its first validation, or "
                               "repair it.") from exc
+    content = model_content(weights.state, config.text, lookup.version)
     return CompressionModel(content, {"sig": checkpoint.sig, "checkpoint": asdict(file.source)}, file, checkpoint)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -56,7 +55,7 @@ class Manifest:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, and a checksum of it; numbers that JSON does not have (NaN, infinity) become null."""
-        values = dict(_jsonable(asdict(self)))
+        values = json.loads(json.dumps(asdict(self)), parse_constant=lambda name: None)
         return {**values, "checksum": sha256(json.dumps(values).encode()).hexdigest()}
 
     @property
@@ -168,11 +167,3 @@ def _read_text(path: Path) -> str:
     if os.path.getsize(path) > MAX_MANIFEST_BYTES:
         raise OSError(errno.EFBIG, "it is too large")
     return path.read_bytes().decode("utf-8")
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

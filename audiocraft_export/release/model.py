@@ -30,9 +30,9 @@ class ReleaseModel:
         Args:
             checkpoint: where it comes from.
             version: AudioCraft version tag.
-            which: weights: `best`, `ema` or `last`.
-            dtype: of its floating point tensors; None is as stored.
-            scrub: patterns of keys of its configuration that are not released.
+            which: the weights, as `select_weights`.
+            dtype: of floating point tensors; None is as stored.
+            scrub: patterns of configuration keys that are not released.
 
         Raises:
             CheckpointError: if the checkpoint does not have these weights, or only a shard of them, or as

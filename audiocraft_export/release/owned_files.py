@@ -6,7 +6,7 @@ import filecmp
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Optional
 
@@ -59,10 +59,8 @@ class OwnedFiles:
 
     def stale_files(self, folder: Path) -> set[str]:
         """The unchanged files of the previous release in a folder that the new one does not have."""
-        names = {*OWN_NAMES}
         previous = Manifest.load_or_none(folder)
-        if previous is not None:
-            names.update(release_file_names(previous))
+        names = {*OWN_NAMES, *(release_file_names(previous) if previous else ())}
         return {file.name for file in Manifest.unverified_files(folder)
                 if file.name in names - self._names and matches_manifest(folder, [file])}
 
@@ -86,10 +84,10 @@ class OwnedFiles:
 
 
 def refuse_training_checkpoints(*paths: Path) -> None:
-    """Refuse to replace a training checkpoint.
+    """Refuse to replace files if one of them is a training checkpoint.
 
     Raises:
-        CheckpointError: if one of the files is one.
+        CheckpointError: if one is.
     """
     for path in paths:
         if os.path.isfile(path) and _is_training_checkpoint(path):
@@ -103,14 +101,10 @@ def matches_manifest(folder: Path, files: Iterable[WrittenFile]) -> bool:
 
 
 def _is_release_name(name: str, sig: str) -> bool:
-    """Whether a name matches one of the patterns of all formats, with a regular expression for the signature."""
-    return any(re.fullmatch(pattern.replace("{}", sig), name) for pattern in _patterns())
-
-
-def _patterns() -> Iterator[str]:
-    for family in (GENERAL, *FAMILIES.values()):
-        yield from (re.escape(name).replace(r"\{\}", "{}") for name in family.names)
-    yield from (*_SAFETENSORS, *_TRANSFORMERS)
+    """Whether a name matches a pattern of any format, where `sig` is a regular expression for the signature."""
+    families = {family.names for family in (GENERAL, *FAMILIES.values())}
+    own = [re.escape(each).replace(r"\{\}", "{}") for names in families for each in names]
+    return any(re.fullmatch(pattern.replace("{}", sig), name) for pattern in (*own, *_SAFETENSORS, *_TRANSFORMERS))
 
 
 def _is_same_file(staged: Path, path: Path) -> bool:

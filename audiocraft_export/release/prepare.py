@@ -35,11 +35,7 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
             dora_dir: Optional[AnyPath] = None) -> PreparedRelease:
     """Decide what a release of a checkpoint consists of; nothing is written, no weight is read.
 
-    Args:
-        checkpoint: the checkpoint.
-        xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
-        options: how.
-        dora_dir: the Dora folder to look it up in instead.
+    A compression model of the form `//sig/` is looked up in `dora_dir`; None is the Dora folder around `xp_folder`.
 
     Raises:
         ExportError: if it cannot be released.

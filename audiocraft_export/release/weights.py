@@ -67,11 +67,8 @@ def select_weights(checkpoint: Checkpoint, which: str) -> Weights:
 def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
     """Make the tensors contiguous, each over exactly its own bytes; tied tensors stay tied.
 
-    Nothing is read here: tensors that already are so keep their bytes where they are.
-
-    Args:
-        weights: as selected.
-        dtype: to cast floating point tensors to; None is as stored.
+    Nothing is read here: tensors that already are so keep their bytes where they are. `dtype` casts floating point
+    tensors; None is as stored.
 
     Raises:
         CheckpointError: if they would be far larger than what is stored, as tensors that repeat an element are.
