@@ -208,3 +208,16 @@ def only_xp(folder):
     found = [path for path in (Path(folder) / "outputs" / "xps").iterdir() if path.is_dir()]
     assert len(found) == 1, found
     return found[0]
+
+
+# Configurations of two families, and the state of the processor of a diffusion model.
+PROCESSOR = {"counts": torch.ones(1), "sum_x": torch.arange(3.0)}
+DIFFUSION = {
+    "solver": "diffusion", "sample_rate": 16000, "channels": 1,
+    "schedule": {"num_steps": 1000, "rate": "${sample_rate}"},
+    "diffusion_unet": {"hidden": 8, "items": [{"a": None}, 2.5]}, "processor": {"use": True, "name": "x"},
+    "filter": {"use": False, "n_bands": 4, "idx_band": 0, "cutoffs": None}, "n_q": 4,
+    "compression_model_checkpoint": "//sig/c0dec000",
+}
+AUDIOSEAL = {"solver": "watermarking", "device": "cuda", "sample_rate": 16000, "audioseal": {"nbits": 16},
+             "seanet": {"dimension": "${detector.output_dim}"}, "detector": {"output_dim": 32}, "dora": {"dir": "/x"}}

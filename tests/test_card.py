@@ -7,10 +7,9 @@ from io import BytesIO
 
 import pytest
 import torch
-from helpers import SIG, model_state
+from helpers import AUDIOSEAL, DIFFUSION, PROCESSOR, SIG, model_state
 from omegaconf import OmegaConf
 from snippets import blocks_of, snippet_of
-from test_families import AUDIOSEAL, DIFFUSION, PROCESSOR
 
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint

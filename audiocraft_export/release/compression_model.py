@@ -21,54 +21,35 @@ from ..experiment.xp import CHECKPOINT_FILE, AnyPath, Experiment, find_xp
 from .content import model_content, reference_content
 from .families.registry import CODEC_FILE, COMPRESSION, describe_model, family_of
 from .installed_audiocraft import reference_folder
-from .model import ReleaseModel
-from .weights import Weights, compact
+from .limits import MAX_MODEL_NAME
+from .weights import Weights, compact, select_weights
 
 KEY = "compression_model_checkpoint"
-MOST_NAME = 200  # characters of the name of a public model
 REMEDY = "put one there that can be, or leave it out (codec=none)."
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """Where the compression model of an experiment is looked up, and how it is released.
+    """Where the compression model of an experiment is looked up, and how it is released."""
 
-    Args:
-        xp_folder: the XP folder, where AudioCraft stands when it trains: relative paths start there.
-        dora_dir: the Dora folder, for the form `//sig/`.
-        version: AudioCraft version tag.
-        scrub: patterns of keys of its configuration that are not released.
-    """
-
-    xp_folder: Path
-    dora_dir: AnyPath
-    version: str
-    scrub: Sequence[str] = ()
+    xp_folder: Path  # AudioCraft's working directory in a training: relative paths start there
+    dora_dir: AnyPath  # for the form `//sig/`
+    version: str  # AudioCraft version tag
+    scrub: Sequence[str] = ()  # patterns of keys of its configuration that are not released
 
 
 @dataclass(frozen=True)
 class CompressionModel:
-    """A compression model, ready to be released.
+    """A compression model, ready to be released."""
 
-    Args:
-        content: of its file.
-        origin: where it comes from, for the manifest.
-        file: the file that it was taken from; None for one that is only a name.
-        checkpoint: the training checkpoint in that file, if it was not exported before.
-    """
-
-    content: Mapping[str, Any]
-    origin: Mapping[str, Any]
-    file: Optional[TorchFile] = None
-    checkpoint: Optional[Checkpoint] = None
+    content: Mapping[str, Any]  # of its file in the release
+    origin: Mapping[str, Any]  # where it comes from, for the manifest
+    file: Optional[TorchFile] = None  # that it was read from; None for a reference by a public name
+    checkpoint: Optional[Checkpoint] = None  # in that file, if it was not exported before
 
 
 def find_compression_model(config: Config, lookup: Lookup) -> CompressionModel:
-    """The compression model of a language model.
-
-    Args:
-        config: the language model's configuration, all of it.
-        lookup: where it is looked up, and how it is released.
+    """Find the compression model of a language model by the language model's whole configuration.
 
     Raises:
         CheckpointError: if it cannot be found, or is no compression model.
@@ -77,41 +58,24 @@ def find_compression_model(config: Config, lookup: Lookup) -> CompressionModel:
     if not isinstance(form, str) or not form:
         raise CheckpointError(f"The language model names no compression model ({KEY} is missing in its configuration): "
                               "export it without one (codec=none).")
-    public, shown = _is_public(config), config.raw(KEY)
+    if not _is_public(config):
+        return _find_private(form, config, lookup)
     try:
-        codec = _resolve(form, lookup)
-        if not public:  # what is found later would be said with its path
-            for tensor in Weights(codec.content, "", "").tensors.values():
-                tensor.blob.verify()
+        return _resolve(form, lookup)
     except (CheckpointError, ExperimentError) as exc:
-        why = str(exc).rstrip(".") if public else "what that stands for on this machine is none that can be read"
-        raise CheckpointError(f"The compression model {KEY}={shown} cannot be released ({why}): "
-                              f"{REMEDY}") from (exc if public else None)
-    if public:
-        return codec
-    if codec.file is None:
-        raise CheckpointError(f"The compression model {KEY}={shown} cannot be released: its name stands in the "
-                              "environment of this machine, which is never released; write the name itself.")
-    name = scrub_config(config, lookup.scrub).raw(KEY)
-    return replace(codec, origin={key: {**value, "name": name} if isinstance(value, dict) else value
-                                  for key, value in codec.origin.items()})
+        raise CheckpointError(f"The compression model {KEY}={config.raw(KEY)} cannot be released "
+                              f"({str(exc).rstrip('.')}): {REMEDY}") from exc
 
 
 def load_compression_model(path: Path, lookup: Lookup, xp: Optional[Experiment] = None) -> CompressionModel:
-    """A compression model from a training checkpoint, or from a file that was exported already.
-
-    Args:
-        path: the file.
-        lookup: how it is released.
-        xp: the experiment that it has to be of, if it is looked up by that.
+    """Load a compression model from a training checkpoint, or from a file that was exported already.
 
     Raises:
-        CheckpointError: if it is no compression model.
+        CheckpointError: if it is no compression model, or does not belong to `xp`.
     """
     file = TorchFile.read(path)
     if "exported" in file.state or isinstance(file.state.get("xp.cfg"), str):  # AudioCraft once exported without it
-        content = _exported_content(file.state, path, lookup)
-        return CompressionModel(content, {"file": asdict(file.source)}, file)
+        return CompressionModel(_exported_content(file, lookup), {"file": asdict(file.source)}, file)
     checkpoint = to_checkpoint(file)
     if xp:
         checkpoint.check_experiment(xp)
@@ -119,29 +83,52 @@ def load_compression_model(path: Path, lookup: Lookup, xp: Optional[Experiment] 
         raise CheckpointError(f"{path} is {describe_model(checkpoint.config)}, no compression model.")
     config = scrub_config(checkpoint.config, lookup.scrub)
     try:
-        content = replace(ReleaseModel.from_checkpoint(checkpoint, lookup.version), config=config).content
+        weights = compact(select_weights(checkpoint, "best"))
     except CheckpointError as exc:
         raise CheckpointError(f"{path} has no best state that could be released: train it to its first validation, or "
                               "repair it.") from exc
+    content = model_content(weights.state, config.text, lookup.version)
     return CompressionModel(content, {"sig": checkpoint.sig, "checkpoint": asdict(file.source)}, file, checkpoint)
 
 
 def compression_model_by_name(name: str, lookup: Lookup) -> CompressionModel:
-    """A compression model by the name that `//pretrained/` has before it.
-
-    Args:
-        name: of a public model, or the path of an exported file or of a release folder.
-        lookup: where relative paths start, and how it is released.
+    """Find a compression model by what follows `//pretrained/`: a public name, an exported file or a release folder.
 
     Raises:
         CheckpointError: if it is a path, and no compression model is there.
     """
     path = lookup.xp_folder / name
-    if not name.isprintable() or len(name) > MOST_NAME:
+    if not name.isprintable() or len(name) > MAX_MODEL_NAME:
         raise CheckpointError(f"{name!r} is no name of a public model, and no path: give one of these.")
     if os.path.exists(path) or _looks_like_a_path(name):
         return load_compression_model(path / CODEC_FILE if os.path.isdir(path) else path, lookup)
     return CompressionModel(reference_content(name, lookup.version), {"pretrained": name})
+
+
+def _is_public(config: Config) -> bool:
+    """Whether the configuration itself says what the key stands for, without the environment of this machine."""
+    try:
+        return bool(config.require(KEY))
+    except CheckpointError:
+        return False
+
+
+def _find_private(form: str, config: Config, lookup: Lookup) -> CompressionModel:
+    """As `_resolve`, but what the environment of this machine holds is neither released nor shown in an error."""
+    shown = config.raw(KEY)
+    try:
+        codec = _resolve(form, lookup)
+        for tensor in Weights(codec.content, "", "").tensors.values():
+            tensor.blob.verify()  # an error that is found later would show the path
+    except (CheckpointError, ExperimentError):
+        raise CheckpointError(f"The compression model {KEY}={shown} cannot be released (what that stands for on this "
+                              f"machine is none that can be read): {REMEDY}") from None
+    if codec.file is None:
+        raise CheckpointError(f"The compression model {KEY}={shown} cannot be released: its name stands in the "
+                              "environment of this machine, which is never released; write the name itself.")
+    name = scrub_config(config, lookup.scrub).raw(KEY)
+    return replace(codec, origin={key: {**value, "name": name} if isinstance(value, dict) else value
+                                  for key, value in codec.origin.items()})
 
 
 def _resolve(form: str, lookup: Lookup) -> CompressionModel:
@@ -153,37 +140,38 @@ def _resolve(form: str, lookup: Lookup) -> CompressionModel:
     if kind == "pretrained":
         return compression_model_by_name(name, lookup)
     if kind == "sig":
-        sig, _, rest = name.partition("/")
-        xp = find_xp(sig, lookup.dora_dir)
-        if os.path.isabs(rest) or ".." in Path(rest).parts:
-            raise CheckpointError(f"it leads out of the folder of the experiment {sig}.")
-        path = xp.folder / rest
-    else:
-        path = reference_folder() / name.lstrip("/") if kind == "reference" else lookup.xp_folder / name
-        xp = Experiment.from_folder(path if os.path.isdir(path) else path.parent)
+        return _load_by_signature(name, lookup)
+    path = reference_folder() / name.lstrip("/") if kind == "reference" else lookup.xp_folder / name
+    xp = Experiment.from_folder(path) if os.path.isdir(path) else None
+    return load_compression_model(_checkpoint_at(path), lookup, xp)
+
+
+def _load_by_signature(name: str, lookup: Lookup) -> CompressionModel:
+    sig, _, rest = name.partition("/")
+    xp = find_xp(sig, lookup.dora_dir)
+    if os.path.isabs(rest) or ".." in Path(rest).parts:
+        raise CheckpointError(f"it leads out of the folder of the experiment {sig}.")
+    return load_compression_model(_checkpoint_at(xp.folder / rest), lookup, xp)
+
+
+def _checkpoint_at(path: Path) -> Path:
+    """A file itself, or the checkpoint in a folder."""
     if not os.path.isdir(path):
-        return load_compression_model(path, lookup, xp if kind == "sig" else None)
+        return path
     if not (path / CHECKPOINT_FILE).is_file():
         raise CheckpointError(f"{path} has no {CHECKPOINT_FILE}.")
-    return load_compression_model(path / CHECKPOINT_FILE, lookup, xp)
-
-
-def _is_public(config: Config) -> bool:
-    """Whether what the key stands for is written in the configuration, and nothing of this machine."""
-    try:
-        return bool(config.require(KEY))
-    except CheckpointError:
-        return False
+    return path / CHECKPOINT_FILE
 
 
 def _looks_like_a_path(name: str) -> bool:
-    """Whether a name is none that a hub could have (`user/model`), so that it has to be there."""
+    """Whether a name cannot be one on a hub (`user/model`), so that it has to be a file here."""
     return os.path.isabs(name) or name.startswith(".") or name.count("/") > 1 or \
         Path(name).suffix in (".bin", ".pt", ".pth", ".th")
 
 
-def _exported_content(state: Mapping[Any, Any], path: Path, lookup: Lookup) -> dict[str, Any]:
+def _exported_content(file: TorchFile, lookup: Lookup) -> dict[str, Any]:
     """The content of an exported compression model, checked and with its tensors compacted."""
+    state, path = file.state, file.path
     tag = state.get("version")
     tag = tag if isinstance(tag, str) else lookup.version
     name = state.get("pretrained")
@@ -196,7 +184,9 @@ def _exported_content(state: Mapping[Any, Any], path: Path, lookup: Lookup) -> d
     if not isinstance(text, str) or not isinstance(weights, dict) \
             or Config.parse(text).get("compression_model") is None:
         raise CheckpointError(f"{path} was exported, but is no compression model: name a {CODEC_FILE}.")
-    packed = compact(Weights(weights, "best_state", "exported before"), None)
-    if not packed.tensors:
+    compacted = compact(Weights(weights, "best_state", "exported before"))
+    if not compacted.tensors:
         raise CheckpointError(f"{path} was exported, but holds no tensor: name a {CODEC_FILE} that does.")
-    return model_content(packed.state, scrub_config(Config.parse(text), lookup.scrub).text if lookup.scrub else text, tag)
+    if lookup.scrub:
+        text = scrub_config(Config.parse(text), lookup.scrub).text
+    return model_content(compacted.state, text, tag)

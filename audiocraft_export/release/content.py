@@ -12,29 +12,24 @@ from ..checkpoint.tensor import LazyTensor
 
 @dataclass(frozen=True)
 class Tensors:
-    """What a file of safetensors holds, before it is written.
+    """What a file of safetensors holds, before it is written."""
 
-    Args:
-        tensors: described, not loaded, contiguous, by name.
-        metadata: texts of the header.
-    """
-
-    tensors: Mapping[str, LazyTensor]
-    metadata: Mapping[str, str]
+    tensors: Mapping[str, LazyTensor]  # contiguous, by name
+    metadata: Mapping[str, str]  # of the header
 
 
 Content = Union[Mapping[Any, Any], Tensors, str, bytes]
 
 
 class AttrDict(dict[str, Any]):
-    """A mapping whose names are attributes as well once it is loaded, as OmegaConf's are, but without OmegaConf.
+    """A mapping whose keys are attributes as well once it is loaded, as in OmegaConf, but without OmegaConf.
 
-    It is written as an OrderedDict that has them: `torch.load(weights_only=True)` gives no other such type.
+    It is written as an OrderedDict with attributes: `torch.load(weights_only=True)` gives no other such type.
     """
 
     @classmethod
     def of(cls, value: Any) -> Any:
-        """Plain data with every mapping in it made so."""
+        """Convert every mapping in plain data."""
         if isinstance(value, dict):
             return cls({key: cls.of(item) for key, item in value.items()})
         return [cls.of(item) for item in value] if isinstance(value, list) else value
@@ -47,13 +42,7 @@ class AttrDict(dict[str, Any]):
 
 
 def model_content(state: Mapping[str, Any], config: str, version: str) -> dict[str, Any]:
-    """The four keys of an exported model, as `audiocraft.utils.export` names and orders them.
-
-    Args:
-        state: tensors by name.
-        config: `xp.cfg` as YAML.
-        version: AudioCraft version tag.
-    """
+    """The four keys of an exported model, as `audiocraft.utils.export` names and orders them; `config` is YAML."""
     return {"best_state": state, "xp.cfg": config, "version": version, "exported": True}
 
 

@@ -1,4 +1,4 @@
-"""The AudioCraft that is installed: its version, its reference folder, its loaders as the judge of a release."""
+"""The installed AudioCraft: its version and its reference folder."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""A release as plain data: its files, its manifest, and the report of making it."""
+"""The manifest of a release, `export.json`: what the release is and where it comes from."""
 
 from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,70 +14,53 @@ from typing import Any, Optional
 from ..errors import ReleaseError, reason
 from ..experiment.xp import MANIFEST
 from ..storage.durable_file import WrittenFile
+from .limits import MAX_MANIFEST_BYTES
 from .metrics import is_number
 
 FORMAT = 1
-MOST_TEXT = 1 << 24  # bytes of a manifest
+_FINGERPRINT = ("sig", "checkpoint", "codec", "config_sha256", "bands", "options", "format")
+_STR_OR_NONE, _DICT_OR_NONE, _LIST_OR_NONE = (str, type(None)), (dict, type(None)), (list, type(None))
+_FIELD_TYPES: Mapping[str, Any] = {
+    "sig": _STR_OR_NONE, "solver": _STR_OR_NONE, "epoch": int, "tensors": int, "parameters": int, "dtypes": dict,
+    "checkpoint": _DICT_OR_NONE, "codec": _DICT_OR_NONE, "best": _DICT_OR_NONE, "options": dict, "warnings": list,
+    "versions": dict, "nonfinite": dict, "bands": _LIST_OR_NONE,
+}
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a release is and where it comes from: `export.json`, written last.
+    """What stands in `export.json`, which is written last."""
 
-    Args:
-        sig: Dora's signature of the experiment.
-        solver: the `solver` of its configuration.
-        epoch: number of epochs trained.
-        weights: section of the checkpoint that the weights come from.
-        why: why from there.
-        tensors: number of tensors.
-        parameters: number of elements in them; tied ones count once.
-        dtypes: number of tensors by element type.
-        files: name, bytes and sha256 of each file.
-        checkpoint: name, bytes and mtime_ns of the checkpoint; None for the state of a living solver, and for `bands`.
-        codec: where the compression model comes from, for language models.
-        config: where the configuration comes from: `checkpoint`, `.hydra/config.yaml` or `solver`.
-        config_sha256: of its text in the release; None for `bands`.
-        best: metric, epoch and validation metrics of the best epoch; of the last one where no metric is known.
-        options: what the export was asked for.
-        warnings: what is odd about it.
-        versions: AudioCraft's tag in the release, and what made it.
-        time: when, UTC, ISO 8601.
-        nonfinite: by file and dotted name of a tensor, how many of its numbers are NaN or infinite; empty without any.
-        bands: of a release made of several experiments, what is above of each of them.
-        format: of this manifest.
-    """
-
-    sig: Optional[str]
-    solver: Optional[str]
-    epoch: int
-    weights: str
-    why: str
-    tensors: int
-    parameters: int
-    dtypes: Mapping[str, int]
-    files: list[WrittenFile]
-    checkpoint: Optional[Mapping[str, Any]]
-    codec: Optional[Mapping[str, Any]]
-    config: str
-    config_sha256: Optional[str]
-    best: Optional[Mapping[str, Any]]
-    options: Mapping[str, Any]
-    warnings: list[str]
-    versions: Mapping[str, str]
-    time: str
-    nonfinite: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    bands: Optional[list[Mapping[str, Any]]] = None
-    format: int = FORMAT
+    sig: Optional[str]  # Dora's signature of the experiment
+    solver: Optional[str]  # the `solver` of its configuration
+    epoch: int  # number of epochs trained
+    weights: str  # section of the checkpoint that the weights come from
+    why: str  # why from there
+    tensors: int  # number of tensors
+    parameters: int  # number of elements in them; tied ones count once
+    dtypes: Mapping[str, int]  # number of tensors by element type
+    files: list[WrittenFile]  # name, bytes and sha256 of each file
+    checkpoint: Optional[Mapping[str, Any]]  # name, bytes and mtime_ns; None for a living solver and for `bands`
+    codec: Optional[Mapping[str, Any]]  # where the compression model comes from, for language models
+    config: str  # where the configuration comes from: `checkpoint`, `.hydra/config.yaml` or `solver`
+    config_sha256: Optional[str]  # of its text in the release; None for `bands`
+    best: Optional[Mapping[str, Any]]  # metric, epoch and validation metrics of the best epoch, as `best_epoch`
+    options: Mapping[str, Any]  # what the export was asked for
+    warnings: list[str]  # what is odd about it
+    versions: Mapping[str, str]  # AudioCraft's tag in the release, and what made it
+    time: str  # when, UTC, ISO 8601
+    nonfinite: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # NaN and Inf by file and tensor, if any
+    bands: Optional[list[Mapping[str, Any]]] = None  # of several experiments: some of the fields above for each
+    format: int = FORMAT  # of this manifest
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, and a checksum of it; numbers that JSON does not have (NaN, infinity) become null."""
-        values = dict(_jsonable(asdict(self)))
+        values = json.loads(json.dumps(asdict(self)), parse_constant=lambda name: None)
         return {**values, "checksum": sha256(json.dumps(values).encode()).hexdigest()}
 
     @property
     def text(self) -> str:
-        """What stands in `export.json`."""
+        """The JSON in `export.json`."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
 
     @property
@@ -101,12 +83,11 @@ class Manifest:
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What decides whether another export would make the same release."""
-        same = ("sig", "checkpoint", "codec", "config_sha256", "bands", "options", "format")
-        return {name: value for name, value in self.to_dict().items() if name in same}
+        return {name: value for name, value in self.to_dict().items() if name in _FINGERPRINT}
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
-        """The manifest of a release folder.
+        """Read the manifest of a release folder.
 
         Raises:
             ReleaseError: if there is none, or somebody or something has changed it since it was written.
@@ -127,7 +108,7 @@ class Manifest:
 
     @staticmethod
     def unverified_files(folder: Path) -> list[WrittenFile]:
-        """The files in a manifest, even in one that somebody has changed; none if there is none to read."""
+        """The files in a manifest, even in one that was changed; none if it cannot be read."""
         try:
             values = json.loads(_read_text(folder / MANIFEST))
             return [WrittenFile(str(file["name"]), file["bytes"], file["sha256"]) for file in values["files"]]
@@ -136,7 +117,7 @@ class Manifest:
 
     @classmethod
     def load_or_none(cls, folder: Path) -> Optional[Manifest]:
-        """The manifest of a release folder; None if there is none that can be trusted."""
+        """As `load`; None if there is no valid manifest."""
         try:
             return cls.load(folder)
         except ReleaseError:
@@ -144,49 +125,45 @@ class Manifest:
 
 
 def _check_types(manifest: Manifest) -> None:
-    """Whoever writes a manifest of his own can write its checksum, too."""
-    kinds: Mapping[str, Any] = {"sig": (str, type(None)), "solver": (str, type(None)), "epoch": int, "tensors": int,
-             "parameters": int, "dtypes": dict, "options": dict, "warnings": list, "versions": dict, "nonfinite": dict,
-             "bands": (list, type(None)), "checkpoint": (dict, type(None)), "codec": (dict, type(None)),
-             "best": (dict, type(None))}
-    wrong = [name for name, kind in kinds.items() if not isinstance(getattr(manifest, name), kind)]
-    wrong += [] if manifest.best is None or _is_best(manifest.best) else ["best"]
-    wrong += [] if wrong or all(map(_are_counts, manifest.nonfinite.values())) else ["nonfinite"]
-    names = [file.name for file in manifest.files if isinstance(file.name, str) and isinstance(file.sha256, str)
-             and isinstance(file.bytes, int) and 0 <= file.bytes < 1 << 63]
-    bands = [band for band in manifest.bands or [] if isinstance(band, dict)
-             and isinstance(band.get("sig"), (str, type(None)))]
-    if wrong or manifest.format != FORMAT or not names or len(set(names)) < len(manifest.files) \
-            or len(bands) < len(manifest.bands or []):
+    """Check the type of every field: the checksum is no authentication.
+
+    Raises:
+        TypeError: if one is another.
+    """
+    is_valid = (
+        manifest.format == FORMAT
+        and all(isinstance(getattr(manifest, name), types) for name, types in _FIELD_TYPES.items())
+        and bool(manifest.files) and all(map(_is_file, manifest.files))
+        and len({file.name for file in manifest.files}) == len(manifest.files)
+        and all(map(_is_band, manifest.bands or ()))
+        and (manifest.best is None or _is_best(manifest.best))
+        and all(map(_are_counts, manifest.nonfinite.values())))
+    if not is_valid:
         raise TypeError("a manifest of other types")
+
+
+def _is_file(file: WrittenFile) -> bool:
+    return isinstance(file.name, str) and isinstance(file.sha256, str) and isinstance(file.bytes, int) \
+        and 0 <= file.bytes < 1 << 63
+
+
+def _is_band(band: Any) -> bool:
+    return isinstance(band, dict) and isinstance(band.get("sig"), _STR_OR_NONE)
+
+
+def _is_best(best: Mapping[str, Any]) -> bool:
+    metric, valid = best.get("metric"), best.get("valid")
+    return isinstance(valid, dict) and all(map(is_number, valid.values())) and isinstance(best.get("epoch"), int) \
+        and (metric is None or isinstance(metric, str) and metric in valid)
 
 
 def _are_counts(tensors: Any) -> bool:
     return isinstance(tensors, dict) and all(isinstance(count, int) for count in tensors.values())
 
 
-def _is_best(best: Any) -> bool:
-    if not isinstance(best, dict) or not isinstance(best.get("valid"), dict):
-        return False
-    metric, valid = best.get("metric"), best["valid"]
-    return all(map(is_number, valid.values())) and isinstance(best.get("epoch"), int) \
-        and (metric is None or isinstance(metric, str) and metric in valid)
-
-
 def _read_text(path: Path) -> str:
     if os.path.lexists(path) and not path.is_file():  # reading a pipe would wait for its writer
         raise OSError(errno.EINVAL, "it is no file")
-    if os.path.getsize(path) > MOST_TEXT:
+    if os.path.getsize(path) > MAX_MANIFEST_BYTES:
         raise OSError(errno.EFBIG, "it is too large")
     return path.read_bytes().decode("utf-8")
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-

@@ -15,37 +15,32 @@ from .weights import Weights, compact, select_weights
 
 @dataclass(frozen=True)
 class ReleaseModel:
-    """A trained model.
+    """A trained model, as it is released."""
 
-    Args:
-        checkpoint: where it comes from.
-        weights: chosen and packed.
-        version: AudioCraft version tag.
-        config: what is released of the configuration that it was trained with; all of it is `checkpoint.config`.
-    """
-
-    checkpoint: Checkpoint
-    weights: Weights
-    version: str
-    config: Config
+    checkpoint: Checkpoint  # where it comes from
+    weights: Weights  # selected and compacted
+    version: str  # AudioCraft version tag
+    config: Config  # the released part of its configuration; all of it is `checkpoint.config`
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, version: str, which: str = "best", dtype: Optional[str] = None,
-           scrub: Sequence[str] = ()) -> ReleaseModel:
-        """The model of a checkpoint.
+                        scrub: Sequence[str] = ()) -> ReleaseModel:
+        """Take the model out of a checkpoint.
 
         Args:
             checkpoint: where it comes from.
             version: AudioCraft version tag.
-            which: of its weights.
-            dtype: of its floating point tensors; None is as stored.
-            scrub: patterns of keys of its configuration that are not released.
+            which: the weights, as `select_weights`.
+            dtype: of floating point tensors; None is as stored.
+            scrub: patterns of configuration keys that are not released.
 
         Raises:
-            CheckpointError: if the checkpoint does not have these weights, or only a shard of them, or as `scrubbed`.
-            OptionError: if `scrub` holds what is no pattern.
+            CheckpointError: if the checkpoint does not have these weights, or only a shard of them, or as
+                `scrub_config`.
+            OptionError: if `scrub` holds an invalid pattern.
         """
-        return cls(checkpoint, compact(select_weights(checkpoint, which), dtype), version, scrub_config(checkpoint.config, scrub))
+        weights = compact(select_weights(checkpoint, which), dtype)
+        return cls(checkpoint, weights, version, scrub_config(checkpoint.config, scrub))
 
     @property
     def content(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import filecmp
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Optional
 
@@ -21,20 +21,15 @@ from .manifest import Manifest
 
 _CHUNK_SIZE = 1 << 20  # bytes
 _SHARD = r"(-\d{5}-of-\d{5})?\.safetensors|\.safetensors\.index\.json"
-_PORTABLE = (rf"(compression_)?model({_SHARD}|\.json)", r"(compression_)?config(_\d+)?\.yaml",
-             rf"(generator|detector)_{{}}({_SHARD})")
+_SAFETENSORS = (rf"(compression_)?model({_SHARD}|\.json)", r"(compression_)?config(_\d+)?\.yaml",
+                rf"(generator|detector)_{{}}({_SHARD})")
 _TRANSFORMERS = (r"(|generation_|preprocessor_|processor_|tokenizer_)config\.json", r"tokenizer\.json",
                  r"(special_tokens_map|added_tokens)\.json", r"spiece\.model", r"conditioners\.safetensors")
 
 
 def is_release_file(name: Any, sig: Optional[str]) -> bool:
-    """Whether a file of a release may have this name, which stands in a manifest.
-
-    Args:
-        name: the name.
-        sig: the signature in that manifest.
-    """
-    return isinstance(name, str) and _fits(name, re.escape(audioseal.name_of(sig)))
+    """Whether a file of a release may have this name, which stands in a manifest with that signature."""
+    return isinstance(name, str) and _is_release_name(name, re.escape(audioseal.name_of(sig)))
 
 
 def release_file_names(manifest: Manifest) -> list[str]:
@@ -45,17 +40,6 @@ def release_file_names(manifest: Manifest) -> list[str]:
 def is_torch_file(name: str) -> bool:
     """Whether a file of a release is one of torch."""
     return name.endswith((".bin", ".pth"))
-
-
-def _fits(name: str, sig: str) -> bool:
-    return any(re.fullmatch(pattern.replace("{}", sig), name) for pattern in _patterns())
-
-
-def _patterns() -> Iterator[str]:
-    for family in (GENERAL, *FAMILIES.values()):
-        yield from (re.escape(name).replace(r"\{\}", "{}") for name in family.names)
-    yield from _PORTABLE
-    yield from _TRANSFORMERS
 
 
 class OwnedFiles:
@@ -71,18 +55,19 @@ class OwnedFiles:
     @staticmethod
     def owns(name: str) -> bool:
         """Whether some release may have a file of this name."""
-        return name == MANIFEST or _fits(name, r"[\w-]+")
+        return name == MANIFEST or _is_release_name(name, r"[\w-]+")
 
     def stale_files(self, folder: Path) -> set[str]:
-        """The files of the previous release in a folder that the new one does not have, and that nobody changed."""
-        existing = Manifest.load_or_none(folder)
-        listed = [file for file in Manifest.unverified_files(folder) if file.name not in self._names]
-        return {file.name for file in listed if _is_listed_name(file.name, existing) and matches_manifest(folder, [file])}
+        """The unchanged files of the previous release in a folder that the new one does not have."""
+        previous = Manifest.load_or_none(folder)
+        names = {*OWN_NAMES, *(release_file_names(previous) if previous else ())}
+        return {file.name for file in Manifest.unverified_files(folder)
+                if file.name in names - self._names and matches_manifest(folder, [file])}
 
     def refuse_foreign_files(self, stage: Path, folder: Path) -> None:
         """Refuse to replace files of no release: a `config.yaml` or a model that a person put there.
 
-        What a killed export has left there, without its manifest, has the same bytes.
+        A file with the same bytes is no loss: a killed export leaves its files without their manifest.
 
         Raises:
             ReleaseError: if there is one.
@@ -94,19 +79,15 @@ class OwnedFiles:
                                    "or choose another folder.")
 
     def refuse_training_checkpoints(self, folder: Path) -> None:
-        """Refuse to replace a training checkpoint.
-
-        Raises:
-            CheckpointError: if one of the files that would be replaced or removed is one.
-        """
+        """Refuse to replace or remove a training checkpoint in a folder, as the function of this name."""
         refuse_training_checkpoints(*(folder / name for name in self._names | self.stale_files(folder)))
 
 
 def refuse_training_checkpoints(*paths: Path) -> None:
-    """Refuse to replace a training checkpoint.
+    """Refuse to replace files if one of them is a training checkpoint.
 
     Raises:
-        CheckpointError: if one of the files is one.
+        CheckpointError: if one is.
     """
     for path in paths:
         if os.path.isfile(path) and _is_training_checkpoint(path):
@@ -115,12 +96,15 @@ def refuse_training_checkpoints(*paths: Path) -> None:
 
 
 def matches_manifest(folder: Path, files: Iterable[WrittenFile]) -> bool:
-    """Whether files of a release folder have the sizes and checksums that its manifest says."""
+    """Whether files of a release folder have the sizes and checksums in its manifest."""
     return all(_sha256(folder / file.name, file.bytes) == file.sha256 for file in files)
 
 
-def _is_listed_name(name: str, manifest: Optional[Manifest]) -> bool:
-    return name in OWN_NAMES or manifest is not None and is_release_file(name, manifest.sig)
+def _is_release_name(name: str, sig: str) -> bool:
+    """Whether a name matches a pattern of any format, where `sig` is a regular expression for the signature."""
+    families = {family.names for family in (GENERAL, *FAMILIES.values())}
+    own = [re.escape(each).replace(r"\{\}", "{}") for names in families for each in names]
+    return any(re.fullmatch(pattern.replace("{}", sig), name) for pattern in (*own, *_SAFETENSORS, *_TRANSFORMERS))
 
 
 def _is_same_file(staged: Path, path: Path) -> bool:

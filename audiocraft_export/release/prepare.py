@@ -22,20 +22,12 @@ from .provenance import build_manifest, merge_manifests, version_tag
 
 @dataclass(frozen=True)
 class PreparedRelease:
-    """What a release is made of.
+    """What a release is made of."""
 
-    Args:
-        contents: its files in the format of AudioCraft, by name.
-        manifest: what is known of it, but for the files.
-        family: of the model.
-        models: the model, or one for each band.
-        codec: the compression model beside it.
-    """
-
-    contents: Mapping[str, Content]
-    manifest: Manifest
+    contents: Mapping[str, Content]  # of its files in the format of AudioCraft, by name
+    manifest: Manifest  # without the files
     family: Family
-    models: Sequence[ReleaseModel]
+    models: Sequence[ReleaseModel]  # the model, or one for each band
     codec: Optional[CompressionModel] = None
 
 
@@ -43,30 +35,24 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
             dora_dir: Optional[AnyPath] = None) -> PreparedRelease:
     """Decide what a release of a checkpoint consists of; nothing is written, no weight is read.
 
-    Args:
-        checkpoint: the checkpoint.
-        xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
-        options: how.
-        dora_dir: the Dora folder to look it up in instead.
+    A compression model of the form `//sig/` is looked up in `dora_dir`; None is the Dora folder around `xp_folder`.
 
     Raises:
         ExportError: if it cannot be released.
     """
-    family, codec = family_of(checkpoint.config), None
-    model = _model(checkpoint, options)
+    family = family_of(checkpoint.config)
+    model = _load_model(checkpoint, options)
+    contents, codec = family.files(model), None
     if family.codec and options.codec == "auto":
         dora_dir = dora_dir or Experiment.from_folder(xp_folder).dora_dir
         codec = find_compression_model(checkpoint.config, Lookup(xp_folder, dora_dir, model.version, options.patterns))
-    contents = {**family.files(model), **({CODEC_FILE: codec.content} if codec else {})}
-    return PreparedRelease(contents, build_manifest(model, options, codec, family.notes(model)), family, [model], codec)
+        contents = {**contents, CODEC_FILE: codec.content}
+    manifest = build_manifest(model, options, codec, family.notes(model))
+    return PreparedRelease(contents, manifest, family, [model], codec)
 
 
 def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> PreparedRelease:
-    """Decide what a release of the bands of one MultiBand Diffusion consists of.
-
-    Args:
-        checkpoints: one for each band, in their order.
-        options: how.
+    """Decide what a release of the bands of one MultiBand Diffusion, in their order, consists of.
 
     Raises:
         ExportError: if they are not the bands of one model, complete and in order, or cannot be released.
@@ -75,13 +61,13 @@ def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> 
         if family_of(checkpoint.config) is not DIFFUSION:
             raise CheckpointError(f"{checkpoint.where} is {describe_model(checkpoint.config)}, no band of MultiBand "
                                   "Diffusion: export it without --bands.")
-    models = [_model(checkpoint, options) for checkpoint in checkpoints]
+    models = [_load_model(checkpoint, options) for checkpoint in checkpoints]
     multiband_diffusion.check(models)
     manifests = [build_manifest(model, options) for model in models]
     manifest = merge_manifests(manifests, multiband_diffusion.notes(*models))
     return PreparedRelease(multiband_diffusion.files(*models), manifest, DIFFUSION, models)
 
 
-def _model(checkpoint: Checkpoint, options: ExportOptions) -> ReleaseModel:
+def _load_model(checkpoint: Checkpoint, options: ExportOptions) -> ReleaseModel:
     return ReleaseModel.from_checkpoint(checkpoint, version_tag(options.version), options.weights, options.dtype,
                                         options.patterns)

@@ -1,4 +1,4 @@
-"""What is known of a release: its manifest, but for the files, which are not written yet."""
+"""What is known of a release before its files are written: the manifest without `files`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..options import AUDIOCRAFT, ExportOptions
 from ..storage.durable_file import WrittenFile
 from ..version import __version__
 from .compression_model import CompressionModel
-from .families.registry import Family, family_of, solver_of
+from .families.registry import family_of, solver_of
 from .installed_audiocraft import audiocraft_version
 from .manifest import Manifest
 from .metrics import best_epoch
@@ -35,16 +35,9 @@ def version_tag(asked: Optional[str] = None) -> str:
 
 
 def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[CompressionModel] = None,
-             notes: Iterable[str] = ()) -> Manifest:
-    """The manifest of one model.
-
-    Args:
-        model: what is released.
-        options: what the export was asked for.
-        codec: the compression model beside it.
-        notes: what its family finds odd about it.
-    """
-    checkpoint, family = model.checkpoint, family_of(model.checkpoint.config)
+                   notes: Iterable[str] = ()) -> Manifest:
+    """Build the manifest of one model, without its files; `notes` are warnings of its family."""
+    checkpoint = model.checkpoint
     return Manifest(
         sig=checkpoint.sig,
         solver=solver_of(model.config),
@@ -59,82 +52,60 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
         codec=codec.origin if codec else None,
         config=checkpoint.config_source,
         config_sha256=sha256(model.config.text.encode()).hexdigest(),
-        best=best_epoch(checkpoint.history, family.metrics),
+        best=best_epoch(checkpoint.history, family_of(checkpoint.config).metrics),
         options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": model.version,
                  **_later_options(options)},
-        warnings=[*notes, *_warnings(model, codec, family), *_scrub_warnings(model, options)],
-        versions={"audiocraft": model.version, "audiocraft-export": __version__,
-                  "python": platform.python_version(), "torch": _version("torch"), "omegaconf": _version("omegaconf")},
+        warnings=[*notes, *_warnings(model, codec, options)],
+        versions={"audiocraft": model.version, "audiocraft-export": __version__, "python": platform.python_version(),
+                  "torch": _package_version("torch"), "omegaconf": _package_version("omegaconf")},
         time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
 
+def merge_manifests(manifests: Sequence[Manifest], notes: Iterable[str]) -> Manifest:
+    """Merge the manifests of several experiments into that of the one release made of them.
+
+    `notes` are warnings about all together. A warning that all of them have is given once; any other is prefixed with
+    the name of its experiment.
+    """
+    first = manifests[0]
+    shared = [text for text in first.warnings if all(text in each.warnings for each in manifests)]
+    own = [f"{each.name}: {text}" for each in manifests for text in each.warnings if text not in shared]
+    dtypes = Counter[str]()
+    for each in manifests:
+        dtypes.update(each.dtypes)
+    return replace(
+        first, sig=None, checkpoint=None, config_sha256=None, best=None,
+        epoch=min(each.epoch for each in manifests),
+        weights=", ".join(dict.fromkeys(each.weights for each in manifests)),
+        why=", ".join(dict.fromkeys(each.why for each in manifests)),
+        tensors=sum(each.tensors for each in manifests),
+        parameters=sum(each.parameters for each in manifests),
+        dtypes=dict(sorted(dtypes.items())),
+        bands=[{name: value for name, value in each.to_dict().items() if name in BAND_FIELDS} for each in manifests],
+        warnings=[*notes, *shared, *own],
+    )
+
+
+def with_files(manifest: Manifest, files: list[WrittenFile], nonfinite: Mapping[str, Mapping[str, int]]) -> Manifest:
+    """Complete a manifest with what was written; `nonfinite` counts NaN and infinite values by file and tensor."""
+    counts = {file: tensors for file, tensors in nonfinite.items() if tensors}
+    warnings = [nonfinite_warning(file, tensors) for file, tensors in counts.items()]
+    return replace(manifest, files=files, nonfinite=counts, warnings=[*manifest.warnings, *warnings])
+
+
+def nonfinite_warning(file: str, tensors: Mapping[str, int]) -> str:
+    """The warning about the NaN and infinite values of a file, counted by tensor."""
+    return f"{file} holds {sum(tensors.values())} numbers that are NaN or infinite, in {listing(list(tensors))}"
+
+
 def _later_options(options: ExportOptions) -> dict[str, Any]:
-    """The options that came later: the manifests of before are those of the default."""
+    """Options added after format 1, omitted at their defaults so that older manifests still match."""
     names = ["scrub"] if options.format == AUDIOCRAFT else ["format", "max_shard_size", "scrub"]
     return {name: value for name, value in asdict(options).items() if name in names and value is not None}
 
 
-def merge_manifests(drafts: Sequence[Manifest], notes: Iterable[str]) -> Manifest:
-    """The manifest of a release made of several experiments.
-
-    Args:
-        drafts: one for each band, in their order.
-        notes: what is odd about them together.
-    """
-    shared = [text for text in drafts[0].warnings if all(text in draft.warnings for draft in drafts)]
-    others = [f"{draft.name}: {text}" for draft in drafts for text in draft.warnings if text not in shared]
-    dtypes = sum((Counter(draft.dtypes) for draft in drafts), Counter[str]())
-    return replace(
-        drafts[0], sig=None, checkpoint=None, best=None, config_sha256=None,
-        weights=", ".join(dict.fromkeys(draft.weights for draft in drafts)),
-        why=", ".join(dict.fromkeys(draft.why for draft in drafts)),
-        epoch=min(draft.epoch for draft in drafts),
-        tensors=sum(draft.tensors for draft in drafts),
-        parameters=sum(draft.parameters for draft in drafts),
-        dtypes=dict(sorted(dtypes.items())),
-        bands=[{name: value for name, value in draft.to_dict().items() if name in BAND_FIELDS} for draft in drafts],
-        warnings=[*notes, *shared, *others],
-    )
-
-
-def with_files(draft: Manifest, files: list[WrittenFile], nonfinite: Mapping[str, Mapping[str, int]]) -> Manifest:
-    """The manifest of what was written.
-
-    Args:
-        draft: what was known before.
-        files: of the release.
-        nonfinite: by file and tensor, how many numbers are NaN or infinite.
-    """
-    counts = {file: tensors for file, tensors in nonfinite.items() if tensors}
-    return replace(draft, files=files, nonfinite=counts, warnings=[
-        *draft.warnings, *(nonfinite_warning(file, tensors) for file, tensors in counts.items())])
-
-
-def nonfinite_warning(file: str, tensors: Mapping[str, int]) -> str:
-    """What to say of a file with numbers that are none.
-
-    Args:
-        file: its name.
-        tensors: how many there are in which.
-    """
-    return f"{file} holds {sum(tensors.values())} numbers that are NaN or infinite, in {listing(list(tensors))}"
-
-
-@cache
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except (PackageNotFoundError, OSError):  # what pip wrote about it cannot be read
-        return UNKNOWN_VERSION
-
-
-def _scrub_warnings(model: ReleaseModel, options: ExportOptions) -> Iterator[str]:
-    for pattern in unmatched_patterns(model.checkpoint.config, options.patterns):
-        yield f"scrub={pattern} matches no key of the configuration"
-
-
-def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], family: Family) -> Iterator[str]:
+def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: ExportOptions) -> Iterator[str]:
     checkpoint = model.checkpoint
     yield from checkpoint.notes
     if checkpoint.unknown_globals:
@@ -147,5 +118,15 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], family: Fa
         yield f"the checkpoint holds no configuration (xp.cfg): it was taken from {checkpoint.config_source}"
     if not checkpoint.history:
         yield "no epoch was finished when this state was stored"
-    if family.audiocraft and model.version == UNKNOWN_VERSION:
+    if model.version == UNKNOWN_VERSION and family_of(checkpoint.config).audiocraft:
         yield "AudioCraft is not installed here and no version was given: the release is tagged unknown"
+    for pattern in unmatched_patterns(checkpoint.config, options.patterns):
+        yield f"scrub={pattern} matches no key of the configuration"
+
+
+@cache
+def _package_version(package: str) -> str:
+    try:
+        return version(package)
+    except (PackageNotFoundError, OSError):  # its metadata cannot be read
+        return UNKNOWN_VERSION

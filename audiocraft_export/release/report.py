@@ -56,19 +56,12 @@ class ExportReport:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an export would do.
+    """What an export would do."""
 
-    Args:
-        folder: the release folder.
-        manifest: of the release, but for the files.
-        files: by name, how many bytes each would have, but for some kB that its container adds.
-        is_there: whether that very release is there already, by its manifest and the sizes of its files.
-    """
-
-    folder: Path
-    manifest: Manifest
-    files: Mapping[str, int]
-    is_there: bool
+    folder: Path  # of the release
+    manifest: Manifest  # without the files
+    files: Mapping[str, int]  # size by name in bytes, without some kB that the container adds
+    is_there: bool  # whether that very release is there already, by its manifest and the sizes of its files
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -1,4 +1,4 @@
-"""AudioSeal: a generator and a detector, trained as one model, released as the two that they are.
+"""AudioSeal: a generator and a detector, trained as one model, released as two.
 
 `audiocraft.models.loaders.load_audioseal_models(folder, filename=NAME)` reads `generator_NAME.pth`,
 `detector_NAME.pth` and `NAME.yaml` (AudioCraft's git main, 1.4.0a). NAME is the signature.
@@ -51,7 +51,7 @@ def name_of(sig: Optional[str]) -> str:
 
 
 def load(loaders: Any, folder: Path, names: Sequence[str]) -> Iterator[tuple[Any, str, tuple[Any, ...]]]:
-    """The modules that AudioCraft rebuilds from a release."""
+    """Rebuild the modules of a release with AudioCraft's loaders."""
     name = next(Path(file).stem for file in names if file.endswith(".yaml"))
     model = loaders.load_audioseal_models(str(folder), filename=name)
     for part in PARTS:

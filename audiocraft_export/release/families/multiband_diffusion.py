@@ -7,6 +7,7 @@ processor_state}, 1: ...}`. AudioCraft has no function that writes it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,18 @@ from ..weights import Weights, compact
 FILE = "diffusion_state_dict.bin"
 BUILT_FROM = ("channels", "schedule", "diffusion_unet", "processor")
 SHARED = ("compression_model_checkpoint", "n_q", "channels", "resampling")
-WHOLE = "the whole spectrum"
+
+
+@dataclass(frozen=True)
+class _Band:
+    """Which band a model was trained on (`filter` of its configuration, AudioCraft's DataProcess)."""
+
+    split: str  # how the spectrum is split, for a message
+    count: int  # into how many bands
+    index: int
+
+
+WHOLE_SPECTRUM = _Band("the whole spectrum", 1, 0)
 
 
 def files(*models: ReleaseModel) -> dict[str, Mapping[Any, Any]]:
@@ -27,7 +39,7 @@ def files(*models: ReleaseModel) -> dict[str, Mapping[Any, Any]]:
     Raises:
         CheckpointError: if a checkpoint lacks what a band consists of.
     """
-    bands = dict(enumerate(map(_band, models)))
+    bands = dict(enumerate(map(_band_content, models)))
     return {FILE: {"sample_rate": _sample_rate(models[0]), "n_bands": len(bands), **bands,
                    "version": models[0].version, "exported": True}}
 
@@ -39,7 +51,7 @@ def as_written(state: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def load(loaders: Any, folder: Path, names: Sequence[str]) -> Iterator[tuple[Any, str, tuple[Any, ...]]]:
-    """The modules that AudioCraft rebuilds from a release."""
+    """Rebuild the modules of a release with AudioCraft's loaders."""
     models, processors, _ = loaders.load_diffusion_models(str(folder / FILE))
     for index, (model, processor) in enumerate(zip(models, processors)):
         yield model, FILE, (index, "model_state")
@@ -56,29 +68,28 @@ def check(models: Sequence[ReleaseModel]) -> None:
     if len(set(rates)) > 1:
         raise CheckpointError(f"These bands have different sample rates ({_each(models, rates)}): a release has "
                               "one, so name those of one rate.")
-    splits = [_split(model) for model in models]
-    whole = [_name(model) for model, split in zip(models, splits) if split[0] == WHOLE]
-    if whole and len(models) > 1:
-        raise CheckpointError(f"{whole[0]} was trained on the whole spectrum (filter.use): it is no band, release it "
-                              "alone.")
-    if any(split[:2] != splits[0][:2] for split in splits):
-        ways = _each(models, [way for way, _, _ in splits])
-        raise CheckpointError(f"These bands split the spectrum differently ({ways}): name the experiments of one split "
-                              "(filter.n_bands, filter.cutoffs).")
-    count, found = splits[0][1], [index for _, _, index in splits]
-    if sorted(found) != list(range(count)):
-        raise CheckpointError(f"These are not all bands, each once ({_each(models, found)}, of {count}): name one "
+    bands = [_band_of(model) for model in models]
+    if WHOLE_SPECTRUM in bands and len(models) > 1:
+        raise CheckpointError(f"{_name(models[bands.index(WHOLE_SPECTRUM)])} was trained on the whole spectrum "
+                              "(filter.use): it is no band, release it alone.")
+    if len({band.split for band in bands}) > 1:
+        splits = _each(models, [band.split for band in bands])
+        raise CheckpointError(f"These bands split the spectrum differently ({splits}): name the experiments of one "
+                              "split (filter.n_bands, filter.cutoffs).")
+    count, indices = bands[0].count, [band.index for band in bands]
+    if sorted(indices) != list(range(count)):
+        raise CheckpointError(f"These are not all bands, each once ({_each(models, indices)}, of {count}): name one "
                               f"experiment for each of the bands 0 to {count - 1} (filter.idx_band).")
-    if found != sorted(found):
-        ordered = " ".join(_name(model) for _, model in sorted(zip(found, models), key=lambda pair: pair[0]))
-        raise CheckpointError(f"These bands are not in order ({_each(models, found)}): name them as {ordered}.")
+    if indices != sorted(indices):
+        ordered = " ".join(_name(models[indices.index(index)]) for index in range(count))
+        raise CheckpointError(f"These bands are not in order ({_each(models, indices)}): name them as {ordered}.")
 
 
 def notes(*models: ReleaseModel) -> Iterator[str]:
     """What is odd about a release of these bands."""
-    _, count, index = _split(models[0])
-    if count > len(models):
-        yield (f"this is band {index} of {count} alone, and sounds like it: release all of them with "
+    band = _band_of(models[0])
+    if band.count > len(models):
+        yield (f"this is band {band.index} of {band.count} alone, and sounds like it: release all of them with "
                "audiocraft-export run --bands")
     for key in SHARED:
         values = [model.config.raw(key) for model in models]
@@ -86,12 +97,12 @@ def notes(*models: ReleaseModel) -> Iterator[str]:
             yield f"the bands were trained with different {key} ({_each(models, values)})"
 
 
-def _band(model: ReleaseModel) -> dict[str, Any]:
+def _band_content(model: ReleaseModel) -> dict[str, Any]:
     processor = model.checkpoint.state.get("sample_processor")
     if not isinstance(processor, dict):
         raise CheckpointError(f"{model.checkpoint.where} has no sample_processor, without which a diffusion model "
                               "cannot be released: export another checkpoint.")
-    state = compact(Weights(processor, "sample_processor", ""), None).state
+    state = compact(Weights(processor, "sample_processor", "")).state
     built_from = model.config.require(*BUILT_FROM)
     for name in BUILT_FROM[1:]:
         if not isinstance(built_from[name], dict):
@@ -109,21 +120,19 @@ def _sample_rate(model: ReleaseModel) -> Any:
     return rate
 
 
-def _split(model: ReleaseModel) -> tuple[str, int, int]:
-    """How the spectrum is split, into how many bands, and which one this is (AudioCraft's DataProcess)."""
+def _band_of(model: ReleaseModel) -> _Band:
     trained = model.checkpoint.config
-    config = {} if trained.raw("filter") is None else trained.require("filter")["filter"]
-    use, bands, cutoffs, index = (config.get(name) if isinstance(config, dict) else None
-                                  for name in ("use", "n_bands", "cutoffs", "idx_band"))
-    if not config or use in (None, False):
-        return WHOLE, 1, 0
+    config = trained.require("filter")["filter"] if trained.raw("filter") else None
+    if not isinstance(config, dict) or config.get("use") in (None, False):
+        return WHOLE_SPECTRUM
+    use, bands, cutoffs, index = map(config.get, ("use", "n_bands", "cutoffs", "idx_band"))
     split, count = (f"at {cutoffs}", len(cutoffs) + 1) if isinstance(cutoffs, list) else ("evenly", bands)
     if not isinstance(use, int) or not isinstance(cutoffs, (list, type(None))) or type(count) is not int \
             or type(index) is not int or not 0 <= index < count:
         raise CheckpointError(f"`filter` of the configuration of {model.checkpoint.where} does not say which band of "
                               f"how many it is (use={use}, idx_band={index}, n_bands={bands}, cutoffs={cutoffs}): set "
                               "idx_band, and n_bands or cutoffs.")
-    return f"{split} in {count}", count, index
+    return _Band(f"{split} in {count}", count, index)
 
 
 def _each(models: Sequence[ReleaseModel], values: Sequence[Any]) -> str:

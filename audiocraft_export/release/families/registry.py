@@ -18,36 +18,24 @@ from . import audioseal, multiband_diffusion
 
 LM_FILE = "state_dict.bin"
 CODEC_FILE = "compression_state_dict.bin"
-OWN_NAMES = (LM_FILE, CODEC_FILE, multiband_diffusion.FILE)  # which no file of anybody else has
+OWN_NAMES = (LM_FILE, CODEC_FILE, multiband_diffusion.FILE)  # file names that only releases have
 Files = Mapping[str, Content]
-Loaded = Iterable[tuple[Any, str, tuple[Any, ...]]]
+Loaded = Iterable[tuple[Any, str, tuple[Any, ...]]]  # module, file with its weights, keys under which they stand there
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family of models.
+    """A family of models."""
 
-    Args:
-        kind: what to call one of them.
-        files: the release of one, by the names that AudioCraft's loader looks for.
-        names: all names that the files may have; {} stands for the signature.
-        drop_in: the function of `audiocraft.utils.export` for it, or what else exports it; None is any of them.
-        audiocraft: whether the model is one of AudioCraft's, and its version tag matters.
-        codec: whether a compression model belongs beside it.
-        metrics: of the validation stage, by the first of which the best state is chosen; without any it is the last.
-        notes: what is odd about the release of one.
-        load: of `audiocraft.models.loaders`, a release folder and the names of its files: gives each module that is
-            rebuilt, the file with its weights, and the keys under which they stand there.
-    """
-
-    kind: str
-    files: Callable[[ReleaseModel], Files] = lambda model: {LM_FILE: model.content}
-    names: tuple[str, ...] = (LM_FILE, CODEC_FILE)
-    drop_in: Optional[str] = "export_checkpoint"
-    audiocraft: bool = True
-    codec: bool = False
-    metrics: tuple[str, ...] = ()
-    notes: Callable[[ReleaseModel], Iterable[str]] = lambda model: ()
+    kind: str  # what to call one of them
+    files: Callable[[ReleaseModel], Files] = lambda model: {LM_FILE: model.content}  # named as AudioCraft's loader does
+    names: tuple[str, ...] = (LM_FILE, CODEC_FILE)  # all names that the files may have; {} stands for the signature
+    drop_in: Optional[str] = "export_checkpoint"  # what exports it in `audiocraft.utils.export` or here; None is any
+    audiocraft: bool = True  # whether the model is one of AudioCraft's, and its version tag matters
+    codec: bool = False  # whether a compression model belongs beside it
+    metrics: tuple[str, ...] = ()  # of a validation, the first that is there chooses the best state; none: the last
+    notes: Callable[[ReleaseModel], Iterable[str]] = lambda model: ()  # what is odd about the release of one
+    # Rebuild the modules, given `audiocraft.models.loaders`, a release folder and the names of its files.
     load: Optional[Callable[[Any, Path, Sequence[str]], Loaded]] = None
 
 
@@ -58,30 +46,28 @@ def _load_lm(loaders: Any, folder: Path, names: Sequence[str]) -> Loaded:
 
 
 def _load_magnet(loaders: Any, folder: Path, names: Sequence[str]) -> Loaded:
-    _require_codec(names)
-    frame_rate = int(loaders.load_compression_model(str(folder)).frame_rate)  # as MAGNeT.get_pretrained does
+    frame_rate = int(_require_codec(loaders, folder, names).frame_rate)  # as MAGNeT.get_pretrained does
     yield loaders.load_lm_model_magnet(str(folder), frame_rate), LM_FILE, ("best_state",)
     yield from _load_codec(loaders, folder, names)
 
 
 def _load_jasco(loaders: Any, folder: Path, names: Sequence[str]) -> Loaded:
-    _require_codec(names)
-    codec = loaders.load_compression_model(str(folder))
+    codec = _require_codec(loaders, folder, names)
     yield loaders.load_jasco_model(str(folder), codec), LM_FILE, ("best_state",)
     yield from _load_codec(loaders, folder, names)
 
 
 def _load_codec(loaders: Any, folder: Path, names: Sequence[str]) -> Loaded:
-    """The compression model; one that is only a name has no weights here to compare, but has to load, too."""
-    codec = loaders.load_compression_model(str(folder))
+    codec = loaders.load_compression_model(str(folder))  # also a reference by name: it has to load, too
     if "best_state" in loaders.load_compression_model_ckpt(str(folder)):
         yield codec, CODEC_FILE, ("best_state",)
 
 
-def _require_codec(names: Sequence[str]) -> None:
+def _require_codec(loaders: Any, folder: Path, names: Sequence[str]) -> Any:
     if CODEC_FILE not in names:
         raise ReleaseError("verify=load rebuilds this model only with its compression model beside it: use codec=auto, "
                            "or verify=bytes.")
+    return loaders.load_compression_model(str(folder))
 
 
 LANGUAGE_MODEL = Family("a language model", drop_in="export_lm", codec=True, metrics=("ce",), load=_load_lm)
@@ -89,8 +75,8 @@ MAGNET = Family("a language model", drop_in="export_lm", codec=True, metrics=("c
 JASCO = Family("a language model", drop_in="export_lm", codec=True, metrics=("loss",), load=_load_jasco)
 COMPRESSION = Family("a compression model", lambda model: {CODEC_FILE: model.content}, drop_in="export_encodec",
                      load=_load_codec)
-DIFFUSION = Family("a MultiBand Diffusion model", multiband_diffusion.files, (multiband_diffusion.FILE,), metrics=("loss",),
-                   notes=multiband_diffusion.notes, load=multiband_diffusion.load)
+DIFFUSION = Family("a MultiBand Diffusion model", multiband_diffusion.files, (multiband_diffusion.FILE,),
+                   metrics=("loss",), notes=multiband_diffusion.notes, load=multiband_diffusion.load)
 WATERMARK = Family("a watermarking model", audioseal.files, ("generator_{}.pth", "detector_{}.pth", "{}.yaml"),
                    load=audioseal.load)
 GENERAL = Family("a model", drop_in=None, audiocraft=False, metrics=("ce", "loss"))
@@ -128,18 +114,10 @@ def family_named(solver: Optional[str]) -> Family:
 
 
 def family_of(config: Config) -> Family:
-    """The family of an experiment, by the `solver` of its configuration; the general one for all others.
-
-    Raises:
-        CheckpointError: if the name of the solver is an interpolation that cannot be resolved here.
-    """
+    """The family of an experiment by its solver, as `solver_of` and `family_named`."""
     return family_named(solver_of(config))
 
 
 def describe_model(config: Config) -> str:
-    """What an experiment trained, for a message.
-
-    Raises:
-        CheckpointError: as `family_of`.
-    """
+    """What an experiment trained, for a message."""
     return f"{family_of(config).kind} (solver={solver_of(config)})"

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from ...release.metrics import MOST_METRICS, MOST_NAME, is_number
+from ...release.limits import MAX_METRIC_NAME, MAX_METRICS
+from ...release.metrics import is_number
 
 MOST_STAGES, MOST_EPOCHS = 8, 100_000
 Metrics = dict[str, dict[str, dict[int, float]]]  # by stage, metric and epoch
@@ -22,7 +23,7 @@ def metrics_of(history: Sequence[Any]) -> Metrics:
     for number, epoch in enumerate(islice(history, MOST_EPOCHS), 1):
         for stage, metrics in _named(epoch, MOST_STAGES, found):
             of_stage = found.setdefault(stage, {})
-            for metric, value in _named(metrics, MOST_METRICS, of_stage):
+            for metric, value in _named(metrics, MAX_METRICS, of_stage):
                 if is_number(value):
                     of_stage.setdefault(metric, {})[number] = float(value)
     return {stage: metrics for stage, metrics in found.items() if metrics}
@@ -48,4 +49,4 @@ def _named(values: Any, most: int, known: Mapping[str, Any]) -> list[tuple[str, 
 
 
 def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and 0 < len(name) <= MOST_NAME
+    return isinstance(name, str) and 0 < len(name) <= MAX_METRIC_NAME

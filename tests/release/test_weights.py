@@ -1,14 +1,14 @@
-"""What is in a release, whatever way it was made."""
-
-import json
-from hashlib import sha256
+"""Which weights a release gets, and in what form: `best`, `ema`, `last`; views, ties and casts."""
 
 import pytest
 import torch
-from helpers import NEW_DTYPES, SIG, load, model_state, same, solver_state, with_cfg
-from omegaconf import OmegaConf
+from helpers import NEW_DTYPES, SIG, load, model_state, same, with_cfg
 
-from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
+from audiocraft_export import ExportError, ExportOptions, export_xp
+from audiocraft_export.checkpoint.checkpoint import open_checkpoint
+from audiocraft_export.errors import CheckpointError
+from audiocraft_export.release import weights as module
+from audiocraft_export.release.weights import Weights, compact, select_weights
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 
@@ -42,35 +42,6 @@ def test_release_holds_dtypes_without_a_storage_class(make_xp, dora_dir):
     best = {name: torch.arange(64, dtype=torch.uint8).view(getattr(torch, name)) for name in NEW_DTYPES}
     best["float32"] = torch.ones(2)
     assert same(released(make_xp, dora_dir, best_state={"model": best}), best)
-
-
-def test_release_has_the_four_keys_and_nothing_else(make_xp, dora_dir):
-    make_xp()
-    package = load(export_xp(SIG, dora_dir, ExportOptions(version="1.3.0")).files[0])
-    assert list(package) == ["best_state", "xp.cfg", "version", "exported"]
-    assert package["version"] == "1.3.0"
-    assert package["exported"] is True
-    assert package["xp.cfg"] == OmegaConf.to_yaml(solver_state()["xp.cfg"])
-
-
-def test_release_folder_holds_the_file_and_the_manifest_and_nothing_else(make_xp, dora_dir):
-    folder = make_xp() / "export"
-    export_xp(SIG, dora_dir)
-    assert sorted(path.name for path in folder.iterdir()) == ["export.json", "state_dict.bin"]
-
-
-def test_configuration_stays_unresolved_and_loses_only_our_keys(make_xp, dora_dir, monkeypatch):
-    monkeypatch.setenv("SECRET", "hunter2")
-    cfg = with_cfg(key="${oc.env:SECRET}", export=True, exporter={"weights": "best"}, missing="???", none=None)
-    make_xp(**{"xp.cfg": cfg})
-    report = export_xp(SIG, dora_dir)
-    text = load(report.files[0])["xp.cfg"]
-    plain = OmegaConf.to_container(cfg, resolve=False)
-    del plain["export"], plain["exporter"]
-    assert text == OmegaConf.to_yaml(OmegaConf.create(plain))
-    assert "${oc.env:SECRET}" in text
-    for path in report.folder.iterdir():
-        assert b"hunter2" not in path.read_bytes()
 
 
 def test_fsdp_best_state_wins_when_it_is_not_empty(make_xp, dora_dir):
@@ -134,14 +105,6 @@ def test_a_checkpoint_without_a_best_state_offers_the_last_weights(make_xp, dora
     assert not (folder / "export").exists()
 
 
-@pytest.mark.parametrize("name", ["3", 3, "mine"])
-def test_another_checkpoint_of_the_xp_can_be_chosen(make_xp, dora_dir, name):
-    make_xp()
-    make_xp(name=f"checkpoint_{name}.th", best_state={"model": model_state(8)})
-    report = export_xp(SIG, dora_dir, ExportOptions(checkpoint=name))
-    assert same(load(report.files[0])["best_state"], model_state(8))
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("stored", DTYPES)
 def test_dtype_casts_floating_tensors_and_no_others(make_xp, dora_dir, dtype, stored):
@@ -171,7 +134,6 @@ def test_a_view_adds_its_own_bytes_and_not_those_of_its_storage(make_xp, dora_di
     state = released(make_xp, dora_dir, best_state={"model": {**model_state(3), "view": view}})
     assert same(state, {**small, "view": view})
     assert (dora_dir / "xps" / SIG / "export" / "state_dict.bin").stat().st_size - size < 600
-
 
 VIEWS = {
     "transposed": lambda x: x.t(), "sliced": lambda x: x[:, 1:3], "strided": lambda x: x[::2], "row": lambda x: x[1],
@@ -217,84 +179,32 @@ def test_parameters_with_gradients_are_released_as_plain_tensors(make_xp, dora_d
     assert type(state["w"]) is torch.Tensor and not state["w"].requires_grad
 
 
-def test_the_same_content_gives_the_same_bytes_wherever_and_whenever(make_xp, dora_dir, tmp_path):
-    folder = make_xp()
-    first = export_xp(SIG, dora_dir)
-    copied = tmp_path / "elsewhere" / "another name.pt"
-    copied.parent.mkdir()
-    copied.write_bytes((folder / "checkpoint.th").read_bytes())
-    second = export_checkpoint(copied, tmp_path / "second")
-    assert second.manifest.files == first.manifest.files
-    # Written by this very code on Python 3.9 to 3.13, torch 2.1 to 2.13: change it only on purpose.
-    weights = {"w": torch.arange(6.0).view(2, 3)}
-    fixed = make_xp(best_state={"model": weights}, **{"xp.cfg": OmegaConf.create({"a": 1})})
-    digest = export_checkpoint(fixed / "checkpoint.th", tmp_path / "fixed",
-                               ExportOptions(version="1.3.0")).manifest.files[0].sha256
-    assert digest == "09e4dc00c4da9726356b4be968d26d1a2ccc4410a0595e5cd3a1acd6855b7e18"
+def test_the_selection_says_the_section_and_the_reason(make_xp):
+    checkpoint = open_checkpoint(make_xp() / "checkpoint.th")
+    assert {which: (select_weights(checkpoint, which).source, select_weights(checkpoint, which).reason)
+            for which in ("best", "last", "ema")} == {
+        "best": ("best_state", "best state, as the solver kept it"), "last": ("model", "latest weights, as asked for"),
+        "ema": ("ema", "latest moving average, as asked for")}
 
 
-def test_torch_loads_a_release_memory_mapped(make_xp, dora_dir):
-    make_xp()
-    state = torch.load(str(export_xp(SIG, dora_dir).files[0]), mmap=True, weights_only=True)["best_state"]
-    assert same(state, model_state(3))
+def test_nothing_is_read_of_what_is_contiguous_already(make_xp):
+    weights = select_weights(open_checkpoint(make_xp() / "checkpoint.th"), "best")
+    compacted = compact(weights)
+    assert {name: tensor.blob for name, tensor in compacted.tensors.items()} \
+        == {name: tensor.own_bytes for name, tensor in weights.tensors.items()}
+    assert (compacted.parameters, compacted.dtypes) == (33, {"float32": 2, "int64": 1})
 
 
-def test_manifest_says_what_the_release_is_and_where_it_comes_from(make_xp, dora_dir):
-    folder = make_xp()
-    report = export_xp(SIG, dora_dir)
-    manifest = json.loads((folder / "export" / "export.json").read_text())
-    stat = (folder / "checkpoint.th").stat()
-    assert manifest["sig"] == SIG
-    assert manifest["solver"] == "mine"
-    assert manifest["epoch"] == 2
-    assert manifest["weights"] == "best_state" and "best" in manifest["why"]
-    assert manifest["tensors"] == 3 and manifest["parameters"] == 20 + 12 + 1
-    assert manifest["dtypes"] == {"float32": 2, "int64": 1}
-    data = report.files[0].read_bytes()
-    assert manifest["files"] == [{"name": "state_dict.bin", "bytes": len(data), "sha256": sha256(data).hexdigest()}]
-    assert manifest["checkpoint"] == {"name": "checkpoint.th", "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    assert manifest["best"] == {"metric": "ce", "epoch": 2, "valid": {"ce": 1.0}}
-    assert torch.__version__.startswith(manifest["versions"]["torch"])
-    assert manifest["time"] and manifest == {key: value for key, value in report.to_dict().items()
-                                             if key not in ("folder", "written")}
+def test_tensors_that_claim_far_more_than_is_stored_are_refused(make_xp, monkeypatch):
+    monkeypatch.setattr(module, "MAX_REPEATED_BYTES", 100)
+    folder = make_xp(best_state={"model": {"w": torch.ones(1).expand(100)}})
+    with pytest.raises(CheckpointError, match="claim 400 bytes, where 4 are stored"):
+        compact(select_weights(open_checkpoint(folder / "checkpoint.th"), "best"))
 
 
-def test_manifest_is_json_even_with_numbers_that_json_does_not_have(make_xp, dora_dir):
-    folder = make_xp(history=[{"valid": {"ce": float("nan"), "acc": float("inf")}}, {"train": {}}, "broken"])
-    export_xp(SIG, dora_dir)
-    manifest = json.loads((folder / "export" / "export.json").read_text(), parse_constant=pytest.fail)
-    assert manifest["epoch"] == 3 and manifest["best"] == {"metric": None, "epoch": 1, "valid": {}}
-
-
-def test_exporting_again_writes_nothing(make_xp, dora_dir):
-    folder = make_xp() / "export"
-    assert export_xp(SIG, dora_dir).written
-    before = {path: path.stat().st_mtime_ns for path in [folder, *folder.iterdir()]}
-    report = export_xp(SIG, dora_dir)
-    assert not report.written and "already exported" in str(report)
-    assert before == {path: path.stat().st_mtime_ns for path in [folder, *folder.iterdir()]}
-
-
-@pytest.mark.parametrize("change", [
-    lambda folder, xp: (folder / "state_dict.bin").unlink(),
-    lambda folder, xp: (folder / "state_dict.bin").write_bytes(b"x" * (folder / "state_dict.bin").stat().st_size),
-    lambda folder, xp: (folder / "export.json").write_text("{}"),
-    lambda folder, xp: (folder / "export.json").write_text("[1]"),
-    lambda folder, xp: (folder / "export.json").unlink(),
-    lambda folder, xp: torch.save(solver_state(best_state={"model": model_state(3)}, history=[]), xp / "checkpoint.th"),
-])
-def test_exporting_again_mends_what_is_missing_damaged_or_stale(make_xp, dora_dir, change):
-    xp = make_xp()
-    export_xp(SIG, dora_dir)
-    change(xp / "export", xp)
-    assert export_xp(SIG, dora_dir).written
-    assert same(load(xp / "export" / "state_dict.bin")["best_state"], model_state(3))
-    assert not export_xp(SIG, dora_dir).written
-
-
-@pytest.mark.parametrize("options", [{"weights": "last"}, {"dtype": "float16"}, {"version": "9"}])
-def test_other_options_make_another_release(make_xp, dora_dir, options):
-    make_xp()
-    first = export_xp(SIG, dora_dir)
-    second = export_xp(SIG, dora_dir, ExportOptions(**options))
-    assert second.written and second.manifest.files != first.manifest.files
+@pytest.mark.parametrize(("name", "state"), [
+    ("MAX_VALUES", {"a": 1, "b": 2}), ("MAX_TEXT", {"a": "bc"}), ("MAX_TENSOR_NAME", {"abc": 1})])
+def test_weights_of_more_than_any_model_has_are_refused(monkeypatch, name, state):
+    monkeypatch.setattr(module, name, 2)
+    with pytest.raises(CheckpointError, match="as no model does|as a name"):
+        compact(Weights(state, "model", ""))

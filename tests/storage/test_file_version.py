@@ -12,7 +12,8 @@ from helpers import SIG, with_cfg
 from audiocraft_export import ExportError, ExportOptions, export_xp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.cli.xp_summary import release_status
-from audiocraft_export.pipeline.export import plan
+from audiocraft_export.pipeline.export import plan_export
+from audiocraft_export.storage.file_version import same_mtime
 from audiocraft_export.storage.staging import MACHINE
 
 EXACT = 1_700_000_000_123_456_789  # in nanoseconds
@@ -27,7 +28,7 @@ def set_age(folder, time):
 
 
 def is_planned_as_there(folder):
-    planned = plan(open_checkpoint(folder / "checkpoint.th"), folder, folder / "export", ExportOptions())
+    planned = plan_export(open_checkpoint(folder / "checkpoint.th"), folder, folder / "export", ExportOptions())
     return planned.is_there
 
 
@@ -119,3 +120,10 @@ def test_the_time_of_a_compression_model_may_be_cut_as_well(make_xp, dora_dir):
     assert not export_xp(SIG, dora_dir).written
     set_age(codec, EXACT + 10**9)
     assert export_xp(SIG, dora_dir).written
+
+
+@pytest.mark.parametrize(("one", "other", "is_same"), [
+    (EXACT, cut(EXACT, 10**9), True), (EXACT, cut(EXACT, 10**6), True), (EXACT, EXACT + 1000, False),
+    (cut(EXACT, 10**9), EXACT + 10**9, False)])
+def test_times_are_compared_as_exactly_as_the_coarser_of_two_is_known(one, other, is_same):
+    assert same_mtime(one, other) == same_mtime(other, one) == is_same

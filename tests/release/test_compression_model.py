@@ -1,20 +1,13 @@
-"""The compression model beside a language model, and the drop-ins for audiocraft.utils.export."""
+"""The compression model beside a language model."""
 
 import shutil
-import sys
 
 import pytest
 import torch
-from helpers import SIG, command, load, model_state, same, solver_state, with_cfg
+from helpers import SIG, command, load, model_state, same, with_cfg
 
-from audiocraft_export import (
-    ExportError,
-    ExportOptions,
-    export_encodec,
-    export_lm,
-    export_pretrained_compression_model,
-    export_xp,
-)
+from audiocraft_export import ExportError, ExportOptions, export_xp
+from audiocraft_export.release.compression_model import Lookup, compression_model_by_name
 
 CODEC = "c0dec000"
 
@@ -162,70 +155,11 @@ def test_a_secret_in_the_codec_s_path_is_not_shown(export_with, tmp_path, monkey
     assert "${oc.env:WHERE}" in str(error.value) and "hunter2" not in str(error.value)
 
 
-def test_the_version_tag_of_an_audiocraft_model_is_said_to_be_unknown(make_xp, dora_dir, monkeypatch):
-    monkeypatch.setattr("audiocraft_export.release.provenance.audiocraft_version", lambda: None)
-    make_xp(**{"xp.cfg": with_cfg(solver="compression")})
-    report = export_xp(SIG, dora_dir)
-    assert load(report.files[0])["version"] == "unknown" and "tagged unknown" in report.manifest.warnings[0]
-
-
-def test_the_version_tag_is_that_of_the_installed_audiocraft(make_xp, dora_dir, tmp_path, monkeypatch):
-    (tmp_path / "audiocraft").mkdir()
-    (tmp_path / "audiocraft" / "__init__.py").write_text("__version__ = '1.4.0a2'\nraise SystemExit('imported')\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "audiocraft", raising=False)  # the folder tests/audiocraft, as a namespace
-    make_xp(**{"xp.cfg": with_cfg(solver="compression")})
-    assert load(export_xp(SIG, dora_dir).files[0])["version"] == "1.4.0a2"
-
-
-def as_audiocraft(checkpoint):
-    """What audiocraft.utils.export makes of a checkpoint."""
-    from omegaconf import OmegaConf
-    state = torch.load(checkpoint, weights_only=False)
-    best = state["fsdp_best_state"] or state["best_state"]
-    return {"best_state": best["model"], "xp.cfg": OmegaConf.to_yaml(state["xp.cfg"]), "version": "unknown",
-            "exported": True}
-
-
-@pytest.mark.parametrize(("function", "solver"), [(export_lm, "musicgen"), (export_encodec, "compression"),
-                                                  (export_lm, "mine"), (export_encodec, "mine")])
-@pytest.mark.parametrize("fsdp", [{}, {"model": model_state(4)}])
-def test_drop_ins_make_the_files_of_audiocraft_and_return_their_path(make_xp, tmp_path, function, solver, fsdp):
-    checkpoint = make_xp(fsdp_best_state=fsdp, **{"xp.cfg": with_cfg(solver=solver)}) / "checkpoint.th"
-    out = tmp_path / "new" / "folder" / "any name.bin"
-    assert function(str(checkpoint), str(out)) == str(out)
-    ours, theirs = load(out), as_audiocraft(checkpoint)
-    assert list(ours) == list(theirs) and same(ours.pop("best_state"), theirs.pop("best_state")) and ours == theirs
-    assert [path.name for path in out.parent.iterdir()] == [out.name]
-
-
-def test_drop_in_for_a_pretrained_codec_writes_a_reference_or_embeds_a_file(tmp_path, codec):
-    out = tmp_path / "deep" / "compression_state_dict.bin"
-    assert export_pretrained_compression_model("facebook/encodec_32khz", out) == out
-    assert load(out) == {"pretrained": "facebook/encodec_32khz", "exported": True, "version": "unknown"}
-    for name, says in [("", "no name of a public model"),
-                       ("//pretrained/facebook/encodec_32khz", "what follows //pretrained/ in"),
-                       ("/no/such/compression_state_dict.bin", "No such file")]:
+def test_a_name_that_could_be_on_a_hub_is_a_reference_and_a_path_has_to_be_there(tmp_path):
+    lookup = Lookup(tmp_path, tmp_path, "1")
+    found = compression_model_by_name("facebook/encodec_32khz", lookup)
+    assert found.origin == {"pretrained": "facebook/encodec_32khz"} and found.file is found.checkpoint is None
+    for name, says in [("my/own/codec", "No such file"), ("codec.th", "No such file"), ("a\nb", "no name"),
+                       ("a" * 201, "no name")]:
         with pytest.raises(ExportError, match=says):
-            export_pretrained_compression_model(name, tmp_path / "never.bin")
-    exported = export_encodec(codec / "checkpoint.th", tmp_path / "mine.bin")
-    export_pretrained_compression_model(str(exported), out)
-    assert out.read_bytes() == exported.read_bytes()
-
-
-def test_drop_ins_refuse_the_other_kind_by_name(make_xp, codec, tmp_path):
-    with pytest.raises(ExportError, match="a compression model .solver=compression.: use export_encodec"):
-        export_lm(codec / "checkpoint.th", tmp_path / "out.bin")
-    lm = make_xp(**{"xp.cfg": with_cfg(solver="musicgen")}) / "checkpoint.th"
-    with pytest.raises(ExportError, match="a language model .solver=musicgen.: use export_lm"):
-        export_encodec(lm, tmp_path / "out.bin")
-    assert not (tmp_path / "out.bin").exists()
-
-
-def test_drop_ins_leave_an_existing_file_alone_when_they_fail(tmp_path):
-    out = tmp_path / "out.bin"
-    out.write_text("mine")
-    torch.save(solver_state(best_state={}), tmp_path / "checkpoint.th")
-    with pytest.raises(ExportError):
-        export_lm(tmp_path / "checkpoint.th", out)
-    assert out.read_text() == "mine" and len(list(tmp_path.iterdir())) == 2
+            compression_model_by_name(name, lookup)

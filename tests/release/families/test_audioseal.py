@@ -1,0 +1,45 @@
+"""AudioSeal: a generator and a detector in files of their own."""
+
+import pytest
+import torch
+from helpers import AUDIOSEAL, SIG, load, model_state, same
+from omegaconf import OmegaConf
+
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
+from audiocraft_export.release.families.audioseal import name_of
+
+
+def test_a_watermarking_model_is_released_as_generator_detector_and_configuration(make_watermark, dora_dir):
+    report = export_xp(make_watermark(), dora_dir, ExportOptions(version="1.4.0a2"))
+    generator, detector, config = report.files
+    assert [path.name for path in report.files] == [f"generator_{SIG}.pth", f"detector_{SIG}.pth", f"{SIG}.yaml"]
+    for seed, path in enumerate((generator, detector)):
+        content = load(path)
+        assert same(content["model"], model_state(seed)) and content["exported"] and content["version"] == "1.4.0a2"
+    assert OmegaConf.to_container(OmegaConf.load(config)) == {
+        "audioseal": {"nbits": 16}, "seanet": {"dimension": 32}, "detector": {"output_dim": 32}}
+    assert not export_xp(SIG, dora_dir, ExportOptions(version="1.4.0a2")).written
+    config.write_text("other: 1\n")
+    assert export_xp(SIG, dora_dir, ExportOptions(version="1.4.0a2")).written and "other" not in config.read_text()
+
+
+def test_a_watermarking_model_with_other_weights_or_no_configuration_of_it_is_refused(make_watermark, dora_dir):
+    generator, detector = {"generator.a": torch.ones(1)}, {"detector.a": torch.ones(1)}
+    for state in ({**generator, **detector, "head.weight": torch.ones(1)}, generator,
+                  {"generator": generator, "detector": detector}):
+        with pytest.raises(ExportError, match="are not those of a generator and a detector"):
+            export_xp(make_watermark(state=state), dora_dir)
+    with pytest.raises(ExportError, match="`seanet` of the configuration"):
+        export_xp(make_watermark(seanet={"dimension": "${nowhere}"}), dora_dir)
+
+
+def test_a_signature_that_is_no_name_of_a_file_is_none_here(make_xp, tmp_path, dora_dir):
+    state = {"generator.a": torch.ones(1), "detector.a": torch.ones(1)}
+    folder = make_xp(**{"xp.cfg": OmegaConf.create(AUDIOSEAL), "best_state": {"model": state}, "xp.sig": "../../evil"})
+    report = export_checkpoint(folder / "checkpoint.th", tmp_path / "release")
+    assert [path.name for path in report.files] == ["generator_model.pth", "detector_model.pth", "model.yaml"]
+
+
+@pytest.mark.parametrize(("sig", "name"), [(SIG, SIG), (None, "model"), ("../evil", "model"), ("", "model")])
+def test_files_are_named_by_the_signature_if_it_is_one(sig, name):
+    assert name_of(sig) == name

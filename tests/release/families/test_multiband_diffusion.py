@@ -1,0 +1,159 @@
+"""MultiBand Diffusion: one band alone, and bands that make one release."""
+
+import json
+import re
+
+import pytest
+import torch
+from helpers import DIFFUSION, PROCESSOR, SIG, command, load, model_state, same
+from omegaconf import OmegaConf
+
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
+from audiocraft_export.cli import main as cli
+from audiocraft_export.release.families.multiband_diffusion import FILE
+
+
+def test_a_diffusion_model_alone_is_a_release_of_one_band(make_xp, dora_dir):
+    make_xp(**{"xp.cfg": OmegaConf.create(DIFFUSION), "sample_processor": PROCESSOR})
+    report = export_xp(SIG, dora_dir, ExportOptions(version="1.3.0"))
+    assert [path.name for path in report.files] == [FILE] and report.manifest.codec is None
+    content = load(report.files[0])
+    assert list(content) == ["sample_rate", "n_bands", 0, "version", "exported"]
+    assert (content["sample_rate"], content["n_bands"], content["version"]) == (16000, 1, "1.3.0")
+    band = content[0]
+    assert same(band["model_state"], model_state(3)) and same(band["processor_state"], PROCESSOR)
+    assert band["xp.cfg"] == OmegaConf.to_yaml(OmegaConf.create(DIFFUSION))
+    assert report.manifest.warnings == [] and not export_xp(SIG, dora_dir, ExportOptions(version="1.3.0")).written
+
+
+def test_its_configuration_is_read_as_audiocraft_reads_it_without_omegaconf(make_xp, dora_dir):
+    make_xp(**{"xp.cfg": OmegaConf.create(DIFFUSION), "sample_processor": {}})
+    cfg = load(export_xp(SIG, dora_dir).files[0])[0]["cfg"]
+    assert cfg.channels == 1 and dict(**cfg.schedule) == {"num_steps": 1000, "rate": 16000}
+    assert cfg.processor.use and cfg.processor.name == "x"
+    assert cfg.processor is cfg["processor"] and list(cfg) == list(DIFFUSION)
+    assert dict(cfg.diffusion_unet.items()) == {"hidden": 8, "items": [{"a": None}, 2.5]}
+
+
+@pytest.mark.parametrize("value", ["${oc.env:STEPS}", "${steps}", "${nowhere}", "???", "${${r}:STEPS}",
+                                   "${oc.${v}:STEPS}", "${oc.env:${n}}"])
+def test_what_a_model_is_built_from_is_never_this_machine_s(make_xp, dora_dir, value, monkeypatch):
+    monkeypatch.setenv("STEPS", "77")
+    cfg = {**DIFFUSION, "steps": "${oc.env:STEPS}", "r": "oc.env", "v": "env", "n": "STEPS",
+           "schedule": {"num_steps": value}}
+    make_xp(**{"xp.cfg": OmegaConf.create(cfg), "sample_processor": {}})
+    with pytest.raises(ExportError, match="`schedule` of the configuration") as error:
+        export_xp(SIG, dora_dir)
+    assert "77" not in str(error.value) and not (dora_dir / "xps" / SIG / "export").exists()
+
+
+def test_a_diffusion_model_without_its_processor_is_refused(make_xp, dora_dir):
+    make_xp(**{"xp.cfg": OmegaConf.create(DIFFUSION)})
+    with pytest.raises(ExportError, match="no sample_processor"):
+        export_xp(SIG, dora_dir)
+
+
+def test_a_cast_leaves_the_statistics_of_the_processor_alone(make_xp, dora_dir):
+    make_xp(**{"xp.cfg": OmegaConf.create(DIFFUSION), "sample_processor": PROCESSOR})
+    band = load(export_xp(SIG, dora_dir, ExportOptions(dtype="float16")).files[0])[0]
+    assert band["model_state"]["emb.0.weight"].dtype == torch.float16 and same(band["processor_state"], PROCESSOR)
+
+
+def test_bands_make_one_release_and_once(make_band, bands, tmp_path, dora_dir):
+    sigs = [make_band(index) for index in range(4)]
+    result = bands(*sigs)
+    assert result.returncode == 0, result.stderr
+    content = load(tmp_path / "mbd" / FILE)
+    assert content["n_bands"] == 4
+    assert all(same(content[index]["model_state"], model_state(10 + index)) for index in range(4))
+    manifest = json.loads((tmp_path / "mbd" / "export.json").read_text())
+    assert manifest["sig"] is None and [band["sig"] for band in manifest["bands"]] == sigs
+    assert manifest["tensors"] == 12 and all(band["checkpoint"]["bytes"] for band in manifest["bands"])
+    assert "already exported" in bands(*sigs).stdout
+    make_band(2, n_q=8)
+    again = bands(*sigs)
+    assert "already" not in again.stdout and "trained with different n_q" in again.stderr
+    (dora_dir / "xps" / sigs[1] / "history.json").write_text("[{}, {}, {}, {}, {}]")
+    make_band(2, channels=2)
+    assert "different channels" in bands(*sigs).stderr
+    assert f"{sigs[1]}: history.json has 5 epochs" in (tmp_path / "mbd" / "export.json").read_text()
+
+
+def test_bands_are_given_by_paths_too_and_as_json(make_band, bands, dora_dir, tmp_path):
+    first, second = make_band(0, 2), make_band(1, 2)
+    result = bands(dora_dir / "xps" / first, dora_dir / "xps" / second / "checkpoint.th", flags=["--json"])
+    line, = result.stdout.splitlines()
+    assert [band["sig"] for band in json.loads(line)["bands"]] == [first, second]
+
+
+def test_one_band_of_four_is_released_with_a_warning_and_is_not_taken_for_all(make_band, bands, dora_dir):
+    sig = make_band(1)
+    assert any("band 1 of 4 alone" in text for text in export_xp(sig, dora_dir).manifest.warnings)
+    assert bands(sig).returncode == 1
+
+
+def test_an_experiment_on_the_whole_spectrum_is_all_bands(make_xp, bands):
+    make_xp(**{"xp.cfg": OmegaConf.create(DIFFUSION), "sample_processor": {}})
+    assert bands(SIG).returncode == 0
+
+
+def test_cutoffs_decide_how_many_bands_there_are(make_band, bands):
+    def band(index, cutoffs):
+        return make_band(index, filter={"use": True, "n_bands": 4, "idx_band": index, "cutoffs": cutoffs})
+    assert bands(*(band(index, [100.0, 1000.0]) for index in range(3))).returncode == 0
+    assert "split the spectrum differently" in bands(band(0, [100.0]), band(1, [200.0])).stderr
+
+
+@pytest.mark.parametrize("changes", [
+    {"cutoffs": 100.0}, {"cutoffs": True}, {"cutoffs": "abc"}, {"cutoffs": {"a": 1}}, {"use": "yes"}, {"idx_band": 4},
+    {"idx_band": -1}, {"cutoffs": ["${oc.env:USER}"]}, {"cutoffs": ["${nope}"]}, {"cutoffs": ["???"]}, {"use": "???"}])
+def test_a_band_that_does_not_say_which_it_is_is_refused_in_one_sentence(make_band, dora_dir, changes):
+    sig = make_band(1, filter={"use": True, "n_bands": 4, "idx_band": 1, "cutoffs": None, **changes})
+    with pytest.raises(ExportError, match="`filter` of the configuration"):
+        export_xp(sig, dora_dir)
+
+
+@pytest.mark.parametrize(("indices", "says"), [
+    ([0, 1, 2], "not all bands"), ([1, 2, 3], "not all bands"), ([0, 1, 1, 3], "not all bands"),
+    ([0, 1, 2, 3, 3], "not all bands"), ([0, 2, 1, 3], "name them as 00000000 00000001 00000002 00000003"),
+    ([3, 2, 1, 0], "not in order")])
+def test_bands_that_are_not_complete_or_not_in_order_are_refused(make_band, bands, tmp_path, indices, says):
+    result = bands(*[make_band(index) for index in indices])
+    assert result.returncode == 1 and says in result.stderr and not (tmp_path / "mbd").exists()
+
+
+@pytest.mark.parametrize(("changes", "says"), [
+    ({"sample_rate": 32000}, "different sample rates .00000000: 16000, 00000001: 32000"),
+    ({"filter": {"use": True, "n_bands": 3, "idx_band": 1, "cutoffs": None}}, "split the spectrum differently"),
+    ({"filter": {"use": False, "n_bands": 2, "idx_band": 1, "cutoffs": None}}, "00000001 was trained on the whole"),
+    ({"filter": {"use": True, "n_bands": 2, "idx_band": 2, "cutoffs": None}}, "does not say which band"),
+    ({"sample_rate": None}, "`sample_rate` of the configuration"), ({"sample_rate": [1]}, "no number"),
+    ({"schedule": None}, "`schedule` of the configuration"), ({"processor": 3}, "`processor` of the configuration"),
+    ({"filter": {"use": True, "n_bands": 2, "idx_band": None, "cutoffs": None}}, "does not say which band"),
+    ({"filter": {"use": True, "n_bands": None, "idx_band": 1, "cutoffs": None}}, "does not say which band"),
+    ({"solver": "musicgen"}, "a language model .solver=musicgen., no band"),
+    ({"solver": "mine"}, "a model .solver=mine., no band")])
+def test_bands_that_are_none_of_the_same_model_are_refused(make_band, bands, changes, says):
+    result = bands(make_band(0, 2), make_band(1, 2, **changes))
+    assert result.returncode == 1
+    assert re.search(says, result.stderr), result.stderr
+
+
+def test_bands_need_a_folder(capsys):
+    with pytest.raises(SystemExit) as exit:
+        cli.main(["run", "--bands", "0000"])
+    assert exit.value.code == 2 and "--folder" in capsys.readouterr().err
+
+
+def test_targets_may_stand_on_both_sides_of_a_flag(make_band, tmp_path, dora_dir):
+    first, second = make_band(0, 2), make_band(1, 2)
+    result = command("run", first, "--bands", second, "--dora-dir", dora_dir, "--folder", "mbd", cwd=tmp_path)
+    assert result.returncode == 0 and load(tmp_path / "mbd" / FILE)["n_bands"] == 2
+    result = command("run", first, "--dora-dir", dora_dir, second, "--no-such", "x", cwd=tmp_path)
+    assert result.returncode == 2 and "--no-such x is no option" in result.stderr
+
+
+def test_a_release_of_bands_is_none_to_export_again(make_band, bands, tmp_path):
+    assert bands(make_band(0, 1)).returncode == 0
+    with pytest.raises(ExportError, match="is a release already"):
+        export_checkpoint(tmp_path / "mbd" / FILE, tmp_path / "again")

@@ -1,0 +1,95 @@
+"""Which files of a folder an export may replace or remove: no training checkpoint, and nothing of a person."""
+
+import hashlib
+import json
+
+import pytest
+from helpers import SIG, command, with_cfg
+
+from audiocraft_export import (
+    ExportError,
+    ExportOptions,
+    export_checkpoint,
+    export_lm,
+    export_pretrained_compression_model,
+    export_xp,
+)
+from audiocraft_export.release.owned_files import OwnedFiles, is_release_file
+
+
+def test_a_release_never_takes_the_place_of_the_checkpoint_that_it_is_made_of(make_xp, tmp_path):
+    checkpoint = make_xp() / "checkpoint.th"
+    before = checkpoint.read_bytes()
+    (tmp_path / "state_dict.bin").symlink_to(checkpoint)
+    for export in (lambda: export_lm(checkpoint, checkpoint), lambda: export_checkpoint(checkpoint, tmp_path)):
+        with pytest.raises(ExportError, match="take the place of the training checkpoint"):
+            export()
+    assert checkpoint.read_bytes() == before
+
+
+def test_nor_of_that_of_its_codec_of_a_band_or_of_one_that_lies_where_a_release_was(make_xp, make_band, dora_dir,
+                                                                                   tmp_path):
+    codec = make_xp("c0dec000", **{"xp.cfg": with_cfg(solver="compression")}) / "checkpoint.th"
+    folder = tmp_path / "release"
+    folder.mkdir()
+    codec = codec.rename(folder / "compression_state_dict.bin")
+    lm = make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint=str(codec))}) / "checkpoint.th"
+    band = dora_dir / "xps" / make_band(0, 1) / "checkpoint.th"
+    band = band.rename(folder / "diffusion_state_dict.bin")
+    before = {path: path.read_bytes() for path in (codec, band)}
+    result = command("run", "--bands", band, "--folder", folder, cwd=tmp_path)
+    assert "take the place" in result.stderr
+    for export in (lambda: export_checkpoint(lm, folder), lambda: export_checkpoint(codec, folder),
+                   lambda: export_pretrained_compression_model(codec, codec)):
+        with pytest.raises(ExportError, match="take the place of the training checkpoint"):
+            export()
+    export_checkpoint(lm, folder / "lm", ExportOptions(version="1"))
+    old = (folder / "lm" / "compression_state_dict.bin")
+    old.write_bytes((make_xp() / "checkpoint.th").read_bytes())
+    export_checkpoint(old, folder / "lm")  # it is not what the manifest lists, so it is nobody's to remove
+    assert old.exists() and before == {path: path.read_bytes() for path in (codec, band)}
+
+
+def test_another_release_in_the_same_folder_leaves_no_file_of_the_one_before(make_watermark, make_xp, dora_dir,
+                                                                           tmp_path):
+    folder = tmp_path / "release"
+    options = ExportOptions(folder=folder, version="1")
+    export_xp(make_watermark("11111111"), dora_dir, options)
+    (folder / "notes.yaml").write_text("mine")
+    export_xp(make_watermark("22222222"), dora_dir, options)
+    make_xp()
+    export_xp(SIG, dora_dir, options)
+    assert {path.name for path in folder.iterdir()} == {"state_dict.bin", "export.json", "notes.yaml"}
+
+
+def test_a_manifest_cannot_have_files_removed_that_no_release_has(make_xp, dora_dir, tmp_path):
+    make_xp()
+    folder = dora_dir / "xps" / SIG
+    report = export_xp(SIG, dora_dir, ExportOptions(folder=folder))
+    manifest = json.loads((folder / "export.json").read_text())
+    stale = b"of the release before"
+    names = ["checkpoint.th", "../../secret.yaml"]
+    manifest["files"] += [{**manifest["files"][0], "name": name} for name in names]
+    manifest["files"] += [{"name": "compression_state_dict.bin", "bytes": len(stale),
+                           "sha256": hashlib.sha256(stale).hexdigest()}]
+    manifest["files"] += [{**manifest["files"][0], "name": name} for name in (5, None, ["a"], "folder.yaml")]
+    (folder / "folder.yaml").mkdir()
+    (folder / "export.json").write_text(json.dumps(manifest))
+    (dora_dir / "secret.yaml").write_text("mine")
+    (folder / "compression_state_dict.bin").write_bytes(stale)
+    assert export_xp(SIG, dora_dir, ExportOptions(folder=folder)).written and report.written
+    assert (folder / "checkpoint.th").exists() and (dora_dir / "secret.yaml").exists()
+    assert not (folder / "compression_state_dict.bin").exists()
+
+
+@pytest.mark.parametrize(("name", "is_one"), [
+    ("state_dict.bin", True), (f"generator_{SIG}.pth", True), (f"{SIG}.yaml", True), ("other.yaml", False),
+    ("model-00001-of-00002.safetensors", True), (f"detector_{SIG}.safetensors.index.json", True), ("model.json", True),
+    ("config_3.yaml", True), ("tokenizer.json", True), ("conditioners.safetensors", True), ("config.json", True),
+    ("../state_dict.bin", False), ("checkpoint.th", False), ("README.md", False), (None, False)])
+def test_a_release_has_files_of_these_names_and_no_others(name, is_one):
+    assert is_release_file(name, SIG) == is_one
+
+
+def test_whose_signature_it_is_does_not_matter_for_what_some_release_may_have():
+    assert OwnedFiles.owns("export.json") and OwnedFiles.owns("other.yaml") and not OwnedFiles.owns("README.md")

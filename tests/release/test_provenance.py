@@ -1,0 +1,52 @@
+"""What is known of a release before its files are written."""
+
+import json
+from dataclasses import replace
+from hashlib import sha256
+
+import torch
+from helpers import SIG
+
+from audiocraft_export import export_xp
+from audiocraft_export.release.provenance import merge_manifests, with_files
+
+
+def test_manifest_says_what_the_release_is_and_where_it_comes_from(make_xp, dora_dir):
+    folder = make_xp()
+    report = export_xp(SIG, dora_dir)
+    manifest = json.loads((folder / "export" / "export.json").read_text())
+    stat = (folder / "checkpoint.th").stat()
+    assert manifest["sig"] == SIG
+    assert manifest["solver"] == "mine"
+    assert manifest["epoch"] == 2
+    assert manifest["weights"] == "best_state" and "best" in manifest["why"]
+    assert manifest["tensors"] == 3 and manifest["parameters"] == 20 + 12 + 1
+    assert manifest["dtypes"] == {"float32": 2, "int64": 1}
+    data = report.files[0].read_bytes()
+    assert manifest["files"] == [{"name": "state_dict.bin", "bytes": len(data), "sha256": sha256(data).hexdigest()}]
+    assert manifest["checkpoint"] == {"name": "checkpoint.th", "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    assert manifest["best"] == {"metric": "ce", "epoch": 2, "valid": {"ce": 1.0}}
+    assert torch.__version__.startswith(manifest["versions"]["torch"])
+    assert manifest["time"] and manifest == {key: value for key, value in report.to_dict().items()
+                                             if key not in ("folder", "written")}
+
+
+def test_manifests_of_bands_are_merged_and_a_warning_of_one_names_it(make_xp, dora_dir):
+    make_xp()
+    one = replace(export_xp(SIG, dora_dir).manifest, warnings=["of both", "of one"])
+    other = replace(one, sig="4567cdef", epoch=1, weights="ema", dtypes={"float16": 3, "int64": 1},
+                    warnings=["of both"])
+    merged = merge_manifests([one, other], ["together"])
+    assert (merged.sig, merged.checkpoint, merged.config_sha256, merged.best) == (None, None, None, None)
+    assert (merged.epoch, merged.weights, merged.why) == (1, "best_state, ema", one.why)
+    assert (merged.tensors, merged.parameters) == (6, 66)
+    assert list(merged.dtypes.items()) == [("float16", 3), ("float32", 2), ("int64", 2)]
+    assert merged.warnings == ["together", "of both", f"{SIG}: of one"]
+    assert [band["sig"] for band in merged.bands] == [SIG, "4567cdef"] and merged.name == f"{SIG}, 4567cdef"
+
+
+def test_files_with_nan_are_said_and_others_are_not(make_xp, dora_dir):
+    make_xp()
+    manifest = with_files(export_xp(SIG, dora_dir).manifest, [], {"a.bin": {"w": 2}, "b.bin": {}})
+    assert manifest.nonfinite == {"a.bin": {"w": 2}} and manifest.files == []
+    assert manifest.warnings[-1] == "a.bin holds 2 numbers that are NaN or infinite, in w"
