@@ -132,7 +132,7 @@ class _Unflattener:
         if kind in ("$tensor", "$tied"):
             name, shape = (of, None) if kind == "$tensor" else of
             self.used.add(name)
-            return self._tensors[name] if shape is None else self._tensors[name].reshaped(tuple(shape))
+            return self._tensors[name] if shape is None else self._tensors[name].reshape(tuple(shape))
         if kind == "$file":
             return self._files[of]
         return base64.b64decode(of) if kind == "$bytes" else {"$float": _float}[kind](of)
