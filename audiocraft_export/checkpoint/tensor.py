@@ -56,7 +56,7 @@ class LazyTensor:
 
     @property
     def nbytes(self) -> int:
-        """Size of the elements, without what else the storage holds, in bytes."""
+        """Size of the elements in bytes; the storage may hold more."""
         return self.numel * ITEMSIZE[self.dtype]
 
     @property

@@ -33,11 +33,11 @@ BAND: Shape = {"cfg": dict, "model_state": dict, "processor_state": dict, "xp.cf
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a release.
+    """A problem of a release.
 
     Args:
         file: the name of the file.
-        key: the dotted name of what is wrong in it, if it is not the file as a whole.
+        key: dotted, within the file; None for the file as a whole.
         what: the rest of the sentence.
     """
 
