@@ -1,6 +1,6 @@
-"""What may stand in the pickle of a checkpoint, name by name, and what it is taken for.
+"""The globals that may stand in the pickle of a checkpoint, and what each is replaced by.
 
-Everything here is inert: plain data, descriptions of tensors, unknown_globals.
+Everything here is inert: plain data, descriptions of tensors, unknown globals.
 """
 
 from __future__ import annotations
@@ -12,29 +12,24 @@ from pickle import UnpicklingError
 from typing import Any, Callable, Optional
 
 from ..storage.lazy_bytes import LazyBytes
+from .limits import MAX_HASHED_ITEMS, MAX_HASHED_NUMBER
 from .tensor import DTYPES, ITEMSIZE, NEW_DTYPES, LazyTensor, is_shape
-
-_MOST_KEY = 1 << 61  # beyond it, Python gives many numbers the same hash
 
 
 @dataclass(eq=False)
 class UnknownGlobal:
-    """Stands for whatever a global outside the list would have made; does nothing.
-
-    Args:
-        name: of the global.
-    """
+    """A global outside the list, or what would have been made with it; does nothing."""
 
     name: str
 
 
 @dataclass(eq=False)
 class AllowedGlobal(UnknownGlobal):
-    """A global of the list: without `make` it means nothing, and is what calling it gives, as a stranger is.
+    """A global of the list.
 
     Args:
         name: of the global.
-        make: what is done in place of calling it.
+        make: what is called in its place; without it the global is as inert as an unknown one.
     """
 
     make: Optional[Callable[..., Any]] = None
@@ -42,7 +37,7 @@ class AllowedGlobal(UnknownGlobal):
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """A storage class, or a dtype, or a storage once it has bytes.
+    """A storage class, or a dtype; with `blob`, a storage.
 
     Args:
         dtype: name of the element type.
@@ -65,37 +60,37 @@ class Node:
         """Take the state that the pickle gives it.
 
         Raises:
-            UnpicklingError: if it is none, or the second one.
+            UnpicklingError: if it is no dict, or the second one.
         """
         if not isinstance(state, dict) or self.state:
             raise UnpicklingError("a configuration that is not built as one")
         self.state = state
 
 
-class Namespace(Node):
+class _NamespaceNode(Node):
     """An `argparse.Namespace`, the configuration of a Dora main without Hydra."""
 
     def build(self, state: Any) -> None:
-        """Take the attributes that the pickle gives it; raises as its base."""
         super().build(state)
         self.state = {"_content": state}
 
 
-def key(value: Any) -> Any:
-    """What a pickle uses as a key; a stranger where hashing may take long: nested tuples, numbers made to collide.
+def to_key(value: Any) -> Any:
+    """A dict key; an unknown global where hashing may take long: nested tuples, numbers made to collide.
 
     Raises:
-        UnpicklingError: if it can be none.
+        UnpicklingError: if it cannot be hashed.
     """
     if isinstance(value, (list, dict)):
         raise UnpicklingError(f"a key that is a {type(value).__name__}")
     parts = value if isinstance(value, tuple) else (value,)
-    return value if len(parts) <= 16 and all(map(_is_quickly_hashed, parts)) else UnknownGlobal("a large key")
+    quick = len(parts) <= MAX_HASHED_ITEMS and all(map(_is_quickly_hashed, parts))
+    return value if quick else UnknownGlobal("a large key")
 
 
 def _is_quickly_hashed(value: Any) -> bool:
     if isinstance(value, (int, float)):
-        return -_MOST_KEY < value < _MOST_KEY
+        return -MAX_HASHED_NUMBER < value < MAX_HASHED_NUMBER
     return not isinstance(value, (tuple, list, dict))
 
 
@@ -108,12 +103,12 @@ def _dict(*args: Any) -> Any:
         if not isinstance(items, (dict, list, tuple)):
             raise UnpicklingError(f"a dict of a {type(items).__name__}")
         pairs = items.items() if isinstance(items, dict) else items
-        found.update((key(name), value) for name, value in pairs)
+        found.update((to_key(name), value) for name, value in pairs)
     return found
 
 
-def _default_dict(*args: Any) -> Any:
-    return _dict(*args[1:])  # the first makes what is not there yet
+def _default_dict(factory: Any = None, *args: Any) -> Any:
+    return _dict(*args)
 
 
 def _path(*parts: str) -> str:
@@ -127,30 +122,30 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
-def _size(*args: Any) -> tuple[Any, ...]:
+def _torch_size(*args: Any) -> tuple[Any, ...]:
     return tuple(args[0]) if args else ()
 
 
 def _rebuild_tensor_v2(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> Any:
     # rest: requires_grad, backward_hooks, metadata
-    return _tensor(storage, storage, offset, shape, stride, *rest[2:])
+    return _tensor((storage, storage), offset, shape, stride, *rest[2:])
 
 
 def _rebuild_tensor_v3(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> Any:
     # rest: requires_grad, backward_hooks, dtype, metadata
-    return _tensor(storage, rest[2], offset, shape, stride, *rest[3:])
+    return _tensor((storage, rest[2]), offset, shape, stride, *rest[3:])
 
 
-def _tensor(storage: Any, kind: Any, offset: Any, shape: Any, stride: Any, metadata: Any = None) -> Any:
-    for unknown in (storage, kind):
-        if isinstance(unknown, UnknownGlobal):
-            return unknown
-    blob, dtype = storage.blob, kind.dtype
+def _tensor(kinds: tuple[Any, Any], offset: Any, shape: Any, stride: Any, metadata: Any = None) -> Any:
+    """A tensor, by what gives its bytes and what gives its dtype; unknown if one of them is."""
+    for kind in kinds:
+        if isinstance(kind, UnknownGlobal):
+            return kind
+    blob, dtype = kinds[0].blob, kinds[1].dtype
     if not all(map(is_shape, ([offset], shape, stride))) or len(shape) != len(stride):
         raise UnpicklingError("a tensor with an impossible shape")
-    metadata = metadata or {}
-    tensor = LazyTensor(blob, dtype, offset, tuple(shape), tuple(stride),
-                    conj=bool(metadata.get("conj")), neg=bool(metadata.get("neg")))
+    flags = {name: bool((metadata or {}).get(name)) for name in ("conj", "neg")}
+    tensor = LazyTensor(blob, dtype, offset, tuple(shape), tuple(stride), **flags)
     if (offset + tensor.span) * ITEMSIZE[dtype] > blob.nbytes:
         raise UnpicklingError("a tensor that reaches beyond its storage")
     return tensor
@@ -161,42 +156,31 @@ def _rebuild_parameter(data: Any, *rest: Any) -> Any:
 
 
 def _rebuild_from_type_v2(func: Any, kind: Any, args: Any, state: Any) -> Any:
-    if kind not in _TENSOR_TYPES:
+    if kind not in _TENSOR_TYPES.values():
         return kind
     return func.make(*args) if isinstance(func, AllowedGlobal) and func.make else func
 
 
-_TENSOR_TYPES = (AllowedGlobal("torch.Tensor"), AllowedGlobal("torch.nn.parameter.Parameter"))
-_MAKERS: Mapping[tuple[str, str], Callable[..., Any]] = {
-    ("builtins", "dict"): _dict,
-    ("__builtin__", "dict"): _dict,
-    ("collections", "OrderedDict"): _dict,
-    ("collections", "defaultdict"): _default_dict,
-    ("omegaconf.dictconfig", "DictConfig"): Node,
-    ("omegaconf.listconfig", "ListConfig"): Node,
-    ("omegaconf.base", "ContainerMetadata"): Node,
-    ("omegaconf.base", "Metadata"): Node,
-    ("omegaconf.base", "UnionNode"): Node,
-    ("omegaconf.nodes", "AnyNode"): Node,
-    ("omegaconf.nodes", "EnumNode"): Node,
-    ("omegaconf.nodes", "StringNode"): Node,
-    ("omegaconf.nodes", "PathNode"): Node,
-    ("omegaconf.nodes", "IntegerNode"): Node,
-    ("omegaconf.nodes", "BytesNode"): Node,
-    ("omegaconf.nodes", "FloatNode"): Node,
-    ("omegaconf.nodes", "BooleanNode"): Node,
-    ("argparse", "Namespace"): Namespace,
-    ("pathlib", "PosixPath"): _path,
-    ("pathlib._local", "PosixPath"): _path,
-    ("_codecs", "encode"): _encode,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor_v3,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
-    ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type_v2,
-    ("torch", "Size"): _size,
+_TENSOR_TYPES = {key: AllowedGlobal(".".join(key)) for key in (("torch", "Tensor"),
+                                                               ("torch.nn.parameter", "Parameter"))}
+_MAKERS: Mapping[Callable[..., Any], tuple[tuple[str, str], ...]] = {
+    _dict: (("builtins", "dict"), ("__builtin__", "dict"), ("collections", "OrderedDict")),
+    _default_dict: (("collections", "defaultdict"),),
+    Node: (("omegaconf.dictconfig", "DictConfig"), ("omegaconf.listconfig", "ListConfig"),
+           ("omegaconf.base", "ContainerMetadata"), ("omegaconf.base", "Metadata"), ("omegaconf.base", "UnionNode"),
+           ("omegaconf.nodes", "AnyNode"), ("omegaconf.nodes", "EnumNode"), ("omegaconf.nodes", "StringNode"),
+           ("omegaconf.nodes", "PathNode"), ("omegaconf.nodes", "IntegerNode"), ("omegaconf.nodes", "BytesNode"),
+           ("omegaconf.nodes", "FloatNode"), ("omegaconf.nodes", "BooleanNode")),
+    _NamespaceNode: (("argparse", "Namespace"),),
+    _path: (("pathlib", "PosixPath"), ("pathlib._local", "PosixPath")),
+    _encode: (("_codecs", "encode"),),
+    _rebuild_tensor_v2: (("torch._utils", "_rebuild_tensor_v2"),),
+    _rebuild_tensor_v3: (("torch._utils", "_rebuild_tensor_v3"),),
+    _rebuild_parameter: (("torch._utils", "_rebuild_parameter"), ("torch._utils", "_rebuild_parameter_with_state")),
+    _rebuild_from_type_v2: (("torch._tensor", "_rebuild_from_type_v2"),),
+    _torch_size: (("torch", "Size"),),
 }
-# Names that may stand around a configuration or a tensor and mean nothing for a release.
+# Globals that may stand around a configuration or a tensor and mean nothing for a release.
 _MEANINGLESS: Mapping[str, tuple[str, ...]] = {
     "typing": ("Any", "Dict", "List", "Optional", "Tuple", "Union"),
     "builtins": ("bool", "bytes", "float", "int", "list", "str", "tuple", "type"),
@@ -204,10 +188,9 @@ _MEANINGLESS: Mapping[str, tuple[str, ...]] = {
 }
 
 SAFE_GLOBALS: Mapping[tuple[str, str], Any] = {
-    **{(module, name): AllowedGlobal(f"{module}.{name}", make) for (module, name), make in _MAKERS.items()},
+    **{key: AllowedGlobal(".".join(key), make) for make, keys in _MAKERS.items() for key in keys},
     **{(module, name): AllowedGlobal(f"{module}.{name}") for module, names in _MEANINGLESS.items() for name in names},
-    ("torch", "Tensor"): _TENSOR_TYPES[0],
-    ("torch.nn.parameter", "Parameter"): _TENSOR_TYPES[1],
+    **_TENSOR_TYPES,
     ("torch.storage", "UntypedStorage"): Storage("uint8"),
     **{("torch", name): Storage(dtype) for name, (dtype, _) in DTYPES.items()},
     **{("torch", name): Storage(name) for name in NEW_DTYPES},

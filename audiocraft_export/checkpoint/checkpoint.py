@@ -1,4 +1,4 @@
-"""A training checkpoint: what Flashy stored, as sections, without loading any tensor.
+"""A training checkpoint: its sections as Flashy stored them, without loading any tensor.
 
 Flashy's `BaseSolver.commit` stores the state of every registered attribute under its name, and the
 experiment as `xp.cfg` and `xp.sig`; AudioCraft's solvers add `best_state`, `fsdp_best_state` and `ema`.
@@ -15,10 +15,9 @@ from typing import Any, Optional
 from ..errors import CheckpointError
 from ..experiment.config import Config
 from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, Experiment
+from .limits import MAX_SIGNATURE
 from .plain_config import describe_type, to_plain
 from .torch_file import TorchFile
-
-MOST_SIGNATURE = 100  # characters
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,13 @@ class Checkpoint:
     """The state of a solver: from a file, or of a living one.
 
     Args:
-        where: what to call it in an error.
+        where: what messages call it.
         state: the sections by name.
         config: the experiment's configuration.
         config_source: where the configuration comes from.
         sig: Dora's signature, if the checkpoint holds one.
         file: the file, or None for a living solver.
-        notes: what else is odd about it.
+        notes: warnings about it.
     """
 
     where: str
@@ -51,14 +50,14 @@ class Checkpoint:
 
     @property
     def unknown_globals(self) -> list[str]:
-        """Names in the file that were ignored."""
+        """Globals and records in the file that were ignored."""
         return self.file.unknown_globals if self.file else []
 
     def check_experiment(self, xp: Experiment) -> None:
-        """Check that this is a checkpoint of an experiment.
+        """Refuse a checkpoint of another experiment.
 
         Raises:
-            CheckpointError: if it is one of another.
+            CheckpointError: if the signatures differ.
         """
         if xp.sig is not None and self.sig not in (None, xp.sig):
             raise CheckpointError(f"{self.where} was written by the experiment {self.sig}, not {xp.sig}, in "
@@ -73,15 +72,12 @@ class Checkpoint:
 
     @property
     def sections(self) -> str:
-        """The names of what the checkpoint holds, for a message."""
+        """The names of the sections, for a message."""
         return ", ".join(str(name) for name in self.state) or "nothing"
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Open a training checkpoint.
-
-    Args:
-        path: a file written by a Flashy solver with `torch.save`.
+    """Open a training checkpoint that a Flashy solver wrote with `torch.save`.
 
     Raises:
         CheckpointError: if it is no intact training checkpoint.
@@ -91,10 +87,6 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 def open_experiment(xp: Experiment, path: Path) -> Checkpoint:
     """Open a checkpoint of an experiment.
-
-    Args:
-        xp: the experiment.
-        path: its checkpoint.
 
     Raises:
         CheckpointError: if it is no intact training checkpoint, or one of another experiment.
@@ -109,25 +101,27 @@ def to_checkpoint(file: TorchFile) -> Checkpoint:
     """The training checkpoint in a file.
 
     Raises:
-        CheckpointError: if it is none.
+        CheckpointError: if it is a release, or has no configuration.
     """
     path, state = file.path, file.state
     if "exported" in state:
         raise CheckpointError(f"{path} is a release already (it was exported before): there is nothing to export; "
                               "name the training checkpoint or its signature.")
-    if "xp.cfg" in state:
-        config, config_source = Config(to_plain(state["xp.cfg"])), "checkpoint"
-    elif os.path.isfile(path.parent / HYDRA_CONFIG):
-        config, config_source = Config.load(path.parent / HYDRA_CONFIG), HYDRA_CONFIG.as_posix()
-    else:
-        raise CheckpointError(f"{path} holds no configuration (xp.cfg), and no {HYDRA_CONFIG} lies beside it: "
-                              "put that file of the XP folder beside it, or export another checkpoint.")
+    config, config_source = _find_config(file)
     sig = state.get("xp.sig")
-    if sig is not None and not (isinstance(sig, str) and len(sig) <= MOST_SIGNATURE):
+    if sig is not None and not (isinstance(sig, str) and len(sig) <= MAX_SIGNATURE):
         what = f"a text of {len(sig)} characters" if isinstance(sig, str) else describe_type(sig)
         raise CheckpointError(f"xp.sig of {path} is {what}, no signature: name a checkpoint that "
                               "a training of Dora wrote.")
     return Checkpoint(str(path), state, config, config_source, sig, file)
 
 
-
+def _find_config(file: TorchFile) -> tuple[Config, str]:
+    """The configuration in a checkpoint or beside it, and where it comes from."""
+    if "xp.cfg" in file.state:
+        return Config(to_plain(file.state["xp.cfg"])), "checkpoint"
+    beside = file.path.parent / HYDRA_CONFIG
+    if os.path.isfile(beside):
+        return Config.load(beside), HYDRA_CONFIG.as_posix()
+    raise CheckpointError(f"{file.path} holds no configuration (xp.cfg), and no {HYDRA_CONFIG} lies beside it: "
+                          "put that file of the XP folder beside it, or export another checkpoint.")

@@ -1,4 +1,4 @@
-"""Numbers that are none: NaN and infinity, counted while the bytes of a tensor pass by."""
+"""Count NaN and infinite values while the bytes of a tensor are streamed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Callable
 import numpy as np
 
 from ..storage.lazy_bytes import Data, LazyBytes
+from .tensor import ITEMSIZE, iter_elements
 
 # By dtype: its bits as an unsigned integer, and those of infinity; without the sign, NaN is above it (IEEE 754).
 _INFINITY = {
@@ -20,12 +21,7 @@ _INFINITY = {
 
 
 def nonfinite(data: Data, dtype: str) -> int:
-    """How many of some numbers are NaN or infinite.
-
-    Args:
-        data: whole numbers of them.
-        dtype: their type.
-    """
+    """Number of NaN and infinite values in the bytes of whole elements."""
     if dtype not in _INFINITY or not len(data):
         return 0
     kind, infinity = _INFINITY[dtype]
@@ -38,7 +34,7 @@ def nonfinite(data: Data, dtype: str) -> int:
 
 
 class NonfiniteCounter:
-    """Counts the NaN and infinities of a tensor while whoever wants its bytes reads them.
+    """Counts the NaN and infinite values of a tensor while somebody else reads `blob`.
 
     Args:
         blob: the bytes of the tensor.
@@ -47,21 +43,17 @@ class NonfiniteCounter:
 
     def __init__(self, blob: LazyBytes, dtype: str) -> None:
         self._counts: list[int] = []
-        watched = partial(_watched, blob.read, dtype, self._counts.append)
-        self.blob = replace(blob, read=watched) if dtype in _INFINITY else blob
+        read = partial(_read_and_count, blob.read, dtype, self._counts)  # without a reference to self: no circle
+        self.blob = replace(blob, read=read) if dtype in _INFINITY else blob
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """How many have been read."""
         return sum(self._counts)
 
 
-def _watched(read: Callable[[int, int], Iterator[Data]], dtype: str, count: Callable[[int], None], begin: int,
-             end: int) -> Iterator[Data]:
-    rest, size = b"", np.dtype(_INFINITY[dtype][0]).itemsize
-    for piece in read(begin, end):
-        data = rest + bytes(piece) if rest else piece
-        whole = len(data) // size * size
-        count(nonfinite(data[:whole], dtype))
-        rest = bytes(data[whole:])
+def _read_and_count(read: Callable[[int, int], Iterator[Data]], dtype: str, counts: list[int], begin: int,
+                    end: int) -> Iterator[Data]:
+    for piece, elements in iter_elements(read(begin, end), ITEMSIZE[dtype]):
+        counts.append(nonfinite(elements, dtype))
         yield piece

@@ -12,7 +12,7 @@ from .torch_tensors import describe_tensor
 
 
 class SolverState(Mapping[str, Any]):
-    """The state of a living solver as if it had been read from a file; tensors are described, not copied.
+    """The sections of a living solver; tensors are described, not copied.
 
     Args:
         sources: by the name of the section, what gives the state (`flashy.state.StateDictSource`); it is asked only

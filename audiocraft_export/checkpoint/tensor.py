@@ -1,14 +1,15 @@
-"""A tensor as a description of bytes, which nobody has read yet."""
+"""A tensor as a description of bytes that are not read yet."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pickle import UnpicklingError
 from typing import Any
 
-from ..storage.lazy_bytes import LazyBytes
+from ..storage.lazy_bytes import Data, LazyBytes
+from .limits import MAX_DIMENSIONS
 
 DTYPES = {  # the storage classes of torch, and the element size in bytes
     "DoubleStorage": ("float64", 8), "FloatStorage": ("float32", 4), "HalfStorage": ("float16", 2),
@@ -22,7 +23,6 @@ NEW_DTYPES = {  # dtypes without a storage class: torch._utils._rebuild_tensor_v
     "bcomplex32": 4, "bits8": 1, "bits16": 2, "bits1x8": 1, "bits2x4": 1, "bits4x2": 1,
 }
 ITEMSIZE = {**dict(DTYPES.values()), **NEW_DTYPES}
-MOST_DIMENSIONS = 64  # of a tensor of torch
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +56,12 @@ class LazyTensor:
 
     @property
     def nbytes(self) -> int:
-        """Size of the elements, without what else the storage holds, in bytes."""
+        """Size of the elements in bytes; the storage may hold more."""
         return self.numel * ITEMSIZE[self.dtype]
 
     @property
     def own_bytes(self) -> LazyBytes:
-        """The bytes of its elements, of one that is contiguous: all of the storage, or a part of it."""
+        """The bytes of the elements of a contiguous tensor: all of the storage, or a part of it."""
         begin = self.offset * ITEMSIZE[self.dtype]
         return self.blob if self.nbytes == self.blob.nbytes else self.blob.slice(begin, self.nbytes)
 
@@ -87,26 +87,36 @@ class LazyTensor:
             return 0
         return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.stride))
 
-    def reshaped(self, shape: tuple[int, ...]) -> LazyTensor:
-        """The same elements of one that is contiguous, in another shape.
+    def reshape(self, shape: tuple[int, ...]) -> LazyTensor:
+        """The elements of a contiguous tensor in another shape.
 
         Raises:
-            ValueError: if that is none, or has another number of elements.
+            ValueError: if that is invalid, or has another number of elements.
         """
         if not is_shape(shape) or math.prod(shape) != self.numel:
-            raise ValueError(f"{list(self.shape)} is not as many as {list(shape[:MOST_DIMENSIONS])}")
+            raise ValueError(f"{list(self.shape)} is not as many as {list(shape[:MAX_DIMENSIONS])}")
         return replace(self, shape=shape, stride=contiguous(shape))
 
 
 def is_shape(numbers: Sequence[Any]) -> bool:
-    """Whether these are sizes or steps that a tensor of torch can have."""
-    return len(numbers) <= MOST_DIMENSIONS and all(type(number) is int and 0 <= number < 1 << 63 for number in numbers)
+    """Whether these are valid sizes or strides of a tensor."""
+    return len(numbers) <= MAX_DIMENSIONS and all(type(number) is int and 0 <= number < 1 << 63 for number in numbers)
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The steps of a tensor whose elements follow each other, the last dimension fastest, in elements."""
+    """The strides of a contiguous tensor, in elements."""
     stride, step = [], 1
     for size in reversed(shape):
         stride.append(step)
         step *= max(size, 1)
     return tuple(reversed(stride))
+
+
+def iter_elements(pieces: Iterable[Data], itemsize: int) -> Iterator[tuple[Data, Data]]:
+    """Each piece of a stream of bytes, and the bytes of the elements that it completes."""
+    rest = b""
+    for piece in pieces:
+        data = rest + bytes(piece) if rest else piece
+        whole = len(data) // itemsize * itemsize
+        rest = bytes(data[whole:])
+        yield piece, data[:whole]

@@ -1,4 +1,4 @@
-"""A file of torch.save: its records and what it holds at its top, without its tensors."""
+"""A file of torch.save: its records and its content, without reading its tensors."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
+from .limits import MAX_PICKLE
 from .plain_config import describe_type
 from .unpickler import unpickle
 from .zip_reader import TorchZipReader
 
 RECORDS = ("data.pkl", "byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id")
-MOST_PICKLED = 50_000_000  # bytes
 
 
 @dataclass(frozen=True)
 class Source:
-    """Which file it was: enough to see later whether it is still the same."""
+    """Name, size in bytes and mtime of a checkpoint, as in the manifest: enough to see whether it has changed."""
 
     name: str
     bytes: int
@@ -27,13 +27,13 @@ class Source:
 
 @dataclass(frozen=True)
 class TorchFile:
-    """What a file of `torch.save` holds, read from the one file that was there when it was opened.
+    """An open file of `torch.save`; a file that replaces it meanwhile is not seen.
 
     Args:
-        path: where it was.
+        path: the file.
         archive: its records.
-        state: what it holds at its top.
-        unknown_globals: names in it that were ignored.
+        state: the dict that it holds.
+        unknown_globals: globals and records in it that were ignored.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class TorchFile:
 
     @classmethod
     def read(cls, path: Path) -> TorchFile:
-        """Read a file, but for its tensors.
+        """Read all but the tensors.
 
         Raises:
             CheckpointError: if it is no intact file of torch.save that holds a dict.
@@ -52,7 +52,7 @@ class TorchFile:
         if "byteorder" in archive and archive.blob("byteorder").read_checked(0, 6) != b"little":
             raise CheckpointError(f"{path} was written on a big-endian machine: load and save it again on this one.")
         pickled = archive.blob("data.pkl")
-        if pickled.nbytes > MOST_PICKLED:
+        if pickled.nbytes > MAX_PICKLE:
             raise CheckpointError(f"{path} holds {pickled.nbytes} bytes beside its tensors, more than any training: "
                                   "keep what is no tensor out of it.")
         state, unknown_globals = unpickle(pickled.read_checked(), lambda key: archive.blob(f"data/{key}"), str(path))
@@ -64,10 +64,10 @@ class TorchFile:
 
     @property
     def source(self) -> Source:
-        """Which file it was."""
+        """The identity of the file."""
         return Source(self.path.name, self.archive.stat.st_size, self.archive.stat.st_mtime_ns)
 
     @property
     def is_training(self) -> bool:
-        """Whether it is a training checkpoint, and no release."""
+        """Whether it is a training checkpoint, not a release."""
         return "xp.cfg" in self.state and "exported" not in self.state and not isinstance(self.state["xp.cfg"], str)

@@ -1,4 +1,4 @@
-"""Tensors in memory: between torch and bytes."""
+"""Conversion between tensors of torch and bytes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,21 @@ import torch
 from ..errors import CheckpointError, reason
 from ..storage.lazy_bytes import Data, LazyBytes, iter_chunks
 from .nonfinite import nonfinite
-from .tensor import ITEMSIZE, LazyTensor
+from .tensor import ITEMSIZE, LazyTensor, iter_elements
 
 
 def from_torch(tensors: Mapping[str, torch.Tensor]) -> dict[str, LazyTensor]:
-    """Tensors in memory as descriptions of their bytes, which are not copied.
-
-    Args:
-        tensors: by name.
+    """Describe tensors in memory, by name; their bytes are not copied.
 
     Raises:
-        CheckpointError: by one that has no plain storage.
+        CheckpointError: if one has no plain storage.
     """
     storages: dict[Any, LazyBytes] = {}
     return {name: describe_tensor(tensor.detach(), storages) for name, tensor in tensors.items()}
 
 
 def to_torch(tensor: LazyTensor) -> torch.Tensor:
-    """A contiguous tensor in memory of its own.
+    """Read a contiguous tensor into memory of its own.
 
     Raises:
         CheckpointError: if its bytes are damaged.
@@ -38,24 +35,21 @@ def to_torch(tensor: LazyTensor) -> torch.Tensor:
 
 
 def cast_chunks(tensor: LazyTensor, dtype: str) -> Iterator[Data]:
-    """The elements of a tensor, contiguous, in another dtype; piece by piece, where they follow each other.
+    """The elements of a tensor in another dtype, contiguous; streamed if the tensor is.
 
     Raises:
         CheckpointError: if its bytes are damaged, or a value is beyond the range of `dtype`.
     """
-    if not tensor.is_contiguous:
-        begin, size = tensor.offset * ITEMSIZE[tensor.dtype], tensor.span * ITEMSIZE[tensor.dtype]
-        source = _elements(tensor.blob.read_checked(begin, begin + size), tensor).as_strided(tensor.shape, tensor.stride)
-        result = _convert(source, tensor, dtype)
+    itemsize = ITEMSIZE[tensor.dtype]
+    if tensor.is_contiguous:
+        for _, data in iter_elements(tensor.own_bytes.iter_checked(), itemsize):
+            if data:
+                yield _convert(_elements(data, tensor), tensor, dtype)
+    else:
+        begin, size = tensor.offset * itemsize, tensor.span * itemsize
+        stored = _elements(tensor.blob.read_checked(begin, begin + size), tensor)
+        result = _convert(stored.as_strided(tensor.shape, tensor.stride), tensor, dtype)
         yield from iter_chunks(result, 0, len(result))
-        return
-    rest = b""
-    for piece in tensor.own_bytes.iter_checked():
-        data = rest + bytes(piece) if rest else piece
-        whole = len(data) // ITEMSIZE[tensor.dtype] * ITEMSIZE[tensor.dtype]
-        rest = bytes(data[whole:])
-        if whole:
-            yield _convert(_elements(data[:whole], tensor), tensor, dtype)
 
 
 def _elements(data: Data, tensor: LazyTensor) -> torch.Tensor:
@@ -63,7 +57,6 @@ def _elements(data: Data, tensor: LazyTensor) -> torch.Tensor:
 
 
 def _convert(source: torch.Tensor, tensor: LazyTensor, dtype: str) -> memoryview:
-    """Elements of a tensor, contiguous, in another dtype."""
     source = torch._neg_view(source) if tensor.neg else source
     source = source.conj() if tensor.conj else source
     try:
@@ -82,17 +75,16 @@ def _convert(source: torch.Tensor, tensor: LazyTensor, dtype: str) -> memoryview
 
 
 def describe_tensor(tensor: torch.Tensor, storages: dict[Any, LazyBytes]) -> LazyTensor:
-    """A tensor as a description of its bytes; tensors of one storage share it in `storages`."""
+    """Describe a tensor in memory; tensors of one storage share its bytes in `storages`."""
     dtype = str(tensor.dtype).replace("torch.", "")
     if tensor.layout != torch.strided or tensor.is_meta or dtype not in ITEMSIZE:
         kind = f"{tensor.layout} {dtype} on {tensor.device}"
-        raise CheckpointError(f"A tensor of the solver ({kind}) has no plain bytes: keep it out of "
-                              "the model's state.")
+        raise CheckpointError(f"A tensor of the solver ({kind}) has no plain bytes: keep it out of the model's state.")
     storage = tensor.untyped_storage()
     blob = storages.setdefault((storage.device, storage.data_ptr(), storage.nbytes()),
                                LazyBytes(storage.nbytes(), partial(_read, storage)))
     return LazyTensor(blob, dtype, int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride(),
-                  tensor.is_conj(), tensor.is_neg())
+                      tensor.is_conj(), tensor.is_neg())
 
 
 def _read(storage: torch.UntypedStorage, begin: int, end: int) -> Iterator[Data]:

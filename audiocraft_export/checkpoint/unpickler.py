@@ -1,12 +1,12 @@
-"""Reading a pickle without running it.
+"""Read a pickle without running it.
 
-The opcodes are decoded by `pickletools` and done here, one by one, on plain data. Nothing that a pickle names
-is ever imported or called: the names in `allowed.py`, written out one by one, stand for plain data; every other becomes
-an inert stranger that swallows what the pickle does to it. So a checkpoint is read where the code of its training
-does not exist any more, and a hostile one without consequence.
+The opcodes are decoded by `pickletools` and executed here, one by one, on plain data. Nothing that a pickle names is
+ever imported or called: the globals of `allowlist.py` stand for plain data; every other becomes an inert
+UnknownGlobal that ignores all operations. So a checkpoint is read where the code of its training does not exist any
+more, and a hostile one does nothing.
 
-`torch.load(weights_only=True)` was broken twice (CVE-2025-32434, CVE-2026-24747) and knows neither
-omegaconf nor unknown_globals; `pickle._Unpickler` gives its memory, and the time of hashing keys, to whoever asks.
+`torch.load(weights_only=True)` was broken twice (CVE-2025-32434, CVE-2026-24747) and knows neither omegaconf nor
+unknown globals; `pickle._Unpickler` gives its memory, and the time of hashing keys, to whoever asks.
 """
 
 from __future__ import annotations
@@ -19,16 +19,13 @@ from typing import Any, BinaryIO, Callable, Optional
 
 from ..errors import CheckpointError, listing, printable, reason
 from ..storage.lazy_bytes import LazyBytes
-from .allowlist import SAFE_GLOBALS, AllowedGlobal, Node, Storage, UnknownGlobal, key
+from .allowlist import SAFE_GLOBALS, AllowedGlobal, Node, Storage, UnknownGlobal, to_key
+from .limits import CHARACTERS_PER_STEP, MAX_SHOWN_NAME, MAX_STEPS
 from .tensor import ITEMSIZE
-
-MOST_NAME = 100  # characters of a global that are worth showing
-MOST_STEPS = 5_200_000  # a training of 3.3 billion parameters takes some 300,000
-CHARACTERS = 16  # that a call is given are worth a step; of other things, each item
 
 
 def unpickle(data: bytes, find_storage: Callable[[str], LazyBytes], where: str) -> tuple[Any, list[str]]:
-    """Read a pickle of `torch.save` as plain data, `Tensor`s, `Node`s and `Stranger`s.
+    """Read a pickle of `torch.save` as plain data, `LazyTensor`s, `Node`s and `UnknownGlobal`s.
 
     Args:
         data: the pickle.
@@ -36,10 +33,10 @@ def unpickle(data: bytes, find_storage: Callable[[str], LazyBytes], where: str) 
         where: what to call the file in an error.
 
     Returns:
-        What the pickle holds, and the sorted names of the unknown_globals in it.
+        What the pickle holds, and the sorted names of the unknown globals in it.
 
     Raises:
-        CheckpointError: if it is no such pickle.
+        CheckpointError: if it is not such a pickle.
     """
     machine = _Unpickler(find_storage, where)
     try:
@@ -47,17 +44,17 @@ def unpickle(data: bytes, find_storage: Callable[[str], LazyBytes], where: str) 
     except CheckpointError:
         raise
     except Exception as exc:  # a damaged pickle may raise anything
-        unknown_globals = f"; it names {listing(sorted(machine.unknown_globals))}" if machine.unknown_globals else ""
+        named = f"; it names {listing(sorted(machine.unknown_globals))}" if machine.unknown_globals else ""
         raise CheckpointError(f"{where} is damaged, or not written by torch.save "
-                              f"({type(exc).__name__}: {reason(exc)}{unknown_globals}): nothing in it was run.") from exc
+                              f"({type(exc).__name__}: {reason(exc)}{named}): nothing in it was run.") from exc
 
 
 class _Unpickler:
-    """Does what the opcodes say, with its own stack and memo; a mark begins another stack."""
+    """The pickle machine: a stack, a memo and the stacks below the marks."""
 
     def __init__(self, find_storage: Callable[[str], LazyBytes], where: str) -> None:
         self.unknown_globals: dict[str, UnknownGlobal] = {}
-        self._where, self._steps = where, MOST_STEPS
+        self._where, self._steps = where, MAX_STEPS
         self._find_storage = find_storage
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
@@ -108,7 +105,7 @@ class _Unpickler:
 
     # Containers
 
-    def tuple_of(self, count: int) -> None:
+    def make_tuple(self, count: int) -> None:
         if count > len(self._stack):
             raise UnpicklingError("a tuple of nothing")
         self._stack[-count:] = [tuple(self._stack[-count:])]
@@ -117,17 +114,17 @@ class _Unpickler:
         target = self._stack[-1]
         if isinstance(target, list):
             target.extend(items)
-        elif not _swallows(target):
+        elif not _ignores_changes(target):
             raise UnpicklingError(f"something that is appended to a {type(target).__name__}")
 
     def update(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if isinstance(target, dict):
-            target.update((key(name), value) for name, value in zip(items[::2], items[1::2]))
-        elif not _swallows(target):
+            target.update((to_key(name), value) for name, value in zip(items[::2], items[1::2]))
+        elif not _ignores_changes(target):
             raise UnpicklingError(f"an item of a {type(target).__name__}")
 
-    def dict_of(self, items: list[Any]) -> None:
+    def make_dict(self, items: list[Any]) -> None:
         self._stack.append({})
         self.update(items)
 
@@ -136,10 +133,10 @@ class _Unpickler:
     def find(self, module: Any, name: Any) -> Any:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise UnpicklingError("a name that is no text")
-        return SAFE_GLOBALS.get((module, name)) or self.stranger(f"{module}.{name}")
+        return SAFE_GLOBALS.get((module, name)) or self.unknown(f"{module}.{name}")
 
-    def stranger(self, name: str) -> UnknownGlobal:
-        name = printable(name[:MOST_NAME])
+    def unknown(self, name: str) -> UnknownGlobal:
+        name = printable(name[:MAX_SHOWN_NAME])
         if name not in self.unknown_globals:
             self.unknown_globals[name] = UnknownGlobal(name)
         return self.unknown_globals[name]
@@ -150,17 +147,19 @@ class _Unpickler:
 
     def call(self, func: Any, args: Any) -> Any:
         if isinstance(func, AllowedGlobal) and func.make is not None:
-            self._steps -= sum(map(_size, args), len(args) ** 2 // 3)
+            self._steps -= sum(map(_cost, args), len(args) ** 2 // 3)
             return func.make(*args) if self._steps > 0 else None
+        if isinstance(func, AllowedGlobal):
+            return next((arg for arg in args if type(arg) is UnknownGlobal), func)
         if isinstance(func, UnknownGlobal):
-            return next((arg for arg in args if type(arg) is UnknownGlobal), func) if isinstance(func, AllowedGlobal) else func
+            return func
         raise UnpicklingError(f"a call of a {type(func).__name__}")
 
     def reduce(self, operands: int) -> None:
         func, args = self._stack[-operands:][:2]
         self._stack[-operands:] = [self.call(func, args)]
 
-    def make(self, operands: list[Any]) -> None:
+    def make_instance(self, operands: list[Any]) -> None:
         func, *args = operands
         self._stack.append(self.call(func, args))
 
@@ -168,7 +167,7 @@ class _Unpickler:
         state, target = self._stack.pop(), self._stack[-1]
         if isinstance(target, Node):
             target.build(state)
-        elif not isinstance(target, dict) and not _swallows(target):
+        elif not isinstance(target, dict) and not _ignores_changes(target):
             raise UnpicklingError(f"a pickle that changes a {type(target).__name__.removeprefix('Lazy').lower()}")
 
     def persistent(self, pid: Any) -> None:
@@ -183,68 +182,62 @@ class _Unpickler:
         self._stack.append(storage)
 
 
-def _size(value: Any) -> int:
+def _cost(value: Any) -> int:
     if isinstance(value, (str, bytes)):
-        return len(value) // CHARACTERS
+        return len(value) // CHARACTERS_PER_STEP
     return len(value) if isinstance(value, (list, tuple, dict)) else 0
 
 
-def _swallows(target: Any) -> bool:
-    """Whether nothing comes of what a pickle does to a value."""
+def _ignores_changes(target: Any) -> bool:
+    """Whether a value stays the same whatever a pickle does to it."""
     return isinstance(target, UnknownGlobal) and not (isinstance(target, AllowedGlobal) and target.make)
 
 
 _Step = Callable[[_Unpickler, Any], Any]
-_STEPS: dict[str, _Step] = {
-    **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda machine, _: None),
-    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "UNICODE",
-                     "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
-                    _Unpickler.push),
-    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _Unpickler.push_python2),
-    "NONE": lambda machine, _: machine._stack.append(None),
-    "NEWTRUE": lambda machine, _: machine._stack.append(True),
-    "NEWFALSE": lambda machine, _: machine._stack.append(False),
-    "EMPTY_LIST": lambda machine, _: machine._stack.append([]),
-    "EMPTY_TUPLE": lambda machine, _: machine._stack.append(()),
-    "EMPTY_DICT": lambda machine, _: machine._stack.append({}),
-    "EMPTY_SET": lambda machine, _: machine._stack.append(machine.stranger("builtins.set")),
-    "BYTEARRAY8": lambda machine, _: machine._stack.append(machine.stranger("builtins.bytearray")),
-    "FROZENSET": lambda machine, _: machine.make([machine.stranger("builtins.frozenset"), *machine.pop_mark()]),
-    "MARK": _Unpickler.push_mark,
-    "POP": _Unpickler.pop,
-    "POP_MARK": lambda machine, _: machine.pop_mark(),
-    "DUP": lambda machine, _: machine._stack.append(machine._stack[-1]),
-    "PUT": _Unpickler.put,
-    "BINPUT": _Unpickler.put,
-    "LONG_BINPUT": _Unpickler.put,
-    "MEMOIZE": lambda machine, _: machine.put(len(machine._memo)),
-    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"),
-                    lambda machine, index: machine._stack.append(machine._memo[index])),
-    "LIST": lambda machine, _: machine.push(machine.pop_mark()),
-    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_mark())),
-    "DICT": lambda machine, _: machine.dict_of(machine.pop_mark()),
-    "TUPLE1": lambda machine, _: machine.tuple_of(1),
-    "TUPLE2": lambda machine, _: machine.tuple_of(2),
-    "TUPLE3": lambda machine, _: machine.tuple_of(3),
-    "APPEND": lambda machine, _: machine.extend([machine._stack.pop()]),
-    "APPENDS": lambda machine, _: machine.extend(machine.pop_mark()),
-    "ADDITEMS": lambda machine, _: machine.extend(machine.pop_mark()),
-    "SETITEM": lambda machine, _: machine.update([*map(machine._stack.pop, (-2, -1))]),
-    "SETITEMS": lambda machine, _: machine.update(machine.pop_mark()),
-    "GLOBAL": lambda machine, name: machine._stack.append(machine.find(*name.split(" ", 1))),
-    "STACK_GLOBAL": _Unpickler.stack_global,
-    **dict.fromkeys(("EXT1", "EXT2", "EXT4"),
-                    lambda machine, code: machine._stack.append(machine.stranger(f"copyreg extension {code}"))),
-    "REDUCE": lambda machine, _: machine.reduce(2),
-    "NEWOBJ": lambda machine, _: machine.reduce(2),
-    "NEWOBJ_EX": lambda machine, _: machine.reduce(3),
-    "INST": lambda machine, name: machine.make([machine.find(*name.split(" ", 1)), *machine.pop_mark()]),
-    "OBJ": lambda machine, _: machine.make(machine.pop_mark()),
-    "BUILD": _Unpickler.build,
-    "PERSID": _Unpickler.persistent,
-    "BINPERSID": lambda machine, _: machine.persistent(machine._stack.pop()),
-}
-_Reader = Callable[[BinaryIO], Any]
-_CODES: dict[bytes, tuple[Optional[_Reader], _Step]] = {
+
+_STEPS: dict[str, _Step] = {name: step for names, step in (
+    ("PROTO FRAME STOP", lambda machine, _: None),
+    ("INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
+     "BINBYTES SHORT_BINBYTES BINBYTES8", _Unpickler.push),
+    ("STRING BINSTRING SHORT_BINSTRING", _Unpickler.push_python2),
+    ("NONE", lambda machine, _: machine._stack.append(None)),
+    ("NEWTRUE", lambda machine, _: machine._stack.append(True)),
+    ("NEWFALSE", lambda machine, _: machine._stack.append(False)),
+    ("EMPTY_LIST", lambda machine, _: machine._stack.append([])),
+    ("EMPTY_TUPLE", lambda machine, _: machine._stack.append(())),
+    ("EMPTY_DICT", lambda machine, _: machine._stack.append({})),
+    ("EMPTY_SET", lambda machine, _: machine.push(machine.unknown("builtins.set"))),
+    ("BYTEARRAY8", lambda machine, _: machine.push(machine.unknown("builtins.bytearray"))),
+    ("FROZENSET", lambda machine, _:
+        machine.make_instance([machine.unknown("builtins.frozenset"), *machine.pop_mark()])),
+    ("MARK", _Unpickler.push_mark),
+    ("POP", _Unpickler.pop),
+    ("POP_MARK", lambda machine, _: machine.pop_mark()),
+    ("DUP", lambda machine, _: machine.push(machine._stack[-1])),
+    ("PUT BINPUT LONG_BINPUT", _Unpickler.put),
+    ("MEMOIZE", lambda machine, _: machine.put(len(machine._memo))),
+    ("GET BINGET LONG_BINGET", lambda machine, index: machine._stack.append(machine._memo[index])),
+    ("LIST", lambda machine, _: machine.push(machine.pop_mark())),
+    ("TUPLE", lambda machine, _: machine.push(tuple(machine.pop_mark()))),
+    ("DICT", lambda machine, _: machine.make_dict(machine.pop_mark())),
+    ("TUPLE1", lambda machine, _: machine.make_tuple(1)),
+    ("TUPLE2", lambda machine, _: machine.make_tuple(2)),
+    ("TUPLE3", lambda machine, _: machine.make_tuple(3)),
+    ("APPEND", lambda machine, _: machine.extend([machine._stack.pop()])),
+    ("APPENDS ADDITEMS", lambda machine, _: machine.extend(machine.pop_mark())),
+    ("SETITEM", lambda machine, _: machine.update([*map(machine._stack.pop, (-2, -1))])),
+    ("SETITEMS", lambda machine, _: machine.update(machine.pop_mark())),
+    ("GLOBAL", lambda machine, name: machine._stack.append(machine.find(*name.split(" ", 1)))),
+    ("STACK_GLOBAL", _Unpickler.stack_global),
+    ("EXT1 EXT2 EXT4", lambda machine, code: machine.push(machine.unknown(f"copyreg extension {code}"))),
+    ("REDUCE NEWOBJ", lambda machine, _: machine.reduce(2)),
+    ("NEWOBJ_EX", lambda machine, _: machine.reduce(3)),
+    ("INST", lambda machine, name: machine.make_instance([machine.find(*name.split(" ", 1)), *machine.pop_mark()])),
+    ("OBJ", lambda machine, _: machine.make_instance(machine.pop_mark())),
+    ("BUILD", _Unpickler.build),
+    ("PERSID", _Unpickler.persistent),
+    ("BINPERSID", lambda machine, _: machine.persistent(machine._stack.pop())),
+) for name in names.split()}
+_CODES: dict[bytes, tuple[Optional[Callable[[BinaryIO], Any]], _Step]] = {
     opcode.code.encode("latin1"): (opcode.arg.reader if opcode.arg else None, _STEPS[opcode.name])
     for opcode in opcodes if opcode.name in _STEPS}

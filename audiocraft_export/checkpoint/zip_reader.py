@@ -1,7 +1,7 @@
-"""The zip container of `torch.save`, read record by record.
+"""Read the zip container of `torch.save` record by record.
 
-`torch.load(mmap=True)` checks no CRC, and a memory map kills the process where the file is cut or the disk fails
-under it; so this reads piece by piece, and checks each record against its CRC-32.
+`torch.load(mmap=True)` checks no CRC, and a memory map kills the process if the file is cut or the disk fails; so this
+reads in chunks, and checks each record against its CRC-32.
 
 Format: `caffe2/serialize/inline_container.h` of PyTorch, as `torch.save` has written it since 1.6.
 """
@@ -18,30 +18,27 @@ from pathlib import Path
 from ..errors import CheckpointError, reason
 from ..storage.file_reader import FileReader
 from ..storage.lazy_bytes import LazyBytes
+from .limits import MAX_DIRECTORY
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # the local header that stands before a record
 LOCAL_SIGNATURE, END_SIGNATURE, LOCATOR_SIGNATURE = b"PK\3\4", b"PK\5\6", b"PK\6\7"
 FLAGS = 0x0808  # sizes after the record; names in UTF-8
 _END = 98  # bytes in which a zip file ends: with those for 64 bits
 _AFTER_A_RECORD = (0, 12, 16, 20, 24)  # bytes: its sizes once more, in 32 or 64 bits, with a signature or without
-_MOST_DIRECTORY = 1 << 24  # bytes: of some 200,000 records
 
 
 class TorchZipReader:
-    """A file written by `torch.save`, open for as long as this is there: what replaces it meanwhile is not seen.
-
-    Args:
-        path: the file.
+    """A file written by `torch.save`, kept open: a file that replaces it meanwhile is not seen.
 
     Raises:
-        CheckpointError: if it is no such file, or one that was cut, joined, compressed or encrypted.
+        CheckpointError: if it is not such a file, or was cut, joined, compressed or encrypted.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = FileReader(path, "torch.save")
         self.stat = self._file.stat
-        self._infos = self._strip_root(self._directory())
+        self._infos = self._strip_root(self._read_directory())
         self._blobs: weakref.WeakValueDictionary[str, LazyBytes] = weakref.WeakValueDictionary()  # they hold this
 
     def __contains__(self, name: str) -> bool:
@@ -63,17 +60,17 @@ class TorchZipReader:
         blob = self._blobs.get(name)
         if blob is None:
             info = self._infos[name]
-            if not _is_plain(info):
+            if not _is_stored(info):
                 raise self._damaged(info)
-            blob = self._blobs[name] = LazyBytes(info.file_size, partial(self._read_record, info), info.CRC,
-                                            f"{self.path}: record {name}")
+            blob = LazyBytes(info.file_size, partial(self._read_record, info), info.CRC, f"{self.path}: record {name}")
+            self._blobs[name] = blob
         return blob
 
     def _read_record(self, info: zipfile.ZipInfo, first: int, last: int) -> Iterator[bytes]:
         begin = self._begin(info)
         return self._file.read(begin + first, begin + last)
 
-    def _directory(self) -> list[zipfile.ZipInfo]:
+    def _read_directory(self) -> list[zipfile.ZipInfo]:
         size = self.stat.st_size
         if not size:
             raise CheckpointError(f"{self.path} is empty: restore it from a copy.")
@@ -84,7 +81,7 @@ class TorchZipReader:
         if end[-22:-18] != END_SIGNATURE or end[-2:] != b"\0\0":
             raise CheckpointError(f"{self.path} is cut short or has foreign bytes at its end: restore it from a copy.")
         claimed = max(_directory_sizes(end))
-        if claimed > _MOST_DIRECTORY:
+        if claimed > MAX_DIRECTORY:
             raise CheckpointError(f"{self.path} is damaged or foreign (a directory of {claimed} bytes): restore it "
                                   "from a copy.")
         try:
@@ -96,19 +93,21 @@ class TorchZipReader:
             raise CheckpointError(f"{self.path} is damaged ({reason(exc)}): restore it from a copy.") from exc
 
     def _strip_root(self, infos: Iterable[zipfile.ZipInfo]) -> Mapping[str, zipfile.ZipInfo]:
+        """The records by name, without the folder in which all of them must lie."""
         records: dict[str, zipfile.ZipInfo] = {}
         end, root = 0, None
         for info in infos:
             top, _, name = info.filename.partition("/")
-            if root not in (None, top) or not name or name in records or info.header_offset < end \
-                    or root is None and info.header_offset:
+            is_first = root is None
+            if not is_first and top != root or not name or name in records or info.header_offset < end \
+                    or is_first and info.header_offset:
                 raise CheckpointError(f"{self.path} is no plain file of torch.save (record {info.filename!r} is "
                                       "out of place): restore it from a copy.")
             root, records[name], end = top, info, info.header_offset + info.compress_size
         if "data.pkl" not in records or "constants.pkl" in records:
-            raise CheckpointError(f"{self.path} is no checkpoint of torch.save (it has "
-                                  f"{'code of TorchScript' if 'constants.pkl' in records else 'no data.pkl'}): "
-                                  "name the checkpoint.th of an XP.")
+            what = "code of TorchScript" if "constants.pkl" in records else "no data.pkl"
+            raise CheckpointError(f"{self.path} is no checkpoint of torch.save (it has {what}): name the checkpoint.th "
+                                  "of an XP.")
         return records
 
     def _refuse_a_gap(self, infos: Sequence[zipfile.ZipInfo], directory: int) -> None:
@@ -118,27 +117,28 @@ class TorchZipReader:
             raise CheckpointError(f"{self.path} has foreign bytes before its directory: restore it from a copy.")
 
     def _begin(self, info: zipfile.ZipInfo) -> int:
-        """Where the bytes of a record begin, after its local header was compared with the directory."""
+        """The offset of the bytes of a record, after comparing its local header with the directory."""
         name = info.filename.encode()
-        where, size_of_both = info.header_offset, LOCAL_HEADER.size + len(name)
-        header = self._file.read_bytes(where, min(where + size_of_both, self.stat.st_size))
-        if len(header) == size_of_both and _is_plain(info):
-            signature, _, flags, method, _, _, crc, packed, size, name_size, extra_size = \
-                LOCAL_HEADER.unpack_from(header)
-            begin = where + size_of_both + extra_size
-            same = name_size == len(name) and header.endswith(name) and crc in (0, info.CRC) \
-                and size in (0, info.file_size, 0xFFFFFFFF) and packed in (0, info.file_size, 0xFFFFFFFF)
-            if signature == LOCAL_SIGNATURE and same and method == 0 and not flags & ~FLAGS \
-                    and begin + info.file_size <= self.stat.st_size:
-                return int(begin)
-        raise self._damaged(info)
+        names = info.header_offset + LOCAL_HEADER.size
+        header = self._file.read_bytes(info.header_offset, min(names + len(name), self.stat.st_size))
+        if len(header) < LOCAL_HEADER.size + len(name) or not _is_stored(info):
+            raise self._damaged(info)
+        signature, _, flags, method, _, _, crc, packed, size, name_size, extra_size = LOCAL_HEADER.unpack_from(header)
+        begin = names + len(name) + extra_size
+        sizes = (0, info.file_size, 0xFFFFFFFF)  # after the record, here, or in 64 bits
+        if signature != LOCAL_SIGNATURE or method or flags & ~FLAGS \
+                or name_size != len(name) or not header.endswith(name) \
+                or crc not in (0, info.CRC) or size not in sizes or packed not in sizes \
+                or begin + info.file_size > self.stat.st_size:
+            raise self._damaged(info)
+        return int(begin)
 
     def _damaged(self, info: zipfile.ZipInfo) -> CheckpointError:
         return CheckpointError(f"{self.path} is damaged or foreign (record {info.filename!r} is not stored as "
                                "torch.save stores it): restore it from a copy.")
 
 
-def _is_plain(info: zipfile.ZipInfo) -> bool:
+def _is_stored(info: zipfile.ZipInfo) -> bool:
     """Whether the directory says that a record is neither compressed nor encrypted."""
     return info.compress_type == 0 and info.file_size == info.compress_size and not info.flag_bits & ~FLAGS
 

@@ -23,10 +23,10 @@ class ReleaseEncoder(Encoder, Protocol):
 
 
 class RawFile:
-    """A string or bytes, written as they are.
+    """A string, as UTF-8, or bytes.
 
     Raises:
-        CheckpointError: if a string cannot be encoded as UTF-8.
+        CheckpointError: if a string cannot be encoded.
     """
 
     nonfinite: Mapping[str, int] = {}
@@ -40,20 +40,16 @@ class RawFile:
         self.nbytes = len(self._data)
 
     def write(self, stream: Sink, checked: bool) -> None:
-        """Write it."""
+        """Write the bytes."""
         stream.write(self._data)
 
     def read_back(self, path: Path) -> None:
-        """Compare a written file with it.
-
-        Raises:
-            CheckpointError: if they differ.
-        """
+        """Refuse a written file that differs, with CheckpointError."""
         if path.read_bytes() != self._data:
             raise CheckpointError(f"{path.name} holds something else")
 
     def check_sources(self) -> None:
-        """It comes from no file."""
+        """Do nothing: the bytes are in memory."""
 
 
 def encode(content: Content) -> ReleaseEncoder:
@@ -64,12 +60,7 @@ def encode(content: Content) -> ReleaseEncoder:
 
 
 def dump(folder: Path, contents: Mapping[str, Content]) -> None:
-    """Write the files of a release for temporary use: without fsync, without a manifest.
-
-    Raises:
-        OSError: if they cannot be written.
-        CheckpointError: if bytes that are read are damaged.
-    """
+    """Write files of a release for temporary use, without fsync and manifest; OSError if that fails."""
     for name, content in contents.items():
         with open(folder / name, "xb") as stream:
             encode(content).write(stream, checked=True)

@@ -1,4 +1,4 @@
-"""The formats of a release: which files it has in each, what those need, and how it is proved that they load."""
+"""The formats of a release: the files of each, the packages that it requires, and how to verify that it loads."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ class Format:
 
     Args:
         requires: packages of the extra `hf`.
-        files: gives the files of a release, by name.
-        load: rebuilds the models of a release from its folder, family and file names, and compares them; raises
-            `ReleaseError` if they are not what they should be.
+        encode: gives the files of a release, by name.
+        verify: rebuilds the models of a release from its folder, family and file names, and compares them; raises
+            `ReleaseError` if they differ.
     """
 
     requires: tuple[str, ...]
-    files: Callable[[PreparedRelease, ExportOptions], Mapping[str, Content]]
-    load: Callable[[Path, Family, Sequence[str]], None]
+    encode: Callable[[PreparedRelease, ExportOptions], Mapping[str, Content]]
+    verify: Callable[[Path, Family, Sequence[str]], None]
 
 
 def encode_release(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
-    """The files of a release in the format that is asked for, by name.
+    """The files of a release in the format of the options, by name.
 
     Raises:
         ExportError: if the format cannot hold this model.
     """
-    return dict(FORMATS[options.format].files(prepared, options))
+    return dict(FORMATS[options.format].encode(prepared, options))
 
 
 def require_loader(name: str, family: Family) -> None:
-    """Check that there is what `verify_loads` needs, before anything is written.
+    """Check for what `verify_loads` needs, before anything is written.
 
     Raises:
-        ReleaseError: if there is not.
+        ReleaseError: if a package, or a loader for the family, is missing.
     """
-    require_packages(f"verify=load of format={name}", *_format_named(name).requires)
+    require_packages(f"verify=load of format={name}", *_find_format(name).requires)
     loader_for(family)
 
 
@@ -63,42 +63,34 @@ def verify_loads(name: str, folder: Path, family: Family, names: Sequence[str]) 
         names: of the files of the release.
 
     Raises:
-        ReleaseError: if they cannot be rebuilt, or are not what they should be.
+        ReleaseError: if they cannot be rebuilt, or differ.
     """
-    _format_named(name).load(folder, family, names)
+    _find_format(name).verify(folder, family, names)
 
 
-def _format_named(name: str) -> Format:
+def _find_format(name: str) -> Format:
     if name not in FORMATS:
         raise ReleaseError(f"This release is in the format {name!r}, unknown here: use the audiocraft-export that made "
                            "it.")
     return FORMATS[name]
 
 
-def _as_it_is(prepared: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
-    return prepared.contents
-
-
-def _portable(prepared: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
-    return to_safetensors(prepared.contents, prepared.manifest, options.max_shard_size)
-
-
-def _of_transformers(prepared: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
+def _encode_transformers(prepared: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
     from .transformers.build import transformers_files
     return transformers_files(prepared, options.max_shard_size)
 
 
-def _load_by_transformers(folder: Path, family: Family, names: Sequence[str]) -> None:
+def _verify_transformers(folder: Path, family: Family, names: Sequence[str]) -> None:
     from .transformers.verify import verify_with_transformers
     verify_with_transformers(folder)
 
 
 FORMATS: Mapping[str, Format] = {
-    "audiocraft": Format((), _as_it_is, verify_with_audiocraft),
-    "safetensors": Format(("safetensors", "huggingface_hub"), _portable, rebuild_with_audiocraft),
-    "transformers": Format(("safetensors", "huggingface_hub", "transformers"), _of_transformers,
-                           _load_by_transformers),
+    "audiocraft": Format((), lambda prepared, options: prepared.contents, verify_with_audiocraft),
+    "safetensors": Format(
+        ("safetensors", "huggingface_hub"),
+        lambda prepared, options: to_safetensors(prepared.contents, prepared.manifest, options.max_shard_size),
+        rebuild_with_audiocraft),
+    "transformers": Format(("safetensors", "huggingface_hub", "transformers"), _encode_transformers,
+                           _verify_transformers),
 }
-
-
-

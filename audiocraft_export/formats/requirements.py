@@ -8,18 +8,15 @@ from importlib.util import find_spec
 
 from ..errors import ReleaseError
 
-MINIMUM_VERSIONS = {"transformers": ("transformers", (4, 57)), "torch": ("transformers", (2, 2))}  # and for which of them
+# By package: which package needs it, and the oldest version.
+MINIMUM_VERSIONS = {"transformers": ("transformers", (4, 57)), "torch": ("transformers", (2, 2))}
 
 
 def require_packages(what: str, *packages: str) -> None:
-    """Check that packages of the extra `hf` are installed; none is imported.
-
-    Args:
-        what: what needs them, for the message.
-        packages: their names.
+    """Check that packages of the extra `hf` are installed, for `what`; none is imported.
 
     Raises:
-        ReleaseError: if one is not there, or too old; the message says how to install it.
+        ReleaseError: if one is missing or too old; the message says how to install it.
     """
     missing = [package for package in packages if getattr(find_spec(package), "origin", None) is None]  # or a folder
     if missing:

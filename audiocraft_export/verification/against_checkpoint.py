@@ -1,4 +1,4 @@
-"""Is a release what a checkpoint says? Made again in thought, and compared tensor by tensor."""
+"""Compare a release with what an export of its checkpoint would produce, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -26,19 +26,15 @@ from .file import Problem
 
 
 def checkpoint_of(path: Path) -> Optional[str]:
-    """The name of the checkpoint that a release was made of, as an option has it; None is `checkpoint.th`.
-
-    Args:
-        path: the release folder, or one of its files.
-    """
-    manifest = Manifest.load_or_none(path if os.path.isdir(path) else path.parent)
+    """The checkpoint of a release folder or file, as the option `checkpoint` names it; None is `checkpoint.th`."""
+    manifest = Manifest.load_or_none(_release_folder(path))
     made_of = CHECKPOINT_NAME.fullmatch(str((manifest.checkpoint or {}).get("name"))) if manifest else None
     return made_of["name"] if made_of else None
 
 
 def diff_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
-            dora_dir: Optional[AnyPath] = None) -> Iterator[Problem]:
-    """What differs between a release and that which an export of a checkpoint would make, with the same options.
+                         dora_dir: Optional[AnyPath] = None) -> Iterator[Problem]:
+    """The differences between a release and what an export of a checkpoint would produce with the same options.
 
     Args:
         path: the release folder, or one of its files.
@@ -47,23 +43,23 @@ def diff_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
         dora_dir: the Dora folder to look it up in instead.
 
     Raises:
-        ExportError: if no release can be made of the checkpoint.
+        ExportError: if the checkpoint cannot be exported.
     """
-    folder = path if os.path.isdir(path) else path.parent
+    folder = _release_folder(path)
     manifest = Manifest.load_or_none(folder)
     if manifest is not None and manifest.bands:
         raise ReleaseError(f"{folder} is made of several experiments ({manifest.name}): no one checkpoint says what "
                            "it should be; leave --against out.")
     options = _options(manifest, path)
     contents = encode_release(prepare(checkpoint, xp_folder, options, dora_dir), options)
-    problems = list(_problems(path, folder, contents, checkpoint))
+    problems = list(_content_problems(path, contents, checkpoint))
     if problems and manifest is not None:
-        yield from _reasons(MANIFEST if path == folder else path.name, manifest, checkpoint)
+        yield from _origin_problems(MANIFEST if path == folder else path.name, manifest, checkpoint)
     yield from problems
 
 
-def _reasons(file: str, manifest: Manifest, checkpoint: Checkpoint) -> Iterator[Problem]:
-    """Why a release differs from a checkpoint, as far as its manifest knows."""
+def _origin_problems(file: str, manifest: Manifest, checkpoint: Checkpoint) -> Iterator[Problem]:
+    """Why a release differs from a checkpoint, as far as its manifest tells."""
     source = asdict(checkpoint.file.source) if checkpoint.file else {}
     made_of = manifest.checkpoint or {"name": "a living solver"}
     if manifest.sig != checkpoint.sig:
@@ -74,30 +70,32 @@ def _reasons(file: str, manifest: Manifest, checkpoint: Checkpoint) -> Iterator[
         yield Problem(file, None, f"is of another state of {checkpoint.where} than the one that is there now")
 
 
-def _problems(path: Path, folder: Path, contents: Mapping[str, Content], checkpoint: Checkpoint) -> Iterator[Problem]:
-    for each in [path.name] if path != folder else contents:
-        if each not in contents:
-            yield Problem(each, None, f"is in no release of {checkpoint.where}")
-        elif not os.path.isfile(folder / each):
-            yield Problem(each, None, f"is missing, and in a release of {checkpoint.where}")
+def _content_problems(path: Path, contents: Mapping[str, Content], checkpoint: Checkpoint) -> Iterator[Problem]:
+    folder = _release_folder(path)
+    for name in contents if path == folder else [path.name]:
+        if name not in contents:
+            yield Problem(name, None, f"is in no release of {checkpoint.where}")
+        elif not os.path.isfile(folder / name):
+            yield Problem(name, None, f"is missing, and in a release of {checkpoint.where}")
         else:
-            yield from _file_differences(folder / each, contents[each])
+            yield from _file_problems(folder / name, contents[name])
 
 
-def _file_differences(path: Path, expected: Content) -> Iterator[Problem]:
+def _file_problems(path: Path, expected: Content) -> Iterator[Problem]:
     if isinstance(expected, (str, bytes)):
         if path.read_bytes() != (expected if isinstance(expected, bytes) else expected.encode("utf-8")):
             yield Problem(path.name, None, "is not what the checkpoint says")
     elif isinstance(expected, Tensors):
         found = read_safetensors(path)
-        yield from _differences(path.name, "", dict(expected.tensors), dict(found.tensors))
-        yield from _differences(path.name, "", dict(expected.metadata), dict(found.metadata))
+        yield from _diff(path.name, "", dict(expected.tensors), dict(found.tensors))
+        yield from _diff(path.name, "", dict(expected.metadata), dict(found.metadata))
     else:
-        yield from _differences(path.name, "", expected, _packed(TorchFile.read(path)))
+        state = compact(Weights(TorchFile.read(path).state, path.name, ""), None).state
+        yield from _diff(path.name, "", expected, state)
 
 
 def _options(manifest: Optional[Manifest], path: Path) -> ExportOptions:
-    """What the release was asked for; one without a manifest is taken for AudioCraft's own."""
+    """The options of a release; those of AudioCraft's own format if it has no manifest."""
     folder, name = (path, LM_FILE) if os.path.isdir(path) else (path.parent, path.name)
     codec = "auto" if os.path.isfile(folder / CODEC_FILE) and (path == folder or name == CODEC_FILE) else "none"
     if manifest is not None:
@@ -108,9 +106,40 @@ def _options(manifest: Optional[Manifest], path: Path) -> ExportOptions:
     return ExportOptions(version=version if isinstance(version, str) else None, codec=codec)
 
 
-def _packed(file: TorchFile) -> Any:
-    """What a file holds, each tensor over exactly its own bytes."""
-    return compact(Weights(file.state, file.path.name, ""), None).state
+def _release_folder(path: Path) -> Path:
+    return path if os.path.isdir(path) else path.parent
+
+
+def _diff(file: str, key: str, expected: Any, found: Any) -> Iterator[Problem]:
+    """The differences between two nested values, by dotted key."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        yield from _diff_dicts(file, key, expected, found)
+    elif isinstance(expected, LazyTensor) and isinstance(found, LazyTensor):
+        yield from _diff_tensors(file, key, expected, found)
+    elif isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)) and len(expected) == len(found):
+        for index, (one, other) in enumerate(zip(expected, found)):
+            yield from _diff(file, _dotted(key, index), one, other)
+    elif type(expected) is not type(found) or expected != found:
+        yield Problem(file, key, "is not what the checkpoint says")
+
+
+def _diff_dicts(file: str, key: str, expected: dict[Any, Any], found: dict[Any, Any]) -> Iterator[Problem]:
+    for name, value in expected.items():
+        if name in found:
+            yield from _diff(file, _dotted(key, name), value, found[name])
+        else:
+            yield Problem(file, _dotted(key, name), "is missing, and in the checkpoint")
+    for name in found:
+        if name not in expected:
+            yield Problem(file, _dotted(key, name), "is not in the checkpoint")
+
+
+def _diff_tensors(file: str, key: str, expected: LazyTensor, found: LazyTensor) -> Iterator[Problem]:
+    shown, wanted = (f"{tensor.dtype} {list(tensor.shape)}" for tensor in (found, expected))
+    if shown != wanted:
+        yield Problem(file, key, f"is {shown}, and {wanted} by the checkpoint")
+    elif _digest(found) != _digest(expected):
+        yield Problem(file, key, "has other numbers than the checkpoint")
 
 
 def _dotted(key: str, name: Any) -> str:
@@ -122,25 +151,3 @@ def _digest(tensor: LazyTensor) -> bytes:
     for piece in tensor.blob.iter_checked():
         sha.update(piece)
     return sha.digest()
-
-
-def _differences(file: str, key: str, expected: Any, found: Any) -> Iterator[Problem]:
-    if isinstance(expected, dict) and isinstance(found, dict):
-        for name in expected:
-            if name not in found:
-                yield Problem(file, _dotted(key, name), "is missing, and in the checkpoint")
-            else:
-                yield from _differences(file, _dotted(key, name), expected[name], found[name])
-        for name in [name for name in found if name not in expected]:
-            yield Problem(file, _dotted(key, name), "is not in the checkpoint")
-    elif isinstance(expected, LazyTensor) and isinstance(found, LazyTensor):
-        one, other = (f"{each.dtype} {list(each.shape)}" for each in (found, expected))
-        if one != other:
-            yield Problem(file, key, f"is {one}, and {other} by the checkpoint")
-        elif _digest(found) != _digest(expected):
-            yield Problem(file, key, "has other numbers than the checkpoint")
-    elif isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)) and len(expected) == len(found):
-        for index, (one, other) in enumerate(zip(expected, found)):
-            yield from _differences(file, _dotted(key, index), one, other)
-    elif type(expected) is not type(found) or expected != found:
-        yield Problem(file, key, "is not what the checkpoint says")

@@ -1,15 +1,17 @@
-"""Is one file of a release sound? Its bytes, its keys, its tensors, and whether the library that it is for loads it."""
+"""Check one file of a release: its bytes, its keys, its tensors, and whether the library that it is for loads it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Optional
 
 from ..checkpoint.plain_config import describe_type
 from ..checkpoint.torch_file import TorchFile
+from ..checkpoint.walk import walk
 from ..errors import CheckpointError, listing, printable, reason
 from ..experiment.config import Config
 from ..experiment.xp import MANIFEST
@@ -31,11 +33,11 @@ BAND: Shape = {"cfg": dict, "model_state": dict, "processor_state": dict, "xp.cf
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a release.
+    """A problem of a release.
 
     Args:
         file: the name of the file.
-        key: the dotted name of what is wrong in it, if it is not the file as a whole.
+        key: dotted, within the file; None for the file as a whole.
         what: the rest of the sentence.
     """
 
@@ -48,18 +50,17 @@ class Problem:
 
 
 def check_file(path: Path, listed: Optional[WrittenFile], states: dict[str, Mapping[Any, Any]]) -> list[Problem]:
-    """What is wrong with one file.
+    """The problems of one file.
 
     Args:
         path: the file.
-        listed: what a manifest says of it, if one does.
-        states: gets what it holds, if it is one of torch.
+        listed: its entry in the manifest, if it has one.
+        states: gets the content of a file of torch, by name.
     """
     if not os.path.isfile(path):
         return [Problem(path.name, None, "is no file" if os.path.lexists(path) else "is missing")]
     try:
-        look = _CHECKS.get(path.suffix, _archive_problems)
-        problems = list(look(path, listed is not None, states))
+        problems = list(_content_problems(path, listed is not None, states))
     except CheckpointError as exc:
         problems = [Problem(path.name, None, f"cannot be read ({exc})")]
     if listed and not problems and not matches_manifest(path.parent, [listed]):
@@ -67,12 +68,18 @@ def check_file(path: Path, listed: Optional[WrittenFile], states: dict[str, Mapp
     return problems
 
 
-def _no_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
-    """A tokenizer's vocabulary: its sha256 is all that there is to compare."""
-    return iter(())
+def _content_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
+    if path.suffix == ".yaml":
+        Config.load(path)
+    elif path.suffix == ".json":
+        read_json(path)
+    elif path.suffix == ".safetensors":
+        yield from _safetensors_problems(path)
+    elif path.suffix != ".model":  # a tokenizer's vocabulary: there is only its sha256 to compare
+        yield from _torch_problems(path, is_listed, states)
 
 
-def _archive_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
+def _torch_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
     file = TorchFile.read(path)
     if "exported" not in file.state and "xp.sig" in file.state:
         sections = listing([*map(str, file.state)])
@@ -82,21 +89,10 @@ def _archive_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any
     problems = [*key_problems(path.name, file.state), *_tensor_problems(file, compact=is_listed)]
     if file.unknown_globals:
         problems.insert(0, Problem(path.name, None, f"names what no release holds: {listing(file.unknown_globals)}"))
-    yield from problems or _loading_problems(path)
+    yield from problems or _torch_load_problems(path)
 
 
-def _yaml_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
-    Config.load(path)
-    return iter(())
-
-
-def _json_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
-    read_json(path)
-    return iter(())
-
-
-def _safetensors_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
-    """What is wrong with one file of safetensors, for us and for its library."""
+def _safetensors_problems(path: Path) -> Iterator[Problem]:
     read_safetensors(path)
     require_packages(f"Verifying {path.name}", "safetensors")
     import safetensors
@@ -108,20 +104,16 @@ def _safetensors_problems(path: Path, is_listed: bool, states: dict[str, Mapping
                                        f"({type(exc).__name__}: {reason(exc)})")
 
 
-_CHECKS = {".yaml": _yaml_problems, ".json": _json_problems, ".safetensors": _safetensors_problems,
-          ".model": _no_problems}
-
-
 def key_problems(name: str, state: Mapping[Any, Any]) -> Iterator[Problem]:
-    """What is wrong with the keys of a file of torch, and with the types of what stands under them.
+    """The problems with the keys of a file of torch, and with the types of their values.
 
     Args:
         name: of the file.
-        state: what it holds.
+        state: its content.
     """
     shape = _shape(name, state)
-    for key, kind in _flat(shape):
-        value = _at(state, key)
+    for key, kind in walk(shape):
+        value = _find(state, key)
         shown = ".".join(map(str, key))
         if value is None:
             yield Problem(name, shown, "is missing")
@@ -143,33 +135,25 @@ def _config_problems(name: str, key: str, text: str) -> Iterator[Problem]:
 
 
 def _shape(name: str, state: Mapping[Any, Any]) -> Shape:
-    """The keys that belong in a file: by its name, and by what it holds if it has another."""
+    """The keys that belong in a file, with their types: by its name, or by its content if it has another name."""
     if name == DIFFUSION_FILE or "n_bands" in state and name not in OWN_NAMES:
         count = state.get("n_bands")
         bands = range(count if isinstance(count, int) and 0 < count < 1000 else 1)
-        return {"sample_rate": (int, float), "n_bands": int, **dict.fromkeys(bands, BAND), "version": str,
+        return {"sample_rate": Real, "n_bands": int, **dict.fromkeys(bands, BAND), "version": str,
                 "exported": bool}
     if "pretrained" in state and name != LM_FILE:
         return REFERENCE
     return PART if "model" in state and name not in OWN_NAMES else MODEL
 
 
-def _flat(shape: Shape, *path: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    for key, kind in shape.items():
-        if isinstance(kind, Mapping):
-            yield from _flat(kind, *path, key)
-        else:
-            yield (*path, key), kind
-
-
-def _at(state: Any, key: tuple[Any, ...]) -> Any:
+def _find(state: Any, key: tuple[Any, ...]) -> Any:
     for name in key:
         state = state.get(name) if isinstance(state, dict) else None
     return state
 
 
 def _tensor_problems(file: TorchFile, compact: bool) -> Iterator[Problem]:
-    """What is wrong with the tensors of a file, and with its other records; in a release of ours they are `compact`."""
+    """The problems of the tensors of a file, which in a release are `compact`, and of its other records."""
     name = file.path.name
     try:
         tensors = Weights(file.state, "", "").tensors
@@ -189,7 +173,7 @@ def _tensor_problems(file: TorchFile, compact: bool) -> Iterator[Problem]:
 
 
 def _record_problems(file: TorchFile, used: Collection[int]) -> Iterator[Problem]:
-    """What is wrong with records that are no tensor's; `used` are the identities of those that are."""
+    """The problems of all records but those of tensors, whose identities are `used`."""
     for record in file.archive.names:
         try:
             blob = file.archive.blob(record)
@@ -203,7 +187,7 @@ def _record_problems(file: TorchFile, used: Collection[int]) -> Iterator[Problem
                 yield Problem(file.path.name, None, f"holds bytes that no tensor has ({record})")
 
 
-def _loading_problems(path: Path) -> Iterator[Problem]:
+def _torch_load_problems(path: Path) -> Iterator[Problem]:
     import torch
     try:
         torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)

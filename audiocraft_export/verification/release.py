@@ -1,4 +1,4 @@
-"""Is a release what it says it is? Its manifest, its bytes, its keys, its tensors, and whether torch loads it."""
+"""Verify a release: its manifest, its bytes, its keys, its tensors, and that torch loads it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ..release.weights import Weights
 from ..storage.file_version import file_version
 from .file import Problem, check_file, key_problems
 
-MAX_ATTEMPTS = 10  # of a release that is replaced again and again while it is verified
+MAX_ATTEMPTS = 10  # for a release that is replaced again and again while it is verified
 WEIGHTS = ("best_state", "model", "model_state")
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found out about a release.
+    """The result of verifying a release.
 
     Args:
         path: the folder, or the file.
-        files: the names of the files that were looked at.
-        problems: what is wrong; nothing, if it is what it says.
+        files: the names of the files that were checked.
+        problems: what is wrong.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
     def __str__(self) -> str:
@@ -48,18 +48,14 @@ class Verification:
 
 
 def verify(path: AnyPath) -> Verification:
-    """Prove that a release is sound, reading all of it.
+    """Verify a release, reading all of it.
 
-    The manifest (with its own checksum), the sha256 and the size of every file, each record's CRC-32, the keys and the
-    types of what stands under them, the number, dtype and place of the tensors, the configuration as YAML, and that
-    `torch.load(weights_only=True)` takes each file.
+    Checked are the manifest (with its own checksum), the sha256 and the size of every file, the CRC-32 of each record,
+    the keys and the types of their values, the number, dtype and layout of the tensors, the configuration as YAML, and
+    that `torch.load(weights_only=True)` accepts each file.
 
     Args:
-        path: a release folder, or one of its files; of a file without a manifest beside it, all but its sha256 is
-            proved.
-
-    Returns:
-        What is wrong, file by file and key by key.
+        path: a release folder, or one of its files; of a file without a manifest, all but its sha256 is checked.
 
     Raises:
         ReleaseError: if there is nothing at `path`.
@@ -79,6 +75,7 @@ def verify(path: AnyPath) -> Verification:
 
 
 def _check_release(path: Path, folder: Path, alone: Optional[str]) -> Verification:
+    """Verify a release folder, or the file `alone` in it."""
     manifest, problems = _read_manifest(folder, alone)
     listed = {file.name: file for file in manifest.files} if manifest else {}
     names = [alone] if alone else _names(folder, manifest)
@@ -89,19 +86,19 @@ def _check_release(path: Path, folder: Path, alone: Optional[str]) -> Verificati
     if manifest and not alone:
         problems += _listing_problems(manifest, names)
         if manifest.release_format == "safetensors" and not problems:
-            problems += _portable_problems(folder, names, states)
-        if all(problem.key is None for problem in problems) and _is_complete(manifest, names, states):
-            problems += _manifest_problems(manifest, states)
+            problems += _unflatten_problems(folder, names, states)
+        if manifest.release_format != "transformers" and _all_read(names, states, problems):
+            problems += _count_problems(manifest, states)
     return Verification(path, names, problems)
 
 
-def _is_complete(manifest: Manifest, names: Sequence[str], states: Mapping[str, Any]) -> bool:
-    """Whether all the weights that the manifest speaks of were read; transformers has them in another form."""
-    return manifest.release_format != "transformers" and len(states) >= len([*filter(is_torch_file, names)])
+def _all_read(names: Sequence[str], states: Mapping[str, Any], problems: Sequence[Problem]) -> bool:
+    """Whether all the weights that the manifest describes were read, and their keys are right."""
+    return all(problem.key is None for problem in problems) and len(states) >= sum(map(is_torch_file, names))
 
 
-def _portable_problems(folder: Path, names: Sequence[str], states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
-    """What is wrong with files of safetensors as one release; what they hold together goes to `states`."""
+def _unflatten_problems(folder: Path, names: Sequence[str], states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
+    """The problems of files of safetensors as one release; `states` gets the files of torch that they stand for."""
     try:
         contents = from_safetensors(folder, names)
     except CheckpointError as exc:
@@ -114,7 +111,7 @@ def _portable_problems(folder: Path, names: Sequence[str], states: dict[str, Map
 
 
 def _read_manifest(folder: Path, alone: Optional[str]) -> tuple[Optional[Manifest], list[Problem]]:
-    """The manifest and what is wrong with it; one file alone need not have any."""
+    """The manifest and its problems; a file alone need not have one."""
     try:
         return Manifest.load(folder), []
     except ReleaseError as exc:
@@ -125,7 +122,7 @@ def _read_manifest(folder: Path, alone: Optional[str]) -> tuple[Optional[Manifes
 
 
 def _names(folder: Path, manifest: Optional[Manifest]) -> list[str]:
-    """The files to look at: those of the manifest, and others that AudioCraft would load."""
+    """The files to check: those of the manifest, and others that AudioCraft would load."""
     listed = release_file_names(manifest) if manifest else []
     return [*listed, *(name for name in OWN_NAMES if name not in listed and os.path.lexists(folder / name))]
 
@@ -140,23 +137,20 @@ def _listing_problems(manifest: Manifest, names: Sequence[str]) -> Iterator[Prob
             yield Problem(name, None, f"is not in {MANIFEST}, and yet would be loaded: remove it, or export again")
 
 
-def _manifest_problems(manifest: Manifest, states: Mapping[str, Mapping[Any, Any]]) -> Iterator[Problem]:
-    """What the manifest says of the weights, and is not so; the compression model beside others does not count."""
+def _count_problems(manifest: Manifest, states: Mapping[str, Mapping[Any, Any]]) -> Iterator[Problem]:
+    """What the manifest says of the weights and is wrong; it does not count the compression model beside others."""
     mine = {name: state for name, state in states.items() if name != CODEC_FILE} or states
-    weights = Weights({name: _weights(state) for name, state in mine.items()}, "", "")
-    found = {
-        "tensors": len(weights.tensors),
-        "parameters": weights.parameters,
-        "dtypes": weights.dtypes,
-        "config_sha256": next((sha256(state["xp.cfg"].encode()).hexdigest() for state in mine.values()
-                               if "xp.cfg" in state), manifest.config_sha256),
-    }
+    weights = Weights({name: _select_weights(state) for name, state in mine.items()}, "", "")
+    configs = [state["xp.cfg"] for state in mine.values() if "xp.cfg" in state]
+    found = {"tensors": len(weights.tensors), "parameters": weights.parameters, "dtypes": weights.dtypes}
+    if configs:
+        found["config_sha256"] = sha256(configs[0].encode()).hexdigest()
     for key, value in found.items():
         if value != getattr(manifest, key):
             yield Problem(MANIFEST, key, f"is {getattr(manifest, key)}, and {value} in the files")
 
 
-def _weights(state: Any) -> dict[Any, Any]:
-    """What of a file's content is weights: those of each band, where there are several."""
-    return {key: value if key in WEIGHTS else _weights(value) for key, value in state.items()
+def _select_weights(state: Any) -> dict[Any, Any]:
+    """The weights in the content of a file: those of each band, if there are several."""
+    return {key: value if key in WEIGHTS else _select_weights(value) for key, value in state.items()
             if key in WEIGHTS or isinstance(value, dict)}

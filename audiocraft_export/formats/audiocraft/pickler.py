@@ -1,4 +1,4 @@
-"""Writing plain data and tensors as `torch.save` does, opcode by opcode.
+"""Write plain data and tensors as `torch.save` does, opcode by opcode.
 
 The standard pickler remembers objects by identity, so equal content may give different bytes; this
 one does not. Only opcodes of protocol 2 that `torch.load(weights_only=True)` knows are used.
@@ -6,33 +6,9 @@ one does not. Only opcodes of protocol 2 that `torch.load(weights_only=True)` kn
 
 from __future__ import annotations
 
-import pickle
+import pickle as op
 import struct
 from pathlib import Path
-from pickle import (
-    APPENDS,
-    BINFLOAT,
-    BININT,
-    BINPERSID,
-    BINUNICODE,
-    BUILD,
-    EMPTY_DICT,
-    EMPTY_LIST,
-    EMPTY_TUPLE,
-    GLOBAL,
-    LONG1,
-    LONG_BINGET,
-    LONG_BINPUT,
-    MARK,
-    NEWFALSE,
-    NEWTRUE,
-    NONE,
-    PROTO,
-    REDUCE,
-    SETITEMS,
-    STOP,
-    TUPLE,
-)
 from typing import Any
 
 from ... import progress
@@ -47,29 +23,29 @@ from .zip_writer import write_torch_zip
 
 _STORAGES = {dtype: f"torch {storage}" for storage, (dtype, _) in DTYPES.items()}
 _LARGE = 1 << 24  # bytes of a file that is worth more than one thread
-_ORDERED_DICT = GLOBAL + b"collections\nOrderedDict\n" + EMPTY_TUPLE + REDUCE
+_ORDERED_DICT = op.GLOBAL + b"collections\nOrderedDict\n" + op.EMPTY_TUPLE + op.REDUCE
 
 
 class TorchPickle:
     """Content as the records of a file that `torch.load` reads; the same content gives the same bytes.
 
     Args:
-        content: nested dicts and lists of text, numbers and contiguous `Tensor`s.
+        content: nested dicts and lists of text, numbers and contiguous `LazyTensor`s.
 
     Raises:
-        CheckpointError: if it holds what `torch.load` would refuse.
+        CheckpointError: if `torch.load` would refuse it.
     """
 
     def __init__(self, content: Any) -> None:
-        dumper = _Pickler()
-        self._data = PROTO + b"\2" + dumper.dump(content) + STOP
-        self._watches = {key: NonfiniteCounter(tensor.blob, tensor.dtype) for key, tensor in dumper.storages.values()}
-        self._names = dumper.names
+        pickler = _Pickler()
+        self._data = op.PROTO + b"\2" + pickler.dump(content) + op.STOP
+        self._counters = {key: NonfiniteCounter(tensor.blob, tensor.dtype) for key, tensor in pickler.storages.values()}
+        self._names = pickler.names
 
     @property
     def nbytes(self) -> int:
-        """Size of the file in bytes, but for what the zip container adds."""
-        return len(self._data) + sum(watch.blob.nbytes for watch in self._watches.values())
+        """Size of the file in bytes, without what the zip container adds."""
+        return len(self._data) + sum(counter.blob.nbytes for counter in self._counters.values())
 
     def write(self, stream: Sink, checked: bool = True) -> None:
         """Write the file.
@@ -81,9 +57,10 @@ class TorchPickle:
         Raises:
             CheckpointError: if bytes read from a checkpoint are damaged.
         """
-        write_torch_zip(stream, [("data.pkl", LazyBytes.from_data(self._data)), ("byteorder", LazyBytes.from_data(b"little")),
-                               *((f"data/{key}", watch.blob) for key, watch in self._watches.items()),
-                               ("version", LazyBytes.from_data(b"3\n"))], checked)
+        write_torch_zip(stream, [("data.pkl", LazyBytes.from_data(self._data)),
+                                 ("byteorder", LazyBytes.from_data(b"little")),
+                                 *((f"data/{key}", counter.blob) for key, counter in self._counters.items()),
+                                 ("version", LazyBytes.from_data(b"3\n"))], checked)
 
     def read_back(self, path: Path) -> None:
         """Compare every record of the written file with its CRC-32: that of the bytes that were read.
@@ -101,28 +78,20 @@ class TorchPickle:
                 _advance(blob)
 
     def check_sources(self) -> None:
-        """Compare all bytes that are read with their CRC-32.
-
-        Raises:
-            CheckpointError: if some are damaged.
-        """
-        for watch in self._watches.values():
-            watch.blob.verify()
+        """Compare all bytes that are read with their CRC-32; CheckpointError if some are damaged."""
+        for counter in self._counters.values():
+            counter.blob.verify()
 
     @property
     def nonfinite(self) -> dict[str, int]:
-        """By the dotted name of a tensor: how many of its numbers are NaN or infinite; known once it is written.
-
-        Tensors that are tied count once.
-        """
-        return {self._names[key]: watch.count for key, watch in self._watches.items() if watch.count}
+        """Number of NaN and infinite values by the dotted name of a tensor, once written; tied tensors count once."""
+        return {self._names[key]: counter.count for key, counter in self._counters.items() if counter.count}
 
 
 class _Pickler:
     """Gives the opcodes of values.
 
-    `storages` has a key and a tensor for each storage, by the identity and the type of its bytes; `names` the dotted
-    name of a tensor for each key.
+    `storages` has a key and a tensor by the identity and the dtype of a storage; `names` a dotted name by key.
     """
 
     def __init__(self) -> None:
@@ -135,10 +104,11 @@ class _Pickler:
             return self._attributes(value, path)
         if isinstance(value, dict):
             items = (_scalar(key) + self.dump(item, *path, key) for key, item in value.items())
-            return EMPTY_DICT + MARK + b"".join(items) + SETITEMS
+            return op.EMPTY_DICT + op.MARK + b"".join(items) + op.SETITEMS
         if isinstance(value, (list, tuple)):
             each = [self.dump(item, *path, index) for index, item in enumerate(value)]
-            return EMPTY_LIST + MARK + b"".join(each) + APPENDS if isinstance(value, list) else _tuple(*each)
+            is_list = isinstance(value, list)
+            return op.EMPTY_LIST + op.MARK + b"".join(each) + op.APPENDS if is_list else _tuple(*each)
         return self._tensor(value, path) if isinstance(value, LazyTensor) else _scalar(value)
 
     def _attributes(self, value: AttrDict, path: tuple[Any, ...]) -> bytes:
@@ -148,9 +118,10 @@ class _Pickler:
         for key, item in value.items():
             memo = struct.pack("<I", self._memo)
             self._memo += 1
-            items += _scalar(key) + self.dump(item, *path, key) + LONG_BINPUT + memo
-            attributes += _scalar(key) + LONG_BINGET + memo if key in names else b""
-        return _ORDERED_DICT + MARK + items + SETITEMS + EMPTY_DICT + MARK + attributes + SETITEMS + BUILD
+            items += _scalar(key) + self.dump(item, *path, key) + op.LONG_BINPUT + memo
+            attributes += _scalar(key) + op.LONG_BINGET + memo if key in names else b""
+        return b"".join([_ORDERED_DICT, op.MARK, items, op.SETITEMS,
+                         op.EMPTY_DICT, op.MARK, attributes, op.SETITEMS, op.BUILD])
 
     def _tensor(self, tensor: LazyTensor, path: tuple[Any, ...]) -> bytes:
         key, _ = self.storages.setdefault((id(tensor.blob), tensor.dtype), (str(len(self.storages)), tensor))
@@ -159,11 +130,11 @@ class _Pickler:
         storage = _STORAGES.get(tensor.dtype, "torch.storage UntypedStorage")
         size = tensor.numel if plain else tensor.nbytes
         return b"".join([
-            _global(f"torch._utils _rebuild_tensor_v{2 if plain else 3}"), MARK,
-            _tuple(_scalar("storage"), _global(storage), _scalar(key), _scalar("cpu"), _scalar(size)), BINPERSID,
+            _global(f"torch._utils _rebuild_tensor_v{2 if plain else 3}"), op.MARK,
+            _tuple(_scalar("storage"), _global(storage), _scalar(key), _scalar("cpu"), _scalar(size)), op.BINPERSID,
             _scalar(tensor.offset), _tuple(*map(_scalar, tensor.shape)), _tuple(*map(_scalar, tensor.stride)),
-            NEWFALSE, _ORDERED_DICT, b"" if plain else _global(f"torch {tensor.dtype}"),
-            TUPLE, REDUCE])
+            op.NEWFALSE, _ORDERED_DICT, b"" if plain else _global(f"torch {tensor.dtype}"),
+            op.TUPLE, op.REDUCE])
 
 
 def _advance(blob: LazyBytes) -> None:
@@ -173,25 +144,27 @@ def _advance(blob: LazyBytes) -> None:
 def _scalar(value: Any) -> bytes:
     if isinstance(value, str):
         text = value.encode("utf-8", "surrogatepass")
-        return BINUNICODE + struct.pack("<I", len(text)) + text
+        return op.BINUNICODE + struct.pack("<I", len(text)) + text
     if isinstance(value, bytes):
-        return _global("_codecs encode") + _tuple(_scalar(value.decode("latin1")), _scalar("latin1")) + REDUCE
-    if value is None or isinstance(value, bool):
-        return NONE if value is None else NEWTRUE if value else NEWFALSE
+        return _global("_codecs encode") + _tuple(_scalar(value.decode("latin1")), _scalar("latin1")) + op.REDUCE
+    if value is None:
+        return op.NONE
+    if isinstance(value, bool):
+        return op.NEWTRUE if value else op.NEWFALSE
     if isinstance(value, float):
-        return BINFLOAT + struct.pack(">d", value)
+        return op.BINFLOAT + struct.pack(">d", value)
     if -(1 << 31) <= value < 1 << 31:
-        return BININT + struct.pack("<i", value)
-    long = pickle.encode_long(value)
+        return op.BININT + struct.pack("<i", value)
+    long = op.encode_long(value)
     if len(long) > 255:
         raise CheckpointError(f"The release would hold an integer of {value.bit_length()} bits, which torch.load "
                               "refuses: keep it out of the model's state.")
-    return LONG1 + bytes([len(long)]) + long
+    return op.LONG1 + bytes([len(long)]) + long
 
 
 def _tuple(*items: bytes) -> bytes:
-    return MARK + b"".join(items) + TUPLE
+    return op.MARK + b"".join(items) + op.TUPLE
 
 
 def _global(name: str) -> bytes:
-    return GLOBAL + name.replace(" ", "\n").encode() + b"\n"
+    return op.GLOBAL + name.replace(" ", "\n").encode() + b"\n"

@@ -16,10 +16,10 @@ from ...release.installed_audiocraft import audiocraft_version
 
 
 def loader_for(family: Family) -> Callable[[Path, Sequence[str]], Loaded]:
-    """What rebuilds the models of a family from a release folder and the names of its files; importing it takes 5 s.
+    """The function that rebuilds the models of a family from a release folder and file names; importing takes 5 s.
 
     Raises:
-        ReleaseError: if they cannot be imported, or a family has none.
+        ReleaseError: if AudioCraft cannot be imported, or has no loader for the family.
     """
     if family.load is None:
         raise ReleaseError("AudioCraft's loaders rebuild its own models, and this is none of them: verify it without "
@@ -28,14 +28,7 @@ def loader_for(family: Family) -> Callable[[Path, Sequence[str]], Loaded]:
 
 
 def import_audiocraft(module: str) -> Any:
-    """A module of AudioCraft.
-
-    Args:
-        module: its name in the package.
-
-    Raises:
-        ReleaseError: if it cannot be imported.
-    """
+    """Import a module of AudioCraft by its name in the package; ReleaseError if that fails."""
     try:
         return import_module(f"audiocraft.{module}")
     except ImportError as exc:
@@ -44,12 +37,7 @@ def import_audiocraft(module: str) -> Any:
 
 
 def verify_with_audiocraft(folder: Path, family: Family, names: Sequence[str]) -> None:
-    """Rebuild the models of a release with AudioCraft's own loaders and compare their weights.
-
-    Args:
-        folder: the release folder.
-        family: of the model.
-        names: of the files of the release.
+    """Rebuild the models in a release folder with AudioCraft's own loaders and compare their weights.
 
     Raises:
         ReleaseError: if AudioCraft cannot rebuild one (with its reason), or the weights differ.

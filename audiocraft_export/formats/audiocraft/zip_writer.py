@@ -1,7 +1,7 @@
-"""The zip container of `torch.save`, written record by record.
+"""Write the zip container of `torch.save` record by record.
 
-`torch.save` and `zipfile` write other bytes with every version of theirs, so this writes them itself: the same
-content gives the same file everywhere.
+The bytes that `torch.save` and `zipfile` write differ between versions; here the same content always gives the same
+file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAX_UINT32 = 0xFFFFFFFF  # a number that 32 bits do not hold
 
 
 def write_torch_zip(stream: Sink, records: Iterable[tuple[str, LazyBytes]], checked: bool = True) -> None:
-    """Write records as `torch.save` lays them out; the same records give the same bytes.
+    """Write records as `torch.save` does.
 
     Args:
         stream: where it goes.
@@ -46,7 +46,7 @@ def write_torch_zip(stream: Sink, records: Iterable[tuple[str, LazyBytes]], chec
 
 
 def _copy(blob: LazyBytes, stream: Sink, checked: bool) -> int:
-    """Write the bytes of a blob, and give the CRC-32 that they have, or should have."""
+    """Write the bytes of a record; returns the CRC-32 that they have, or should have."""
     known = blob.crc if not checked else None
     crc, nbytes = known or 0, 0
     for piece in blob.iter_chunks():
@@ -96,5 +96,5 @@ def _end_of_directory(count: int, size: int, offset: int) -> bytes:
 
 
 def _to_uint32(number: int) -> int:
-    """A number in 32 bits, or the mark that it stands elsewhere in 64."""
+    """A number in 32 bits, or the marker that it is stored elsewhere in 64."""
     return number if number < _MAX_UINT32 else 0xFFFFFFFF

@@ -1,7 +1,7 @@
-"""A file of safetensors: a header in JSON, then the bytes of all tensors, one after the other.
+"""Read and write files of safetensors: a header in JSON, then the bytes of all tensors, one after the other.
 
-The library writes only what is in memory as a whole, and the texts of a header in an order that changes from run to
-run; so this writes the file itself, in the library's order of tensors. Format: huggingface.co/docs/safetensors.
+The library writes only what is in memory as a whole, and the metadata in an order that changes from run to run; so
+this writes the file itself, in the library's order of tensors. Format: huggingface.co/docs/safetensors.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from ... import progress
 from ...checkpoint.nonfinite import NonfiniteCounter
@@ -21,6 +21,7 @@ from ...errors import CheckpointError, reason
 from ...release.content import Tensors
 from ...storage.file_reader import FileReader
 from ...storage.lazy_bytes import LazyBytes, Sink
+from .limits import MAX_HEADER
 
 _NAMES = {  # by the dtype of torch; the later ones stand first in a file, so that each is aligned
     "bool": "BOOL", "uint8": "U8", "int8": "I8", "float8_e5m2": "F8_E5M2", "float8_e4m3fn": "F8_E4M3",
@@ -31,14 +32,10 @@ _DTYPES = {name: dtype for dtype, name in _NAMES.items()}
 _RANKS = {dtype: rank for rank, dtype in enumerate(_NAMES)}
 _METADATA = "__metadata__"
 _SIZE = struct.Struct("<Q")
-_MOST_HEADER = 1 << 25  # bytes; the library refuses more than 10**8
 
 
 class SafetensorsFile:
-    """Tensors as a file of safetensors; the same ones give the same bytes.
-
-    Args:
-        content: what it is to hold.
+    """Tensors as a file of safetensors; the same tensors give the same bytes.
 
     Raises:
         CheckpointError: if it cannot hold one of the tensors.
@@ -46,36 +43,31 @@ class SafetensorsFile:
 
     def __init__(self, content: Tensors) -> None:
         tensors = sorted(content.tensors.items(), key=lambda item: (-_rank(*item), item[0]))
-        self._header = _header(tensors, content.metadata)
-        self._watches = {name: NonfiniteCounter(tensor.blob, tensor.dtype) for name, tensor in tensors}
+        self._header = _build_header(tensors, content.metadata)
+        self._counters = {name: NonfiniteCounter(tensor.blob, tensor.dtype) for name, tensor in tensors}
         self._crcs: dict[str, int] = {}
 
     @property
     def nbytes(self) -> int:
         """Size of the file in bytes."""
-        return len(self._header) + sum(watch.blob.nbytes for watch in self._watches.values())
+        return len(self._header) + sum(counter.blob.nbytes for counter in self._counters.values())
 
     def write(self, stream: Sink, checked: bool = True) -> None:
-        """Write the file.
-
-        Args:
-            stream: where it goes.
-            checked: whether it is read only once. All bytes are compared with their CRC-32 now, either way: the file
-                itself has none.
+        """Write the file; bytes are compared with their CRC-32 in any case, since the file has none.
 
         Raises:
             CheckpointError: if bytes read from a checkpoint are damaged.
         """
         stream.write(self._header)
-        for name, watch in self._watches.items():
+        for name, counter in self._counters.items():
+            blob = counter.blob
             crc = nbytes = 0
-            for piece in watch.blob.iter_chunks():
+            for piece in blob.iter_chunks():
                 crc, nbytes = zlib.crc32(piece, crc), nbytes + len(piece)
                 stream.write(piece)
-            if nbytes != watch.blob.nbytes:
-                raise CheckpointError(f"{watch.blob.name} has {nbytes} bytes where {watch.blob.nbytes} belong: export "
-                                      "again.")
-            watch.blob.check_crc(crc)
+            if nbytes != blob.nbytes:
+                raise CheckpointError(f"{blob.name} has {nbytes} bytes where {blob.nbytes} belong: export again.")
+            blob.check_crc(crc)
             self._crcs[name] = crc
 
     def read_back(self, path: Path) -> None:
@@ -88,36 +80,37 @@ class SafetensorsFile:
         if file.nbytes != self.nbytes or file.read_bytes(0, len(self._header)) != self._header:
             raise CheckpointError(f"the header of {path.name} differs")
         begin = len(self._header)
-        for name, watch in self._watches.items():
-            end = begin + watch.blob.nbytes
-            LazyBytes(watch.blob.nbytes, partial(_read, file, begin), self._crcs[name], f"{name} of {path.name}").verify()
-            progress.advance(watch.blob.nbytes)
-            begin = end
+        for name, counter in self._counters.items():
+            nbytes = counter.blob.nbytes
+            LazyBytes(nbytes, partial(_read, file, begin), self._crcs[name], f"{name} of {path.name}").verify()
+            progress.advance(nbytes)
+            begin += nbytes
 
     def check_sources(self) -> None:
-        """All bytes that are read were compared with their CRC-32 when they were written."""
+        """Do nothing: `write` has compared all bytes with their CRC-32."""
 
     @property
     def nonfinite(self) -> dict[str, int]:
-        """By the name of a tensor: how many of its numbers are NaN or infinite; known once it is written."""
-        return {name: watch.count for name, watch in self._watches.items() if watch.count}
+        """Number of NaN and infinite values by the name of a tensor, once written."""
+        return {name: counter.count for name, counter in self._counters.items() if counter.count}
 
 
 def read_safetensors(path: Path) -> Tensors:
-    """What a file of safetensors holds, described; no tensor is read.
+    """Read a file of safetensors, but for the bytes of its tensors.
 
     Raises:
-        CheckpointError: if it is no such file, or has gaps, overlaps or bytes that belong to nothing.
+        CheckpointError: if it is not such a file, or has gaps, overlaps or bytes that belong to nothing.
     """
     file = FileReader(path, "safetensors")
     size = _SIZE.unpack(file.read_bytes(0, _SIZE.size))[0] if file.nbytes >= _SIZE.size else file.nbytes
-    if size > min(_MOST_HEADER, file.nbytes - _SIZE.size):
+    if size > min(MAX_HEADER, file.nbytes - _SIZE.size):
         raise CheckpointError(f"{path} is no file of safetensors, or was cut short: restore it from a copy.")
     begin = _SIZE.size + size
     try:
-        header = json.loads(file.read_bytes(_SIZE.size, begin), object_pairs_hook=_unique)
+        header = json.loads(file.read_bytes(_SIZE.size, begin), object_pairs_hook=_to_dict)
         metadata = header.pop(_METADATA, {})
-        tensors = {name: _lazy_tensor(file, begin, name, **entry) for name, entry in header.items()}
+        read_data = partial(_read, file, begin)
+        tensors = {name: _lazy_tensor(read_data, name, path, **entry) for name, entry in header.items()}
         if not all(isinstance(text, str) for text in metadata.values()):
             raise TypeError("metadata that is no text")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
@@ -136,7 +129,7 @@ def _rank(name: str, tensor: LazyTensor) -> int:
     return _RANKS[tensor.dtype]
 
 
-def _header(tensors: list[tuple[str, LazyTensor]], metadata: Mapping[str, str]) -> bytes:
+def _build_header(tensors: list[tuple[str, LazyTensor]], metadata: Mapping[str, str]) -> bytes:
     entries: dict[str, Any] = {_METADATA: dict(metadata)} if metadata else {}
     end = 0
     for name, tensor in tensors:
@@ -155,17 +148,19 @@ def _read(file: FileReader, start: int, begin: int, end: int) -> Iterator[bytes]
     return file.read(start + begin, start + end)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
         raise ValueError("a name that stands there twice")
     return dict(pairs)
 
 
-def _lazy_tensor(file: FileReader, start: int, name: str, dtype: str, shape: list[int], data_offsets: list[int]) -> LazyTensor:
+def _lazy_tensor(read_data: Callable[[int, int], Iterator[bytes]], name: str, path: Path, *, dtype: str,
+                 shape: list[int], data_offsets: list[int]) -> LazyTensor:
+    """A tensor by its entry in the header."""
     begin, end = data_offsets
     if not all(map(is_shape, (shape, data_offsets))):
         raise ValueError(f"{name!r} has an impossible shape or place")
-    blob = LazyBytes(end - begin, partial(_read, file, start + begin), name=f"{file.path}: {name}")
+    blob = LazyBytes(end - begin, lambda first, last: read_data(begin + first, begin + last), name=f"{path}: {name}")
     tensor = LazyTensor(blob, _DTYPES[dtype], 0, tuple(shape), contiguous(tuple(shape)))
     if tensor.nbytes != end - begin:
         raise ValueError(f"{name!r} is {end - begin} bytes, and {dtype} {shape}")

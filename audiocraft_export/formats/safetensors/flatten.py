@@ -1,6 +1,6 @@
-"""Nested content as tensors that have names, and a text that says how they were nested; without loss.
+"""Flatten nested state into named tensors plus a JSON structure, and back, without loss.
 
-The text is JSON; what JSON does not have stands in it as `{"$kind": value}`.
+What JSON does not have stands in it as `{"$kind": value}`.
 """
 
 from __future__ import annotations
@@ -13,60 +13,62 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...checkpoint.tensor import LazyTensor
+from ...checkpoint.walk import walk
 from ...errors import CheckpointError, listing, reason
 from ...release.content import AttrDict
+from .limits import MAX_DEPTH
 
 MARK = "$"
-MOST_DEPTH = 64  # of what is nested; a tuple takes two levels of the text
 
 
 class Flattened:
     """Nested content, flat.
 
-    `tensors` has them by name: the place where each stands, without the key under which all of them stand. Of tied
-    ones it has one. `text` is the rest.
+    `tensors` has each tensor by its dotted path, without the key under which all of them stand; tied ones only once.
+    `text` is the rest, as JSON.
 
     Args:
-        content: nested mappings, lists, texts and numbers, with packed tensors.
-        files: texts that are kept in files of their own, by the names of those.
+        content: nested mappings, lists, strings and numbers, with compact tensors.
+        files: strings that are kept in files of their own, by the names of those.
 
     Raises:
-        CheckpointError: if two tensors have the same name, or what is no tensor cannot be written as JSON.
+        CheckpointError: if two tensors have the same name, or the rest cannot be written as JSON.
     """
 
     def __init__(self, content: Mapping[Any, Any], files: Mapping[str, str]) -> None:
         self.tensors: dict[str, LazyTensor] = {}
         self._names: dict[tuple[int, str], str] = {}
         self._files = {text: name for name, text in files.items()}
-        self._above = 1 if sum(map(_has_tensors, content.values())) == 1 else 0
+        sections = {path[0] for path, leaf in walk(content) if isinstance(leaf, LazyTensor)}
+        self._above = 1 if len(sections) == 1 else 0
         try:
-            self.text = json.dumps(self._encoded(content, ()), separators=(",", ":"))
+            self.text = json.dumps(self._encode(content, ()), separators=(",", ":"))
         except ValueError as exc:  # a number of too many digits, too
             raise CheckpointError(f"What the model holds beside its tensors cannot be written as JSON ({reason(exc)}): "
                                   "use format=audiocraft, or keep it out of the model's state.") from exc
 
-    def _encoded(self, value: Any, path: tuple[Any, ...]) -> Any:
-        if len(path) > MOST_DEPTH:
-            raise ValueError(f"nested more than {MOST_DEPTH} deep")
+    def _encode(self, value: Any, path: tuple[Any, ...]) -> Any:
+        if len(path) > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
         if isinstance(value, LazyTensor):
-            return self._tensor(value, ".".join(map(str, path[self._above:])))
+            return self._encode_tensor(value, ".".join(map(str, path[self._above:])))
         if isinstance(value, dict):
-            return self._mapping(value, path)
+            return self._encode_dict(value, path)
         if isinstance(value, (list, tuple)):
-            items = [self._encoded(item, (*path, index)) for index, item in enumerate(value)]
+            items = [self._encode(item, (*path, index)) for index, item in enumerate(value)]
             return items if isinstance(value, list) else {"$tuple": items}
         if path[-1] == "xp.cfg" and value in self._files:
             return {"$file": self._files[value]}
-        return _scalar(value)
+        return _encode_scalar(value)
 
-    def _mapping(self, value: dict[Any, Any], path: tuple[Any, ...]) -> Any:
-        items = {key: self._encoded(item, (*path, key)) for key, item in value.items()}
+    def _encode_dict(self, value: dict[Any, Any], path: tuple[Any, ...]) -> Any:
+        items = {key: self._encode(item, (*path, key)) for key, item in value.items()}
         if isinstance(value, AttrDict):
             return {"$attributes": [*items.items()]}
         plain = all(isinstance(key, str) and not key.startswith(MARK) for key in items)
         return items if plain else {"$pairs": [*items.items()]}
 
-    def _tensor(self, tensor: LazyTensor, name: str) -> Any:
+    def _encode_tensor(self, tensor: LazyTensor, name: str) -> Any:
         kept = self._names.setdefault((id(tensor.blob), tensor.dtype), name)
         if kept != name:
             return {"$tied": [kept, list(tensor.shape)]}
@@ -78,73 +80,73 @@ class Flattened:
 
 
 def unflatten(text: str, tensors: Mapping[str, LazyTensor], files: Mapping[str, str]) -> dict[Any, Any]:
-    """What `Flat` was made of.
+    """The content of a `Flattened`.
 
     Args:
         text: of the flat content.
         tensors: of the flat content, by name.
-        files: the texts that are kept in files of their own, by the names of those.
+        files: the strings that are kept in files of their own, by the names of those.
 
     Raises:
         CheckpointError: if they do not belong together.
     """
-    whole = _Unflattener(tensors, files)
+    nester = _Unflattener(tensors, files)
     try:
-        content = whole.value(json.loads(text))
+        content = nester.decode(json.loads(text))
         if not isinstance(content, dict):
             raise TypeError("no mapping")
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, struct.error) as exc:
         raise CheckpointError("the text that says how its tensors are nested is none of this tool "
                               f"({type(exc).__name__}: {exc}): export again.") from exc
-    surplus = [name for name in tensors if name not in whole.used]
+    surplus = [name for name in tensors if name not in nester.used]
     if surplus:
         raise CheckpointError(f"it holds tensors that belong nowhere ({listing(surplus)}): export again.")
     return content
 
 
 class _Unflattener:
-    """Nests again what was flat; `used` are the names of the tensors that were asked for."""
+    """Nests values again; `used` are the names of the tensors that they referred to."""
 
     def __init__(self, tensors: Mapping[str, LazyTensor], files: Mapping[str, str]) -> None:
         self._tensors, self._files = tensors, files
         self.used: set[str] = set()
 
-    def value(self, value: Any, depth: int = 0) -> Any:
-        if depth > 2 * MOST_DEPTH:
-            raise ValueError(f"nested more than {MOST_DEPTH} deep")
+    def decode(self, value: Any, depth: int = 0) -> Any:
+        if depth > 2 * MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
         if isinstance(value, list):
-            return [self.value(item, depth + 1) for item in value]
+            return [self.decode(item, depth + 1) for item in value]
         if not isinstance(value, dict):
             return value
         kind = next(iter(value), "")
         if kind.startswith(MARK):
             if len(value) > 1:
                 raise ValueError(f"{kind} beside other names")
-            return self._marked(kind, value[kind], depth + 1)
-        return {key: self.value(item, depth + 1) for key, item in value.items()}
+            return self._decode_marked(kind, value[kind], depth + 1)
+        return {key: self.decode(item, depth + 1) for key, item in value.items()}
 
-    def _marked(self, kind: str, of: Any, depth: int) -> Any:
-        if kind in ("$pairs", "$attributes"):
-            items = {key: self.value(item, depth) for key, item in of}
-            return AttrDict(items) if kind == "$attributes" else items
+    def _decode_marked(self, kind: str, content: Any, depth: int) -> Any:
+        if kind == "$pairs":
+            return {key: self.decode(item, depth) for key, item in content}
+        if kind == "$attributes":
+            return AttrDict({key: self.decode(item, depth) for key, item in content})
         if kind == "$tuple":
-            return tuple(self.value(of, depth))
-        if kind in ("$tensor", "$tied"):
-            name, shape = (of, None) if kind == "$tensor" else of
-            self.used.add(name)
-            return self._tensors[name] if shape is None else self._tensors[name].reshaped(tuple(shape))
+            return tuple(self.decode(content, depth))
+        if kind == "$tensor":
+            return self._find_tensor(content)
+        if kind == "$tied":
+            name, shape = content
+            return self._find_tensor(name).reshape(tuple(shape))
         if kind == "$file":
-            return self._files[of]
-        return base64.b64decode(of) if kind == "$bytes" else {"$float": _float}[kind](of)
+            return self._files[content]
+        return base64.b64decode(content) if kind == "$bytes" else {"$float": _decode_float}[kind](content)
+
+    def _find_tensor(self, name: str) -> LazyTensor:
+        self.used.add(name)
+        return self._tensors[name]
 
 
-def _has_tensors(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_tensors, value.values()))
-    return any(map(_has_tensors, value)) if isinstance(value, (list, tuple)) else isinstance(value, LazyTensor)
-
-
-def _scalar(value: Any) -> Any:
+def _encode_scalar(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
     if isinstance(value, float) and not math.isfinite(value):  # all its bits: there are many NaN
@@ -152,5 +154,5 @@ def _scalar(value: Any) -> Any:
     return value
 
 
-def _float(text: str) -> float:
+def _decode_float(text: str) -> float:
     return float(struct.unpack(">d", bytes.fromhex(text))[0])

@@ -1,4 +1,4 @@
-"""Rebuild the models of a safetensors release, by AudioCraft's loaders."""
+"""Rebuild the models of a safetensors release with AudioCraft's loaders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .layout import from_safetensors
 
 
 def rebuild_with_audiocraft(folder: Path, family: Family, names: Sequence[str]) -> None:
-    """By AudioCraft's loaders, from files of torch that are made of it for as long as this takes."""
+    """Rebuild the models from temporary files of torch, and compare their weights; ReleaseError if that fails."""
     contents = from_safetensors(folder, names)
     try:
         with TemporaryDirectory(prefix="audiocraft-export-") as name:

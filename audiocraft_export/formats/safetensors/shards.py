@@ -1,4 +1,4 @@
-"""A model in several files of safetensors, none larger than asked for, and the index that says what is where."""
+"""Split a model into several files of safetensors and an index."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from ...errors import OptionError
 from ...release.content import Content, Tensors
 
 
-def split_into_shards(stem: str, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str], text: Mapping[str, str],
-              most: Union[str, int]) -> dict[str, Content]:
+def split_into_shards(stem: str, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str],
+                      text: Mapping[str, str], max_shard_size: Union[str, int]) -> dict[str, Content]:
     """The files of a model: one, or several with an index, as `huggingface_hub` splits and names them.
 
     Args:
         stem: of the names of the files.
         tensors: of the model, by name.
         metadata: of the header of each file.
-        text: of the header, too, if there is one file; of the index if there are several.
-        most: bytes of a file, or as `5GB`; a tensor that is larger has a file of its own.
+        text: metadata of the one file, or of the index if there are several.
+        max_shard_size: bytes, or as `5GB`; a tensor that is larger has a file of its own.
 
     Raises:
-        OptionError: if `most` is no size.
+        OptionError: if the size is invalid.
     """
     try:
         split = split_state_dict_into_shards_factory(
-            dict(tensors), get_storage_size=lambda tensor: tensor.nbytes, max_shard_size=most,
+            dict(tensors), get_storage_size=lambda tensor: tensor.nbytes, max_shard_size=max_shard_size,
             filename_pattern=f"{stem}{{suffix}}.safetensors")
     except ValueError as exc:
-        raise OptionError(f"max_shard_size={most} is no option ({exc}): use a size such as 5GB.") from exc
+        raise OptionError(f"max_shard_size={max_shard_size} is no option ({exc}): use a size such as 5GB.") from exc
     if not split.is_sharded:
         return {f"{stem}.safetensors": Tensors(tensors, {**metadata, **text})}
     index = {"metadata": {**split.metadata, **metadata, **text}, "weight_map": split.tensor_to_filename}

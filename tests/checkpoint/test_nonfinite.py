@@ -1,0 +1,39 @@
+"""NaN and infinite values: counted while they are exported."""
+
+import json
+
+import pytest
+import torch
+from helpers import SIG
+
+from audiocraft_export import export_checkpoint, export_lm, export_xp, verify
+
+
+def test_numbers_that_are_none_are_exported_counted_and_said(make_xp, dora_dir, caplog, tmp_path):
+    best = {"w": torch.tensor([1.0, float("nan"), float("inf"), -float("inf")]), "ok": torch.full((3,), 3.4e38),
+            "half": torch.tensor([float("nan"), 65504.0]).half(), "brain": torch.tensor([-float("inf"), 1]).bfloat16(),
+            "double": torch.tensor([float("nan"), 1e300], dtype=torch.float64), "n": torch.tensor([-1]),
+            "z": torch.tensor([complex(float("nan"), 1)])}
+    xp = make_xp(best_state={"model": best})
+    report = export_xp(SIG, dora_dir)
+    assert report.manifest.nonfinite == {"state_dict.bin": {
+        "best_state.w": 3, "best_state.half": 1, "best_state.brain": 1, "best_state.double": 1, "best_state.z": 1}}
+    assert json.loads((report.folder / "export.json").read_text())["nonfinite"] == report.manifest.nonfinite
+    assert "7 numbers that are NaN or infinite" in report.manifest.warnings[-1] and "best_state.w" in caplog.text
+    assert verify(report.folder).ok
+    caplog.clear()
+    export_lm(xp / "checkpoint.th", tmp_path / "lm.bin")
+    assert "7 numbers that are NaN or infinite" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_every_nan_and_infinity_is_counted_and_no_other_number(make_xp, tmp_path, dtype):
+    torch.manual_seed(0)
+    size = 3 << 19 if dtype is torch.float32 else 70_001
+    kind = {2: torch.int16, 4: torch.int32, 8: torch.int64}[torch.finfo(dtype).bits // 8]
+    limits = torch.iinfo(kind)
+    numbers = torch.randint(limits.min, limits.max, (size,), dtype=kind).view(dtype)
+    expected = int((~numbers.isfinite()).sum())
+    xp = make_xp(best_state={"model": {"w": numbers, "part": numbers[1:7001]}})
+    report = export_checkpoint(xp / "checkpoint.th", tmp_path / "out")
+    assert report.manifest.nonfinite["state_dict.bin"]["best_state.w"] == expected > 0

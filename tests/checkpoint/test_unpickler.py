@@ -1,0 +1,87 @@
+"""Pickles that are odd or hostile: read without running anything, or refused."""
+
+import enum
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import NEW_DTYPES, SIG, load, model_state, same
+
+from audiocraft_export import ExportError, export_checkpoint, export_xp
+
+
+class Kind(enum.Enum):
+    A = 1
+
+
+def rewritten(source, target, change):
+    """The checkpoint with other bytes as its pickle, and everything else right."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for info in old.infolist():
+            data = old.read(info)
+            new.writestr(zipfile.ZipInfo(info.filename), change(data) if info.filename.endswith("data.pkl") else data)
+
+
+STATE = b"(N}(X\x0c\x00\x00\x00__defaults__(NN}(X\x03\x00\x00\x00neg\x88utX\x05\x00\x00\x00dtypeX\x04\x00\x00\x00boolut"
+
+
+TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n" \
+         b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x14tQK\x00K\x01\x85K\x01\x85\x89}tR"
+
+
+@pytest.mark.parametrize("victim", [
+    b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch._utils\n_rebuild_parameter\n", b"ctorch\nFloatStorage\n",
+    b"ctyping\nAny\n", b"ctorch\nTensor\n", b"ccollections\nOrderedDict\n", b"comegaconf.nodes\nAnyNode\n",
+    b"cargparse\nNamespace\n", b"cbuiltins\ndict\n", b"ctorch\nSize\n", b"c_codecs\nencode\n", TENSOR, b"cx\ny\n"])
+def test_a_checkpoint_cannot_change_how_others_are_read(make_xp, dora_dir, tmp_path, victim):
+    folder = make_xp()
+    begin = b"\x80\x02" + victim + STATE + b"b0"
+    rewritten(folder / "checkpoint.th", tmp_path / "bad.th", lambda data: begin + data[2:])
+    try:
+        export_checkpoint(tmp_path / "bad.th", tmp_path / "bad")
+    except ExportError as exc:
+        assert "\n" not in str(exc)
+    assert same(load(export_xp(SIG, dora_dir).files[0])["best_state"], model_state(3))
+
+
+@pytest.mark.parametrize("attribute", ["shape", "offset", "dtype", "blob"])
+def test_a_pickle_cannot_change_a_tensor_after_it_was_checked(make_xp, tmp_path, attribute):
+    name = attribute.encode()
+    state = b"}(X" + len(name).to_bytes(4, "little") + name + b"K\x7fub0"
+    rewritten(make_xp() / "checkpoint.th", tmp_path / "bad.th", lambda data: b"\x80\x02" + TENSOR + state + data[2:])
+    with pytest.raises(ExportError, match="changes a tensor"):
+        export_checkpoint(tmp_path / "bad.th", tmp_path / "bad")
+
+
+@pytest.mark.parametrize("make", [
+    lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), lambda: torch.ones(3).to_sparse(),
+    lambda: torch.device("cpu"), lambda: torch.float32, lambda: torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], 1),
+    lambda: [torch.zeros(2).view(getattr(torch, name)) for name in NEW_DTYPES], lambda: {1, 2}, lambda: Kind.A,
+    lambda: Path("/a"), lambda: b"bytes", lambda: torch.Size([2])])
+def test_nothing_beside_the_weights_stands_in_the_way(make_xp, dora_dir, make):
+    make_xp(optimizer={"state": make()}, unknown=[make()])
+    assert same(load(export_xp(SIG, dora_dir).files[0])["best_state"], model_state(3))
+
+
+class Frozen(dict):
+    """A dict that is pickled as one made of another."""
+
+    def __reduce__(self):
+        return dict, (dict(self),)
+
+
+def test_a_dict_made_of_another_keeps_its_items(make_xp, dora_dir):
+    make_xp(best_state={"model": {"enc": Frozen(w=torch.ones(2)), "dec": {"w": torch.zeros(1)}}})
+    state = load(export_xp(SIG, dora_dir).files[0])["best_state"]
+    assert same(state["enc"], {"w": torch.ones(2)}) and same(state["dec"], {"w": torch.zeros(1)})
+    make_xp(**{"xp.cfg": {"solver": "mine", "fsdp": Frozen(use=True)}})
+    with pytest.raises(ExportError, match="FSDP"):
+        export_xp(SIG, dora_dir)
+
+
+def test_a_long_history_of_scalars_and_many_parameters_are_read(make_xp, dora_dir):
+    import numpy as np
+    make_xp(history=[{"valid": {f"metric{i}": np.float64(i + epoch) for i in range(30)}} for epoch in range(2000)],
+            optimizer={"state": {i: {"step": torch.tensor(1.0)} for i in range(5000)}})
+    assert export_xp(SIG, dora_dir).manifest.epoch == 2000

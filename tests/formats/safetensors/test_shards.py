@@ -1,0 +1,41 @@
+"""Models in several files."""
+
+import json
+
+import pytest
+import torch
+from helpers import same
+
+from audiocraft_export import ExportOptions
+from audiocraft_export.verification.release import verify
+
+from .releases import OPTIONS, exported, fitting, opened
+
+
+@pytest.mark.parametrize("most, files", [("20KB", 3), ("20000", 3), (1 << 13, 5), ("1GB", 1)])
+def test_a_model_that_is_too_large_for_one_file_has_several_and_an_index(make_xp, dora_dir, most, files):
+    state = {f"{index}.weight": torch.randn(64, 32) for index in range(5)}
+    folder = exported(make_xp, dora_dir, ExportOptions(format="safetensors", max_shard_size=most),
+                      best_state={"model": state})
+    shards = sorted(folder.glob("*.safetensors"))
+    assert len(shards) == files and verify(folder).ok
+    found = {name: tensor for shard in shards for name, tensor in opened(shard)[0].items()}
+    assert same(dict(sorted(found.items())), state)
+    if files > 1:
+        index = json.loads((folder / "model.safetensors.index.json").read_text())
+        assert {*index["weight_map"]} == {*state} and index["metadata"]["total_size"] == 5 * 64 * 32 * 4
+        assert all((folder / name).is_file() for name in index["weight_map"].values())
+
+
+@pytest.mark.parametrize("change", [
+    lambda places: places.update(dict.fromkeys(places, min(places.values()))),
+    lambda places: places.pop(min(places)), lambda places: places.update(more=min(places.values()))],
+    ids=["elsewhere", "left out", "more"])
+def test_an_index_that_does_not_say_where_the_tensors_are_is_refused(make_xp, dora_dir, change):
+    state = {f"{index}.weight": torch.randn(64, 32) for index in range(5)}
+    folder = exported(make_xp, dora_dir, OPTIONS.replace(max_shard_size="20KB"), best_state={"model": state})
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    change(index["weight_map"])
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    fitting(folder)
+    assert not verify(folder).ok

@@ -1,0 +1,27 @@
+"""Encoders of single files."""
+
+import io
+
+import pytest
+
+from audiocraft_export import ExportError
+from audiocraft_export.formats.audiocraft.pickler import TorchPickle
+from audiocraft_export.formats.encoders import RawFile, encode
+from audiocraft_export.formats.safetensors.file import SafetensorsFile
+from audiocraft_export.release.content import Tensors
+
+
+def test_each_kind_of_content_has_its_encoder():
+    kinds = [type(encode(content)) for content in ("text", b"bytes", Tensors({}, {}), {"a": 1})]
+    assert kinds == [RawFile, RawFile, SafetensorsFile, TorchPickle]
+
+
+def test_a_string_is_written_as_utf_8_and_read_back(tmp_path):
+    stream = io.BytesIO()
+    encode("é").write(stream, checked=True)
+    assert stream.getvalue() == "é".encode()
+    (tmp_path / "x").write_bytes(b"other")
+    with pytest.raises(ExportError, match="holds something else"):
+        encode("é").read_back(tmp_path / "x")
+    with pytest.raises(ExportError, match="UTF-8"):
+        encode("\ud800")

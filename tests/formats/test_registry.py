@@ -1,0 +1,21 @@
+"""The formats by name."""
+
+from pathlib import Path
+
+import pytest
+
+from audiocraft_export import ExportError
+from audiocraft_export.formats.registry import FORMATS, require_loader, verify_loads
+from audiocraft_export.options import CHOICES
+from audiocraft_export.release.families.registry import family_named
+
+
+def test_every_value_of_the_option_is_a_format():
+    assert {*FORMATS} == {*CHOICES["format"]}
+
+
+def test_a_format_of_a_later_version_is_refused():
+    for check in (lambda: require_loader("later", family_named("mine")),
+                  lambda: verify_loads("later", Path("x"), family_named("mine"), [])):
+        with pytest.raises(ExportError, match="'later', unknown here"):
+            check()

@@ -1,0 +1,22 @@
+"""A release compared with its checkpoint."""
+
+from formats.safetensors.releases import exported
+from helpers import SIG, command, model_state
+from omegaconf import OmegaConf
+
+
+def test_a_release_is_compared_with_its_checkpoint(make_xp, dora_dir):
+    folder = exported(make_xp, dora_dir)
+    compared = ["verify", folder, "--against", SIG, "--dora-dir", dora_dir]
+    assert command(*compared, cwd=folder).returncode == 0
+    make_xp(best_state={"model": model_state(9)})
+    assert "has other numbers than the checkpoint" in command(*compared, cwd=folder).stdout
+
+
+def test_a_release_with_its_codec_is_compared_with_its_checkpoint(make_xp, dora_dir, tmp_path):
+    make_xp("aaaaaaaa", **{"xp.cfg": OmegaConf.create({"solver": "compression", "compression_model": "encodec"})})
+    cfg = {"solver": "musicgen", "compression_model_checkpoint": "//sig/aaaaaaaa"}
+    folder = exported(make_xp, dora_dir, **{"xp.cfg": OmegaConf.create(cfg)})
+    assert (folder / "compression_model.safetensors").exists()
+    result = command("verify", folder, "--against", SIG, "--dora-dir", dora_dir, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
