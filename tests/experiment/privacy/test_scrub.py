@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.errors import CheckpointError, OptionError
 from audiocraft_export.experiment.config import Config
-from audiocraft_export.experiment.privacy.detectors import Names
+from audiocraft_export.experiment.privacy.detectors import KnownNames
 from audiocraft_export.experiment.privacy.exposure import find_private_values
 from audiocraft_export.experiment.privacy.scrub import scrub_config, unmatched_patterns
 from audiocraft_export.options import PRESETS, expand_presets
@@ -130,7 +130,7 @@ def test_public_removes_what_is_private_under_any_key():
     left = scrub_config(Config(values), ["public"])
     assert left.values == {"mine": {"names": ["fma", "//pretrained/x"], "lr": 3}, "user": "${oc.env:USER}",
                            "optim": {"lr": 1e-4, "epochs": 3}, "dataset": {"batch_size": 4}}
-    assert find_private_values(left.values, Names()) == [] and "joedoe" not in left.text
+    assert find_private_values(left.values, KnownNames()) == [] and "joedoe" not in left.text
 
 
 def test_public_removes_the_sections_that_no_loader_reads():
