@@ -19,11 +19,6 @@ from .privacy_warning import warn_of_private_values
 def share(report: ExportReport, prepared: PreparedRelease, options: ExportOptions) -> ExportReport:
     """Write the card of a release, and push it, as far as the options ask for it.
 
-    Args:
-        report: of the release, which is written.
-        prepared: what it was made of.
-        options: of the export.
-
     Raises:
         ReleaseError: if it cannot be done; the release stays as it is.
     """

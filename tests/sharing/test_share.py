@@ -6,9 +6,14 @@ import shlex
 import sys
 
 import pytest
-from helpers import command
+from helpers import SIG, command, with_cfg
 
+from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export.checkpoint.checkpoint import open_checkpoint
+from audiocraft_export.release.prepare import prepare
 from audiocraft_export.sharing.card.source import CURVE_FILE
+from audiocraft_export.sharing.privacy_warning import warn_of_private_values
+from audiocraft_export.sharing.share import share
 
 from .hub.hub_server import TOKEN, Fault
 from .releases import CARD, REPO, SHARED, pushed, released
@@ -69,3 +74,15 @@ def test_what_makes_no_sense_is_refused_before_anybody_is_asked(make_xp, hub, ex
     make_xp()
     result = export(*flags)
     assert result.returncode == 2 and says in result.stderr and not hub.requests, result.stderr
+
+
+def test_what_is_not_asked_for_is_not_shared(make_xp, dora_dir, caplog):
+    make_xp(**{"xp.cfg": with_cfg(**{"mail": "joe@example.org"})})
+    options = ExportOptions(card=False)
+    report = export_xp(SIG, dora_dir, options)
+    prepared = prepare(open_checkpoint(dora_dir / "xps" / SIG / "checkpoint.th"), dora_dir / "xps" / SIG, options)
+    assert share(report, prepared, options) is report and caplog.text == ""
+    warn_of_private_values(prepared, options)
+    assert caplog.text == "" and not (report.folder / CARD).exists()
+    warn_of_private_values(prepared, options.replace(hub=REPO))
+    assert "`mail` = joe@example.org (a user name, an e-mail address)" in caplog.text

@@ -11,11 +11,17 @@ from .limits import MAX_CURVES, MAX_LABEL, MAX_MARKED_EPOCHS, MAX_VALUE, MIN_LOG
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 INK = "#767676"  # of text, the frame and the grid; 4.5:1 on white, 4.2:1 on the Hub's dark page
 LINE_COLORS = ("#0072b2", "#d55e00", "#009e73")  # at least 3:1 on both; Okabe and Ito's, safe for colour-blind people
 LINE_STYLES = ("-", "--", ":")
+STYLE = {
+    "figure.figsize": (7.2, 3.4), "figure.dpi": 160, "savefig.transparent": True, "text.parse_math": False,
+    "lines.linewidth": 2, "lines.markersize": 4, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "axes.grid": True, "axes.axisbelow": True, "grid.color": INK, "grid.alpha": 0.3,
+    "legend.frameon": False, "legend.labelcolor": INK,
+}
 Curves = Mapping[str, Mapping[int, float]]  # by stage and epoch
 
 
@@ -36,10 +42,12 @@ def plot_history(history: Sequence[Any], best: Optional[Mapping[str, Any]] = Non
 
 
 def _plottable(metrics: Metrics) -> Metrics:
-    kept = {stage: {metric: {epoch: value for epoch, value in values.items() if abs(value) < MAX_VALUE}
-                    for metric, values in of_stage.items()} for stage, of_stage in metrics.items()}
-    return {stage: {metric: values for metric, values in of_stage.items() if values}
-            for stage, of_stage in kept.items()}
+    found: Metrics = {}
+    for stage, of_stage in metrics.items():
+        kept = {metric: {epoch: value for epoch, value in values.items() if abs(value) < MAX_VALUE}
+                for metric, values in of_stage.items()}
+        found[stage] = {metric: values for metric, values in kept.items() if values}
+    return found
 
 
 def _metric_to_plot(metrics: Metrics, best_metric: Optional[str]) -> Optional[str]:
@@ -53,44 +61,30 @@ def _metric_to_plot(metrics: Metrics, best_metric: Optional[str]) -> Optional[st
 
 def _plot(curves: Curves, metric: str, best: Optional[int]) -> bytes:
     import matplotlib.style
-    with matplotlib.style.context("default"):  # whatever the user's matplotlibrc says
+    with matplotlib.style.context(["default", STYLE]):  # whatever the user's matplotlibrc says
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-        figure = Figure(figsize=(7.2, 3.4), dpi=160, layout="constrained")
+        figure = Figure(layout="constrained")
         FigureCanvasAgg(figure)
-        _draw(figure, curves, metric, best)
+        _draw(figure.add_subplot(xlabel="epoch", ylabel=_label(metric)), curves, best)
         stream = BytesIO()
-        figure.savefig(stream, format="png", transparent=True, metadata={"Software": None})
+        figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()
 
 
-def _draw(figure: Figure, curves: Curves, metric: str, best: Optional[int]) -> None:
-    axes = figure.add_subplot()
+def _draw(axes: Axes, curves: Curves, best: Optional[int]) -> None:
+    from matplotlib.ticker import MaxNLocator
     for (stage, values), color, style in zip(curves.items(), LINE_COLORS, LINE_STYLES):
-        axes.plot(list(values), list(values.values()), style, color=color, linewidth=2, label=f" {_label(stage)}",
-                  marker="o" if len(values) <= MAX_MARKED_EPOCHS else None, markersize=4)
+        axes.plot(list(values), list(values.values()), style, color=color, label=f" {_label(stage)}",
+                  marker="o" if len(values) <= MAX_MARKED_EPOCHS else None)
     if best is not None:
         axes.axvline(best, color=INK, linewidth=1, label=f" best: epoch {best}", zorder=0)
     numbers = [value for values in curves.values() for value in values.values()]
     if min(numbers) > MIN_LOG_VALUE and max(numbers) > 50 * min(numbers):
         axes.set_yscale("log")
-    _style(axes, metric)
-
-
-def _style(axes: Axes, metric: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-    axes.set_xlabel("epoch", color=INK)
-    axes.set_ylabel(_label(metric), color=INK, parse_math=False)
     axes.set_xlim(left=0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.tick_params(which="both", colors=INK)
-    axes.grid(color=INK, linewidth=0.8, alpha=0.3)
-    axes.set_axisbelow(True)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(INK)
-    for text in axes.legend(frameon=False, labelcolor=INK, loc="best").get_texts():
-        text.set_parse_math(False)
+    axes.legend()
 
 
 def _label(name: str) -> str:

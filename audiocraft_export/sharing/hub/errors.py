@@ -33,12 +33,7 @@ class PushRefused(Exception):
 
 @contextmanager
 def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
-    """Enter a client of the Hub, with the token that huggingface_hub finds.
-
-    Args:
-        folder: of the release, which stays as it is.
-        repo: the repository, ORG/NAME.
-        later: the command that pushes the release later.
+    """Enter a client of the Hub, with the token that huggingface_hub finds; the arguments are for messages.
 
     Raises:
         ReleaseError: for whatever is raised inside; the message holds no token, and no part of a signed address.

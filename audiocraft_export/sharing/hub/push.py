@@ -70,7 +70,7 @@ def push(to: Destination, names: Sequence[str], message: str, merged: Optional[s
 
     Args:
         to: the destination.
-        names: of the files to push, relative to the folder; nothing else in it is pushed.
+        names: of the files to push, relative to its folder.
         message: of the commit.
         merged: what `remote_card` gave, if the `README.md` of the release keeps what somebody wrote there. Without it,
             one that somebody has changed on the Hub is not overwritten.
@@ -111,7 +111,7 @@ def _check_card(card: Optional[Digest], remote: Remote, merged: Optional[str]) -
     file = remote.files.get(CARD_FILE)
     if card is None or file is None or card.matches(file):
         return
-    is_seen = merged is not None and Digest.of_text(merged).matches(file)
+    is_seen = merged is not None and merged.encode() == remote.read(CARD_FILE)
     if not is_seen and not remote.is_released(CARD_FILE):
         raise PushRefused(f"its {CARD_FILE} there has another text",
                           "copy what shall stay of it into that of the release")

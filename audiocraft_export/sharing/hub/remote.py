@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha1, sha256
@@ -35,14 +35,12 @@ class Digest:
     @classmethod
     def of_file(cls, path: Path) -> Digest:
         """The digest of a local file."""
+        large, git = sha256(), sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
         with path.open("rb") as file:
-            return cls._of(path.stat().st_size, iter(lambda: file.read(CHUNK_SIZE), b""))
-
-    @classmethod
-    def of_text(cls, text: str) -> Digest:
-        """The digest of a string in UTF-8."""
-        data = text.encode()
-        return cls._of(len(data), [data])
+            while chunk := file.read(CHUNK_SIZE):
+                large.update(chunk)
+                git.update(chunk)
+        return cls(large.hexdigest(), git.hexdigest())
 
     def matches(self, file: Optional[RepoSibling]) -> bool:
         """Whether a file on the Hub has these bytes; one that is missing has not."""
@@ -50,25 +48,10 @@ class Digest:
             return False
         return self.sha256 == file.lfs.sha256 if file.lfs else self.git == file.blob_id
 
-    @classmethod
-    def _of(cls, size: int, chunks: Iterable[bytes]) -> Digest:
-        large, git = sha256(), sha1(b"blob %d\0" % size, usedforsecurity=False)
-        for chunk in chunks:
-            large.update(chunk)
-            git.update(chunk)
-        return cls(large.hexdigest(), git.hexdigest())
-
 
 @dataclass(frozen=True)
 class Remote:
-    """The files of one commit of a repository.
-
-    Args:
-        api: the client.
-        repo: ORG/NAME.
-        sha: of the commit.
-        files: by name.
-    """
+    """The files of one commit of a repository, by name."""
 
     api: HfApi
     repo: str
@@ -87,7 +70,7 @@ class Remote:
         if MANIFEST not in self.files:
             return {}
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / MANIFEST).write_bytes(download(self.api, self.repo, self.sha, MANIFEST))
+            (Path(folder) / MANIFEST).write_bytes(self.read(MANIFEST))
             return {file.name: file.sha256 for file in Manifest.unverified_files(Path(folder))}
 
     def is_released(self, name: str) -> bool:
@@ -95,8 +78,12 @@ class Remote:
         if name not in self.files or name not in self.manifest_files:
             return False
         lfs = self.files[name].lfs
-        found = lfs.sha256 if lfs else sha256(download(self.api, self.repo, self.sha, name)).hexdigest()
+        found = lfs.sha256 if lfs else sha256(self.read(name)).hexdigest()
         return found == self.manifest_files[name]
+
+    def read(self, name: str) -> bytes:
+        """Download a small file."""
+        return download(self.api, self.repo, self.sha, name)
 
 
 def download(api: HfApi, repo: str, revision: str, name: str) -> bytes:

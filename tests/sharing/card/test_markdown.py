@@ -8,6 +8,7 @@ import pytest
 from huggingface_hub import ModelCard
 from snippets import snippet_of
 
+from audiocraft_export.sharing.card.markdown import amount, code, prose, table
 from audiocraft_export.storage.durable_file import WrittenFile
 
 from .releases import HOSTILE, card
@@ -44,3 +45,10 @@ def test_a_hostile_name_is_text_once_it_is_rendered(release):
     shown = ("`x` | &lt;b&gt;y&lt;/b&gt; &lt;!-- /audiocraft-export: training --&gt; \\n# z\\n--- "
              "[a](http://e.vil) $$1$$ *i* _j_")
     assert f"<td><code>valid</code></td>\n<td><code>{shown}" in page and f"<li>{shown}" in page
+
+
+def test_values_are_shown_and_not_obeyed():
+    assert code("a/b.c") == "`a/b.c`" and code("a`b") == "<code>a&#96;b</code>" and code("x" * 400).endswith("...`")
+    assert prose("a_b, *c*") == "a_b, &#42;c&#42;" and prose("x\ny") == "x&#92;ny" and prose("- x") == "&#45; x"
+    assert (amount(1, "layer"), amount(1024, "layer")) == ("1 layer", "1,024 layers")
+    assert table(("a", "b"), [("1", "2")]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"

@@ -1,5 +1,7 @@
 """The sections of a card, and the text of a person around them."""
 
+from audiocraft_export.sharing.card.markers import has_sections, last_metadata, replace_sections
+
 from .releases import card, same_but_for
 
 
@@ -20,3 +22,11 @@ def test_a_readme_of_somebody_keeps_its_text_and_gets_ours_below(release):
     assert "\n# Theirs\n\nText.\n\n<!-- audiocraft-export" in text and "# MusicGen" not in text
     assert card(manifest, config, history, previous=text) == text
     assert "\n\nText only.\n\n<!--" in card(manifest, config, history, previous="Text only.")
+
+
+def test_the_next_export_finds_what_the_last_one_has_left():
+    text = replace_sections("# Mine\n", {"model": "one", "usage": "two"}, {"tags": ["a"]})
+    assert last_metadata(text) == {"tags": ["a"]} and has_sections(text) and not has_sections("# Mine\n")
+    again = replace_sections(text + "\nEnd.\n", {"model": "three", "usage": "two", "new": "x"}, {"tags": []})
+    assert again == text.replace("one", "three").replace('["a"]', "[]") + "\nEnd.\n"
+    assert last_metadata("<!-- audiocraft-export wrote {no JSON} -->") == last_metadata("") == {}

@@ -6,6 +6,7 @@ from dataclasses import replace
 from huggingface_hub import ModelCard
 
 from audiocraft_export.release.metrics import best_epoch
+from audiocraft_export.sharing.card.metadata import merge, to_remember
 
 from .releases import card
 
@@ -44,3 +45,11 @@ def test_results_that_a_person_added_stay_and_ours_are_renewed(release):
         text = card(better, config, history, previous=text)
     assert [(result.metric_type, result.metric_value) for result in ModelCard(text).data.eval_results] == [
         ("fad", 1.5), ("ce", 0.5)]
+
+
+def test_a_key_follows_the_export_until_a_person_changes_it():
+    old, new = {"library_name": "audiocraft"}, {"library_name": "transformers"}
+    assert merge({}, old, {}) == merge(old, old, old) == old and merge(old, new, old) == new
+    assert merge({"library_name": "mine"}, new, old) == {"library_name": "mine"} and merge({}, new, old) == {}
+    assert merge(old, {}, old) == {} and merge({"tags": "a"}, {"tags": ["b"]}, {}) == {"tags": ["a", "b"]}
+    assert to_remember({"model-index": [3], "tags": ["a"]}) == {"model-index": True, "tags": ["a"]}

@@ -8,6 +8,7 @@ from helpers import SIG, command
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.pipeline.convert import convert
 from audiocraft_export.sharing.card.source import CURVE_FILE
+from audiocraft_export.sharing.card.update import warn_of_stale_card
 
 from ..releases import CARD, REPO, SHARED, pushed, released
 
@@ -110,3 +111,13 @@ def test_what_somebody_wrote_on_the_hub_is_kept_or_the_push_refused(make_xp, hub
     result = export(*SHARED, "--scrub", "public")
     assert result.returncode == 1 and "README.md there has another text" in result.stderr
     assert pushed(hub)[CARD].decode().endswith("Written there again.\n")
+
+
+def test_only_a_card_that_an_export_has_written_can_be_stale(tmp_path, caplog):
+    warn_of_stale_card(tmp_path)
+    (tmp_path / CARD).write_text("# Mine\n")
+    warn_of_stale_card(tmp_path)
+    assert caplog.text == ""
+    add(tmp_path / CARD, "<!-- audiocraft-export: model -->\nx\n<!-- /audiocraft-export: model -->\n")
+    warn_of_stale_card(tmp_path)
+    assert f"{tmp_path / CARD} is that of another release" in caplog.text

@@ -1,11 +1,15 @@
 """What a card says of the model, by its type and configuration."""
 
 import ast
+from dataclasses import replace
 
 import pytest
 from helpers import SIG
 from huggingface_hub import ModelCard
 from snippets import snippet_of
+
+from audiocraft_export.sharing.card.sections.model import model_section
+from audiocraft_export.sharing.card.source import CardSource
 
 from ..releases import CONFIGS, card
 
@@ -43,3 +47,11 @@ def test_what_this_machine_says_is_not_in_the_card(release, monkeypatch):
                             "other": {"model": "t5", "t5": {"name": "/home/me/t5"}}}}
     text = card(*release(cfg))
     assert "/home" not in text and "| Conditioning | `description` by `t5`, `other` by `t5` |" in text
+
+
+@pytest.mark.parametrize(("count", "shown"), [
+    (1, "1"), (9_999, "9,999"), (12_345, "12.3 k"), (3_300_000, "3.3 M"), (1_500_000_000, "1.5 G")])
+def test_parameters_are_counted_in_three_digits(release, count, shown):
+    manifest, config, _ = release(CONFIGS["nothing"])
+    text = model_section(CardSource(replace(manifest, parameters=count), config), has_license=True)
+    assert f"| Size | {shown} parameters, " in text and "license" not in text and "| Audio |" not in text

@@ -6,6 +6,8 @@ import pytest
 
 from audiocraft_export.release.metrics import best_epoch
 from audiocraft_export.sharing.card.plot import plot_history
+from audiocraft_export.sharing.card.sections.training import training_section
+from audiocraft_export.sharing.card.source import CardSource
 
 from ..releases import CONFIGS, card
 
@@ -46,3 +48,9 @@ def test_bands_stand_in_a_table_with_their_epochs(release):
     text = card(replace(manifest, sig=None, bands=bands, best=None), config)
     assert "| 0 | `aa` | 4 | 1 | `loss` | 0.5 |" in text and "| 1 | `bb` | 4 | 1 | `loss` | 0.25 |" in text
     assert "| Bands | 2 |" in text and "| Experiment of band 1 | `bb` after 4 epochs" in text
+
+
+def test_a_training_without_an_epoch_says_so(release):
+    manifest, config, _ = release()
+    text = training_section(CardSource(replace(manifest, epoch=0, best=None), config))
+    assert text == "## Training\n\nNo epoch was finished."

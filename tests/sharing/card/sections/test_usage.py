@@ -8,6 +8,9 @@ from helpers import SIG, model_state
 from huggingface_hub import ModelCard
 from snippets import blocks_of, snippet_of
 
+from audiocraft_export.sharing.card.sections.usage import usage_section
+from audiocraft_export.sharing.card.source import CardSource
+
 from ..releases import CONFIGS, card
 
 
@@ -61,3 +64,11 @@ def test_a_language_model_without_its_codec_is_not_said_to_generate(release, sol
     text = card(*release(CONFIGS[solver], codec="none"))
     assert "get_pretrained" not in text and "none in this release" in text
     ast.parse(snippet_of(text))
+
+
+@pytest.mark.parametrize("format", ["audiocraft", "safetensors"])
+def test_a_release_is_loaded_where_it_lies(release, format):
+    source = CardSource(*release(), format=format)
+    assert usage_section(source).startswith("## How to use it\n\nIn this folder (`.`, or its path):\n\n```python\n")
+    there = usage_section(CardSource(*release(), format=format, repo="me/model"))
+    assert there.startswith("## How to use it\n\nLoad `me/model`:\n") and '"me/model"' in there
