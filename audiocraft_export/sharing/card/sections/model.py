@@ -59,7 +59,7 @@ def _language_model(source: CardSource) -> Iterator[Row]:
     config = source.config
     pattern = value_of(config, "codebooks_pattern.modeling")
     yield "Codes", _join(_count(config, "transformer_lm.n_q", "codebook"),
-                         _fill("{:,} entries each", count_of(config, "transformer_lm.card")),
+                         _fill("{:,} entries each", config, "transformer_lm.card"),
                          f"{code(pattern)} pattern" if isinstance(pattern, str) else None)
     yield from _transformer(source)
 
@@ -68,7 +68,7 @@ def _transformer(source: CardSource) -> Iterator[Row]:
     config = source.config
     yield "Transformer", _join(_count(config, "transformer_lm.num_layers", "layer"),
                                _count(config, "transformer_lm.num_heads", "head"),
-                               _fill("dimension {:,}", count_of(config, "transformer_lm.dim")))
+                               _fill("dimension {:,}", config, "transformer_lm.dim"))
     yield "Conditioning", ", ".join(_conditions(config)) or "none"
     seconds = value_of(config, "dataset.segment_duration")
     yield "Trained on", f"segments of {number(seconds)} s" if is_number(seconds) else None
@@ -100,21 +100,27 @@ def _released_codec(manifest: Manifest) -> str:
 
 def _compression(source: CardSource) -> Iterator[Row]:
     config = source.config
-    books, entries, rate = count_of(config, "rvq.n_q"), count_of(config, "rvq.bins"), frame_rate_of(config)
-    kbits = books * math.log2(entries) * rate / 1000 if books and entries and rate else 0
-    yield "Codes", _join(_count(config, "rvq.n_q", "codebook"), _fill("{:,} entries each", entries),
-                         f"{number(rate)} Hz" if rate else None, f"{number(kbits)} kbit/s" if kbits else None)
-    sizes = _join(_count(config, "seanet.n_filters", "filter"),
-                  _fill("dimension {:,}", count_of(config, "seanet.dimension")))
+    yield "Codes", _join(_count(config, "rvq.n_q", "codebook"), _fill("{:,} entries each", config, "rvq.bins"),
+                         *_rates(config))
+    sizes = _join(_count(config, "seanet.n_filters", "filter"), _fill("dimension {:,}", config, "seanet.dimension"))
     causal = "causal" if value_of(config, "encodec.causal") is True else "not causal"
     yield "Encoder and decoder", f"{sizes}, {causal}" if sizes else None
+
+
+def _rates(config: Config) -> Iterator[str]:
+    """Frames of codes a second, and bits a second."""
+    books, entries, rate = count_of(config, "rvq.n_q"), count_of(config, "rvq.bins"), frame_rate_of(config)
+    if rate:
+        yield f"{number(rate)} Hz"
+        if books and entries and entries > 1:
+            yield f"{number(books * math.log2(entries) * rate / 1000)} kbit/s"
 
 
 def _diffusion(source: CardSource) -> Iterator[Row]:
     config, codec = source.config, public_codec(source.config)
     yield "Bands", str(len(source.manifest.bands or ()) or 1)
     yield "Diffusion", _join(_count(config, "schedule.num_steps", "step"),
-                             _fill("{:,} channels", count_of(config, "diffusion_unet.hidden")))
+                             _fill("{:,} channels", config, "diffusion_unet.hidden"))
     yield "Compression model", _join(code(codec) if codec else "that of its training",
                                      _count(config, "n_q", "codebook"))
 
@@ -128,7 +134,8 @@ def _count(config: Config, key: str, noun: str) -> Optional[str]:
     return amount(value, noun) if value else None
 
 
-def _fill(template: str, value: Optional[int]) -> Optional[str]:
+def _fill(template: str, config: Config, key: str) -> Optional[str]:
+    value = count_of(config, key)
     return template.format(value) if value else None
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from json import dumps as quoted
 from textwrap import dedent
 from typing import Callable
 
 from ..markdown import block, code
 from ..source import CardSource
-from .usage_audiocraft import HERE, NEXT, TEXT, audiocraft_snippet, quoted
+from .usage_audiocraft import HERE, NEXT, TEXT, audiocraft_snippet
 
 CONVERTED = "converted"  # the folder, in examples
 

@@ -6,9 +6,9 @@ Each function gives the code for a family. Its arguments are the release, and wh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
+from json import dumps as quoted  # a string as Python writes it, too
 from textwrap import dedent
 from typing import Callable
 
@@ -27,11 +27,6 @@ Snippet = Callable[[CardSource, str], str]
 def audiocraft_snippet(source: CardSource, where: str) -> str:
     """How AudioCraft loads and uses a release; for a model that is none of its own, how torch loads it."""
     return dedent(SNIPPETS.get(source.manifest.solver or "", _general)(source, where)).strip()
-
-
-def quoted(text: str) -> str:
-    """A text as Python and as JSON write it."""
-    return json.dumps(text)
 
 
 def _language_model(name: str, source: CardSource, where: str) -> str:
