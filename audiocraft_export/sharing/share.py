@@ -38,7 +38,7 @@ def _push(report: ExportReport, card: Optional[CardUpdate], later: str, options:
     from .hub.push import Destination, push, remote_card
     to = Destination(report.folder, str(options.hub), later, options.private, options.revision)
     remote = remote_card(to) if card else None
-    merged = remote if card and remote is not None and card.keeps(remote) else None
+    merged = remote if card and remote is not None and card.merge_remote(remote) else None
     names = [*(file.name for file in report.manifest.files), *(card.names if card else []), MANIFEST]
     message = f"{report.manifest.name}: {report.manifest.weights} after {report.manifest.epoch} epochs"
     return push(to, names, message, merged)

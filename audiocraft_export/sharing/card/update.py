@@ -64,10 +64,11 @@ class CardUpdate:
         """Write the files that differ from those in the folder."""
         self._write({**self.plot, CARD_FILE: self._render(_read_card(self.folder)).encode()})
 
-    def keeps(self, remote: str) -> bool:
-        """Whether pushing this card loses nothing that somebody wrote in the one on the Hub.
+    def merge_remote(self, remote: str) -> bool:
+        """Take over what somebody wrote in the card on the Hub, if nothing was written here.
 
-        What was added there is taken over, if nothing was added here.
+        Returns:
+            Whether this card has all of it, so that a push loses nothing.
         """
         here, merged = _read_card(self.folder) or "", self._render(remote)
         if _is_part(merged, here):
