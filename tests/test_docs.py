@@ -17,7 +17,7 @@ import torch
 import yaml
 from documents import BLOCKS, PAGES, ROOT, name_of
 from helpers import dora, only_xp, solver_state, with_cfg
-from hub_server import TOKEN, Hub
+from sharing.hub.hub_server import TOKEN, Hub
 
 import audiocraft_export
 from audiocraft_export import ExportOptions, export_xp

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,33 +17,33 @@ from ..release.prepare import PreparedRelease
 logger = logging.getLogger(__name__)
 
 
-def warn_of_private_values(draft: PreparedRelease, options: ExportOptions) -> None:
-    """Say what of the configurations would be published, if they go to the Hub as they are."""
+def warn_of_private_values(prepared: PreparedRelease, options: ExportOptions) -> None:
+    """Warn of private values in what goes to the Hub, if it goes there."""
     if options.hub is None:
         return
-    found = [*_exposed(draft)]
-    if not options.scrub or found:
+    found = [*_private_values(prepared)]
+    if found or not options.scrub:
         what = f"{len(found)} values that look private" if found else "its whole configuration"
         remedy = "look whether they should" if PUBLIC in options.patterns else \
             "scrub=public leaves out what nobody needs to load the model"
-        logger.warning("%s goes to %s with %s: %s.", printable(draft.manifest.name), options.hub, what, remedy)
+        logger.warning("%s goes to %s with %s: %s.", printable(prepared.manifest.name), options.hub, what, remedy)
     for line in found:
         logger.warning("published: %s", line)
 
 
-def _exposed(draft: PreparedRelease) -> Iterator[str]:
-    for model in draft.models:
-        yield from _lines(model.config.values, "")
-    text = draft.codec.content.get("xp.cfg") if draft.codec else None
-    if text:
-        yield from _lines(Config.parse(text).values, "compression model: ")
-    yield from _lines(draft.manifest.to_dict(), f"{MANIFEST}: ")
+def _private_values(prepared: PreparedRelease) -> Iterator[str]:
+    for model in prepared.models:
+        yield from _describe(model.config.values)
+    codec_config = prepared.codec.content.get("xp.cfg") if prepared.codec else None
+    if codec_config:
+        yield from _describe(Config.parse(codec_config).values, "compression model: ")
+    yield from _describe(prepared.manifest.to_dict(), f"{MANIFEST}: ")
 
 
-def _lines(values: Any, of: str) -> Iterator[str]:
-    """What plain data would publish, a line for each value."""
-    kinds: dict[tuple[str, str], list[str]] = {}
+def _describe(values: Any, prefix: str = "") -> Iterator[str]:
+    """The private values in plain data, one line each with all its kinds."""
+    kinds = defaultdict(list)
     for exposure in find_private_values(values):
-        kinds.setdefault((exposure.key, exposure.value), []).append(exposure.kind)
+        kinds[exposure.key, exposure.value].append(exposure.kind)
     for (key, value), found in kinds.items():
-        yield printable(f"{of}`{key}` = {value} ({', '.join(found)})")
+        yield printable(f"{prefix}`{key}` = {value} ({', '.join(found)})")

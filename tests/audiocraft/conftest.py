@@ -40,9 +40,11 @@ def same(left, right):
 
 def public_release(folder, *xps):
     """A release of some XPs with scrub=public, in a folder; nothing private is in its texts."""
+    from experiment.privacy.text import exposed_in_text
+
     from audiocraft_export import ExportOptions, export_checkpoint
     from audiocraft_export.checkpoint.checkpoint import open_checkpoint
-    from audiocraft_export.experiment.privacy.exposure import exposed_in_text, find_private_values
+    from audiocraft_export.experiment.privacy.exposure import find_private_values
     from audiocraft_export.pipeline.export import export_bands
     options = ExportOptions(scrub="public")
     checkpoints = [open_checkpoint(xp / "checkpoint.th") for xp in xps]

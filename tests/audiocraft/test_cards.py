@@ -5,12 +5,13 @@ import transformers
 from snippets import snippet_of
 
 from audiocraft_export.experiment.config import Config
-from audiocraft_export.sharing.card.sections.usage import usage_part
+from audiocraft_export.sharing.card.sections.usage import usage_section
+from audiocraft_export.sharing.card.source import CardSource
 
 
 def run(architecture, folder, monkeypatch):
     """What the code for a class of transformers makes, in a folder."""
-    usage = usage_part(None, Config({}), "transformers", architecture, None)
+    usage = usage_section(CardSource(None, Config({}), format="transformers", architecture=architecture))
     monkeypatch.chdir(folder)
     names = {}
     exec(snippet_of(f"<!-- audiocraft-export: usage -->\n{usage}\n<!-- /audiocraft-export: usage -->"), names)

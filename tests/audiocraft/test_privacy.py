@@ -1,11 +1,12 @@
 """AudioCraft's own configurations: what they would expose, and what is left of them for the public."""
 
 import pytest
+from experiment.privacy.text import exposed_in_text
 from place import SOURCE
 
 from audiocraft_export.experiment.config import Config
-from audiocraft_export.experiment.privacy.detectors import Names
-from audiocraft_export.experiment.privacy.exposure import exposed_in_text, find_private_values
+from audiocraft_export.experiment.privacy.detectors import KnownNames
+from audiocraft_export.experiment.privacy.exposure import find_private_values
 from audiocraft_export.experiment.privacy.scrub import scrub_config
 
 SOLVERS = sorted(str(path.relative_to(SOURCE / "config" / "solver").with_suffix(""))
@@ -26,8 +27,9 @@ def configurations():
 def test_only_the_dora_folder_is_found_in_a_configuration_of_audiocraft(configurations):
     assert len(configurations) > 15
     for config in configurations:
-        assert [each.key for each in find_private_values(config.values, Names())] == ["dora.dir"]
-        assert [each.value.partition("/$")[0] for each in exposed_in_text("x", config.text, Names())] == ["/checkpoint"]
+        assert [each.key for each in find_private_values(config.values, KnownNames())] == ["dora.dir"]
+        found = exposed_in_text("x", config.text, KnownNames())
+        assert [each.value.partition("/$")[0] for each in found] == ["/checkpoint"]
 
 
 def test_the_public_learns_how_a_model_was_built_and_trained(configurations):
@@ -37,4 +39,4 @@ def test_the_public_learns_how_a_model_was_built_and_trained(configurations):
         left = scrub_config(config, ["public"])
         assert all(left.values.get(key) == config.values.get(key) for key in same)
         assert not {"datasource", "slurm", "wandb", "dora", "logging", "tensorboard"} & set(left.values)
-        assert find_private_values(left.values, Names()) == []
+        assert find_private_values(left.values, KnownNames()) == []

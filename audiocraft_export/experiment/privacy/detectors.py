@@ -1,6 +1,6 @@
-"""What is private in a text: paths, names of users and machines, e-mail addresses, tokens.
+"""Detect private values in a string: paths, names of users and machines, e-mail addresses, tokens.
 
-Machines and their users are known by what stands around them (`/home/joe`, `host: node1`), and by name (`Names`).
+Machines and their users are known by what stands around them (`/home/joe`, `host: node1`), and by name (`KnownNames`).
 """
 
 from __future__ import annotations
@@ -13,27 +13,43 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TOKEN, MAIL, PATH, USER, HOST = ("a token", "an e-mail address", "an absolute path", "a user name", "a host name")
-MOST_NAMES = 100
+MAX_USERS = 100  # whose home folders stand in one configuration; each is searched for in every value
 START = r"(?:(?<![^\s\"'`=:,;|(\[{>^])|(?<=//pretrained/))"  # of a word, or of what AudioCraft's form is given
-FORMS = r"(?!//(?:pretrained|sig|reference)\b)"
 
-TOKENS = re.compile(  # by the prefixes of their makers, as in the rules of gitleaks
-    r"\b(?:hf_|api_org_)[A-Za-z0-9]{20,}|\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,})"
-    r"|\b(?:sk-|[sr]k_(?:live|test)_)(?=[\w-]{0,200}\d)[\w-]{20,}|\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"
-    r"|\bAIza[\w-]{35}|\bya29\.[\w-]{20,}|\bxox[a-z]-[\w-]{10,}|\bnpm_[A-Za-z0-9]{36}|\bpypi-[\w-]{50,}"
-    r"|\b(?:dckr_pat_|nvapi-)[\w-]{20,}|\br8_[A-Za-z0-9]{30,}|\bwandb_v\d_\w{20,}"
-    r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}(?:\.[\w-]+)?|-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"']*"
-    r"|(?<=://)[^\s/@\"']{1,200}:[^\s/@\"']{1,200}(?=@)")
+TOKEN_FORMATS = {  # by the prefixes of their makers, as in the rules of gitleaks
+    "Hugging Face": r"\b(?:hf_|api_org_)[A-Za-z0-9]{20,}",
+    "GitHub, GitLab": r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,})",
+    "OpenAI, Stripe": r"\b(?:sk-|[sr]k_(?:live|test)_)(?=[\w-]{0,200}\d)[\w-]{20,}",
+    "AWS": r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b",
+    "Google": r"\bAIza[\w-]{35}|\bya29\.[\w-]{20,}",
+    "Slack": r"\bxox[a-z]-[\w-]{10,}",
+    "npm, PyPI": r"\bnpm_[A-Za-z0-9]{36}|\bpypi-[\w-]{50,}",
+    "Docker, NVIDIA": r"\b(?:dckr_pat_|nvapi-)[\w-]{20,}",
+    "Replicate": r"\br8_[A-Za-z0-9]{30,}",
+    "Weights & Biases": r"\bwandb_v\d_\w{20,}",
+    "JSON Web Token": r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}(?:\.[\w-]+)?",
+    "private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"']*",
+    "user and password in a URL": r"(?<=://)[^\s/@\"']{1,200}:[^\s/@\"']{1,200}(?=@)",
+}
+PATH_FORMATS = {
+    "file URL": rf"{START}file:/+[^\s\"'`)>]+",
+    "remote storage": r"\b(?:s3|gs|gcs|hdfs|abfss?|nfs|smb|sftp|ssh|rsync)://[^\s\"'`)>]+",
+    "Windows drive": rf"{START}[A-Za-z]:(?:\\|/(?!/))[^\s\"'`]*",
+    "Windows share": rf"{START}\\\\+[\w.-]+\\+[^\s\"'`]+",
+    "home folder": rf"{START}~[\w.-]*[/\\][^\s\"'`]*",
+    "POSIX": rf"{START}(?!//(?:pretrained|sig|reference)\b)(?:/|(?<!:)//)(?=[^\s/\"'`]{{2}}|[^\s/\"'`]/\S)"
+             r"(?![^A-Za-z\s/]*(?:\s|$))[\w.$~{@+%(-][^\s\"'`,;)\]>|]*",
+}
+HOST_FORMATS = {
+    "name and port": r"(?<![\w.@/-])(?:(?:[A-Za-z][\w-]{0,62}\.){1,8}[A-Za-z][\w-]{0,62}"
+                     r"|(?=[A-Za-z]{1,62}[\d-])[\w-]{2,63}):\d{4,5}(?![\w.])",
+    "IPv4 address": r"(?<![\w.-])(?!127\.|0\.0\.0\.0)(?:\d{1,3}\.){3}\d{1,3}(?![\w.-])",
+    "service URL": r"\b(?:tcp|grpc|redis|postgres(?:ql)?|mysql|mongodb|amqp)://[^\s\"'`)>]+",
+}
+TOKENS, PATHS, HOSTS = (re.compile("|".join(formats.values()))
+                        for formats in (TOKEN_FORMATS, PATH_FORMATS, HOST_FORMATS))
 MAILS = re.compile(r"(?<![\w.+/:-])(?!git@)[\w.+-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b")
-PATHS = re.compile(
-    rf"{START}file:/+[^\s\"'`)>]+|\b(?:s3|gs|gcs|hdfs|abfss?|nfs|smb|sftp|ssh|rsync)://[^\s\"'`)>]+"
-    rf"|{START}[A-Za-z]:(?:\\|/(?!/))[^\s\"'`]*|{START}\\\\+[\w.-]+\\+[^\s\"'`]+|{START}~[\w.-]*[/\\][^\s\"'`]*"
-    rf"|{START}{FORMS}(?:/|(?<!:)//)(?=[^\s/\"'`]{{2}}|[^\s/\"'`]/\S)(?![^A-Za-z\s/]*(?:\s|$))[\w.$~{{@+%(-][^\s\"'`,;)\]>|]*")
-HOSTS = re.compile(r"(?<![\w.@/-])(?:(?:[A-Za-z][\w-]{0,62}\.){1,8}[A-Za-z][\w-]{0,62}"
-                   r"|(?=[A-Za-z]{1,62}[\d-])[\w-]{2,63}):\d{4,5}(?![\w.])"
-                   r"|(?<![\w.-])(?!127\.|0\.0\.0\.0)(?:\d{1,3}\.){3}\d{1,3}(?![\w.-])"
-                   r"|\b(?:tcp|grpc|redis|postgres(?:ql)?|mysql|mongodb|amqp)://[^\s\"'`)>]+")
-FINDERS = ((TOKEN, TOKENS), (MAIL, MAILS), (PATH, PATHS), (HOST, HOSTS))
+DETECTORS = ((TOKEN, TOKENS), (MAIL, MAILS), (PATH, PATHS), (HOST, HOSTS))
 
 SECRET_KEYS = re.compile(r"(?:^|_)(?:pass_?(?:word|wd|phrase)|secrets?|credentials?"
                          r"|(?:api|access|secret|private|auth|signing|encryption)_?key)(?:_|$)")
@@ -49,39 +65,36 @@ COMMON = {"root", "user", "users", "home", "admin", "ubuntu", "debian", "centos"
 
 
 @dataclass(frozen=True)
-class Names:
-    """Names to look for, wherever they stand as a word.
-
-    Args:
-        users: of people.
-        hosts: of machines.
-    """
+class KnownNames:
+    """Names of people and of machines, to be found wherever they stand as a word."""
 
     users: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
 
     @classmethod
-    def of_this_machine(cls) -> Names:
+    def of_this_machine(cls) -> KnownNames:
         """The current user, the home folder, and this machine."""
         host = socket.gethostname()
-        return cls(frozenset(filter(_tells, _users())), frozenset(filter(_tells, (host, host.partition(".")[0]))))
+        hosts = (host, host.partition(".")[0])
+        return cls(frozenset(filter(_is_telling, _users())), frozenset(filter(_is_telling, hosts)))
 
-    def and_of_homes(self, texts: Iterable[str]) -> Names:
+    def with_home_owners(self, texts: Iterable[str]) -> KnownNames:
         """These, and the users whose home folders stand in some texts."""
-        found = sorted({name for text in texts for name in HOMES.findall(text) if _tells(name)})
-        return Names(self.users | frozenset(found[:MOST_NAMES]), self.hosts)
+        found = sorted({name for text in texts for name in HOMES.findall(text) if _is_telling(name)})
+        return KnownNames(self.users | frozenset(found[:MAX_USERS]), self.hosts)
 
     @property
-    def finders(self) -> list[tuple[str, re.Pattern[str]]]:
+    def detectors(self) -> list[tuple[str, re.Pattern[str]]]:
         """A pattern for each kind of name that there is."""
         return [(kind, re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, sorted(names)))})(?![A-Za-z0-9])"))
                 for kind, names in ((USER, self.users), (HOST, self.hosts)) if names]
 
 
-def found_in(text: str, names: Names = Names()) -> Iterator[tuple[str, str]]:
-    """What is private in a text: its kind and where it stands; nothing is given twice."""
-    for kind, pattern in (*FINDERS, *names.finders):
-        yield from ((kind, found[0]) for found in pattern.finditer(text))
+def find_in_text(text: str, names: KnownNames) -> Iterator[tuple[str, str]]:
+    """Kind and text of each private value in a string; nothing is found twice."""
+    for kind, pattern in (*DETECTORS, *names.detectors):
+        for found in pattern.finditer(text):
+            yield kind, found[0]
         text = pattern.sub(" ", text)
 
 
@@ -97,15 +110,17 @@ def kind_by_key(key: str, value: object) -> str:
         return TOKEN
     if not isinstance(value, str) or literal in COMMON:
         return ""
-    return USER if USER_KEYS.search(words) else HOST if HOST_KEYS.search(words) else ""
+    if USER_KEYS.search(words):
+        return USER
+    return HOST if HOST_KEYS.search(words) else ""
 
 
-def masked(text: str) -> str:
-    """A text with its tokens cut short."""
-    return TOKENS.sub(lambda found: cut(found[0]), text)
+def mask_tokens(text: str) -> str:
+    """A string with its tokens cut short."""
+    return TOKENS.sub(lambda found: mask(found[0]), text)
 
 
-def cut(token: str) -> str:
+def mask(token: str) -> str:
     """The beginning of a token, if it is long enough to show one."""
     return f"{token[:4]}..." if len(token) >= 16 else "..."
 
@@ -118,6 +133,6 @@ def _users() -> Iterator[str]:
             pass
 
 
-def _tells(name: str) -> bool:
+def _is_telling(name: str) -> bool:
     """Whether a name is one of somebody, and no word that any text has."""
     return len(name) >= 3 and name.lower() not in COMMON and not name.isdecimal()

@@ -1,4 +1,4 @@
-"""Patterns of keys of a configuration.
+"""Match patterns of keys of a configuration.
 
 A pattern is a dotted key from the top (`optim.lr`; indices of lists are parts, as in `betas.0`). `*` stands for any
 name or a part of one (`dataset.*.path`, `*_dir`), `**` between the dots for any number of names, none among them
@@ -13,6 +13,7 @@ from typing import Any
 
 KeyPath = tuple[str, ...]
 END = "\0"  # of a name
+CHARACTER, NAME = f"[^{END}]", f"(?:[^{END}]+{END})"
 
 
 def matches(values: Any, patterns: Collection[str]) -> Iterator[KeyPath]:
@@ -28,18 +29,19 @@ def matches(values: Any, patterns: Collection[str]) -> Iterator[KeyPath]:
 
 
 def items_of(value: Any) -> Iterator[tuple[str, Any, Any]]:
-    """What is in a section: its name in a path, its key, itself."""
-    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        yield str(key), key, item
+    """Name in a path, key and value of each item of a section or a list; none of anything else."""
+    if isinstance(value, dict):
+        yield from ((str(key), key, item) for key, item in value.items())
+    elif isinstance(value, (list, tuple)):
+        yield from ((str(index), index, item) for index, item in enumerate(value))
 
 
 def _regex(pattern: str) -> str:
     """A regular expression for a path, whose names are joined by END."""
-    name, some = f"[^{END}]", f"(?:[^{END}]+{END})"
     *first, last = pattern.split(".")
-    parts = [f"{some}*" if part == "**" else _of_name(part, name) + END for part in first]
-    return "".join(parts) + (f"{some}*{name}+" if last == "**" else _of_name(last, name))
+    parts = [f"{NAME}*" if part == "**" else _name_regex(part) + END for part in first]
+    return "".join(parts) + (f"{NAME}*{CHARACTER}+" if last == "**" else _name_regex(last))
 
 
-def _of_name(part: str, name: str) -> str:
-    return f"{name}*".join(map(re.escape, part.split("*")))
+def _name_regex(part: str) -> str:
+    return f"{CHARACTER}*".join(map(re.escape, part.split("*")))

@@ -1,4 +1,4 @@
-"""Which keys of a configuration are left out of everything that is released, by patterns (`patterns.py`)."""
+"""Remove keys from a configuration, by patterns (`key_patterns.py`), before anything of it is released."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...errors import CheckpointError
 from ...options import PRESETS, PUBLIC, expand_presets
 from ..config import Config
 from ..interpolation import references
-from .detectors import HOST, USER, Names
+from .detectors import HOST, USER, KnownNames
 from .exposure import find_private_values
 from .key_patterns import KeyPath, items_of, matches
 
@@ -23,7 +23,7 @@ BUILT_FROM = (  # what the loaders and builders of audiocraft.models read, of an
 
 
 def scrub_config(config: Config, scrub: Sequence[str]) -> Config:
-    """A configuration without the keys that patterns match, and without those that refer to one of these.
+    """Remove the keys that patterns match, and those that refer to one of these.
 
     No value that is removed is written where it was referred to. The preset `public` removes, beside what its patterns
     match, every value that holds an absolute path, an e-mail address, a token, or the name of a user or of a host;
@@ -45,7 +45,7 @@ def scrub_config(config: Config, scrub: Sequence[str]) -> Config:
     if PUBLIC in scrub:
         removed |= set(_private(config, removed))
     _add_referring(removed, config)
-    return Config(_without(config.values, removed))
+    return Config(_remove(config.values, removed))
 
 
 def unmatched_patterns(config: Config, scrub: Sequence[str]) -> list[str]:
@@ -60,7 +60,7 @@ def unmatched_patterns(config: Config, scrub: Sequence[str]) -> list[str]:
 
 def _private(config: Config, removed: Collection[KeyPath]) -> Iterator[KeyPath]:
     """The paths of private values, but for those that are removed already."""
-    for exposure in find_private_values(config.values, Names()):
+    for exposure in find_private_values(config.values, KnownNames()):
         if any(exposure.path[:end] in removed for end in range(1, len(exposure.path) + 1)):
             continue
         if not _is_built_from(exposure.path):
@@ -76,35 +76,41 @@ def _add_referring(removed: set[KeyPath], config: Config) -> None:
     referring = defaultdict(list)
     for source, target in references(config.values):
         for end in range(1, len(target) + 1):
-            for way in _suffixes(target[:end]):
+            for way in _ways_to(target[:end]):
                 referring[way].append(source)
     todo = list(removed)
     while todo:
         path = todo.pop()
-        for way in (*_suffixes(path), *((*path[:end], "**") for end in range(len(path)))):
-            for source in referring.pop(way, ()):
-                if source in removed:
-                    continue
-                if _is_built_from(source):
-                    raise CheckpointError(f"`{'.'.join(source)}` of the configuration (xp.cfg), from which the model "
-                                          "is built, refers to a key that scrub removes: take that key out of scrub, "
-                                          "or name both if the model does not need them.")
+        computed = [(*path[:end], "**") for end in range(len(path))]
+        for source in [each for way in (*_ways_to(path), *computed) for each in referring.pop(way, ())]:
+            if source not in removed:
+                _refuse_built_from(source)
                 removed.add(source)
                 todo.append(source)
+
+
+def _refuse_built_from(source: KeyPath) -> None:
+    if _is_built_from(source):
+        raise CheckpointError(f"`{'.'.join(source)}` of the configuration (xp.cfg), from which the model is built, "
+                              "refers to a key that scrub removes: take that key out of scrub, or name both if the "
+                              "model does not need them.")
 
 
 def _is_built_from(path: KeyPath) -> bool:
     return not {path[0], ".".join(path[:2])}.isdisjoint(BUILT_FROM)
 
 
-def _suffixes(path: KeyPath) -> Iterator[KeyPath]:
+def _ways_to(path: KeyPath) -> Iterator[KeyPath]:
     """A path, and that of all elements of its list: without one of them, the indices of the others change."""
     yield path
     if path[-1].lstrip("-").isdecimal():
         yield (*path[:-1], "[]")
 
 
-def _without(value: Any, removed: Collection[KeyPath], path: KeyPath = ()) -> Any:
-    kept = [(key, _without(item, removed, (*path, name))) for name, key, item in items_of(value)
+def _remove(value: Any, removed: Collection[KeyPath], path: KeyPath = ()) -> Any:
+    """A copy of plain data without some paths."""
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    kept = [(key, _remove(item, removed, (*path, name))) for name, key, item in items_of(value)
             if (*path, name) not in removed]
-    return dict(kept) if isinstance(value, dict) else [item for _, item in kept] if isinstance(value, list) else value
+    return dict(kept) if isinstance(value, dict) else [item for _, item in kept]

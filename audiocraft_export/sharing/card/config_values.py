@@ -9,15 +9,13 @@ from typing import Any, Optional
 from ...errors import CheckpointError
 from ...experiment.config import Config
 from ...release.compression_model import KEY
+from .limits import MAX_COUNT, MAX_RATIO, MAX_RATIOS
+
+PRETRAINED = "//pretrained/"
 
 
 def value_of(config: Config, key: str) -> Any:
-    """A value of the configuration that is written in it; None for what the environment of this machine says.
-
-    Args:
-        config: the configuration.
-        key: dotted.
-    """
+    """A value of the configuration by its dotted key; None for what the environment of this machine says."""
     top, *names = key.split(".")
     try:
         value = config.require(top)[top]
@@ -31,27 +29,27 @@ def value_of(config: Config, key: str) -> Any:
 def count_of(config: Config, key: str) -> Optional[int]:
     """A whole number of the configuration, from 1; None for anything else."""
     value = value_of(config, key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 31 else None
+    return value if type(value) is int and 0 < value < MAX_COUNT else None
 
 
 def public_codec(config: Config) -> Optional[str]:
-    """The name of the public compression model that a model was trained on; None if it is none."""
+    """The name of the public compression model that a model was trained on; None for any other."""
     form = value_of(config, KEY)
-    name = form[len("//pretrained/"):] if isinstance(form, str) and form.startswith("//pretrained/") else ""
-    return name if name.isprintable() and 0 < len(name.split("/")) <= 2 and name[:1].isalnum() else None
+    name = form[len(PRETRAINED):] if isinstance(form, str) and form.startswith(PRETRAINED) else ""
+    return name if name.isprintable() and name.count("/") < 2 and name[:1].isalnum() else None
 
 
-def conditions_of(config: Config) -> dict[str, Mapping[str, Any]]:
-    """What a language model is conditioned on, by its names."""
+def conditioners_of(config: Config) -> dict[str, Mapping[str, Any]]:
+    """The conditioners of a language model, by the names of what they encode."""
     conditioners = value_of(config, "conditioners")
     conditioners = conditioners if isinstance(conditioners, dict) else {}
     return {str(name): each for name, each in conditioners.items() if name != "args" and isinstance(each, dict)}
 
 
 def frame_rate_of(config: Config) -> Optional[float]:
-    """How many codes a second a compression model makes with one codebook: its sample rate over its hop."""
+    """How many frames of codes a second a compression model makes, in Hz: its sample rate over its hop."""
     rate, ratios = count_of(config, "sample_rate"), value_of(config, "seanet.ratios")
-    if rate is None or not isinstance(ratios, list) or not ratios or len(ratios) > 32 \
-            or not all(type(each) is int and 0 < each < 1 << 16 for each in ratios):
+    if rate is None or not isinstance(ratios, list) or not 0 < len(ratios) <= MAX_RATIOS \
+            or not all(type(each) is int and 0 < each < MAX_RATIO for each in ratios):
         return None
     return rate / math.prod(ratios)

@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from ...errors import ReleaseError, reason
+from .source import CARD_FILE
 
 FENCED = re.compile(r"\A\s*---[ \t]*\r?\n((?:[^\n]*\n)*?)---[ \t]*(?:\r?\n|\Z)")
 COMMENT = re.compile(r"\s*(#.*)?")
-REMEDY = "correct it, or move that file away"
 
 
 def split(card: str) -> tuple[str, str]:
@@ -22,40 +22,37 @@ def split(card: str) -> tuple[str, str]:
 
 
 def parse(text: str) -> dict[Any, Any]:
-    """What the YAML of a card says.
+    """The values in the YAML of a card.
 
     Raises:
         ReleaseError: if it is no mapping in YAML, or has aliases, which may stand for any amount.
     """
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise ReleaseError(f"The front matter of README.md has aliases of YAML (&, *): {REMEDY}.")
-        values = yaml.safe_load(text)
+        has_aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader))
+        values = None if has_aliases else yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
-        raise ReleaseError(f"The front matter of README.md, between its lines of ---, is no YAML ({_why(exc)}): "
-                           f"{REMEDY}.") from exc
+        raise _error(f", between its lines of ---, is no YAML ({_describe(exc)})") from exc
+    if has_aliases:
+        raise _error(" has aliases of YAML (&, *)")
     if not isinstance(values, (dict, type(None))):
-        raise ReleaseError(f"The front matter of README.md, between its lines of ---, is no mapping of keys to values: "
-                           f"{REMEDY}.")
+        raise _error(", between its lines of ---, is no mapping of keys to values")
     return values or {}
 
 
-def updated(text: str, values: Mapping[Any, Any]) -> str:
-    """The YAML of a card with other values; what says the same stays as it was written, comments too.
-
-    Args:
-        text: the YAML.
-        values: all that it should say.
-    """
+def update(text: str, values: Mapping[Any, Any]) -> str:
+    """The YAML of a card with these values; a key with the same value stays as it was written, with its comments."""
     before = parse(text)
-    blocks = _blocks(text)
-    lines = [_dumped({key: values[key]}) + _trailing(block) if key in values and values[key] != before[key] else block
-             for key, block in blocks if key is None or key in values]
-    new = "".join(lines) + "".join(_dumped({key: values[key]}) for key in values if key not in before)
-    return new if _says(new, values) else _dumped(values)
+    parts = [_replace(block, {key: values[key]}) if key in values and values[key] != before[key] else block
+             for key, block in _blocks(text) if key is None or key in values]
+    new = "".join([*parts, *(_dump({key: value}) for key, value in values.items() if key not in before)])
+    return new if _says(new, values) else _dump(values)
 
 
-def _why(exc: Exception) -> str:
+def _error(problem: str) -> ReleaseError:
+    return ReleaseError(f"The front matter of {CARD_FILE}{problem}: correct it, or move that file away.")
+
+
+def _describe(exc: Exception) -> str:
     """What is wrong, and in which line of the card."""
     if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark:
         return f"line {exc.problem_mark.line + 2}: {exc.problem}"
@@ -67,17 +64,16 @@ def _blocks(text: str) -> list[tuple[Any, str]]:
     lines = text.splitlines(keepends=True)
     root = yaml.compose(text, yaml.SafeLoader)
     keys = [key for key, _ in root.value] if isinstance(root, yaml.MappingNode) else []
-    starts = [key.start_mark.line for key in keys]
-    ends = [*starts[1:], len(lines)]
-    head = [(None, "".join(lines[:starts[0]] if starts else lines))]
-    return head + [(key.value, "".join(lines[start:end])) for key, start, end in zip(keys, starts, ends)]
+    starts = [*(key.start_mark.line for key in keys), len(lines)]
+    blocks = ["".join(lines[start:end]) for start, end in zip([0, *starts], starts)]
+    return list(zip([None, *(key.value for key in keys)], blocks))
 
 
-def _trailing(block: str) -> str:
-    """The comments at the end of the lines of a key, which belong to nothing or to the next one."""
+def _replace(block: str, value: Mapping[Any, Any]) -> str:
+    """The lines of a key with another value; comments at their end stay, since they may belong to the next key."""
     lines = block.splitlines(keepends=True)
     count = next((index for index, line in enumerate(reversed(lines)) if not COMMENT.fullmatch(line.rstrip("\r\n"))), 0)
-    return "".join(lines[len(lines) - count:])
+    return _dump(value) + "".join(lines[len(lines) - count:])
 
 
 def _says(text: str, values: Mapping[Any, Any]) -> bool:
@@ -87,5 +83,5 @@ def _says(text: str, values: Mapping[Any, Any]) -> bool:
         return False
 
 
-def _dumped(values: Mapping[Any, Any]) -> str:
+def _dump(values: Mapping[Any, Any]) -> str:
     return str(yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)) if values else ""

@@ -8,20 +8,20 @@ from typing import Any
 
 from ...release.limits import MAX_METRIC_NAME, MAX_METRICS
 from ...release.metrics import is_number
+from .limits import MAX_EPOCHS, MAX_STAGES
 
-MOST_STAGES, MOST_EPOCHS = 8, 100_000
 Metrics = dict[str, dict[str, dict[int, float]]]  # by stage, metric and epoch
 
 
 def metrics_of(history: Sequence[Any]) -> Metrics:
-    """The numbers in a history, by stage, metric and epoch (from 1); what is none is left out.
+    """The numbers in a history, by stage, metric and epoch (from 1); all else is left out.
 
     Args:
         history: the metrics by stage, one entry an epoch.
     """
     found: Metrics = {}
-    for number, epoch in enumerate(islice(history, MOST_EPOCHS), 1):
-        for stage, metrics in _named(epoch, MOST_STAGES, found):
+    for number, epoch in enumerate(islice(history, MAX_EPOCHS), 1):
+        for stage, metrics in _named(epoch, MAX_STAGES, found):
             of_stage = found.setdefault(stage, {})
             for metric, value in _named(metrics, MAX_METRICS, of_stage):
                 if is_number(value):
@@ -29,22 +29,17 @@ def metrics_of(history: Sequence[Any]) -> Metrics:
     return {stage: metrics for stage, metrics in found.items() if metrics}
 
 
-def foremost(names: Sequence[str], chosen: Any) -> list[str]:
-    """Names of metrics with those first that say most.
-
-    Args:
-        names: in the order of the history.
-        chosen: the metric by which the best epoch is chosen.
-    """
-    return sorted(names, key=lambda name: (name != chosen, any(map(str.isdigit, name))))
+def by_importance(names: Sequence[str], best_metric: Any) -> list[str]:
+    """Sort names of metrics: first the one by which the best epoch is chosen, last those with digits."""
+    return sorted(names, key=lambda name: (name != best_metric, any(map(str.isdigit, name))))
 
 
 def _named(values: Any, most: int, known: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Some named entries of what may be a mapping; of new names no more than there may be in all."""
-    entries = [(name, value) for name, value in islice(values.items(), most) if _is_name(name)] \
-        if isinstance(values, dict) else []
-    room = most - len(known)
-    new = {name for name, _ in [entry for entry in entries if entry[0] not in known][:room]}
+    """The named entries of what may be a mapping; with those that are known, at most so many names in all."""
+    if not isinstance(values, dict):
+        return []
+    entries = [(name, value) for name, value in islice(values.items(), most) if _is_name(name)]
+    new = {*[name for name, _ in entries if name not in known][:most - len(known)]}
     return [(name, value) for name, value in entries if name in known or name in new]
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ...errors import printable
+from .limits import MAX_CODE, MAX_PROSE
 
-MOST_CODE, MOST_PROSE = 300, 1000  # characters of a value
 PLAIN_CODE = re.compile(r"[\w.,:;=+/() -]*[\w.,:;=+/()-]", re.ASCII)
 ACTIVE = re.compile(r"[\\`*\[\]<>|#&!~$@{}\"']|(?<![^\W_])_|_(?![^\W_])|(?<=:)/(?=/)|(?<=www)\.", re.IGNORECASE)
 FIRST = re.compile(r"^\W|(?<=\d)[.)]")  # what makes a list, a quotation or a heading of a line
@@ -16,13 +16,13 @@ FIRST = re.compile(r"^\W|(?<=\d)[.)]")  # what makes a list, a quotation or a he
 
 def prose(value: Any) -> str:
     """A value in running text: in one line, with what Markdown and HTML would act on as character references."""
-    text = ACTIVE.sub(_reference, _short(value, MOST_PROSE))
+    text = ACTIVE.sub(_reference, _shorten(value, MAX_PROSE))
     return text if text[:1] == "&" else FIRST.sub(_reference, text, count=1)
 
 
 def code(value: Any) -> str:
     """A value as code: a name, a number, a hash."""
-    text = _short(value, MOST_CODE)
+    text = _shorten(value, MAX_CODE)
     if PLAIN_CODE.fullmatch(text) and not text.startswith(" "):
         return f"`{text}`"
     return f"<code>{re.sub(r'[^A-Za-z0-9 ]', _reference, text)}</code>"
@@ -33,18 +33,13 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def amount(value: float, singular: str, plural: str) -> str:
-    """How many there are of something."""
-    return f"{value:,} {singular if value == 1 else plural}"
+def amount(value: float, noun: str) -> str:
+    """A count with its noun, which gets an s."""
+    return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table.
-
-    Args:
-        head: of each column.
-        rows: of cells, safe already (`prose`, `code`).
-    """
+    """A table, of cells that are safe already (`prose`, `code`)."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -58,6 +53,6 @@ def _reference(found: re.Match[str]) -> str:
     return f"&#{ord(found[0])};"
 
 
-def _short(value: Any, most: int) -> str:
+def _shorten(value: Any, most: int) -> str:
     text = printable(str(value))
     return text if len(text) <= most else f"{text[:most]}..."

@@ -1,82 +1,75 @@
-"""The front matter that the Hub reads: what is ours of it, and how it becomes one with what a person wrote."""
+"""The front matter that the Hub reads: what is ours of it, and how it is merged with what a person wrote."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from ...release.manifest import Manifest
-from .history import foremost
-from .model_types import GENERAL, TASKS, kind_of, title_of
+from .history import by_importance
+from .limits import MAX_RESULTS
+from .model_types import GENERAL, TASKS
+from .source import CardSource
 
 MODEL_INDEX, TAGS = "model-index", "tags"
 DATASET = "validation data of the training"  # the results under this name are ours
 OURS = ("library_name", "pipeline_tag", TAGS, MODEL_INDEX)
-MOST_METRICS = 12
-OF_THE_RUN = ("duration", "lr", "grad_norm", "rtf")  # that say nothing of the model
+OF_THE_RUN = ("duration", "lr", "grad_norm", "rtf")  # metrics that say nothing of the model
+LOADED_BY_AUDIOCRAFT = ("musicgen", "audiogen", "magnet")  # tags by which the Hub shows how
 Data = dict[str, Any]
 
 
-def metadata_of(manifest: Manifest, format: str, architecture: Optional[str], repo: Optional[str]) -> Data:
-    """What the Hub should know, by its names, as `huggingface_hub.ModelCardData` has it; never a license.
-
-    Args:
-        manifest: of the release.
-        format: of the release.
-        architecture: the class of transformers, for that format.
-        repo: on the Hub, if it goes there.
-    """
+def metadata_of(source: CardSource) -> Data:
+    """The front matter of a release, as `huggingface_hub.ModelCardData` has it; never a license."""
     from huggingface_hub import ModelCardData
-    kind = kind_of(manifest)
-    task = TASKS.get(architecture or "", kind.task)
-    results = _results(manifest, task)
-    data = ModelCardData(library_name=_library(manifest, format), pipeline_tag=task, tags=_tags(manifest, format),
-                         model_name=title_of(manifest, repo) if results else None, eval_results=results or None)
+    task = TASKS.get(source.architecture or "", source.model_type.task)
+    results = _results(source, task)
+    data = ModelCardData(library_name=_library(source), pipeline_tag=task, tags=_tags(source),
+                         model_name=source.title if results else None, eval_results=results or None)
     values: Data = data.to_dict()  # type: ignore[no-untyped-call]
     return values
 
 
-def merged(theirs: Mapping[Any, Any], ours: Data, before: Data) -> dict[Any, Any]:
-    """The front matter of a card that is there, brought up to date: what a person changed stays.
+def merge(theirs: Mapping[Any, Any], ours: Data, last: Data) -> dict[Any, Any]:
+    """Update the front matter of a card; what a person changed stays.
 
     Args:
-        theirs: of the card that is there.
-        ours: of the new one.
-        before: what the last export wrote: what differs from it, a person has changed or deleted.
+        theirs: in the card.
+        ours: of the new card.
+        last: what the last export wrote: a person has changed or deleted what differs from it.
     """
     result = dict(theirs)
     for key in OURS:
-        value = _merged(key, theirs.get(key), ours.get(key), before.get(key))
+        value = _merge_value(key, theirs.get(key), ours.get(key), last.get(key))
         if value is not None:
             result[key] = value
-        elif key in before:
+        elif key in last:
             result.pop(key, None)
     return result
 
 
-def remembered(ours: Data) -> Data:
+def to_remember(ours: Data) -> Data:
     """What the next export has to know of what this one wrote."""
     return {key: True if key == MODEL_INDEX else value for key, value in ours.items()}
 
 
-def _merged(key: str, theirs: Any, ours: Any, before: Any) -> Any:
+def _merge_value(key: str, theirs: Any, ours: Any, last: Any) -> Any:
+    if key == TAGS and isinstance(theirs, (str, list, type(None))):
+        return _merge_tags([theirs] if isinstance(theirs, str) else theirs or [], ours or [], last)
     if theirs is None:
-        return None if before is not None and key != TAGS else ours if key != TAGS else _tags_of([], ours, before)
-    if key == TAGS and isinstance(theirs, (str, list)):
-        return _tags_of([theirs] if isinstance(theirs, str) else theirs, ours, before)
+        return ours if last is None else None
     if key == MODEL_INDEX and isinstance(theirs, list) and all(isinstance(entry, dict) for entry in theirs):
-        return _index_of(theirs, ours)
-    return ours if theirs == before else theirs
+        return _merge_results(theirs, ours)
+    return ours if theirs == last else theirs
 
 
-def _tags_of(theirs: list[Any], ours: Any, before: Any) -> Optional[list[Any]]:
-    """Tags of a person as they are, ours where the last ones were or behind them, but for those that were deleted."""
-    ours, before = ours or [], before if isinstance(before, list) else []
-    kept = [tag for tag in theirs if tag in ours or tag not in before]
-    return [*kept, *(tag for tag in ours if tag not in kept and tag not in before)] or None
+def _merge_tags(theirs: list[Any], ours: list[Any], last: Any) -> Optional[list[Any]]:
+    """Tags of a person as they are, and ours where the last ones were or behind them, but for those they deleted."""
+    last = last if isinstance(last, list) else []
+    kept = [tag for tag in theirs if tag in ours or tag not in last]
+    return [*kept, *(tag for tag in ours if tag not in kept and tag not in last)] or None
 
 
-def _index_of(theirs: list[dict[Any, Any]], ours: Any) -> Optional[list[Any]]:
+def _merge_results(theirs: list[dict[Any, Any]], ours: Any) -> Optional[list[Any]]:
     """The results of a person as they are, and ours behind them."""
     entries = [{**entry, "results": [each for each in entry.get("results") or [] if not _is_ours(each)]}
                for entry in theirs]
@@ -91,25 +84,28 @@ def _is_ours(result: Any) -> bool:
     return isinstance(dataset, dict) and dataset.get("name") == DATASET
 
 
-def _library(manifest: Manifest, format: str) -> Optional[str]:
-    return "transformers" if format == "transformers" else None if kind_of(manifest) is GENERAL else "audiocraft"
+def _library(source: CardSource) -> Optional[str]:
+    if source.format == "transformers":
+        return "transformers"
+    return None if source.model_type is GENERAL else "audiocraft"
 
 
-def _tags(manifest: Manifest, format: str) -> list[str]:
-    """The tags; `musicgen` and its like only where AudioCraft loads what lies there, as the Hub then shows."""
-    kind = kind_of(manifest)
-    shows_how = ("musicgen", "audiogen", "magnet")
-    tags = [tag for tag in kind.tags if format == "audiocraft" or tag not in shows_how]
-    return [*tags, *(["safetensors"] if format == "safetensors" else [])]
+def _tags(source: CardSource) -> list[str]:
+    if source.format == "audiocraft":
+        return [*source.model_type.tags]
+    tags = [tag for tag in source.model_type.tags if tag not in LOADED_BY_AUDIOCRAFT]
+    return [*tags, "safetensors"] if source.format == "safetensors" else tags
 
 
-def _results(manifest: Manifest, task: Optional[str]) -> list[Any]:
-    """The metrics of the best epoch as the Hub's evaluation results; none for other weights than its."""
+def _results(source: CardSource, task: Optional[str]) -> list[Any]:
+    """The metrics of the best epoch as the Hub's evaluation results; none for the weights of another epoch."""
     from huggingface_hub import EvalResult
-    best = manifest.best if "best_state" in manifest.weights and manifest.best else {}
-    valid = best.get("valid") or {}
-    names = [name for name in foremost([*valid], best.get("metric"))
+    best = source.manifest.best
+    if not best or "best_state" not in source.manifest.weights:
+        return []
+    valid = best["valid"]
+    names = [name for name in by_importance([*valid], best.get("metric"))
              if name.isprintable() and name and name not in OF_THE_RUN]
     return [EvalResult(task_type=task or "other", dataset_type="custom", dataset_name=DATASET, dataset_split="valid",
                        metric_type=name, metric_name=f"{name} after epoch {best['epoch']}",
-                       metric_value=float(f"{valid[name]:.6g}")) for name in names[:MOST_METRICS]]
+                       metric_value=float(f"{valid[name]:.6g}")) for name in names[:MAX_RESULTS]]

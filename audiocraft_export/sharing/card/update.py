@@ -6,8 +6,9 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from ...errors import ReleaseError, reason
 from ...formats.encoders import RawFile
@@ -16,63 +17,75 @@ from ...release.owned_files import OwnedFiles
 from ...release.prepare import PreparedRelease
 from ...release.report import ExportReport
 from ...storage.writer import replace_files
+from .markers import has_sections
+from .source import CARD_FILE, CURVE_FILE, CardSource
 
 logger = logging.getLogger(__name__)
-CARD = "README.md"
-MARK = "<!-- audiocraft-export: "  # before a part of a card
 
 
 def warn_of_stale_card(folder: Path) -> None:
-    """Say that a card of ours, which is not written now, is one of the release that was there before."""
-    if MARK in (_read(folder / CARD) or ""):
-        logger.warning("%s is that of another release: export with card=true to bring it up to date.", folder / CARD)
+    """Warn of a card that describes the previous release of a folder, where none is written now."""
+    if has_sections(_read_card(folder) or ""):
+        logger.warning("%s is that of another release: export with card=true to bring it up to date.",
+                       folder / CARD_FILE)
 
 
+@dataclass(frozen=True)
 class CardUpdate:
-    """The card of a release, and its pictures."""
+    """The model card of a release, and the plot beside it.
 
-    def __init__(self, report: ExportReport, draft: PreparedRelease, options: ExportOptions) -> None:
-        self._report, self._draft, self._options = report, draft, options
-        self._curves: list[str] = []
+    Args:
+        folder: of the release.
+        source: what the card is written from.
+        plot: the training curve, as PNG, by the name of its file; empty without a metric to plot.
+    """
 
-    def write(self) -> list[str]:
-        """Write it, if it is another one than is there; gives the names of its files."""
-        from .plot import curves
-        folder, manifest = self._report.folder, self._report.manifest
-        pictures = curves(self._history, manifest.best)
-        self._curves = [*pictures]
-        self._written({**pictures, CARD: self._text(_read(folder / CARD))})
-        return [CARD, *pictures]
+    folder: Path
+    source: CardSource
+    plot: Mapping[str, bytes]
 
-    def keeps(self, there: str) -> bool:
-        """Whether nothing that somebody wrote in another card, on the Hub, is lost with this one.
-
-        What was added there is taken over, if nothing was added here.
-        """
-        here, merged = _read(self._report.folder / CARD) or "", self._text(there)
-        if _is_part(merged, here):
-            return True
-        is_untouched = here == self._text(None)
-        if is_untouched:
-            self._written({CARD: merged})
-        return is_untouched
+    @classmethod
+    def of(cls, report: ExportReport, prepared: PreparedRelease, options: ExportOptions) -> CardUpdate:
+        """The card of a release that is written."""
+        from .plot import plot_history
+        manifest, models = report.manifest, prepared.models
+        history = models[0].checkpoint.history if len(models) == 1 else []
+        curve = plot_history(history, manifest.best)
+        source = CardSource(manifest, models[0].config, history, options.format, _architecture(report), options.hub,
+                            has_curve=curve is not None)
+        return cls(report.folder, source, {CURVE_FILE: curve} if curve else {})
 
     @property
-    def _history(self) -> list[Any]:
-        return self._draft.models[0].checkpoint.history if len(self._draft.models) == 1 else []
+    def names(self) -> list[str]:
+        """The names of its files."""
+        return [CARD_FILE, *self.plot]
 
-    def _text(self, former: Optional[str]) -> str:
-        from .card import card
-        options = self._options
-        return card(self._report.manifest, self._draft.models[0].config, self._history, options.format,
-                    _architecture(self._report), options.hub, self._curves, former)
+    def write(self) -> None:
+        """Write the files that differ from those in the folder."""
+        self._write({**self.plot, CARD_FILE: self._render(_read_card(self.folder)).encode()})
 
-    def _written(self, contents: Mapping[str, Any]) -> None:
-        folder = self._report.folder
-        changed = {name: content for name, content in contents.items() if not _holds(folder / name, content)}
+    def merge_remote(self, remote: str) -> bool:
+        """Take over what somebody wrote in the card on the Hub, if nothing was written here.
+
+        Returns:
+            Whether this card has all of it, so that a push loses nothing.
+        """
+        here, merged = _read_card(self.folder) or "", self._render(remote)
+        if _is_part(merged, here):
+            return True
+        is_untouched = here == self._render(None)
+        if is_untouched:
+            self._write({CARD_FILE: merged.encode()})
+        return is_untouched
+
+    def _render(self, previous: Optional[str]) -> str:
+        from .card import render_card
+        return render_card(self.source, previous)
+
+    def _write(self, contents: Mapping[str, bytes]) -> None:
+        changed = {name: RawFile(data) for name, data in contents.items() if not _holds(self.folder / name, data)}
         if changed:  # the folder may be read-only
-            encoders = {name: RawFile(content) for name, content in changed.items()}
-            replace_files(folder, encoders, OwnedFiles.owns)
+            replace_files(self.folder, changed, OwnedFiles.owns)
 
 
 def _architecture(report: ExportReport) -> Optional[str]:
@@ -81,8 +94,9 @@ def _architecture(report: ExportReport) -> Optional[str]:
     return str(json.loads(texts[0])["architectures"][0]) if texts else None
 
 
-def _read(path: Path) -> Optional[str]:
-    """A card that is there, with the ends of its lines."""
+def _read_card(folder: Path) -> Optional[str]:
+    """The card in a folder, with its own line endings."""
+    path = folder / CARD_FILE
     try:
         return path.read_bytes().decode("utf-8") if os.path.isfile(path) else None
     except UnicodeDecodeError as exc:
@@ -96,7 +110,5 @@ def _is_part(text: str, of: str) -> bool:
     return all(line in lines for line in text.splitlines())
 
 
-def _holds(path: Path, content: Any) -> bool:
-    data = content.encode("utf-8") if isinstance(content, str) else content
+def _holds(path: Path, data: bytes) -> bool:
     return os.path.isfile(path) and path.read_bytes() == data
-

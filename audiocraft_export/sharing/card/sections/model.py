@@ -1,45 +1,39 @@
-"""What a model is, from the configuration that it was trained with: the part `model` of a card."""
+"""The section `model` of a card: what the model is, from the configuration that it was trained with."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from ....errors import readable_size
 from ....experiment.config import Config
 from ....release.families.registry import CODEC_FILE
 from ....release.manifest import Manifest
 from ....release.metrics import is_number
-from ..config_values import conditions_of, count_of, frame_rate_of, public_codec, value_of
+from ..config_values import conditioners_of, count_of, frame_rate_of, public_codec, value_of
+from ..limits import MAX_CONDITIONS
 from ..markdown import amount, code, number, table
-from ..model_types import kind_of
+from ..source import CardSource
 
-MOST_CONDITIONS = 12
-Row = tuple[str, Optional[str]]
-
-
-def model_part(manifest: Manifest, config: Config, stated: bool) -> str:
-    """What the model is.
-
-    Args:
-        manifest: of the release.
-        config: `xp.cfg` as it is released.
-        stated: whether a license is stated.
-    """
-    kind = kind_of(manifest)
-    paper = f" See [the paper](https://arxiv.org/abs/{kind.paper})." if kind.paper else ""
-    rows = [(label, value) for label, value in _rows(manifest, config) if value]
-    text = f"{kind.does}{paper}\n\n{table(('', ''), rows)}"
-    return text if stated else f"{text}\n\nNo license is stated: who publishes this model adds `license:` to the top " \
-        "of this file."
+Row = tuple[str, Optional[str]]  # label and value; a row without a value is left out
 
 
-def _rows(manifest: Manifest, config: Config) -> Iterator[Row]:
-    yield "Size", _size(manifest)
-    yield "Audio", _audio(config)
-    rows = ROWS.get(kind_of(manifest).name)
-    yield from rows(manifest, config) if rows else ()
+def model_section(source: CardSource, has_license: bool) -> str:
+    """The section `model`; it says so if no license is stated."""
+    model_type = source.model_type
+    paper = f" See [the paper](https://arxiv.org/abs/{model_type.paper})." if model_type.paper else ""
+    rows = [(label, value) for label, value in _rows(source) if value]
+    text = f"{model_type.summary}{paper}\n\n{table(('', ''), rows)}"
+    return text if has_license else f"{text}\n\nNo license is stated: who publishes this model adds `license:` to " \
+        "the top of this file."
+
+
+def _rows(source: CardSource) -> Iterator[Row]:
+    yield "Size", _size(source.manifest)
+    yield "Audio", _audio(source.config)
+    if source.model_type.name in ROWS:
+        yield from ROWS[source.model_type.name](source)
 
 
 def _size(manifest: Manifest) -> str:
@@ -49,48 +43,54 @@ def _size(manifest: Manifest) -> str:
 
 
 def _rounded(count: int) -> str:
-    for limit, letter in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
+    for limit, unit, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if count >= limit:
-            return f"{count / (limit if limit > 1e4 else 1e3):.3g}{letter}"
+            return f"{count / unit:.3g} {letter}"
     return f"{count:,}"
 
 
 def _audio(config: Config) -> Optional[str]:
     rate, channels = count_of(config, "sample_rate"), count_of(config, "channels")
     names = {None: None, 1: "mono", 2: "stereo"}
-    return _joined(rate and f"{rate / 1000:g} kHz", names.get(channels, f"{channels} channels"))
+    return _join(f"{rate / 1000:g} kHz" if rate else None, names.get(channels, f"{channels} channels"))
 
 
-def _language_model(manifest: Manifest, config: Config) -> Iterator[Row]:
-    books, entries = count_of(config, "transformer_lm.n_q"), count_of(config, "transformer_lm.card")
+def _language_model(source: CardSource) -> Iterator[Row]:
+    config = source.config
     pattern = value_of(config, "codebooks_pattern.modeling")
-    yield "Codes", _joined(books and amount(books, "codebook", "codebooks"), entries and f"{entries:,} entries each",
-                           f"{code(pattern)} pattern" if isinstance(pattern, str) else None)
-    yield from _transformer(manifest, config)
+    yield "Codes", _join(_count(config, "transformer_lm.n_q", "codebook"),
+                         _fill("{:,} entries each", config, "transformer_lm.card"),
+                         f"{code(pattern)} pattern" if isinstance(pattern, str) else None)
+    yield from _transformer(source)
 
 
-def _transformer(manifest: Manifest, config: Config) -> Iterator[Row]:
-    layers, heads, dim = (count_of(config, f"transformer_lm.{name}") for name in ("num_layers", "num_heads", "dim"))
-    yield "Transformer", _joined(layers and amount(layers, "layer", "layers"), heads and amount(heads, "head", "heads"),
-                                 dim and f"dimension {dim:,}")
+def _transformer(source: CardSource) -> Iterator[Row]:
+    config = source.config
+    yield "Transformer", _join(_count(config, "transformer_lm.num_layers", "layer"),
+                               _count(config, "transformer_lm.num_heads", "head"),
+                               _fill("dimension {:,}", config, "transformer_lm.dim"))
     yield "Conditioning", ", ".join(_conditions(config)) or "none"
     seconds = value_of(config, "dataset.segment_duration")
     yield "Trained on", f"segments of {number(seconds)} s" if is_number(seconds) else None
-    yield "Compression model", _codec_beside(manifest)
+    yield "Compression model", _released_codec(source.manifest)
 
 
 def _conditions(config: Config) -> Iterator[str]:
-    for name, conditioner in list(conditions_of(config).items())[:MOST_CONDITIONS]:
+    for name, conditioner in list(conditioners_of(config).items())[:MAX_CONDITIONS]:
         model = conditioner.get("model")
-        settings = conditioner.get(model) if isinstance(model, str) else None
-        source = settings.get("name") if isinstance(settings, dict) else None
-        is_public = isinstance(source, str) and source[:1].isalnum() and source.count("/") < 2
-        by = f" by {code(source if is_public else model)}" if isinstance(model, str) else ""
+        by = f" by {code(_encoder_name(conditioner, model))}" if isinstance(model, str) else ""
         yield f"{code(name)}{by}"
 
 
-def _codec_beside(manifest: Manifest) -> str:
-    origin = manifest.codec or {}
+def _encoder_name(conditioner: Mapping[str, Any], model: str) -> str:
+    """The public name of the model that encodes a condition, or its kind: a path may be private."""
+    settings = conditioner.get(model)
+    name = settings.get("name") if isinstance(settings, dict) else None
+    return name if isinstance(name, str) and name[:1].isalnum() and name.count("/") < 2 else model
+
+
+def _released_codec(manifest: Manifest) -> str:
+    origin = manifest.codec
     if not origin:
         return "none in this release"
     if isinstance(origin.get("pretrained"), str):
@@ -98,36 +98,52 @@ def _codec_beside(manifest: Manifest) -> str:
     return f"experiment {code(origin['sig'])}, in this release" if origin.get("sig") else "in this release"
 
 
-def _compression(manifest: Manifest, config: Config) -> Iterator[Row]:
-    books, bins, rate = count_of(config, "rvq.n_q"), count_of(config, "rvq.bins"), frame_rate_of(config)
-    bits = math.log2(bins) * books * rate / 1000 if bins and books and rate else None
-    yield "Codes", _joined(books and amount(books, "codebook", "codebooks"), bins and f"{bins:,} entries each",
-                           rate and f"{number(rate)} Hz", bits and f"{number(bits)} kbit/s")
-    filters, dim = count_of(config, "seanet.n_filters"), count_of(config, "seanet.dimension")
+def _compression(source: CardSource) -> Iterator[Row]:
+    config = source.config
+    yield "Codes", _join(_count(config, "rvq.n_q", "codebook"), _fill("{:,} entries each", config, "rvq.bins"),
+                         *_rates(config))
+    sizes = _join(_count(config, "seanet.n_filters", "filter"), _fill("dimension {:,}", config, "seanet.dimension"))
     causal = "causal" if value_of(config, "encodec.causal") is True else "not causal"
-    yield "Encoder and decoder", _joined(filters and amount(filters, "filter", "filters"),
-                                         dim and f"dimension {dim:,}", (filters or dim) and causal)
+    yield "Encoder and decoder", f"{sizes}, {causal}" if sizes else None
 
 
-def _diffusion(manifest: Manifest, config: Config) -> Iterator[Row]:
-    steps, hidden = count_of(config, "schedule.num_steps"), count_of(config, "diffusion_unet.hidden")
-    yield "Bands", str(len(manifest.bands) if manifest.bands else 1)
-    yield "Diffusion", _joined(steps and amount(steps, "step", "steps"), hidden and f"{hidden:,} channels")
-    books, codec = count_of(config, "n_q"), public_codec(config)
-    yield "Compression model", _joined(code(codec) if codec else "that of its training",
-                                       books and amount(books, "codebook", "codebooks"))
+def _rates(config: Config) -> Iterator[str]:
+    """Frames of codes a second, and bits a second."""
+    books, entries, rate = count_of(config, "rvq.n_q"), count_of(config, "rvq.bins"), frame_rate_of(config)
+    if rate:
+        yield f"{number(rate)} Hz"
+        if books and entries and entries > 1:
+            yield f"{number(books * math.log2(entries) * rate / 1000)} kbit/s"
 
 
-def _watermark(manifest: Manifest, config: Config) -> Iterator[Row]:
-    bits = count_of(config, "audioseal.nbits")
-    yield "Message", _joined(bits and amount(bits, "bit", "bits"))
+def _diffusion(source: CardSource) -> Iterator[Row]:
+    config, codec = source.config, public_codec(source.config)
+    yield "Bands", str(len(source.manifest.bands or ()) or 1)
+    yield "Diffusion", _join(_count(config, "schedule.num_steps", "step"),
+                             _fill("{:,} channels", config, "diffusion_unet.hidden"))
+    yield "Compression model", _join(code(codec) if codec else "that of its training",
+                                     _count(config, "n_q", "codebook"))
 
 
-def _joined(*texts: object) -> Optional[str]:
-    return ", ".join(str(text) for text in texts if text) or None
+def _watermark(source: CardSource) -> Iterator[Row]:
+    yield "Message", _count(source.config, "audioseal.nbits", "bit")
 
 
-ROWS: Mapping[str, Callable[[Manifest, Config], Iterator[Row]]] = {
+def _count(config: Config, key: str, noun: str) -> Optional[str]:
+    value = count_of(config, key)
+    return amount(value, noun) if value else None
+
+
+def _fill(template: str, config: Config, key: str) -> Optional[str]:
+    value = count_of(config, key)
+    return template.format(value) if value else None
+
+
+def _join(*texts: Optional[str]) -> Optional[str]:
+    return ", ".join(filter(None, texts)) or None
+
+
+ROWS: Mapping[str, Callable[[CardSource], Iterator[Row]]] = {
     "MusicGen": _language_model, "AudioGen": _language_model, "MAGNeT": _language_model, "JASCO": _transformer,
     "EnCodec": _compression, "MultiBand Diffusion": _diffusion, "AudioSeal": _watermark,
 }

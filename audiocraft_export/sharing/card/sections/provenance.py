@@ -1,4 +1,4 @@
-"""Where a release comes from, and what is odd about it: the part `provenance` of a card."""
+"""The section `provenance` of a card: where the release comes from, and the warnings of its export."""
 
 from __future__ import annotations
 
@@ -7,49 +7,48 @@ from typing import Any
 
 from ....errors import readable_size
 from ....release.manifest import Manifest
+from ..limits import MAX_WARNINGS
 from ..markdown import amount, code, prose, table
-from ..model_types import GENERAL, kind_of
+from ..model_types import GENERAL
+from ..source import CardSource
 
-MOST_WARNINGS = 30
 
-
-def origin_part(manifest: Manifest) -> str:
-    """Where the release comes from.
-
-    Args:
-        manifest: of the release, with its files.
-    """
+def provenance_section(source: CardSource) -> str:
+    """The section `provenance`."""
+    manifest = source.manifest
     files = [(code(file.name), readable_size(file.bytes), code(file.sha256)) for file in manifest.files]
-    parts = [table(("", ""), _rows(manifest)), table(("file", "size", "SHA-256"), files), _warnings(manifest)]
+    parts = [table(("", ""), _rows(source)), table(("file", "size", "SHA-256"), files), _warnings(manifest)]
     return "\n\n".join(["## Provenance", *filter(None, parts)])
 
 
-def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    for index, experiment in enumerate(manifest.bands or [_experiment(manifest)]):
-        yield (f"Experiment of band {index}" if manifest.bands else "Experiment"), _described(experiment)
+def _rows(source: CardSource) -> Iterator[tuple[str, str]]:
+    manifest = source.manifest
+    for index, band in enumerate(manifest.bands or []):
+        yield f"Experiment of band {index}", _experiment(band)
+    if not manifest.bands:
+        yield "Experiment", _experiment(vars(manifest))
     if manifest.solver:
         yield "Solver", code(manifest.solver)
     yield "Weights", f"{code(manifest.weights)}: {prose(manifest.why)}"
     yield "Configuration", f"from {code(manifest.config)}" if manifest.config != "checkpoint" else "from the checkpoint"
-    if kind_of(manifest) is not GENERAL:
+    if source.model_type is not GENERAL:
         yield "AudioCraft", code(manifest.versions.get("audiocraft"))
     yield "Exported with", ", ".join(f"{prose(name)} {code(version)}" for name, version in manifest.versions.items()
                                      if name != "audiocraft")
 
 
-def _experiment(manifest: Manifest) -> Mapping[str, Any]:
-    return {"sig": manifest.sig, "epoch": manifest.epoch, "checkpoint": manifest.checkpoint}
-
-
-def _described(experiment: Mapping[str, Any]) -> str:
-    sig, checkpoint = experiment.get("sig"), experiment.get("checkpoint")
+def _experiment(values: Mapping[str, Any]) -> str:
+    """The experiment of a manifest, or of one of its bands."""
+    sig, checkpoint = values.get("sig"), values.get("checkpoint")
     signature = code(sig) if sig else "of unknown signature"
-    source = f", {code(checkpoint['name'])} of {readable_size(checkpoint['bytes'])}" if checkpoint else ""
-    return f"{signature} after {amount(experiment.get('epoch', 0), 'epoch', 'epochs')}{source}"
+    file = f", {code(checkpoint['name'])} of {readable_size(checkpoint['bytes'])}" if checkpoint else ""
+    return f"{signature} after {amount(values.get('epoch', 0), 'epoch')}{file}"
 
 
 def _warnings(manifest: Manifest) -> str:
-    lines = [f"- {prose(text)}" for text in manifest.warnings[:MOST_WARNINGS]]
-    left = len(manifest.warnings) - len(lines)
-    lines += [f"- and {left:,} more"] if left else []
-    return "\n".join(["**Warnings**", "", *lines]) if lines else ""
+    if not manifest.warnings:
+        return ""
+    lines = [f"- {prose(text)}" for text in manifest.warnings[:MAX_WARNINGS]]
+    if len(manifest.warnings) > MAX_WARNINGS:
+        lines.append(f"- and {len(manifest.warnings) - MAX_WARNINGS:,} more")
+    return "\n".join(["**Warnings**", "", *lines])

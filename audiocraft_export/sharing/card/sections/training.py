@@ -1,4 +1,4 @@
-"""How a model was trained: the part `training` of a card."""
+"""The section `training` of a card: how the model was trained."""
 
 from __future__ import annotations
 
@@ -6,26 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from ....release.manifest import Manifest
-from ..history import Metrics, foremost, metrics_of
+from ..history import Metrics, by_importance, metrics_of
+from ..limits import MAX_TABLE_METRICS
 from ..markdown import amount, code, number, table
-from ..plot import DARK_FILE, LIGHT_FILE
+from ..source import CURVE_FILE, CardSource
 
-MOST_OF_A_STAGE = 8  # metrics shown; the checkpoint has them all
 MISSING = "–"
-ALT = "Training curve: the metric of each stage, by epoch"
+CURVE = f"![Training curve: the metric of each stage, by epoch]({CURVE_FILE})"
 
 
-def training_part(manifest: Manifest, history: Sequence[Any], curves: Sequence[str], repo: Optional[str]) -> str:
-    """How the model was trained.
-
-    Args:
-        manifest: of the release.
-        history: the metrics by stage, one entry an epoch.
-        curves: names of the pictures that lie beside the card.
-        repo: on the Hub, if it goes there.
-    """
-    parts = [_summary(manifest), _bands(manifest), _table(manifest, metrics_of(history)),
-             _picture(repo) if {LIGHT_FILE, DARK_FILE} <= {*curves} else ""]
+def training_section(source: CardSource) -> str:
+    """The section `training`."""
+    parts = [_summary(source.manifest), _bands(source.manifest), _table(source.manifest, metrics_of(source.history)),
+             CURVE if source.has_curve else ""]
     return "\n\n".join(["## Training", *filter(None, parts)])
 
 
@@ -34,7 +27,7 @@ def _summary(manifest: Manifest) -> str:
         return "No epoch was finished."
     best = manifest.best or {}
     chosen = f" The best by {code(best['metric'])} of `valid` is epoch {best['epoch']}." if best.get("metric") else ""
-    return f"{amount(manifest.epoch, 'epoch', 'epochs')}.{chosen}"
+    return f"{amount(manifest.epoch, 'epoch')}.{chosen}"
 
 
 def _bands(manifest: Manifest) -> str:
@@ -61,17 +54,9 @@ def _table(manifest: Manifest, metrics: Metrics) -> str:
     return f"{text}\n\n{left:,} more of each epoch are in the checkpoint." if left else text
 
 
-def _rows(metrics: Metrics, columns: Sequence[int], chosen: Optional[str]) -> Iterator[list[str]]:
+def _rows(metrics: Metrics, columns: Sequence[int], best_metric: Optional[str]) -> Iterator[list[str]]:
     for stage, of_stage in metrics.items():
-        for metric in foremost([*of_stage], chosen)[:MOST_OF_A_STAGE]:
+        for metric in by_importance([*of_stage], best_metric)[:MAX_TABLE_METRICS]:
             values = [of_stage[metric].get(epoch) for epoch in columns]
             if any(value is not None for value in values):
                 yield [code(stage), code(metric), *(MISSING if each is None else number(each) for each in values)]
-
-
-def _picture(repo: Optional[str]) -> str:
-    """The pictures; the Hub serves those in `srcset` only by their full address."""
-    from huggingface_hub import hf_hub_url
-    dark = hf_hub_url(repo, DARK_FILE) if repo else DARK_FILE
-    return (f'<picture>\n  <source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
-            f'  <img alt="{ALT}" src="{LIGHT_FILE}">\n</picture>')

@@ -1,63 +1,58 @@
-"""How to load a release: the part `usage` of a card, by the format of the release."""
+"""The section `usage` of a card: how to load a release, by its format."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from json import dumps as quoted
 from textwrap import dedent
-from typing import Callable, Optional
+from typing import Callable
 
-from ....experiment.config import Config
-from ....release.manifest import Manifest
 from ..markdown import block, code
-from .usage_audiocraft import HERE, TEXT, audiocraft_snippet, quoted
+from ..source import CardSource
+from .usage_audiocraft import HERE, NEXT, TEXT, audiocraft_snippet
 
 CONVERTED = "converted"  # the folder, in examples
-Usage = Callable[[Manifest, Config, str, Optional[str]], str]
 
 
-def usage_part(manifest: Manifest, config: Config, format: str, architecture: Optional[str],
-               repo: Optional[str]) -> str:
-    """How to load the release; its first block of Python runs as it is, in the release folder.
+def usage_section(source: CardSource) -> str:
+    """The section `usage`; its first block of Python runs as it is, in the release folder."""
+    where = f"Load {code(source.repo)}" if source.repo else "In this folder (`.`, or its path)"
+    return f"## How to use it\n\n{where}:\n\n{USAGES[source.format](source, source.repo or HERE)}"
 
-    Args:
-        manifest: of the release, with its files.
-        config: `xp.cfg`.
-        format: of the release: `audiocraft`, `safetensors` or `transformers`.
-        architecture: the class of transformers, for that format.
-        repo: on the Hub, if it goes there.
+
+def _audiocraft(source: CardSource, where: str) -> str:
+    return block("python", audiocraft_snippet(source, where))
+
+
+def _safetensors(source: CardSource, where: str) -> str:
+    imported, folder, download, local = "", 'Path(".")', "", HERE
+    if where != HERE:
+        imported = f"from huggingface_hub import snapshot_download{NEXT}"
+        folder = f"Path(snapshot_download({quoted(where)}))"
+        download, local = f"hf download {where} --local-dir release\n", "release"
+    load = f"""
+        from pathlib import Path
+
+        {imported}from safetensors.torch import load_file
+
+        folder = {folder}
+        states = {{path.name: load_file(path) for path in sorted(folder.glob("*.safetensors"))}}
     """
-    where = f"Load {code(repo)}" if repo else "In this folder (`.`, or its path)"
-    return f"## How to use it\n\n{where}:\n\n{USAGES[format](manifest, config, repo or HERE, architecture)}"
+    convert = f"{download}audiocraft-export convert {local} --to audiocraft --folder {CONVERTED}"
+    model = audiocraft_snippet(source, CONVERTED)
+    return "\n\n".join([block("python", dedent(load)), "The format of AudioCraft comes back by", block("sh", convert),
+                        "and is loaded by", block("python", model)])
 
 
-def _audiocraft(manifest: Manifest, config: Config, where: str, architecture: Optional[str]) -> str:
-    return block("python", audiocraft_snippet(manifest, config, where))
+def _transformers(source: CardSource, where: str) -> str:
+    return block("python", dedent(TRANSFORMERS[source.architecture or ""](where)))
 
 
-def _safetensors(manifest: Manifest, config: Config, where: str, architecture: Optional[str]) -> str:
-    folder = "Path(\".\")" if where == HERE else f"Path(snapshot_download({quoted(where)}))"
-    imported = "" if where == HERE else "from huggingface_hub import snapshot_download\n"
-    loading = f"from pathlib import Path\n\n{imported}from safetensors.torch import load_file\n\n" \
-        f"folder = {folder}\n" \
-        "states = {path.name: load_file(path) for path in sorted(folder.glob(\"*.safetensors\"))}"
-    fetching = "" if where == HERE else f"hf download {where} --local-dir release\n"
-    folders = HERE if where == HERE else "release"
-    text = f"The format of AudioCraft comes back by\n\n" \
-        f"{block('sh', f'{fetching}audiocraft-export convert {folders} --to audiocraft --folder {CONVERTED}')}"
-    model = audiocraft_snippet(manifest, config, CONVERTED)
-    return f"{block('python', loading)}\n\n{text}\n\nand is loaded by\n\n{block('python', model)}"
-
-
-def _transformers(manifest: Manifest, config: Config, where: str, architecture: Optional[str]) -> str:
-    snippet = TRANSFORMERS[architecture or ""](config, where)
-    return block("python", dedent(snippet))
-
-
-def _text(config: Config, where: str) -> str:
+def _text(where: str) -> str:
     return _conditional("MusicgenForConditionalGeneration", where, "", f'text=["{TEXT}"]')
 
 
-def _melody(config: Config, where: str) -> str:
+def _melody(where: str) -> str:
     before = """
         rate = processor.feature_extractor.sampling_rate
         melody = torch.randn(2 * rate).numpy()  # yours: (samples)"""
@@ -77,7 +72,7 @@ def _conditional(name: str, where: str, before: str, inputs: str) -> str:
     """
 
 
-def _decoder(config: Config, where: str) -> str:
+def _decoder(where: str) -> str:
     return f"""
         import torch
         from transformers import MusicgenForCausalLM
@@ -89,7 +84,7 @@ def _decoder(config: Config, where: str) -> str:
     """
 
 
-def _encodec(config: Config, where: str) -> str:
+def _encodec(where: str) -> str:
     return f"""
         import torch
         from transformers import AutoProcessor, EncodecModel
@@ -105,8 +100,9 @@ def _encodec(config: Config, where: str) -> str:
     """
 
 
-USAGES: Mapping[str, Usage] = {"audiocraft": _audiocraft, "safetensors": _safetensors, "transformers": _transformers}
-TRANSFORMERS: Mapping[str, Callable[[Config, str], str]] = {
+USAGES: Mapping[str, Callable[[CardSource, str], str]] = {
+    "audiocraft": _audiocraft, "safetensors": _safetensors, "transformers": _transformers}
+TRANSFORMERS: Mapping[str, Callable[[str], str]] = {  # by class
     "MusicgenForConditionalGeneration": _text, "MusicgenMelodyForConditionalGeneration": _melody,
     "MusicgenForCausalLM": _decoder, "EncodecModel": _encodec,
 }

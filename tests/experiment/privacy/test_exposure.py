@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from audiocraft_export.experiment.privacy.detectors import HOST, MAIL, PATH, TOKEN, USER, Names
-from audiocraft_export.experiment.privacy.exposure import exposed_in_text, find_private_values
+from audiocraft_export.experiment.privacy.detectors import HOST, MAIL, PATH, TOKEN, USER, KnownNames
+from audiocraft_export.experiment.privacy.exposure import find_private_values
 
-NOBODY = Names()
+from .text import exposed_in_text
+
+NOBODY = KnownNames()
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
 SECRETS = {
     "hf": "hf_" + "aB3" * 11, "github": "ghp_" + "aB3" * 12, "fine-grained": "github_pat_11" + "aB3_" * 12,
@@ -106,14 +108,14 @@ def test_a_machine_that_knows_no_user_is_no_error(monkeypatch):
         raise KeyError("getpwuid(): uid not found: 1234")
     monkeypatch.setattr(getpass, "getuser", nobody)
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
-    assert Names.of_this_machine().users == frozenset()
+    assert KnownNames.of_this_machine().users == frozenset()
 
 
 def test_names_that_every_text_has_are_not_looked_for(monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "localhost")
     monkeypatch.setattr(getpass, "getuser", lambda: "root")
     monkeypatch.setenv("HOME", "/root")
-    assert Names.of_this_machine() == Names()
+    assert KnownNames.of_this_machine() == KnownNames()
 
 
 def test_whose_home_folder_is_named_is_found_elsewhere():
@@ -143,6 +145,6 @@ def test_each_kind_is_said_once_for_a_value_and_each_thing_once_for_a_line():
 def test_hostile_text_takes_no_time(piece):
     start = time.monotonic()
     text = piece * (200_000 // len(piece))
-    find_private_values({"x": text, "y": text + "!"}, Names(frozenset({"joe"})))
+    find_private_values({"x": text, "y": text + "!"}, KnownNames(frozenset({"joe"})))
     exposed_in_text("x", text)
     assert time.monotonic() - start < 5

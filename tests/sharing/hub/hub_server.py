@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
-import hub_xet
 import yaml
+
+from . import hub_xet
 
 TOKEN = "hf_AToken0fNobodyAtAll"
 SIGNATURE = "X-Signature=5ecret"  # of the addresses that large files are put to, without a token

@@ -11,11 +11,11 @@ from omegaconf import OmegaConf
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.errors import CheckpointError, OptionError
 from audiocraft_export.experiment.config import Config
-from audiocraft_export.experiment.privacy.detectors import Names
+from audiocraft_export.experiment.privacy.detectors import KnownNames
 from audiocraft_export.experiment.privacy.exposure import find_private_values
 from audiocraft_export.experiment.privacy.scrub import scrub_config, unmatched_patterns
 from audiocraft_export.options import PRESETS, expand_presets
-from audiocraft_export.release.compression_model import find_compression_model
+from audiocraft_export.release.compression_model import Lookup, find_compression_model
 from audiocraft_export.release.model import ReleaseModel
 
 VALUES = {"a": {"path": 1, "b": {"path": 2, "c": {"path": 3, "d": 4}}}, "a2": {"path": 5}, "path": 6,
@@ -68,7 +68,8 @@ def test_the_configuration_of_the_training_stays_whole():
                                    "a.***", "a\n", "{a,b}", None, 3, ["a"]])
 def test_what_can_never_match_is_no_pattern(wrong):
     config = Config(VALUES)
-    for call in (expand_presets, lambda scrub: scrub_config(config, scrub), lambda scrub: unmatched_patterns(config, scrub)):
+    for call in (expand_presets, lambda scrub: scrub_config(config, scrub),
+                 lambda scrub: unmatched_patterns(config, scrub)):
         with pytest.raises(OptionError, match="scrub=.*dotted key|scrub=.*list of patterns"):
             call(["a", wrong])
     with pytest.raises(OptionError, match="list of patterns"):
@@ -80,7 +81,8 @@ def test_presets_are_replaced_by_their_patterns_each_once():
 
 
 def test_a_pattern_with_a_slip_is_one_that_matches_nothing():
-    assert unmatched_patterns(Config({"optim": {"lr": 1}}), ["wandb", "public", "optim.*", "optim.ls"]) == ["wandb", "optim.ls"]
+    config = Config({"optim": {"lr": 1}})
+    assert unmatched_patterns(config, ["wandb", "public", "optim.*", "optim.ls"]) == ["wandb", "optim.ls"]
 
 
 @pytest.mark.parametrize("reference", [
@@ -128,7 +130,7 @@ def test_public_removes_what_is_private_under_any_key():
     left = scrub_config(Config(values), ["public"])
     assert left.values == {"mine": {"names": ["fma", "//pretrained/x"], "lr": 3}, "user": "${oc.env:USER}",
                            "optim": {"lr": 1e-4, "epochs": 3}, "dataset": {"batch_size": 4}}
-    assert find_private_values(left.values, Names()) == [] and "joedoe" not in left.text
+    assert find_private_values(left.values, KnownNames()) == [] and "joedoe" not in left.text
 
 
 def test_public_removes_the_sections_that_no_loader_reads():
@@ -203,8 +205,8 @@ def test_the_codec_beside_a_language_model_is_scrubbed_too(make_xp, dora_dir, tm
     torch.save(content, exported)
     name = {"sig": "//sig/c0dec000", "checkpoint": str(codec), "exported": f"//pretrained/{exported}"}[form]
     config = Config({"solver": "musicgen", "compression_model_checkpoint": name})
-    plain = find_compression_model(config, dora_dir / "xps" / SIG, dora_dir, "1")
-    left = find_compression_model(config, dora_dir / "xps" / SIG, dora_dir, "1", ["dora"])
+    plain, left = (find_compression_model(config, Lookup(dora_dir / "xps" / SIG, dora_dir, "1", scrub))
+                   for scrub in ((), ["dora"]))
     assert OmegaConf.create(plain.content["xp.cfg"]) == cfg and list(plain.content) == list(left.content)
     assert OmegaConf.create(left.content["xp.cfg"]) == {key: value for key, value in cfg.items() if key != "dora"}
     assert str(tmp_path) not in json.dumps(left.origin) and "joedoe" not in json.dumps(left.origin)
@@ -214,7 +216,7 @@ def test_a_codec_whose_name_was_scrubbed_is_found_and_its_name_is_in_no_manifest
     make_xp(sig="c0dec000", **{"xp.cfg": OmegaConf.create({"solver": "compression", "compression_model": "encodec"})})
     monkeypatch.setenv("CODEC", "//sig/c0dec000")
     config = Config({"solver": "musicgen", "compression_model_checkpoint": f"${{oc.env:CODEC,{PRIVATE}}}"})
-    origin = find_compression_model(config, dora_dir / "xps" / SIG, dora_dir, "1", ["public"]).origin
+    origin = find_compression_model(config, Lookup(dora_dir / "xps" / SIG, dora_dir, "1", ["public"])).origin
     assert origin["checkpoint"]["name"] is None and origin["sig"] == "c0dec000"
 
 
@@ -223,7 +225,7 @@ def test_a_codec_with_a_private_conditioner_says_why_it_is_not_released(make_xp,
         {"solver": "compression", "compression_model": "encodec", "seanet": {"init": PRIVATE}})})
     config = Config({"compression_model_checkpoint": "//sig/c0dec000"})
     with pytest.raises(CheckpointError, match=r"name `seanet\.init` in scrub"):
-        find_compression_model(config, dora_dir / "xps" / SIG, dora_dir, "1", ["public"])
+        find_compression_model(config, Lookup(dora_dir / "xps" / SIG, dora_dir, "1", ["public"]))
 
 
 def test_the_weights_are_those_without_scrub(make_xp):

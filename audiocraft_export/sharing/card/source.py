@@ -1,0 +1,47 @@
+"""What a card is written from, and the names of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from ...experiment.config import Config
+from ...release.manifest import Manifest
+from .model_types import GENERAL, MODEL_TYPES, ModelType
+
+CARD_FILE = "README.md"
+CURVE_FILE = "training-curve.png"
+
+
+@dataclass(frozen=True)
+class CardSource:
+    """A release, as its card describes it.
+
+    Args:
+        manifest: of the release, with its files.
+        config: `xp.cfg` as it is released; of the first band, for several.
+        history: the metrics by stage, one entry an epoch; empty for several bands.
+        format: `audiocraft`, `safetensors` or `transformers`.
+        architecture: the class of transformers, for that format.
+        repo: ORG/NAME on the Hub, if it is pushed.
+        has_curve: whether the plot of the history is beside the card.
+    """
+
+    manifest: Manifest
+    config: Config
+    history: Sequence[Any] = ()
+    format: str = "audiocraft"
+    architecture: Optional[str] = None
+    repo: Optional[str] = None
+    has_curve: bool = False
+
+    @property
+    def model_type(self) -> ModelType:
+        """The type of the model, by the name of its solver."""
+        return MODEL_TYPES.get(self.manifest.solver or "", GENERAL)
+
+    @property
+    def title(self) -> str:
+        """The name of the repository, or of the type of the model."""
+        return self.repo.rpartition("/")[2] if self.repo else self.model_type.name

@@ -1,0 +1,15 @@
+"""Patterns of keys: what they match, and the items of what they walk."""
+
+from audiocraft_export.experiment.privacy.key_patterns import items_of, matches
+
+
+def test_a_pattern_matches_the_topmost_paths():
+    values = {"a": {"path": {"path": 1}}, "path": 2, "list": [{"path": 3}]}
+    assert {*matches(values, ["**.path"])} == {("a", "path"), ("path",), ("list", "0", "path")}
+    assert {*matches(values, ["a", "a.path"])} == {("a",)} and not [*matches(values, ["b"])]
+
+
+def test_items_have_a_name_in_a_path_beside_their_key():
+    assert [*items_of({1: "x"})] == [("1", 1, "x")]
+    assert [*items_of(["x"])] == [*items_of(("x",))] == [("0", 0, "x")]
+    assert [*items_of("x")] == [*items_of(None)] == []

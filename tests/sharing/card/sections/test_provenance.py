@@ -1,0 +1,14 @@
+"""What a card says of where a release comes from."""
+
+from dataclasses import replace
+
+from audiocraft_export.sharing.card.sections.provenance import provenance_section
+from audiocraft_export.sharing.card.source import CardSource
+
+
+def test_thirty_warnings_are_listed_and_the_others_counted(release):
+    manifest, config, _ = release()
+    manifest = replace(manifest, warnings=[f"warning {number}" for number in range(1033)])
+    text = provenance_section(CardSource(manifest, config))
+    assert text.endswith("- warning 29\n- and 1,003 more") and "| Experiment | `0123abcd` after 3 epochs" in text
+    assert "Warnings" not in provenance_section(CardSource(replace(manifest, warnings=[]), config))

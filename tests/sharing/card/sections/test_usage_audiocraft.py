@@ -1,0 +1,19 @@
+"""The code that loads a release in the format of AudioCraft, here or from the Hub."""
+
+import ast
+
+import pytest
+
+from audiocraft_export.sharing.card.sections.usage_audiocraft import audiocraft_snippet
+from audiocraft_export.sharing.card.source import CardSource
+
+from ..releases import CONFIGS
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("where", [".", "converted", "me/model"])
+def test_the_code_of_every_family_names_the_place(release, family, where):
+    code = audiocraft_snippet(CardSource(*release(CONFIGS[family])), where)
+    ast.parse(code)
+    place = "state_dict.bin" if family in ("mine", "nothing") and where == "." else where
+    assert f'"{place}' in code and ("hf_hub_download" in code) == (family in ("mine", "nothing") and "/" in where)

@@ -1,0 +1,32 @@
+"""The sections of a card, and the text of a person around them."""
+
+from audiocraft_export.sharing.card.markers import has_sections, last_metadata, replace_sections
+
+from .releases import card, same_but_for
+
+
+def test_a_part_that_a_person_deleted_stays_deleted_unless_all_are(release):
+    manifest, config, history = release()
+    text = same_but_for(card(manifest, config, history), "training")
+    again = card(manifest, config, history, previous=text)
+    assert again == text and "## Training" not in again and "## Provenance" in again
+    for part in ("model", "usage", "provenance"):
+        text = same_but_for(text, part)
+    assert "## Training" in card(manifest, config, history, previous=text)
+
+
+def test_a_readme_of_somebody_keeps_its_text_and_gets_ours_below(release):
+    manifest, config, history = release()
+    text = card(manifest, config, history, previous="---\nlicense: mit\nlibrary_name: theirs\n---\n# Theirs\n\nText.\n")
+    assert text.startswith("---\nlicense: mit\nlibrary_name: theirs\npipeline_tag: text-to-audio\n")
+    assert "\n# Theirs\n\nText.\n\n<!-- audiocraft-export" in text and "# MusicGen" not in text
+    assert card(manifest, config, history, previous=text) == text
+    assert "\n\nText only.\n\n<!--" in card(manifest, config, history, previous="Text only.")
+
+
+def test_the_next_export_finds_what_the_last_one_has_left():
+    text = replace_sections("# Mine\n", {"model": "one", "usage": "two"}, {"tags": ["a"]})
+    assert last_metadata(text) == {"tags": ["a"]} and has_sections(text) and not has_sections("# Mine\n")
+    again = replace_sections(text + "\nEnd.\n", {"model": "three", "usage": "two", "new": "x"}, {"tags": []})
+    assert again == text.replace("one", "three").replace('["a"]', "[]") + "\nEnd.\n"
+    assert last_metadata("<!-- audiocraft-export wrote {no JSON} -->") == last_metadata("") == {}

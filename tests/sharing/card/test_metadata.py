@@ -1,0 +1,55 @@
+"""What the Hub reads of a card, and what of it a person has changed."""
+
+import re
+from dataclasses import replace
+
+from huggingface_hub import ModelCard
+
+from audiocraft_export.release.metrics import best_epoch
+from audiocraft_export.sharing.card.metadata import merge, to_remember
+
+from .releases import card
+
+
+def test_the_hub_reads_the_metrics_of_the_best_epoch(release):
+    data = ModelCard(card(*release(), repo="me/model")).data
+    assert data.model_name == "model"
+    assert [(result.metric_type, result.metric_value, result.metric_name) for result in data.eval_results] == [
+        ("ce", 2.5, "ce after epoch 3"), ("ppl", 9.0, "ppl after epoch 3")]
+    assert not ModelCard(card(*release(weights="last"))).data.eval_results
+
+
+def test_tags_that_a_person_deleted_stay_deleted_and_ours_are_brought_up_to_date(release):
+    manifest, config, history = release()
+    text = card(manifest, config, history).replace("- music-generation\n", "- mine\n")
+    tags = ModelCard(card(manifest, config, history, format="safetensors", previous=text)).data.tags
+    assert tags == ["audiocraft", "mine", "safetensors"]
+
+
+def test_keys_that_a_person_deleted_stay_deleted(release):
+    manifest, config, history = release()
+    text = re.sub(r"model-index:.*?---", "---", card(manifest, config, history), count=1, flags=re.DOTALL)
+    text = text.replace("library_name: audiocraft\n", "")
+    for _ in range(2):
+        text = card(manifest, config, history, previous=text)
+    assert "model-index:" not in text and "library_name:" not in text and "pipeline_tag:" in text
+
+
+def test_results_that_a_person_added_stay_and_ours_are_renewed(release):
+    manifest, config, history = release()
+    mine = ("  - task: {type: text-to-audio}\n    dataset: {name: MusicCaps, type: google/MusicCaps}\n"
+            "    metrics:\n    - {type: fad, value: 1.5}\n")
+    text = card(manifest, config, history).replace("  results:\n", "  results:\n" + mine)
+    better = replace(manifest, best=best_epoch([{"valid": {"ce": 0.5}}], ["ce"]))
+    for _ in range(2):
+        text = card(better, config, history, previous=text)
+    assert [(result.metric_type, result.metric_value) for result in ModelCard(text).data.eval_results] == [
+        ("fad", 1.5), ("ce", 0.5)]
+
+
+def test_a_key_follows_the_export_until_a_person_changes_it():
+    old, new = {"library_name": "audiocraft"}, {"library_name": "transformers"}
+    assert merge({}, old, {}) == merge(old, old, old) == old and merge(old, new, old) == new
+    assert merge({"library_name": "mine"}, new, old) == {"library_name": "mine"} and merge({}, new, old) == {}
+    assert merge(old, {}, old) == {} and merge({"tags": "a"}, {"tags": ["b"]}, {}) == {"tags": ["a", "b"]}
+    assert to_remember({"model-index": [3], "tags": ["a"]}) == {"model-index": True, "tags": ["a"]}

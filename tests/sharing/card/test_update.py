@@ -1,0 +1,123 @@
+"""The card beside a release: written, kept, and said to be stale."""
+
+import json
+
+import pytest
+from helpers import SIG, command
+
+from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export.pipeline.convert import convert
+from audiocraft_export.sharing.card.source import CURVE_FILE
+from audiocraft_export.sharing.card.update import warn_of_stale_card
+
+from ..releases import CARD, REPO, SHARED, pushed, released
+
+
+def add(path, text):
+    path.write_text(path.read_text() + text)
+
+
+def test_a_card_is_written_for_every_format_but_audiocraft_s(make_xp, dora_dir):
+    folder = make_xp() / "export"
+    export_xp(SIG, dora_dir)
+    assert not (folder / CARD).exists()
+    export_xp(SIG, dora_dir, ExportOptions(format="safetensors", card=False))
+    assert not (folder / CARD).exists()
+    export_xp(SIG, dora_dir, ExportOptions(format="safetensors"))
+    text = (folder / CARD).read_text()
+    manifest = json.loads((folder / "export.json").read_text())
+    assert text.startswith("---\n") and all(file["sha256"] in text for file in manifest["files"])
+    assert f"({CURVE_FILE})" in text and (folder / CURVE_FILE).exists()
+    export_xp(SIG, dora_dir, ExportOptions(card=True))
+    assert "state_dict.bin" in (folder / CARD).read_text() and "model.safetensors" not in (folder / CARD).read_text()
+
+
+def test_what_a_person_added_to_the_card_survives_every_export(make_xp, dora_dir):
+    options = ExportOptions(format="safetensors")
+    card = export_xp(SIG, dora_dir, options).folder / CARD if make_xp() else None
+    card.write_text(card.read_text().replace("---\n", "---\nlicense: mit\n", 1) + "\n## Thanks\n\nTo my cat.\n")
+    assert not export_xp(SIG, dora_dir, options).written
+    before = card.read_text()
+    export_xp(SIG, dora_dir, options)
+    assert card.read_text() == before
+    make_xp(history=[{"valid": {"ce": 0.125}}])
+    assert export_xp(SIG, dora_dir, options).written
+    text = card.read_text()
+    assert "license: mit" in text and text.endswith("## Thanks\n\nTo my cat.\n") and "0.125" in text
+
+
+def test_a_card_that_is_gone_is_written_again_and_the_release_is_not(make_xp, dora_dir):
+    make_xp()
+    folder = export_xp(SIG, dora_dir, ExportOptions(format="safetensors")).folder
+    before = released(folder)
+    (folder / CARD).unlink()
+    assert not export_xp(SIG, dora_dir, ExportOptions(format="safetensors")).written
+    assert released(folder) == before
+
+
+def test_a_release_that_is_there_with_its_card_is_not_even_written_beside(make_xp, dora_dir):
+    make_xp()
+    folder = export_xp(SIG, dora_dir, ExportOptions(format="safetensors")).folder
+    before = folder.stat().st_mtime_ns
+    export_xp(SIG, dora_dir, ExportOptions(format="safetensors"))
+    assert folder.stat().st_mtime_ns == before
+
+
+def test_a_card_that_cannot_be_read_costs_no_release(make_xp, dora_dir, tmp_path):
+    folder = make_xp() / "export"
+    folder.mkdir()
+    (folder / CARD).write_bytes(b"\xff\xfe")
+    result = command("run", SIG, "--dora-dir", dora_dir, "--format", "safetensors", cwd=tmp_path)
+    assert result.returncode == 1 and "is no text in UTF-8" in result.stderr and "Traceback" not in result.stderr
+    assert (folder / "model.safetensors").exists() and (folder / CARD).read_bytes() == b"\xff\xfe"
+
+
+@pytest.mark.parametrize("text", ["no JSON", "{}", '{"architectures": []}'])
+def test_a_config_json_of_somebody_else_says_nothing_of_a_release_without_one(make_xp, dora_dir, text):
+    folder = make_xp() / "export"
+    folder.mkdir()
+    (folder / "config.json").write_text(text)
+    export_xp(SIG, dora_dir, ExportOptions(format="safetensors"))
+    assert (folder / CARD).exists() and (folder / "config.json").read_text() == text
+
+
+def test_a_card_of_the_former_release_is_said_to_be_that(make_xp, dora_dir, caplog):
+    make_xp()
+    folder = export_xp(SIG, dora_dir, ExportOptions(format="safetensors")).folder
+    half = ExportOptions(dtype="float16")
+    for make in (lambda: convert(folder, "audiocraft"), lambda: export_xp(SIG, dora_dir, half)):
+        caplog.clear()
+        make()
+        assert f"{folder / CARD} is that of another release" in caplog.text
+    caplog.clear()
+    (folder / CARD).write_text("# Mine\n")
+    export_xp(SIG, dora_dir)
+    assert caplog.text == ""
+
+
+def test_what_somebody_wrote_on_the_hub_is_kept_or_the_push_refused(make_xp, hub, export):
+    folder = make_xp() / "export"
+    assert export(*SHARED, "--scrub", "public").returncode == 0
+    text = pushed(hub)[CARD].decode()
+    hub.edit(REPO, **{CARD: (text + "\nWritten on the Hub.\n").encode()})
+    make_xp(history=[{"valid": {"ce": 0.5}}])
+    assert export(*SHARED, "--scrub", "public").returncode == 0
+    assert pushed(hub)[CARD].decode().endswith("Written on the Hub.\n") and pushed(hub)[CARD] == released(folder)[CARD]
+    add(folder / CARD, "\nWritten here.\n")
+    assert export(*SHARED, "--scrub", "public").returncode == 0
+    assert pushed(hub)[CARD].decode().endswith("Written here.\n")
+    hub.edit(REPO, **{CARD: pushed(hub)[CARD] + b"\nWritten there again.\n"})
+    add(folder / CARD, "\nAnd here.\n")
+    result = export(*SHARED, "--scrub", "public")
+    assert result.returncode == 1 and "README.md there has another text" in result.stderr
+    assert pushed(hub)[CARD].decode().endswith("Written there again.\n")
+
+
+def test_only_a_card_that_an_export_has_written_can_be_stale(tmp_path, caplog):
+    warn_of_stale_card(tmp_path)
+    (tmp_path / CARD).write_text("# Mine\n")
+    warn_of_stale_card(tmp_path)
+    assert caplog.text == ""
+    add(tmp_path / CARD, "<!-- audiocraft-export: model -->\nx\n<!-- /audiocraft-export: model -->\n")
+    warn_of_stale_card(tmp_path)
+    assert f"{tmp_path / CARD} is that of another release" in caplog.text

@@ -1,0 +1,35 @@
+"""A Hub on loopback, and the command of somebody whose token it knows."""
+
+import os
+import sys
+
+import pytest
+from helpers import SIG, command
+
+from .hub.hub_server import TOKEN, Hub
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Hub() as server:
+        yield server
+
+
+@pytest.fixture
+def hub(server):
+    server.forget()
+    yield server
+    assert not server.errors
+
+
+@pytest.fixture
+def export(hub, tmp_path, dora_dir):
+    """Run the command as somebody whose token is known; nobody's home is touched."""
+    def run(*args, target=SIG, **env):
+        environ = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "",
+                   "HF_HUB_DISABLE_XET": "1", "PYTHONPATH": os.pathsep.join(sys.path), **env}
+        result = command("run", target, "--dora-dir", dora_dir, *args, cwd=tmp_path, **environ)
+        said = result.stdout + result.stderr
+        assert "Traceback" not in said and TOKEN not in said
+        return result
+    return run

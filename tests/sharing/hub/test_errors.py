@@ -1,0 +1,102 @@
+"""What is said of a push that fails: one sentence, what to do, and no credentials."""
+
+import sys
+
+import pytest
+
+from audiocraft_export.errors import ReleaseError
+from audiocraft_export.sharing.hub.errors import session
+from audiocraft_export.sharing.hub.push import Destination, push
+
+from .client import LATER, REPO, released, there
+from .hub_server import SIGNATURE, TOKEN, Fault
+
+
+@pytest.mark.parametrize("fault, message", [
+    (Fault("POST /api/repos/create", 503), "the Hub answers 503 Service Unavailable: told to fail): wait some minutes"),
+    (Fault("POST /api/repos/create", 402), "402 Payment Required: told to fail): see to that"),
+    (Fault(f"POST /api/models/{REPO}/preupload", 403), "the Hub answers 403 Forbidden: told to fail): log in"),
+    (Fault(f"POST /api/models/{REPO}/preupload", 404), "404 Not Found: told to fail"),
+    (Fault(f"POST /api/models/{REPO}/preupload", 429, times=9), "Too Many Requests: told to fail): wait some minutes"),
+    (Fault(f"POST /api/models/{REPO}/preupload", 500, times=9),
+     "the Hub answers 500 Internal Server Error: told to fail): wait some minutes"),
+    (Fault(f"POST /{REPO}.git/info/lfs", 413), "Too Large: told to fail"),
+    (Fault(f"POST /api/models/{REPO}/commit", 409), "409 Conflict: told to fail"),
+    (Fault(f"POST /api/models/{REPO}/commit", 412), "412 Precondition Failed: told to fail"),
+    (Fault(f"POST /api/models/{REPO}/commit", 418), "the Hub answers 418 I'm a Teapot: told to fail"),
+    (Fault(f"POST /api/models/{REPO}/commit", 0), "the client of the Hub says: "),
+    (Fault(f"GET /api/models/{REPO}", 500, said=f"{TOKEN} https://me:pa55word@s3.example/x?{SIGNATURE} {TOKEN}"),
+     "500 Internal Server Error: *** https://***s3.example/x*** ***"),
+    (Fault(f"GET /api/models/{REPO}", 500, said="x" * 1000), "x..."),
+], ids=lambda value: f"{value.status} {value.where}" if isinstance(value, Fault) else "")
+def test_a_failure_is_one_sentence_without_credentials(hub, by_lfs, release, fault, message):
+    before = released(release)
+    hub.faults.append(Fault(**vars(fault)))
+    error = by_lfs.push(release)["error"]
+    assert message in error and len(error) < 800
+    assert released(release) == before
+    hub.faults.clear()
+    assert "value" in by_lfs.push(release)
+    assert there(hub) == before
+
+
+def test_the_other_way_of_large_files_has_the_same_messages(hub, clients, release):
+    hub.faults.append(Fault(f"GET /api/models/{REPO}/xet-write-token", 403))
+    error = clients().push(release)["error"]
+    assert "the client of the Hub says: " in error and "403 Forbidden" in error
+    hub.faults.append(Fault("POST /xet/v1/xorbs", 0, times=9, after=20_000))
+    impatient = clients(HF_XET_CLIENT_RETRY_MAX_ATTEMPTS="1", HF_XET_CLIENT_RETRY_BASE_DELAY="10ms")
+    error = impatient.push(release)["error"]
+    assert "the client of the Hub says: " in error
+
+
+@pytest.mark.parametrize("env, message", [
+    ({"HF_TOKEN": ""}, "no token of the Hub is known here): log in (`hf auth login`, or HF_TOKEN)"),
+    ({"HF_TOKEN": "hf_AnotherToken"}, "the Hub answers 401 Unauthorized: "),
+    ({"HF_TOKEN": f"{TOKEN}\u20ac"}, "has characters that none has"),
+    ({"HF_TOKEN": f"{TOKEN}\x01pa55word"}, "has characters that none has"),
+    ({"HF_HUB_OFFLINE": "1"}, "its client is offline, by HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE): unset that"),
+    ({"url": "http://127.0.0.1:9"}, "the client of the Hub says: [Errno 111] Connection refused"),
+], ids=str)
+def test_an_environment_that_reaches_no_hub_is_told_what_it_lacks(hub, clients, release, env, message):
+    error = clients(**env).push(release)["error"]
+    assert message in error and "hf_AnotherToken" not in error
+    assert not hub.repos
+
+
+@pytest.mark.parametrize("way", [{}, {"HF_HUB_DISABLE_XET": "1"}], ids=["xet", "lfs"])
+def test_no_signed_address_is_in_the_log_of_a_training(hub, clients, release, way):
+    client = clients(LEVEL="INFO", **way)
+    client.card(release)
+    assert "value" in client.push(release)
+    assert "HTTP" not in client.said.read_text()
+
+
+def test_a_token_of_another_form_is_not_said_either(hub, clients, release):
+    hub.faults.append(Fault("POST /api/repos/create", 400, said="who is pa55word?"))
+    assert "400 Bad Request: who is ***?" in clients(HF_TOKEN="pa55word").push(release)["error"]
+
+
+def test_the_token_may_be_in_the_file_of_the_client(hub, clients, release, tmp_path):
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    assert "value" in clients(HF_TOKEN="", HF_TOKEN_PATH=str(tmp_path / "token")).push(release)
+    assert clients(HF_HUB_DISABLE_IMPLICIT_TOKEN="1").push(release) == {"value": f"{hub.url}/{REPO}"}
+
+
+def test_a_release_without_a_file_is_not_pushed(hub, client, release):
+    answer = client("push", folder=release, to=[REPO, LATER], names=["export.json", "gone.bin"], message="A release")
+    assert "gone.bin cannot be read: No such file" in answer["error"] and there(hub) == {}
+
+
+def test_without_the_extra_the_message_says_which(release, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ReleaseError, match=r"huggingface_hub cannot be imported\): install audiocraft-export\[hf\]"):
+        push(Destination(release, REPO, LATER), [], "A release")
+
+
+def test_a_token_that_is_cut_off_at_the_limit_is_not_said_in_part(release, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    for length in range(360, 420):
+        with pytest.raises(ReleaseError) as error, session(release, REPO, LATER):
+            raise ValueError(f"{'x' * length} {TOKEN}")
+        assert TOKEN[:6] not in str(error.value)

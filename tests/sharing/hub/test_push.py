@@ -1,0 +1,209 @@
+"""A release on the Hub: pushed by the real client to a server on loopback, and downloaded from there again."""
+
+import hashlib
+
+import pytest
+from huggingface_hub.utils import validate_repo_id
+
+from audiocraft_export import ExportOptions
+from audiocraft_export.errors import OptionError
+from audiocraft_export.options import check_repo
+
+from .client import CARD, REPO, released, there, write
+from .hub_server import Fault
+
+
+def test_what_is_downloaded_is_what_was_released_after_one_commit(hub, client, release, tmp_path):
+    assert client.push(release) == {"value": f"{hub.url}/{REPO}"}
+    client("download", folder=tmp_path / "there", repo_id=REPO)
+    (tmp_path / "there" / ".gitattributes").unlink()
+    assert released(tmp_path / "there") == released(release)
+    assert hub.repos[REPO].messages == ["initial commit", "A release"] and not hub.repos[REPO].private
+
+
+def test_nothing_is_committed_or_uploaded_when_nothing_has_changed(hub, client, release):
+    client.push(release)
+    hub.requests.clear()
+    assert client.push(release) == {"value": f"{hub.url}/{REPO}"}
+    assert len(hub.repos[REPO].commits) == 2
+    assert [request.split("?")[0] for request in hub.requests if "agent" not in request] == [
+        "POST /api/repos/create", f"GET /api/models/{REPO}/revision/main",
+        f"GET /{REPO}/resolve/{hub.repos[REPO].branches['main']}/export.json"]
+
+
+def test_only_what_has_changed_is_uploaded(hub, client, release):
+    client.push(release)
+    (release / "config.json").write_text("{}")
+    hub.requests.clear()
+    client.push(release)
+    assert there(hub) == released(release) and not hub.count("PUT") and not hub.count("POST /xet/")
+
+
+def test_a_second_try_does_not_upload_again_what_the_first_one_had(hub, client, release):
+    hub.faults.append(Fault(f"POST /api/models/{REPO}/commit", 500))
+    assert "500" in client.push(release)["error"]
+    assert hub.repos[REPO].messages == ["initial commit"]
+    hub.requests.clear()
+    assert "value" in client.push(release)
+    assert there(hub) == released(release) and not hub.count("PUT") and not hub.count("POST /xet/v1/xorbs")
+
+
+def test_a_connection_that_breaks_in_a_large_file_does_not_cost_the_finished_one(hub, by_lfs, release):
+    broken, finished = (hashlib.sha256((release / name).read_bytes()).hexdigest()
+                        for name in ("state_dict.bin", "model.safetensors"))
+    hub.faults.append(Fault(f"PUT /lfs/{broken}", 0, times=6, after=20_000))
+    error = by_lfs.push(release)["error"]
+    assert "the client of the Hub says: Error while uploading 'state_dict.bin'" in error
+    assert finished in hub.large and broken not in hub.large
+    assert "value" in by_lfs.push(release)
+    assert hub.count(f"PUT /lfs/{finished}") == 3 and hub.count(f"PUT /lfs/{broken}") == 7
+    assert there(hub) == released(release)
+
+
+def test_a_connection_that_breaks_once_is_not_even_noticed(hub, by_lfs, release):
+    hub.faults.append(Fault("PUT /lfs/", 0, after=20_000))
+    assert "value" in by_lfs.push(release)
+    assert there(hub) == released(release)
+
+
+def test_a_commit_of_which_no_answer_comes_is_not_made_twice(hub, client, release):
+    hub.faults.append(Fault(f"POST /api/models/{REPO}/commit", -1))
+    error = client.push(release)["error"]
+    assert "the client of the Hub says: " in error and "without" in error and "response" in error
+    assert "value" in client.push(release)
+    assert hub.repos[REPO].messages == ["initial commit", "A release"]
+
+
+def test_a_revision_is_a_branch_that_is_made(hub, client, release):
+    hub.create(REPO)
+    for _ in range(2):
+        assert client.push(release, revision="v1/0") == {"value": f"{hub.url}/{REPO}/tree/v1%2F0"}
+    assert there(hub, "v1/0") == released(release) and there(hub) == {}
+    assert hub.repos[REPO].messages == ["initial commit", "A release"]
+
+
+def test_a_repository_is_private_only_if_asked_for(hub, client, release):
+    client.push(release, private=True)
+    assert hub.repos[REPO].private
+    client.push(write(release, seed=1, **{"README.md": CARD}))
+    assert hub.repos[REPO].private
+
+
+def test_a_public_repository_gets_nothing_that_has_to_be_private(hub, client, release):
+    hub.create(REPO)
+    assert "it is there already, and public" in client.push(release, private=True)["error"]
+    assert there(hub) == {} and not hub.count("PUT") and not hub.count("POST /xet/")
+
+
+def test_files_of_the_former_release_go_in_the_same_commit(hub, client, release):
+    client.push(release)
+    write(release, seed=1, **{"README.md": CARD, "config.json": None, "state_dict.bin": None})
+    client.push(release)
+    assert there(hub) == released(release) and len(hub.repos[REPO].commits) == 3
+
+
+def test_a_persons_files_stay(hub, client, release):
+    client.push(release)
+    hub.edit(REPO, **{"sample.wav": b"RIFF", "config.json": b'{"seed": 9}', "state_dict.bin": b"mine"})
+    write(release, seed=1, **{"README.md": CARD, "config.json": None, "state_dict.bin": None})
+    client.push(release)
+    assert there(hub) == {**released(release), "sample.wav": b"RIFF", "config.json": b'{"seed": 9}',
+                          "state_dict.bin": b"mine"}
+
+
+def test_a_card_stays_when_a_release_has_none(hub, client, release):
+    client.push(release)
+    client.push(write(release, **{"README.md": None}))
+    assert there(hub)["README.md"] == CARD.encode()
+
+
+def test_a_card_that_a_person_edited_on_the_hub_is_not_overwritten_unseen(hub, client, release):
+    client.push(release)
+    hub.edit(REPO, **{"README.md": (CARD + "Mine.\r\n").encode()})
+    hub.requests.clear()
+    write(release, seed=1, **{"README.md": CARD + "Ours.\n"})
+    error = client.push(release)["error"]
+    assert "README.md there has another text" in error
+    assert len(hub.repos[REPO].commits) == 3 and not hub.count("PUT") and not hub.count("POST /xet/")
+
+    seen = client.card(release)
+    assert seen == CARD + "Mine.\r\n"
+    write(release, seed=1, **{"README.md": seen + "Ours.\n"})
+    assert "value" in client.push(release, merged=seen)
+    assert there(hub)["README.md"].decode() == CARD + "Mine.\r\nOurs.\n"
+
+
+def test_a_card_that_nobody_edited_is_replaced(hub, client, release):
+    client.push(release)
+    client.push(write(release, **{"README.md": CARD + "Better.\n"}))
+    assert there(hub) == released(release)
+
+
+def test_what_somebody_does_there_during_the_upload_is_not_undone(hub, client, release):
+    client.push(release)
+    hub.meanwhile[f"POST /api/models/{REPO}/commit"] = lambda: hub.edit(REPO, **{"README.md": b"# Mine\n"})
+    error = client.push(write(release, seed=1, **{"README.md": CARD + "Better.\n"}))["error"]
+    assert "the Hub answers 412 Precondition Failed" in error and there(hub)["README.md"] == b"# Mine\n"
+
+
+def test_a_file_that_changes_during_the_upload_is_named(hub, by_lfs, release):
+    hub.meanwhile[f"POST /api/models/{REPO}/preupload"] = lambda: (release / "config.json").write_text("{}")
+    assert "not with the bytes of config.json" in by_lfs.push(release)["error"]
+
+
+def test_a_card_that_changes_after_it_was_seen_is_not_overwritten(hub, client, release):
+    client.push(release)
+    seen = client.card(release)
+    hub.edit(REPO, **{"README.md": b"# Mine\n"})
+    assert "another text" in client.push(write(release, **{"README.md": "# Ours\n"}), merged=seen)["error"]
+
+
+def test_a_card_is_looked_for_in_the_branch_or_where_it_will_begin(hub, client, release):
+    assert client.card(release) is None
+    hub.create(REPO)
+    assert client.card(release) is None
+    client.push(release)
+    assert client.card(release, revision="v2") == CARD
+    client.push(write(release, **{"README.md": CARD + "v2\n"}), revision="v2", merged=CARD)
+    assert client.card(release, revision="v2") == CARD + "v2\n" and client.card(release) == CARD
+
+
+def test_what_a_gitignore_on_the_hub_keeps_away_is_named(hub, client, release):
+    hub.create(REPO)
+    hub.edit(REPO, **{".gitignore": b"config.json\n"})
+    error = client.push(release)["error"]
+    assert "not with the bytes of config.json" in error and ".gitignore" in error
+
+
+def test_a_card_that_the_hub_cannot_read_is_refused_before_anything_is_uploaded(hub, client, release):
+    error = client.push(write(release, **{"README.md": "---\nlicense: [mit\n---\n"}))["error"]
+    assert "the front matter of README.md: while parsing" in error and not hub.count("PUT") + hub.count("POST /xet/")
+
+
+def test_no_repository_is_made_where_the_token_may_not(hub, client, release):
+    assert "rights to create a model" in client.push(release, repo="other/model")["error"]
+    assert not hub.repos
+
+
+def test_the_names_of_repositories_are_those_of_the_client():
+    good = ["org/model", "a/b", "Org-1/my.model_2", "o" * 96 + "/m"]
+    bad = ["org/mo--del", "org/mo..del", "org/model.git", "org/-model", "org/model.", "org/mo del", "org/modèle",
+           "o" * 97 + "/m", "a/b/c", "", "/", "org/", "/model", "org\n/model", "org/model\n", "-org/model"]
+    for name in good:
+        check_repo(name)
+        validate_repo_id(name)
+    for name in [*bad, "model"]:  # the client takes a name alone, and looks up who its user is
+        with pytest.raises(OptionError, match="ORG/NAME"):
+            check_repo(name)
+    lax = ["org/modèle", "org\n/model", "org/model\n", "o" * 97 + "/m"]  # huggingface_hub 0.36 takes them
+    for name in [name for name in bad if name not in lax]:
+        with pytest.raises(ValueError, match="epo"):
+            validate_repo_id(name)
+
+
+def test_a_wrong_name_needs_no_network():
+    for repo, revision in (("model", None), (REPO, "refs/pr/1"), (REPO, "a b"), (REPO, "")):
+        with pytest.raises(OptionError):
+            ExportOptions(hub=repo, revision=revision)
+    for revision in ("main", "v1.0", "feature/x-1", "1"):
+        ExportOptions(hub=REPO, revision=revision)

@@ -1,0 +1,61 @@
+"""What a push says that it would publish, and what scrub leaves out."""
+
+import json
+
+import pytest
+from helpers import with_cfg
+
+from audiocraft_export import ExportOptions
+from audiocraft_export.errors import OptionError
+
+from .releases import REPO, SHARED, pushed, released
+
+PRIVATE = {"datasource": {"train": "/home/joe/music"}, "mail": "joe@example.org", "wandb": {"key": "hf_" + "a" * 30},
+           "slurm": {"partition": "big"}}
+
+
+def test_pushing_without_scrub_says_what_would_be_published(make_xp, hub, export):
+    make_xp(**{"xp.cfg": with_cfg(**PRIVATE)})
+    for flags, is_pushed in (["--dry-run"], False), ([], True):
+        result = export(*SHARED, *flags)
+        assert result.returncode == 0
+        for said in ("with 3 values that look private: scrub=public",
+                     "`datasource.train` = /home/joe/music (an absolute path)",
+                     "`mail` = joe@example.org (a user name, an e-mail address)", "`wandb.key` = hf_a... (a token)"):
+            assert said in result.stderr, result.stderr
+        assert "a" * 20 not in result.stderr and (REPO in hub.repos) == is_pushed
+    result = export(*SHARED, "--scrub", "wandb", "--dry-run")
+    assert "2 values that look private" in result.stderr and "wandb.key" not in result.stderr
+    result = export(*SHARED, "--scrub", "wandb", "--scrub", "datasource", "--scrub", "mail", "--dry-run")
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("format", ["audiocraft", "safetensors"])
+def test_what_is_scrubbed_is_in_no_file_that_is_released(make_xp, hub, export, format):
+    folder = make_xp(**{"xp.cfg": with_cfg(**PRIVATE, note="${datasource.train}/x")}) / "export"
+    result = export("--format", format, "--push-to-hub", REPO, "--scrub", "public", "--scrub", "optim.l*", "--card")
+    assert result.returncode == 0 and "published" not in result.stderr, result.stderr
+    everything = b"".join([*released(folder).values(), *pushed(hub).values()])
+    private = (b"joe", b"wandb:", b"hf_a", b"partition", b"lr:", b"datasource:")
+    assert not [word for word in private if word in everything]
+    assert b"solver: mine" in everything and not export_again(export, format)
+
+
+def export_again(export, format):
+    return json.loads(export("--format", format, "--scrub", "public", "--scrub", "optim.l*", "--card",
+                             "--json").stdout)["written"]
+
+
+def test_a_pattern_that_matches_nothing_or_can_match_nothing_is_said(make_xp, export):
+    make_xp()
+    assert "scrub=dataset.pth matches no key" in export("--scrub", "dataset.pth").stderr
+    result = export("--scrub", "a..b")
+    assert result.returncode == 2 and "'a..b' is no pattern" in result.stderr
+    result = export("--scrub", "publik")
+    assert result.returncode == 2 and "did you mean public?" in result.stderr
+
+
+@pytest.mark.parametrize("scrub", [5, True, False, {"a": 1}, ["a", 1], "public,optim", ["a", "b,c"], "a b"], ids=str)
+def test_what_is_no_list_of_patterns_is_no_option(scrub):
+    with pytest.raises(OptionError, match="scrub=.* is no (option|pattern): it takes a"):
+        ExportOptions(scrub=scrub)

@@ -1,0 +1,88 @@
+"""Releases on a Hub, by the real command."""
+
+import json
+import os
+import shlex
+import sys
+
+import pytest
+from helpers import SIG, command, with_cfg
+
+from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export.checkpoint.checkpoint import open_checkpoint
+from audiocraft_export.release.prepare import prepare
+from audiocraft_export.sharing.card.source import CURVE_FILE
+from audiocraft_export.sharing.privacy_warning import warn_of_private_values
+from audiocraft_export.sharing.share import share
+
+from .hub.hub_server import TOKEN, Fault
+from .releases import CARD, REPO, SHARED, pushed, released
+
+
+def test_a_release_is_pushed_in_one_commit_with_its_card_and_nothing_else(make_xp, hub, export):
+    folder = make_xp() / "export"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    result = export(*SHARED, "--scrub", "public")
+    assert result.returncode == 0, result.stderr
+    assert f"pushed to {hub.url}/{REPO}" in result.stdout
+    assert pushed(hub) == {name: data for name, data in released(folder).items() if name != "notes.txt"}
+    assert {CARD, "export.json", "model.safetensors", "config.yaml", CURVE_FILE} <= {*pushed(hub)}
+    assert TOKEN.encode() not in b"".join(released(folder).values())
+    commits = len(hub.repos[REPO].commits)
+    again = export(*SHARED, "--scrub", "public", "--json")
+    assert json.loads(again.stdout)["url"] == f"{hub.url}/{REPO}" and len(hub.repos[REPO].commits) == commits
+
+
+def test_a_revision_and_a_private_repository_are_as_asked_for(make_xp, hub, export):
+    make_xp()
+    assert export(*SHARED, "--private", "--revision", "v2", "--scrub", "public").returncode == 0
+    assert hub.repos[REPO].private and "model.safetensors" in pushed(hub, "v2") and CARD not in pushed(hub)
+
+
+def test_a_file_that_a_person_put_on_the_hub_is_not_replaced(make_xp, hub, export):
+    make_xp()
+    hub.create(REPO)
+    hub.edit(REPO, **{"config.yaml": b"mine"})
+    result = export(*SHARED, "--scrub", "public")
+    assert result.returncode == 1 and "config.yaml there is of no release of this tool" in result.stderr
+    assert pushed(hub)["config.yaml"] == b"mine" and "model.safetensors" not in pushed(hub)
+
+
+def test_a_push_that_fails_leaves_the_release_and_says_the_command_that_pushes_it(make_xp, hub, export, tmp_path):
+    folder = make_xp() / "export"
+    hub.faults.append(Fault("POST /api/models/org/model/commit/", 500, times=50))
+    result = export(*SHARED, "--scrub", "public")
+    assert result.returncode == 1 and f"The release in {folder} is complete" in result.stderr
+    hub.faults.clear()
+    later = shlex.split(result.stderr.partition("and run: ")[2])
+    assert later[:2] == ["audiocraft-export", "run"]
+    environ = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN,
+               "HF_HUB_DISABLE_XET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    again = command(*later[1:], cwd=tmp_path, **environ)
+    assert again.returncode == 0 and "already exported" in again.stdout, again.stderr
+    assert pushed(hub) == released(folder)
+
+
+@pytest.mark.parametrize("flags, says", [
+    (["--push-to-hub", "model"], "no repository of the Hub"), (["--private"], "name it with hub"),
+    (["--revision", "v1"], "name it with hub"), (["--max-shard-size", "much"], "max_shard_size=much"),
+    (["--max-shard-size", "0.0GB"], "max_shard_size=0.0GB"),
+    (["--max-shard-size", "-5"], "max_shard_size"),
+    (["--push-to-hub", REPO, "other"], "one by one"), (["--push-to-hub", REPO, "--revision", "a b"], "no branch")])
+def test_what_makes_no_sense_is_refused_before_anybody_is_asked(make_xp, hub, export, flags, says):
+    make_xp()
+    result = export(*flags)
+    assert result.returncode == 2 and says in result.stderr and not hub.requests, result.stderr
+
+
+def test_what_is_not_asked_for_is_not_shared(make_xp, dora_dir, caplog):
+    make_xp(**{"xp.cfg": with_cfg(**{"mail": "joe@example.org"})})
+    options = ExportOptions(card=False)
+    report = export_xp(SIG, dora_dir, options)
+    prepared = prepare(open_checkpoint(dora_dir / "xps" / SIG / "checkpoint.th"), dora_dir / "xps" / SIG, options)
+    assert share(report, prepared, options) is report and caplog.text == ""
+    warn_of_private_values(prepared, options)
+    assert caplog.text == "" and not (report.folder / CARD).exists()
+    warn_of_private_values(prepared, options.replace(hub=REPO))
+    assert "`mail` = joe@example.org (a user name, an e-mail address)" in caplog.text
