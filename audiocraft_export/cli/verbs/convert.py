@@ -21,7 +21,7 @@ examples:
 
 def add(verbs: Any) -> None:
     """Add the verb to a parser."""
-    parser = add_verb(verbs, "convert", _convert, examples=EXAMPLES, help="make releases of another format of some",
+    parser = add_verb(verbs, "convert", _convert, examples=EXAMPLES, summary="make releases of another format of some",
                       description="Convert release folders between AudioCraft's format and safetensors, without loss: "
                                   "what comes back has the same sha256.")
     parser.add_argument("targets", nargs="+", metavar="FOLDER", help="release folders")
