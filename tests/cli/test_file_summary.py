@@ -8,6 +8,8 @@ import torch
 from helpers import SIG, model_state, with_cfg
 
 from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export.cli.file_summary import diff_configs
+from audiocraft_export.experiment.config import Config
 from audiocraft_export.release.manifest import Manifest
 
 from .commands import command, inspected, listed
@@ -143,3 +145,8 @@ def test_a_file_is_looked_into_whatever_its_name_and_its_folder(train, tmp_path)
     folder = train("11111111", ["lr=1"], [1.])
     (folder / "checkpoint.th").rename(folder / "best.ckpt")
     assert inspected(tmp_path, folder / "best.ckpt")[0]["kind"] == "training checkpoint"
+
+
+def test_configurations_differ_in_dotted_keys():
+    one, other = Config({"a": {"b": 1, "c": {}}, "same": [1]}), Config({"a": {"b": "1"}, "same": [1], "new": None})
+    assert diff_configs(one, other) == [("a.b", "1", '"1"'), ("a.c", "{}", ""), ("new", "", "null")]

@@ -1,9 +1,14 @@
 """Tables on terminals of any width, and elsewhere."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from helpers import on_terminal, with_cfg
+
+from audiocraft_export.cli.output import Column, _fit_columns, cut, print_table
 
 from .commands import command
 
@@ -49,3 +54,42 @@ def test_what_to_do_is_in_the_table_on_a_terminal_of_80_columns(train, tmp_path)
     code = "import sys; from audiocraft_export.cli.main import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass"
     shown = on_terminal("-c", code, "run", "--all", cwd=tmp_path, columns=96)
     assert "weights=last for the latest weights." in shown.rpartition("where, or why not")[2].replace("\n", "")
+
+
+COLUMNS = (Column("sig"), Column("what", shrink=True, least=10), Column("best", drop_order=1),
+           Column("age", drop_order=2))
+WIDTHS = [8, 40, 10, 5]
+
+
+@pytest.mark.parametrize(("room", "widths"), [
+    (69, {0: 8, 1: 40, 2: 10, 3: 5}), (60, {0: 8, 1: 31, 2: 10, 3: 5}), (39, {0: 8, 1: 10, 2: 10, 3: 5}),
+    (38, {0: 8, 1: 16, 2: 10}), (31, {0: 8, 1: 21}), (5, {0: 8, 1: 8})])
+def test_columns_shrink_and_then_are_dropped_in_their_order(room, widths):
+    assert _fit_columns(COLUMNS, WIDTHS, room) == widths
+
+
+def test_what_a_narrow_column_does_not_need_is_for_the_others():
+    columns = [Column(name, shrink=True) for name in "abc"]
+    assert _fit_columns(columns, [50, 10, 50], 64) == {0: 25, 1: 10, 2: 25}
+
+
+def test_a_column_without_a_text_is_left_out(capsys):
+    print_table(COLUMNS, [["11111111", "", "3", ""], ["2", "", "", ""]])
+    assert capsys.readouterr().out == "sig       best\n11111111  3\n2\n"
+    print_table(COLUMNS, [])
+    assert capsys.readouterr().out == ""
+
+
+def test_a_text_is_cut_at_its_end_or_its_beginning():
+    assert cut("0123456789", 10) == "0123456789" and cut("0123456789", 8) == "01234..."
+    assert cut("0123456789", 8, tail=True) == "...56789" and cut("0123456789", 8, dots="…") == "0123456…"
+
+
+def test_a_stream_that_is_closed_or_full_is_no_error():
+    code = ("import sys; from audiocraft_export.cli.output import make_streams_usable, print_err; "
+            "make_streams_usable(); print_err('no' + chr(0xdc80)); print('caf' + chr(233))")
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True)
+    assert (result.stdout, result.stderr) == (b"caf\\xe9\n", b"no\\udc80\n")
+    shell = f'exec "{sys.executable}" -c "{code}" >&- 2>/dev/full'
+    assert subprocess.run(["bash", "-c", shell], env=env).returncode == 0

@@ -7,6 +7,7 @@ import pytest
 from helpers import on_terminal, with_cfg
 
 from audiocraft_export import export_xp
+from audiocraft_export.cli.verbs.inspect import _curve
 from audiocraft_export.release.manifest import Manifest
 
 from ..commands import command, inspected
@@ -117,3 +118,8 @@ def test_a_checkpoint_is_inspected_on_a_narrow_terminal(train, tmp_path):
     shown = on_terminal("-m", "audiocraft_export", "inspect", "11111111", cwd=tmp_path, columns=40)
     table = shown.partition("section")[2]
     assert "best_state" in table and "float32" in table
+
+
+def test_a_curve_has_a_block_for_each_value_or_for_several():
+    assert _curve([3., None, 1., 2.], 40) in ("█ ▁▅", "# _=")
+    assert len(_curve([float(value) for value in range(100)], 30)) == 25 and _curve([], 30) == ""

@@ -11,6 +11,7 @@ import torch
 from helpers import dora, only_xp, solver_state
 
 from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export.cli.verbs.list import _age
 from audiocraft_export.cli.xp_summary import short_names
 from audiocraft_export.storage.durable_file import WrittenFile
 
@@ -159,3 +160,9 @@ def test_list_inspect_and_run_agree_on_what_is_fresh(train, tmp_path, dora_dir):
     assert listed(tmp_path)[0]["release"] == "fresh"
     assert "release     fresh, made with other options" in command("inspect", "11111111", cwd=tmp_path).stdout
     assert "Nothing to export" in command("run", "--all", cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize(("seconds", "text"), [
+    (-5, "0 s"), (59, "59 s"), (60, "1 min"), (86400, "1 d"), (3e7, "347 d"), (1e8, "3 y")])
+def test_an_age_is_in_its_largest_unit(seconds, text):
+    assert _age(seconds) == text

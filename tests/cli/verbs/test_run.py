@@ -2,12 +2,16 @@
 
 import json
 import os
+import pickle
+from dataclasses import replace
 
 import pytest
 import torch
 from helpers import SIG, dora, solver_state
 
-from audiocraft_export import export_xp, verify
+from audiocraft_export import ExportOptions, export_xp, verify
+from audiocraft_export.cli.verbs.run import ExportJob
+from audiocraft_export.experiment.xp import Experiment
 
 from ..commands import command
 
@@ -109,3 +113,29 @@ def test_the_experiments_of_a_grid_are_those_that_dora_grid_left(project):
 def test_a_call_of_run_that_makes_no_sense_is_wrong_usage(make_xp, tmp_path, argv):
     make_xp()
     assert command(*argv, cwd=tmp_path, code=2).stderr.count("\n") == 1
+
+
+def test_an_export_can_be_given_to_another_process(train, tmp_path):
+    folder = train("11111111", [], [1.])
+    job = ExportJob("11111111", Experiment.from_folder(folder), folder / "checkpoint.th", folder / "export",
+                    ExportOptions(), codec_dora_dir=None, is_foreign=False, dry_run=True)
+    same = pickle.loads(pickle.dumps(job))
+    assert same == job and str(same()) == str(job()) and not (folder / "export").exists()
+    report = replace(job, dry_run=False)()
+    assert report.written and report.folder == folder / "export"
+
+
+@pytest.mark.parametrize(("argv", "says"), [
+    (["--bands", "--folder", "x", "--slurm", "--", SIG], "--bands makes one release: leave --slurm out"),
+    (["--bands", SIG], "say where it goes with --folder"), (["--chunk", "2", SIG], "give both"),
+    (["--all", "--push-to-hub", "me/mine"], "export these experiments one by one")])
+def test_a_call_of_run_that_makes_no_sense_says_why(tmp_path, argv, says):
+    assert says in command("run", *argv, cwd=tmp_path, code=2).stderr
+
+
+def test_two_exports_to_one_folder_are_refused(train, tmp_path):
+    folder = train("11111111", [], [1.])
+    torch.save(solver_state(sig="11111111"), folder / "checkpoint_7.th")
+    result = command("run", "11111111", folder / "checkpoint_7.th", "--folder", "same", cwd=tmp_path, code=1)
+    assert "checkpoint_7.th would overwrite the release of 11111111 in" in result.stderr
+    assert result.stdout.count(" exported:") == 1

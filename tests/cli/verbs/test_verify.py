@@ -3,12 +3,16 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from helpers import SIG, load, model_state, solver_state, with_cfg
 
 from audiocraft_export import ExportOptions, export_checkpoint, export_xp, verify
+from audiocraft_export.cli.limits import MAX_PROBLEMS
+from audiocraft_export.cli.verbs.verify import _print
+from audiocraft_export.verification.file import Problem
 
 from ..commands import PRETRAINED, command
 
@@ -137,3 +141,9 @@ def test_load_wants_audiocraft_and_a_whole_folder(train, tmp_path, dora_dir):
     folder = export_xp("11111111", dora_dir).folder
     assert "name its folder" in command("verify", folder / "state_dict.bin", "--load", cwd=tmp_path, code=1).stderr
     assert "AudioCraft" in command("verify", folder, "--load", cwd=tmp_path, code=1).stderr
+
+
+def test_several_problems_of_a_file_are_one_line(capsys):
+    problems = [Problem("a", f"key{number}", "is odd") for number in range(MAX_PROBLEMS + 2)]
+    _print(Path("a"), problems, as_json=False)
+    assert capsys.readouterr().out.endswith("key3 is odd; and 2 more like these\n")
