@@ -57,7 +57,7 @@ class FileSummary:
         """The validation metric by which the best epoch is chosen."""
         return self.best["metric"] if self.best else None
 
-    def to_dict(self, most: Optional[int] = None) -> dict[str, Any]:
+    def to_dict(self, limit: Optional[int] = None) -> dict[str, Any]:
         """Plain data for JSON, with at most so many tensors, the largest ones."""
         release = self.plan or self.manifest
         return {
@@ -65,13 +65,13 @@ class FileSummary:
             "epochs": self.epochs, "sections": dict(self.sections), "metric": self.metric, "curve": [*self.curve],
             "best": self.best,
             "tensors": [{"name": name, "dtype": tensor.dtype, "shape": [*tensor.shape], "bytes": tensor.nbytes}
-                        for name, tensor in self.largest(most)],
+                        for name, tensor in self.largest(limit)],
             "release": release.to_dict() if release else None, "refused": self.refused, "odd": self.odd,
         }
 
-    def largest(self, most: Optional[int] = None) -> list[tuple[str, LazyTensor]]:
+    def largest(self, limit: Optional[int] = None) -> list[tuple[str, LazyTensor]]:
         """The largest tensors, with their names."""
-        return sorted(self.tensors.items(), key=lambda item: -item[1].nbytes)[:most]
+        return sorted(self.tensors.items(), key=lambda item: -item[1].nbytes)[:limit]
 
 
 def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyPath] = None,
@@ -88,14 +88,14 @@ def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyP
         CheckpointError: if it is no intact file of torch.save that holds a dict, nor one of safetensors.
     """
     file = None if path.suffix == SAFETENSORS else TorchFile.read(path)
-    found = _read_safetensors(path) if file is None else _read_torch(file)
+    summary = _read_safetensors(path) if file is None else _read_torch(file)
     if values:
-        found.odd.extend(_check_values(found.tensors))
-    if file is not None and found.kind == TRAINING:
-        return _add_export(found, file, xp or Experiment(path.absolute().parent, None), dora_dir)
+        summary.odd.extend(_check_values(summary.tensors))
+    if file is not None and summary.kind == TRAINING:
+        return _add_export(summary, file, xp or Experiment(path.absolute().parent, None), dora_dir)
     if file is not None:
-        found.odd.extend(_unknown_globals(file))
-    return _add_manifest(found)
+        summary.odd.extend(_unknown_globals(file))
+    return _add_manifest(summary)
 
 
 def inspect_experiment(xp: Experiment) -> FileSummary:
@@ -104,9 +104,9 @@ def inspect_experiment(xp: Experiment) -> FileSummary:
     Raises:
         CheckpointError: if its configuration cannot be read.
     """
-    found = FileSummary(EXPERIMENT, xp.folder, sig=xp.sig, refused="it has no checkpoint: train it first.")
-    found = _add_training(found, _read_config(xp.folder / HYDRA_CONFIG), xp.history)
-    return replace(found, odd=_missing_metrics(found.best))
+    summary = FileSummary(EXPERIMENT, xp.folder, sig=xp.sig, refused="it has no checkpoint: train it first.")
+    summary = _add_training(summary, _read_config(xp.folder / HYDRA_CONFIG), xp.history)
+    return replace(summary, odd=_missing_metrics(summary.best))
 
 
 def diff_configs(one: Config, other: Config) -> list[tuple[str, str, str]]:
@@ -125,51 +125,51 @@ def _read_safetensors(path: Path) -> FileSummary:
 
 
 def _read_torch(file: TorchFile) -> FileSummary:
-    """Summarize a file of torch.save, for itself."""
+    """Summarize a file of torch.save, without what lies beside it."""
     sections, tensors = _contents(file)
     config = file.state.get("xp.cfg")
-    found = FileSummary(TRAINING, file.path, file.source.bytes, sections, tensors, odd=_shared_storages(tensors))
+    summary = FileSummary(TRAINING, file.path, file.source.bytes, sections, tensors, odd=_shared_storages(tensors))
     if "exported" not in file.state:
-        return found
-    return replace(found, kind=RELEASE, config=Config.parse(config) if isinstance(config, str) else None)
+        return summary
+    return replace(summary, kind=RELEASE, config=Config.parse(config) if isinstance(config, str) else None)
 
 
-def _add_manifest(found: FileSummary) -> FileSummary:
+def _add_manifest(summary: FileSummary) -> FileSummary:
     """Add what the manifest beside a file of a release says of it."""
-    folder = found.path.parent
+    folder = summary.path.parent
     manifest = Manifest.load_or_none(folder)
     if manifest is None:
         if os.path.isfile(folder / MANIFEST):
-            found.odd.append(f"{MANIFEST} beside it is not what was written: verify says more")
-        return found
-    if found.path.name not in [file.name for file in manifest.files]:
-        return found
-    if manifest.codec and _is_codec(found.path):  # all else that the manifest says is of the language model
-        return replace(found, sig=manifest.codec.get("sig"))
-    return replace(found, sig=manifest.sig, solver=manifest.solver, manifest=manifest, epochs=manifest.epoch,
-                   best=manifest.best, odd=[*found.odd, *manifest.warnings, *_missing_metrics(manifest.best)])
+            summary.odd.append(f"{MANIFEST} beside it is not what was written: verify says more")
+        return summary
+    if summary.path.name not in [file.name for file in manifest.files]:
+        return summary
+    if manifest.codec and _is_codec(summary.path):  # all else that the manifest says is of the language model
+        return replace(summary, sig=manifest.codec.get("sig"))
+    return replace(summary, sig=manifest.sig, solver=manifest.solver, manifest=manifest, epochs=manifest.epoch,
+                   best=manifest.best, odd=[*summary.odd, *manifest.warnings, *_missing_metrics(manifest.best)])
 
 
-def _add_training(found: FileSummary, config: Optional[Config], history: Sequence[Any]) -> FileSummary:
+def _add_training(summary: FileSummary, config: Optional[Config], history: Sequence[Any]) -> FileSummary:
     best = best_epoch(history, family_of(config).metrics if config else ())
     stages = [epoch.get("valid") if isinstance(epoch, dict) else None for epoch in history]
     values = [stage.get(best["metric"]) if best and isinstance(stage, dict) else None for stage in stages]
-    return replace(found, config=config, solver=solver_of(config) if config else None, epochs=len(history), best=best,
+    return replace(summary, config=config, solver=solver_of(config) if config else None, epochs=len(history), best=best,
                    curve=[value if is_number(value) else None for value in values])
 
 
-def _add_export(found: FileSummary, file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath]) -> FileSummary:
+def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath]) -> FileSummary:
     """Add what is known of a training, and what an export of it would do, or why it cannot be done."""
     try:
         checkpoint = to_checkpoint(file)
-        found = replace(_add_training(found, checkpoint.config, checkpoint.history), sig=checkpoint.sig)
+        summary = replace(_add_training(summary, checkpoint.config, checkpoint.history), sig=checkpoint.sig)
         checkpoint.check_experiment(xp)
         checkpoint.note_missing_epochs(xp)
         plan, refused = _plan(checkpoint, xp.folder, dora_dir)
     except ExportError as exc:
-        return replace(found, refused=str(exc), odd=[*found.odd, *_unknown_globals(file)])
-    return replace(found, manifest=plan.manifest, plan=plan, refused=refused,
-                   odd=[*found.odd, *plan.manifest.warnings, *_missing_metrics(found.best)])
+        return replace(summary, refused=str(exc), odd=[*summary.odd, *_unknown_globals(file)])
+    return replace(summary, manifest=plan.manifest, plan=plan, refused=refused,
+                   odd=[*summary.odd, *plan.manifest.warnings, *_missing_metrics(summary.best)])
 
 
 def _plan(checkpoint: Checkpoint, xp_folder: Path, dora_dir: Optional[AnyPath]) -> tuple[Plan, Optional[str]]:
@@ -188,12 +188,12 @@ def _contents(file: TorchFile) -> tuple[dict[str, int], dict[str, LazyTensor]]:
     counted: set[int] = set()
     for key, value in file.state.items():
         name = str(key)[:MAX_KEY]
-        found = dict(_walk_tensors(value, (name,), set()))
-        blobs = {id(tensor.blob): tensor.blob for tensor in found.values()}
+        inside = dict(_walk_tensors(value, (name,), set()))
+        blobs = {id(tensor.blob): tensor.blob for tensor in inside.values()}
         nbytes = sum(blob.nbytes for each, blob in blobs.items() if each not in counted)
         sections[name] = sections.get(name, 0) + nbytes
         counted |= set(blobs)
-        tensors.update(found)
+        tensors.update(inside)
     sections = {name: nbytes for name, nbytes in sorted(sections.items(), key=lambda item: -item[1]) if nbytes}
     sections[OTHER] = sections.get(OTHER, 0) + file.source.bytes - sum(sections.values())
     return sections, tensors

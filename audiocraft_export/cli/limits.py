@@ -1,4 +1,4 @@
-"""How much of what it is given the command looks at, and prints."""
+"""Limits of what the command looks at, and of what it prints, each with its reason."""
 
 from __future__ import annotations
 

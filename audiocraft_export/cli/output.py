@@ -25,7 +25,7 @@ class Column:
     name: str  # its head
     right: bool = False  # whether it is aligned to the right, as numbers are
     shrink: bool = False  # whether its cells are cut where the terminal is narrow
-    least: int = MIN_CELL  # to how many characters, before other columns are dropped
+    min_width: int = MIN_CELL  # to how many characters, before other columns are dropped
     tail: bool = False  # whether the end of a cell is kept, not its beginning
     drop_order: int = 0  # the columns with the highest are dropped first where shrinking is not enough; 0 never is
     style: str = ""  # of its cells on a terminal, by `rich.style`
@@ -75,11 +75,11 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
         _write(columns, cells)
 
 
-def cut(text: str, most: int, tail: bool = False, dots: str = "...") -> str:
-    """Shorten a text to `most` characters, with dots for what is left out: at its end, or before its tail."""
-    if len(text) <= most:
+def cut(text: str, limit: int, tail: bool = False, dots: str = "...") -> str:
+    """Shorten a text to `limit` characters, with dots for what is left out: at its end, or before its tail."""
+    if len(text) <= limit:
         return text
-    room = max(most - len(dots), 0)
+    room = max(limit - len(dots), 0)
     return dots + text[len(text) - room:] if tail else text[:room] + dots
 
 
@@ -118,7 +118,7 @@ def _fit_columns(columns: Sequence[Column], widths: Sequence[int], room: int) ->
 
 def _drop_columns(columns: Sequence[Column], widths: Sequence[int], room: int) -> list[int]:
     """The indices of the columns that fit in, each as narrow as it may be."""
-    least = [min(width, column.least) if column.shrink else width for column, width in zip(columns, widths)]
+    least = [min(width, column.min_width) if column.shrink else width for column, width in zip(columns, widths)]
     kept = [*range(len(columns))]
     for index in sorted(kept, key=lambda index: -columns[index].drop_order):
         if columns[index].drop_order and sum(least[each] + GAP for each in kept) > room:
@@ -145,5 +145,5 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[in
 
 
 def _width(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """How many cells of a terminal a text takes."""
     return len(text) if text.isascii() else sum(2 if east_asian_width(each) in "WF" else 1 for each in text)

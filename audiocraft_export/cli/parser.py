@@ -23,12 +23,8 @@ def add_verb(verbs: Any, name: str, do: Callable[[argparse.Namespace], int], *, 
     """Add a verb to the result of `add_subparsers`, and return its own parser.
 
     Args:
-        verbs: result of `add_subparsers`.
-        name: of the verb.
-        do: what it does; returns the exit code.
-        summary: its line in the help of the command.
-        description: the first paragraph of its own help.
-        examples: the last one.
+        do: runs the verb; returns the exit code.
+        summary: its line in the help of the command; description and examples are for its own.
     """
     parser: argparse.ArgumentParser = verbs.add_parser(
         name, help=summary, description=fill(description, get_terminal_size().columns - 2), epilog=examples,

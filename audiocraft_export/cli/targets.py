@@ -31,11 +31,7 @@ def add_dora_dir(parser: argparse.ArgumentParser) -> None:
 
 
 class DoraDir:
-    """The Dora folder of a command line, found when it is first needed: importing a training package takes seconds.
-
-    Args:
-        args: with the options of `add_dora_dir`.
-    """
+    """The Dora folder of a command line, found when it is first needed: importing a training package takes seconds."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._is_chosen = bool(args.dora_dir or args.package)
@@ -68,14 +64,10 @@ class DoraDir:
 
 
 def find_experiment(target: str, dora_dir: DoraDir) -> Experiment:
-    """Find the experiment of a target, whether it has a checkpoint or not.
-
-    Args:
-        target: a signature or a prefix of one, an XP folder, or a checkpoint file.
-        dora_dir: where to look for a signature.
+    """Find the experiment of a signature, a prefix of one, an XP folder or a checkpoint file.
 
     Raises:
-        ExportError: if there is none.
+        ExportError: if there is none; one without a checkpoint is no error.
     """
     path = Path(target).absolute()
     if not target or os.sep in target and not os.path.exists(target):

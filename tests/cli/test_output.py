@@ -56,7 +56,7 @@ def test_what_to_do_is_in_the_table_on_a_terminal_of_80_columns(train, tmp_path)
     assert "weights=last for the latest weights." in shown.rpartition("where, or why not")[2].replace("\n", "")
 
 
-COLUMNS = (Column("sig"), Column("what", shrink=True, least=10), Column("best", drop_order=1),
+COLUMNS = (Column("sig"), Column("what", shrink=True, min_width=10), Column("best", drop_order=1),
            Column("age", drop_order=2))
 WIDTHS = [8, 40, 10, 5]
 

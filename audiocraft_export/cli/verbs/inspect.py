@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ...release.report import Plan
     from ..file_summary import FileSummary
 
-BAR, CURVE, NAME = 24, 40, 12  # characters of a bar, of a curve, of the column of names
-BLOCKS, PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
+BAR_WIDTH, CURVE_WIDTH, NAME_WIDTH = 24, 40, 12  # characters of a bar, of a curve, of the column of names
+BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 SECTIONS = (Column("section", style="bold"), Column("bytes", right=True), Column("share", right=True),
             Column("", style="cyan", drop_order=1))
 TENSORS = (Column("tensor", shrink=True, tail=True), Column("dtype"), Column("shape", right=True),
@@ -80,12 +80,8 @@ def _inspect(args: argparse.Namespace) -> int:
             readers = _readers(target, args, args.checkpoint, args.values)
         for read in readers:
             with report_error(target):
-                found = read()
-                differences = _diff(found, other())
-                if args.json:
-                    _print_json(target, found, differences, args)
-                else:
-                    _print(found, differences, args)
+                summary = read()
+                _print(target, summary, _diff(summary, other()), args)
     return int(bool(failed))
 
 
@@ -131,31 +127,37 @@ def _other_config(args: argparse.Namespace) -> Optional[Config]:
     return config
 
 
-def _diff(found: FileSummary, other: Optional[Config]) -> list[tuple[str, str, str]]:
+def _diff(summary: FileSummary, other: Optional[Config]) -> list[tuple[str, str, str]]:
     from ..file_summary import diff_configs
     if other is None:
         return []
-    if found.config is None:
-        raise ReleaseError(f"{found.path} holds no configuration to compare: leave --diff out.")
-    return diff_configs(found.config, other)
+    if summary.config is None:
+        raise ReleaseError(f"{summary.path} holds no configuration to compare: leave --diff out.")
+    return diff_configs(summary.config, other)
 
 
-def _print_json(target: str, found: FileSummary, differences: Sequence[tuple[str, str, str]],
-                args: argparse.Namespace) -> None:
-    values = {"target": target, **found.to_dict(None if args.tensors else MAX_TENSORS)}
-    if args.diff is not None:
-        values["differences"] = [dict(zip(("key", "here", "there"), row)) for row in differences]
-    print(json.dumps(values))
-
-
-def _print(found: FileSummary, differences: Sequence[tuple[str, str, str]], args: argparse.Namespace) -> None:
-    for name, text in _facts(found):
-        print(printable(f"{name:<{NAME}}{text}"))
-    if found.sections:
+def _print(target: str, summary: FileSummary, differences: Sequence[tuple[str, str, str]],
+           args: argparse.Namespace) -> None:
+    limit = None if args.tensors else MAX_TENSORS
+    if args.json:
+        values = {"target": target, **summary.to_dict(limit)}
+        if args.diff is not None:
+            values["differences"] = [dict(zip(("key", "here", "there"), row)) for row in differences]
+        print(json.dumps(values))
+        return
+    for name, text in _facts(summary):
+        print(printable(f"{name:<{NAME_WIDTH}}{text}"))
+    if summary.sections:
         print()
-    print_table(SECTIONS, [[name, readable_size(nbytes), f"{nbytes / found.nbytes:.0%}", _bar(nbytes / found.nbytes)]
-                           for name, nbytes in found.sections.items()])
-    _print_tensors(found, None if args.tensors else MAX_TENSORS)
+    rows = [[name, readable_size(nbytes), f"{nbytes / summary.nbytes:.0%}", _bar(nbytes / summary.nbytes)]
+            for name, nbytes in summary.sections.items()]
+    print_table(SECTIONS, rows)
+    if summary.tensors:
+        dtypes = Counter(tensor.dtype for tensor in summary.tensors.values())
+        counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())
+        print(f"\n{len(summary.tensors)} tensors ({counts}), by size:")
+    print_table(TENSORS, [[name, tensor.dtype, "x".join(map(str, tensor.shape)) or "-", readable_size(tensor.nbytes)]
+                          for name, tensor in summary.largest(limit)])
     if args.diff is not None:
         print()
         print(printable(f"Configuration: keys that differ from {args.diff}: {len(differences)}"))
@@ -163,32 +165,22 @@ def _print(found: FileSummary, differences: Sequence[tuple[str, str, str]], args
     print()
 
 
-def _print_tensors(found: FileSummary, most: Optional[int]) -> None:
-    if not found.tensors:
-        return
-    dtypes = Counter(tensor.dtype for tensor in found.tensors.values())
-    counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())
-    print(f"\n{len(found.tensors)} tensors ({counts}), by size:")
-    print_table(TENSORS, [[name, tensor.dtype, "x".join(map(str, tensor.shape)) or "-", readable_size(tensor.nbytes)]
-                          for name, tensor in found.largest(most)])
-
-
-def _facts(found: FileSummary) -> Iterator[tuple[str, str]]:
+def _facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
     """Names and texts of what there is to say beside tables."""
-    if found.nbytes:
-        yield found.kind.split()[-1], f"{found.path}, {readable_size(found.nbytes)}"
+    if summary.nbytes:
+        yield summary.kind.split()[-1], f"{summary.path}, {readable_size(summary.nbytes)}"
     else:
-        yield "folder", str(found.path)
-    if found.sig or found.solver:
-        yield "experiment", f"{found.sig or 'without a signature'}, solver {found.solver or '?'}"
-    if found.epochs is not None:
-        yield "epochs", str(found.epochs)
-    if found.manifest:
-        yield from _content_facts(found.manifest, is_planned=found.plan is not None)
-    yield from _release_facts(found)
-    if found.best:
-        yield from _metric_facts(found, found.best["valid"], found.best["epoch"])
-    for text in found.odd:
+        yield "folder", str(summary.path)
+    if summary.sig or summary.solver:
+        yield "experiment", f"{summary.sig or 'without a signature'}, solver {summary.solver or '?'}"
+    if summary.epochs is not None:
+        yield "epochs", str(summary.epochs)
+    if summary.manifest:
+        yield from _content_facts(summary.manifest, is_planned=summary.plan is not None)
+    yield from _release_facts(summary)
+    if summary.best:
+        yield from _metric_facts(summary, summary.best["valid"], summary.best["epoch"])
+    for text in summary.odd:
         yield "odd", text
 
 
@@ -202,31 +194,32 @@ def _content_facts(manifest: Manifest, is_planned: bool) -> Iterator[tuple[str, 
         yield "codec", known + where if is_planned else known
 
 
-def _release_facts(found: FileSummary) -> Iterator[tuple[str, str]]:
+def _release_facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
     """By whom the release was made that this is, or which one there would be of this, and why not."""
-    if found.plan:
-        yield "release", _describe_plan(found, found.plan)
-    elif found.manifest:
-        yield "made", f"{found.manifest.time}, by audiocraft-export {found.manifest.versions.get('audiocraft-export')}"
-    if found.refused:
-        yield "release", f"none with the default options: {found.refused}" if found.nbytes else f"none: {found.refused}"
+    manifest = summary.manifest
+    if summary.plan:
+        yield "release", _describe_plan(summary, summary.plan)
+    elif manifest:
+        yield "made", f"{manifest.time}, by audiocraft-export {manifest.versions.get('audiocraft-export')}"
+    if summary.refused:
+        yield "release", f"none{' with the default options' if summary.nbytes else ''}: {summary.refused}"
 
 
-def _describe_plan(found: FileSummary, plan: Plan) -> str:
+def _describe_plan(summary: FileSummary, plan: Plan) -> str:
     """The state of the release that is there, and what an export would write."""
     from ..xp_summary import release_status
-    name = None if found.path.name == CHECKPOINT_FILE else found.path.name
-    status, _ = release_status(found.path.parent / RELEASE_FOLDER, found.path.parent, name)
+    name = None if summary.path.name == CHECKPOINT_FILE else summary.path.name
+    status, _ = release_status(summary.path.parent / RELEASE_FOLDER, summary.path.parent, name)
     if status == "fresh" and not plan.is_there:
         status += ", made with other options"
-    return f"{status}; {'without codec ' if found.refused else ''}would have {plan.sizes}"
+    return f"{status}; {'without codec ' if summary.refused else ''}would have {plan.sizes}"
 
 
-def _metric_facts(found: FileSummary, valid: Mapping[str, float], epoch: int) -> Iterator[tuple[str, str]]:
-    if found.metric:
-        text = f"best {valid[found.metric]:.4g} in epoch {epoch} of {found.epochs}"
-        room = get_terminal_size().columns - NAME - len("  ") if sys.stdout.isatty() else sys.maxsize
-        yield found.metric, f"{text}  {_curve(found.curve, room - len(text))}".rstrip()
+def _metric_facts(summary: FileSummary, valid: Mapping[str, float], epoch: int) -> Iterator[tuple[str, str]]:
+    if summary.metric:
+        text = f"best {valid[summary.metric]:.4g} in epoch {epoch} of {summary.epochs}"
+        room = get_terminal_size().columns - NAME_WIDTH - len("  ") if sys.stdout.isatty() else sys.maxsize
+        yield summary.metric, f"{text}  {_curve(summary.curve, room - len(text))}".rstrip()
         return
     values = [f"{name} {value:.4g}" for name, value in valid.items() if is_number(value)]
     if values:
@@ -234,20 +227,20 @@ def _metric_facts(found: FileSummary, valid: Mapping[str, float], epoch: int) ->
 
 
 def _bar(share: float) -> str:
-    return ("█" if _is_unicode() else "#") * round(share * BAR)
+    return ("█" if _is_unicode() else "#") * round(share * BAR_WIDTH)
 
 
 def _curve(values: Sequence[Optional[float]], room: int) -> str:
     """Values as a line of blocks, several values in one block where there are more than fit."""
     if not values:
         return ""
-    step = math.ceil(len(values) / max(min(room, CURVE), 1))
+    step = math.ceil(len(values) / max(min(room, CURVE_WIDTH), 1))
     parts = [[value for value in values[first:first + step] if value is not None]
              for first in range(0, len(values), step)]
     lowest = [min(part) / 2 if part else None for part in parts]  # half of it: the difference of any two is finite
     known = [value for value in lowest if value is not None]
     low, span = min(known), max(known) - min(known) or 1.
-    blocks = BLOCKS if _is_unicode() else PLAIN_BLOCKS
+    blocks = BLOCKS if _is_unicode() else ASCII_BLOCKS
     return "".join(" " if value is None else blocks[round((value - low) / span * (len(blocks) - 1))]
                    for value in lowest)
 

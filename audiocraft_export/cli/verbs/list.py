@@ -19,10 +19,10 @@ from ..targets import DoraDir, add_dora_dir
 if TYPE_CHECKING:
     from ..xp_summary import XPSummary
 
-COLUMNS = (Column("sig", style="bold"), Column("solver", drop_order=5), Column("what", shrink=True, least=16),
+COLUMNS = (Column("sig", style="bold"), Column("solver", drop_order=5), Column("what", shrink=True, min_width=16),
            Column("epochs", right=True, drop_order=2), Column("best", drop_order=1),
            Column("checkpoint", right=True, drop_order=3), Column("release"), Column("age", right=True, drop_order=4))
-ORDERS: dict[str, Callable[[XPSummary], Any]] = {
+SORT_KEYS: dict[str, Callable[[XPSummary], Any]] = {
     "age": lambda xp: -xp.mtime,
     "metric": lambda xp: (xp.best_value is None, xp.metric, xp.best_value),
     "size": lambda xp: -(xp.checkpoint_bytes or 0),
@@ -50,14 +50,15 @@ def add(verbs: Any) -> None:
     exported = parser.add_mutually_exclusive_group()
     exported.add_argument("--exported", action="store_true", help="only those with a release, fresh or stale")
     exported.add_argument("--not-exported", action="store_true", help="only those without one, or with a damaged one")
-    parser.add_argument("--sort", choices=ORDERS, default="age",
+    parser.add_argument("--sort", choices=SORT_KEYS, default="age",
                         help="latest, best, largest or alphabetically first (default: age)")
 
 
 def _list(args: argparse.Namespace) -> int:
     from ..xp_summary import summarize_xp
     dora_dir = DoraDir(args).path
-    found = sorted((xp for xp in map(summarize_xp, list_xps(dora_dir)) if _is_wanted(xp, args)), key=ORDERS[args.sort])
+    summaries = map(summarize_xp, list_xps(dora_dir))
+    found = sorted((xp for xp in summaries if _is_wanted(xp, args)), key=SORT_KEYS[args.sort])
     if args.json:
         for xp in found:
             print(json.dumps(xp.to_dict()))
@@ -78,36 +79,23 @@ def _is_wanted(xp: XPSummary, args: argparse.Namespace) -> bool:
 
 
 def _rows(found: Sequence[XPSummary]) -> list[list[str]]:
-    now, names = time.time(), _short_names(found)
-    return [[cut(xp.sig, MAX_SIG), xp.solver or "?", names[xp.sig], _epochs(xp), _best(xp), _checkpoint(xp),
-             _release(xp), _age(now - xp.mtime)] for xp in found]
-
-
-def _short_names(found: Sequence[XPSummary]) -> dict[str, str]:
-    """By signature, what distinguishes each of them from the others of its solver."""
     from ..xp_summary import short_names
     by_solver: dict[Optional[str], list[XPSummary]] = {}
     for xp in found:
         by_solver.setdefault(xp.solver, []).append(xp)
-    return {xp.sig: name for xps in by_solver.values()
-            for xp, name in zip(xps, short_names([xp.argv or [] for xp in xps]))}
+    names = {xp.sig: name for xps in by_solver.values()
+             for xp, name in zip(xps, short_names([xp.argv or [] for xp in xps]))}
+    now = time.time()
+    return [_row(xp, names[xp.sig], now) for xp in found]
 
 
-def _epochs(xp: XPSummary) -> str:
-    return f"{xp.epochs}/{xp.planned_epochs}" if xp.planned_epochs else str(xp.epochs)
-
-
-def _best(xp: XPSummary) -> str:
-    return "" if xp.best_value is None else f"{xp.metric} {xp.best_value:.4g} @{xp.best_epoch}"
-
-
-def _checkpoint(xp: XPSummary) -> str:
+def _row(xp: XPSummary, name: str, now: float) -> list[str]:
+    epochs = f"{xp.epochs}/{xp.planned_epochs}" if xp.planned_epochs else str(xp.epochs)
+    best = "" if xp.best_value is None else f"{xp.metric} {xp.best_value:.4g} @{xp.best_epoch}"
     size = "none" if xp.checkpoint_bytes is None else readable_size(xp.checkpoint_bytes)
-    return f"{size} +{xp.other_checkpoints}" if xp.other_checkpoints else size
-
-
-def _release(xp: XPSummary) -> str:
-    return xp.release if xp.release_bytes is None else f"{xp.release} {readable_size(xp.release_bytes)}"
+    others = f" +{xp.other_checkpoints}" if xp.other_checkpoints else ""
+    release = xp.release if xp.release_bytes is None else f"{xp.release} {readable_size(xp.release_bytes)}"
+    return [cut(xp.sig, MAX_SIG), xp.solver or "?", name, epochs, best, size + others, release, _age(now - xp.mtime)]
 
 
 def _age(seconds: float) -> str:

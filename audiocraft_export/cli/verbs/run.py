@@ -130,8 +130,10 @@ def _run(args: argparse.Namespace) -> int:
     if args.bands:
         job = partial(_export_bands, args.targets, dora_dir, options)
         return run_jobs([" ".join(args.targets)], [job], None, args, table=False)
-    jobs = _jobs(args, dora_dir, options)
-    return run_jobs(_names(args), jobs, slurm or _local(args, jobs), args, table=len(jobs) > 1 or _is_search(args))
+    # Those that were found are paths: a file or folder here may be called like one of them.
+    names = [Path(target).name for target in args.targets] if _is_search(args) else args.targets
+    jobs = _jobs(args, names, dora_dir, options)
+    return run_jobs(names, jobs, slurm or _local(args, jobs), args, table=len(jobs) > 1 or _is_search(args))
 
 
 def _take_targets_from_slurm(args: argparse.Namespace) -> None:
@@ -143,30 +145,21 @@ def _take_targets_from_slurm(args: argparse.Namespace) -> None:
 
 
 def _check_usage(args: argparse.Namespace) -> None:
-    """Refuse arguments that contradict each other, or are missing.
-
-    Raises:
-        OptionError: if there are such ones.
-    """
+    """Refuse arguments that contradict each other, or are missing."""
     if [bool(args.targets), args.all, args.grid is not None].count(True) != 1:
         raise OptionError("run exports experiments by signature or path, or --all, or those of a --grid: give one of "
                           "these.")
-    if args.bands:
-        _check_bands(args)
-    elif args.hub and (_is_search(args) or len(args.targets) > 1):
+    if args.bands and (_is_search(args) or args.dry_run):
+        raise OptionError("--bands takes the experiments in their order, and exports them: leave --all, --grid and "
+                          "--dry-run out.")
+    if args.bands and args.folder is None:
+        raise OptionError("--bands makes one release of several experiments: say where it goes with --folder.")
+    if args.bands and args.slurm is not None:
+        raise OptionError("--bands makes one release: leave --slurm out.")
+    if args.hub and not args.bands and (_is_search(args) or len(args.targets) > 1):
         raise OptionError("--push-to-hub names the repository of one release: export these experiments one by one.")
     if args.chunk and args.slurm is None:
         raise OptionError("--chunk says how many experiments one task of --slurm exports: give both.")
-
-
-def _check_bands(args: argparse.Namespace) -> None:
-    if not args.targets or args.dry_run:
-        raise OptionError("--bands takes the experiments in their order, and exports them: leave --all, --grid and "
-                          "--dry-run out.")
-    if args.folder is None:
-        raise OptionError("--bands makes one release of several experiments: say where it goes with --folder.")
-    if args.slurm is not None:
-        raise OptionError("--bands makes one release: leave --slurm out.")
 
 
 def _slurm(args: argparse.Namespace, dora_dir: DoraDir) -> Optional[Executor]:
@@ -211,22 +204,18 @@ def _needs_export(xp: Experiment, options: ExportOptions) -> bool:
     return release_status(_release_folder(xp.folder, options, several=True), xp.folder, name)[0] != "fresh"
 
 
-def _names(args: argparse.Namespace) -> list[str]:
-    """What to call the targets; those that were found are paths, as a file or folder here may be called like them."""
-    return [Path(target).name for target in args.targets] if _is_search(args) else args.targets
-
-
 def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOptions) -> ExportReport:
     from ...pipeline.export import export_bands
     bands = [open_target(target, dora_dir, options.checkpoint)[1] for target in targets]
     return export_bands(bands, Path(str(options.folder)), options)
 
 
-def _jobs(args: argparse.Namespace, dora_dir: DoraDir, options: ExportOptions) -> list[Union[Job, ExportError]]:
+def _jobs(args: argparse.Namespace, names: Sequence[str], dora_dir: DoraDir,
+          options: ExportOptions) -> list[Union[Job, ExportError]]:
     """The export of each target, or the error why it cannot be done."""
     jobs: list[Union[Job, ExportError]] = []
     by_folder: dict[Path, ExportJob] = {}
-    for target, name in zip(args.targets, _names(args)):
+    for target, name in zip(args.targets, names):
         try:
             job = _job(target, name, args, dora_dir, options)
             other = by_folder.setdefault(job.folder, job)
