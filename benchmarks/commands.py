@@ -16,7 +16,7 @@ COUNTS = (10, 1000, 20_000)
 LIST = """
 import sys
 from audiocraft_export import list_xps
-from audiocraft_export.release import Manifest
+from audiocraft_export.release.manifest import Manifest
 for xp in list_xps(sys.argv[1]):
     xp.argv, xp.history, xp.checkpoints, Manifest.load_or_none(xp.folder / "export")
 if "torch" in sys.modules:

@@ -53,7 +53,8 @@ def mixture():
     """
     example = experiment(**TINY)
     shutil.rmtree(example / "export", ignore_errors=True)
-    state, report = torch.load(example / "checkpoint.th", weights_only=False), export_experiment(Experiment.from_folder(example))
+    state = torch.load(example / "checkpoint.th", weights_only=False)
+    report = export_experiment(Experiment.from_folder(example))
     weights = report.files[0].read_bytes()
 
     def put(xp, number):

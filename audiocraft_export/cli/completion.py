@@ -1,4 +1,4 @@
-"""What a shell offers for a command line that was begun: signatures, grids, values of options, files."""
+"""Shell completion of signatures, grids, values of options and files, by argcomplete (the extra `completion`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import ExportError
 from ..experiment.xp import list_grids, list_xps
 from ..options import CHOICES
-from .targets import known_dora_dir
+from .targets import DoraDir
 
 EXPERIMENTS = {("run", "targets"), ("inspect", "targets"), ("inspect", "diff"), ("verify", "against")}
 FILES = {*EXPERIMENTS, *((verb, "targets") for verb in ("verify", "convert")),
@@ -20,26 +20,26 @@ FILES = {*EXPERIMENTS, *((verb, "targets") for verb in ("verify", "convert")),
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
-    """Answer the shell and end the process, if it is the shell that asks (`register-python-argcomplete`).
-
-    Args:
-        parser: of the command.
-    """
-    if "_ARGCOMPLETE" in os.environ:
+    """Answer the shell and exit, if this process was started to complete a command line and argcomplete is here."""
+    if "_ARGCOMPLETE" not in os.environ:
+        return
+    try:
         import argcomplete
-        argcomplete.autocomplete(parser, default_completer=_offered)  # type: ignore[arg-type]
+    except ImportError:
+        return
+    argcomplete.autocomplete(parser, default_completer=_complete_value)  # type: ignore[arg-type]
 
 
-def _offered(prefix: str, action: argparse.Action, parsed_args: argparse.Namespace, **_: Any) -> Iterable[str]:
-    """What an argument may be, of that which is known without asking a training package: that takes seconds."""
-    what = getattr(parsed_args, "name", ""), action.dest
-    dora_dir = known_dora_dir(parsed_args)
+def _complete_value(prefix: str, action: argparse.Action, parsed_args: argparse.Namespace, **_: Any) -> Iterable[str]:
+    """The possible values of an argument, as far as they are known without importing a training package (seconds)."""
+    argument = getattr(parsed_args, "name", ""), action.dest
+    dora_dir = DoraDir(parsed_args).known if "dora_dir" in parsed_args else None
     with suppress(ExportError):
-        if what in EXPERIMENTS and dora_dir:
+        if argument in EXPERIMENTS and dora_dir:
             yield from (xp.folder.name for xp in list_xps(dora_dir))
-        if what == ("run", "grid") and dora_dir:
+        if argument == ("run", "grid") and dora_dir:
             yield from list_grids(dora_dir)
     yield from filter(None, CHOICES.get(action.dest, ()))
-    if what in FILES:
+    if argument in FILES:
         from argcomplete.completers import FilesCompleter
         yield from FilesCompleter()(prefix)

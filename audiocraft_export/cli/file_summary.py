@@ -20,266 +20,243 @@ from ..experiment.xp import HYDRA_CONFIG, MANIFEST, AnyPath, Experiment
 from ..formats.safetensors.file import read_safetensors
 from ..options import RELEASE_FOLDER, ExportOptions
 from ..pipeline.export import plan_export
-from ..release.families.registry import CODEC_FILE, family_of, solver_of
+from ..release.families.registry import family_of, solver_of
 from ..release.manifest import Manifest
 from ..release.metrics import best_epoch, is_number
 from ..release.report import Plan
+from .limits import MAX_DEPTH, MAX_KEY
 
 OTHER = "everything else"
 SAFETENSORS = ".safetensors"
 TRAINING, RELEASE, EXPERIMENT = "training checkpoint", "release", "experiment"
 NESTED = (LazyTensor, dict, list, tuple)
-MOST_DEPTH, MOST_KEY = 100, 200  # of what is looked at; characters of a key that is shown
 
 
 @dataclass(frozen=True)
 class FileSummary:
-    """What is in a file.
+    """What is in a file, or known of an experiment that has stored none."""
 
-    Args:
-        kind: `training checkpoint` or `release`; `experiment` for one that has stored none.
-        path: of the file, or of the XP folder.
-        nbytes: its size; 0 of a folder.
-        sections: how many bytes of it each of its sections takes; bytes that two share count in the first.
-        tensors: by their dotted name.
-        sig: Dora's signature.
-        solver: that of its configuration.
-        config: its configuration, if it has one.
-        epochs: how many are done.
-        curve: its value in each epoch, None where it has none.
-        best: metric, epoch and validation metrics of the best epoch.
-        manifest: of the release that it is, or would be.
-        plan: what an export of a training checkpoint would do.
-        refused: why there can be none.
-        odd: what is odd about it.
-    """
-
-    kind: str
-    path: Path
-    nbytes: int
-    sections: Mapping[str, int]
-    tensors: Mapping[str, LazyTensor]
+    kind: str  # TRAINING, RELEASE or EXPERIMENT
+    path: Path  # of the file, or of the XP folder
+    nbytes: int = 0  # size of the file
+    sections: Mapping[str, int] = field(default_factory=dict)  # bytes by section; those that two share are the first's
+    tensors: Mapping[str, LazyTensor] = field(default_factory=dict)  # by dotted name
     sig: Optional[str] = None
     solver: Optional[str] = None
     config: Optional[Config] = None
-    epochs: Optional[int] = None
-    curve: Sequence[Optional[float]] = ()
-    best: Optional[Mapping[str, Any]] = None
-    manifest: Optional[Manifest] = None
-    plan: Optional[Plan] = None
-    refused: Optional[str] = None
-    odd: list[str] = field(default_factory=list)
+    epochs: Optional[int] = None  # how many are done
+    curve: Sequence[Optional[float]] = ()  # the metric in each epoch, None where it has no value
+    best: Optional[Mapping[str, Any]] = None  # metric, epoch and validation metrics of the best epoch
+    manifest: Optional[Manifest] = None  # of the release that it is, or would be
+    plan: Optional[Plan] = None  # what an export of a training checkpoint would do
+    refused: Optional[str] = None  # why it cannot be exported with the default options
+    odd: list[str] = field(default_factory=list)  # what is odd about it
 
     @property
     def metric(self) -> Optional[str]:
         """The validation metric by which the best epoch is chosen."""
         return self.best["metric"] if self.best else None
 
-    def to_dict(self, most: Optional[int] = None) -> dict[str, Any]:
-        """Plain data for JSON.
-
-        Args:
-            most: how many tensors, the largest ones.
-        """
+    def to_dict(self, limit: Optional[int] = None) -> dict[str, Any]:
+        """Plain data for JSON, with at most so many tensors, the largest ones."""
+        release = self.plan or self.manifest
         return {
             "kind": self.kind, "path": str(self.path), "bytes": self.nbytes, "sig": self.sig, "solver": self.solver,
             "epochs": self.epochs, "sections": dict(self.sections), "metric": self.metric, "curve": [*self.curve],
             "best": self.best,
             "tensors": [{"name": name, "dtype": tensor.dtype, "shape": [*tensor.shape], "bytes": tensor.nbytes}
-                        for name, tensor in self.largest(most)],
-            "release": self.plan.to_dict() if self.plan else self.manifest.to_dict() if self.manifest else None,
-            "refused": self.refused, "odd": self.odd,
+                        for name, tensor in self.largest(limit)],
+            "release": release.to_dict() if release else None, "refused": self.refused, "odd": self.odd,
         }
 
-    def largest(self, most: Optional[int] = None) -> list[tuple[str, LazyTensor]]:
+    def largest(self, limit: Optional[int] = None) -> list[tuple[str, LazyTensor]]:
         """The largest tensors, with their names."""
-        return sorted(self.tensors.items(), key=lambda item: -item[1].nbytes)[:most]
+        return sorted(self.tensors.items(), key=lambda item: -item[1].nbytes)[:limit]
 
 
 def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyPath] = None,
             values: bool = False) -> FileSummary:
-    """Look into a training checkpoint, or a file of a release.
+    """Summarize a training checkpoint, or a file of a release.
 
     Args:
         path: the file.
-        xp: the experiment that it has to belong to.
+        xp: the experiment that a checkpoint has to belong to; None is that of its folder.
         dora_dir: the Dora folder in which a compression model of the form `//sig/` is looked up, if it is not in it.
         values: whether to read all weights: for NaN and infinity, and for damage.
 
     Raises:
         CheckpointError: if it is no intact file of torch.save that holds a dict, nor one of safetensors.
     """
-    if path.suffix == SAFETENSORS:
-        return _portable(path, values)
-    file = TorchFile.read(path)
-    sections, tensors = _contents(file)
-    odd = [*_shared(tensors), *(_odd_values(tensors) if values else ())]
-    if "exported" in file.state:
-        found = FileSummary(RELEASE, path, file.source.bytes, sections, tensors, config=_config(file.state),
-                           odd=[*odd, *_strangers(file)])
-        return _release(found, is_codec=path.name == CODEC_FILE)
-    return _training(file, xp or Experiment(path.absolute().parent, None), dora_dir, sections, tensors, odd)
+    file = None if path.suffix == SAFETENSORS else TorchFile.read(path)
+    summary = _read_safetensors(path) if file is None else _read_torch(file)
+    if values:
+        summary.odd.extend(_check_values(summary.tensors))
+    if file is not None and summary.kind == TRAINING:
+        return _add_export(summary, file, xp or Experiment(path.absolute().parent, None), dora_dir)
+    if file is not None:
+        summary.odd.extend(_unknown_globals(file))
+    return _add_manifest(summary)
 
 
 def inspect_experiment(xp: Experiment) -> FileSummary:
-    """Look at an experiment that has stored no checkpoint: what Dora and Hydra have written of it.
-
-    Args:
-        xp: the experiment.
+    """Summarize an experiment that has stored no checkpoint: what Dora and Hydra have written of it.
 
     Raises:
         CheckpointError: if its configuration cannot be read.
     """
-    path, history = xp.folder / HYDRA_CONFIG, xp.history
-    config = Config.load(path) if os.path.isfile(path) else None
-    best = best_epoch(history, family_of(config).metrics if config else ())
-    return FileSummary(EXPERIMENT, xp.folder, 0, {}, {}, sig=xp.sig, solver=solver_of(config) if config else None,
-                      config=config, epochs=len(history), curve=_curve(history, best), best=best,
-                      refused="it has no checkpoint: train it first.", odd=[*_no_numbers(best)])
+    summary = FileSummary(EXPERIMENT, xp.folder, sig=xp.sig, refused="it has no checkpoint: train it first.")
+    summary = _add_training(summary, _read_config(xp.folder / HYDRA_CONFIG), xp.history)
+    return replace(summary, odd=_missing_metrics(summary.best))
 
 
-def differences(one: Config, other: Config) -> list[tuple[str, str, str]]:
-    """The dotted keys that two configurations do not have in common, and what each has there: JSON, unresolved."""
-    left, right = dict(_flat(one.values, "")), dict(_flat(other.values, ""))
+def diff_configs(one: Config, other: Config) -> list[tuple[str, str, str]]:
+    """The dotted keys that two configurations do not have in common, with both values: JSON, unresolved."""
+    left, right = dict(_flatten(one.values, "")), dict(_flatten(other.values, ""))
     return [(key, left.get(key, ""), right.get(key, "")) for key in sorted({*left, *right})
             if left.get(key) != right.get(key)]
 
 
-def _portable(path: Path, values: bool) -> FileSummary:
-    """A file of safetensors, and the configuration that lies beside it."""
+def _read_safetensors(path: Path) -> FileSummary:
+    """Summarize a file of safetensors, with the configuration that lies beside it."""
     tensors = dict(read_safetensors(path).tensors)
-    is_codec = path.name.startswith("compression_")
     nbytes, used = os.path.getsize(path), sum(tensor.nbytes for tensor in tensors.values())
-    config = path.with_name("compression_config.yaml" if is_codec else "config.yaml")
-    found = FileSummary(RELEASE, path, nbytes, {"tensors": used, OTHER: nbytes - used}, tensors,
-                       config=Config.load(config) if os.path.isfile(config) else None,
-                       odd=[*(_odd_values(tensors) if values else ())])
-    return _release(found, is_codec)
+    config = _read_config(path.with_name("compression_config.yaml" if _is_codec(path) else "config.yaml"))
+    return FileSummary(RELEASE, path, nbytes, {"tensors": used, OTHER: nbytes - used}, tensors, config=config)
 
 
-def _release(found: FileSummary, is_codec: bool) -> FileSummary:
-    """What the manifest beside a file of a release adds."""
-    folder, odd = found.path.parent, list(found.odd)
+def _read_torch(file: TorchFile) -> FileSummary:
+    """Summarize a file of torch.save, without what lies beside it."""
+    sections, tensors = _contents(file)
+    config = file.state.get("xp.cfg")
+    summary = FileSummary(TRAINING, file.path, file.source.bytes, sections, tensors, odd=_shared_storages(tensors))
+    if "exported" not in file.state:
+        return summary
+    return replace(summary, kind=RELEASE, config=Config.parse(config) if isinstance(config, str) else None)
+
+
+def _add_manifest(summary: FileSummary) -> FileSummary:
+    """Add what the manifest beside a file of a release says of it."""
+    folder = summary.path.parent
     manifest = Manifest.load_or_none(folder)
-    if manifest is None and os.path.isfile(folder / MANIFEST):
-        odd.append(f"{MANIFEST} beside it is not what was written: verify says more")
-    if manifest is not None and found.path.name not in [each.name for each in manifest.files]:
-        manifest = None
-    codec = (manifest.codec if manifest is not None and is_codec else None) or {}
-    manifest = None if codec else manifest  # all else that it says is of the language model
     if manifest is None:
-        return replace(found, sig=codec.get("sig"), odd=odd)
-    return replace(found, sig=manifest.sig, solver=manifest.solver, manifest=manifest, epochs=manifest.epoch,
-                   best=manifest.best, odd=[*odd, *manifest.warnings, *_no_numbers(manifest.best)])
+        if os.path.isfile(folder / MANIFEST):
+            summary.odd.append(f"{MANIFEST} beside it is not what was written: verify says more")
+        return summary
+    if summary.path.name not in [file.name for file in manifest.files]:
+        return summary
+    if manifest.codec and _is_codec(summary.path):  # all else that the manifest says is of the language model
+        return replace(summary, sig=manifest.codec.get("sig"))
+    return replace(summary, sig=manifest.sig, solver=manifest.solver, manifest=manifest, epochs=manifest.epoch,
+                   best=manifest.best, odd=[*summary.odd, *manifest.warnings, *_missing_metrics(manifest.best)])
 
 
-def _training(file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath], sections: Mapping[str, int],
-              tensors: Mapping[str, LazyTensor], odd: list[str]) -> FileSummary:
-    found = FileSummary(TRAINING, file.path, file.source.bytes, sections, tensors)
+def _add_training(summary: FileSummary, config: Optional[Config], history: Sequence[Any]) -> FileSummary:
+    best = best_epoch(history, family_of(config).metrics if config else ())
+    stages = [epoch.get("valid") if isinstance(epoch, dict) else None for epoch in history]
+    values = [stage.get(best["metric"]) if best and isinstance(stage, dict) else None for stage in stages]
+    return replace(summary, config=config, solver=solver_of(config) if config else None, epochs=len(history), best=best,
+                   curve=[value if is_number(value) else None for value in values])
+
+
+def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath]) -> FileSummary:
+    """Add what is known of a training, and what an export of it would do, or why it cannot be done."""
     try:
         checkpoint = to_checkpoint(file)
-        best = best_epoch(checkpoint.history, family_of(checkpoint.config).metrics)
-        found = replace(found, sig=checkpoint.sig, solver=solver_of(checkpoint.config), config=checkpoint.config,
-                        epochs=len(checkpoint.history), curve=_curve(checkpoint.history, best), best=best)
+        summary = replace(_add_training(summary, checkpoint.config, checkpoint.history), sig=checkpoint.sig)
         checkpoint.check_experiment(xp)
         checkpoint.note_missing_epochs(xp)
-        planned, refused = _plan(checkpoint, xp.folder, dora_dir)
-        return replace(found, manifest=planned.manifest, plan=planned, refused=refused,
-                       odd=[*odd, *planned.manifest.warnings, *_no_numbers(best)])
+        plan, refused = _plan(checkpoint, xp.folder, dora_dir)
     except ExportError as exc:
-        return replace(found, refused=str(exc), odd=[*odd, *_strangers(file)])
+        return replace(summary, refused=str(exc), odd=[*summary.odd, *_unknown_globals(file)])
+    return replace(summary, manifest=plan.manifest, plan=plan, refused=refused,
+                   odd=[*summary.odd, *plan.manifest.warnings, *_missing_metrics(summary.best)])
 
 
 def _plan(checkpoint: Checkpoint, xp_folder: Path, dora_dir: Optional[AnyPath]) -> tuple[Plan, Optional[str]]:
-    """What an export would do, and why it cannot be done, if only the compression model is missing."""
-    make = partial(plan_export, checkpoint, xp_folder, xp_folder / RELEASE_FOLDER, dora_dir=dora_dir)
+    """What an export would do, and why not with the compression model, if that alone is missing."""
+    plan = partial(plan_export, checkpoint, xp_folder, xp_folder / RELEASE_FOLDER, dora_dir=dora_dir)
     try:
-        return make(options=ExportOptions()), None
+        return plan(options=ExportOptions()), None
     except ExportError as exc:
-        return make(options=ExportOptions(codec="none")), str(exc)
+        return plan(options=ExportOptions(codec="none")), str(exc)
 
 
 def _contents(file: TorchFile) -> tuple[dict[str, int], dict[str, LazyTensor]]:
-    """The bytes of each section, and all tensors."""
+    """The bytes of each section, the largest first, and all tensors."""
     sections: dict[str, int] = {}
     tensors: dict[str, LazyTensor] = {}
     counted: set[int] = set()
-    for section, value in file.state.items():
-        found = dict(_walk(value, str(section)[:MOST_KEY]))
-        blobs = {id(tensor.blob): tensor.blob for tensor in found.values()}
-        name = str(section)[:MOST_KEY]
-        nbytes = sum(blob.nbytes for key, blob in blobs.items() if key not in counted)
+    for key, value in file.state.items():
+        name = str(key)[:MAX_KEY]
+        inside = dict(_walk_tensors(value, (name,), set()))
+        blobs = {id(tensor.blob): tensor.blob for tensor in inside.values()}
+        nbytes = sum(blob.nbytes for each, blob in blobs.items() if each not in counted)
         sections[name] = sections.get(name, 0) + nbytes
         counted |= set(blobs)
-        tensors.update(found)
+        tensors.update(inside)
     sections = {name: nbytes for name, nbytes in sorted(sections.items(), key=lambda item: -item[1]) if nbytes}
     sections[OTHER] = sections.get(OTHER, 0) + file.source.bytes - sum(sections.values())
     return sections, tensors
 
 
-def _walk(value: Any, name: str) -> Iterator[tuple[str, LazyTensor]]:
-    """The tensors in nested data; what contains itself is looked at once, what is nested too deeply not at all."""
-    left: list[tuple[Any, tuple[str, ...]]] = [(value, (name,))] if isinstance(value, NESTED) else []
-    seen: set[int] = set()
-    while left:
-        value, path = left.pop()
-        if isinstance(value, LazyTensor):
-            yield ".".join(path), value
-        elif id(value) not in seen and len(path) < MOST_DEPTH:
-            seen.add(id(value))
-            items = value.items() if isinstance(value, dict) else enumerate(value)
-            left += reversed([(item, (*path, str(key)[:MOST_KEY])) for key, item in items
-                              if isinstance(item, NESTED)])
+def _walk_tensors(value: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[str, LazyTensor]]:
+    """The tensors in nested data, by dotted name; what contains itself is entered once."""
+    if isinstance(value, LazyTensor):
+        yield ".".join(path), value
+    elif isinstance(value, (dict, list, tuple)) and id(value) not in seen and len(path) < MAX_DEPTH:
+        seen.add(id(value))
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(item, NESTED):
+                yield from _walk_tensors(item, (*path, str(key)[:MAX_KEY]), seen)
 
 
-def _no_numbers(best: Optional[Mapping[str, Any]]) -> list[str]:
+def _missing_metrics(best: Optional[Mapping[str, Any]]) -> list[str]:
     if best is None or any(map(is_number, best["valid"].values())):
         return []
     return [f"the validation of epoch {best['epoch']} gave no number"]
 
 
-def _strangers(file: TorchFile) -> list[str]:
+def _unknown_globals(file: TorchFile) -> list[str]:
     names = listing(file.unknown_globals, 20)
     return [f"names that mean nothing here, neither imported nor released: {names}"] if names else []
 
 
-def _shared(tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
-    views: dict[int, list[str]] = {}
+def _shared_storages(tensors: Mapping[str, LazyTensor]) -> list[str]:
+    names: dict[int, list[str]] = {}
     for name, tensor in tensors.items():
-        views.setdefault(id(tensor.blob), []).append(name)
-    shared = [names for names in views.values() if len(names) > 1]
-    if shared:
-        yield f"{sum(map(len, shared))} tensors share {len(shared)} storages, such as {listing(shared[0], 3)}"
+        names.setdefault(id(tensor.blob), []).append(name)
+    shared = [each for each in names.values() if len(each) > 1]
+    if not shared:
+        return []
+    return [f"{sum(map(len, shared))} tensors share {len(shared)} storages, such as {listing(shared[0], 3)}"]
 
 
-def _odd_values(tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
-    watches: dict[int, tuple[str, NonfiniteCounter]] = {}
+def _check_values(tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
+    """Read each storage once, for damage and for values that are not finite."""
+    counters: dict[int, tuple[str, NonfiniteCounter]] = {}
     for name, tensor in tensors.items():
-        watches.setdefault(id(tensor.blob), (name, NonfiniteCounter(tensor.blob, tensor.dtype)))
-    for name, watch in watches.values():
+        counters.setdefault(id(tensor.blob), (name, NonfiniteCounter(tensor.blob, tensor.dtype)))
+    for name, counter in counters.values():
         try:
-            watch.blob.verify()
+            counter.blob.verify()
         except CheckpointError as exc:
             yield f"{name}: {exc}"
-        if watch.count:
-            yield f"{name} holds {watch.count} numbers that are NaN or infinite"
+        if counter.count:
+            yield f"{name} holds {counter.count} numbers that are NaN or infinite"
 
 
-def _config(state: Mapping[Any, Any]) -> Optional[Config]:
-    text = state.get("xp.cfg")
-    return Config.parse(text) if isinstance(text, str) else None
+def _is_codec(path: Path) -> bool:
+    """Whether a file of a release holds the compression model beside a language model."""
+    return path.name.startswith("compression_")
 
 
-def _curve(history: Sequence[Any], best: Optional[Mapping[str, Any]]) -> list[Optional[float]]:
-    metric = best["metric"] if best else None
-    stages = [epoch.get("valid") if isinstance(epoch, dict) else None for epoch in history]
-    found = [valid.get(metric) if isinstance(valid, dict) else None for valid in stages]
-    return [value if is_number(value) else None for value in found]
+def _read_config(path: Path) -> Optional[Config]:
+    return Config.load(path) if os.path.isfile(path) else None
 
 
-def _flat(value: Any, key: str) -> Iterator[tuple[str, str]]:
+def _flatten(value: Any, key: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict) and value:
         for name, item in value.items():
-            yield from _flat(item, f"{key}.{name}" if key else str(name))
+            yield from _flatten(item, f"{key}.{name}" if key else str(name))
     else:
         yield key, json.dumps(value, ensure_ascii=False, default=str)

@@ -1,4 +1,4 @@
-"""Host: the command `audiocraft-export`."""
+"""The command `audiocraft-export`: parse, run a verb, turn errors into exit codes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..errors import ExportError, OptionError, printable, reason
 from ..version import __version__
 from .completion import complete
 from .output import make_streams_usable, print_err, print_error
+from .parser import Parser
 from .verbs import convert, inspect, run, verify
 from .verbs import list as list_
 
@@ -33,48 +34,32 @@ The tabulator completes signatures, grids and options, in bash and zsh:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
-    """Run the command; exits with 0 (all done), 1 (something could not be exported) or 2 (wrong usage).
-
-    Args:
-        argv: the arguments; None is those of the process.
+    """Run the command, with the arguments of the process unless others are given.
 
     Raises:
-        SystemExit: always.
+        SystemExit: always, with 0 (all done), 1 (something failed), 2 (wrong usage) or 130 (interrupted).
     """
     make_streams_usable()
     try:
-        code = _main(argv)
+        code = _run(argv)
         sys.stdout.flush()
     except OSError as exc:
-        if exc.filename is not None:  # no stream, but a file
-            print_err(f"audiocraft-export: {printable(str(exc.filename))} cannot be read or written ({reason(exc)}): check "
-                "its permissions.")
-            sys.exit(1)
-        # Nobody reads on, as in `| head`, or nobody can.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(exc, BrokenPipeError):
-            print_err(f"audiocraft-export: the output cannot be written ({reason(exc)}): print it elsewhere.")
+        _report_os_error(exc)
         code = 1
     sys.exit(code)
 
 
-def _main(argv: Optional[Sequence[str]]) -> Union[int, str, None]:
-    """Run the command; gives its exit code."""
+def _run(argv: Optional[Sequence[str]]) -> Union[int, str, None]:
+    """Run the command, and return its exit code."""
     debug = False
     try:
-        parser = _parser()
+        parser = _build_parser()
         complete(parser)
         args, unknown = parser.parse_known_args(argv)
         debug = args.debug
         logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
         logging.getLogger("audiocraft_export").setLevel(logging.INFO)
-        end = unknown.index("--") if "--" in unknown else len(unknown)
-        wrong = [text for text in unknown[:end] if text.startswith("-")]
-        if wrong:
-            near = get_close_matches(wrong[0], args.flags, n=1, cutoff=0.8)
-            which = f"did you mean {near[0]}?" if near else f"use {', '.join(args.flags)}."
-            raise OptionError(f"{' '.join(unknown)} is no option of {args.name}: {which}")
-        args.targets += [*unknown[:end], *unknown[end + 1:]]  # argparse takes targets together only
+        _take_other_targets(args, unknown)
         return int(args.verb(args))
     except ExportError as exc:
         print_error(exc, debug)
@@ -85,9 +70,24 @@ def _main(argv: Optional[Sequence[str]]) -> Union[int, str, None]:
         return exc.code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="audiocraft-export", description=DESCRIPTION, epilog=EXAMPLES, allow_abbrev=False,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)
+def _take_other_targets(args: argparse.Namespace, unknown: list[str]) -> None:
+    """Add targets that are not next to the first ones, which argparse does not know.
+
+    Raises:
+        OptionError: if one is an unknown option.
+    """
+    end = unknown.index("--") if "--" in unknown else len(unknown)
+    options = [text for text in unknown[:end] if text.startswith("-")]
+    if options:
+        near = get_close_matches(options[0], args.flags, n=1, cutoff=0.8)
+        remedy = f"did you mean {near[0]}?" if near else f"use {', '.join(args.flags)}."
+        raise OptionError(f"{' '.join(unknown)} is no option of {args.name}: {remedy}")
+    args.targets += [*unknown[:end], *unknown[end + 1:]]
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="audiocraft-export", description=DESCRIPTION, epilog=EXAMPLES, allow_abbrev=False,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"audiocraft-export {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (run, list_, inspect, verify, convert):
@@ -100,8 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, without the usage around it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {printable(message)}; see {self.prog} --help.\n")
+def _report_os_error(exc: OSError) -> None:
+    """Say which file, or that the output, cannot be written; a reader that is gone, as in `| head`, is no mistake."""
+    if exc.filename is not None:
+        print_err(f"audiocraft-export: {printable(str(exc.filename))} cannot be read or written ({reason(exc)}): check "
+                  "its permissions.")
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python flushes it once more at its end
+    if not isinstance(exc, BrokenPipeError):
+        print_err(f"audiocraft-export: the output cannot be written ({reason(exc)}): print it elsewhere.")

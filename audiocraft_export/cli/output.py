@@ -1,4 +1,4 @@
-"""What is printed: sentences, and tables that are drawn on a terminal and plain text elsewhere."""
+"""Print errors, and tables: drawn on a terminal, plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -13,35 +13,26 @@ from dataclasses import dataclass
 from unicodedata import east_asian_width
 
 from ..errors import ExportError, printable
+from .limits import MAX_CELL, MIN_CELL
 
-_LEAST, _MOST, _GAP = 8, 80, 2  # characters of a column that gives way, and between columns
+GAP = 2  # characters between columns
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
+    """A column of a table."""
 
-    Args:
-        name: its head.
-        right: whether its cells stand at its right side, as numbers do.
-        gives_way: whether it is cut first where the terminal is narrow.
-        least: to how many characters, as long as others can be left out instead.
-        tail: whether it is its beginning that is cut.
-        goes: which column is left out next where that is not enough, the highest first; 0 never is.
-        style: of its cells on a terminal, by `rich.style`.
-    """
-
-    name: str
-    right: bool = False
-    gives_way: bool = False
-    least: int = _LEAST
-    tail: bool = False
-    goes: int = 0
-    style: str = ""
+    name: str  # its head
+    right: bool = False  # whether it is aligned to the right, as numbers are
+    shrink: bool = False  # whether its cells are cut where the terminal is narrow
+    min_width: int = MIN_CELL  # to how many characters, before other columns are dropped
+    tail: bool = False  # whether the end of a cell is kept, not its beginning
+    drop_order: int = 0  # the columns with the highest are dropped first where shrinking is not enough; 0 never is
+    style: str = ""  # of its cells on a terminal, by `rich.style`
 
 
 def make_streams_usable() -> None:
-    """Let printing never fail for what it prints: streams that are closed, names that the encoding does not have."""
+    """Replace closed standard streams, and escape characters that the encoding of a stream does not have."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed, as by `>&-`
@@ -51,13 +42,13 @@ def make_streams_usable() -> None:
 
 
 def print_err(text: str) -> None:
-    """Print a sentence on stderr."""
-    with suppress(OSError):  # what was done is not undone because nobody can be told
+    """Print a line on stderr; a closed or full stream is no reason to fail."""
+    with suppress(OSError):
         print(text, file=sys.stderr)
 
 
 def print_error(exc: ExportError, debug: bool) -> None:
-    """Print an error: in one sentence, or where it comes from as well."""
+    """Print an error in one sentence, or with its traceback."""
     if debug:
         logging.error("%s", exc, exc_info=exc)
     else:
@@ -65,85 +56,83 @@ def print_error(exc: ExportError, debug: bool) -> None:
 
 
 def print_target_error(target: str, exc: ExportError, as_json: bool, debug: bool) -> None:
-    """Print the error of one of several targets, on stdout as well if that is read by a script."""
+    """Print the error of one of several targets, as JSON on stdout as well if asked for."""
     if as_json:
         print(json.dumps({"target": target, "error": str(exc)}))
     print_error(exc, debug)
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table on stdout: cut to the width of a terminal; elsewhere only what gives way is, where it is very long.
-
-    Args:
-        columns: those in which no row has anything are left out.
-        rows: the texts of the cells.
-    """
+    """Print a table on stdout, fitted to the width of a terminal; columns without any text are left out."""
     used = [index for index in range(len(columns)) if any(row[index] for row in rows)]
     if not used:
         return
-    lines = [[printable(cell) for cell in row] for row in rows]
+    columns = [columns[index] for index in used]
+    cells = [[printable(row[index]) for index in used] for row in rows]
     if sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
-        _draw(columns, lines, used)
+        _draw(columns, cells)
     else:
-        _write(columns, lines, used)
+        _write(columns, cells)
 
 
-def cut(text: str, most: int, tail: bool = False, dots: str = "...") -> str:
-    """A text, or as much of it as there is room for.
-
-    Args:
-        text: the text.
-        most: how many characters.
-        tail: whether its end counts more than its beginning.
-        dots: what stands for the rest.
-    """
-    if len(text) <= most:
+def cut(text: str, limit: int, tail: bool = False, dots: str = "...") -> str:
+    """Shorten a text to `limit` characters, with dots for what is left out: at its end, or before its tail."""
+    if len(text) <= limit:
         return text
-    room = max(most - len(dots), 0)
+    room = max(limit - len(dots), 0)
     return dots + text[len(text) - room:] if tail else text[:room] + dots
 
 
-def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[int]) -> None:
+def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
     console = Console()
-    used, widths = _fit_columns(columns, _widths(columns, rows), used, console.width)
+    widths = _fit_columns(columns, _widths(columns, rows), console.width)
     dots = "…" if console.encoding.startswith("utf") else "..."
-    plain = console.no_color
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
-                  header_style="" if plain else "table.header")
-    for index in used:
+                  header_style="" if console.no_color else "table.header")
+    for index, width in widths.items():
         column = columns[index]
         table.add_column(column.name, justify="right" if column.right else "left", no_wrap=True, overflow="crop",
-                         style="" if plain else column.style, max_width=widths[index] if column.gives_way else None)
+                         style="" if console.no_color else column.style, max_width=width if column.shrink else None)
     for row in rows:
-        table.add_row(*(Text(cut(row[index], widths[index], columns[index].tail, dots)) for index in used))
+        table.add_row(*(Text(cut(row[index], width, columns[index].tail, dots)) for index, width in widths.items()))
     console.print(table)
 
 
-def _fit_columns(columns: Sequence[Column], widths: list[int], used: list[int],
-             room: int) -> tuple[list[int], list[int]]:
-    """Which columns there is room for, and how wide each of them is to be."""
-    least = [min(width, column.least) if column.gives_way else width for column, width in zip(columns, widths)]
-    for index in sorted((index for index in used if columns[index].goes), key=lambda index: -columns[index].goes):
-        if sum(least[each] + _GAP for each in used) > room + _GAP:
-            used = [each for each in used if each != index]
-    giving = sorted((each for each in used if columns[each].gives_way), key=widths.__getitem__)
-    left = room + _GAP - sum(widths[each] + _GAP for each in used if each not in giving)
-    for others, index in zip(range(len(giving), 0, -1), giving):  # what the narrow ones leave goes to the others
-        widths[index] = min(widths[index], max(left // others - _GAP, _LEAST))
-        left -= widths[index] + _GAP
-    return used, widths
+def _fit_columns(columns: Sequence[Column], widths: Sequence[int], room: int) -> dict[int, int]:
+    """The width of each column that there is room for, by its index."""
+    room += GAP  # the last column has no gap behind it
+    kept = _drop_columns(columns, widths, room)
+    shrinking = sorted((index for index in kept if columns[index].shrink), key=widths.__getitem__)
+    left = room - sum(widths[index] + GAP for index in kept if not columns[index].shrink)
+    fitted = {index: widths[index] for index in kept}
+    for position, index in enumerate(shrinking):  # the narrowest first: what it does not need is for the others
+        share = left // (len(shrinking) - position) - GAP
+        fitted[index] = min(widths[index], max(share, MIN_CELL))
+        left -= fitted[index] + GAP
+    return fitted
 
 
-def _write(columns: Sequence[Column], rows: Sequence[Sequence[str]], used: list[int]) -> None:
-    rows = [[cut(cell, _MOST) if column.gives_way and not column.tail else cell for cell, column in zip(row, columns)]
+def _drop_columns(columns: Sequence[Column], widths: Sequence[int], room: int) -> list[int]:
+    """The indices of the columns that fit in, each as narrow as it may be."""
+    least = [min(width, column.min_width) if column.shrink else width for column, width in zip(columns, widths)]
+    kept = [*range(len(columns))]
+    for index in sorted(kept, key=lambda index: -columns[index].drop_order):
+        if columns[index].drop_order and sum(least[each] + GAP for each in kept) > room:
+            kept.remove(index)
+    return kept
+
+
+def _write(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    rows = [[cut(cell, MAX_CELL) if column.shrink and not column.tail else cell for cell, column in zip(row, columns)]
             for row in rows]
     widths = _widths(columns, rows)
     for line in ([column.name for column in columns], *rows):
-        print((" " * _GAP).join(_pad(line[index], widths[index], columns[index].right) for index in used).rstrip())
+        cells = [_pad(cell, width, column.right) for cell, width, column in zip(line, widths, columns)]
+        print((" " * GAP).join(cells).rstrip())
 
 
 def _pad(text: str, width: int, right: bool) -> str:
@@ -156,5 +145,5 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[in
 
 
 def _width(text: str) -> int:
-    """How many columns of a terminal it takes."""
+    """How many cells of a terminal a text takes."""
     return len(text) if text.isascii() else sum(2 if east_asian_width(each) in "WF" else 1 for each in text)

@@ -1,27 +1,33 @@
-"""The verbs of the command `audiocraft-export`, one module each."""
+"""The parser of the command, and of its verbs."""
 
 from __future__ import annotations
 
 import argparse
 from shutil import get_terminal_size
 from textwrap import fill
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
+
+from ..errors import printable
 
 
-def add_verb(verbs: Any, name: str, do: Callable[[argparse.Namespace], int], help: str, description: str,
+class Parser(argparse.ArgumentParser):
+    """An argument parser that reports wrong usage in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message, without the usage of the command, and exit with 2."""
+        self.exit(2, f"{self.prog}: {printable(message)}; see {self.prog} --help.\n")
+
+
+def add_verb(verbs: Any, name: str, do: Callable[[argparse.Namespace], int], *, summary: str, description: str,
              examples: str) -> argparse.ArgumentParser:
-    """Add a verb to a parser; gives its own parser.
+    """Add a verb to the result of `add_subparsers`, and return its own parser.
 
     Args:
-        verbs: of `add_subparsers`.
-        name: of the verb.
-        do: what it does; gives the exit code.
-        help: what it is for, in the help of the command.
-        description: the same at length, in its own help.
-        examples: below that.
+        do: runs the verb; returns the exit code.
+        summary: its line in the help of the command; description and examples are for its own.
     """
     parser: argparse.ArgumentParser = verbs.add_parser(
-        name, help=help, description=fill(description, get_terminal_size().columns - 2), epilog=examples,
+        name, help=summary, description=fill(description, get_terminal_size().columns - 2), epilog=examples,
         allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)  # for the examples
     parser.set_defaults(verb=do)
     return parser

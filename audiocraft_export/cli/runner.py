@@ -22,9 +22,9 @@ Done = Union["ExportReport", "Plan"]
 Result = Union[Done, ExportError]
 Job = Callable[[], Done]
 MOST_WHY = 70  # characters of an error in the table
-COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", goes=1),
-           Column("epochs", right=True, goes=2), Column("bytes", right=True),
-           Column("where, or why not", gives_way=True, tail=True, least=24, goes=3))
+COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", drop_order=1),
+           Column("epochs", right=True, drop_order=2), Column("bytes", right=True),
+           Column("where, or why not", shrink=True, tail=True, min_width=24, drop_order=3))
 
 
 def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,65 +20,51 @@ from ..storage.file_version import same_mtime
 
 # Parsing the YAML of one configuration takes as long as all else of twenty experiments.
 _SOLVER = re.compile(r"^solver:[ ]*['\"]?([^\s'\"#]+)", re.MULTILINE)
-_PLANNED = re.compile(r"^(?:optim:[ ]*\n(?=([ ]+))(?:[ ]+\S.*\n)*?\1)?epochs:[ ]*(\d{1,12})[ ]*$", re.MULTILINE)
+_EPOCHS = re.compile(r"^(?:optim:[ ]*\n(?=([ ]+))(?:[ ]+\S.*\n)*?\1)?epochs:[ ]*(\d{1,12})[ ]*$", re.MULTILINE)
+# Keys of the JSON output that are not the names of the fields.
+_KEYS = {"planned_epochs": "planned", "best_value": "best", "checkpoint_bytes": "checkpoint",
+         "other_checkpoints": "others", "mtime": "changed"}
 
 
 @dataclass(frozen=True)
 class XPSummary:
-    """What is known of an experiment without opening its checkpoint.
+    """What is known of an experiment without opening its checkpoint."""
 
-    Args:
-        sig: the name of its folder: Dora's signature.
-        solver: that of its configuration, if Hydra has stored one.
-        argv: its command line; None where Dora has stored none.
-        epochs: how many are done.
-        planned: how many there are to be, if the configuration says so.
-        metric: the validation metric by which the best epoch is chosen.
-        best: its best value.
-        best_epoch: the epoch that has it.
-        checkpoint: size of `checkpoint.th` in bytes; None where there is none.
-        others: how many other checkpoints there are.
-        release: `none`, `fresh`, `stale` (the checkpoint is newer) or `damaged`.
-        release_bytes: size of the files of the release, as the manifest has it.
-        changed: when its training last stored something, in seconds since 1970.
-    """
-
-    sig: str
-    solver: Optional[str]
-    argv: Optional[list[str]]
-    epochs: int
-    planned: Optional[int]
-    metric: Optional[str]
-    best: Optional[float]
-    best_epoch: Optional[int]
-    checkpoint: Optional[int]
-    others: int
-    release: str
-    release_bytes: Optional[int]
-    changed: float
+    sig: str  # the name of its folder
+    solver: Optional[str]  # of its configuration, if Hydra has stored one
+    argv: Optional[list[str]]  # its command line, if Dora has stored one
+    epochs: int  # how many are done
+    planned_epochs: Optional[int]  # how many its configuration asks for
+    metric: Optional[str]  # the validation metric by which the best epoch is chosen
+    best_value: Optional[float]  # of that metric
+    best_epoch: Optional[int]  # which has that value
+    checkpoint_bytes: Optional[int]  # None where there is no checkpoint.th
+    other_checkpoints: int  # how many checkpoint_NAME.th there are
+    release: str  # none, fresh, stale (the checkpoint is newer) or damaged
+    release_bytes: Optional[int]  # by the manifest
+    mtime: float  # when its training last stored something, in seconds since 1970
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return asdict(self)
+        return {_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
 
-def survey(xp: Experiment) -> XPSummary:
-    """Look at an experiment, whatever state it is in: what cannot be read is as if it were not there."""
-    config = read_small_text(xp.folder / HYDRA_CONFIG, "replace")
-    solver, planned = _SOLVER.search(config), _PLANNED.search(config)
+def summarize_xp(xp: Experiment) -> XPSummary:
+    """Summarize an experiment in any state: a file that cannot be read counts as missing."""
+    config, argv, history = read_small_text(xp.folder / HYDRA_CONFIG, "replace"), xp.argv, xp.history
+    solver, epochs = _SOLVER.search(config), _EPOCHS.search(config)
     name = solver.group(1) if solver else None
-    argv, history = xp.argv, xp.history
     best = best_epoch(history, family_named(name).metrics) or {}
     metric = best.get("metric")
-    files = _checkpoints(xp.folder)
+    checkpoints = _checkpoints(xp.folder)
+    last = checkpoints.get(CHECKPOINT_FILE)
     release, release_bytes = release_status(xp.folder / RELEASE_FOLDER, xp.folder)
     return XPSummary(
         sig=xp.sig or xp.folder.name, solver=name, argv=None if argv is None else [*map(str, argv)],
-        epochs=len(history), planned=int(planned.group(2)) if planned else None,
-        metric=metric, best=best["valid"][metric] if metric else None, best_epoch=best["epoch"] if metric else None,
-        checkpoint=files[CHECKPOINT_FILE].st_size if CHECKPOINT_FILE in files else None, others=len(files) - (CHECKPOINT_FILE in files),
-        release=release, release_bytes=release_bytes,
-        changed=max((file.st_mtime for file in files.values()), default=0.) or _changed(xp.folder))
+        epochs=len(history), planned_epochs=int(epochs.group(2)) if epochs else None, metric=metric,
+        best_value=best["valid"][metric] if metric else None, best_epoch=best["epoch"] if metric else None,
+        checkpoint_bytes=last.st_size if last else None, other_checkpoints=len(checkpoints) - (last is not None),
+        release=release, release_bytes=release_bytes, mtime=_last_mtime(xp.folder, checkpoints.values()))
 
 
 def release_status(folder: Path, xp_folder: Path, name: Optional[str] = None) -> tuple[str, Optional[int]]:
@@ -86,8 +72,8 @@ def release_status(folder: Path, xp_folder: Path, name: Optional[str] = None) ->
 
     Args:
         folder: the release folder.
-        xp_folder: where the checkpoint that it was made of lies, if it is still there.
-        name: of that checkpoint, if only this one counts: a release of another is as good as stale.
+        xp_folder: where the checkpoint of the release lies, if it is still there.
+        name: of the checkpoint that counts, if it is only one: a release of another is as good as stale.
     """
     if not os.path.lexists(folder / MANIFEST):
         return "none", None
@@ -97,8 +83,8 @@ def release_status(folder: Path, xp_folder: Path, name: Optional[str] = None) ->
     nbytes = sum(file.bytes for file in manifest.files)
     if not manifest.is_complete(folder):
         return "damaged", nbytes
-    other = name is not None and (manifest.checkpoint or {}).get("name") != name
-    return "stale" if other or _is_stale(manifest, xp_folder) else "fresh", nbytes
+    is_other = name is not None and (manifest.checkpoint or {}).get("name") != name
+    return "stale" if is_other or _is_stale(manifest, xp_folder) else "fresh", nbytes
 
 
 def short_names(argvs: Sequence[Sequence[str]]) -> list[str]:
@@ -111,29 +97,26 @@ def short_names(argvs: Sequence[Sequence[str]]) -> list[str]:
     """
     counts, lines = Counter(arg for argv in argvs for arg in {*argv}), sum(map(bool, argvs))
     common = {arg for arg, count in counts.items() if count == lines > 1}
-    keys = {_key(arg) for arg in counts}
-    last = Counter(key.rpartition(".")[2] for key in keys)
+    keys = {arg.partition("=")[0].lstrip("+~") for arg in counts}
+    users = Counter(key.rpartition(".")[2] for key in keys)  # how many keys end with this part
 
-    def short(arg: str) -> str:
+    def shorten(arg: str) -> str:
         key, equal, value = arg.partition("=")
-        end = key.rpartition(".")[2]
-        return f"{end if last[end.lstrip('+~')] == 1 else key}{equal}{value}"
-    return [" ".join(short(arg) for arg in sorted(argv, key=lambda arg: counts[arg]) if arg not in common)
+        last_part = key.rpartition(".")[2]
+        return f"{last_part if users[last_part.lstrip('+~')] == 1 else key}{equal}{value}"
+    return [" ".join(shorten(arg) for arg in sorted(argv, key=counts.__getitem__) if arg not in common)
             for argv in argvs]
-
-
-def _key(arg: str) -> str:
-    return arg.partition("=")[0].lstrip("+~")
 
 
 def _is_stale(manifest: Manifest, xp_folder: Path) -> bool:
     """Whether the checkpoint was written again since; one that is gone, or a copy that lost its age, was not."""
-    made_of: Any = manifest.checkpoint or {}
+    exported: Any = manifest.checkpoint or {}
     try:
-        now = os.stat(xp_folder / str(made_of["name"]))
-        then = made_of["mtime_ns"]
-        return bool(now.st_size != made_of["bytes"]
-                    or now.st_mtime_ns > then and not same_mtime(now.st_mtime_ns, then))
+        now = os.stat(xp_folder / str(exported["name"]))
+        if now.st_size != exported["bytes"]:
+            return True
+        then = exported["mtime_ns"]
+        return bool(now.st_mtime_ns > then and not same_mtime(now.st_mtime_ns, then))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -149,8 +132,8 @@ def _checkpoints(folder: Path) -> dict[str, os.stat_result]:
     return found
 
 
-def _changed(folder: Path) -> float:
-    try:
-        return os.stat(folder).st_mtime
-    except OSError:
-        return 0.
+def _last_mtime(folder: Path, checkpoints: Iterable[os.stat_result]) -> float:
+    """When the last checkpoint was written, or the folder where there is none."""
+    with suppress(OSError):
+        return max((file.st_mtime for file in checkpoints), default=0.) or os.stat(folder).st_mtime
+    return 0.

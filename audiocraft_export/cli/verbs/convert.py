@@ -21,7 +21,7 @@ examples:
 
 def add(verbs: Any) -> None:
     """Add the verb to a parser."""
-    parser = add_verb(verbs, "convert", _convert, examples=EXAMPLES, help="make releases of another format of some",
+    parser = add_verb(verbs, "convert", _convert, examples=EXAMPLES, summary="make releases of another format of some",
                       description="Convert release folders between AudioCraft's format and safetensors, without loss: "
                                   "what comes back has the same sha256.")
     parser.add_argument("targets", nargs="+", metavar="FOLDER", help="release folders")
@@ -34,10 +34,10 @@ def add(verbs: Any) -> None:
 
 def _convert(args: argparse.Namespace) -> int:
     from ...pipeline.convert import convert
-    most = ExportOptions(max_shard_size=args.max_shard_size).max_shard_size
-    args.dry_run = False
+    max_shard_size = ExportOptions(max_shard_size=args.max_shard_size).max_shard_size
+    args.dry_run = False  # for what `run_jobs` says at the end
     several = len(args.targets) > 1
     if several and args.folder:
         raise OptionError("--folder takes one release: convert these one by one, or leave it out.")
-    jobs = [partial(convert, target, args.to, args.folder, most) for target in args.targets]
+    jobs = [partial(convert, target, args.to, args.folder, max_shard_size) for target in args.targets]
     return run_jobs(args.targets, jobs, None, args, table=several)

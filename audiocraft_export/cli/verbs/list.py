@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ...errors import readable_size
 from ...experiment.xp import list_xps
-from ..output import Column, print_err, print_table
+from ..limits import MAX_SIG
+from ..output import Column, cut, print_err, print_table
 from ..parser import add_verb
-from ..targets import add_dora_dir, dora_dir_of
+from ..targets import DoraDir, add_dora_dir
 
 if TYPE_CHECKING:
     from ..xp_summary import XPSummary
 
-COLUMNS = (Column("sig", style="bold"), Column("solver", goes=5), Column("what", gives_way=True, least=16),
-           Column("epochs", right=True, goes=2), Column("best", goes=1), Column("checkpoint", right=True, goes=3),
-           Column("release"), Column("age", right=True, goes=4))
-ORDERS: dict[str, Callable[[XPSummary], Any]] = {
-    "age": lambda xp: -xp.changed,
-    "metric": lambda xp: (xp.best is None, xp.metric, xp.best),
-    "size": lambda xp: -(xp.checkpoint or 0),
+COLUMNS = (Column("sig", style="bold"), Column("solver", drop_order=5), Column("what", shrink=True, min_width=16),
+           Column("epochs", right=True, drop_order=2), Column("best", drop_order=1),
+           Column("checkpoint", right=True, drop_order=3), Column("release"), Column("age", right=True, drop_order=4))
+SORT_KEYS: dict[str, Callable[[XPSummary], Any]] = {
+    "age": lambda xp: -xp.mtime,
+    "metric": lambda xp: (xp.best_value is None, xp.metric, xp.best_value),
+    "size": lambda xp: -(xp.checkpoint_bytes or 0),
     "sig": lambda xp: xp.sig,
 }
-MOST_NAME = 16  # characters of the name of a folder
 UNITS = (("y", 365 * 86400), ("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 EXAMPLES = """\
 examples:
@@ -40,7 +40,7 @@ examples:
 
 def add(verbs: Any) -> None:
     """Add the verb to a parser."""
-    parser = add_verb(verbs, "list", _list, examples=EXAMPLES, help="show the experiments of a Dora folder",
+    parser = add_verb(verbs, "list", _list, examples=EXAMPLES, summary="show the experiments of a Dora folder",
                       description="Show the experiments of a Dora folder: how far and how good they are, and whether "
                                   "they are exported. Reads no checkpoint.")
     parser.add_argument("targets", nargs="*", metavar="PATTERN",
@@ -50,67 +50,52 @@ def add(verbs: Any) -> None:
     exported = parser.add_mutually_exclusive_group()
     exported.add_argument("--exported", action="store_true", help="only those with a release, fresh or stale")
     exported.add_argument("--not-exported", action="store_true", help="only those without one, or with a damaged one")
-    parser.add_argument("--sort", choices=ORDERS, default="age",
+    parser.add_argument("--sort", choices=SORT_KEYS, default="age",
                         help="latest, best, largest or alphabetically first (default: age)")
 
 
 def _list(args: argparse.Namespace) -> int:
-    from ..xp_summary import survey
-    dora_dir = dora_dir_of(args)()
-    xps = map(survey, list_xps(dora_dir))
-    found = sorted((xp for xp in xps if _is_wanted(xp, args)), key=ORDERS[args.sort])
+    from ..xp_summary import summarize_xp
+    dora_dir = DoraDir(args).path
+    summaries = map(summarize_xp, list_xps(dora_dir))
+    found = sorted((xp for xp in summaries if _is_wanted(xp, args)), key=SORT_KEYS[args.sort])
     if args.json:
         for xp in found:
             print(json.dumps(xp.to_dict()))
     elif found:
         print_table(COLUMNS, _rows(found))
     else:
-        print_err(f"No experiment in {dora_dir}, or none that fits the patterns and filters: leave them out to see all.")
+        print_err(f"No experiment in {dora_dir}, or none that fits the patterns and filters: leave them out to see "
+                  "all.")
     return 0
 
 
 def _is_wanted(xp: XPSummary, args: argparse.Namespace) -> bool:
     line, is_exported = " ".join(xp.argv or ()), xp.release in ("fresh", "stale")
+    if args.exported and not is_exported or args.not_exported and is_exported:
+        return False
     return (args.solver in (None, xp.solver)
-            and is_exported >= args.exported and is_exported <= (not args.not_exported)
             and all(pattern in line or fnmatchcase(line, f"*{pattern}*") for pattern in args.targets))
 
 
 def _rows(found: Sequence[XPSummary]) -> list[list[str]]:
-    now, whats = time.time(), _whats(found)
-    return [[_cut(xp.sig), xp.solver or "?", whats[xp.sig], _epochs(xp), _best(xp), _checkpoint(xp), _release(xp),
-             _age(now - xp.changed)] for xp in found]
-
-
-def _whats(found: Sequence[XPSummary]) -> dict[str, str]:
-    """By signature, what distinguishes each of them from the others of its solver."""
     from ..xp_summary import short_names
-    kin: dict[Optional[str], list[XPSummary]] = {}
+    by_solver: dict[Optional[str], list[XPSummary]] = {}
     for xp in found:
-        kin.setdefault(xp.solver, []).append(xp)
-    return {xp.sig: what for xps in kin.values() for xp, what in zip(xps, short_names([xp.argv or [] for xp in xps]))}
+        by_solver.setdefault(xp.solver, []).append(xp)
+    names = {xp.sig: name for xps in by_solver.values()
+             for xp, name in zip(xps, short_names([xp.argv or [] for xp in xps]))}
+    now = time.time()
+    return [_row(xp, names[xp.sig], now) for xp in found]
 
 
-def _cut(sig: str) -> str:
-    """A signature as it is; a folder of another name so that it leaves room for the rest."""
-    return sig if len(sig) <= MOST_NAME else f"{sig[:MOST_NAME - 3]}..."
-
-
-def _epochs(xp: XPSummary) -> str:
-    return f"{xp.epochs}/{xp.planned}" if xp.planned else str(xp.epochs)
-
-
-def _best(xp: XPSummary) -> str:
-    return "" if xp.best is None else f"{xp.metric} {xp.best:.4g} @{xp.best_epoch}"
-
-
-def _checkpoint(xp: XPSummary) -> str:
-    size = "none" if xp.checkpoint is None else readable_size(xp.checkpoint)
-    return f"{size} +{xp.others}" if xp.others else size
-
-
-def _release(xp: XPSummary) -> str:
-    return xp.release if xp.release_bytes is None else f"{xp.release} {readable_size(xp.release_bytes)}"
+def _row(xp: XPSummary, name: str, now: float) -> list[str]:
+    epochs = f"{xp.epochs}/{xp.planned_epochs}" if xp.planned_epochs else str(xp.epochs)
+    best = "" if xp.best_value is None else f"{xp.metric} {xp.best_value:.4g} @{xp.best_epoch}"
+    size = "none" if xp.checkpoint_bytes is None else readable_size(xp.checkpoint_bytes)
+    others = f" +{xp.other_checkpoints}" if xp.other_checkpoints else ""
+    release = xp.release if xp.release_bytes is None else f"{xp.release} {readable_size(xp.release_bytes)}"
+    return [cut(xp.sig, MAX_SIG), xp.solver or "?", name, epochs, best, size + others, release, _age(now - xp.mtime)]
 
 
 def _age(seconds: float) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ... import progress
 from ...errors import ExperimentError, ExportError, OptionError, printable
@@ -17,11 +18,11 @@ from ...options import CHOICES, ExportOptions
 from ..output import print_err
 from ..parser import add_verb
 from ..runner import Done, Job, run_jobs
-from ..targets import add_dora_dir, codec_dora_dir, dora_dir_of, find_target, open_target
+from ..targets import DoraDir, add_dora_dir, find_checkpoint, find_experiment, open_target
 
 if TYPE_CHECKING:
     from ...jobs.batch import Executor
-    from ...release.report import ExportReport, Plan
+    from ...release.report import ExportReport
 
 SETTING = re.compile(r"[a-z][a-z_-]*=")
 EXAMPLES = """\
@@ -66,9 +67,32 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class ExportJob:
+    """The export of one target, or its dry run, in whichever process it is called."""
+
+    name: str  # of the target
+    xp: Experiment
+    source: Path  # the checkpoint
+    folder: Path  # the release folder
+    options: ExportOptions
+    codec_dora_dir: Optional[Path]  # where `//sig/` is looked up, if not in the Dora folder of the experiment
+    is_foreign: bool  # whether the checkpoint may be of another experiment than the folder that it lies in
+    dry_run: bool
+
+    def __call__(self) -> Done:
+        """Do it."""
+        from ...checkpoint.checkpoint import open_checkpoint, open_experiment
+        from ...pipeline.export import export, plan_export
+        with progress.track(printable(self.name)):
+            checkpoint = open_checkpoint(self.source) if self.is_foreign else open_experiment(self.xp, self.source)
+            do = plan_export if self.dry_run else export
+            return do(checkpoint, self.xp.folder, self.folder, self.options, self.codec_dora_dir)
+
+
 def add(verbs: Any) -> None:
     """Add the verb to a parser."""
-    parser = add_verb(verbs, "run", _run, examples=EXAMPLES, help="export experiments",
+    parser = add_verb(verbs, "run", _run, examples=EXAMPLES, summary="export experiments",
                       description="Export experiments by signature, or XP folders and checkpoint files by path.")
     parser.add_argument("targets", nargs="*", metavar="SIG|PATH",
                         help="a Dora signature or a unique prefix of one, an XP folder, or a checkpoint file")
@@ -78,11 +102,8 @@ def add(verbs: Any) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be exported, and touch no file")
     add_dora_dir(parser)
     for field in ExportOptions.of_one_export():
-        valid = [value for value in CHOICES.get(field.name, ()) if value]
-        shape: dict[str, Any] = SHAPES.get(field.name) or {
-            "type": _value, "metavar": "{" + ",".join(valid) + "}" if valid else field.name.upper()}
         parser.add_argument(ExportOptions.flag_of(field.name), dest=field.name, default=field.default,
-                            help=HELP[field.name], **shape)
+                            help=HELP[field.name], **SHAPES.get(field.name) or _shape(field.name))
     parser.add_argument("--bands", action="store_true",
                         help="the experiments are the bands of one MultiBand Diffusion, in their order: make one "
                              "release of them, in --folder")
@@ -97,62 +118,38 @@ def add(verbs: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     options = ExportOptions(**{field.name: getattr(args, field.name) for field in ExportOptions.of_one_export()})
     _take_targets_from_slurm(args)
-    _refuse_what_makes_no_sense(args)
-    slurm = _slurm(args)
+    _check_usage(args)
+    dora_dir = DoraDir(args)
+    slurm = _slurm(args, dora_dir)  # before anything is looked for: that there is no Slurm is said at once
     if _is_search(args):
-        xps: Iterable[Experiment] = (
-            _not_exported(args, options) if args.all else grid_xps(args.grid, dora_dir_of(args)()))
-        args.targets = [str(xp.folder) for xp in xps]  # a file or folder here may be called like one of them
+        args.targets = [str(xp.folder) for xp in _search(args, dora_dir, options)]
         if not args.targets:
-            print_err(f"Nothing to export in {dora_dir_of(args)()}: each checkpoint that is there has a fresh release; to "
-                "make one with other options, name its XP.")
+            print_err(f"Nothing to export in {dora_dir.path}: each checkpoint that is there has a fresh release; to "
+                      "make one with other options, name its XP.")
             return 0
     if args.bands:
-        job = partial(_do_bands, args.targets, dora_dir_of(args), options)
+        job = partial(_export_bands, args.targets, dora_dir, options)
         return run_jobs([" ".join(args.targets)], [job], None, args, table=False)
-    jobs = _jobs(args, options)
-    return run_jobs(_names(args), jobs, slurm or _local(args, jobs), args, table=len(jobs) > 1 or _is_search(args))
-
-
-def _slurm(args: argparse.Namespace) -> Optional[Executor]:
-    """Where the exports are done if they are Slurm's; that there is none is said before anything is looked for."""
-    if args.slurm is None:
-        return None
-    from ...jobs.sbatch import sbatch_options
-    if args.dry_run:
-        sbatch_options(args.slurm)
-        return None
-    from ...jobs.slurm import FOLDER, Slurm
-    return Slurm(args.slurm, dora_dir_of(args)() / FOLDER, args.chunk or 1, args.jobs)
-
-
-def _local(args: argparse.Namespace, jobs: Sequence[Union[Job, ExportError]]) -> Optional[Executor]:
-    """Where the exports are done, if not one after the other in this process."""
-    exports = sum(not isinstance(job, ExportError) for job in jobs)
-    if min(args.jobs or 1, exports) <= 1:
-        return None
-    from ...jobs.local import Local
-    return Local(args.jobs)
+    # Those that were found are paths: a file or folder here may be called like one of them.
+    names = [Path(target).name for target in args.targets] if _is_search(args) else args.targets
+    jobs = _jobs(args, names, dora_dir, options)
+    return run_jobs(names, jobs, slurm or _local(args, jobs), args, table=len(jobs) > 1 or _is_search(args))
 
 
 def _take_targets_from_slurm(args: argparse.Namespace) -> None:
-    """What stands behind --slurm and is no setting is a target: argparse cannot know."""
+    """Take for targets what stands behind --slurm and is no setting: argparse cannot know."""
     if args.slurm is not None:
         settings = [text for text in args.slurm if SETTING.match(text) and not os.path.exists(text)]
         args.targets += [text for text in args.slurm if text not in settings]
         args.slurm = settings
 
 
-def _is_search(args: argparse.Namespace) -> bool:
-    """Whether the experiments are to be found, and not named."""
-    return args.all or args.grid is not None
-
-
-def _refuse_what_makes_no_sense(args: argparse.Namespace) -> None:
-    if bool(args.targets) + args.all + (args.grid is not None) != 1:
+def _check_usage(args: argparse.Namespace) -> None:
+    """Refuse arguments that contradict each other, or are missing."""
+    if [bool(args.targets), args.all, args.grid is not None].count(True) != 1:
         raise OptionError("run exports experiments by signature or path, or --all, or those of a --grid: give one of "
                           "these.")
-    if args.bands and (not args.targets or args.dry_run):
+    if args.bands and (_is_search(args) or args.dry_run):
         raise OptionError("--bands takes the experiments in their order, and exports them: leave --all, --grid and "
                           "--dry-run out.")
     if args.bands and args.folder is None:
@@ -165,79 +162,93 @@ def _refuse_what_makes_no_sense(args: argparse.Namespace) -> None:
         raise OptionError("--chunk says how many experiments one task of --slurm exports: give both.")
 
 
-def _names(args: argparse.Namespace) -> list[str]:
-    """What to call the targets."""
-    return [Path(target).name if _is_search(args) else target for target in args.targets]
+def _slurm(args: argparse.Namespace, dora_dir: DoraDir) -> Optional[Executor]:
+    """The executor for --slurm."""
+    if args.slurm is None:
+        return None
+    from ...jobs.sbatch import sbatch_options
+    if args.dry_run:
+        sbatch_options(args.slurm)
+        return None
+    from ...jobs.slurm import FOLDER, Slurm
+    return Slurm(args.slurm, dora_dir.path / FOLDER, args.chunk or 1, args.jobs)
 
 
-def _not_exported(args: argparse.Namespace, options: ExportOptions) -> Iterator[Experiment]:
-    """The experiments that have the checkpoint, and no fresh release where it would go, whatever its options."""
+def _local(args: argparse.Namespace, jobs: Sequence[Union[Job, ExportError]]) -> Optional[Executor]:
+    """The executor for --jobs, if there is more than one to do at once."""
+    exports = sum(not isinstance(job, ExportError) for job in jobs)
+    if min(args.jobs or 1, exports) <= 1:
+        return None
+    from ...jobs.local import Local
+    return Local(args.jobs)
+
+
+def _is_search(args: argparse.Namespace) -> bool:
+    """Whether the experiments are to be found, and not named."""
+    return args.all or args.grid is not None
+
+
+def _search(args: argparse.Namespace, dora_dir: DoraDir, options: ExportOptions) -> Iterable[Experiment]:
+    if args.grid is not None:
+        return grid_xps(args.grid, dora_dir.path)
+    return (xp for xp in each_xp(dora_dir.path) if _needs_export(xp, options))
+
+
+def _needs_export(xp: Experiment, options: ExportOptions) -> bool:
+    """Whether an experiment has the checkpoint, and no fresh release where it would go, whatever its options."""
     from ..xp_summary import release_status
-    for xp in each_xp(dora_dir_of(args)()):
-        folder = _folder_of(xp.folder, options, several=True)
-        path = xp.checkpoint_path(options.checkpoint)
-        name = None if options.checkpoint is None else path.name
-        if os.path.isfile(path) and release_status(folder, xp.folder, name)[0] != "fresh":
-            yield xp
+    path = xp.checkpoint_path(options.checkpoint)
+    if not os.path.isfile(path):
+        return False
+    name = None if options.checkpoint is None else path.name
+    return release_status(_release_folder(xp.folder, options, several=True), xp.folder, name)[0] != "fresh"
 
 
-def _do_bands(targets: Sequence[str], dora_dir: Callable[[], Path], options: ExportOptions) -> ExportReport:
+def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOptions) -> ExportReport:
     from ...pipeline.export import export_bands
     bands = [open_target(target, dora_dir, options.checkpoint)[1] for target in targets]
     return export_bands(bands, Path(str(options.folder)), options)
 
 
-def _jobs(args: argparse.Namespace, options: ExportOptions) -> list[Union[Job, ExportError]]:
-    """What to do for each target: an export, or the error why it cannot be done."""
-    dora_dir = dora_dir_of(args)
+def _jobs(args: argparse.Namespace, names: Sequence[str], dora_dir: DoraDir,
+          options: ExportOptions) -> list[Union[Job, ExportError]]:
+    """The export of each target, or the error why it cannot be done."""
     jobs: list[Union[Job, ExportError]] = []
-    taken: dict[Path, tuple[str, Path]] = {}
-    for target, name in zip(args.targets, _names(args)):
+    by_folder: dict[Path, ExportJob] = {}
+    for target, name in zip(args.targets, names):
         try:
-            source, folder, job = _plan(target, dora_dir, args, options)
-            other, other_source = taken.setdefault(folder, (name, source))
-            if other_source != source:
-                raise ExperimentError(f"{name} would overwrite the release of {other} in {folder}: export it in a "
-                                      "call of its own, with its own --folder.")
-            jobs.append(partial(_call, name, job))
+            job = _job(target, name, args, dora_dir, options)
+            other = by_folder.setdefault(job.folder, job)
+            if other.source != job.source:
+                raise ExperimentError(f"{name} would overwrite the release of {other.name} in {job.folder}: export it "
+                                      "in a call of its own, with its own --folder.")
+            jobs.append(job)
         except ExportError as exc:
             jobs.append(exc)
     return jobs
 
 
-def _plan(target: str, dora_dir: Callable[[], Path], args: argparse.Namespace,
-          options: ExportOptions) -> tuple[Path, Path, Job]:
-    """The checkpoint, the release folder and the export of one target."""
+def _job(target: str, name: str, args: argparse.Namespace, dora_dir: DoraDir, options: ExportOptions) -> ExportJob:
     if _is_search(args) and not os.path.isdir(target):
         where = "the Dora folder" if args.all else f"the grid {args.grid}"
         raise ExperimentError(f"{target} is not there, though {where} has it: it was removed, or never started.")
-    xp, source = find_target(target, dora_dir, options.checkpoint)
-    home = xp.folder.absolute()
-    others = codec_dora_dir(xp, args, dora_dir)
-    folder = _folder_of(home, options, several=_is_search(args) or len(args.targets) > 1)
-    own = bool(options.folder) and os.path.isfile(target)  # a file with a folder of its own may be of any experiment
-    return source, folder, partial(_do, args.dry_run, own, xp, source, folder, options, others)
+    xp = find_experiment(target, dora_dir)
+    source = find_checkpoint(target, xp, options.checkpoint)
+    folder = _release_folder(xp.folder, options, several=_is_search(args) or len(args.targets) > 1)
+    return ExportJob(name, xp, source, folder, options, dora_dir.for_codec(xp), dry_run=args.dry_run,
+                     is_foreign=bool(options.folder) and os.path.isfile(target))
 
 
-def _folder_of(home: Path, options: ExportOptions, several: bool) -> Path:
+def _release_folder(xp_folder: Path, options: ExportOptions, several: bool) -> Path:
     """Where the release of an XP folder goes: that of one of several to a folder of its own."""
+    home = xp_folder.absolute()
     folder = options.release_folder(home).absolute()
     return folder / home.name if several and options.folder else folder
 
 
-def _do(dry: bool, own: bool, xp: Experiment, source: Path, folder: Path, options: ExportOptions,
-        others: Optional[Path]) -> Union[ExportReport, Plan]:
-    """Export a checkpoint, or say what would be done."""
-    from ...checkpoint.checkpoint import open_checkpoint, open_experiment
-    from ...pipeline.export import export, plan_export
-    checkpoint = open_checkpoint(source) if own else open_experiment(xp, source)
-    do = plan_export if dry else export
-    return do(checkpoint, xp.folder, folder, options, others)
-
-
-def _call(target: str, export: Job) -> Done:
-    with progress.track(printable(target)):
-        return export()
+def _shape(option: str) -> dict[str, Any]:
+    valid = [value for value in CHOICES.get(option, ()) if value]
+    return {"type": _value, "metavar": f"{{{','.join(valid)}}}" if valid else option.upper()}
 
 
 def _value(text: str) -> Optional[str]:

@@ -1,0 +1,24 @@
+"""An experiment as Dora, Hydra and a solver of AudioCraft leave it."""
+
+import json
+
+import pytest
+from helpers import with_cfg
+
+from .commands import PRETRAINED
+
+
+@pytest.fixture
+def train(make_xp):
+    """What Dora and Hydra store beside the checkpoint of an XP."""
+    def make(sig, argv, losses=(), solver="musicgen", epochs=4, **sections):
+        history = [{"train": {"ce": 9.}, "valid": {"ce": loss, "ppl": 1.}} for loss in losses]
+        folder = make_xp(sig, **{"history": history, "xp.cfg": with_cfg(
+            solver=solver, compression_model_checkpoint=PRETRAINED), **sections})
+        (folder / ".argv.json").write_text(json.dumps(argv))
+        (folder / "history.json").write_text(json.dumps(history))
+        (folder / ".hydra").mkdir()
+        (folder / ".hydra" / "config.yaml").write_text(
+            f"seed: 1\nsolver: {solver}\noptim:\n  lr: 1\n  betas:\n  - 1\n  epochs: {epochs}\nother:\n  epochs: 9\n")
+        return folder
+    return make

@@ -1,0 +1,141 @@
+"""`audiocraft-export run`: which experiments are exported, and what a dry run says."""
+
+import json
+import os
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers import SIG, dora, solver_state
+
+from audiocraft_export import ExportOptions, export_xp, verify
+from audiocraft_export.cli.verbs.run import ExportJob
+from audiocraft_export.experiment.xp import Experiment
+
+from ..commands import command
+
+
+def everything(folder):
+    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
+
+
+def test_a_dry_run_says_what_would_be_written_and_touches_nothing(train, tmp_path, dora_dir):
+    train("11111111", [], [1.])
+    train("22222222", [], [1.], best_state=...)
+    before = everything(tmp_path)
+    result = command("run", "11111111", "22222222", "--dry-run", cwd=tmp_path, code=1)
+    assert result.stdout.startswith("11111111 would be exported: best_state after 1 epochs (best state, as the solver")
+    assert "state_dict.bin" in result.stdout and "use weights=last" in result.stderr
+    assert result.stderr.endswith("1 of 2 can be exported; failed: 22222222.\n")
+    line = json.loads(command("run", "11111111", "--dry-run", "--json", "--folder", "new", cwd=tmp_path).stdout)
+    assert everything(tmp_path) == before and line["folder"] == str(tmp_path / "new") and not line["is_there"]
+    report = export_xp("11111111", dora_dir)
+    assert all(0 <= real.bytes - planned["bytes"] < 4096 and real.name == planned["name"]
+               for real, planned in zip(report.manifest.files, line["files"]))
+    assert line["tensors"] == report.manifest.tensors and line["why"] == report.manifest.why
+    assert "is exported already" in command("run", "11111111", "--dry-run", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_all_are_those_with_a_checkpoint_and_no_fresh_release(train, tmp_path, dora_dir, jobs):
+    for sig in ("11111111", "22222222", "33333333", "44444444"):
+        train(sig, [], [1.], **({"best_state": ...} if sig == "44444444" else {}))
+    (dora_dir / "xps" / "55555555").mkdir()
+    export_xp("11111111", dora_dir)
+    state = export_xp("22222222", dora_dir).files[0]
+    state.write_bytes(b"damaged")
+    dry = command("run", "--all", "--dry-run", cwd=tmp_path, code=1)
+    assert [line[:8] for line in dry.stdout.splitlines()[:2]] == ["22222222", "33333333"]
+    result = command("run", "--all", "--jobs", jobs, cwd=tmp_path, code=1)
+    assert result.stderr.endswith("2 of 3 exported; failed: 44444444.\n") and verify(state.parent).ok
+    assert command("run", "--all", "--weights", "last", cwd=tmp_path).stderr.endswith("1 of 1 exported.\n")
+    assert command("run", "--all", cwd=tmp_path).stderr.startswith("Nothing to export in outputs: ")
+    assert command("run", "--all", "--folder", "elsewhere", cwd=tmp_path, code=1).stdout.count(" exported:") == 3
+    assert sorted(os.listdir(tmp_path / "elsewhere")) == ["11111111", "22222222", "33333333"]
+    assert command("run", "--all", "--folder", "elsewhere", cwd=tmp_path, code=1).stderr.endswith("failed: 44444444.\n")
+
+
+def test_all_are_those_of_the_dora_folder_whatever_is_called_like_them_here(train, tmp_path):
+    train("11111111", [], [1.])
+    train("22222222", [], [1.])
+    (tmp_path / "11111111").mkdir()
+    (tmp_path / "22222222").write_text("a file")
+    result = command("run", "--all", cwd=tmp_path)
+    assert [line[:17] for line in result.stdout.splitlines()[:2]] == ["11111111 exported", "22222222 exported"]
+
+
+def test_a_grid_s_experiment_that_is_gone_is_said_to_be(train, tmp_path, dora_dir):
+    train("11111111", [], [1.])
+    (dora_dir / "grids" / "sweep").mkdir(parents=True)
+    for sig in ("11111111", "99999999"):
+        (dora_dir / "grids" / "sweep" / sig).symlink_to(dora_dir / "xps" / sig)
+    result = command("run", "--grid", "sweep", cwd=tmp_path, code=1)
+    assert "xps/99999999 is not there, though the grid sweep has it" in result.stderr and " exported:" in result.stdout
+
+
+def test_all_of_an_epoch_are_those_without_a_release_of_that_epoch(train, tmp_path, dora_dir):
+    folder = train("11111111", [], [1.])
+    torch.save(solver_state(sig="11111111"), folder / "checkpoint_7.th")
+    export_xp("11111111", dora_dir)
+    assert "1 of 1 exported" in command("run", "--all", "--checkpoint", "7", cwd=tmp_path).stderr
+    assert "Nothing to export" in command("run", "--all", "--checkpoint", "7", cwd=tmp_path).stderr
+    assert "Nothing to export" in command("run", "--all", cwd=tmp_path).stderr
+
+
+def test_the_experiments_of_a_grid_are_those_that_dora_grid_left(project):
+    root = project()
+    (root / "proj" / "grids").mkdir()
+    (root / "proj" / "grids" / "__init__.py").touch()
+    (root / "proj" / "grids" / "sweep.py").write_text(
+        "from dora import Explorer\n@Explorer\ndef explorer(launcher):\n"
+        "    for lr in (0.25, 0.5): launcher(lr=lr)\n")
+    for lr in ("0.25", "0.75"):
+        assert dora("run", f"lr={lr}", cwd=root).returncode == 0
+    result = dora("grid", "sweep", "--dry_run", "--init", "--no_monitor", cwd=root)
+    assert result.returncode == 0, result.stderr
+    links = root / "outputs" / "grids" / "sweep"  # a dry run of Dora makes none, and Slurm is not here
+    sigs = sorted(path.name for path in (root / "outputs" / "xps").iterdir())
+    trained = [sig for sig in sigs if "0.75" not in (root / "outputs" / "xps" / sig / ".argv.json").read_text()]
+    assert len(sigs) == 3 and len(trained) == 2 and links.is_dir()
+    for sig in trained:
+        (links / sig).symlink_to(root / "outputs" / "xps" / sig)
+    (links / ".DS_Store").touch()
+    result = command("run", "--grid", "sweep", cwd=root, code=1)
+    assert result.stdout.count(" exported:") == 1 and "train it first" in result.stderr
+    assert "1 of 2 exported" in result.stderr
+    assert "did you mean sweep?" in command("run", "--grid", "swep", cwd=root, code=1).stderr
+
+
+@pytest.mark.parametrize("argv", [["run"], ["run", "--all", SIG], ["run", "--all", "--grid", "x"],
+                                  ["run", "--all", "--bands", "--folder", "x"],
+                                  ["run", "--bands", "--dry-run", "--folder", "x", SIG]])
+def test_a_call_of_run_that_makes_no_sense_is_wrong_usage(make_xp, tmp_path, argv):
+    make_xp()
+    assert command(*argv, cwd=tmp_path, code=2).stderr.count("\n") == 1
+
+
+def test_an_export_can_be_given_to_another_process(train, tmp_path):
+    folder = train("11111111", [], [1.])
+    job = ExportJob("11111111", Experiment.from_folder(folder), folder / "checkpoint.th", folder / "export",
+                    ExportOptions(), codec_dora_dir=None, is_foreign=False, dry_run=True)
+    same = pickle.loads(pickle.dumps(job))
+    assert same == job and str(same()) == str(job()) and not (folder / "export").exists()
+    report = replace(job, dry_run=False)()
+    assert report.written and report.folder == folder / "export"
+
+
+@pytest.mark.parametrize(("argv", "says"), [
+    (["--bands", "--folder", "x", "--slurm", "--", SIG], "--bands makes one release: leave --slurm out"),
+    (["--bands", SIG], "say where it goes with --folder"), (["--chunk", "2", SIG], "give both"),
+    (["--all", "--push-to-hub", "me/mine"], "export these experiments one by one")])
+def test_a_call_of_run_that_makes_no_sense_says_why(tmp_path, argv, says):
+    assert says in command("run", *argv, cwd=tmp_path, code=2).stderr
+
+
+def test_two_exports_to_one_folder_are_refused(train, tmp_path):
+    folder = train("11111111", [], [1.])
+    torch.save(solver_state(sig="11111111"), folder / "checkpoint_7.th")
+    result = command("run", "11111111", folder / "checkpoint_7.th", "--folder", "same", cwd=tmp_path, code=1)
+    assert "checkpoint_7.th would overwrite the release of 11111111 in" in result.stderr
+    assert result.stdout.count(" exported:") == 1

@@ -1,0 +1,149 @@
+"""`audiocraft-export verify`: files, comparisons with checkpoints."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import SIG, load, model_state, solver_state, with_cfg
+
+from audiocraft_export import ExportOptions, export_checkpoint, export_xp, verify
+from audiocraft_export.cli.limits import MAX_PROBLEMS
+from audiocraft_export.cli.verbs.verify import _print
+from audiocraft_export.verification.file import Problem
+
+from ..commands import PRETRAINED, command
+
+
+def test_against_another_experiment_is_one_line_that_says_so(train, tmp_path, dora_dir):
+    for seed, sig in enumerate(("11111111", "22222222")):
+        weights = {f"w{index}": torch.full((2,), float(seed)) for index in range(30)}
+        train(sig, [], [1.], solver="mine", best_state={"model": weights})
+        export_xp(sig, dora_dir)
+    release = dora_dir / "xps" / "11111111" / "export"
+    shown = command("verify", release, "--against", "22222222", cwd=tmp_path, code=1).stdout
+    assert "export.json: is of 11111111, and /" in shown and "and 26 more like these" in shown
+    assert "export.json" not in command("verify", release / "state_dict.bin", "--against", "22222222", cwd=tmp_path,
+                                        code=1).stdout
+    torch.save(torch.load(dora_dir / "xps/11111111/checkpoint.th", weights_only=False) | {
+        "best_state": {"model": {"w0": torch.ones(2)}}}, dora_dir / "xps" / "11111111" / "checkpoint_1.th")
+    other = dora_dir / "xps" / "11111111" / "checkpoint_1.th"
+    state = command("verify", release, "--against", other, cwd=tmp_path, code=1).stdout
+    assert "is of checkpoint.th, and not of /" in state
+    assert len(json.loads(command("verify", release, "--against", "22222222", "--json", cwd=tmp_path,
+                                  code=1).stdout.splitlines()[0])["problems"]) == 30
+
+
+def test_each_file_is_one_line(train, tmp_path, dora_dir):
+    train("11111111", [])
+    folder = export_xp("11111111", dora_dir).folder
+    result = command("verify", folder, cwd=tmp_path)
+    assert result.stdout.splitlines() == [f"{folder / name}: sound" for name in
+                                          ("state_dict.bin", "compression_state_dict.bin", "export.json")]
+    assert command("verify", folder / "state_dict.bin", cwd=tmp_path).stdout == f"{folder / 'state_dict.bin'}: sound\n"
+    data = bytearray((folder / "state_dict.bin").read_bytes())
+    data[data.index(model_state(3)["emb.0.weight"].numpy().tobytes())] ^= 1
+    (folder / "state_dict.bin").write_bytes(data)
+    lines = command("verify", folder, cwd=tmp_path, code=1).stdout.splitlines()
+    assert "best_state.emb.0.weight is damaged" in lines[0] and [line.endswith(": sound") for line in lines] == [
+        False, True, True]
+
+
+def test_what_is_wrong_does_not_hide_the_rest(train, tmp_path, dora_dir):
+    train("11111111", [])
+    folder = export_xp("11111111", dora_dir).folder
+    result = command("verify", "nowhere", folder, "--json", cwd=tmp_path, code=1)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["ok"] for line in lines] == [False, True, True, True] and "nowhere" in lines[0]["problems"][0]["what"]
+    assert "wrong: nowhere" in result.stderr
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"weights": "ema"}, {"dtype": "float16"}, {"weights": "last", "codec": "none"}])
+def test_a_release_is_what_its_checkpoint_says_whatever_it_was_asked_for(train, tmp_path, dora_dir, options):
+    folder = train("11111111", [])
+    release = export_xp("11111111", dora_dir, ExportOptions(**options)).folder
+    for against in ("1111", folder, folder / "checkpoint.th"):
+        assert command("verify", release, "--against", against, cwd=tmp_path).stdout.count("sound") == 3 - (
+            "codec" in options)
+
+
+def test_a_release_that_is_sound_and_of_other_weights_is_found_out(train, tmp_path, dora_dir):
+    folder = train("11111111", [])
+    release = export_xp("11111111", dora_dir).folder
+    state = model_state(3)
+    state["linears.0.weight"][1, 2] += 1e-7
+    state["new"] = state.pop("steps")
+    torch.save(solver_state(**{"sig": "11111111", "best_state": {"model": state},
+                               "xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint=PRETRAINED, x=1)}),
+               folder / "checkpoint.th")
+    lines = command("verify", release, "--against", "11111111", cwd=tmp_path, code=1).stdout.splitlines()
+    for problem in ("best_state.linears.0.weight has other numbers than the checkpoint", "xp.cfg is not what",
+                    "best_state.new is missing, and in the checkpoint", "best_state.steps is not in the checkpoint"):
+        assert problem in lines[0]
+    assert "emb.0.weight" not in lines[0] and lines[1].endswith("sound")
+
+
+def test_a_release_of_an_epoch_is_compared_with_that_epoch(train, tmp_path, dora_dir):
+    folder = train("11111111", [])
+    torch.save(solver_state(**{"sig": "11111111", "best_state": {"model": model_state(8)},
+                               "xp.cfg": with_cfg(solver="mine")}), folder / "checkpoint_2.th")
+    release = export_xp("11111111", dora_dir, ExportOptions(checkpoint="2")).folder
+    assert command("verify", release, "--against", "11111111", cwd=tmp_path).stdout.count("sound") == 2
+    assert "has other numbers" in command("verify", release, "--against", folder / "checkpoint.th", cwd=tmp_path,
+                                          code=1).stdout
+
+
+def test_a_comparison_with_nothing_is_no_proof(train, tmp_path, dora_dir):
+    train("11111111", [])
+    folder = export_xp("11111111", dora_dir).folder
+    assert "give a signature" in command("verify", folder, "--against", "", cwd=tmp_path, code=1).stderr
+
+
+def test_all_files_of_a_release_can_be_named_and_compared(train, tmp_path, dora_dir):
+    train("11111111", [])
+    files = sorted(export_xp("11111111", dora_dir).folder.iterdir())
+    assert command("verify", *files, "--against", "11111111", cwd=tmp_path).stdout.count(": sound") == 3
+
+
+def test_a_comparison_finds_the_compression_model_where_the_export_found_it(make_xp, tmp_path, dora_dir):
+    make_xp("c0dec000", **{"xp.cfg": with_cfg(solver="compression")})
+    folder = make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint="//sig/c0dec000")})
+    (tmp_path / "copy").mkdir()
+    copy = shutil.move(folder, tmp_path / "copy" / SIG)
+    argv = ["--dora-dir", dora_dir]
+    command("run", copy, *argv, cwd=tmp_path)
+    assert command("verify", f"{copy}/export", "--against", copy, *argv, cwd=tmp_path).stdout.count(": sound") == 3
+
+
+def test_bands_are_not_compared_with_one_experiment(train, tmp_path, dora_dir):
+    train("11111111", [])
+    report = export_xp("11111111", dora_dir)
+    for bands in ([{}], [{"sig": 3}], [{"sig": "22222222"}]):
+        (report.folder / "export.json").write_text(replace(report.manifest, bands=bands).text)
+        command("verify", report.folder, "--against", "11111111", cwd=tmp_path, code=1)
+
+
+def test_a_file_of_audiocraft_s_own_export_is_compared_too(make_xp, tmp_path, dora_dir):
+    folder = make_xp(**{"xp.cfg": with_cfg(solver="musicgen")})
+    path = tmp_path / "state_dict.bin"
+    ours = load(export_checkpoint(folder / "checkpoint.th", tmp_path / "ours", ExportOptions(
+        codec="none", version="1.3.0")).files[0])
+    torch.save({**ours, "best_state": dict(ours["best_state"])}, path)
+    assert verify(path).ok
+    assert command("verify", path, "--against", SIG, cwd=tmp_path).stdout == f"{path}: sound\n"
+
+
+def test_load_wants_audiocraft_and_a_whole_folder(train, tmp_path, dora_dir):
+    train("11111111", [])
+    folder = export_xp("11111111", dora_dir).folder
+    assert "name its folder" in command("verify", folder / "state_dict.bin", "--load", cwd=tmp_path, code=1).stderr
+    assert "AudioCraft" in command("verify", folder, "--load", cwd=tmp_path, code=1).stderr
+
+
+def test_several_problems_of_a_file_are_one_line(capsys):
+    problems = [Problem("a", f"key{number}", "is odd") for number in range(MAX_PROBLEMS + 2)]
+    _print(Path("a"), problems, as_json=False)
+    assert capsys.readouterr().out.endswith("key3 is odd; and 2 more like these\n")
