@@ -82,9 +82,8 @@ def _results(jobs: Sequence[Job], executor: Optional[Executor],
     if executor is None or not jobs:
         yield from enumerate(jobs)
         return
-    from ..jobs.batch import Batch
-    with executor:
-        yield from Batch(jobs, executor, display).results()
+    from ..jobs.batch import results
+    yield from results(jobs, executor, display)
 
 
 def _attempt(job: Job) -> Result:
