@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 Done = Union["ExportReport", "Plan"]
 Result = Union[Done, ExportError]
 Job = Callable[[], Done]
-MOST_WHY = 70  # characters of an error in the table
+MAX_ERROR_LENGTH = 70  # characters of an error in the table
 COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", goes=1),
            Column("epochs", right=True, goes=2), Column("bytes", right=True),
            Column("where, or why not", gives_way=True, tail=True, least=24, goes=3))
@@ -121,7 +121,7 @@ def _print_summary(targets: Sequence[str], done: Mapping[int, Result], args: arg
 
 def _row(target: str, result: Result) -> list[str]:
     if isinstance(result, ExportError):
-        return [target, "failed", "", "", "", cut(str(result), MOST_WHY, tail=True)]  # what to do stands at its end
+        return [target, "failed", "", "", "", cut(str(result), MAX_ERROR_LENGTH, tail=True)]  # what to do stands at its end
     manifest = result.manifest
     return [manifest.sig or target, result.done, manifest.weights, str(manifest.epoch), readable_size(result.bytes),
             str(result.folder)]

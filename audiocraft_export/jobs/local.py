@@ -71,7 +71,7 @@ class _WorkerThread(Thread):
 
     def run(self) -> None:
         """Let the worker run one job after the other."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # for the worker: Ctrl-C reaches all, this one decides
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # its worker, too: Ctrl-C is for this process
         while self._claims:
             with suppress(IndexError):  # another thread was faster
                 index, job = self._claims.popleft()
