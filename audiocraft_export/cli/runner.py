@@ -121,7 +121,7 @@ def _print_summary(targets: Sequence[str], done: Mapping[int, Result], args: arg
 
 def _row(target: str, result: Result) -> list[str]:
     if isinstance(result, ExportError):
-        return [target, "failed", "", "", "", cut(str(result), MAX_ERROR_LENGTH, tail=True)]  # what to do stands at its end
+        return [target, "failed", "", "", "", cut(str(result), MAX_ERROR_LENGTH, tail=True)]  # its end has what to do
     manifest = result.manifest
     return [manifest.sig or target, result.done, manifest.weights, str(manifest.epoch), readable_size(result.bytes),
             str(result.folder)]
