@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 Done = Union["ExportReport", "Plan"]
 Result = Union[Done, ExportError]
 Job = Callable[[], Done]
-MOST_WHY = 70  # characters of an error in the table
+MAX_ERROR_LENGTH = 70  # characters of an error in the table
 COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", drop_order=1),
            Column("epochs", right=True, drop_order=2), Column("bytes", right=True),
            Column("where, or why not", shrink=True, tail=True, min_width=24, drop_order=3))
@@ -82,9 +82,8 @@ def _results(jobs: Sequence[Job], executor: Optional[Executor],
     if executor is None or not jobs:
         yield from enumerate(jobs)
         return
-    from ..jobs.batch import Batch
-    with executor:
-        yield from Batch(jobs, executor, display).results()
+    from ..jobs.batch import results
+    yield from results(jobs, executor, display)
 
 
 def _attempt(job: Job) -> Result:
@@ -122,7 +121,7 @@ def _print_summary(targets: Sequence[str], done: Mapping[int, Result], args: arg
 
 def _row(target: str, result: Result) -> list[str]:
     if isinstance(result, ExportError):
-        return [target, "failed", "", "", "", cut(str(result), MOST_WHY, tail=True)]  # what to do stands at its end
+        return [target, "failed", "", "", "", cut(str(result), MAX_ERROR_LENGTH, tail=True)]  # its end has what to do
     manifest = result.manifest
     return [manifest.sig or target, result.done, manifest.weights, str(manifest.epoch), readable_size(result.bytes),
             str(result.folder)]

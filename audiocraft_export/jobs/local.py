@@ -1,89 +1,140 @@
-"""Tasks of a batch as processes of this machine."""
+"""Jobs in worker processes of this machine: each belongs to a thread, which starts another one when it dies."""
 
 from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Optional
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from io import FileIO
+from multiprocessing import Pipe
+from queue import Empty, SimpleQueue
+from tempfile import TemporaryFile
+from threading import Thread
+from typing import Optional
 
 from ..errors import ExportError, reason
-from .worker import Numbered, Task, last_words
+from .batch import IDLE, Message, died, import_env
+from .worker import IndexedJob, Job, JobResult, last_log_line
 
-if TYPE_CHECKING:
-    import submitit
-
-FOREVER = 60 * 24 * 365  # minutes
+POLL_INTERVAL = 0.1  # seconds between two looks at the display where no worker says anything
+WORKER = "import sys; from audiocraft_export.jobs.worker import main; main(*map(int, sys.argv[1:]))"
 
 
 class Local:
-    """Processes of this machine, which end with this one.
+    """Worker processes of this machine, which end with this one.
 
     Args:
-        count: how many.
+        count: how many, at most.
     """
-
-    look = 0.02
-    tell = 0.2
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._stack = ExitStack()
-        self._started: list[submitit.Job[Any]] = []
 
-    def __enter__(self) -> Local:
+    def run(self, jobs: Sequence[Job]) -> Generator[Message, None, None]:
+        """Run the jobs: whichever worker is free takes the next one."""
+        claims, inbox = deque(enumerate(jobs)), SimpleQueue[Message]()
         with ExitStack() as stack:
             try:
-                self.folder = Path(stack.enter_context(TemporaryDirectory(prefix="audiocraft-export-")))
-                self.heap: Optional[Path] = self.folder / "heap"
-                self.heap.mkdir()
-                self.leash: Optional[Path] = self.folder / "leash"
-                os.mkfifo(self.leash)
+                logs = [stack.enter_context(TemporaryFile(buffering=0)) for _ in jobs[:self._count]]
             except OSError as exc:
                 raise ExportError(f"No folder for the processes of --jobs can be made ({reason(exc)}): let $TMPDIR be "
                                   "one that can be written to.") from exc
-            stack.callback(self._wait)
-            stack.callback(os.close, os.open(self.leash, os.O_RDWR))  # to write only, one would wait for a reader
-            stack.callback(self.leash.unlink, missing_ok=True)  # first: this process puts the folder away itself
-            self._stack = stack.pop_all()
-        return self
+            parent_pipe, held_end = os.pipe()
+            stack.callback(os.close, parent_pipe)
+            threads = [_WorkerThread(claims, inbox, parent_pipe, log) for log in logs]
+            stack.callback(_join, threads)
+            stack.callback(os.close, held_end)  # which ends all workers
+            stack.callback(claims.clear)
+            for thread in threads:
+                thread.start()
+            yield from _receive(inbox, len(jobs))
 
-    def __exit__(self, *exc: Any) -> None:
-        self._stack.close()
 
-    def deal(self, jobs: Sequence[Numbered]) -> list[Sequence[Numbered]]:
-        """The jobs of each task: all may take any."""
-        return [jobs] * min(self._count, len(jobs))
+class _WorkerThread(Thread):
+    """A thread that owns one worker process.
 
-    def submit(self, tasks: Sequence[Task]) -> list[submitit.Job[Any]]:
-        """Start processes."""
-        import submitit
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C reaches all: the first one decides
+    Args:
+        claims: the jobs that nobody has taken yet.
+        inbox: gets the messages.
+        parent_pipe: its other end is closed when this process ends.
+        log: what the worker says on stderr.
+    """
+
+    def __init__(self, claims: deque[IndexedJob], inbox: SimpleQueue[Message], parent_pipe: int, log: FileIO) -> None:
+        super().__init__(daemon=True)
+        self._claims, self._inbox, self._parent_pipe, self._log = claims, inbox, parent_pipe, log
+        self._process: Optional[subprocess.Popen[bytes]] = None
+
+    def run(self) -> None:
+        """Let the worker run one job after the other."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # its worker, too: Ctrl-C is for this process
+        while self._claims:
+            with suppress(IndexError):  # another thread was faster
+                index, job = self._claims.popleft()
+                self._inbox.put((index, self._run_job(index, job)))
+        self._end_worker()
+
+    def _run_job(self, index: int, job: Job) -> JobResult:
         try:
-            for task in tasks:
-                executor = submitit.LocalExecutor(self.folder)  # one waits between two tasks
-                executor.update_parameters(timeout_min=FOREVER)
-                self._started.append(executor.submit(task))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        return self._started[len(self._started) - len(tasks):]
+            if self._process is None:
+                self._start_worker()
+            self._connection.send(job)
+            while not isinstance(message := self._connection.recv(), JobResult):
+                self._inbox.put((index, message))
+            return message
+        except Exception as exc:
+            has_died = self._process is not None and isinstance(exc, (EOFError, OSError))
+            failure_details = self._end_worker()
+            return died(failure_details) if has_died else JobResult(error=exc)
 
-    def end_of(self, started: submitit.Job[Any]) -> Optional[str]:
-        """Nothing is known of a process that has ended but that."""
-        return "" if started.done() else None
+    def _start_worker(self) -> None:
+        self._launch()
+        try:
+            self._connection.recv()
+        except (EOFError, OSError):  # killed before it was ready: another one may fare better
+            self._end_worker()
+            self._launch()
+            self._connection.recv()
 
-    def patience(self, end: str) -> float:
-        """What was said last is there: all is on this machine."""
-        return 0.
+    def _launch(self) -> None:
+        self._connection, theirs = Pipe()
+        with theirs:
+            fds = theirs.fileno(), self._parent_pipe
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", WORKER, *map(str, fds)], pass_fds=fds, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=self._log,
+                env={**os.environ, **import_env(), "CUDA_VISIBLE_DEVICES": ""})
 
-    def story(self, started: submitit.Job[Any], end: str) -> str:
-        """What its log says, if it came to that."""
-        return last_words(started.paths.stderr) or "killed"
+    def _end_worker(self) -> str:
+        """Let the worker end, if there is one; returns what is known of its end."""
+        if self._process is None:
+            return ""
+        self._connection.close()
+        self._process.wait()
+        self._process = None
+        self._log.seek(0)
+        log = self._log.read().decode("utf-8", "replace")
+        self._log.seek(0)
+        self._log.truncate()
+        return last_log_line(log) or "killed"
 
-    def _wait(self) -> None:
-        while not all(started.done() for started in self._started):
-            time.sleep(self.look)
+
+def _receive(inbox: SimpleQueue[Message], count: int) -> Iterator[Message]:
+    """Yield messages until there is a result of each job."""
+    while count:
+        try:
+            index, message = inbox.get(timeout=POLL_INTERVAL)
+        except Empty:
+            index, message = IDLE
+        count -= isinstance(message, JobResult)
+        yield index, message
+
+
+def _join(threads: Sequence[Thread]) -> None:
+    for thread in threads:
+        if thread.is_alive():
+            thread.join()

@@ -1,7 +1,7 @@
-"""What one process tells another through a file that both can see, on whichever machines they are.
+"""An append-only file of messages between processes, on whichever machines they are.
 
 A message is a line. Writing one opens and closes the file, and so does looking for new ones: that is all that file
-systems of several machines promise (NFS: close-to-open consistency). A line that is not all there yet is read later.
+systems of several machines promise (NFS: close-to-open consistency).
 """
 
 from __future__ import annotations
@@ -14,19 +14,15 @@ from pathlib import Path
 from typing import Any
 
 
-class Journal:
-    """A file of messages: one process writes them, another reads each once.
-
-    Args:
-        path: of the file.
-    """
+class MessageLog:
+    """A file of messages: one process writes them, another reads each once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._read = 0
+        self._offset = 0
 
     def write(self, message: Any) -> None:
-        """Add a message; it begins a line of its own, in case the one before was cut off.
+        """Append a message; it begins a line of its own, in case the one before was cut off.
 
         Raises:
             OSError: if the file cannot be written.
@@ -40,24 +36,23 @@ class Journal:
             os.close(descriptor)
 
     def read(self, last: bool = False) -> Iterator[Any]:
-        """The messages that have come since the last time.
+        """Read the messages that have arrived since the last time.
 
         Args:
-            last: whether no more will come: then what is not all there is not waited for.
+            last: whether no more will arrive, so that incomplete ones are not waited for.
         """
         try:
             with open(self.path, "rb") as file:
-                file.seek(self._read)
+                file.seek(self._offset)
                 lines = file.readlines()
         except OSError:  # not there yet, or the file server is away: there is another time
             return
         for line in lines:
             if not last and (not line.endswith(b"\n") or b"\0" in line):  # a size may be seen before its bytes are
                 return
-            self._read += len(line)
+            self._offset += len(line)
             try:
-                message = pickle.loads(b64decode(line.strip(), validate=True)) if line.strip() else None
+                if line.strip():
+                    yield pickle.loads(b64decode(line.strip(), validate=True))
             except Exception:  # cut off, with its process
                 continue
-            if message is not None:
-                yield message

@@ -1,4 +1,4 @@
-"""Tasks of a batch as an array of Slurm, one for each; only CPUs are asked for."""
+"""Jobs as the tasks of a Slurm array, which submitit submits; only CPUs are asked for."""
 
 from __future__ import annotations
 
@@ -10,29 +10,47 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, suppress
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from .. import progress
-from ..cli.output import print_err
 from ..errors import ExportError, reason
-from .sbatch import nothing_else, sbatch_options
-from .worker import Numbered, Task, last_words
+from .batch import IDLE, Message, died, import_env
+from .message_log import MessageLog
+from .sbatch import clean_sbatch_env, sbatch_options
+from .worker import IndexedJob, Job, JobResult, WorkerTask, last_log_line
 
 if TYPE_CHECKING:
     import submitit
 
 FOLDER = "export_jobs"  # in the Dora folder
 COMMANDS = ("sbatch", "srun", "squeue", "scancel")
-DONE, GONE = "COMPLETED", "no longer known to Slurm"
-OVER = {DONE, GONE, "BOOT_FAIL", "CANCELLED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
-        "REVOKED", "TIMEOUT"}
-ANSWER = re.compile(r"(\d+(?:_\d+)?) ([A-Z_]+)")  # some clusters let squeue say more
-ASK_SOON, ASK_LATE, ASK_LONGEST = 2., 30., 10.  # seconds between two questions to Slurm, and for the answer
-TIDY = 10.  # seconds to wait for tasks that have nothing more to do
+COMPLETED, GONE, CANCELLED = "COMPLETED", "no longer known to Slurm", "CANCELLED"
+FINAL_STATES = {COMPLETED, GONE, CANCELLED, "BOOT_FAIL", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
+                "PREEMPTED", "REVOKED", "TIMEOUT"}
+STATE_LINE = re.compile(r"(\d+(?:_\d+)?) ([A-Z_]+)")  # some clusters let squeue say more
+POLL_INTERVAL = 0.5  # seconds between two looks at the logs
+MAX_READS = 200  # of logs in a second: they may be on a file server
+MIN_SQUEUE_INTERVAL, MAX_SQUEUE_INTERVAL, SQUEUE_TIMEOUT = 2., 30., 10.  # seconds
+GRACE_PERIOD, COMPLETED_GRACE_PERIOD = 5., 60.  # seconds that the last messages of a task may take to arrive
+TIDY_UP_TIMEOUT = 10.  # seconds to wait for tasks that have nothing more to do
+
+
+@dataclass
+class _Task:
+    """A task that was submitted, and what is known of it."""
+
+    jobs: Sequence[IndexedJob]
+    log: MessageLog
+    handle: submitit.Job[dict[int, JobResult]]
+    is_retry: bool  # of jobs whose task has died before it began
+    has_begun: bool = False
+    current: Optional[int] = None  # index of the job that it is running
+    ended: float = math.inf  # when that was seen
 
 
 class Slurm:
@@ -40,19 +58,14 @@ class Slurm:
 
     Args:
         settings: as they stand behind `--slurm`, for `sbatch_options`.
-        folder: where that of the tasks is to be, if they do not say; all nodes see it.
-        chunk: how many jobs one task does.
-        at_once: how many tasks may run at once; None is all of them.
+        folder: parent of the folder for the tasks, unless the settings have one; all nodes see it.
+        chunk: number of jobs of one task.
+        at_once: maximum number of tasks that run at once; None is all of them.
 
     Raises:
-        OptionError: if one of the settings is none.
+        OptionError: if one of the settings is invalid.
         ExportError: if there is no Slurm, or the folder cannot be one for it.
     """
-
-    look = 0.5
-    tell = 2.
-    heap: Optional[Path] = None
-    leash: Optional[Path] = None
 
     def __init__(self, settings: Sequence[str], folder: Path, chunk: int = 1, at_once: Optional[int] = None) -> None:
         self._sbatch = sbatch_options(settings)
@@ -63,109 +76,145 @@ class Slurm:
         self.folder = home / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
         self._name = f"export-{self.folder.name}"
         self._chunk, self._at_once = chunk, at_once
-        self._started: list[submitit.Job[Any]] = []
-        self._any_failed = False
-        self._forget()
+        self._submitted: list[_Task] = []
+        self._running: list[_Task] = []
+        self._pending: set[int] = set()
+        self._any_died = False
+        self._forget_states()
         missing = [command for command in COMMANDS if shutil.which(command) is None]
         if missing:
             raise ExportError(f"There is no Slurm here (no {', '.join(missing)} on $PATH): run this where jobs are "
                               "submitted, or with --jobs instead of --slurm.")
 
-    def __enter__(self) -> Slurm:
+    def run(self, jobs: Sequence[Job]) -> Generator[Message, None, None]:
+        """Run the jobs; a user who interrupts that is asked whether to leave them to Slurm or to cancel them."""
+        self._make_folder()
+        try:
+            yield from self._messages(jobs)
+        except BaseException as exc:
+            self._stop(exc)
+            raise
+        self._tidy_up()
+
+    def partition(self, jobs: Sequence[IndexedJob]) -> list[Sequence[IndexedJob]]:
+        """Split jobs into those of each task; those that come first in all of them are done first."""
+        count = math.ceil(len(jobs) / self._chunk)
+        return [jobs[first::count] for first in range(count)]
+
+    def _make_folder(self) -> None:
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             self.folder.mkdir(0o700)  # what is in there is unpickled
         except OSError as exc:
             raise ExportError(f"The folder for the jobs, {self.folder}, cannot be made ({reason(exc)}): name another "
                               "one, which all nodes see, with --slurm folder=DIR.") from exc
-        return self
 
-    def __exit__(self, kind: Any, exc: Any, traceback: Any) -> None:
-        if kind is None:
-            self._tidy_up()
-        elif not self._started:
-            self._cancel()  # who is stopped while sbatch works does not know what that has done
-            self._remove()
-        elif KeyboardInterrupt in (kind, type(exc.__context__)) and self._is_to_be_cancelled():
-            print_err("The jobs are cancelled; what they have done is done." if self._cancel() else
-                f"Slurm does not cancel the jobs: do it later, with scancel --name={self._name}.")
-        else:
-            print_err(f"The jobs go on: see them with squeue --name={self._name}, cancel them with scancel "
-                f"--name={self._name}; when they are over, run this again to see what is left to do.")
+    def _messages(self, jobs: Sequence[Job]) -> Iterator[Message]:
+        self._pending = {*range(len(jobs))}
+        self._submit(self.partition([*enumerate(jobs)]))
+        while self._running:
+            is_idle = True
+            for task in [*self._running]:
+                for message in self._poll(task):
+                    is_idle = False
+                    yield message
+            yield IDLE
+            if is_idle:
+                time.sleep(max(POLL_INTERVAL, len(self._running) / MAX_READS))
 
-    def deal(self, jobs: Sequence[Numbered]) -> list[Sequence[Numbered]]:
-        """The jobs of each task; those that come first in all of them are done first."""
-        count = math.ceil(len(jobs) / self._chunk)
-        return [jobs[first::count] for first in range(count)]
-
-    def submit(self, tasks: Sequence[Task]) -> Sequence[submitit.Job[Any]]:
-        """Submit an array.
-
-        Raises:
-            ExportError: if Slurm does not take it.
-        """
-        import submitit
-        executor = submitit.SlurmExecutor(self.folder)
+    def _submit(self, parts: Sequence[Sequence[IndexedJob]], is_retry: bool = False) -> None:
+        from submitit import SlurmExecutor
+        from submitit.helpers import environment_variables
+        executor = SlurmExecutor(self.folder)
         executor.update_parameters(job_name=self._name, ntasks_per_node=1, additional_parameters=dict(self._sbatch),
-                                   array_parallelism=self._at_once or len(tasks))
+                                   array_parallelism=self._at_once or len(parts))
+        logs = [MessageLog(self.folder / f"{len(self._submitted) + number}.log") for number in range(len(parts))]
         try:
-            with nothing_else(self._sbatch), redirect_stderr(StringIO()):  # submitit prints what sbatch says
-                started = executor.submit_array(tasks)
+            for log in logs:
+                log.path.touch()  # a file server may remember for a while that a file was not there
+            with environment_variables(**import_env()), clean_sbatch_env(self._sbatch), redirect_stderr(StringIO()):
+                handles = executor.submit_array([*map(WorkerTask, parts, logs)])  # it prints what sbatch says
+        except OSError as exc:
+            raise ExportError(f"The files of the tasks, in {self.folder}, cannot be written ({reason(exc)}): make room "
+                              "there, or take another folder, by $TMPDIR for --jobs, or --slurm folder=DIR.") from exc
         except RuntimeError as exc:
             why = "; ".join(str(exc).replace("sbatch: error: ", "").splitlines())
             raise ExportError(f"Slurm does not take the jobs ({why}): change what stands behind --slurm, or, if these "
                               "are too many, give each of them more experiments with --chunk.") from exc
-        self._started += started
-        self._forget()
-        return started
+        tasks = [_Task(part, log, handle, is_retry) for part, log, handle in zip(parts, logs, handles)]
+        self._submitted += tasks
+        self._running += tasks
+        self._forget_states()
 
-    def end_of(self, started: submitit.Job[Any]) -> Optional[str]:
-        """The state of a task that is over."""
-        state = self._state_of(started.job_id)
-        self._any_failed |= state not in (None, DONE)
-        return state
+    def _poll(self, task: _Task) -> Iterator[Message]:
+        returned = _returned(task.handle)
+        is_over = returned is not None or self._has_ended(task)
+        for index, message in [*task.log.read(last=is_over), *(returned or {}).items()]:
+            if index in self._pending:  # a task that Slurm has begun again repeats itself
+                yield self._handle(task, index, message)
+        if is_over or self._pending.isdisjoint(index for index, _ in task.jobs):
+            self._running.remove(task)
+            yield from self._retire(task)
 
-    def patience(self, end: str) -> float:
-        """How long to wait for what a task said last: one that did its work has said so, whenever that is seen."""
-        return 60. if end == DONE else 5.
+    def _handle(self, task: _Task, index: int, message: Any) -> Message:
+        is_result = isinstance(message, JobResult)
+        task.has_begun, task.current = True, None if is_result else index
+        if is_result:
+            self._pending.discard(index)
+        return index, message
 
-    def story(self, started: submitit.Job[Any], end: str) -> str:
-        """What its log and Slurm say; the state comes last."""
-        log = started.paths.stderr
-        return ", ".join(filter(None, (f"log {log}", last_words(log), end)))
-
-    def _forget(self) -> None:
-        self._states: Optional[Mapping[str, str]] = None
-        self._began, self._asked = time.monotonic(), -math.inf
-
-    def _state_of(self, job_id: str) -> Optional[str]:
-        """How a task has ended, as far as Slurm knows; None as long as it has not, or nobody knows."""
-        now = time.monotonic()
-        if now >= self._asked + min(ASK_LATE, max(ASK_SOON, (now - self._began) / 10)):
-            self._states = self._ask()
-            self._asked = time.monotonic()
-        state = None if self._states is None else self._states.get(job_id, GONE)
-        return state if state in OVER else None
-
-    def _ask(self) -> Optional[Mapping[str, str]]:
-        """The state of each task; None where Slurm does not answer. Not all clusters have accounting (sacct)."""
-        command = ["squeue", "--noheader", "--array", "--states=all", f"--name={self._name}", "--format=%i %T"]
-        env = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
+    def _retire(self, task: _Task) -> Iterator[Message]:
+        """Fail the job that a dead task was running; submit the rest again, unless that is likely to die too."""
+        left = [(index, job) for index, job in task.jobs if index in self._pending]
+        rest = [(index, job) for index, job in left if index != task.current]
+        if not left:
+            return
+        self._any_died = True
+        state = self._state_of(task) or ""
+        if state == CANCELLED or not task.has_begun and (task.is_retry or len(rest) == 1):
+            rest = []
+        failure = died(_failure_details(task.handle.paths.stderr, state))
         try:
-            answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=ASK_LONGEST,
-                                    check=True, env=env, text=True, errors="replace").stdout
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return {match[1]: match[2] for match in map(ANSWER.fullmatch, answer.splitlines()) if match}
+            if rest:
+                self._submit([rest], is_retry=not task.has_begun)
+        except ExportError as exc:
+            yield from [self._handle(task, index, JobResult(error=exc)) for index, _ in rest]
+        yield from [self._handle(task, index, failure) for index, _ in left if index not in dict(rest)]
 
-    def _cancel(self) -> bool:
-        try:
-            return subprocess.run(["scancel", f"--name={self._name}"], check=False).returncode == 0
-        except OSError:
+    def _has_ended(self, task: _Task) -> bool:
+        """Whether a task has ended so long ago that no message can be on its way."""
+        state = self._state_of(task)
+        if state is None:
+            task.ended = math.inf
             return False
+        task.ended = min(task.ended, time.monotonic())
+        return time.monotonic() >= task.ended + (COMPLETED_GRACE_PERIOD if state == COMPLETED else GRACE_PERIOD)
 
-    def _is_to_be_cancelled(self) -> bool:
-        """Ask whoever stopped this, if anybody can be asked."""
+    def _forget_states(self) -> None:
+        self._states: Optional[Mapping[str, str]] = None
+        self._submit_time, self._squeue_time = time.monotonic(), -math.inf
+
+    def _state_of(self, task: _Task) -> Optional[str]:
+        """Return the final state of a task; None if it has not ended, or nobody knows."""
+        age = time.monotonic() - self._submit_time
+        if time.monotonic() >= self._squeue_time + min(MAX_SQUEUE_INTERVAL, max(MIN_SQUEUE_INTERVAL, age / 10)):
+            self._states = _query_states(self._name)
+            self._squeue_time = time.monotonic()
+        state = None if self._states is None else self._states.get(task.handle.job_id, GONE)
+        return state if state in FINAL_STATES else None
+
+    def _stop(self, exc: BaseException) -> None:
+        if not self._submitted:
+            self._cancel()  # what sbatch has done is not known if it was interrupted
+            self._remove_folder()
+        elif _is_interrupt(exc) and self._ask_to_cancel():
+            _print("The jobs are cancelled; what they have done is done." if self._cancel() else
+                   f"Slurm does not cancel the jobs: do it later, with scancel --name={self._name}.")
+        else:
+            _print(f"The jobs go on: see them with squeue --name={self._name}, cancel them with scancel "
+                   f"--name={self._name}; when they are over, run this again to see what is left to do.")
+
+    def _ask_to_cancel(self) -> bool:
         if sys.stdin is None or not sys.stdin.isatty():
             return False
         with progress.hide(), suppress(KeyboardInterrupt, OSError):
@@ -174,18 +223,60 @@ class Slurm:
             return sys.stdin.readline().strip().lower() in ("c", "cancel")
         return False
 
-    def _tidy_up(self) -> None:
-        """Remove the folder, once nobody writes to it any more and unless somebody may want to look into it."""
-        self._forget()
-        end = time.monotonic() + TIDY
-        while None in (states := {self._state_of(started.job_id) for started in self._started}) \
-                and time.monotonic() < end:
-            time.sleep(self.look)
-        if states <= {DONE, GONE} and not self._any_failed:
-            self._remove()
+    def _cancel(self) -> bool:
+        try:
+            return subprocess.run(["scancel", f"--name={self._name}"], check=False).returncode == 0
+        except OSError:
+            return False
 
-    def _remove(self) -> None:
+    def _tidy_up(self) -> None:
+        """Remove the folder, once no task writes to it any more and unless somebody may want to look into it."""
+        self._forget_states()
+        end = time.monotonic() + TIDY_UP_TIMEOUT
+        while None in (states := {self._state_of(task) for task in self._submitted}) and time.monotonic() < end:
+            time.sleep(POLL_INTERVAL)
+        if states <= {COMPLETED, GONE} and not self._any_died:
+            self._remove_folder()
+
+    def _remove_folder(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.folder.parent.name == FOLDER:
             with suppress(OSError):  # others are there
                 self.folder.parent.rmdir()
+
+
+def _returned(handle: submitit.Job[dict[int, JobResult]]) -> Optional[dict[int, JobResult]]:
+    """What a task has returned; None if it has not, or if it has failed."""
+    try:
+        return handle.result() if handle.paths.result_pickle.exists() else None
+    except Exception:
+        return None
+
+
+def _failure_details(log: Path, state: str) -> str:
+    """What the log of a task and Slurm say; the state comes last."""
+    text = ""
+    with suppress(OSError):
+        text = log.read_text("utf-8", "replace")
+    return ", ".join(filter(None, (f"log {log}", last_log_line(text), state)))
+
+
+def _query_states(name: str) -> Optional[Mapping[str, str]]:
+    """The state of each task by its id; None where squeue does not answer. Not all clusters have accounting (sacct)."""
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--name={name}", "--format=%i %T"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
+    try:
+        answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SQUEUE_TIMEOUT,
+                                check=True, env=env, text=True, errors="replace").stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {match[1]: match[2] for match in map(STATE_LINE.fullmatch, answer.splitlines()) if match}
+
+
+def _is_interrupt(exc: Optional[BaseException]) -> bool:
+    return exc is not None and (isinstance(exc, KeyboardInterrupt) or _is_interrupt(exc.__context__))
+
+
+def _print(text: str) -> None:
+    with suppress(OSError):  # what was done is not undone because nobody can be told
+        print(text, file=sys.stderr)

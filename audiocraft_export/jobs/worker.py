@@ -1,139 +1,128 @@
-"""What a process does that is started for a part of a batch: one job after the other, and it tells how that goes."""
+"""The worker: runs jobs one after the other, and reports their progress, log records and results."""
 
 from __future__ import annotations
 
 import logging
 import os
 import pickle
-import select
-import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
+from multiprocessing.connection import Connection
 from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
-from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, Callable, Optional
 
 from .. import progress
-from .message_log import Journal
+from .message_log import MessageLog
 
 Job = Callable[[], Any]
-Numbered = tuple[int, Job]  # with its index in the batch
+IndexedJob = tuple[int, Job]  # with its index in the batch
+LOCAL_REPORT_INTERVAL, SLURM_REPORT_INTERVAL = 0.2, 2.  # seconds between two reports of a job's progress
 
 
 @dataclass
-class Answer:
-    """What has come of a job: a value, or what was raised."""
+class JobResult:
+    """The value of a job, or the exception that it has raised."""
 
     value: Any = None
     error: Optional[Exception] = None
 
-    def result(self) -> Any:
-        """The value.
-
-        Raises:
-            Exception: what was raised instead.
-        """
+    def get(self) -> Any:
+        """Return the value, or raise the exception."""
         if self.error is not None:
             raise self.error
         return self.value
 
 
 @dataclass
-class Task:
-    """Some jobs of a batch, done one after the other wherever this is called.
-
-    Its journal gets messages with the index of the job that they are of: a `Share` when that begins and while it goes
-    on, the records of its log, and the `Answer` at its end.
+class WorkerTask:
+    """Some jobs of a batch, as a task of a Slurm array; returns the result of each by its index.
 
     Args:
-        jobs: the index of each in the batch, and what to do.
-        journal: the file.
-        every: seconds between two messages of how far a job is.
-        heap: a folder, where several tasks have the same jobs: who takes one leaves a file there, on one machine.
-        leash: a named pipe; nobody has it open for writing any more when the process that started this one is gone.
+        jobs: what to run, in this order.
+        log: gets messages with the index of the job that they are of. Results are among them: a task that is killed
+            returns none, whatever it has finished.
     """
 
-    jobs: Sequence[Numbered]
-    journal: Path
-    every: float
-    heap: Optional[Path] = None
-    leash: Optional[Path] = None
+    jobs: Sequence[IndexedJob]
+    log: MessageLog
 
-    def __call__(self) -> None:
-        """Do the jobs."""
-        for number in (signal.SIGTERM, signal.SIGCONT):  # submitit would hear them and go on
+    def __call__(self) -> dict[int, JobResult]:
+        """Run the jobs."""
+        for number in (signal.SIGTERM, signal.SIGCONT):  # submitit's handlers would go on
             signal.signal(number, signal.SIG_DFL)
-        if self.leash is not None:
-            Thread(target=_end_with, args=(self.leash,), daemon=True).start()
-        for index, job in filter(self._takes, self.jobs):
-            teller = _Teller(index, Journal(self.journal))
-            teller.put_nowait(progress.Progress("", 1))
-            progress.forward_to(teller.put_nowait, self.every)
-            handler = QueueHandler(teller)  # type: ignore[arg-type]
-            logging.getLogger().addHandler(handler)
+        return {index: self._run(index, job) for index, job in self.jobs}
+
+    def _run(self, index: int, job: Job) -> JobResult:
+        def send(message: Any) -> None:
             try:
-                answer = _attempt(job)
-            finally:
-                logging.getLogger().removeHandler(handler)
-            teller.journal.write((index, answer))
-
-    def _takes(self, job: Numbered) -> bool:
-        if self.heap is not None:
-            try:
-                (self.heap / str(job[0])).touch(exist_ok=False)
-            except FileExistsError:
-                return False
-        return True
+                self.log.write((index, message))
+            except OSError:  # a full disk is no reason to lose a release
+                pass
+        result = run_job(job, send, SLURM_REPORT_INTERVAL)
+        send(result)
+        return result
 
 
-@dataclass
-class _Teller:
-    """Tells of a job as long as it can: a disk that is full is no reason to lose a release."""
-
-    index: int
-    journal: Journal
-
-    def put_nowait(self, message: Any) -> None:
-        try:
-            self.journal.write((self.index, message))
-        except OSError:
-            pass
-
-
-def _attempt(job: Job) -> Answer:
+def run_job(job: Job, send: Callable[[Any], None], report_interval: float) -> JobResult:
+    """Run a job; `send` gets its progress, first of all when it begins, and its log records."""
+    send(progress.Progress("", 1))
+    progress.forward_to(send, report_interval)
+    handler = _RecordSender(send)  # type: ignore[arg-type]
+    logging.getLogger().addHandler(handler)
     try:
-        return Answer(job())
+        return JobResult(job())
     except Exception as exc:
-        error = ExceptionWithTraceback(exc, exc.__traceback__)
+        return JobResult(error=_to_picklable(exc))
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+def main(connection_fd: int, parent_pipe: int) -> None:
+    """Run the jobs that a process of this machine sends, until it sends no more or ends.
+
+    Args:
+        connection_fd: file descriptor of the connection to it; it gets None when this worker is ready.
+        parent_pipe: file descriptor of a pipe that nobody writes to; its end means that the parent has died.
+    """
+    Thread(target=_exit_with_parent, args=(parent_pipe,), daemon=True).start()
+    connection, lock = Connection(connection_fd), Lock()
+
+    def send(message: Any) -> None:
+        with lock:  # threads of a job may log at the same time
+            connection.send(message)
+    send(None)
+    while True:
         try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:  # not every exception can be pickled, and not every pickled one be made again
-            error = RuntimeError(f"{type(exc).__name__}: {exc}")
-        return Answer(error=error)
+            data = connection.recv_bytes()
+        except EOFError:
+            return
+        send(run_job(pickle.loads(data), send, LOCAL_REPORT_INTERVAL))
 
 
-def last_words(log: Path) -> str:
-    """What a log says of a task's end: its last line with an error, or else its last one, and none of submitit."""
-    try:
-        lines = log.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
-    lines = [line.strip() for line in lines if line.strip() and not line.startswith("submitit ")]
+def last_log_line(log: str) -> str:
+    """Return the last line of a log with an error, or else its last one; submitit's own lines do not count."""
+    lines = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith("submitit ")]
     errors = [line for line in lines if "error" in line.lower()]
     return [*lines, *errors][-1] if lines else ""
 
 
-def _end_with(leash: Path) -> None:
-    """End this process with the one that holds the leash, or with submitit's between them."""
-    parent = os.getppid()
+class _RecordSender(QueueHandler):
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self.queue(record)  # type: ignore[operator]
+
+
+def _to_picklable(exc: Exception) -> Exception:
+    error: Exception = ExceptionWithTraceback(exc, exc.__traceback__)
     try:
-        descriptor = os.open(leash, os.O_RDONLY | os.O_NONBLOCK)
-        while os.getppid() == parent and not select.select([descriptor], [], [], 0.5)[0]:
-            pass
-        if os.getppid() == parent and leash.exists():  # that process was killed: nobody else puts its folder away
-            shutil.rmtree(leash.parent, ignore_errors=True)
-    finally:
-        os.kill(os.getpid(), signal.SIGTERM)
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # not every exception can be pickled, and not every pickled one be made again
+        return RuntimeError(f"{type(exc).__name__}: {exc}")
+    return error
+
+
+def _exit_with_parent(parent_pipe: int) -> None:
+    os.read(parent_pipe, 1)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -9,7 +9,9 @@ from omegaconf import OmegaConf
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 
-from .releases import CONFIGS, HISTORY, PROCESSOR
+from helpers import PROCESSOR
+
+from .releases import CONFIGS, HISTORY
 
 collect_ignore_glob = [] if find_spec("huggingface_hub") and find_spec("matplotlib") else ["*"]
 

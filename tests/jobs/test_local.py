@@ -1,0 +1,122 @@
+"""Jobs in worker processes of this machine."""
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from audiocraft_export import ExportError, progress
+from audiocraft_export.jobs import batch
+from audiocraft_export.jobs.local import Local
+
+DIES = partial(exec, "import os; os.kill(os.getpid(), 9)")
+
+
+def results(jobs, count=1):
+    """What comes of jobs, by index; an exception where one is raised."""
+    found = {}
+    with progress.show_progress() as display:
+        for index, result in batch.results(jobs, Local(count), display):
+            try:
+                found[index] = result()
+            except Exception as exc:
+                found[index] = exc
+    return found
+
+
+def test_a_job_that_kills_its_process_is_the_only_one_that_fails():
+    found = results([partial(int, "0"), DIES, partial(int, "2"), DIES, partial(int, "4")])
+    assert {index: value for index, value in found.items() if index % 2 == 0} == {0: 0, 2: 2, 4: 4}
+    assert all(re.search(r"Its process has ended: .* \(killed\)\.$", str(found[index])) for index in (1, 3))
+
+
+def test_who_is_free_takes_the_next_job():
+    began = time.monotonic()
+    pids = results([partial(time.sleep, 3), *[os.getpid] * 20], count=2)
+    assert len({pids[index] for index in range(1, 21)}) == 1 and time.monotonic() - began < 20
+
+
+def test_an_error_that_cannot_be_pickled_is_still_said():
+    fails = partial(exec, "class Own(Exception): pass\nraise Own('not to be pickled')")
+    found = results([fails, partial(int, "1")])
+    assert type(found[0]) is RuntimeError and str(found[0]) == "Own: not to be pickled" and found[1] == 1
+
+
+def test_a_task_that_cannot_begin_says_why(tmp_path, monkeypatch):
+    (tmp_path / "gone_by_then.py").write_text("def job(): pass")
+    monkeypatch.syspath_prepend(tmp_path)
+    import gone_by_then
+    (tmp_path / "gone_by_then.py").unlink()
+    found = results([gone_by_then.job, gone_by_then.job, partial(int, "1")])
+    assert all("No module named 'gone_by_then'" in str(found[index]) for index in (0, 1)) and found[2] == 1
+
+
+def test_a_task_that_is_killed_before_it_begins_is_begun_once_more(tmp_path, monkeypatch):
+    kill_first = "import os, pathlib, sys\nflag = pathlib.Path(os.environ['FLAG'])\n" \
+                 "if 'jobs.worker' in pathlib.Path('/proc/self/cmdline').read_text() and not flag.exists():\n" \
+                 "    flag.touch(); os.kill(os.getpid(), 9)\n"
+    (tmp_path / "sitecustomize.py").write_text(kill_first)
+    monkeypatch.setenv("FLAG", str(tmp_path / "flag"))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert results([partial(int, "0"), partial(int, "1")]) == {0: 0, 1: 1} and (tmp_path / "flag").exists()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python looks into the current folder first")
+def test_modules_of_the_current_folder_are_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "queue.py").write_text("raise SystemExit('mine')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", ".")])
+    assert results([partial(int, "0")]) == {0: 0}
+
+
+def test_a_task_whose_parent_is_killed_ends_and_leaves_nothing(tmp_path):
+    kill_parent = "import os, pathlib, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\n" \
+                  "time.sleep(20)\npathlib.Path(os.environ['TMPDIR'], 'late').touch()"
+    code = f"from functools import partial; from audiocraft_export.jobs.local import Local\n" \
+           f"for _ in Local(1).run([partial(exec, {kill_parent!r})]): pass"
+    began = time.monotonic()
+    parent = subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)},
+                            stdout=subprocess.PIPE, timeout=60)
+    assert parent.returncode == -signal.SIGKILL
+    workers = [path for path in Path("/proc").glob("[0-9]*/environ") if is_in(tmp_path, path)]
+    while any(path.exists() for path in workers) and time.monotonic() - began < 15:
+        time.sleep(0.1)
+    assert not any(path.exists() for path in workers) and not list(tmp_path.iterdir())
+
+
+def is_in(folder, environ):
+    """Whether a process has this $TMPDIR."""
+    try:
+        return f"TMPDIR={folder}".encode() in environ.read_bytes()
+    except OSError:
+        return False
+
+
+def test_a_task_leaves_nothing_and_asks_for_no_gpu(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert results([partial(os.getenv, "CUDA_VISIBLE_DEVICES")]) == {0: ""}
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_temporary_folder_it_is_said_to_set_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(ExportError, match=r"let \$TMPDIR be one that can be written to"):
+        results([partial(int, "1")])
+
+
+def test_warnings_of_a_task_are_those_of_this_process(caplog):
+    results([partial(logging.getLogger("audiocraft_export.x").warning, "careful %s", "now")])
+    assert [record.getMessage() for record in caplog.records if record.name == "audiocraft_export.x"] == ["careful now"]
+
+
+def test_a_task_hears_of_ctrl_c_only_from_this_process():
+    blocked, = results([partial(signal.pthread_sigmask, signal.SIG_BLOCK, ())]).values()
+    assert signal.SIGINT in blocked and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
