@@ -18,34 +18,11 @@ from typing import Callable
 import torch
 from helpers import load, model_state, same
 
-from torture import Row, one_sentence, released
-from torture.malice import (
-    BESIDE,
-    DICT,
-    EMPTY,
-    END,
-    NONE,
-    ONE,
-    PKL,
-    RELEASED,
-    ZERO,
-    Payload,
-    arguments,
-    both,
-    called,
-    checkpoint,
-    environ,
-    good_state,
-    items,
-    named,
-    persistent,
-    placed,
-    plain_cfg,
-    records_of,
-    text,
-    with_extra,
-    zipped,
-)
+from .checkpoints import BESIDE, RELEASED, checkpoint, good_state, placed, plain_cfg
+from .containers import END, PKL, both, records_of, with_extra, zipped
+from .payloads import DICT, EMPTY, NONE, ONE, ZERO, Payload, arguments, called, items, named, persistent, text
+from .scene import released
+from .trials import Row, environment, one_sentence
 
 SECONDS, MEGABYTES, LONGEST = 5, 500, 3000
 REPLACED = "emb.0.weight"  # where a bomb stands that is one of the weights
@@ -492,7 +469,7 @@ def exploded(bomb, folder):
     said = folder / "said.txt"
     result = subprocess.run(
         [sys.executable, "-S", "-c", MEASURE, said, sys.executable, "-m", "audiocraft_export", "run",
-         folder / "checkpoint.th", "--folder", folder / "out"], env=environ(), text=True, stdout=subprocess.PIPE,
+         folder / "checkpoint.th", "--folder", folder / "out"], env=environment(), text=True, stdout=subprocess.PIPE,
         timeout=60, check=True)
     return {**json.loads(result.stdout), "said": said.read_bytes()[:100_000].decode(errors="replace")}
 
@@ -526,12 +503,12 @@ def problems(bomb, cost, folder):
 
 
 def bombs(folder, share=1.0):
-    row = Row("No denial of service: bombs", never={f"over {SECONDS} s": 0, f"over {MEGABYTES} MB": 0, "unclear": 0})
+    row = Row.of("No denial of service: bombs", f"over {SECONDS} s", f"over {MEGABYTES} MB", "unclear")
     for number, bomb in enumerate(some_bombs(share)):
         home = folder / str(number)
         home.mkdir()
         cost = exploded(bomb, home)
-        row.tried += 1
+        row.attempts += 1
         wrong = list(problems(bomb, cost, home))
         for name in wrong:
             row.count(name, f"{bomb.what}: {cost['seconds']:.1f} s, {cost['megabytes']:.0f} MB, exit code "

@@ -11,7 +11,8 @@ from helpers import SIG, solver_state, with_cfg
 import audiocraft_export
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint
 
-from . import Row, one_sentence, released
+from .scene import released
+from .trials import Row, one_sentence
 
 CODEC, MANIFEST = "c0dec000", "export.json"
 OPTIONS = ExportOptions(version="1.3.0", verify="bytes")
@@ -115,12 +116,12 @@ def attempt(job, *args):
 
 def checkpoints(folder, share, what, harm, times):
     """Damage a checkpoint or that of its codec; export into an empty folder."""
-    row, random = Row(f"checkpoints: {what}", never={"silent": 0, "tracebacks": 0}), Random(what)
+    row, random = Row.of(f"checkpoints: {what}", "silent", "tracebacks"), Random(what)
     paths, out = make_xps(folder), folder / "out"
     export_checkpoint(paths[0], out, OPTIONS)
     right = released(out), meaning(out)
     for _ in range(round(times * share)):
-        row.tried += 1
+        row.attempts += 1
         shutil.rmtree(out, ignore_errors=True)
         victim, before, after = damaged(paths, harm, random)
         _, said, wrong = attempt(export_checkpoint, paths[0], out, OPTIONS)
@@ -135,17 +136,17 @@ def checkpoints(folder, share, what, harm, times):
 
 def releases(folder, share, what, harm, times):
     """Damage a file of a release; have it verified; now and then export over it."""
-    row, random = Row(f"releases: {what}", never={"silent": 0, "misplaced": 0, "tracebacks": 0}), Random(what)
+    row, random = Row.of(f"releases: {what}", "silent", "misplaced", "tracebacks"), Random(what)
     checkpoint, out = make_xps(folder)[0], folder / "out"
     export_checkpoint(checkpoint, out, OPTIONS)
     pristine = {path: path.read_bytes() for path in out.iterdir()}
     right = released(out), meaning(out)
     for _ in range(round(times * share)):
-        row.tried += 1
+        row.attempts += 1
         victim, before, after = damaged(list(pristine), harm, random, out / MANIFEST)
         example = f"{victim.name} {difference(before, after)}"
         row.count(*noticed(out, victim, example) if before != after else ["equal"])
-        if row.tried % MENDED[victim.name == MANIFEST] == 0:
+        if row.attempts % MENDED[victim.name == MANIFEST] == 0:
             row.count(*mended(checkpoint, out, right, f"export over {example}"))
         for path, data in pristine.items():
             path.write_bytes(data)

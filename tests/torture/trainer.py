@@ -18,7 +18,8 @@ from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint
 
-from . import Row, one_sentence, released
+from .scene import released
+from .trials import Row, one_sentence
 
 CODEC = "c0dec000"
 CONFIGS = {SIG: {"solver": "musicgen", "compression_model_checkpoint": f"//sig/{CODEC}"},
@@ -183,28 +184,28 @@ def exports(folder, path, codec, times):
 
 def replaced(folder, share=1.0):
     """100 exports, while the checkpoints of the model and of its codec are replaced every few milliseconds."""
-    row, paths = Row("checkpoints replaced meanwhile", never={"mixtures": 0, "failures": 0}), make_xps(folder)
+    row, paths = Row.of("checkpoints replaced meanwhile", "mixtures", "failures"), make_xps(folder)
     with ExitStack() as stack:
         for path in paths:
             stack.enter_context(writer("replace", folder, path))
         outcomes = exports(folder, paths[0], "auto", round(EXPORTS * share))
-    for row.tried, (outcome, said) in enumerate(outcomes, 1):
+    for row.attempts, (outcome, said) in enumerate(outcomes, 1):
         failed = outcome not in ("whole", "mixtures")
         row.count("failures" if failed else outcome, f"{outcome}: {said}" if failed else said)
     met = {tuple(said) for outcome, said in outcomes if outcome == "whole"}
-    row.instead["different"] = len(met)
-    if row.tried > 9 and len(met) < 2:
+    row.outcomes["different"] = len(met)
+    if row.attempts > 9 and len(met) < 2:
         row.count("failures", "the trainer wrote nothing")
     return row
 
 
 def overwritten(folder, share=1.0):
     """100 exports, while the checkpoint is written over in its place."""
-    never = {"mixtures": 0, "deaths": 0, "tracebacks": 0}
-    row, path = Row("checkpoints written over meanwhile", never=never), make_xps(folder)[0]
+    row = Row.of("checkpoints written over meanwhile", "mixtures", "deaths", "tracebacks")
+    path = make_xps(folder)[0]
     with writer("overwrite", folder, path):
         outcomes = exports(folder, path, "none", round(EXPORTS * share))
-    for row.tried, (outcome, said) in enumerate(outcomes, 1):
+    for row.attempts, (outcome, said) in enumerate(outcomes, 1):
         row.count(outcome, said)
     return row
 
