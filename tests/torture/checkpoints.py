@@ -87,7 +87,6 @@ RELEASED = {  # where a stranger would be released, were it not refused
     "as a key in xp.cfg": lambda payload: {"xp.cfg": {**plain_cfg(), payload: 1}},
     "as xp.sig": lambda payload: {"xp.sig": payload},
 }
-
 BESIDE = {
     "in history": lambda payload: {"history": [{"valid": {"ce": 2.0}}, payload]},
     "in optimizer": lambda payload: {"optimizer": {"state": {0: payload}}},
@@ -98,7 +97,6 @@ BESIDE = {
         payload, model["emb.0.weight"])}),
     "before a value in xp.cfg": lambda payload: {"xp.cfg": plain_cfg(solver=After(payload, "mine"))},
 }
-
 AROUND = {
     "around a weight": lambda call: weights(lambda model: {**model, "emb.0.weight": call(model["emb.0.weight"])}),
     "around the weights": lambda call: weights(call),

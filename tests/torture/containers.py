@@ -17,9 +17,7 @@ from .payloads import FUNCTION, NESTED, SHELL, Payload, alone, called
 LOCAL, CENTRAL = ({"flags": (6, "H"), "method": (8, "H"), "crc": (14, "I"), "packed": (18, "I"), "size": (22, "I")},
                   {"flags": (8, "H"), "method": (10, "H"), "crc": (16, "I"), "packed": (20, "I"), "size": (24, "I"),
                    "disk": (34, "H"), "offset": (42, "I")})
-
 END = struct.Struct("<4s4H2IH")
-
 PKL = "archive/data.pkl"
 
 

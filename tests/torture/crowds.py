@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .child import Child, Gate, run_here
 from .inject import Injection, sending
-from .scene import FILES, MANIFEST, Scene, released, sha256
+from .scene import FILES, MANIFEST, Scene, release_checksums, sha256
 from .trials import Row, amount, isolated
 
 CROWD = 8
@@ -81,7 +81,7 @@ def mixed_folder(folder, share):
         name = f"round {number}, former {former}"
         _judge_all(row, together([scene.argv(side, None, *options) for side, options in wanted], number // 2 % 2),
                    name)
-        there = released(scene.folder)
+        there = release_checksums(scene.folder)
         if there not in possible:
             row.count("mixture" if there else "no whole release", f"{name}: {there}")
         _judge_folder(row, scene.folder, set(), name)
@@ -96,7 +96,7 @@ def _alone(scene, side, options, index):
     place = scene.root / "alone" / str(index)
     if run_here(scene.argv(side, place, *options)):
         raise RuntimeError(f"An export with {options} does not work at all.")
-    return released(place)
+    return release_checksums(place)
 
 
 def together(commands, late=False):

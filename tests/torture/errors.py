@@ -10,9 +10,7 @@ from .scene import Scene, name_of
 from .trials import Row, isolated, some
 
 ERRNOS = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT)
-
 TRACED = "/^(write|fsync|close|rename.*|mkdir.*|openat|unlink.*|rmdir)$"
-
 FAULTS = ("neither release", "half a file", "no sentence", "done, but not there", "leftover", "next export fails",
           "leftover after the next")
 

@@ -8,15 +8,11 @@ import pathlib
 from functools import wraps
 
 COMMIT = frozenset({"mkdir", "replace", "rename", "renameat2", "link", "unlink", "remove", "rmdir", "fsync"})
-
 WRITES = frozenset({"mkdir", "open", "os.open", "write", "file.write", "file.flush"})
-
 SYSTEM = ("mkdir", "replace", "rename", "link", "symlink", "unlink", "remove", "rmdir", "fsync", "fdatasync", "write",
           "close", "chmod", "statvfs", "scandir", "listdir", "ftruncate")
-
 CLEANING = frozenset({"unlink", "remove", "rmdir", "unlinkat", "close", "open", "os.open", "openat", "file.close",
                       "scandir", "listdir"})
-
 _hook = None
 
 

@@ -24,12 +24,9 @@ from .payloads import CALLS, MARKER, NESTED, PAYLOADS, REAL, alone, named
 from .trials import Row, environment, one_sentence
 
 FEWEST = 60
-
 LONGEST = 3000
-
 PLACES = ("as the whole pickle", "as one of the weights", "as a value in xp.cfg", "as xp.sig", "in history",
           "in optimizer", "in an unknown key", "before a weight")
-
 INTRUDERS = ("bait.same", "copy.copy", "builtins.eval", "builtins.str", "operator.itemgetter", "torch.nn.Parameter")
 
 
@@ -52,7 +49,7 @@ class Attempt:
     good: Optional[Path] = None
 
 
-def pickles(folder, share):
+def pickle_attempts(folder, share):
     """Every payload in every place, or so many of them."""
     tries = [(name, where) for name, payload in PAYLOADS.items() for where in places(name, payload)]
     tries += [(name, where) for name in INTRUDERS for where in AROUND]
@@ -62,7 +59,7 @@ def pickles(folder, share):
             checkpoint(path, placed(AROUND[where], lambda value, name=name: Around(named(name), value)))
             yield Attempt(f"{name} {where}", path, (name,), True)
         else:
-            yield attempt(PAYLOADS[name], name, where, path)
+            yield make_attempt(PAYLOADS[name], name, where, path)
 
 
 def places(name, payload):
@@ -71,7 +68,7 @@ def places(name, payload):
     return [where for where in (*released, *BESIDE) if name not in CALLS or where in PLACES]
 
 
-def attempt(payload, name, where, path):
+def make_attempt(payload, name, where, path):
     place = {**RELEASED, **BESIDE}[where]
     checkpoint(path, placed(place, payload), payload.protocol)
     if payload.leaves is ... or where not in RELEASED:
@@ -87,7 +84,7 @@ def sample(makers, share):
     return makers if count == len(makers) else random.Random(0).sample(makers, count)
 
 
-def contained(folder, share):
+def container_attempts(folder, share):
     """Every container, or so many of them."""
     for number, (what, made) in enumerate(sample(list(containers()), share)):
         data, names = made if isinstance(made, tuple) else (made, ("os.system|data.pkl|DATA.PKL|evil.pkl|.npy|.py",))
@@ -102,21 +99,16 @@ run = lambda *args: open({MARKER!r}, 'w').close()
 same = lambda value: value
 class Class: pass
 """
-
 TRAPS = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "os.putenv", "os.unsetenv",
          "os.kill", "os.startfile", "subprocess.Popen", "socket.", "ctypes.", "webbrowser.", "urllib.", "pty.",
          "pickle.find_class", "code.__new__", "function.__new__", "signal.", "sys.settrace", "sys.setprofile", "http.",
          "ftplib.", "smtplib.", "imaplib.", "poplib.", "telnetlib.", "sqlite3.", "builtins.input",
          "builtins.breakpoint", "compile", "_thread.start_new_thread", "cpython.run_", "gc.")
-
 PATHS = ("shutil.", "tempfile.", "os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink", "os.rmdir",
          "os.truncate", "os.chmod")
-
 CODE_OF_OURS = tuple(str(Path(path).resolve()) for path in {os.path.dirname(os.__file__), sys.base_prefix, sys.prefix,
                                                            Path(audiocraft_export.__file__).parent.parent})
-
 LIBRARIES = ("audiocraft_export", "omegaconf", "antlr4", "yaml", "encodings")
-
 WATCHED = {name.rpartition(".")[0].split(".")[0] for name in CALLS} - {"torch", "omegaconf", "audiocraft_export"}
 
 
@@ -137,13 +129,13 @@ class Watch:
             return
         folder, self.folder = self.folder, None  # this very function may import and open
         try:
-            found = self.judged(event, args, str(folder))
+            found = self.judge(event, args, str(folder))
             if found:
                 self.events.append(found)
         finally:
             self.folder = folder
 
-    def judged(self, event, args, folder):
+    def judge(self, event, args, folder):
         if event.startswith(TRAPS):
             return f"{event} {args[:1]!r}"[:200]
         if event == "import" and args[0].split(".")[0] not in (*LIBRARIES, *sys.builtin_module_names) \
@@ -194,7 +186,7 @@ def extensions():
         getattr(copyreg, "_extension_cache", {})[code] = os.system
 
 
-def watched_exports(folder):
+def export_watched(folder):
     """Export the files that stdin names, one a line, and tell on stdout how it went."""
     import logging
     logging.disable(logging.CRITICAL)
@@ -220,7 +212,7 @@ def watched_exports(folder):
         print(json.dumps({**answer, "done": watch.news()}), file=answers, flush=True)
 
 
-def baited(folder):
+def make_bait(folder):
     """A folder to stand in, with what payloads ask for."""
     folder.mkdir()
     code = BAIT.encode()
@@ -229,11 +221,12 @@ def baited(folder):
     return folder
 
 
-def in_child(call, home, lines):
+def run_in_child(call, home, lines):
     """Call a function of this module in a child that stands in a baited folder; its answers, one a line."""
     result = subprocess.run([sys.executable, "-c", f"import sys; from torture import malice; malice.{call}"],
-                            cwd=baited(home) if not home.exists() else home, env=environment(), text=True, timeout=300,
-                            input="\n".join(map(str, lines)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                            cwd=home if home.exists() else make_bait(home), env=environment(), text=True,
+                            timeout=300, input="\n".join(map(str, lines)), stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL)
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
@@ -242,7 +235,7 @@ def answers_of(good, attempts, folder):
     answers = []
     while len(answers) < len(attempts):
         paths = [attempt.path for attempt in attempts[len(answers):]]
-        said = in_child(f"watched_exports(malice.Path({str(folder)!r}))", folder / "home", [good, *paths])
+        said = run_in_child(f"export_watched(malice.Path({str(folder)!r}))", folder / "home", [good, *paths])
         answers += said if len(said) == len(paths) else [*said, None]
     return answers
 
@@ -255,7 +248,7 @@ def names_in(names, said):
     return [any(each in said for each in name.split("|")) for name in names or ()]
 
 
-def released_equal(folder, good):
+def is_same_release(folder, good):
     """Whether a release is that of the good checkpoint, bit by bit."""
     left, right = ((path / "state_dict.bin") for path in (folder, good))
     if left.read_bytes() == right.read_bytes():
@@ -267,7 +260,7 @@ def released_equal(folder, good):
     return tensors and left == right and same(*weights)
 
 
-def exported(good):
+def export_good(good):
     """The release of a good checkpoint of an attempt's own, if it has one that can be released."""
     try:
         return good and audiocraft_export.export_checkpoint(good, good.with_suffix(".sound")).folder
@@ -288,7 +281,7 @@ def trouble(attempt, answer, good):
             return "unclear", f"no clear sentence: {said[:300]!r}"
         named_or_not_asked = not attempt.released or not attempt.names or any(found)
         return None if named_or_not_asked else ("unclear", f"names no intruder: {said}")
-    if not released_equal(attempt.path.parent / f"{attempt.path.stem}.release", exported(attempt.good) or good):
+    if not is_same_release(attempt.path.parent / f"{attempt.path.stem}.release", export_good(attempt.good) or good):
         return "unclear", "another release"
     if attempt.names is not None and (not attempt.names or not all(found) or not clear(said)):
         return "unclear", f"exported, and its warnings are {said[:300]!r}"
@@ -312,17 +305,17 @@ def run_attempts(what, make, folder, share):
 
 
 def malicious_pickles(folder, share=1.0):
-    return run_attempts("Nothing executed: malicious pickles", pickles, folder, share)
+    return run_attempts("Nothing executed: malicious pickles", pickle_attempts, folder, share)
 
 
 def malicious_containers(folder, share=1.0):
-    return run_attempts("Nothing executed: malicious containers", contained, folder, share)
+    return run_attempts("Nothing executed: malicious containers", container_attempts, folder, share)
 
 
 TRIALS = (malicious_pickles, malicious_containers)
 
 
-def loaded(load):
+def load_each(load):
     """Load the files that stdin names without any care, each in a process of its own, and tell which wrote a marker."""
     extensions()
     for line in sys.stdin:
@@ -351,7 +344,7 @@ def executed_by_torch(folder):
     """The payloads of `REAL` that `torch.load` runs when they stand in a checkpoint's history."""
     paths = [checkpoint(folder / f"{number}.th", good_state(history=[PAYLOADS[name]]), PAYLOADS[name].protocol)
              for number, name in enumerate(REAL)]
-    return executed(folder, paths, "malice.trusting")
+    return names_that_ran(folder, paths, "malice.trusting")
 
 
 def executed_by_pickle(folder):
@@ -359,9 +352,9 @@ def executed_by_pickle(folder):
     paths = [folder / f"{number}.pkl" for number in range(len(REAL))]
     for path, name in zip(paths, REAL):
         path.write_bytes(alone(PAYLOADS[name].opcodes, PAYLOADS[name].protocol))
-    return executed(folder, paths, "malice.unpickle")
+    return names_that_ran(folder, paths, "malice.unpickle")
 
 
-def executed(folder, paths, load):
-    answers = in_child(f"loaded({load})", folder / "home", paths)
+def names_that_ran(folder, paths, load):
+    answers = run_in_child(f"load_each({load})", folder / "home", paths)
     return [name for name, ran in zip(REAL, answers) if ran]

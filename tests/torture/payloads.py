@@ -56,13 +56,9 @@ def alone(opcodes, protocol=2):
 
 
 SHELL, CODE, SYSTEM = text(f"touch {MARKER}"), text(f"open('{MARKER}', 'w').close()"), named("os.system")
-
 FILE, WRITE, EVIL = text(MARKER), text("w"), text("bait.pkl")
-
 ZERO, ONE, NONE, DICT, EMPTY = b"K\0", b"K\1", b"N", b"}", b")"
-
 NESTED = alone(called("os.system", SHELL))
-
 FUNCTION = compile(f"open('{MARKER}', 'w').close()", "<payload>", "exec")
 
 
@@ -174,15 +170,10 @@ CALLS = {
     "dora.conf.DoraConfig": (FILE,), "audiocraft.solvers.builders.get_solver": (DICT,),
     "__main__.Class": (), "mymodule.MyClass": (ONE,), "transformers.AutoModel": (FILE,), "sympy.sympify": (CODE,),
 }
-
 LONG_NAME = "x" * 100_000
-
 IN_MEMO = b"r\x00\x01\x00\x00"
-
 FROM_MEMO = b"j\x00\x01\x00\x00"
-
 SYSTEM_OF_OS = called("builtins.getattr", imported("os"), text("system"))
-
 PID = (text("storage"), named("torch.FloatStorage"), text("0"), text("cpu"))
 
 
@@ -338,7 +329,6 @@ TRICKS = {
     "a name with spaces": (called(stacked("os ", " system"), SHELL), ("os . system|os .",)),
     "a relative name": (called(stacked(".os", "system"), SHELL), (".os.system",)),
 }
-
 DOTTED = {
     ("os", "path.os.system"): (SHELL,), ("pathlib", "os.system"): (SHELL,), ("torch", "os.system"): (SHELL,),
     ("argparse", "_os.system"): (SHELL,), ("random", "_os.system"): (SHELL,), ("collections", "_sys.exit"): (ZERO,),
@@ -350,7 +340,6 @@ DOTTED = {
     ("torch", "Tensor.__setstate__"): (FILE,), ("_codecs", "encode.__self__.lookup"): (text("bait"),),
     ("torch._tensor", "_rebuild_from_type_v2.__globals__"): (),
 }
-
 PAYLOADS = {
     **{name: Payload(opcodes, names, 2, *leaves) for name, (opcodes, names, *leaves) in TRICKS.items()},
     **{f"{module} . {name}": Payload(called(stacked(module, name), *args), (f"{module}.{name}",), 4)
@@ -360,8 +349,7 @@ PAYLOADS = {
        for protocol in range(6)},
     **{name: Payload(called(name, *args), (name,)) for name, args in CALLS.items()},
 }
-
-REAL = (  # those that run with every Python and torch here, so that the trial can fail: see `executed`
+REAL = (  # those that run with every Python and torch here, so that the trial can fail: see `malice.names_that_ran`
     "os.system", "posix.system", "builtins.eval", "__builtin__.eval", "builtins.exec", "builtins.open", "io.open",
     "subprocess.run", "subprocess.call", "bait.run", "importlib.import_module", "runpy.run_path", "timeit.timeit",
     "pickle.loads", "_pickle.loads", "pkgutil.resolve_name", "functools.partial", "operator.attrgetter",

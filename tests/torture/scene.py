@@ -9,7 +9,6 @@ from pathlib import Path
 from .child import export, run_here
 
 FILES = ("state_dict.bin", "compression_state_dict.bin")
-
 MANIFEST = "export.json"
 
 
@@ -53,7 +52,7 @@ class Scene:
         run_here(self.argv(sides[-1], root / "clean" / "warm"))
         (root / "clean" / "file").write_text("no folder")
         run_here(self.argv(sides[0], root / "clean" / "file"))
-        self.releases = {side: released(clean) for side, clean in self.clean.items()}
+        self.releases = {side: release_checksums(clean) for side, clean in self.clean.items()}
         if any(len({release[name] for release in self.releases.values()}) < len(sides) for name in FILES):
             raise RuntimeError("The releases do not differ in every file.")
 
@@ -83,7 +82,7 @@ class Scene:
         folder = folder or self.folder
         if not all((folder / name).is_file() for name in (*FILES, MANIFEST)):  # a FIFO would never end
             return None
-        found = released(folder)
+        found = release_checksums(folder)
         return next((side for side, release in self.releases.items() if release == found), None)
 
     def halves(self):
@@ -129,7 +128,7 @@ def name_of(there, former="1"):
     return "former" if there == former else "new" if there else "neither"
 
 
-def released(folder):
+def release_checksums(folder):
     """The sha256 of each file of a release folder if it is what its manifest says, else None: a judge of its own.
 
     It knows nothing of the package: only that `export.json` lists name, bytes and sha256 of every file.

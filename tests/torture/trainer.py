@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint
 
-from .scene import released
+from .scene import release_checksums
 from .trials import Row, one_sentence
 
 CODEC = "c0dec000"
@@ -99,15 +99,15 @@ def export(folder, path, codec, begin, end):
     """Export a checkpoint again and again, every other time into the same folder; says in JSON how each went."""
     for number in range(int(begin), int(end)):
         out = Path(folder) / f"out-{number if number % 2 else 'again'}"
-        outcome, said = exported(path, out, ExportOptions(version="1.3.0", codec=codec))
+        outcome, said = export_once(path, out, ExportOptions(version="1.3.0", codec=codec))
         if outcome == "whole":
-            outcome, said = judged(Path(folder), out, codec == "auto")
+            outcome, said = judge(Path(folder), out, codec == "auto")
         print(json.dumps([outcome, said]), flush=True)
         if number % 2:
             shutil.rmtree(out, ignore_errors=True)
 
 
-def exported(path, out, options):
+def export_once(path, out, options):
     try:
         export_checkpoint(path, out, options)
     except ExportError as exc:
@@ -117,9 +117,9 @@ def exported(path, out, options):
     return "whole", None
 
 
-def judged(folder, out, replaced):
+def judge(folder, out, replaced):
     """Whether each file of a release is of one checkpoint, and all that the manifest says is of that one, too."""
-    if released(out) is None:
+    if release_checksums(out) is None:
         return "mixtures", "the files are not those of the manifest"
     manifest = json.loads((out / "export.json").read_text())
     kinds = []
@@ -129,7 +129,7 @@ def judged(folder, out, replaced):
                     None)
         if kind is None:
             return "mixtures", f"the weights in {file['name']} are of no checkpoint"
-        said, true = told(manifest, sig, package), truth(folder, kind, sig)
+        said, true = claims_of(manifest, sig, package), truth(folder, kind, sig)
         wrong = [name for name in said if said[name] != true[name] and (replaced or name != "mtime_ns")]
         if wrong:
             return "mixtures", f"weights of {sig}.{kind}, but {[(name, said[name], true[name]) for name in wrong]}"
@@ -137,7 +137,7 @@ def judged(folder, out, replaced):
     return "whole", kinds
 
 
-def told(manifest, sig, package):
+def claims_of(manifest, sig, package):
     """What a release says of one of its checkpoints."""
     if sig == CODEC:
         return {"text": package["xp.cfg"], **manifest["codec"]["checkpoint"]}
