@@ -2,10 +2,10 @@
 
 The info string of a fenced block says what becomes of it, and nothing else is allowed:
 
-- `bash`, `python`: run by test_docs.py, in the order of the page, in a folder that is made for the page.
+- `bash`, `python`: run by system/test_docs.py, in the order of the page, in a folder that is made for the page.
 - `bash audiocraft`, `python audiocraft`: run by audiocraft/test_docs.py, with the real AudioCraft.
 - `bash slurm`, `python slurm`: run by slurm/test_docs.py, with a real Slurm.
-- `bash setup`: make, pip and nox, which CI runs; test_docs.py looks whether what they name is there.
+- `bash setup`: make, pip and nox, which CI runs; system/test_docs.py looks whether what they name is there.
 - `python` or `yaml` with a path as a comment in its first line: written to that file, for the blocks after it.
 - `text`, `json`, `yaml`: shown; no commands.
 """

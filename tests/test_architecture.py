@@ -1,4 +1,4 @@
-"""The direction of imports: packages only import those before them, and nothing imports in a circle."""
+"""Packages only import those before them, nothing imports in a circle, and functions stay small."""
 
 import ast
 import subprocess
@@ -17,6 +17,8 @@ PACKAGES = ("storage", "experiment", "checkpoint", "release", "formats", "verifi
             "cli", "hooks")  # each imports only those before it
 ENTRY_POINTS = ("__init__", "__main__", "train", "demo")
 HEAVY = {"torch", "hydra", "dora", "omegaconf", "flashy", "audiocraft", "transformers", "rich", "huggingface_hub"}
+MAX_PARAMETERS = 5  # positional ones, without self or cls
+MAX_BODY_LINES = 40  # without the docstring
 
 
 def modules(root=PACKAGE):
@@ -106,6 +108,66 @@ def test_a_circle_is_found(tmp_path):
     for name, other in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")):
         (tmp_path / f"{name}.py").write_text(f"def f():\n    from .{other} import x\n")
     assert circles(graph(tmp_path)) == ["a", "b", "c"] or sorted(circles(graph(tmp_path))) == ["a", "b", "c"]
+
+
+def functions(tree, owner=None):
+    """Each function of a module, also in classes and in functions; and whether its first parameter is self or cls."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            static = any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in node.decorator_list)
+            yield node, isinstance(owner, ast.ClassDef) and not static
+            yield from functions(node, node)
+        else:
+            yield from functions(node, node if isinstance(node, ast.ClassDef) else owner)
+
+
+def body_lines(function):
+    """How many lines the body of a function has from its first statement on, without its docstring."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+def with_many_parameters(root=PACKAGE):
+    """The functions that take more than five positional parameters, and how many."""
+    for name, path in sorted(modules(root).items()):
+        for function, is_method in functions(ast.parse(path.read_text())):
+            count = len(function.args.posonlyargs + function.args.args) - is_method
+            if count > MAX_PARAMETERS:
+                yield f"{name}.{function.name}: {count}"
+
+
+def with_long_bodies(root=PACKAGE):
+    """The functions whose bodies are over 40 lines, and how long they are."""
+    for name, path in sorted(modules(root).items()):
+        for function, _ in functions(ast.parse(path.read_text())):
+            if body_lines(function) > MAX_BODY_LINES:
+                yield f"{name}.{function.name}: {body_lines(function)}"
+
+
+def test_no_function_takes_more_than_five_positional_parameters():
+    assert [*with_many_parameters()] == []
+
+
+def test_no_function_body_is_over_forty_lines():
+    assert [*with_long_bodies()] == []
+
+
+def test_a_function_with_six_positional_parameters_is_found(tmp_path):
+    (tmp_path / "module.py").write_text(
+        "def five(a, b, c, d, e, *more, f=1, **others): pass\n"
+        "def six(a, b, /, c, d, e, f=1):\n    def inner(a, b, c, d, e, f): pass\n"
+        "class Class:\n    def method(self, a, b, c, d, e): pass\n"
+        "    if True:\n        def long(self, a, b, c, d, e, f): pass\n"
+        "    @staticmethod\n    def static(a, b, c, d, e, f): pass\n")
+    assert [*with_many_parameters(tmp_path)] == ["module.six: 6", "module.inner: 6", "module.long: 6",
+                                                 "module.static: 6"]
+
+
+def test_a_body_of_forty_one_lines_is_found(tmp_path):
+    lines, docstring = "    pass\n" * MAX_BODY_LINES, '    """One.\n\n    Three.\n    """\n'
+    (tmp_path / "module.py").write_text(
+        f"def right():\n{docstring}{lines}\ndef long():\n{docstring}{lines}    pass\ndef stub():\n{docstring}")
+    assert [*with_long_bodies(tmp_path)] == ["module.long: 41"]
 
 
 def loaded_by(code):

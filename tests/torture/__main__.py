@@ -8,7 +8,8 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-MODULES = ("malice", "bombs", "damage", "trainer", "faults", "crowds")
+MODULES = ("malice", "bombs", "damage", "trainer", "kills", "signals", "errors", "disks", "places", "permissions",
+           "durability", "crowds")
 
 
 def main():
@@ -18,7 +19,8 @@ def main():
     parser.add_argument("--out", type=Path, help="a file for the table, too")
     args = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    rows, lines = [], ["| what was tried | tried | never | instead | seconds |", "| --- | ---: | --- | --- | ---: |"]
+    rows = []
+    lines = ["| what was tried | attempts | violations | outcomes | seconds |", "| --- | ---: | --- | --- | ---: |"]
     print(*lines, sep="\n", flush=True)
     for name in args.modules:
         module = import_module(f"torture.{name}")
@@ -27,7 +29,7 @@ def main():
             with tempfile.TemporaryDirectory(prefix="torture-") as folder:
                 row = trial(Path(folder), args.share)
             rows.append(row)
-            lines.append(f"| {row.what} | {row.tried} | {listing(row.never)} | {listing(row.instead)} | "
+            lines.append(f"| {row.what} | {row.attempts} | {listing(row.violations)} | {listing(row.outcomes)} | "
                          f"{time.monotonic() - begin:.0f} |")
             print(lines[-1], flush=True)
     for row in rows:

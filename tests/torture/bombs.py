@@ -18,34 +18,11 @@ from typing import Callable
 import torch
 from helpers import load, model_state, same
 
-from torture import Row, one_sentence, released
-from torture.malice import (
-    BESIDE,
-    DICT,
-    EMPTY,
-    END,
-    NONE,
-    ONE,
-    PKL,
-    RELEASED,
-    ZERO,
-    Payload,
-    arguments,
-    both,
-    called,
-    checkpoint,
-    environ,
-    good_state,
-    items,
-    named,
-    persistent,
-    placed,
-    plain_cfg,
-    records_of,
-    text,
-    with_extra,
-    zipped,
-)
+from .checkpoints import BESIDE, RELEASED, checkpoint, good_state, placed, plain_cfg
+from .containers import END, PKL, both, records_of, with_extra, zipped
+from .payloads import DICT, EMPTY, NONE, ONE, ZERO, Payload, arguments, called, items, named, persistent, text
+from .scene import release_checksums
+from .trials import Row, environment, one_sentence
 
 SECONDS, MEGABYTES, LONGEST = 5, 500, 3000
 REPLACED = "emb.0.weight"  # where a bomb stands that is one of the weights
@@ -84,7 +61,6 @@ class Bomb:
 
 
 # Pickles ----------------------------------------------------------------------------------------------------------
-
 BIG, DEEP, MANY = 50_000_000, 100_000, 1_000_000
 PUT, GET = b"r\x60\xea\0\0", b"j\x60\xea\0\0"
 PUT_TOO, GET_TOO = b"r\x61\xea\0\0", b"j\x61\xea\0\0"
@@ -284,11 +260,11 @@ def epochs(folder):
 
 # Containers -------------------------------------------------------------------------------------------------------
 
-def written(data):
+def file_of(data):
     return lambda folder: (folder / "checkpoint.th").write_bytes(data())
 
 
-def deflated(method=zipfile.ZIP_DEFLATED, record=PKL):
+def deflated_zip(method=zipfile.ZIP_DEFLATED, record=PKL):
     """A record that is 2 GB when it is unpacked."""
     def make(folder):
         with zipfile.ZipFile(folder / "checkpoint.th", "w", method, compresslevel=1) as archive:
@@ -304,7 +280,7 @@ def deflated(method=zipfile.ZIP_DEFLATED, record=PKL):
     return make
 
 
-def nested():
+def nested_zip():
     data = zipped([(PKL, b"}0" * 30 * MANY + b"N.")], zipfile.ZIP_DEFLATED)
     for _ in range(10):
         data = zipped([(PKL, data)] * 10, zipfile.ZIP_DEFLATED)
@@ -328,13 +304,13 @@ def directory(count, name, same_place=False):
     return make
 
 
-def claimed(record, **values):
+def lying_zip(record, **values):
     def data():
         return both(zipped(records_of(good_state())), record, **values)
     return data
 
 
-def claimed_64(size):
+def lying_zip_64(size):
     data = both(zipped(sorted(records_of(good_state()), key=lambda pair: pair[0] != PKL)),
                 size=0xFFFFFFFF, packed=0xFFFFFFFF)
     return with_extra(data, struct.pack("<2H2Q", 1, 16, size, size))
@@ -354,17 +330,17 @@ def hole(folder):
 
 
 CONTAINERS = {
-    "a deflated data.pkl of 2 GB": deflated(), "a deflated storage of 2 GB": deflated(record="archive/data/0"),
-    "zip in zip, 10 deep": written(nested),
+    "a deflated data.pkl of 2 GB": deflated_zip(), "a deflated storage of 2 GB": deflated_zip(record="archive/data/0"),
+    "zip in zip, 10 deep": file_of(nested_zip),
     "a central directory of a million entries": directory(MANY, lambda index: f"archive/data/{index + 100}"),
     "a million entries of one place": directory(MANY, lambda index: f"archive/data/{index + 100}", same_place=True),
     "a million entries of one name": directory(MANY, lambda index: PKL),
     "3,000 entries with names of 60 kB": directory(3000, lambda index: f"archive/{index:060000}"),
-    "data.pkl of 4 GB that is not there": written(claimed(PKL, size=0xFFFFFFF0, packed=0xFFFFFFF0)),
-    "a storage of 4 GB that is not there": written(claimed("archive/data/0", size=0xFFFFFFF0, packed=0xFFFFFFF0)),
-    "a storage of 2 GB that is not there, when unpacked": written(claimed("archive/data/0", size=0x7FFFFFFF)),
-    "data.pkl of 2**50 bytes": written(lambda: claimed_64(1 << 50)),
-    "data.pkl of 2**64 - 1 bytes": written(lambda: claimed_64((1 << 64) - 1)),
+    "data.pkl of 4 GB that is not there": file_of(lying_zip(PKL, size=0xFFFFFFF0, packed=0xFFFFFFF0)),
+    "a storage of 4 GB that is not there": file_of(lying_zip("archive/data/0", size=0xFFFFFFF0, packed=0xFFFFFFF0)),
+    "a storage of 2 GB that is not there, when unpacked": file_of(lying_zip("archive/data/0", size=0x7FFFFFFF)),
+    "data.pkl of 2**50 bytes": file_of(lambda: lying_zip_64(1 << 50)),
+    "data.pkl of 2**64 - 1 bytes": file_of(lambda: lying_zip_64((1 << 64) - 1)),
     "a hole of 1 TB at the end": sparse,
     "a file of 1 TB without a byte": hole,
 }
@@ -483,7 +459,7 @@ def some_bombs(share):
 
 # The judge --------------------------------------------------------------------------------------------------------
 
-def exploded(bomb, folder):
+def measure(bomb, folder):
     """What a bomb cost: its exit code, seconds of the processor, megabytes and what it said.
 
     Seconds of the processor: what else is going on on the machine is not its fault. One that merely waits is killed.
@@ -492,14 +468,14 @@ def exploded(bomb, folder):
     said = folder / "said.txt"
     result = subprocess.run(
         [sys.executable, "-S", "-c", MEASURE, said, sys.executable, "-m", "audiocraft_export", "run",
-         folder / "checkpoint.th", "--folder", folder / "out"], env=environ(), text=True, stdout=subprocess.PIPE,
+         folder / "checkpoint.th", "--folder", folder / "out"], env=environment(), text=True, stdout=subprocess.PIPE,
         timeout=60, check=True)
     return {**json.loads(result.stdout), "said": said.read_bytes()[:100_000].decode(errors="replace")}
 
 
 def right(folder):
     """Whether a release is whole, can be loaded, and has the weights of the good checkpoint beside what is odd."""
-    if not released(folder):
+    if not release_checksums(folder):
         return False
     try:
         state = load(folder / "state_dict.bin")["best_state"]
@@ -526,12 +502,12 @@ def problems(bomb, cost, folder):
 
 
 def bombs(folder, share=1.0):
-    row = Row("No denial of service: bombs", never={f"over {SECONDS} s": 0, f"over {MEGABYTES} MB": 0, "unclear": 0})
+    row = Row.of("No denial of service: bombs", f"over {SECONDS} s", f"over {MEGABYTES} MB", "unclear")
     for number, bomb in enumerate(some_bombs(share)):
         home = folder / str(number)
         home.mkdir()
-        cost = exploded(bomb, home)
-        row.tried += 1
+        cost = measure(bomb, home)
+        row.attempts += 1
         wrong = list(problems(bomb, cost, home))
         for name in wrong:
             row.count(name, f"{bomb.what}: {cost['seconds']:.1f} s, {cost['megabytes']:.0f} MB, exit code "

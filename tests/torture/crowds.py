@@ -10,22 +10,23 @@ from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
 
-from . import Row, released
-from .faults import FILES, MANIFEST, At, Child, Gate, Scene, amount, apart, here, sending, sha256
+from .child import Child, Gate, run_here
+from .inject import Injection, sending
+from .scene import FILES, MANIFEST, Scene, release_checksums, sha256
+from .trials import Row, amount, isolated
 
 CROWD = 8
 SIDES = "12345678"
 SMALL = 1 << 17  # numbers in a model
-NEVER = ("no whole release", "error", "leftover", "other file in the folder")
+VIOLATIONS = ("no whole release", "error", "leftover", "other file in the folder")
 MIXED = (["--dtype", "float16"], ["--dtype", "bfloat16"], ["--dtype", "float32"], ["--weights", "last"],
          ["--weights", "ema"], ["--weights", "last", "--dtype", "float16"], ["--codec", "none"], [])
 
 
-@apart(floats=SMALL)
+@isolated(floats=SMALL)
 def same_folder(folder, share):
     """The same experiment into one folder: new, with that very release, with another, or with files of the user's."""
-    row = Row(f"{CROWD} processes export the same XP to one folder", never=dict.fromkeys(
-        (*NEVER, "file of the user's lost"), 0))
+    row = Row.of(f"{CROWD} processes export the same XP to one folder", *VIOLATIONS, "file of the user's lost")
     scene = Scene(folder)
     for number, kind in zip(range(amount(20, share)), cycle(("new", "other", "foreign", "same"))):
         scene.put("2" if kind == "same" else "1")
@@ -43,10 +44,10 @@ def same_folder(folder, share):
     return row
 
 
-@apart(floats=SMALL, sides=SIDES)
+@isolated(floats=SMALL, sides=SIDES)
 def own_folders(folder, share):
     """Different experiments, to folders beside each other."""
-    row = Row(f"{CROWD} processes export {CROWD} XPs to {CROWD} folders", never=dict.fromkeys(NEVER, 0))
+    row = Row.of(f"{CROWD} processes export {CROWD} XPs to {CROWD} folders", *VIOLATIONS)
     scene = Scene(folder, sides=SIDES)
     for number, kind in zip(range(amount(20, share)), cycle(("new", "other", "same"))):
         shutil.rmtree(scene.folder.parent, ignore_errors=True)
@@ -65,10 +66,10 @@ def own_folders(folder, share):
     return row
 
 
-@apart(floats=SMALL)
+@isolated(floats=SMALL)
 def mixed_folder(folder, share):
     """Different options and experiments into one folder: the last one wins, whole."""
-    row = Row(f"{CROWD} processes export different releases to one folder", never=dict.fromkeys((*NEVER, "mixture"), 0))
+    row = Row.of(f"{CROWD} processes export different releases to one folder", *VIOLATIONS, "mixture")
     scene = Scene(folder)
     wanted = [("12"[index % 2], options) for index, options in enumerate(MIXED)]
     possible = [_alone(scene, side, options, index) for index, (side, options) in enumerate(wanted)]
@@ -80,7 +81,7 @@ def mixed_folder(folder, share):
         name = f"round {number}, former {former}"
         _judge_all(row, together([scene.argv(side, None, *options) for side, options in wanted], number // 2 % 2),
                    name)
-        there = released(scene.folder)
+        there = release_checksums(scene.folder)
         if there not in possible:
             row.count("mixture" if there else "no whole release", f"{name}: {there}")
         _judge_folder(row, scene.folder, set(), name)
@@ -93,9 +94,9 @@ def mixed_folder(folder, share):
 
 def _alone(scene, side, options, index):
     place = scene.root / "alone" / str(index)
-    if here(scene.argv(side, place, *options)):
+    if run_here(scene.argv(side, place, *options)):
         raise RuntimeError(f"An export with {options} does not work at all.")
-    return released(place)
+    return release_checksums(place)
 
 
 def together(commands, late=False):
@@ -105,9 +106,9 @@ def together(commands, late=False):
         commands: one for each process.
         late: whether the moment is before the first new name of a file or folder, not at the start.
     """
-    gate, hook = Gate(), At(("replace", "rename", "renameat2"), 1, sending(signal.SIGSTOP))
+    gate, hook = Gate(), Injection(("replace", "rename", "renameat2"), 1, sending(signal.SIGSTOP))
     with ExitStack() as stack:
-        children = [stack.enter_context(Child(argv, hook.set if late else lambda: None, gate)) for argv in commands]
+        children = [stack.enter_context(Child(argv, hook.arm if late else lambda: None, gate)) for argv in commands]
         gate.open()
         end = time.monotonic() + 3
         there = [child for child in children if late and child.stopped(max(0.01, end - time.monotonic()))]
@@ -117,8 +118,8 @@ def together(commands, late=False):
 
 
 def _judge_all(row, outcomes, what):
-    row.tried += 1
-    row.instead["exports"] = row.instead.get("exports", 0) + len(outcomes)
+    row.attempts += 1
+    row.outcomes["exports"] = row.outcomes.get("exports", 0) + len(outcomes)
     for outcome in outcomes:
         if outcome.code != 0:
             row.count("error", f"{what}: {outcome.code} {outcome.text}")

@@ -11,7 +11,8 @@ from helpers import SIG, solver_state, with_cfg
 import audiocraft_export
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint
 
-from . import Row, one_sentence, released
+from .scene import release_checksums
+from .trials import Row, one_sentence
 
 CODEC, MANIFEST = "c0dec000", "export.json"
 OPTIONS = ExportOptions(version="1.3.0", verify="bytes")
@@ -45,10 +46,10 @@ def overwrite(data, random):
     step = random.choice((1, SECTOR))
     here, there = (random.randrange(0, len(data) - size + 1, step) for _ in range(2))
     block = random.choice((bytes(size), random.randbytes(size), data[there:there + size], None))
-    return swapped(data, here, there, size) if block is None else data[:here] + block + data[here + size:]
+    return swap(data, here, there, size) if block is None else data[:here] + block + data[here + size:]
 
 
-def swapped(data, here, there, size):
+def swap(data, here, there, size):
     found = bytearray(data)
     found[here:here + size], found[there:there + size] = data[there:there + size], data[here:here + size]
     return bytes(found[:len(data)])
@@ -77,13 +78,13 @@ def make_xps(folder):
 
 def meaning(folder):
     """What a release says and holds, without times; None if it is not what its manifest says."""
-    if released(folder) is None:
+    if release_checksums(folder) is None:
         return None
     manifest = json.loads((folder / MANIFEST).read_text())
     return {name: manifest.get(name) for name in MEANING}
 
 
-def damaged(paths, harm, random, least=None):
+def damage_one(paths, harm, random, least=None):
     """Damage one of some files, by their sizes; gives its path, its bytes before and those after.
 
     Args:
@@ -115,44 +116,44 @@ def attempt(job, *args):
 
 def checkpoints(folder, share, what, harm, times):
     """Damage a checkpoint or that of its codec; export into an empty folder."""
-    row, random = Row(f"checkpoints: {what}", never={"silent": 0, "tracebacks": 0}), Random(what)
+    row, random = Row.of(f"checkpoints: {what}", "silent", "tracebacks"), Random(what)
     paths, out = make_xps(folder), folder / "out"
     export_checkpoint(paths[0], out, OPTIONS)
-    right = released(out), meaning(out)
+    right = release_checksums(out), meaning(out)
     for _ in range(round(times * share)):
-        row.tried += 1
+        row.attempts += 1
         shutil.rmtree(out, ignore_errors=True)
-        victim, before, after = damaged(paths, harm, random)
+        victim, before, after = damage_one(paths, harm, random)
         _, said, wrong = attempt(export_checkpoint, paths[0], out, OPTIONS)
         victim.write_bytes(before)
         if wrong or said:
             row.count(wrong or ("silent" if out.exists() else "refused"), said)
         else:
-            row.count("equal" if (released(out), meaning(out)) == right else "silent",
+            row.count("equal" if (release_checksums(out), meaning(out)) == right else "silent",
                       f"{victim.parent.name} {difference(before, after)}")
     return row
 
 
 def releases(folder, share, what, harm, times):
     """Damage a file of a release; have it verified; now and then export over it."""
-    row, random = Row(f"releases: {what}", never={"silent": 0, "misplaced": 0, "tracebacks": 0}), Random(what)
+    row, random = Row.of(f"releases: {what}", "silent", "misplaced", "tracebacks"), Random(what)
     checkpoint, out = make_xps(folder)[0], folder / "out"
     export_checkpoint(checkpoint, out, OPTIONS)
     pristine = {path: path.read_bytes() for path in out.iterdir()}
-    right = released(out), meaning(out)
+    right = release_checksums(out), meaning(out)
     for _ in range(round(times * share)):
-        row.tried += 1
-        victim, before, after = damaged(list(pristine), harm, random, out / MANIFEST)
+        row.attempts += 1
+        victim, before, after = damage_one(list(pristine), harm, random, out / MANIFEST)
         example = f"{victim.name} {difference(before, after)}"
-        row.count(*noticed(out, victim, example) if before != after else ["equal"])
-        if row.tried % MENDED[victim.name == MANIFEST] == 0:
-            row.count(*mended(checkpoint, out, right, f"export over {example}"))
+        row.count(*verify_outcome(out, victim, example) if before != after else ["equal"])
+        if row.attempts % MENDED[victim.name == MANIFEST] == 0:
+            row.count(*export_outcome(checkpoint, out, right, f"export over {example}"))
         for path, data in pristine.items():
             path.write_bytes(data)
     return row
 
 
-def noticed(folder, victim, example):
+def verify_outcome(folder, victim, example):
     """Whether verify names the damaged file, or the manifest that tells of it."""
     found, said, wrong = attempt(lambda: audiocraft_export.verify(folder))
     if wrong or said:
@@ -166,12 +167,12 @@ def noticed(folder, victim, example):
     return "reported" if names & {victim.name, MANIFEST} else "misplaced", f"{example}: {texts}"
 
 
-def mended(checkpoint, folder, right, example):
+def export_outcome(checkpoint, folder, right, example):
     """Whether an export of the same checkpoint mends a damaged release."""
     _, said, wrong = attempt(export_checkpoint, checkpoint, folder, OPTIONS)
     if wrong or said:
         return wrong or "silent", f"{example}: {said}"
-    return "mended" if (released(folder), meaning(folder)) == right else "silent", example
+    return "mended" if (release_checksums(folder), meaning(folder)) == right else "silent", example
 
 
 def flipped_checkpoints(folder, share=1.0):

@@ -18,7 +18,8 @@ from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint
 
-from . import Row, one_sentence, released
+from .scene import release_checksums
+from .trials import Row, one_sentence
 
 CODEC = "c0dec000"
 CONFIGS = {SIG: {"solver": "musicgen", "compression_model_checkpoint": f"//sig/{CODEC}"},
@@ -98,15 +99,15 @@ def export(folder, path, codec, begin, end):
     """Export a checkpoint again and again, every other time into the same folder; says in JSON how each went."""
     for number in range(int(begin), int(end)):
         out = Path(folder) / f"out-{number if number % 2 else 'again'}"
-        outcome, said = exported(path, out, ExportOptions(version="1.3.0", codec=codec))
+        outcome, said = export_once(path, out, ExportOptions(version="1.3.0", codec=codec))
         if outcome == "whole":
-            outcome, said = judged(Path(folder), out, codec == "auto")
+            outcome, said = judge(Path(folder), out, codec == "auto")
         print(json.dumps([outcome, said]), flush=True)
         if number % 2:
             shutil.rmtree(out, ignore_errors=True)
 
 
-def exported(path, out, options):
+def export_once(path, out, options):
     try:
         export_checkpoint(path, out, options)
     except ExportError as exc:
@@ -116,9 +117,9 @@ def exported(path, out, options):
     return "whole", None
 
 
-def judged(folder, out, replaced):
+def judge(folder, out, replaced):
     """Whether each file of a release is of one checkpoint, and all that the manifest says is of that one, too."""
-    if released(out) is None:
+    if release_checksums(out) is None:
         return "mixtures", "the files are not those of the manifest"
     manifest = json.loads((out / "export.json").read_text())
     kinds = []
@@ -128,7 +129,7 @@ def judged(folder, out, replaced):
                     None)
         if kind is None:
             return "mixtures", f"the weights in {file['name']} are of no checkpoint"
-        said, true = told(manifest, sig, package), truth(folder, kind, sig)
+        said, true = claims_of(manifest, sig, package), truth(folder, kind, sig)
         wrong = [name for name in said if said[name] != true[name] and (replaced or name != "mtime_ns")]
         if wrong:
             return "mixtures", f"weights of {sig}.{kind}, but {[(name, said[name], true[name]) for name in wrong]}"
@@ -136,7 +137,7 @@ def judged(folder, out, replaced):
     return "whole", kinds
 
 
-def told(manifest, sig, package):
+def claims_of(manifest, sig, package):
     """What a release says of one of its checkpoints."""
     if sig == CODEC:
         return {"text": package["xp.cfg"], **manifest["codec"]["checkpoint"]}
@@ -183,28 +184,28 @@ def exports(folder, path, codec, times):
 
 def replaced(folder, share=1.0):
     """100 exports, while the checkpoints of the model and of its codec are replaced every few milliseconds."""
-    row, paths = Row("checkpoints replaced meanwhile", never={"mixtures": 0, "failures": 0}), make_xps(folder)
+    row, paths = Row.of("checkpoints replaced meanwhile", "mixtures", "failures"), make_xps(folder)
     with ExitStack() as stack:
         for path in paths:
             stack.enter_context(writer("replace", folder, path))
         outcomes = exports(folder, paths[0], "auto", round(EXPORTS * share))
-    for row.tried, (outcome, said) in enumerate(outcomes, 1):
+    for row.attempts, (outcome, said) in enumerate(outcomes, 1):
         failed = outcome not in ("whole", "mixtures")
         row.count("failures" if failed else outcome, f"{outcome}: {said}" if failed else said)
     met = {tuple(said) for outcome, said in outcomes if outcome == "whole"}
-    row.instead["different"] = len(met)
-    if row.tried > 9 and len(met) < 2:
+    row.outcomes["different"] = len(met)
+    if row.attempts > 9 and len(met) < 2:
         row.count("failures", "the trainer wrote nothing")
     return row
 
 
 def overwritten(folder, share=1.0):
     """100 exports, while the checkpoint is written over in its place."""
-    never = {"mixtures": 0, "deaths": 0, "tracebacks": 0}
-    row, path = Row("checkpoints written over meanwhile", never=never), make_xps(folder)[0]
+    row = Row.of("checkpoints written over meanwhile", "mixtures", "deaths", "tracebacks")
+    path = make_xps(folder)[0]
     with writer("overwrite", folder, path):
         outcomes = exports(folder, path, "none", round(EXPORTS * share))
-    for row.tried, (outcome, said) in enumerate(outcomes, 1):
+    for row.attempts, (outcome, said) in enumerate(outcomes, 1):
         row.count(outcome, said)
     return row
 
