@@ -72,7 +72,8 @@ def _other_weights(checkpoint, runs):
 
 
 def _memory(size, checkpoint):
-    setup = "import audiocraft_export.pipeline.export, audiocraft_export.checkpoint.nonfinite; from audiocraft_export import *"
+    setup = ("import audiocraft_export.pipeline.export, audiocraft_export.checkpoint.nonfinite; "
+             "from audiocraft_export import *")
     name = f"{size}, {checkpoint.stat().st_size / 1e9:.2f} GB"
     code = f"export_checkpoint({str(checkpoint)!r}, {str(OUT)!r}, ExportOptions(%s))"
     shutil.rmtree(OUT, ignore_errors=True)

@@ -7,8 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ..errors import CheckpointError
-from ..experiment.limits import MAX_INTERPOLATIONS as MOST_REFERENCES
-from ..experiment.limits import MAX_YAML_CHARS as MOST_TEXT
+from ..experiment.limits import MAX_INTERPOLATIONS, MAX_YAML_CHARS
 from .allowlist import Node, UnknownGlobal
 from .limits import MAX_CONFIG_BITS, MAX_CONFIG_VALUES, MAX_INTERPOLATION
 
@@ -67,13 +66,13 @@ class _PlainConverter:
         self._text += len(value) if isinstance(value, (str, bytes)) else 0
         references = value.count("${") if isinstance(value, str) else 0
         self._references += references
-        if self._values > MAX_CONFIG_VALUES or self._text > MOST_TEXT:
+        if self._values > MAX_CONFIG_VALUES or self._text > MAX_YAML_CHARS:
             raise CheckpointError(f"The configuration (xp.cfg) has more than {MAX_CONFIG_VALUES} values, or "
-                                  f"{MOST_TEXT} characters: keep it small, flat and plain.")
-        if isinstance(value, int) and value.bit_length() > MAX_CONFIG_BITS or self._references > MOST_REFERENCES \
+                                  f"{MAX_YAML_CHARS} characters: keep it small, flat and plain.")
+        if isinstance(value, int) and value.bit_length() > MAX_CONFIG_BITS or self._references > MAX_INTERPOLATIONS \
                 or references and len(value) > MAX_INTERPOLATION:
             raise CheckpointError(f"The configuration (xp.cfg) has a number of more than {MAX_CONFIG_BITS} bits, more "
-                                  f"than {MOST_REFERENCES} interpolations, or one of more than {MAX_INTERPOLATION} "
+                                  f"than {MAX_INTERPOLATIONS} interpolations, or one of more than {MAX_INTERPOLATION} "
                                   "characters: keep it small, flat and plain.")
 
 

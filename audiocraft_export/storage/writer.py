@@ -51,7 +51,8 @@ class Ownership(Protocol):
 
 
 def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownership,
-                  finish: Callable[[Path, list[WrittenFile]], tuple[str, bytes]], read_back: bool = True) -> list[WrittenFile]:
+                  finish: Callable[[Path, list[WrittenFile]], tuple[str, bytes]],
+                  read_back: bool = True) -> list[WrittenFile]:
     """Write a release; whatever fails, the previous one in the same folder stays as it is.
 
     Args:

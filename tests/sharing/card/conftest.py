@@ -3,13 +3,11 @@
 from importlib.util import find_spec
 
 import pytest
-from helpers import SIG, model_state
+from helpers import PROCESSOR, SIG, model_state
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
-
-from helpers import PROCESSOR
 
 from .releases import CONFIGS, HISTORY
 
