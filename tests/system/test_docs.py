@@ -188,7 +188,7 @@ def test_the_readme_leads_to_every_page():
 
 def own_flags():
     """All flags of our command."""
-    found, parsers = set(), [cli._parser()]
+    found, parsers = set(), [cli._build_parser()]
     for parser in parsers:
         for action in parser._actions:
             found |= set(action.option_strings)
@@ -211,7 +211,7 @@ def inline_commands():
 
 
 def test_commands_within_sentences_are_forms_that_exist():
-    parser = cli._parser()
+    parser = cli._build_parser()
     for command, *words in inline_commands():
         if command == "audiocraft-export" and len(words) > 1:
             parser.parse_args([word for word in words if word not in ("--help",)])  # exits if it is wrong
