@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..experiment.xp import MANIFEST
@@ -48,12 +48,21 @@ def check_packages(options: ExportOptions) -> None:
         require_packages("Pushing to the Hub", "huggingface_hub")
 
 
-def check_folder(folder: Path, names: Collection[str]) -> None:
-    """Check that files of these names, and a manifest, may be written to a folder.
+def check_folder(folder: Path, files: Mapping[str, Content]) -> None:
+    """Check that files, and a manifest, may be written to a folder.
 
     Raises:
         CheckpointError: if they would replace a training checkpoint.
-        ReleaseError: if a folder, a pipe or the like has one of the names.
+        ReleaseError: if they would replace a file of no release, or a folder, a pipe or the like.
     """
-    OwnedFiles(names).refuse_training_checkpoints(folder)
-    refuse_non_files(folder, [*names, MANIFEST])
+    owned = OwnedFiles(files)
+    owned.refuse_training_checkpoints(folder)
+    refuse_non_files(folder, [*files, MANIFEST])
+    owned.refuse_foreign_files(folder, lambda path: _may_hold(path, files[path.name]))
+
+
+def _may_hold(path: Path, content: Content) -> bool:
+    """Whether a file may hold some content, as far as that is known before it is encoded."""
+    if isinstance(content, str):
+        content = content.encode("utf-8", "surrogatepass")
+    return not isinstance(content, bytes) or path.read_bytes() == content

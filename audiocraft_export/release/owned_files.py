@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import os
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from .. import progress
 from ..checkpoint.torch_file import TorchFile
@@ -64,17 +63,20 @@ class OwnedFiles:
         return {file.name for file in Manifest.unverified_files(folder)
                 if file.name in names - self._names and matches_manifest(folder, [file])}
 
-    def refuse_foreign_files(self, stage: Path, folder: Path) -> None:
+    def refuse_foreign_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
         """Refuse to replace files of no release: a `config.yaml` or a model that a person put there.
 
-        A file with the same bytes is no loss: a killed export leaves its files without their manifest.
+        Args:
+            folder: the release folder.
+            may_be_same: whether a file may have the bytes of the new one. That is no loss: a killed export leaves its
+                files without their manifest.
 
         Raises:
             ReleaseError: if there is one.
         """
         owned = {*OWN_NAMES, *(file.name for file in Manifest.unverified_files(folder))}
         for path in (folder / name for name in sorted(self._names - owned)):
-            if os.path.lexists(path) and not _is_same_file(stage / path.name, path):
+            if os.path.lexists(path) and not (os.path.isfile(path) and may_be_same(path)):
                 raise ReleaseError(f"{path} is there already, and no file of a release by its manifest: move it away, "
                                    "or choose another folder.")
 
@@ -105,10 +107,6 @@ def _is_release_name(name: str, sig: str) -> bool:
     families = {family.names for family in (GENERAL, *FAMILIES.values())}
     own = [re.escape(each).replace(r"\{\}", "{}") for names in families for each in names]
     return any(re.fullmatch(pattern.replace("{}", sig), name) for pattern in (*own, *_SAFETENSORS, *_TRANSFORMERS))
-
-
-def _is_same_file(staged: Path, path: Path) -> bool:
-    return os.path.isfile(path) and filecmp.cmp(staged, path, shallow=False)
 
 
 def _is_training_checkpoint(path: Path) -> bool:

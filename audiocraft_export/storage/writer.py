@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -46,8 +47,8 @@ class Ownership(Protocol):
     def stale_files(self, folder: Path) -> Collection[str]:
         """The files of the previous release in a folder that the new one does not have."""
 
-    def refuse_foreign_files(self, stage: Path, folder: Path) -> None:
-        """Refuse to replace a file of `folder` that belongs to no release; raises `ReleaseError`."""
+    def refuse_foreign_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
+        """Refuse to replace a file that belongs to no release, unless it is the same; raises `ReleaseError`."""
 
 
 def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownership,
@@ -80,7 +81,7 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
             written = [_write_staged(stage / name, content, not read_back) for name, content in files.items()]
             for name, content in files.items() if read_back else ():
                 _read_back(stage / name, content)
-            ownership.refuse_foreign_files(stage, folder)
+            ownership.refuse_foreign_files(folder, lambda path: filecmp.cmp(stage / path.name, path, shallow=False))
             manifest, data = finish(stage, written)
             with open_durable(stage / manifest) as stream:
                 stream.write(data)

@@ -3,7 +3,9 @@
 import pytest
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_lm, export_xp
+from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.formats import requirements
+from audiocraft_export.pipeline.export import plan_export
 from audiocraft_export.pipeline.preflight import check_folder, check_packages
 
 
@@ -48,7 +50,20 @@ def test_what_is_no_file_is_never_replaced(make_xp, dora_dir, name):
     folder = make_xp()
     (folder / "export" / name).mkdir(parents=True)
     with pytest.raises(ExportError, match="no file"):
-        check_folder(folder / "export", ["state_dict.bin"])
+        check_folder(folder / "export", {"state_dict.bin": {}})
     with pytest.raises(ExportError, match="no file"):
         export_xp(folder.name, dora_dir)
     assert [path.name for path in (folder / "export").iterdir()] == [name]
+
+
+def test_a_file_of_somebody_else_is_refused_before_anything_is_made(make_xp, dora_dir):
+    folder = make_xp()
+    (folder / "export").mkdir()
+    (folder / "export" / "config.yaml").write_text("mine")
+    options = ExportOptions(format="safetensors", card=False)
+    checkpoint = open_checkpoint(folder / "checkpoint.th")
+    with pytest.raises(ExportError, match="no file of a release"):
+        plan_export(checkpoint, folder, folder / "export", options)
+    with pytest.raises(ExportError, match="no file of a release"):
+        export_xp(folder.name, dora_dir, options)
+    assert [path.name for path in (folder / "export").iterdir()] == ["config.yaml"]
