@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoSibling
 
-CHUNK_SIZE = 1 << 20  # bytes
+HASH_CHUNK_SIZE = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Digest:
         """The digest of a local file."""
         large, git = sha256(), sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
         with path.open("rb") as file:
-            while chunk := file.read(CHUNK_SIZE):
+            while chunk := file.read(HASH_CHUNK_SIZE):
                 large.update(chunk)
                 git.update(chunk)
         return cls(large.hexdigest(), git.hexdigest())

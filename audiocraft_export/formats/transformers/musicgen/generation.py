@@ -8,12 +8,12 @@ from typing import Any, Optional
 
 from ....experiment.config import Config
 from ..encodec.config import bits_per_second, codebooks
+from ..model_files import Values
 from .architecture import Layout, is_stereo
 from .constraints import check_number
 
 POSITIONS = 2048  # of the table of positions that transformers starts with; it grows
 TOP_K = 250  # audiocraft.models.MusicGen.set_generation_params
-Values = dict[str, Any]
 
 
 def decoder_config(config: Config) -> Values:
