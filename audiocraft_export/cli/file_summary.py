@@ -79,7 +79,6 @@ def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyP
     """Summarize a training checkpoint, or a file of a release.
 
     Args:
-        path: the file.
         xp: the experiment that a checkpoint has to belong to; None is that of its folder.
         dora_dir: the Dora folder in which a compression model of the form `//sig/` is looked up, if it is not in it.
         values: whether to read all weights: for NaN and infinity, and for damage.

@@ -38,7 +38,6 @@ def diff_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
 
     Args:
         path: the release folder, or one of its files.
-        checkpoint: the checkpoint.
         xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
         dora_dir: the Dora folder to look it up in instead.
 

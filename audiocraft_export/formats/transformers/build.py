@@ -24,7 +24,6 @@ def transformers_files(prepared: PreparedRelease, max_shard_size: Union[str, int
     """Convert a release to the files that `from_pretrained` of transformers loads, by name.
 
     Args:
-        prepared: the release.
         max_shard_size: in bytes or as `5GB`.
 
     Raises:

@@ -19,7 +19,6 @@ def render_card(source: CardSource, previous: Optional[str] = None) -> str:
     """Render the model card of a release; the same arguments give the same text.
 
     Args:
-        source: the release.
         previous: the card to update, read with its own line endings, which are kept, as is what people wrote in it.
 
     Raises:

@@ -29,7 +29,6 @@ def replace_sections(body: str, sections: Mapping[str, str], metadata: Mapping[s
         sections: text by name. If `body` has none of them, they are appended; otherwise only those that it has are
             replaced.
         metadata: plain data for the next export, without braces and `>` in its strings.
-        end: the line ending.
 
     Raises:
         ReleaseError: if a marker has lost its counterpart.

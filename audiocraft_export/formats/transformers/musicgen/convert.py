@@ -24,7 +24,6 @@ def to_musicgen(model: ReleaseModel, codec: Optional[ModelFiles] = None) -> Mode
     """Convert a language model to the transformers format.
 
     Args:
-        model: as it is released.
         codec: the compression model inside, converted; a decoder alone has none.
 
     Raises:
@@ -46,7 +45,6 @@ def from_musicgen(tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTe
     Args:
         tensors: by their names in transformers; those of a codec, and of a T5 that was not trained, are ignored.
         others: by their names in AudioCraft (`ModelFiles.others`).
-        config: of the experiment (xp.cfg).
 
     Raises:
         CheckpointError: if they are not those of such a model.

@@ -60,7 +60,6 @@ def codec_config_for_prompts(codec: Mapping[str, Any], config: Config) -> Values
 
     Args:
         codec: values of EncodecConfig, which encodes with the first of its bandwidths.
-        config: of the experiment.
     """
     if codebooks_per_channel(config) >= codebooks(codec, 0):
         return dict(codec)
