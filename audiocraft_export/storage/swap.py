@@ -29,7 +29,6 @@ def replace_folder(stage: Path, folder: Path, names: Sequence[str], stale_files:
 
     Args:
         stage: the staged folder, beside `folder` or in it.
-        folder: the release folder.
         names: the files in `stage`, in the order in which they are to appear.
         stale_files: returns the names of the previous release's files in a folder, which are removed. Called as late
             as possible: another process may export to the same folder.

@@ -53,7 +53,6 @@ def check_file(path: Path, listed: Optional[WrittenFile], states: dict[str, Mapp
     """The problems of one file.
 
     Args:
-        path: the file.
         listed: its entry in the manifest, if it has one.
         states: gets the content of a file of torch, by name.
     """
@@ -105,12 +104,7 @@ def _safetensors_problems(path: Path) -> Iterator[Problem]:
 
 
 def key_problems(name: str, state: Mapping[Any, Any]) -> Iterator[Problem]:
-    """The problems with the keys of a file of torch, and with the types of their values.
-
-    Args:
-        name: of the file.
-        state: its content.
-    """
+    """The problems with the keys of a file of torch, and with the types of their values."""
     shape = _shape(name, state)
     for key, kind in walk(shape):
         value = _find(state, key)

@@ -62,7 +62,6 @@ def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
     """The files of a release for AudioCraft, restored from those of `to_safetensors`.
 
     Args:
-        folder: the release folder.
         names: of the files of the release, in their order.
 
     Raises:

@@ -25,7 +25,7 @@ def replace_sections(body: str, sections: Mapping[str, str], metadata: Mapping[s
     """Put sections into the text of a card.
 
     Args:
-        body: the text, without front matter.
+        body: without front matter.
         sections: text by name. If `body` has none of them, they are appended; otherwise only those that it has are
             replaced.
         metadata: plain data for the next export, without braces and `>` in its strings.

@@ -22,15 +22,10 @@ HASH_CHUNK_SIZE = 1 << 20  # bytes
 
 @dataclass(frozen=True)
 class Digest:
-    """The hashes by which the Hub knows a file.
+    """The hashes by which the Hub knows a file."""
 
-    Args:
-        sha256: of large files.
-        git: of the others, as git has it.
-    """
-
-    sha256: str
-    git: str
+    sha256: str  # of large files
+    git: str  # of the others, as git has it
 
     @classmethod
     def of_file(cls, path: Path) -> Digest:
