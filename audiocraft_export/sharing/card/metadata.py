@@ -66,7 +66,8 @@ def _merge_tags(theirs: list[Any], ours: list[Any], last: Any) -> Optional[list[
     """Tags of a person as they are, and ours where the last ones were or behind them, but for those they deleted."""
     last = last if isinstance(last, list) else []
     kept = [tag for tag in theirs if tag in ours or tag not in last]
-    return [*kept, *(tag for tag in ours if tag not in kept and tag not in last)] or None
+    tags = [*kept, *(tag for tag in ours if tag not in kept and tag not in last)]
+    return tags or None
 
 
 def _merge_results(theirs: list[dict[Any, Any]], ours: Any) -> Optional[list[Any]]:
