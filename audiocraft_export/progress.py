@@ -207,7 +207,7 @@ def show_progress(exports: int = 0) -> Iterator[Display]:
 @contextmanager
 def track(name: str, passes: int = 2) -> Iterator[None]:
     """While inside, this thread runs an export; one inside another is a part of that. See `Progress`."""
-    outer = _tracked()
+    outer = _current_progress()
     if outer is not None:
         outer.name, outer.passes = name, passes
         yield
@@ -224,7 +224,7 @@ def track(name: str, passes: int = 2) -> Iterator[None]:
             del _thread.progress, _thread.display
 
 
-def _tracked() -> Optional[Progress]:
+def _current_progress() -> Optional[Progress]:
     """The export of this thread, if it runs one."""
     return getattr(_thread, "progress", None)
 
@@ -237,14 +237,14 @@ def forward_to(put: Callable[[Progress], None], every: float) -> None:
 
 def set_total(nbytes: int, passes: Optional[int] = None) -> None:
     """Start counting the bytes of the export of this thread, if it runs one; `passes` override those of `track`."""
-    progress = _tracked()
+    progress = _current_progress()
     if progress is not None:
         progress.nbytes, progress.work, progress.done = nbytes, nbytes * (passes or progress.passes), 0
 
 
 def advance(nbytes: int) -> None:
     """Count bytes of the export of this thread, if it runs one."""
-    progress = _tracked()
+    progress = _current_progress()
     if progress is not None:
         progress.done += nbytes
         _thread.display.refresh()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-GRACE_PERIOD = 10.  # seconds: another signal within them must not cut short the cleanup that the first one has begun
+CLEANUP_PERIOD = 10.  # seconds: another signal within them must not cut short the cleanup that the first one has begun
 
 _last_signal = -math.inf  # time.monotonic() of it
 
@@ -39,6 +39,6 @@ def exit_on_sigterm() -> Iterator[None]:
 
 def _exit(number: int, frame: Any) -> None:
     global _last_signal
-    if time.monotonic() > _last_signal + GRACE_PERIOD:
+    if time.monotonic() > _last_signal + CLEANUP_PERIOD:
         _last_signal = time.monotonic()
         raise SystemExit(128 + number)

@@ -1,6 +1,7 @@
 """Packages only import those before them, nothing imports in a circle, and functions stay small."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import audiocraft_export
 from audiocraft_export import ExportOptions
 
 PACKAGE = Path(audiocraft_export.__file__).parent
+TESTS = Path(__file__).parent
 BASE = ("version", "errors", "signals", "progress", "options")  # flat modules that any package may import
 PACKAGES = ("storage", "experiment", "checkpoint", "release", "formats", "verification", "sharing", "pipeline", "jobs",
             "cli", "hooks")  # each imports only those before it
@@ -108,6 +110,36 @@ def test_a_circle_is_found(tmp_path):
     for name, other in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")):
         (tmp_path / f"{name}.py").write_text(f"def f():\n    from .{other} import x\n")
     assert circles(graph(tmp_path)) == ["a", "b", "c"] or sorted(circles(graph(tmp_path))) == ["a", "b", "c"]
+
+
+def test_neither_the_hooks_nor_the_command_line_import_each_other():
+    hooks = {other.split(".")[0] for name, others in graph().items() if name.startswith("hooks.") for other in others}
+    commands = {other.split(".")[0] for name, others in graph().items() if name.startswith("cli.") for other in others}
+    assert hooks and not hooks & {"cli", "jobs"} and "hooks" not in commands
+
+
+def untested_modules(root=PACKAGE, tests=TESTS):
+    """The modules with functions or classes that no file in the tests of their package imports."""
+    for name, path in sorted(modules(root).items()):
+        package, _, last = f"audiocraft_export.{name}".rpartition(".")
+        top = name.split(".")[0]
+        has_logic = any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in ast.parse(path.read_text()).body)
+        if top in PACKAGES and has_logic:
+            importing = re.compile(rf"{re.escape(package)}\.{last}\b|from {re.escape(package)} import [^\n]*\b{last}\b")
+            if not any(importing.search(test.read_text()) for test in (tests / top).rglob("*.py")):
+                yield name
+
+
+def test_every_module_with_logic_is_imported_by_a_test_of_its_package():
+    assert [*untested_modules()] == []
+
+
+def test_a_module_that_only_the_tests_of_another_package_import_is_found(tmp_path):
+    for name, text in (("storage/writer.py", "def f(): pass"), ("storage/limits.py", "MAX = 1"),
+                       ("tests/cli/test_main.py", "from audiocraft_export.storage import writer")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert [*untested_modules(tmp_path, tmp_path / "tests")] == ["storage.writer"]
 
 
 def functions(tree, owner=None):

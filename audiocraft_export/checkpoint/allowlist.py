@@ -25,24 +25,14 @@ class UnknownGlobal:
 
 @dataclass(eq=False)
 class AllowedGlobal(UnknownGlobal):
-    """A global of the list.
-
-    Args:
-        name: of the global.
-        make: what is called in its place; without it the global is as inert as an unknown one.
-    """
+    """A global of the list: `make` is called in its place; without it the global is as inert as an unknown one."""
 
     make: Optional[Callable[..., Any]] = None
 
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """A storage class, or a dtype; with `blob`, a storage.
-
-    Args:
-        dtype: name of the element type.
-        blob: the bytes.
-    """
+    """A storage class, or a dtype; with `blob`, its bytes, a storage."""
 
     dtype: str
     blob: Optional[LazyBytes] = None

@@ -34,12 +34,7 @@ def nonfinite(data: Data, dtype: str) -> int:
 
 
 class NonfiniteCounter:
-    """Counts the NaN and infinite values of a tensor while somebody else reads `blob`.
-
-    Args:
-        blob: the bytes of the tensor.
-        dtype: its element type.
-    """
+    """Counts the NaN and infinite values of a tensor while somebody else reads its bytes from `blob`."""
 
     def __init__(self, blob: LazyBytes, dtype: str) -> None:
         self._counts: list[int] = []

@@ -30,7 +30,6 @@ class TorchFile:
     """An open file of `torch.save`; a file that replaces it meanwhile is not seen.
 
     Args:
-        path: the file.
         archive: its records.
         state: the dict that it holds.
         unknown_globals: globals and records in it that were ignored.

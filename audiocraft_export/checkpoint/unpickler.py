@@ -28,7 +28,6 @@ def unpickle(data: bytes, find_storage: Callable[[str], LazyBytes], where: str) 
     """Read a pickle of `torch.save` as plain data, `LazyTensor`s, `Node`s and `UnknownGlobal`s.
 
     Args:
-        data: the pickle.
         find_storage: gives the bytes of a storage by its key.
         where: what to call the file in an error.
 

@@ -23,7 +23,7 @@ from .limits import MAX_DIRECTORY
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # the local header that stands before a record
 LOCAL_SIGNATURE, END_SIGNATURE, LOCATOR_SIGNATURE = b"PK\3\4", b"PK\5\6", b"PK\6\7"
 FLAGS = 0x0808  # sizes after the record; names in UTF-8
-_END = 98  # bytes in which a zip file ends: with those for 64 bits
+_END_SIZE = 98  # bytes in which a zip file ends: with those for 64 bits
 _AFTER_A_RECORD = (0, 12, 16, 20, 24)  # bytes: its sizes once more, in 32 or 64 bits, with a signature or without
 
 
@@ -61,7 +61,7 @@ class TorchZipReader:
         if blob is None:
             info = self._infos[name]
             if not _is_stored(info):
-                raise self._damaged(info)
+                raise self._damage_error(info)
             blob = LazyBytes(info.file_size, partial(self._read_record, info), info.CRC, f"{self.path}: record {name}")
             self._blobs[name] = blob
         return blob
@@ -77,7 +77,7 @@ class TorchZipReader:
         if self._file.read_bytes(0, min(size, 4)) != LOCAL_SIGNATURE:
             raise CheckpointError(f"{self.path} is no checkpoint of torch >= 1.6 (no zip archive): load it and save "
                                   "it again with torch.save if you trust it.")
-        end = self._file.read_bytes(size - _END, size).rjust(_END, b"\0")
+        end = self._file.read_bytes(size - _END_SIZE, size).rjust(_END_SIZE, b"\0")
         if end[-22:-18] != END_SIGNATURE or end[-2:] != b"\0\0":
             raise CheckpointError(f"{self.path} is cut short or has foreign bytes at its end: restore it from a copy.")
         claimed = max(_directory_sizes(end))
@@ -122,7 +122,7 @@ class TorchZipReader:
         names = info.header_offset + LOCAL_HEADER.size
         header = self._file.read_bytes(info.header_offset, min(names + len(name), self.stat.st_size))
         if len(header) < LOCAL_HEADER.size + len(name) or not _is_stored(info):
-            raise self._damaged(info)
+            raise self._damage_error(info)
         signature, _, flags, method, _, _, crc, packed, size, name_size, extra_size = LOCAL_HEADER.unpack_from(header)
         begin = names + len(name) + extra_size
         sizes = (0, info.file_size, 0xFFFFFFFF)  # after the record, here, or in 64 bits
@@ -130,10 +130,10 @@ class TorchZipReader:
                 or name_size != len(name) or not header.endswith(name) \
                 or crc not in (0, info.CRC) or size not in sizes or packed not in sizes \
                 or begin + info.file_size > self.stat.st_size:
-            raise self._damaged(info)
+            raise self._damage_error(info)
         return int(begin)
 
-    def _damaged(self, info: zipfile.ZipInfo) -> CheckpointError:
+    def _damage_error(self, info: zipfile.ZipInfo) -> CheckpointError:
         return CheckpointError(f"{self.path} is damaged or foreign (record {info.filename!r} is not stored as "
                                "torch.save stores it): restore it from a copy.")
 

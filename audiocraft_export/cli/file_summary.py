@@ -24,10 +24,10 @@ from ..release.families.registry import family_of, solver_of
 from ..release.manifest import Manifest
 from ..release.metrics import best_epoch, is_number
 from ..release.report import Plan
-from .limits import MAX_DEPTH, MAX_KEY
+from .limits import MAX_KEY, MAX_SEARCH_DEPTH
 
 OTHER = "everything else"
-SAFETENSORS = ".safetensors"
+SAFETENSORS_SUFFIX = ".safetensors"
 TRAINING, RELEASE, EXPERIMENT = "training checkpoint", "release", "experiment"
 NESTED = (LazyTensor, dict, list, tuple)
 
@@ -79,7 +79,6 @@ def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyP
     """Summarize a training checkpoint, or a file of a release.
 
     Args:
-        path: the file.
         xp: the experiment that a checkpoint has to belong to; None is that of its folder.
         dora_dir: the Dora folder in which a compression model of the form `//sig/` is looked up, if it is not in it.
         values: whether to read all weights: for NaN and infinity, and for damage.
@@ -87,7 +86,7 @@ def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyP
     Raises:
         CheckpointError: if it is no intact file of torch.save that holds a dict, nor one of safetensors.
     """
-    file = None if path.suffix == SAFETENSORS else TorchFile.read(path)
+    file = None if path.suffix == SAFETENSORS_SUFFIX else TorchFile.read(path)
     summary = _read_safetensors(path) if file is None else _read_torch(file)
     if values:
         summary.odd.extend(_check_values(summary.tensors))
@@ -203,7 +202,7 @@ def _walk_tensors(value: Any, path: tuple[str, ...], seen: set[int]) -> Iterator
     """The tensors in nested data, by dotted name; what contains itself is entered once."""
     if isinstance(value, LazyTensor):
         yield ".".join(path), value
-    elif isinstance(value, (dict, list, tuple)) and id(value) not in seen and len(path) < MAX_DEPTH:
+    elif isinstance(value, (dict, list, tuple)) and id(value) not in seen and len(path) < MAX_SEARCH_DEPTH:
         seen.add(id(value))
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(item, NESTED):

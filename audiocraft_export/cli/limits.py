@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MAX_DEPTH = 100  # levels of nested data in which tensors are looked for: what contains itself has no end
+MAX_SEARCH_DEPTH = 100  # levels of nested data in which tensors are looked for: what contains itself has no end
 MAX_KEY = 200  # characters of a key in a checkpoint: a hostile one may have millions
 MAX_TENSORS = 10  # tensors that `inspect` shows, the largest ones, unless all are asked for
 MAX_SIG = 16  # characters of a folder name in `list`: a signature has 8, and the other columns need the room

@@ -71,7 +71,6 @@ def release_status(folder: Path, xp_folder: Path, name: Optional[str] = None) ->
     """The state of a release folder, by sizes and times alone, and the size of its files.
 
     Args:
-        folder: the release folder.
         xp_folder: where the checkpoint of the release lies, if it is still there.
         name: of the checkpoint that counts, if it is only one: a release of another is as good as stale.
     """

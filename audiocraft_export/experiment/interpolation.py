@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from math import prod
 from operator import eq
 from typing import Any
 
 from .limits import MAX_RESOLVE_GOALS, MAX_RESOLVE_STEPS
+from .walk import KeyPath, walk
 
-KeyPath = tuple[str, ...]
 INNERMOST = re.compile(r"\$\{([^{}]*)\}")
 REFERENCE = re.compile(r"\$\{\s*(\.*)([^${}:\s]*)(?=(\$\{)?)")  # leading dots, a name, whether it goes on computed
 NOT_RUN = "${resolver_is_not_run}"
@@ -28,7 +28,7 @@ def without_resolvers(value: Any, but: Collection[str] = ()) -> Any:
 
 def is_endless(values: Any, key: str) -> bool:
     """Whether resolving a dotted key may take too many steps, as where each string holds the next one twice."""
-    texts = [(path, text) for path, text in walk(values) if isinstance(text, str) and "${" in text]
+    texts = [(path, text) for path, text in _strings(values) if "${" in text]
     try:
         return _CostEstimator(texts).of_key(tuple(key.split("."))) >= ENDLESS
     except RecursionError:
@@ -40,24 +40,17 @@ def references(values: Any) -> Iterator[tuple[KeyPath, KeyPath]]:
 
     The path of a reference that is partly computed ends with `**` where the computed part begins.
     """
-    for path, text in walk(values):
-        for dots, name, computed in REFERENCE.findall(text) if isinstance(text, str) else ():
+    for path, text in _strings(values):
+        for dots, name, computed in REFERENCE.findall(text):
             written = _absolute(dots, name.rpartition(".")[0] if computed else name, path)
             yield path, tuple(filter(None, (*written, "**" if computed else "")))
 
 
-def walk(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """All leaves of nested dicts and lists, each with its path: keys and indices."""
-    items: Iterable[tuple[Any, Any]]
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
-    else:
-        yield path, value
-        return
-    for key, item in items:
-        yield from walk(item, (*path, str(key)))
+def _strings(values: Any) -> Iterator[tuple[KeyPath, str]]:
+    """The strings in nested data, each with its path."""
+    for path, leaf in walk(values):
+        if isinstance(leaf, str):
+            yield tuple(map(str, path)), leaf
 
 
 class _CostEstimator:

@@ -56,12 +56,6 @@ def require_loader(name: str, family: Family) -> None:
 def verify_loads(name: str, folder: Path, family: Family, names: Sequence[str]) -> None:
     """Rebuild the models of a release with the libraries that it is for, and compare them.
 
-    Args:
-        name: of the format.
-        folder: the release folder.
-        family: of the model.
-        names: of the files of the release.
-
     Raises:
         ReleaseError: if they cannot be rebuilt, or differ.
     """

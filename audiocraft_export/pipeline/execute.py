@@ -36,10 +36,8 @@ class ReleasePlan:
     """A release that can be written.
 
     Args:
-        prepared: what it is made of.
         folder: where it goes, without symlinks.
         files: what its files hold, by name.
-        options: how.
         existing: the manifest of the release in `folder`, if that has the same sources and options.
     """
 
@@ -99,7 +97,6 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, verify
     """Write the files of a release and its manifest; a previous release survives any failure.
 
     Args:
-        folder: the release folder.
         files: the content of each file, by name; they have passed the preflight.
         manifest: what is known of the release before its files are written.
         verify: whether the files are read back: `none` does not.

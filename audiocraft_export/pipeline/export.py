@@ -36,8 +36,6 @@ def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), 
     """Export an experiment that was found.
 
     Args:
-        xp: the experiment.
-        options: how.
         path: the checkpoint, if it is not to be found by `options.checkpoint`.
         dora_dir: the Dora folder that a compression model of the form `//sig/` is in, if `xp` is not in it.
 
@@ -105,7 +103,6 @@ def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: Expor
     """Export a checkpoint that is open.
 
     Args:
-        checkpoint: the checkpoint.
         xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
         folder: where the release goes.
         options: how; `folder` and `checkpoint` of the options do not count here.

@@ -19,7 +19,7 @@ from ..experiment.config import Config
 from ..experiment.privacy.scrub import scrub_config
 from ..experiment.xp import CHECKPOINT_FILE, AnyPath, Experiment, find_xp
 from .content import model_content, reference_content
-from .families.registry import CODEC_FILE, COMPRESSION, describe_model, family_of
+from .families.registry import CODEC_FILE, COMPRESSION_FAMILY, describe_model, family_of
 from .installed_audiocraft import reference_folder
 from .limits import MAX_MODEL_NAME
 from .weights import Weights, compact, select_weights
@@ -79,7 +79,7 @@ def load_compression_model(path: Path, lookup: Lookup, xp: Optional[Experiment] 
     checkpoint = to_checkpoint(file)
     if xp:
         checkpoint.check_experiment(xp)
-    if family_of(checkpoint.config) is not COMPRESSION:
+    if family_of(checkpoint.config) is not COMPRESSION_FAMILY:
         raise CheckpointError(f"{path} is {describe_model(checkpoint.config)}, no compression model.")
     config = scrub_config(checkpoint.config, lookup.scrub)
     try:

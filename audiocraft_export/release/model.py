@@ -28,8 +28,6 @@ class ReleaseModel:
         """Take the model out of a checkpoint.
 
         Args:
-            checkpoint: where it comes from.
-            version: AudioCraft version tag.
             which: the weights, as `select_weights`.
             dtype: of floating point tensors; None is as stored.
             scrub: patterns of configuration keys that are not released.

@@ -15,7 +15,7 @@ from ..errors import CheckpointError, ReleaseError
 from ..experiment.xp import MANIFEST
 from ..storage.durable_file import WrittenFile
 from .families import audioseal
-from .families.registry import FAMILIES, GENERAL, OWN_NAMES
+from .families.registry import FAMILIES, GENERAL_FAMILY, OWN_NAMES
 from .manifest import Manifest
 
 _CHUNK_SIZE = 1 << 20  # bytes
@@ -104,7 +104,7 @@ def matches_manifest(folder: Path, files: Iterable[WrittenFile]) -> bool:
 
 def _is_release_name(name: str, sig: str) -> bool:
     """Whether a name matches a pattern of any format, where `sig` is a regular expression for the signature."""
-    families = {family.names for family in (GENERAL, *FAMILIES.values())}
+    families = {family.names for family in (GENERAL_FAMILY, *FAMILIES.values())}
     own = [re.escape(each).replace(r"\{\}", "{}") for names in families for each in names]
     return any(re.fullmatch(pattern.replace("{}", sig), name) for pattern in (*own, *_SAFETENSORS, *_TRANSFORMERS))
 

@@ -14,7 +14,7 @@ from ..options import ExportOptions
 from .compression_model import CompressionModel, Lookup, find_compression_model
 from .content import Content
 from .families import multiband_diffusion
-from .families.registry import CODEC_FILE, DIFFUSION, Family, describe_model, family_of
+from .families.registry import CODEC_FILE, DIFFUSION_FAMILY, Family, describe_model, family_of
 from .manifest import Manifest
 from .model import ReleaseModel
 from .provenance import build_manifest, merge_manifests, version_tag
@@ -58,14 +58,14 @@ def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> 
         ExportError: if they are not the bands of one model, complete and in order, or cannot be released.
     """
     for checkpoint in checkpoints:
-        if family_of(checkpoint.config) is not DIFFUSION:
+        if family_of(checkpoint.config) is not DIFFUSION_FAMILY:
             raise CheckpointError(f"{checkpoint.where} is {describe_model(checkpoint.config)}, no band of MultiBand "
                                   "Diffusion: export it without --bands.")
     models = [_load_model(checkpoint, options) for checkpoint in checkpoints]
     multiband_diffusion.check(models)
     manifests = [build_manifest(model, options) for model in models]
     manifest = merge_manifests(manifests, multiband_diffusion.notes(*models))
-    return PreparedRelease(multiband_diffusion.files(*models), manifest, DIFFUSION, models)
+    return PreparedRelease(multiband_diffusion.files(*models), manifest, DIFFUSION_FAMILY, models)
 
 
 def _load_model(checkpoint: Checkpoint, options: ExportOptions) -> ReleaseModel:

@@ -31,7 +31,6 @@ class HashingWriter:
     """Writes and hashes a file; `nbytes` and `sha256` are those of the complete file once it is closed.
 
     Args:
-        stream: the file.
         update: takes the bytes to be hashed.
     """
 

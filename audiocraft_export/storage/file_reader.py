@@ -18,7 +18,6 @@ class FileReader:
     """A regular file that stays open: a file that replaces it meanwhile is not read.
 
     Args:
-        path: the file.
         kind: what it should be, for error messages.
 
     Raises:

@@ -29,7 +29,6 @@ def replace_folder(stage: Path, folder: Path, names: Sequence[str], stale_files:
 
     Args:
         stage: the staged folder, beside `folder` or in it.
-        folder: the release folder.
         names: the files in `stage`, in the order in which they are to appear.
         stale_files: returns the names of the previous release's files in a folder, which are removed. Called as late
             as possible: another process may export to the same folder.
@@ -88,7 +87,7 @@ def _have_same_owner(stage: Path, folder: Path) -> bool:
 def _link_other_files(stage: Path, folder: Path, names: Collection[str], stale_files: StaleFiles) -> bool:
     """Hard-link the files of `folder` that belong to no release into `stage`; False where that is not possible."""
     while True:
-        with _pinned(folder) as found:
+        with _hold_open(folder) as found:
             owned = {*names, *stale_files(folder)}
             linked = _link_all([entry for entry in os.scandir(folder) if entry.name not in owned], stage)
             if linked is None:
@@ -113,7 +112,7 @@ def _link_all(entries: Collection[os.DirEntry[str]], target: Path) -> Optional[l
 
 
 @contextmanager
-def _pinned(folder: Path) -> Iterator[os.stat_result]:
+def _hold_open(folder: Path) -> Iterator[os.stat_result]:
     """The stat of a folder that is held open: its inode is not reused meanwhile."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

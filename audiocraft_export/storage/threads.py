@@ -62,13 +62,7 @@ def _consume(todo: SimpleQueue[Any], free: SimpleQueue[None], do: Callable[[T], 
 
 
 def map_two(do: Callable[[T], Any], items: Iterable[T], then: Callable[[T], Any]) -> None:
-    """Call `do` with all items, two at a time; an error ends it.
-
-    Args:
-        do: called with each item.
-        items: the items.
-        then: called in this thread with each item that is done.
-    """
+    """Call `do` with all items, two at a time, and `then` in this thread with each that is done; an error ends it."""
     left = iter(list(items))  # both threads take the next one
     done: deque[T] = deque()
 

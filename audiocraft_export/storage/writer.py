@@ -94,8 +94,6 @@ def write_file(path: Path, content: Encoder, owns: Callable[[str], bool]) -> Non
     """Write a single file; an existing one survives any failure.
 
     Args:
-        path: the file.
-        content: what to write.
         owns: whether a file of this name is one of a release, for staging folders that killed exports have left.
 
     Raises:

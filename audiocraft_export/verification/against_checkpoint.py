@@ -38,7 +38,6 @@ def diff_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
 
     Args:
         path: the release folder, or one of its files.
-        checkpoint: the checkpoint.
         xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
         dora_dir: the Dora folder to look it up in instead.
 
@@ -118,7 +117,7 @@ def _diff(file: str, key: str, expected: Any, found: Any) -> Iterator[Problem]:
         yield from _diff_tensors(file, key, expected, found)
     elif isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)) and len(expected) == len(found):
         for index, (one, other) in enumerate(zip(expected, found)):
-            yield from _diff(file, _dotted(key, index), one, other)
+            yield from _diff(file, _join_key(key, index), one, other)
     elif type(expected) is not type(found) or expected != found:
         yield Problem(file, key, "is not what the checkpoint says")
 
@@ -126,12 +125,12 @@ def _diff(file: str, key: str, expected: Any, found: Any) -> Iterator[Problem]:
 def _diff_dicts(file: str, key: str, expected: dict[Any, Any], found: dict[Any, Any]) -> Iterator[Problem]:
     for name, value in expected.items():
         if name in found:
-            yield from _diff(file, _dotted(key, name), value, found[name])
+            yield from _diff(file, _join_key(key, name), value, found[name])
         else:
-            yield Problem(file, _dotted(key, name), "is missing, and in the checkpoint")
+            yield Problem(file, _join_key(key, name), "is missing, and in the checkpoint")
     for name in found:
         if name not in expected:
-            yield Problem(file, _dotted(key, name), "is not in the checkpoint")
+            yield Problem(file, _join_key(key, name), "is not in the checkpoint")
 
 
 def _diff_tensors(file: str, key: str, expected: LazyTensor, found: LazyTensor) -> Iterator[Problem]:
@@ -142,7 +141,7 @@ def _diff_tensors(file: str, key: str, expected: LazyTensor, found: LazyTensor) 
         yield Problem(file, key, "has other numbers than the checkpoint")
 
 
-def _dotted(key: str, name: Any) -> str:
+def _join_key(key: str, name: Any) -> str:
     return f"{key}.{name}" if key else str(name)
 
 

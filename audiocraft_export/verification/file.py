@@ -11,9 +11,9 @@ from typing import Any, Optional
 
 from ..checkpoint.plain_config import describe_type
 from ..checkpoint.torch_file import TorchFile
-from ..checkpoint.walk import walk
 from ..errors import CheckpointError, listing, printable, reason
 from ..experiment.config import Config
+from ..experiment.walk import walk
 from ..experiment.xp import MANIFEST
 from ..formats.requirements import require_packages
 from ..formats.safetensors.file import read_safetensors
@@ -25,10 +25,10 @@ from ..release.weights import Weights
 from ..storage.durable_file import WrittenFile
 
 Shape = Mapping[Any, Any]
-MODEL: Shape = {"best_state": dict, "xp.cfg": str, "version": str, "exported": bool}
-REFERENCE: Shape = {"pretrained": str, "exported": bool, "version": str}
-PART: Shape = {"model": dict, "version": str, "exported": bool}
-BAND: Shape = {"cfg": dict, "model_state": dict, "processor_state": dict, "xp.cfg": str}
+MODEL_SHAPE: Shape = {"best_state": dict, "xp.cfg": str, "version": str, "exported": bool}
+REFERENCE_SHAPE: Shape = {"pretrained": str, "exported": bool, "version": str}
+PART_SHAPE: Shape = {"model": dict, "version": str, "exported": bool}
+BAND_SHAPE: Shape = {"cfg": dict, "model_state": dict, "processor_state": dict, "xp.cfg": str}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,6 @@ def check_file(path: Path, listed: Optional[WrittenFile], states: dict[str, Mapp
     """The problems of one file.
 
     Args:
-        path: the file.
         listed: its entry in the manifest, if it has one.
         states: gets the content of a file of torch, by name.
     """
@@ -105,12 +104,7 @@ def _safetensors_problems(path: Path) -> Iterator[Problem]:
 
 
 def key_problems(name: str, state: Mapping[Any, Any]) -> Iterator[Problem]:
-    """The problems with the keys of a file of torch, and with the types of their values.
-
-    Args:
-        name: of the file.
-        state: its content.
-    """
+    """The problems with the keys of a file of torch, and with the types of their values."""
     shape = _shape(name, state)
     for key, kind in walk(shape):
         value = _find(state, key)
@@ -139,11 +133,11 @@ def _shape(name: str, state: Mapping[Any, Any]) -> Shape:
     if name == DIFFUSION_FILE or "n_bands" in state and name not in OWN_NAMES:
         count = state.get("n_bands")
         bands = range(count if isinstance(count, int) and 0 < count < 1000 else 1)
-        return {"sample_rate": Real, "n_bands": int, **dict.fromkeys(bands, BAND), "version": str,
+        return {"sample_rate": Real, "n_bands": int, **dict.fromkeys(bands, BAND_SHAPE), "version": str,
                 "exported": bool}
     if "pretrained" in state and name != LM_FILE:
-        return REFERENCE
-    return PART if "model" in state and name not in OWN_NAMES else MODEL
+        return REFERENCE_SHAPE
+    return PART_SHAPE if "model" in state and name not in OWN_NAMES else MODEL_SHAPE
 
 
 def _find(state: Any, key: tuple[Any, ...]) -> Any:

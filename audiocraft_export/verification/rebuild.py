@@ -15,9 +15,6 @@ from .file import Problem
 def check_rebuild(folder: Path) -> list[Problem]:
     """What is wrong with a release that cannot be rebuilt; empty if it can be.
 
-    Args:
-        folder: the release folder.
-
     Raises:
         ReleaseError: if it is no folder with a manifest, or the library is not installed.
     """

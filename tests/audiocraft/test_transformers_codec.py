@@ -209,14 +209,15 @@ def test_the_table_of_limits_has_all_keys_of_audiocraft_with_its_defaults():
     from audiocraft.modules import SEANetDecoder, SEANetEncoder
     from audiocraft.quantization import ResidualVectorQuantizer
 
-    from audiocraft_export.formats.transformers.encodec.constraints import DECODER, DEFAULTS
+    from audiocraft_export.formats.transformers.encodec.constraints import AUDIOCRAFT_DEFAULTS, DECODER_DEFAULTS
     defaults = {kind: {name: each.default for name, each in signature(kind).parameters.items()}
                 for kind in (SEANetEncoder, SEANetDecoder, ResidualVectorQuantizer, Theirs)}
-    assert defaults[SEANetEncoder] == DEFAULTS["seanet"]
-    assert defaults[SEANetDecoder] == {**DEFAULTS["seanet"], **DECODER}
-    assert {**defaults[ResidualVectorQuantizer], "dimension": None} == DEFAULTS["rvq"]
+    assert defaults[SEANetEncoder] == AUDIOCRAFT_DEFAULTS["seanet"]
+    assert defaults[SEANetDecoder] == {**AUDIOCRAFT_DEFAULTS["seanet"], **DECODER_DEFAULTS}
+    assert {**defaults[ResidualVectorQuantizer], "dimension": None} == AUDIOCRAFT_DEFAULTS["rvq"]
     built_by_others = {"encoder", "decoder", "quantizer", "frame_rate"}
-    assert set(defaults[Theirs]) - built_by_others == set(DEFAULTS["encodec"]) - {"autoencoder", "quantizer", "renorm"}
+    of_encodec = set(AUDIOCRAFT_DEFAULTS["encodec"]) - {"autoencoder", "quantizer", "renorm"}
+    assert set(defaults[Theirs]) - built_by_others == of_encodec
 
 
 @pytest.mark.parametrize("check", [to_encodec, verify_encodec])

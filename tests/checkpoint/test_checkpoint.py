@@ -5,6 +5,7 @@ import torch
 from helpers import SIG, solver_state, with_cfg
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
+from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.cli import main as cli
 
 
@@ -33,3 +34,9 @@ def test_a_state_that_no_solver_of_audiocraft_stores_is_still_a_training_checkpo
                tmp_path / "checkpoint.th")
     report = export_checkpoint(tmp_path / "checkpoint.th", tmp_path / "out", ExportOptions(weights="last"))
     assert report.manifest.epoch == 0 and "no epoch" in report.manifest.warnings[0]
+
+
+def test_an_opened_checkpoint_has_its_signature_its_history_and_where_its_configuration_is_from(make_xp):
+    checkpoint = open_checkpoint(make_xp() / "checkpoint.th")
+    assert (checkpoint.sig, checkpoint.config_source) == (SIG, "checkpoint")
+    assert checkpoint.history == solver_state()["history"] and "best_state" in checkpoint.sections.split(", ")

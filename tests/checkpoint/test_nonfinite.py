@@ -7,6 +7,8 @@ import torch
 from helpers import SIG
 
 from audiocraft_export import export_checkpoint, export_lm, export_xp, verify
+from audiocraft_export.checkpoint.nonfinite import NonfiniteCounter, nonfinite
+from audiocraft_export.storage.lazy_bytes import LazyBytes
 
 
 def test_numbers_that_are_none_are_exported_counted_and_said(make_xp, dora_dir, caplog, tmp_path):
@@ -37,3 +39,10 @@ def test_every_nan_and_infinity_is_counted_and_no_other_number(make_xp, tmp_path
     xp = make_xp(best_state={"model": {"w": numbers, "part": numbers[1:7001]}})
     report = export_checkpoint(xp / "checkpoint.th", tmp_path / "out")
     assert report.manifest.nonfinite["state_dict.bin"]["best_state.w"] == expected > 0
+
+
+def test_values_are_counted_while_somebody_else_reads_them():
+    data = torch.tensor([1.0, float("nan"), -float("inf"), 2.0]).numpy().tobytes()
+    assert nonfinite(data, "float32") == 2 and nonfinite(data, "int32") == nonfinite(b"", "float32") == 0
+    counter = NonfiniteCounter(LazyBytes.from_data(data), "float32")
+    assert counter.count == 0 and b"".join(counter.blob.iter_chunks()) == data and counter.count == 2

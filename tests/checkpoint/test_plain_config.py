@@ -1,5 +1,6 @@
 """The configuration of a checkpoint as plain data."""
 
+from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from helpers import SIG, load
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, export_xp
+from audiocraft_export.checkpoint.plain_config import to_plain
+from audiocraft_export.errors import CheckpointError
 
 
 @dataclass
@@ -48,3 +51,15 @@ def test_another_text_of_the_configuration_makes_another_release(make_xp, dora_d
         (folder / ".hydra" / "config.yaml").write_text(text)
         report = export_xp(SIG, dora_dir)
         assert report.written and load(report.files[0])["xp.cfg"] == text
+
+
+def test_namespaces_paths_and_tuples_become_plain_data_and_interpolations_stay():
+    cfg = Namespace(lr=0.1, path=Path("/data"), sizes=(1, "${lr}"), inner={"missing": "???", 2: None})
+    assert to_plain(cfg) == {"lr": 0.1, "path": "/data", "sizes": [1, "${lr}"], "inner": {"missing": "???", 2: None}}
+
+
+@pytest.mark.parametrize(("cfg", "says"), [
+    ([1], "no mapping"), ({"a": {"b": [1, {3}]}}, r"xp\.cfg\.a\.b\[1\] is a set"), ({"n": 1 << 100_000}, "bits")])
+def test_what_is_no_plain_data_is_refused_by_where_it_is(cfg, says):
+    with pytest.raises(CheckpointError, match=says):
+        to_plain(cfg)

@@ -5,6 +5,8 @@ import torch
 from helpers import NEW_DTYPES, SIG, load, same
 
 from audiocraft_export import ExportError, ExportOptions, export_xp
+from audiocraft_export.checkpoint.torch_tensors import cast_chunks, from_torch, to_torch
+from audiocraft_export.errors import CheckpointError
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
@@ -35,3 +37,18 @@ def test_small_dtypes_are_released_when_they_are_not_contiguous(make_xp, dora_di
     best = {"t": torch.arange(6.0).view(2, 3).to(dtype).t()}
     make_xp(best_state={"model": best})
     assert same(load(export_xp(SIG, dora_dir).files[0])["best_state"], best)
+
+
+def test_tensors_in_memory_share_their_storage_and_come_back():
+    whole = torch.arange(6.0)
+    tensors = from_torch({"whole": whole, "part": whole[2:5]})
+    assert tensors["whole"].blob is tensors["part"].blob
+    assert to_torch(tensors["whole"]).equal(whole) and to_torch(tensors["part"]).equal(whole[2:5])
+
+
+def test_a_value_beyond_the_range_of_the_new_dtype_is_refused():
+    tensor, = from_torch({"w": torch.tensor([1.0, 1e6])}).values()
+    assert b"".join(cast_chunks(tensor, "bfloat16")) == torch.tensor([1.0, 1e6]).bfloat16().view(torch.uint8).numpy(
+        ).tobytes()
+    with pytest.raises(CheckpointError, match="beyond the range of float16"):
+        list(cast_chunks(tensor, "float16"))

@@ -5,7 +5,7 @@ from helpers import SIG, load, with_cfg
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, export_xp
-from audiocraft_export.experiment.interpolation import is_endless, references, walk, without_resolvers
+from audiocraft_export.experiment.interpolation import _strings, is_endless, references, without_resolvers
 
 CODEC = "compression_model_checkpoint"
 
@@ -84,7 +84,8 @@ def test_only_resolvers_that_are_allowed_are_left(text, kept):
 
 
 def test_a_walk_gives_each_leaf_with_its_keys_and_indices():
-    assert [*walk({"a": [1, {"b": None}], 2: {}})] == [(("a", "0"), 1), (("a", "1", "b"), None)]
+    values = {"a": ["x", {"b": "y"}, 1], 2: {3: "z"}}
+    assert [*_strings(values)] == [(("a", "0"), "x"), (("a", "1", "b"), "y"), (("2", "3"), "z")]
 
 
 def test_references_have_the_paths_of_both_ends():

@@ -1,6 +1,10 @@
 """Which worker of a distributed training exports."""
 
+import pytest
 from helpers import SOLVER, dora, only_xp
+
+from audiocraft_export.errors import ExportError
+from audiocraft_export.hooks import distributed
 
 
 def test_ddp_workers_write_one_release_from_rank_zero(project):
@@ -22,3 +26,15 @@ def test_a_worker_that_fails_keeps_rank_zero_from_exporting(project):
     result = dora("run", "-d", "--ddp_workers", "2", "export=true", "+boom=1", cwd=root)
     assert result.returncode != 0
     assert not (only_xp(root) / "export").exists()
+
+
+def test_a_failed_worker_at_the_barrier_is_an_export_error(monkeypatch):
+    assert distributed.is_rank_zero() and distributed.barrier_is_rank_zero()  # without a process group
+
+    def fail():
+        raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.barrier", fail)
+    with pytest.raises(ExportError, match="Another worker of this training failed"):
+        distributed.barrier_is_rank_zero()

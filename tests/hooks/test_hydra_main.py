@@ -1,6 +1,7 @@
 """`with_export` under the real `dora`: signatures, projects of all kinds, failures."""
 
 import json
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -9,6 +10,8 @@ from helpers import SOLVER, dora, last_sentence, load, only_xp, started
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, with_export
+from audiocraft_export.errors import OptionError
+from audiocraft_export.hooks.hydra_main import ExportSearchPath
 
 SIGNATURES = """
     import json, sys
@@ -346,3 +349,16 @@ def test_what_is_wrapped_already_can_be_wrapped_again(project):
 def test_an_experiment_that_was_never_trained_is_not_launched_to_be_exported(project):
     result = dora("launch", "--no_git_save", "export=only", cwd=project())
     assert "No checkpoint.th" in last_sentence(result)
+
+
+def test_only_a_main_over_hydra_is_wrapped():
+    with pytest.raises(OptionError, match="write @with_export above @hydra_main"):
+        with_export(print)
+
+
+def test_the_group_of_options_is_found_by_hydra_behind_the_folders_of_a_project():
+    found = []
+    path = type("Path", (), {"append": staticmethod(lambda provider, path: found.append((provider, path)))})
+    ExportSearchPath().manipulate_search_path(path)
+    (provider, folder), = found
+    assert provider == "audiocraft-export" and (Path(folder.removeprefix("file://")) / "exporter").is_dir()

@@ -11,6 +11,8 @@ from helpers import SOLVER, load, only_xp, run, same
 from helpers import dora as dora_command
 
 from audiocraft_export import ExportError, ExportMixin, export_xp
+from audiocraft_export.checkpoint.allowlist import UnknownGlobal
+from audiocraft_export.hooks.solver import _same_metrics
 
 from .solvers import Base, Inherited, Training, xp_of
 
@@ -279,3 +281,11 @@ def test_packages_that_the_export_needs_are_missed_before_the_training(tmp_path,
     with xp.enter(), pytest.raises(ExportError, match="format=safetensors needs safetensors and huggingface_hub"):
         Inherited().run()
     assert not (xp.folder / "checkpoint.th").exists()
+
+
+@pytest.mark.parametrize(("one", "other", "are_same"), [
+    ([{"train": {"ce": float("nan")}}], [{"train": {"ce": float("nan")}}], True), ([1], (1,), True),
+    ([1], [1, 2], False), ({"a": 1, "b": 2}, {"b": 2, "a": 1}, False), ({"a": 1}, {"a": 1.5}, False),
+    ([UnknownGlobal("numpy.core.multiarray.scalar")], [3], True)])
+def test_metrics_are_compared_as_far_as_they_can_be_read(one, other, are_same):
+    assert _same_metrics(one, other) == are_same

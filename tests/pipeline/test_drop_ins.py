@@ -6,6 +6,7 @@ import pytest
 from helpers import load, model_state, same
 
 from audiocraft_export import ExportError, export_lm
+from audiocraft_export.pipeline import drop_ins
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
@@ -37,3 +38,10 @@ def test_a_drop_in_refuses_what_is_no_file(make_xp, tmp_path, make):
     with pytest.raises(ExportError, match="no file"):
         export_lm(make_xp() / "checkpoint.th", tmp_path / "out.bin")
     assert {path.name for path in tmp_path.iterdir()} == {"out.bin", "outputs"}
+
+
+def test_a_name_that_is_no_name_of_a_model_writes_nothing(tmp_path):
+    for name in ("", "//pretrained/facebook/encodec_32khz"):
+        with pytest.raises(ExportError, match="no name of a public model and no path"):
+            drop_ins.export_pretrained_compression_model(name, tmp_path / "codec.bin")
+    assert not any(tmp_path.iterdir())

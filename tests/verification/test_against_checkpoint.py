@@ -4,6 +4,9 @@ from formats.safetensors.releases import exported
 from helpers import SIG, command, model_state
 from omegaconf import OmegaConf
 
+from audiocraft_export.checkpoint.checkpoint import open_checkpoint
+from audiocraft_export.verification.against_checkpoint import checkpoint_of, diff_with_checkpoint
+
 
 def test_a_release_is_compared_with_its_checkpoint(make_xp, dora_dir):
     folder = exported(make_xp, dora_dir)
@@ -20,3 +23,15 @@ def test_a_release_with_its_codec_is_compared_with_its_checkpoint(make_xp, dora_
     assert (folder / "compression_model.safetensors").exists()
     result = command("verify", folder, "--against", SIG, "--dora-dir", dora_dir, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_each_tensor_that_differs_is_a_problem_of_its_own_behind_where_the_release_is_from(make_xp, dora_dir):
+    state, other = model_state(), model_state(9)
+    folder = exported(make_xp, dora_dir, best_state={"model": state})
+    path = dora_dir / "xps" / SIG / "checkpoint.th"
+    assert [*diff_with_checkpoint(folder, open_checkpoint(path), path.parent)] == []
+    assert checkpoint_of(folder) is None  # the last one
+    first = min(other)
+    make_xp(best_state={"model": {**state, first: other[first]}})
+    origin, *problems = diff_with_checkpoint(folder, open_checkpoint(path), path.parent)
+    assert "another state" in str(origin) and len(problems) == 1 and problems[0].key.endswith(first)

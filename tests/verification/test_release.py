@@ -9,6 +9,8 @@ from helpers import SIG, model_state, with_cfg
 
 from audiocraft_export import ExportError, ExportOptions, export_lm, export_xp, verify
 from audiocraft_export.release.manifest import Manifest
+from audiocraft_export.verification.file import Problem
+from audiocraft_export.verification.release import Verification
 
 from .releases import flip, found
 
@@ -106,3 +108,10 @@ def test_a_manifest_that_says_something_else_of_the_weights_is_named(release, na
 def test_nothing_there_is_an_error(tmp_path):
     with pytest.raises(ExportError, match="no file or folder"):
         verify(tmp_path / "none")
+
+
+def test_a_verification_without_problems_is_ok_and_says_so(tmp_path):
+    assert str(Verification(tmp_path, [], [])) == f"{tmp_path} is what it says it is."
+    problems = [Problem("state_dict.bin", "best_state", "is missing"), Problem("config.yaml", None, "is missing")]
+    found = Verification(tmp_path, ["state_dict.bin"], problems)
+    assert not found.ok and str(found) == "; ".join(map(str, problems))

@@ -105,12 +105,12 @@ def _release_files(path: Path) -> list[Path]:
     """The files with tensors of a release folder, or of that of a manifest; empty for anything else."""
     from ...release.families.registry import OWN_NAMES
     from ...release.owned_files import is_torch_file, release_file_names
-    from ..file_summary import SAFETENSORS
+    from ..file_summary import SAFETENSORS_SUFFIX
     folder = path.parent if path.name == MANIFEST and os.path.isfile(path) else path
     manifest = Manifest.load_or_none(folder)
     if manifest:
         return [folder / name for name in release_file_names(manifest)
-                if is_torch_file(name) or name.endswith(SAFETENSORS)]
+                if is_torch_file(name) or name.endswith(SAFETENSORS_SUFFIX)]
     if os.path.isfile(folder / CHECKPOINT_FILE):
         return []
     return [folder / name for name in OWN_NAMES if os.path.isfile(folder / name)]

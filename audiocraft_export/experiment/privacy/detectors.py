@@ -57,8 +57,8 @@ TOKEN_KEYS = re.compile(r"(?:^|_)(?:tokens?|key|auth|authorization|bearer|cookie
 TOKEN_LIKE = re.compile(r"(?:Bearer )?(?=[^\s\d]*\d)(?=[^A-Za-z]*[A-Za-z])(?![/~])[\w.+/=-]{16,}")
 USER_KEYS = re.compile(r"(?:^|_)(?:user|username|user_?name|login|owner|author|entity|account|e?mail)$")
 HOST_KEYS = re.compile(r"(?:^|_)(?:hosts?|host_?name|node|node_?list|server|machine|addr|ip)$")
-WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-REFERENCE = re.compile(r"\$\{\s*[^{}$,]*|\}")
+KEY_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+INTERPOLATION = re.compile(r"\$\{\s*[^{}$,]*|\}")
 HOMES = re.compile(r"(?:^|[/\\])(?:home|Users)[/\\]+([A-Za-z][\w.-]*)")
 COMMON = {"root", "user", "users", "home", "admin", "ubuntu", "debian", "centos", "nobody", "guest", "shared", "public",
           "runner", "jovyan", "docker", "vagrant", "localhost", "localdomain", "default", "none"}
@@ -102,8 +102,8 @@ def kind_by_key(key: str, value: object) -> str:
     """The kind of a value that is private for the name of its key, such as `api_key`; empty if it is not."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return ""
-    words = "_".join(WORDS.findall(key)).lower()
-    literal = REFERENCE.sub(" ", str(value)).strip(" ,")  # what an interpolation stands for is not released
+    words = "_".join(KEY_WORDS.findall(key)).lower()
+    literal = INTERPOLATION.sub(" ", str(value)).strip(" ,")  # what an interpolation stands for is not released
     if literal in ("", "???", "null", "none"):
         return ""
     if SECRET_KEYS.search(words) or TOKEN_KEYS.search(words) and TOKEN_LIKE.fullmatch(literal):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ...errors import printable
+from ..walk import KeyPath
 from .detectors import TOKEN, KnownNames, find_in_text, kind_by_key, mask, mask_tokens
-from .key_patterns import KeyPath, items_of
+from .key_patterns import items_of
 
 MAX_SHOWN = 80  # characters of a value: a warning has one line for each
 

@@ -11,7 +11,8 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-KeyPath = tuple[str, ...]
+from ..walk import KeyPath
+
 END = "\0"  # of a name
 CHARACTER, NAME = f"[^{END}]", f"(?:[^{END}]+{END})"
 

@@ -10,11 +10,12 @@ from ...errors import CheckpointError
 from ...options import PRESETS, PUBLIC, expand_presets
 from ..config import Config
 from ..interpolation import references
+from ..walk import KeyPath
 from .detectors import HOST, USER, KnownNames
 from .exposure import find_private_values
-from .key_patterns import KeyPath, items_of, matches
+from .key_patterns import items_of, matches
 
-BUILT_FROM = (  # what the loaders and builders of audiocraft.models read, of any family
+BUILDER_KEYS = (  # what the loaders and builders of audiocraft.models read, of any family
     "attribute_dropout", "audioseal", "channels", "classifier_free_guidance", "codebooks_pattern", "compression_model",
     "compression_model_framerate", "compression_model_latent_dim", "compression_model_latent_mean",
     "compression_model_latent_std", "compression_model_n_q", "conditioners", "dataset.segment_duration", "detector",
@@ -97,7 +98,7 @@ def _refuse_built_from(source: KeyPath) -> None:
 
 
 def _is_built_from(path: KeyPath) -> bool:
-    return not {path[0], ".".join(path[:2])}.isdisjoint(BUILT_FROM)
+    return not {path[0], ".".join(path[:2])}.isdisjoint(BUILDER_KEYS)
 
 
 def _ways_to(path: KeyPath) -> Iterator[KeyPath]:

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...checkpoint.tensor import LazyTensor
-from ...checkpoint.walk import walk
 from ...errors import CheckpointError, listing, reason
+from ...experiment.walk import walk
 from ...release.content import AttrDict
 from .limits import MAX_DEPTH
 

@@ -21,7 +21,7 @@ from ...release.owned_files import OwnedFiles, is_torch_file
 from ...storage.file_reader import FileReader
 from .file import read_safetensors
 from .flatten import Flattened, unflatten
-from .limits import MAX_TEXT
+from .limits import MAX_TEXT_FILE
 
 _INDEX = ".safetensors.index.json"
 _CONFIG = re.compile(r"(\w+_)?config(_\d+)?\.yaml")
@@ -62,7 +62,6 @@ def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
     """The files of a release for AudioCraft, restored from those of `to_safetensors`.
 
     Args:
-        folder: the release folder.
         names: of the files of the release, in their order.
 
     Raises:
@@ -176,6 +175,6 @@ def _read_index(path: Path, names: Collection[str]) -> dict[str, Any]:
 def _read_text(path: Path) -> str:
     file = FileReader(path, "a release")
     try:
-        return file.read_bytes(0, min(file.nbytes, MAX_TEXT)).decode("utf-8")
+        return file.read_bytes(0, min(file.nbytes, MAX_TEXT_FILE)).decode("utf-8")
     except UnicodeDecodeError as exc:
         raise CheckpointError(f"{path} is no text ({reason(exc)}): export again.") from exc

@@ -9,7 +9,7 @@ from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing
 from ...release.compression_model import CompressionModel
 from ...release.content import Content, Tensors
-from ...release.families.registry import COMPRESSION
+from ...release.families.registry import COMPRESSION_FAMILY
 from ...release.prepare import PreparedRelease
 from ..safetensors.shards import split_into_shards
 from .encodec.convert import to_encodec
@@ -24,7 +24,6 @@ def transformers_files(prepared: PreparedRelease, max_shard_size: Union[str, int
     """Convert a release to the files that `from_pretrained` of transformers loads, by name.
 
     Args:
-        prepared: the release.
         max_shard_size: in bytes or as `5GB`.
 
     Raises:
@@ -34,7 +33,7 @@ def transformers_files(prepared: PreparedRelease, max_shard_size: Union[str, int
     manifest, model = prepared.manifest, prepared.models[0]
     _refuse_other_types(model.weights.state)
     codec = _find_inner_codec(prepared)
-    if prepared.family is COMPRESSION:
+    if prepared.family is COMPRESSION_FAMILY:
         converted = to_encodec(model.content)
     else:
         converted = to_musicgen(model, _convert_codec(codec) if codec else None)
@@ -61,7 +60,7 @@ def _find_inner_codec(prepared: PreparedRelease) -> Optional[CompressionModel]:
     Raises:
         CheckpointError: if transformers has no class for the model.
     """
-    if prepared.family is COMPRESSION:
+    if prepared.family is COMPRESSION_FAMILY:
         return None
     model = prepared.models[0]
     refuse_family(model.checkpoint.config)

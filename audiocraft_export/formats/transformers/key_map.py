@@ -16,7 +16,7 @@ from .model_files import USE
 
 Names = Union[str, tuple[str, ...]]
 Rules = Mapping[str, Names]
-Tensors = dict[str, LazyTensor]
+TensorsByName = dict[str, LazyTensor]
 Target = TypeVar("Target")
 
 
@@ -32,35 +32,35 @@ class KeyMap:
         self._rules = [(source, (targets,) if isinstance(targets, str) else targets)
                        for source, targets in rules.items()]
 
-    def to_transformers(self, tensors: Mapping[str, LazyTensor]) -> Tensors:
+    def to_transformers(self, tensors: Mapping[str, LazyTensor]) -> TensorsByName:
         """Rename tensors of AudioCraft to the names of transformers; nothing is read.
 
         Raises:
             CheckpointError: if the map lacks a name, or a tensor has no such parts; the message names it.
         """
-        renamed: Tensors = {}
+        renamed: TensorsByName = {}
         for name, targets in _require_all("transformers", {name: self._targets(name) for name in tensors}).items():
             tensor = tensors[name]
             if len(targets) > 1 and (not tensor.shape or tensor.shape[0] % len(targets)):
                 raise CheckpointError(f"{name} of this model is {list(tensor.shape)}, which is not the "
                                       f"{len(targets)} equal parts that transformers has: {USE}")
-            renamed.update(zip(targets, split(tensor, len(targets))))
+            renamed.update(zip(targets, split_tensor(tensor, len(targets))))
         return renamed
 
-    def to_audiocraft(self, tensors: Mapping[str, LazyTensor]) -> Tensors:
+    def to_audiocraft(self, tensors: Mapping[str, LazyTensor]) -> TensorsByName:
         """Rename tensors of transformers to the names of AudioCraft; nothing is read.
 
         Raises:
             CheckpointError: if the map lacks a name, or a part of a tensor is missing; the message names it.
         """
-        renamed: Tensors = {}
+        renamed: TensorsByName = {}
         sources = _require_all("AudioCraft", {name: self._source(name) for name in tensors})
         for source, parts in dict(sources.values()).items():
             missing = [part for part in parts if part not in tensors]
             if missing:
                 raise CheckpointError(f"{source} cannot be put together: {listing(missing)} is missing, so these files "
                                       "are not those of one release: export again.")
-            renamed[source] = join([tensors[part] for part in parts])
+            renamed[source] = join_tensors([tensors[part] for part in parts])
         return renamed
 
     def _targets(self, name: str) -> Optional[list[str]]:
@@ -79,7 +79,7 @@ class KeyMap:
         return None
 
 
-def split(tensor: LazyTensor, count: int) -> list[LazyTensor]:
+def split_tensor(tensor: LazyTensor, count: int) -> list[LazyTensor]:
     """Split a contiguous tensor into equal parts along its first dimension, each over its own bytes."""
     if count == 1:
         return [tensor]
@@ -89,7 +89,7 @@ def split(tensor: LazyTensor, count: int) -> list[LazyTensor]:
             for index in range(count)]
 
 
-def join(parts: Sequence[LazyTensor]) -> LazyTensor:
+def join_tensors(parts: Sequence[LazyTensor]) -> LazyTensor:
     """Concatenate contiguous tensors along the first dimension; nothing is read."""
     if len(parts) == 1:
         return parts[0]

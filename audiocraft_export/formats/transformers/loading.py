@@ -16,7 +16,7 @@ from transformers.utils import logging
 from ...errors import ReleaseError, reason
 from ..safetensors.layout import read_json
 
-Loaded = TypeVar("Loaded")
+T = TypeVar("T")
 
 
 def load_strictly(architecture: str, source: Union[str, Path], **options: Any) -> tuple[Any, list[str]]:
@@ -31,7 +31,7 @@ def load_strictly(architecture: str, source: Union[str, Path], **options: Any) -
                    for name in sorted(map(str, names))]
 
 
-def load_cache_first(load: Callable[..., Loaded], name: str) -> Loaded:
+def load_cache_first(load: Callable[..., T], name: str) -> T:
     """Load a public model from the local cache, or else from the Hub.
 
     Raises:

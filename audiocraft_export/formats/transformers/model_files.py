@@ -11,6 +11,7 @@ from ...checkpoint.tensor import LazyTensor
 
 CONFIG, CODEC_CONFIG = "config.yaml", "compression_config.yaml"  # xp.cfg of the model, and of its compression model
 OTHERS = "conditioners.safetensors"  # tensors that transformers has no place for
+Values = dict[str, Any]  # of a configuration, by key
 USE = "use format=safetensors, or format=audiocraft."  # the remedy for what transformers cannot represent
 
 

@@ -70,28 +70,28 @@ def _require_codec(loaders: Any, folder: Path, names: Sequence[str]) -> Any:
     return loaders.load_compression_model(str(folder))
 
 
-LANGUAGE_MODEL = Family("a language model", drop_in="export_lm", codec=True, metrics=("ce",), load=_load_lm)
-MAGNET = Family("a language model", drop_in="export_lm", codec=True, metrics=("ce",), load=_load_magnet)
-JASCO = Family("a language model", drop_in="export_lm", codec=True, metrics=("loss",), load=_load_jasco)
-COMPRESSION = Family("a compression model", lambda model: {CODEC_FILE: model.content}, drop_in="export_encodec",
-                     load=_load_codec)
-DIFFUSION = Family("a MultiBand Diffusion model", multiband_diffusion.files, (multiband_diffusion.FILE,),
-                   metrics=("loss",), notes=multiband_diffusion.notes, load=multiband_diffusion.load)
-WATERMARK = Family("a watermarking model", audioseal.files, ("generator_{}.pth", "detector_{}.pth", "{}.yaml"),
-                   load=audioseal.load)
-GENERAL = Family("a model", drop_in=None, audiocraft=False, metrics=("ce", "loss"))
+LANGUAGE_MODEL_FAMILY = Family("a language model", drop_in="export_lm", codec=True, metrics=("ce",), load=_load_lm)
+MAGNET_FAMILY = Family("a language model", drop_in="export_lm", codec=True, metrics=("ce",), load=_load_magnet)
+JASCO_FAMILY = Family("a language model", drop_in="export_lm", codec=True, metrics=("loss",), load=_load_jasco)
+COMPRESSION_FAMILY = Family("a compression model", lambda model: {CODEC_FILE: model.content}, drop_in="export_encodec",
+                            load=_load_codec)
+DIFFUSION_FAMILY = Family("a MultiBand Diffusion model", multiband_diffusion.files, (multiband_diffusion.FILE,),
+                          metrics=("loss",), notes=multiband_diffusion.notes, load=multiband_diffusion.load)
+WATERMARK_FAMILY = Family("a watermarking model", audioseal.files, ("generator_{}.pth", "detector_{}.pth", "{}.yaml"),
+                          load=audioseal.load)
+GENERAL_FAMILY = Family("a model", drop_in=None, audiocraft=False, metrics=("ce", "loss"))
 
 FAMILIES = {  # the names of audiocraft.solvers.builders.get_solver
-    "musicgen": LANGUAGE_MODEL,
-    "audiogen": LANGUAGE_MODEL,
-    "magnet": MAGNET,
-    "audio_magnet": MAGNET,
-    "jasco": JASCO,
-    "lm": LANGUAGE_MODEL,
-    "sound_lm": LANGUAGE_MODEL,
-    "compression": COMPRESSION,
-    "diffusion": DIFFUSION,
-    "watermarking": WATERMARK,
+    "musicgen": LANGUAGE_MODEL_FAMILY,
+    "audiogen": LANGUAGE_MODEL_FAMILY,
+    "magnet": MAGNET_FAMILY,
+    "audio_magnet": MAGNET_FAMILY,
+    "jasco": JASCO_FAMILY,
+    "lm": LANGUAGE_MODEL_FAMILY,
+    "sound_lm": LANGUAGE_MODEL_FAMILY,
+    "compression": COMPRESSION_FAMILY,
+    "diffusion": DIFFUSION_FAMILY,
+    "watermarking": WATERMARK_FAMILY,
 }
 
 
@@ -110,7 +110,7 @@ def solver_of(config: Config) -> Optional[str]:
 
 def family_named(solver: Optional[str]) -> Family:
     """The family of a solver; the general one for those that are none of AudioCraft's."""
-    return FAMILIES.get(solver or "", GENERAL)
+    return FAMILIES.get(solver or "", GENERAL_FAMILY)
 
 
 def family_of(config: Config) -> Family:

@@ -19,14 +19,13 @@ def render_card(source: CardSource, previous: Optional[str] = None) -> str:
     """Render the model card of a release; the same arguments give the same text.
 
     Args:
-        source: the release.
         previous: the card to update, read with its own line endings, which are kept, as is what people wrote in it.
 
     Raises:
         ReleaseError: if the front matter of `previous` is not valid YAML, or a marker has lost its counterpart.
     """
     previous = (previous or "").removeprefix("\ufeff")
-    theirs, body = frontmatter.split(previous)
+    theirs, body = frontmatter.split_card(previous)
     end = "\r\n" if 2 * previous.count("\r\n") > previous.count("\n") else "\n"
     ours = metadata_of(source)
     values = merge(frontmatter.parse(theirs), ours, last_metadata(body))

@@ -15,7 +15,7 @@ FENCED = re.compile(r"\A\s*---[ \t]*\r?\n((?:[^\n]*\n)*?)---[ \t]*(?:\r?\n|\Z)")
 COMMENT = re.compile(r"\s*(#.*)?")
 
 
-def split(card: str) -> tuple[str, str]:
+def split_card(card: str) -> tuple[str, str]:
     """The YAML of a card, empty without any, and the text below it."""
     found = FENCED.match(card)
     return (found[1], card[found.end():]) if found else ("", card)

@@ -21,9 +21,9 @@ def metrics_of(history: Sequence[Any]) -> Metrics:
     """
     found: Metrics = {}
     for number, epoch in enumerate(islice(history, MAX_EPOCHS), 1):
-        for stage, metrics in _named(epoch, MAX_STAGES, found):
+        for stage, metrics in _named_entries(epoch, MAX_STAGES, found):
             of_stage = found.setdefault(stage, {})
-            for metric, value in _named(metrics, MAX_METRICS, of_stage):
+            for metric, value in _named_entries(metrics, MAX_METRICS, of_stage):
                 if is_number(value):
                     of_stage.setdefault(metric, {})[number] = float(value)
     return {stage: metrics for stage, metrics in found.items() if metrics}
@@ -34,7 +34,7 @@ def by_importance(names: Sequence[str], best_metric: Any) -> list[str]:
     return sorted(names, key=lambda name: (name != best_metric, any(map(str.isdigit, name))))
 
 
-def _named(values: Any, most: int, known: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _named_entries(values: Any, most: int, known: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """The named entries of what may be a mapping; with those that are known, at most so many names in all."""
     if not isinstance(values, dict):
         return []

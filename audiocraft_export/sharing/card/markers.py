@@ -16,7 +16,7 @@ from ...errors import ReleaseError
 from .source import CARD_FILE
 
 NOTICE = re.compile(r"<!-- audiocraft-export wrote (\{.*?\})[^{}]*?-->[ \t]*(?:\r?\n)*")
-RULES = """. The next
+NOTICE_RULES = """. The next
 export writes what stands between its marks anew. All else stays: what you write outside of the marks, and what you
 add to or change in the front matter. A part that you delete stays deleted, unless you delete all of them. """
 
@@ -25,25 +25,24 @@ def replace_sections(body: str, sections: Mapping[str, str], metadata: Mapping[s
     """Put sections into the text of a card.
 
     Args:
-        body: the text, without front matter.
+        body: without front matter.
         sections: text by name. If `body` has none of them, they are appended; otherwise only those that it has are
             replaced.
         metadata: plain data for the next export, without braces and `>` in its strings.
-        end: the line ending.
 
     Raises:
         ReleaseError: if a marker has lost its counterpart.
     """
-    notice = f"<!-- audiocraft-export wrote {json.dumps(metadata)}{RULES}-->\n\n".replace("\n", end)
+    notice = f"<!-- audiocraft-export wrote {json.dumps(metadata)}{NOTICE_RULES}-->\n\n".replace("\n", end)
     body = NOTICE.sub("", body)
     spans = _spans(body)
     if not spans:
-        whole = "\n\n".join(_marked(name, text) for name, text in sections.items()) + "\n"
+        whole = "\n\n".join(_mark(name, text) for name, text in sections.items()) + "\n"
         before = f"{body.rstrip()}{end * 2}" if body.strip() else ""
         return before + notice + whole.replace("\n", end)
     for name, start, stop in reversed(spans):
         if name in sections:
-            body = body[:start] + _marked(name, sections[name]).replace("\n", end) + body[stop:]
+            body = body[:start] + _mark(name, sections[name]).replace("\n", end) + body[stop:]
     first = spans[0][1]
     return body[:first] + notice + body[first:]
 
@@ -69,14 +68,14 @@ def _spans(body: str) -> list[tuple[str, int, int]]:
     spans = []
     for opening, closing in zip(markers[::2], markers[1::2]):
         if opening[1] or not closing[1] or opening[2] != closing[2]:
-            raise _unpaired(opening)
+            raise _unpaired_error(opening)
         spans.append((opening[2], opening.start(), closing.end()))
     if len(markers) % 2:
-        raise _unpaired(markers[-1])
+        raise _unpaired_error(markers[-1])
     return spans
 
 
-def _unpaired(marker: re.Match[str]) -> ReleaseError:
+def _unpaired_error(marker: re.Match[str]) -> ReleaseError:
     return ReleaseError(f"{CARD_FILE} has {marker[0]} without the mark that belongs to it, so where that part ends "
                         "nobody knows: put the other mark back, or delete this one and its text.")
 
@@ -85,7 +84,7 @@ def _marker(name: str, slash: str = "") -> str:
     return f"<!-- {slash}audiocraft-export: {name} -->"
 
 
-def _marked(name: str, text: str) -> str:
+def _mark(name: str, text: str) -> str:
     return f"{_marker(name)}\n{text}\n{_marker(name, '/')}"
 
 

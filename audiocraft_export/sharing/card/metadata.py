@@ -15,21 +15,21 @@ DATASET = "validation data of the training"  # the results under this name are o
 OURS = ("library_name", "pipeline_tag", TAGS, MODEL_INDEX)
 OF_THE_RUN = ("duration", "lr", "grad_norm", "rtf")  # metrics that say nothing of the model
 LOADED_BY_AUDIOCRAFT = ("musicgen", "audiogen", "magnet")  # tags by which the Hub shows how
-Data = dict[str, Any]
+Metadata = dict[str, Any]
 
 
-def metadata_of(source: CardSource) -> Data:
+def metadata_of(source: CardSource) -> Metadata:
     """The front matter of a release, as `huggingface_hub.ModelCardData` has it; never a license."""
     from huggingface_hub import ModelCardData
     task = TASKS.get(source.architecture or "", source.model_type.task)
     results = _results(source, task)
     data = ModelCardData(library_name=_library(source), pipeline_tag=task, tags=_tags(source),
                          model_name=source.title if results else None, eval_results=results or None)
-    values: Data = data.to_dict()  # type: ignore[no-untyped-call]
+    values: Metadata = data.to_dict()  # type: ignore[no-untyped-call]
     return values
 
 
-def merge(theirs: Mapping[Any, Any], ours: Data, last: Data) -> dict[Any, Any]:
+def merge(theirs: Mapping[Any, Any], ours: Metadata, last: Metadata) -> dict[Any, Any]:
     """Update the front matter of a card; what a person changed stays.
 
     Args:
@@ -47,7 +47,7 @@ def merge(theirs: Mapping[Any, Any], ours: Data, last: Data) -> dict[Any, Any]:
     return result
 
 
-def to_remember(ours: Data) -> Data:
+def to_remember(ours: Metadata) -> Metadata:
     """What the next export has to know of what this one wrote."""
     return {key: True if key == MODEL_INDEX else value for key, value in ours.items()}
 
@@ -66,7 +66,8 @@ def _merge_tags(theirs: list[Any], ours: list[Any], last: Any) -> Optional[list[
     """Tags of a person as they are, and ours where the last ones were or behind them, but for those they deleted."""
     last = last if isinstance(last, list) else []
     kept = [tag for tag in theirs if tag in ours or tag not in last]
-    return [*kept, *(tag for tag in ours if tag not in kept and tag not in last)] or None
+    tags = [*kept, *(tag for tag in ours if tag not in kept and tag not in last)]
+    return tags or None
 
 
 def _merge_results(theirs: list[dict[Any, Any]], ours: Any) -> Optional[list[Any]]:

@@ -19,7 +19,6 @@ class ModelType:
     """A type of models.
 
     Args:
-        name: what its authors call it.
         summary: what a model of it does, in a sentence.
         paper: number of the paper on arXiv.
         task: the Hub's `pipeline_tag`.

@@ -19,7 +19,6 @@ class CardSource:
     """A release, as its card describes it.
 
     Args:
-        manifest: of the release, with its files.
         config: `xp.cfg` as it is released; of the first band, for several.
         history: the metrics by stage, one entry an epoch; empty for several bands.
         format: `audiocraft`, `safetensors` or `transformers`.

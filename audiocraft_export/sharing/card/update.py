@@ -35,8 +35,6 @@ class CardUpdate:
     """The model card of a release, and the plot beside it.
 
     Args:
-        folder: of the release.
-        source: what the card is written from.
         plot: the training curve, as PNG, by the name of its file; empty without a metric to plot.
     """
 

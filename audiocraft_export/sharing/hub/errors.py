@@ -75,14 +75,14 @@ def _explain(exc: Exception) -> PushRefused:
             return PushRefused(f"the Hub does not take the front matter of README.md: {problem}", "correct it")
         status = getattr(getattr(each, "response", None), "status_code", None)
         if status is not None:
-            return _answered(status, getattr(each, "server_message", None) or "")  # HfHubHTTPError has one
+            return _explain_status(status, getattr(each, "server_message", None) or "")  # HfHubHTTPError has one
         if isinstance(each, OSError) and each.filename:
             return PushRefused(f"{each.filename} cannot be read: {reason(each)}", "export it again")
     messages = dict.fromkeys(str(each).rstrip(".") or type(each).__name__ for each in _causes(exc))
     return PushRefused(f"the client of the Hub says: {': '.join(messages)}", "see to that")
 
 
-def _answered(status: int, message: str) -> PushRefused:
+def _explain_status(status: int, message: str) -> PushRefused:
     phrase = HTTPStatus(status).phrase if status in {*HTTPStatus} else ""
     why = ": ".join(filter(None, (f"the Hub answers {status} {phrase}".rstrip(), message)))
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

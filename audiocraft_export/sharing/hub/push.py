@@ -31,7 +31,6 @@ class Destination:
     """Where a release goes.
 
     Args:
-        folder: of the release.
         repo: ORG/NAME; created if it is missing.
         later: the command that pushes the release later, for messages.
         private: whether the repository must be private.
@@ -69,9 +68,7 @@ def push(to: Destination, names: Sequence[str], message: str, merged: Optional[s
     they are still those of the manifest. A person's files stay, and so does `README.md`.
 
     Args:
-        to: the destination.
         names: of the files to push, relative to its folder.
-        message: of the commit.
         merged: what `remote_card` gave, if the `README.md` of the release keeps what somebody wrote there. Without it,
             one that somebody has changed on the Hub is not overwritten.
 

@@ -17,27 +17,22 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoSibling
 
-CHUNK_SIZE = 1 << 20  # bytes
+HASH_CHUNK_SIZE = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
 class Digest:
-    """The hashes by which the Hub knows a file.
+    """The hashes by which the Hub knows a file."""
 
-    Args:
-        sha256: of large files.
-        git: of the others, as git has it.
-    """
-
-    sha256: str
-    git: str
+    sha256: str  # of large files
+    git: str  # of the others, as git has it
 
     @classmethod
     def of_file(cls, path: Path) -> Digest:
         """The digest of a local file."""
         large, git = sha256(), sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
         with path.open("rb") as file:
-            while chunk := file.read(CHUNK_SIZE):
+            while chunk := file.read(HASH_CHUNK_SIZE):
                 large.update(chunk)
                 git.update(chunk)
         return cls(large.hexdigest(), git.hexdigest())

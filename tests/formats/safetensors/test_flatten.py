@@ -5,6 +5,9 @@ import torch
 from helpers import load, same
 
 from audiocraft_export import ExportError, ExportOptions
+from audiocraft_export.checkpoint.torch_tensors import from_torch
+from audiocraft_export.errors import CheckpointError
+from audiocraft_export.formats.safetensors.flatten import Flattened, unflatten
 from audiocraft_export.pipeline.convert import convert
 from audiocraft_export.verification.release import verify
 
@@ -73,3 +76,13 @@ def test_texts_and_numbers_that_safetensors_cannot_hold_are_refused_in_a_sentenc
     with pytest.raises(ExportError, match="UTF-8|written as JSON"):
         convert(folder, "safetensors", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_flat_content_is_named_without_the_one_key_above_it_and_nests_again():
+    weights = from_torch({"a": torch.ones(2), "b": torch.zeros(3)})
+    content = {"best_state": {**weights, 1: (b"x", float("-inf"))}, "xp.cfg": "lr: 1"}
+    flat = Flattened(content, {"config.yaml": "lr: 1"})
+    assert flat.tensors == weights and "lr: 1" not in flat.text
+    assert unflatten(flat.text, flat.tensors, {"config.yaml": "lr: 1"}) == content
+    with pytest.raises(CheckpointError, match="belong nowhere.*'?more"):
+        unflatten(flat.text, {**flat.tensors, "more": weights["a"]}, {"config.yaml": "lr: 1"})

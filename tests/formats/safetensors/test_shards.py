@@ -7,6 +7,9 @@ import torch
 from helpers import same
 
 from audiocraft_export import ExportOptions
+from audiocraft_export.checkpoint.torch_tensors import from_torch
+from audiocraft_export.errors import OptionError
+from audiocraft_export.formats.safetensors.shards import split_into_shards
 from audiocraft_export.verification.release import verify
 
 from .releases import OPTIONS, exported, fitting, opened
@@ -39,3 +42,15 @@ def test_an_index_that_does_not_say_where_the_tensors_are_is_refused(make_xp, do
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     fitting(folder)
     assert not verify(folder).ok
+
+
+def test_the_text_is_in_the_one_file_or_in_the_index_of_several():
+    tensors = from_torch({name: torch.ones(300) for name in "ab"})
+    one = split_into_shards("model", tensors, {"format": "pt"}, {"kind": "x"}, "1GB")
+    assert [*one] == ["model.safetensors"] and one["model.safetensors"].metadata == {"format": "pt", "kind": "x"}
+    many = split_into_shards("model", tensors, {"format": "pt"}, {"kind": "x"}, 1300)
+    *shards, index = many
+    assert [many[name].metadata for name in shards] == [{"format": "pt"}] * 2
+    assert json.loads(many[index])["metadata"] == {"format": "pt", "kind": "x", "total_size": 2400}
+    with pytest.raises(OptionError, match="use a size such as 5GB"):
+        split_into_shards("model", tensors, {}, {}, "some")

@@ -6,7 +6,7 @@ import torch
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.checkpoint.torch_tensors import from_torch, to_torch
 from audiocraft_export.errors import CheckpointError
-from audiocraft_export.formats.transformers.key_map import KeyMap, join, split
+from audiocraft_export.formats.transformers.key_map import KeyMap, join_tensors, split_tensor
 from audiocraft_export.release.model import ReleaseModel
 
 RULES = {
@@ -47,9 +47,9 @@ def test_the_way_back_gives_what_went_in(state):
 def test_tensors_in_a_larger_storage_are_cut_where_they_are():
     whole = torch.arange(40.0).reshape(10, 4)
     tensor = from_torch({"part": whole[2:8]})["part"]
-    parts = split(tensor, 3)
+    parts = split_tensor(tensor, 3)
     assert [to_torch(part).tolist() for part in parts] == [each.tolist() for each in whole[2:8].chunk(3)]
-    assert torch.equal(to_torch(join(parts)), whole[2:8])
+    assert torch.equal(to_torch(join_tensors(parts)), whole[2:8])
 
 
 @pytest.mark.parametrize("name", ["strange", "layers.x.norm", "layers.0.norm.more", "more.layers.0.norm"])
@@ -75,7 +75,8 @@ def test_parts_of_what_is_converted_or_put_together_are_read_alone(make_xp):
     there = KeyMap(RULES).to_transformers(tensors)
     assert same(there, {f"blocks.0.{name}": part for name, part in zip("qkv", whole.half().chunk(3))})
     back = KeyMap(RULES).to_audiocraft(there)["layers.0.in_proj"]
-    assert [to_torch(part).tolist() for part in split(back, 2)] == [each.tolist() for each in whole.half().chunk(2)]
+    halves = [to_torch(part).tolist() for part in split_tensor(back, 2)]
+    assert halves == [each.tolist() for each in whole.half().chunk(2)]
 
 
 @pytest.mark.parametrize("shape", [(), (7, 2)])

@@ -3,7 +3,7 @@
 import pytest
 
 from audiocraft_export.errors import ReleaseError
-from audiocraft_export.sharing.card.frontmatter import parse, split, update
+from audiocraft_export.sharing.card.frontmatter import parse, split_card, update
 
 from .releases import card
 
@@ -43,4 +43,4 @@ def test_a_key_is_replaced_and_the_others_stay_as_they_were_written():
     text = "# first\na: 1  # one\nb: [x,  y]\n# of c\nc: 3\n"
     assert update(text, {"a": 1, "b": 2, "c": 3, "d": 4}) == "# first\na: 1  # one\nb: 2\n# of c\nc: 3\nd: 4\n"
     assert update(text, {"c": 3}) == "# first\nc: 3\n" and parse(text) == {"a": 1, "b": ["x", "y"], "c": 3}
-    assert split(f"---\n{text}---\nbody") == (text, "body") and split("body") == ("", "body")
+    assert split_card(f"---\n{text}---\nbody") == (text, "body") and split_card("body") == ("", "body")

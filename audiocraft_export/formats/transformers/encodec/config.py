@@ -8,7 +8,8 @@ from typing import Any, Callable
 
 from ....errors import CheckpointError
 from ....experiment.config import Config
-from .constraints import Values, validate
+from ..model_files import Values
+from .constraints import validate
 
 
 def _to_size(value: Any) -> int:

@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 
 from ....errors import CheckpointError
 from ....experiment.config import Config
-from ..model_files import USE
-
-Values = dict[str, Any]
+from ..model_files import USE, Values
 
 
-class Rule(NamedTuple):
+class EncodecRule(NamedTuple):
     """The values of a setting that EncodecModel can represent."""
 
     key: str  # of xp.cfg; those of `seanet.encoder` and `seanet.decoder` count as keys of `seanet`
@@ -24,22 +22,22 @@ class Rule(NamedTuple):
     why: str  # what EncodecModel is or has, for a message
 
 
-RULES = (
-    Rule("compression_model", ("encodec",), "it is AudioCraft's encodec only"),
-    Rule("encodec.autoencoder", ("seanet",), "its encoder and decoder are a SEANet"),
-    Rule("encodec.quantizer", ("rvq",), "it always quantizes, with residual codebooks"),
-    Rule("encodec.channels", (1, 2), "it encodes mono or stereo"),
-    Rule("seanet.activation", ("ELU",), "its activation is ELU"),
-    Rule("seanet.activation_params", ({}, {"alpha": 1.0}, {"inplace": False}, {"alpha": 1.0, "inplace": False}),
-          "the alpha of its ELU is 1"),
-    Rule("seanet.norm", ("weight_norm", "time_group_norm"), "its norm is weight_norm or time_group_norm"),
-    Rule("seanet.norm_params", ({}, {"eps": 1e-5}, {"affine": True}, {"eps": 1e-5, "affine": True}),
-          "its norms have the defaults of torch"),
-    Rule("seanet.disable_norm_outer_blocks", (0,), "it normalizes all blocks"),
-    Rule("seanet.final_activation", (None,), "its last layer is a convolution"),
-    Rule("rvq.bins", tuple(1 << bits for bits in range(1, 31)), "the size of its codebooks is a power of two"),
+ENCODEC_RULES = (
+    EncodecRule("compression_model", ("encodec",), "it is AudioCraft's encodec only"),
+    EncodecRule("encodec.autoencoder", ("seanet",), "its encoder and decoder are a SEANet"),
+    EncodecRule("encodec.quantizer", ("rvq",), "it always quantizes, with residual codebooks"),
+    EncodecRule("encodec.channels", (1, 2), "it encodes mono or stereo"),
+    EncodecRule("seanet.activation", ("ELU",), "its activation is ELU"),
+    EncodecRule("seanet.activation_params", ({}, {"alpha": 1.0}, {"inplace": False}, {"alpha": 1.0, "inplace": False}),
+                "the alpha of its ELU is 1"),
+    EncodecRule("seanet.norm", ("weight_norm", "time_group_norm"), "its norm is weight_norm or time_group_norm"),
+    EncodecRule("seanet.norm_params", ({}, {"eps": 1e-5}, {"affine": True}, {"eps": 1e-5, "affine": True}),
+                "its norms have the defaults of torch"),
+    EncodecRule("seanet.disable_norm_outer_blocks", (0,), "it normalizes all blocks"),
+    EncodecRule("seanet.final_activation", (None,), "its last layer is a convolution"),
+    EncodecRule("rvq.bins", tuple(1 << bits for bits in range(1, 31)), "the size of its codebooks is a power of two"),
 )
-DEFAULTS: Mapping[str, Values] = {  # of AudioCraft's classes: all their keys
+AUDIOCRAFT_DEFAULTS: Mapping[str, Values] = {  # of AudioCraft's classes: all their keys
     "encodec": {"autoencoder": None, "quantizer": None, "sample_rate": None, "channels": None, "causal": False,
                 "renormalize": False, "renorm": None},
     "seanet": {"channels": 1, "dimension": 128, "n_filters": 32, "n_residual_layers": 3, "ratios": [8, 5, 4, 2],
@@ -50,7 +48,8 @@ DEFAULTS: Mapping[str, Values] = {  # of AudioCraft's classes: all their keys
             "kmeans_iters": 10, "threshold_ema_dead_code": 2, "orthogonal_reg_weight": 0.0,
             "orthogonal_reg_active_codes_only": False, "orthogonal_reg_max_codes": None},
 }
-DECODER = {"final_activation": None, "final_activation_params": None, "trim_right_ratio": 1.0}  # of `seanet.decoder`
+DECODER_DEFAULTS = {  # of `seanet.decoder`
+    "final_activation": None, "final_activation_params": None, "trim_right_ratio": 1.0}
 
 
 def validate(config: Config) -> Values:
@@ -63,21 +62,21 @@ def validate(config: Config) -> Values:
         CheckpointError: if it cannot; the message names all reasons.
     """
     settings: Values = {}
-    for section in ("compression_model", *DEFAULTS):
+    for section in ("compression_model", *AUDIOCRAFT_DEFAULTS):
         settings.update(_settings(config, section))
-        _refuse([*_unsupported(settings)])  # a codec of another kind need not have the next section
+        _refuse([*_unsupported_settings(settings)])  # a codec of another kind need not have the next section
     _refuse([*_contradictions(settings)])
     return settings
 
 
 def _settings(config: Config, section: str) -> Values:
     values = config.require(section)[section]
-    if section not in DEFAULTS:
+    if section not in AUDIOCRAFT_DEFAULTS:
         return {section: values}
     _require_mapping(section, values)
-    known, sides = DEFAULTS[section], {}
+    known, sides = AUDIOCRAFT_DEFAULTS[section], {}
     if section == "seanet":
-        known, sides = {**known, **DECODER}, _pop_sides(values)
+        known, sides = {**known, **DECODER_DEFAULTS}, _pop_sides(values)
     merged = {**known, **values, **sides}
     _refuse([f"{section}.{key}={merged[key]!r}: AudioCraft has no such key" for key in merged if key not in known])
     return {f"{section}.{key}": value for key, value in merged.items()}
@@ -88,14 +87,14 @@ def _pop_sides(seanet: Values) -> Values:
     encoder, decoder = seanet.pop("encoder", {}), seanet.pop("decoder", {})
     _require_mapping("seanet.encoder", encoder)
     _require_mapping("seanet.decoder", decoder)
-    shared = {**DEFAULTS["seanet"], **seanet}
+    shared = {**AUDIOCRAFT_DEFAULTS["seanet"], **seanet}
     _refuse([f"seanet.encoder and seanet.decoder: its encoder and decoder have the same {key}"
              for key in shared if encoder.get(key, shared[key]) != decoder.get(key, shared[key])])
     return {**encoder, **decoder}
 
 
-def _unsupported(settings: Values) -> Iterator[str]:
-    for key, allowed, why in RULES:
+def _unsupported_settings(settings: Values) -> Iterator[str]:
+    for key, allowed, why in ENCODEC_RULES:
         if key in settings and settings[key] not in allowed:
             yield f"{key}={settings[key]!r}: {why}"
 

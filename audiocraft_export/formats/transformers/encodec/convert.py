@@ -9,13 +9,12 @@ from ....checkpoint.tensor import LazyTensor
 from ....errors import CheckpointError
 from ....experiment.config import Config
 from ....release.weights import Weights
-from ..key_map import Tensors
-from ..model_files import ModelFiles, as_json
+from ..key_map import TensorsByName
+from ..model_files import ModelFiles, Values, as_json
 from ..shapes import check_shapes
 from . import zero_lstm
 from .config import codebooks, encodec_config
-from .constraints import Values
-from .key_map import key_map
+from .key_map import encodec_key_map
 
 ARCHITECTURE = "EncodecModel"
 
@@ -30,16 +29,16 @@ def to_encodec(content: Mapping[str, Any]) -> ModelFiles:
     tensors = Weights(content["best_state"], "", "").tensors
     _check_depth(tensors, values)
     dtype = _common_dtype(tensors)
-    renamed = key_map(values).to_transformers(tensors)
+    renamed = encodec_key_map(values).to_transformers(tensors)
     if not values["num_lstm_layers"]:
         renamed.update(zero_lstm.zero_lstm(values, dtype))
         values["num_lstm_layers"] = zero_lstm.LAYERS
     check_shapes(ARCHITECTURE, values, renamed)
     config = {"architectures": [ARCHITECTURE], "model_type": "encodec", "dtype": dtype, **values}
-    return ModelFiles(ARCHITECTURE, renamed, config_files(config))
+    return ModelFiles(ARCHITECTURE, renamed, encodec_config_files(config))
 
 
-def from_encodec(tensors: Mapping[str, LazyTensor], config: Config) -> Tensors:
+def from_encodec(tensors: Mapping[str, LazyTensor], config: Config) -> TensorsByName:
     """Convert the weights of an EncodecModel back to those of the compression model with a configuration (xp.cfg).
 
     Raises:
@@ -48,10 +47,10 @@ def from_encodec(tensors: Mapping[str, LazyTensor], config: Config) -> Tensors:
     values = encodec_config(config)
     if not values["num_lstm_layers"]:
         tensors = zero_lstm.remove_zero_lstm(tensors, values)
-    return key_map(values).to_audiocraft(tensors)
+    return encodec_key_map(values).to_audiocraft(tensors)
 
 
-def config_files(config: Mapping[str, Any]) -> dict[str, str]:
+def encodec_config_files(config: Mapping[str, Any]) -> dict[str, str]:
     """The JSON files of an EncodecModel and its feature extractor, by the values of EncodecConfig."""
     extractor = {
         "feature_extractor_type": "EncodecFeatureExtractor", "feature_size": config["audio_channels"],

@@ -40,7 +40,7 @@ def layers_by_side(config: Mapping[str, Any]) -> Mapping[str, Sequence[Layer]]:
     }
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def encodec_key_map(config: Mapping[str, Any]) -> KeyMap:
     """The map between the tensor names of a codec.
 
     Args:

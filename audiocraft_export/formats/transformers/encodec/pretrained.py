@@ -8,7 +8,7 @@ from typing import Any
 from ....checkpoint.torch_tensors import from_torch
 from ....errors import CheckpointError, ReleaseError, listing
 from ..model_files import USE, ModelFiles
-from .convert import ARCHITECTURE, config_files
+from .convert import ARCHITECTURE, encodec_config_files
 
 NOT_ON_THE_HUB = {  # the names that `audiocraft.models.CompressionModel.get_pretrained` does not look up there
     "debug_compression_model": "it has random weights, new ones each time it is built",
@@ -33,7 +33,7 @@ def pretrained_encodec(name: str) -> ModelFiles:
         raise ReleaseError(f"The codec {name} cannot be had from the cache of transformers or from the hub "
                            f"({_first_sentence(exc)}): let this machine reach the hub once, or {USE}") from exc
     config = json.loads(model.config.to_json_string(use_diff=False))
-    return ModelFiles(ARCHITECTURE, from_torch(model.state_dict()), config_files(config))
+    return ModelFiles(ARCHITECTURE, from_torch(model.state_dict()), encodec_config_files(config))
 
 
 def _load(name: str, **options: Any) -> Any:

@@ -9,7 +9,16 @@ from typing import Optional
 from ....errors import CheckpointError
 from ....experiment.config import Config
 from ..model_files import USE
-from .constraints import CONDITIONERS, DECODER, MELODY, TEXT, check_number, refusal, refuse_family, refuse_settings
+from .constraints import (
+    CONDITIONERS,
+    DECODER_SETTINGS,
+    MELODY_SETTINGS,
+    TEXT_SETTINGS,
+    check_number,
+    refusal,
+    refuse_family,
+    refuse_settings,
+)
 
 TEXT_MODEL = "MusicgenForConditionalGeneration"
 MELODY_MODEL = "MusicgenMelodyForConditionalGeneration"
@@ -66,7 +75,7 @@ def is_stereo(config: Config) -> bool:
 
 def _refuse_decoder(config: Config) -> None:
     refuse_family(config)
-    refuse_settings(config, DECODER)
+    refuse_settings(config, DECODER_SETTINGS)
     size = config.get("transformer_lm.dim", 128)
     if size % 2 or size < 4:
         raise refusal("transformer_lm.dim", size, "its sines and cosines need an even number from 4 on")
@@ -92,7 +101,7 @@ def _check_text(config: Config, layout: Layout) -> Layout:
     """The layout with what is known of its T5."""
     check_number(config, "classifier_free_guidance.inference_coef", 1, 1 << 10, 1)  # it guides by more than 1 only
     check_number(config, "dataset.segment_duration", 0.1, 1 << 16)
-    refuse_settings(config, TEXT, str(layout.text))
+    refuse_settings(config, TEXT_SETTINGS, str(layout.text))
     encoder, size = str(config.get(f"conditioners.{layout.text}.t5.name")), config.get("transformer_lm.dim", 128)
     finetuned = bool(config.get(f"conditioners.{layout.text}.t5.finetune"))
     same_size = T5_SIZES.get(encoder.rpartition("-")[2]) == size
@@ -103,7 +112,7 @@ def _check_text(config: Config, layout: Layout) -> Layout:
 
 
 def _refuse_melody(config: Config, name: str) -> None:
-    refuse_settings(config, MELODY, name)
+    refuse_settings(config, MELODY_SETTINGS, name)
     size = config.get("transformer_lm.dim")
     if config.get(f"conditioners.{name}.chroma_stem.n_chroma") == size:
         raise refusal("transformer_lm.dim", size, "n_chroma is the same, and transformers then leaves out the "

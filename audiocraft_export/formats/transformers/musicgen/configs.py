@@ -14,9 +14,9 @@ from .architecture import DECODER_ALONE, MELODY_MODEL, TEXT_MODEL, Layout, is_st
 from .generation import codebooks_per_channel, codec_config_for_prompts, decoder_config, generation_config
 from .text_encoder import TextEncoder
 
-MODEL_TYPES = {TEXT_MODEL: "musicgen", MELODY_MODEL: "musicgen_melody", DECODER_ALONE: "musicgen_decoder"}
+CONFIG_MODEL_TYPES = {TEXT_MODEL: "musicgen", MELODY_MODEL: "musicgen_melody", DECODER_ALONE: "musicgen_decoder"}
 STEMS = [3, 2]  # indices of vocals and other in the output of demucs
-Files = dict[str, Union[str, bytes]]
+ConfigFiles = dict[str, Union[str, bytes]]
 
 
 def check_codec(config: Config, codec: ModelFiles) -> None:
@@ -49,21 +49,22 @@ def composite_config(config: Config, layout: Layout, dtype: str, encoder: TextEn
             "audio_encoder": codec_config_for_prompts(codec.parse("config.json"), config), "decoder": decoder}
 
 
-def config_files(config: Config, layout: Layout, values: Mapping[str, Any]) -> Files:
+def musicgen_config_files(config: Config, layout: Layout, values: Mapping[str, Any]) -> ConfigFiles:
     """The configuration files of any MusicGen, with the values of config.json."""
     generation = generation_config(config, layout, values.get("audio_encoder"))
     return {"config.json": as_json(values), "generation_config.json": as_json(generation)}
 
 
 def composite_files(config: Config, layout: Layout, values: Mapping[str, Any], encoder: TextEncoder, codec: ModelFiles
-                    ) -> Files:
-    """The files of `config_files`, and the processor of a model with a text encoder and a compression model inside."""
+                    ) -> ConfigFiles:
+    """As `musicgen_config_files`, and the processor of a model with a text encoder and a compression model inside."""
     extractor = _chroma_extractor(config, layout.melody) if layout.melody else _prompt_extractor(config, codec)
-    return {**config_files(config, layout, values), "preprocessor_config.json": as_json(extractor), **encoder.files}
+    files = musicgen_config_files(config, layout, values)
+    return {**files, "preprocessor_config.json": as_json(extractor), **encoder.files}
 
 
 def _common(architecture: str, dtype: str) -> dict[str, Any]:
-    return {"architectures": [architecture], "model_type": MODEL_TYPES[architecture], "dtype": dtype}
+    return {"architectures": [architecture], "model_type": CONFIG_MODEL_TYPES[architecture], "dtype": dtype}
 
 
 def _prompt_extractor(config: Config, codec: ModelFiles) -> dict[str, Any]:

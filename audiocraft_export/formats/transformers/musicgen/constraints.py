@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Optional
 
 from ....errors import CheckpointError
 from ....experiment.config import Config
-from ....release.families.registry import LANGUAGE_MODEL, describe_model, family_of, solver_of
+from ....release.families.registry import LANGUAGE_MODEL_FAMILY, describe_model, family_of, solver_of
 from ..model_files import USE
 
 SOLVERS = {  # that transformers has no class for
@@ -48,7 +48,7 @@ NO_BIAS = "the layers of transformers' MusicGen have no bias"
 SINES = "transformers' MusicGen knows positions by sines of one wave length table only"
 ATTENTION = "transformers' MusicGen attends to all of the past with plain queries, keys and values"
 PATTERN = "transformers' MusicGen delays its codebooks from the first step on"
-DECODER = Settings(rules=(  # audiocraft.models.lm.LMModel and audiocraft.modules.transformer.StreamingTransformer
+DECODER_SETTINGS = Settings(rules=(  # audiocraft: models.lm.LMModel, modules.transformer.StreamingTransformer
     Rule("lm_model", ("transformer_lm",), None, "transformers has AudioCraft's causal language model only"),
     Rule("transformer_lm.norm", ("layer_norm",), "layer_norm", "transformers' MusicGen has layer norms only"),
     Rule("transformer_lm.norm_first", (True,), False, "the layers of transformers' MusicGen normalize first"),
@@ -92,12 +92,12 @@ OF_CONDITIONERS = {  # their harmless options
     "conditioners.{}.chroma_stem": {"sample_rate", "n_chroma", "radix2_exp", "winhop", "match_len_on_eval", "eval_wavs",
                                     "n_eval_wavs", "cache_path"},
 }
-TEXT = Settings(rules=(  # audiocraft.modules.conditioners.T5Conditioner
+TEXT_SETTINGS = Settings(rules=(  # audiocraft.modules.conditioners.T5Conditioner
     Rule("conditioners.{}.t5.normalize_text", (False,), False,
          "the tokenizer of transformers removes no stop words and looks up no lemmas"),
 ), sizes=(), harmless=OF_CONDITIONERS)
 CHROMA = "the feature extractor of transformers' MusicGen Melody takes the strongest of the chroma of one window"
-MELODY = Settings(rules=(  # audiocraft.modules: conditioners.ChromaStemConditioner, chroma.ChromaExtractor
+MELODY_SETTINGS = Settings(rules=(  # audiocraft.modules: conditioners.ChromaStemConditioner, chroma.ChromaExtractor
     Rule("conditioners.{}.chroma_stem.argmax", (True,), False, CHROMA),
     Rule("conditioners.{}.chroma_stem.nfft", (None,), None, CHROMA),
     Rule("conditioners.{}.chroma_stem.winlen", (None,), None, CHROMA),
@@ -120,7 +120,7 @@ def refuse_family(config: Config) -> None:
     Raises:
         CheckpointError: if it has none; the message says why, and which format works.
     """
-    if family_of(config) is LANGUAGE_MODEL:
+    if family_of(config) is LANGUAGE_MODEL_FAMILY:
         return
     why = SOLVERS.get(str(solver_of(config)), "transformers has the models of AudioCraft's solvers only")
     raise CheckpointError(f"{describe_model(config).capitalize()} cannot be released for transformers ({why}): {USE}")

@@ -9,12 +9,12 @@ from ....checkpoint.tensor import LazyTensor
 from ....errors import CheckpointError
 from ....experiment.config import Config
 from ....release.model import ReleaseModel
-from ..key_map import Tensors
+from ..key_map import TensorsByName
 from ..model_files import USE, ModelFiles
 from ..shapes import check_shapes
 from .architecture import DECODER_ALONE, Layout, layout_of
-from .configs import check_codec, composite_config, composite_files, config_files, decoder_alone_config
-from .key_maps import AUDIO_ENCODER, TEXT_ENCODER, key_map, tied_names, unmapped_prefixes
+from .configs import check_codec, composite_config, composite_files, decoder_alone_config, musicgen_config_files
+from .key_maps import AUDIO_ENCODER, TEXT_ENCODER, musicgen_key_map, tied_names, unmapped_prefixes
 from .t5_padding import pad_projection, pad_t5, unpad_projection
 from .text_encoder import load_text_encoder
 from .zero_cross_attention import remove_zero_cross_attention, zero_cross_attention
@@ -24,7 +24,6 @@ def to_musicgen(model: ReleaseModel, codec: Optional[ModelFiles] = None) -> Mode
     """Convert a language model to the transformers format.
 
     Args:
-        model: as it is released.
         codec: the compression model inside, converted; a decoder alone has none.
 
     Raises:
@@ -40,13 +39,12 @@ def to_musicgen(model: ReleaseModel, codec: Optional[ModelFiles] = None) -> Mode
     return _to_composite(model, layout, codec)
 
 
-def from_musicgen(tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTensor], config: Config) -> Tensors:
+def from_musicgen(tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTensor], config: Config) -> TensorsByName:
     """Convert the weights of a MusicGen back to what `to_musicgen` was given.
 
     Args:
         tensors: by their names in transformers; those of a codec, and of a T5 that was not trained, are ignored.
         others: by their names in AudioCraft (`ModelFiles.others`).
-        config: of the experiment (xp.cfg).
 
     Raises:
         CheckpointError: if they are not those of such a model.
@@ -58,7 +56,7 @@ def from_musicgen(tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTe
         own = remove_zero_cross_attention(own)
     if layout.pads_t5:
         own = unpad_projection(own)
-    state = {**key_map(layout, layout.fused).to_audiocraft(own), **others}
+    state = {**musicgen_key_map(layout, layout.fused).to_audiocraft(own), **others}
     if layout.finetuned:
         dropped, kept = tied_names(layout)
         state[dropped] = state[kept]
@@ -71,7 +69,7 @@ def _to_decoder(model: ReleaseModel, layout: Layout) -> ModelFiles:
     if not layout.cross:
         tensors.update(zero_cross_attention(values["num_hidden_layers"], values["hidden_size"], values["dtype"]))
     check_shapes(layout.architecture, values, tensors)
-    return ModelFiles(layout.architecture, tensors, config_files(model.config, layout, values), others)
+    return ModelFiles(layout.architecture, tensors, musicgen_config_files(model.config, layout, values), others)
 
 
 def _to_composite(model: ReleaseModel, layout: Layout, codec: ModelFiles) -> ModelFiles:
@@ -87,7 +85,7 @@ def _to_composite(model: ReleaseModel, layout: Layout, codec: ModelFiles) -> Mod
     return ModelFiles(layout.architecture, tensors, files, others)
 
 
-def _rename(tensors: Mapping[str, LazyTensor], layout: Layout) -> tuple[Tensors, Tensors]:
+def _rename(tensors: Mapping[str, LazyTensor], layout: Layout) -> tuple[TensorsByName, TensorsByName]:
     """Tensors by their names in transformers, and those that it has no place for."""
     prefixes = unmapped_prefixes(layout)
     others = {name: tensor for name, tensor in tensors.items() if name.startswith(prefixes)}
@@ -95,10 +93,10 @@ def _rename(tensors: Mapping[str, LazyTensor], layout: Layout) -> tuple[Tensors,
     if layout.finetuned:
         _drop_tied(own, *tied_names(layout))
     fused = not any(".mha." in name for name in own)
-    return key_map(layout, fused).to_transformers(own), others
+    return musicgen_key_map(layout, fused).to_transformers(own), others
 
 
-def _drop_tied(tensors: Tensors, second: str, first: str) -> None:
+def _drop_tied(tensors: TensorsByName, second: str, first: str) -> None:
     dropped, kept = tensors.pop(second, None), tensors.get(first)
     if dropped is None or kept is None or dropped.blob is kept.blob:
         return
@@ -106,9 +104,9 @@ def _drop_tied(tensors: Tensors, second: str, first: str) -> None:
         raise CheckpointError(f"{second} and {first} are the same tensor in T5, and differ here: {USE}")
 
 
-def _dtype(tensors: Tensors) -> str:
+def _dtype(tensors: TensorsByName) -> str:
     return next(iter(tensors.values())).dtype
 
 
-def _add_prefix(prefix: str, tensors: Mapping[str, LazyTensor]) -> Tensors:
+def _add_prefix(prefix: str, tensors: Mapping[str, LazyTensor]) -> TensorsByName:
     return {prefix + name: tensor for name, tensor in tensors.items()}

@@ -8,12 +8,12 @@ from typing import Any, Optional
 
 from ....experiment.config import Config
 from ..encodec.config import bits_per_second, codebooks
+from ..model_files import Values
 from .architecture import Layout, is_stereo
 from .constraints import check_number
 
 POSITIONS = 2048  # of the table of positions that transformers starts with; it grows
 TOP_K = 250  # audiocraft.models.MusicGen.set_generation_params
-Values = dict[str, Any]
 
 
 def decoder_config(config: Config) -> Values:
@@ -60,7 +60,6 @@ def codec_config_for_prompts(codec: Mapping[str, Any], config: Config) -> Values
 
     Args:
         codec: values of EncodecConfig, which encodes with the first of its bandwidths.
-        config: of the experiment.
     """
     if codebooks_per_channel(config) >= codebooks(codec, 0):
         return dict(codec)

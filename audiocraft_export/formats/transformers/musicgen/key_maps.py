@@ -7,7 +7,7 @@ from typing import Optional
 from ..key_map import KeyMap, Names, Rules
 from .architecture import MELODY_MODEL, Layout
 
-DECODER = {
+DECODER_NAMES = {
     "emb.*.weight": "model.decoder.embed_tokens.*.weight",
     "transformer.layers.*.norm1.weight": "model.decoder.layers.*.self_attn_layer_norm.weight",
     "transformer.layers.*.norm1.bias": "model.decoder.layers.*.self_attn_layer_norm.bias",
@@ -40,9 +40,9 @@ TEXT_ENCODER = "text_encoder."
 AUDIO_ENCODER = "audio_encoder."
 
 
-def key_map(layout: Layout, fused: bool) -> KeyMap:
+def musicgen_key_map(layout: Layout, fused: bool) -> KeyMap:
     """The map between the tensor names of a language model; `fused` is that of the tensors, as in `Layout`."""
-    decoder: dict[str, Names] = {**DECODER, **_attention("self_attn", "model.decoder.layers.*.self_attn", fused)}
+    decoder: dict[str, Names] = {**DECODER_NAMES, **_attention("self_attn", "model.decoder.layers.*.self_attn", fused)}
     if layout.cross:
         decoder.update({**CROSS_NORM, **_attention("cross_attention", "model.decoder.layers.*.encoder_attn", fused)})
     rules = {source: _add_prefix(layout.prefix, targets) for source, targets in decoder.items()}

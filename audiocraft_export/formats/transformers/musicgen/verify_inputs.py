@@ -11,7 +11,7 @@ import torch
 
 from .architecture import DECODER_ALONE, Layout
 
-WORDS = "happy rock"
+TEST_PROMPT = "happy rock"
 
 
 class Conditions(ABC):
@@ -27,7 +27,7 @@ class Conditions(ABC):
         from audiocraft.modules.conditioners import ConditioningAttributes
         self.lm, self.model = lm, model
         provider = lm.condition_provider
-        attributes = ConditioningAttributes(text=dict.fromkeys(provider.text_conditions, WORDS), wav=wav)
+        attributes = ConditioningAttributes(text=dict.fromkeys(provider.text_conditions, TEST_PROMPT), wav=wav)
         self.attributes = [attributes] if len(provider.conditioners) else []
         self.tensors: dict[str, Any] = provider(provider.tokenize(self.attributes)) if self.attributes else {}
 
@@ -59,7 +59,7 @@ class Composite(Conditions):
             audio = {"audio": melody.numpy(), "sampling_rate": conditioner.sample_rate}
         super().__init__(lm, model, wav)
         processor: Any = AutoProcessor
-        self.inputs = processor.from_pretrained(folder)(text=[WORDS], return_tensors="pt", **audio)
+        self.inputs = processor.from_pretrained(folder)(text=[TEST_PROMPT], return_tensors="pt", **audio)
 
     def logits(self, codes: torch.Tensor) -> torch.Tensor:
         """As `Conditions.logits`."""

@@ -39,10 +39,10 @@ def _rows(source: CardSource) -> Iterator[Row]:
 def _size(manifest: Manifest) -> str:
     dtypes = ", ".join(code(name) for name in manifest.dtypes)
     size = readable_size(sum(file.bytes for file in manifest.files))
-    return f"{_rounded(manifest.parameters)} parameters, {size}" + (f" ({dtypes})" if dtypes else "")
+    return f"{_round_count(manifest.parameters)} parameters, {size}" + (f" ({dtypes})" if dtypes else "")
 
 
-def _rounded(count: int) -> str:
+def _round_count(count: int) -> str:
     for limit, unit, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if count >= limit:
             return f"{count / unit:.3g} {letter}"

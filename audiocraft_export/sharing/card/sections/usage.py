@@ -9,7 +9,7 @@ from typing import Callable
 
 from ..markdown import block, code
 from ..source import CardSource
-from .usage_audiocraft import HERE, NEXT, TEXT, audiocraft_snippet
+from .usage_audiocraft import HERE, NEXT, PROMPT, audiocraft_snippet
 
 CONVERTED = "converted"  # the folder, in examples
 
@@ -49,7 +49,7 @@ def _transformers(source: CardSource, where: str) -> str:
 
 
 def _text(where: str) -> str:
-    return _conditional("MusicgenForConditionalGeneration", where, "", f'text=["{TEXT}"]')
+    return _conditional("MusicgenForConditionalGeneration", where, "", f'text=["{PROMPT}"]')
 
 
 def _melody(where: str) -> str:
@@ -57,7 +57,7 @@ def _melody(where: str) -> str:
         rate = processor.feature_extractor.sampling_rate
         melody = torch.randn(2 * rate).numpy()  # yours: (samples)"""
     return "\n        import torch" + _conditional("MusicgenMelodyForConditionalGeneration", where, before,
-                                                  f'text=["{TEXT}"], audio=melody, sampling_rate=rate')
+                                                  f'text=["{PROMPT}"], audio=melody, sampling_rate=rate')
 
 
 def _conditional(name: str, where: str, before: str, inputs: str) -> str:

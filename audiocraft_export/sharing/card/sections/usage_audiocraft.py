@@ -19,7 +19,7 @@ from ..limits import MAX_DECODING_STEPS
 from ..source import CardSource
 
 HERE = "."
-TEXT = "happy rock"
+PROMPT = "happy rock"
 NEXT = "\n        "  # line of a snippet
 Snippet = Callable[[CardSource, str], str]
 
@@ -33,9 +33,9 @@ def _language_model(name: str, source: CardSource, where: str) -> str:
     if source.manifest.codec is None:
         return _alone("load_lm_model", where)
     conditioners, torch, melody = conditioners_of(source.config), "", ""
-    call = f'generate(["{TEXT}"])' if conditioners else "generate_unconditional(1)"
+    call = f'generate(["{PROMPT}"])' if conditioners else "generate_unconditional(1)"
     if "self_wav" in conditioners and name == "MusicGen":
-        torch, call = "import torch\n        ", f'generate_with_chroma(["{TEXT}"], melody, model.sample_rate)'
+        torch, call = "import torch\n        ", f'generate_with_chroma(["{PROMPT}"], melody, model.sample_rate)'
         melody = f"{NEXT}melody = torch.randn(1, 1, 2 * model.sample_rate)  # yours: (batch, channels, samples)"
     return f"""
         {torch}from audiocraft.models import {name}
@@ -58,7 +58,7 @@ def _magnet(source: CardSource, where: str) -> str:
         from audiocraft.models import MAGNeT
 
         model = MAGNeT.get_pretrained({quoted(where)}){params}
-        audio = model.generate(["{TEXT}"])  # (batch, channels, samples)
+        audio = model.generate(["{PROMPT}"])  # (batch, channels, samples)
         sample_rate = model.sample_rate
     """
 
@@ -71,7 +71,7 @@ def _jasco(source: CardSource, where: str) -> str:
 
         chords = "assets/chord_to_index_mapping.pkl"  # of AudioCraft's repository
         model = JASCO.get_pretrained({quoted(where)}, chords_mapping_path=chords)
-        audio = model.generate_music(["{TEXT}"], chords=[("C", 0.0), ("F", 4.0)])  # (batch, channels, samples)
+        audio = model.generate_music(["{PROMPT}"], chords=[("C", 0.0), ("F", 4.0)])  # (batch, channels, samples)
         sample_rate = model.sample_rate
     """
 

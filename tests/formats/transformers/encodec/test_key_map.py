@@ -7,7 +7,7 @@ from audiocraft_export.checkpoint.torch_tensors import from_torch
 from audiocraft_export.errors import CheckpointError
 from audiocraft_export.formats.transformers.encodec.config import encodec_config
 from audiocraft_export.formats.transformers.encodec.convert import to_encodec
-from audiocraft_export.formats.transformers.encodec.key_map import key_map
+from audiocraft_export.formats.transformers.encodec.key_map import encodec_key_map
 
 from .scene import config_with, content_with
 
@@ -45,6 +45,6 @@ def test_audiocraft_counts_no_lstm_where_there_is_none():
     names = {"encoder.model.8.conv.conv.bias": "encoder.layers.9.conv.bias",
              "encoder.model.6.conv.conv.bias": "encoder.layers.6.conv.bias",
              "decoder.model.2.convtr.convtr.bias": "decoder.layers.3.conv.bias"}
-    renamed = key_map(values).to_transformers(from_torch({name: torch.rand(2) for name in names}))
+    renamed = encodec_key_map(values).to_transformers(from_torch({name: torch.rand(2) for name in names}))
     assert [*renamed] == [*names.values()]
-    assert [*key_map(values).to_audiocraft(renamed)] == [*names]
+    assert [*encodec_key_map(values).to_audiocraft(renamed)] == [*names]

@@ -18,8 +18,8 @@ def other_value(rule):
 
 
 @pytest.mark.parametrize(("kind", "rule"), [
-    *(("text", rule) for rule in (*constraints.DECODER.rules, *constraints.TEXT.rules)),
-    *(("melody", rule) for rule in constraints.MELODY.rules)], ids=lambda value: getattr(value, "key", value))
+    *(("text", rule) for rule in (*constraints.DECODER_SETTINGS.rules, *constraints.TEXT_SETTINGS.rules)),
+    *(("melody", rule) for rule in constraints.MELODY_SETTINGS.rules)], ids=lambda value: getattr(value, "key", value))
 def test_every_setting_that_transformers_does_not_have_is_refused_with_its_reason(kind, rule):
     name = "self_wav" if "chroma_stem" in rule.key else "description"
     key = rule.key.format(name)

@@ -1,6 +1,6 @@
 """Walking through nested data."""
 
-from audiocraft_export.checkpoint.walk import walk
+from audiocraft_export.experiment.walk import walk
 
 
 def test_each_leaf_has_the_path_that_leads_to_it():

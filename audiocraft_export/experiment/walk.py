@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+KeyPath = tuple[str, ...]  # keys, and indices as text
+
 
 def walk(value: Any, *path: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """The leaves of nested data, in order, each with the path of keys and indices that leads to it."""
