@@ -7,6 +7,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
 from multiprocessing import Pipe
@@ -14,7 +15,6 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from subprocess import DEVNULL, Popen
 from tempfile import TemporaryFile
-from threading import Thread
 from typing import IO, Any, Callable, Optional
 
 from ..errors import ExportError, reason
@@ -54,13 +54,11 @@ class Local:
                                   "one that can be written to.") from exc
             parent_pipe, held_end = os.pipe()
             stack.callback(os.close, parent_pipe)
-            threads = [Thread(target=_Worker(self, parent_pipe, log).run, args=(claims, inbox), daemon=True)
-                       for log in logs]
-            stack.callback(_join, threads)
+            threads = stack.enter_context(ThreadPoolExecutor(self._count))
             stack.callback(os.close, held_end)  # which ends all workers
             stack.callback(claims.clear)
-            for thread in threads:
-                thread.start()
+            for log in logs:
+                threads.submit(_Worker(self, parent_pipe, log).run, claims, inbox)
             while left:
                 message = IDLE
                 with suppress(Empty):
@@ -147,9 +145,3 @@ def import_env() -> dict[str, str]:
     """Environment variables that let a worker find modules where this process does, and not in the current folder."""
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
     return {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}  # the latter has no meaning before Python 3.11
-
-
-def _join(threads: Sequence[Thread]) -> None:
-    for thread in threads:
-        if thread.is_alive():
-            thread.join()

@@ -119,14 +119,10 @@ class Slurm:
         try:
             self._submit(self.partition(jobs))
             while self._running:
-                messages = 0
                 for task in [*self._running]:
-                    for message in self._poll(task):
-                        messages += 1
-                        yield message
+                    yield from self._poll(task)
                 yield IDLE
-                if not messages:
-                    time.sleep(max(POLL_INTERVAL, len(self._running) / MAX_READS))
+                time.sleep(max(POLL_INTERVAL, len(self._running) / MAX_READS))
         except BaseException as exc:
             self._stop(exc)
             raise
@@ -218,12 +214,14 @@ class Slurm:
         if not self._submitted:
             self._cancel()  # what sbatch has done is not known if it was interrupted
             self._remove_folder()
-        elif _is_interrupt(exc) and self._ask_to_cancel():
-            _print("The jobs are cancelled; what they have done is done." if self._cancel() else
-                   f"Slurm does not cancel the jobs: do it later, with scancel --name={self._name}.")
-        else:
-            _print(f"The jobs go on: see them with squeue --name={self._name}, cancel them with scancel "
-                   f"--name={self._name}; when they are over, run this again to see what is left to do.")
+            return
+        text = (f"The jobs go on: see them with squeue --name={self._name}, cancel them with scancel "
+                f"--name={self._name}; when they are over, run this again to see what is left to do.")
+        if _is_interrupt(exc) and self._ask_to_cancel():
+            text = ("The jobs are cancelled; what they have done is done." if self._cancel() else
+                    f"Slurm does not cancel the jobs: do it later, with scancel --name={self._name}.")
+        with suppress(OSError):  # what was done is not undone because nobody can be told
+            print(text, file=sys.stderr)
 
     def _ask_to_cancel(self) -> bool:
         if sys.stdin is None or not sys.stdin.isatty():
@@ -268,8 +266,3 @@ def _query_states(name: str) -> Optional[Mapping[str, str]]:
 
 def _is_interrupt(exc: Optional[BaseException]) -> bool:
     return exc is not None and (isinstance(exc, KeyboardInterrupt) or _is_interrupt(exc.__context__))
-
-
-def _print(text: str) -> None:
-    with suppress(OSError):  # what was done is not undone because nobody can be told
-        print(text, file=sys.stderr)
