@@ -77,6 +77,7 @@ class _Task:
     pending: dict[int, Job]
     log: MessageLog
     handle: submitit.Job[dict[int, JobResult]]
+    is_retry: bool  # whether another task has died
     current: Optional[int] = None  # index of the last job that it has said something of
     ended: float = math.inf  # when that was seen
 
@@ -161,8 +162,9 @@ class Slurm:
             why = "; ".join(str(exc).replace("sbatch: error: ", "").splitlines())
             raise ExportError(f"Slurm does not take the jobs ({why}): change what stands behind --slurm, or, if these "
                               "are too many, give each of them more experiments with --chunk.") from exc
+        is_retry = self._submitted > 0
+        self._running += [_Task(part, log, handle, is_retry) for part, log, handle in zip(parts, logs, handles)]
         self._submitted += len(parts)
-        self._running += map(_Task, parts, logs, handles)
         self._states = None
 
     def _poll(self, task: _Task) -> Iterator[Message]:
@@ -188,7 +190,8 @@ class Slurm:
         with suppress(OSError):
             text = log.read_bytes()
         lost, rest = {*task.pending}, {index: job for index, job in task.pending.items() if index != task.current}
-        if rest and task.current is not None and state != CANCELLED:
+        has_begun = task.current is not None
+        if state != CANCELLED and (rest if has_begun else len(rest) > 1 and not task.is_retry):
             with suppress(ExportError):
                 self._submit([rest])
                 lost -= {*rest}

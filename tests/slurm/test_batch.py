@@ -126,6 +126,17 @@ def test_a_task_whose_processes_are_all_killed_is_one_failed_row_and_another_tas
     assert "3 of 4 exported; failed: 00000001." in err and out.count(" exported:") == 3
 
 
+def test_a_task_that_is_killed_before_it_begins_costs_no_row(slurm, xps, tmp_path, monkeypatch):
+    xps(2)
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os, pathlib\nflag = pathlib.Path({str(tmp_path / 'flag')!r})\n"
+        "if 'submitit' in pathlib.Path('/proc/self/cmdline').read_text() and not flag.exists():\n"
+        "    flag.touch(); os.kill(os.getpid(), 9)\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}".rstrip(":"))
+    assert "2 of 2 exported." in run("--all", "--slurm", *SMALL, "--chunk", "2", cwd=tmp_path)[1]
+    assert (tmp_path / "flag").exists()
+
+
 def test_a_task_that_is_requeued_does_its_work_once_more(slurm, xps, tmp_path):
     xps(2, **HEAVY)
     process = started("--all", "--slurm", *SMALL, "--chunk", "2", cwd=tmp_path, text=True)
