@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from io import FileIO
+from functools import partial
 from multiprocessing import Pipe
+from pathlib import Path
 from queue import Empty, SimpleQueue
+from subprocess import DEVNULL, Popen
 from tempfile import TemporaryFile
-from threading import Thread
-from typing import Optional
+from typing import IO, Any, Callable, Optional
 
 from ..errors import ExportError, reason
-from .batch import IDLE, Message, died, import_env
-from .worker import IndexedJob, Job, JobResult, last_log_line
+from .batch import IDLE, Message
+from .worker import Job, JobResult
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the display where no worker says anything
-WORKER = "import sys; from audiocraft_export.jobs.worker import main; main(*map(int, sys.argv[1:]))"
+REPORT_INTERVAL = 0.2  # seconds between two reports of a job's progress
+WORKER = "from audiocraft_export.jobs.worker import main; main({}, {}, {})"
+
+
+class WorkerDiedError(ExportError):
+    """A process has ended before the job that it ran."""
 
 
 class Local:
@@ -29,112 +35,113 @@ class Local:
 
     Args:
         count: how many, at most.
+        log: the file for what they say on stderr; None are temporary ones.
+        report_interval: seconds between two reports of a job's progress.
     """
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self, count: int, log: Optional[Path] = None, report_interval: float = REPORT_INTERVAL) -> None:
+        self._count, self.log, self.report_interval = count, log, report_interval
 
     def run(self, jobs: Sequence[Job]) -> Generator[Message, None, None]:
         """Run the jobs: whichever worker is free takes the next one."""
-        claims, inbox = deque(enumerate(jobs)), SimpleQueue[Message]()
+        claims, inbox, left = deque(enumerate(jobs)), SimpleQueue[Message](), len(jobs)
+        open_log: Callable[..., IO[Any]] = partial(open, self.log, "ab+") if self.log else TemporaryFile
         with ExitStack() as stack:
             try:
-                logs = [stack.enter_context(TemporaryFile(buffering=0)) for _ in jobs[:self._count]]
+                logs = [stack.enter_context(open_log(buffering=0)) for _ in jobs[:self._count]]
             except OSError as exc:
                 raise ExportError(f"No folder for the processes of --jobs can be made ({reason(exc)}): let $TMPDIR be "
                                   "one that can be written to.") from exc
             parent_pipe, held_end = os.pipe()
             stack.callback(os.close, parent_pipe)
-            threads = [_WorkerThread(claims, inbox, parent_pipe, log) for log in logs]
-            stack.callback(_join, threads)
+            threads = stack.enter_context(ThreadPoolExecutor(self._count))
             stack.callback(os.close, held_end)  # which ends all workers
             stack.callback(claims.clear)
-            for thread in threads:
-                thread.start()
-            yield from _receive(inbox, len(jobs))
+            for log in logs:
+                threads.submit(_Worker(self, parent_pipe, log).run, claims, inbox)
+            while left:
+                message = IDLE
+                with suppress(Empty):
+                    message = inbox.get(timeout=POLL_INTERVAL)
+                left -= isinstance(message[1], JobResult)
+                yield message
 
 
-class _WorkerThread(Thread):
-    """A thread that owns one worker process.
+class _Worker:
+    """A worker process, another one after its death; of one thread."""
 
-    Args:
-        claims: the jobs that nobody has taken yet.
-        inbox: gets the messages.
-        parent_pipe: its other end is closed when this process ends.
-        log: what the worker says on stderr.
-    """
+    def __init__(self, local: Local, parent_pipe: int, log: IO[Any]) -> None:
+        self._local, self._parent_pipe, self._log = local, parent_pipe, log
+        self._process: Optional[Popen[bytes]] = None
 
-    def __init__(self, claims: deque[IndexedJob], inbox: SimpleQueue[Message], parent_pipe: int, log: FileIO) -> None:
-        super().__init__(daemon=True)
-        self._claims, self._inbox, self._parent_pipe, self._log = claims, inbox, parent_pipe, log
-        self._process: Optional[subprocess.Popen[bytes]] = None
-
-    def run(self) -> None:
-        """Let the worker run one job after the other."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # its worker, too: Ctrl-C is for this process
-        while self._claims:
+    def run(self, claims: deque[tuple[int, Job]], inbox: SimpleQueue[Message]) -> None:
+        """Run one job after the other, as long as there is one that nobody has taken."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # its process, too: Ctrl-C is for this one
+        while claims:
             with suppress(IndexError):  # another thread was faster
-                index, job = self._claims.popleft()
-                self._inbox.put((index, self._run_job(index, job)))
-        self._end_worker()
+                index, job = claims.popleft()
+                inbox.put((index, self._run_job(index, job, inbox)))
+        self._end()
 
-    def _run_job(self, index: int, job: Job) -> JobResult:
+    def _run_job(self, index: int, job: Job, inbox: SimpleQueue[Message]) -> JobResult:
         try:
             if self._process is None:
-                self._start_worker()
+                self._start()
             self._connection.send(job)
             while not isinstance(message := self._connection.recv(), JobResult):
-                self._inbox.put((index, message))
+                inbox.put((index, message))
             return message
-        except Exception as exc:
-            has_died = self._process is not None and isinstance(exc, (EOFError, OSError))
-            failure_details = self._end_worker()
-            return died(failure_details) if has_died else JobResult(error=exc)
+        except (EOFError, ConnectionError):
+            return died(f"log {self._local.log}" if self._local.log else "", self._end() or "killed")
+        except Exception as exc:  # it cannot be started, or the job cannot be sent
+            self._end()
+            return JobResult(error=exc)
 
-    def _start_worker(self) -> None:
+    def _start(self) -> None:
         self._launch()
         try:
             self._connection.recv()
-        except (EOFError, OSError):  # killed before it was ready: another one may fare better
-            self._end_worker()
+        except (EOFError, ConnectionError):  # killed before it was ready: another one may fare better
+            self._end()
             self._launch()
             self._connection.recv()
 
     def _launch(self) -> None:
+        self._log_start = self._log.seek(0, os.SEEK_END)
         self._connection, theirs = Pipe()
         with theirs:
             fds = theirs.fileno(), self._parent_pipe
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", WORKER, *map(str, fds)], pass_fds=fds, stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=self._log,
-                env={**os.environ, **import_env(), "CUDA_VISIBLE_DEVICES": ""})
+            self._process = Popen([sys.executable, "-c", WORKER.format(*fds, self._local.report_interval)],
+                                  pass_fds=fds, stdin=DEVNULL, stdout=DEVNULL, stderr=self._log,
+                                  env={**os.environ, **import_env(), "CUDA_VISIBLE_DEVICES": ""})
 
-    def _end_worker(self) -> str:
-        """Let the worker end, if there is one; returns what is known of its end."""
+    def _end(self) -> str:
+        """Let the process end, if there is one; returns the last line of its log."""
         if self._process is None:
             return ""
         self._connection.close()
         self._process.wait()
         self._process = None
-        self._log.seek(0)
-        log = self._log.read().decode("utf-8", "replace")
-        self._log.seek(0)
-        self._log.truncate()
-        return last_log_line(log) or "killed"
+        self._log.seek(self._log_start)
+        return last_log_line(self._log.read())
 
 
-def _receive(inbox: SimpleQueue[Message], count: int) -> Iterator[Message]:
-    """Yield messages until there is a result of each job."""
-    while count:
-        try:
-            index, message = inbox.get(timeout=POLL_INTERVAL)
-        except Empty:
-            index, message = IDLE
-        count -= isinstance(message, JobResult)
-        yield index, message
+def died(*details: str) -> JobResult:
+    """Make the result of a job whose process has died, from what is known of that."""
+    return JobResult(error=WorkerDiedError(
+        "Its process has ended: export it again, with more memory or time if it had too little "
+        f"({', '.join(filter(None, details))})."))
 
 
-def _join(threads: Sequence[Thread]) -> None:
-    for thread in threads:
-        if thread.is_alive():
-            thread.join()
+def last_log_line(log: bytes) -> str:
+    """Return the last line of a log with an error, or else its last one; submitit's own lines do not count."""
+    lines = [line.strip() for line in log.decode("utf-8", "replace").splitlines()]
+    lines = [line for line in lines if line and not line.startswith("submitit ")]
+    errors = [line for line in lines if "error" in line.lower()]
+    return [*lines, *errors][-1] if lines else ""
+
+
+def import_env() -> dict[str, str]:
+    """Environment variables that let a worker find modules where this process does, and not in the current folder."""
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    return {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}  # the latter has no meaning before Python 3.11

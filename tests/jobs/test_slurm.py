@@ -41,8 +41,8 @@ def test_a_setting_that_is_none_is_said(commands, tmp_path, setting, says):
 
 
 def test_jobs_are_dealt_out_in_chunks(commands, tmp_path):
-    jobs = [(index, int) for index in range(7)]
-    dealt = [[index for index, _ in part] for part in Slurm([], tmp_path, chunk=3).partition(jobs)]
+    jobs = [int] * 7
+    dealt = [[*part] for part in Slurm([], tmp_path, chunk=3).partition(jobs)]
     assert dealt == [[0, 3, 6], [1, 4], [2, 5]]
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -110,9 +111,30 @@ def test_a_task_that_is_killed_is_one_failed_row_and_the_rest_of_its_chunk_is_do
     process = started("--all", "--slurm", *SMALL, "--chunk", "4", cwd=tmp_path, text=True)
     os.kill(worker(tmp_path), signal.SIGKILL)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 1 and err.count("Its process has ended") == 1 and "task 0: Killed" in err
+    assert process.returncode == 1 and err.count("Its process has ended") == 1 and "_log.err, killed)." in err
     assert "3 of 4 exported; failed: 00000001." in err and out.count(" exported:") == 3
     assert run("--all", "--slurm", *SMALL, cwd=tmp_path)[0].startswith("00000001 exported")
+
+
+def test_a_task_whose_processes_are_all_killed_is_one_failed_row_and_another_task_does_the_rest(slurm, xps, tmp_path):
+    xps(4, **HEAVY)
+    process = started("--all", "--slurm", *SMALL, "--chunk", "4", cwd=tmp_path, text=True)
+    stat = Path(f"/proc/{worker(tmp_path)}/stat").read_text()
+    os.kill(int(stat.rpartition(")")[2].split()[1]), signal.SIGKILL)  # its parent, with which it ends
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1 and err.count("Its process has ended") == 1 and "task 0: Killed" in err
+    assert "3 of 4 exported; failed: 00000001." in err and out.count(" exported:") == 3
+
+
+def test_a_task_that_is_killed_before_it_begins_costs_no_row(slurm, xps, tmp_path, monkeypatch):
+    xps(2)
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os, pathlib\nflag = pathlib.Path({str(tmp_path / 'flag')!r})\n"
+        "if 'submitit' in pathlib.Path('/proc/self/cmdline').read_text() and not flag.exists():\n"
+        "    flag.touch(); os.kill(os.getpid(), 9)\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}".rstrip(":"))
+    assert "2 of 2 exported." in run("--all", "--slurm", *SMALL, "--chunk", "2", cwd=tmp_path)[1]
+    assert (tmp_path / "flag").exists()
 
 
 def test_a_task_that_is_requeued_does_its_work_once_more(slurm, xps, tmp_path):
