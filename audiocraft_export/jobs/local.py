@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from subprocess import DEVNULL, Popen
 from tempfile import TemporaryFile
-from typing import IO, Any, Callable, Optional
+from threading import Lock
+from typing import IO, Any, Callable, NamedTuple, Optional
 
 from ..errors import ExportError, reason
 from .batch import IDLE, Message
@@ -57,8 +59,9 @@ class Local:
             threads = stack.enter_context(ThreadPoolExecutor(self._count))
             stack.callback(os.close, held_end)  # which ends all workers
             stack.callback(claims.clear)
+            running = _Running(set(), Lock())
             for log in logs:
-                threads.submit(_Worker(self, parent_pipe, log).run, claims, inbox)
+                threads.submit(_Worker(self, parent_pipe, log, running).run, claims, inbox)
             while left:
                 message = IDLE
                 with suppress(Empty):
@@ -67,11 +70,25 @@ class Local:
                 yield message
 
 
-class _Worker:
-    """A worker process, another one after its death; of one thread."""
+class _Running(NamedTuple):
+    """The workers that have a process, and the lock under which one is started."""
 
-    def __init__(self, local: Local, parent_pipe: int, log: IO[Any]) -> None:
-        self._local, self._parent_pipe, self._log = local, parent_pipe, log
+    workers: set[_Worker]
+    start: Lock
+
+
+class _Worker:
+    """A worker process, another one after its death; of one thread.
+
+    Args:
+        local: how it is run.
+        parent_pipe: a pipe that ends with this process.
+        log: the file for what it says on stderr.
+        running: all workers that have a process.
+    """
+
+    def __init__(self, local: Local, parent_pipe: int, log: IO[Any], running: _Running) -> None:
+        self._local, self._parent_pipe, self._log, self._running = local, parent_pipe, log, running
         self._process: Optional[Popen[bytes]] = None
 
     def run(self, claims: deque[tuple[int, Job]], inbox: SimpleQueue[Message]) -> None:
@@ -80,40 +97,50 @@ class _Worker:
         while claims:
             with suppress(IndexError):  # another thread was faster
                 index, job = claims.popleft()
-                inbox.put((index, self._run_job(index, job, inbox)))
+                try:
+                    inbox.put((index, self._run_job(index, job, inbox)))
+                except OSError as exc:  # no process can be started
+                    if not self._running.workers:
+                        inbox.put((index, JobResult(error=ExportError(
+                            f"Its process cannot be started ({reason(exc)}): use fewer --jobs."))))
+                        continue
+                    claims.append((index, job))  # for a worker that runs, or a later try
+                    time.sleep(POLL_INTERVAL)
         self._end()
 
     def _run_job(self, index: int, job: Job, inbox: SimpleQueue[Message]) -> JobResult:
+        if self._process is None:
+            self._start()
         try:
-            if self._process is None:
-                self._start()
             self._connection.send(job)
             while not isinstance(message := self._connection.recv(), JobResult):
                 inbox.put((index, message))
             return message
         except (EOFError, ConnectionError):
             return died(f"log {self._local.log}" if self._local.log else "", self._end() or "killed")
-        except Exception as exc:  # it cannot be started, or the job cannot be sent
+        except Exception as exc:  # the job cannot be sent
             self._end()
             return JobResult(error=exc)
 
     def _start(self) -> None:
         self._launch()
-        try:
+        with suppress(EOFError, ConnectionError):
             self._connection.recv()
-        except (EOFError, ConnectionError):  # killed before it was ready: another one may fare better
-            self._end()
-            self._launch()
-            self._connection.recv()
+            return
+        self._end()  # killed before it was ready: another one may fare better, and else fails at its first job
+        self._launch()
 
     def _launch(self) -> None:
         self._log_start = self._log.seek(0, os.SEEK_END)
         self._connection, theirs = Pipe()
-        with theirs:
+        with self._running.start, theirs, ExitStack() as unless_started:
+            unless_started.callback(self._connection.close)
             fds = theirs.fileno(), self._parent_pipe
             self._process = Popen([sys.executable, "-c", WORKER.format(*fds, self._local.report_interval)],
                                   pass_fds=fds, stdin=DEVNULL, stdout=DEVNULL, stderr=self._log,
                                   env={**os.environ, **import_env(), "CUDA_VISIBLE_DEVICES": ""})
+            unless_started.pop_all()
+            self._running.workers.add(self)
 
     def _end(self) -> str:
         """Let the process end, if there is one; returns the last line of its log."""
@@ -122,6 +149,7 @@ class _Worker:
         self._connection.close()
         self._process.wait()
         self._process = None
+        self._running.workers.discard(self)
         self._log.seek(self._log_start)
         return last_log_line(self._log.read())
 

@@ -1,5 +1,6 @@
 """Jobs in worker processes of this machine."""
 
+import errno
 import logging
 import os
 import re
@@ -8,12 +9,13 @@ import subprocess
 import sys
 import time
 from functools import partial
+from itertools import count as count_up
 from pathlib import Path
 
 import pytest
 
 from audiocraft_export import ExportError, progress
-from audiocraft_export.jobs import batch
+from audiocraft_export.jobs import batch, local
 from audiocraft_export.jobs.local import Local
 
 DIES = partial(exec, "import os; os.kill(os.getpid(), 9)")
@@ -121,3 +123,26 @@ def test_warnings_of_a_task_are_those_of_this_process(caplog):
 def test_a_task_hears_of_ctrl_c_only_from_this_process():
     blocked, = results([partial(signal.pthread_sigmask, signal.SIG_BLOCK, ())]).values()
     assert signal.SIGINT in blocked and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def fail_starts(monkeypatch, fails):
+    """Let the starts of processes fail of which `fails` says so, by their number."""
+    starts, start = count_up(), local.Popen
+
+    def popen(*args, **kwargs):
+        if fails(next(starts)):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return start(*args, **kwargs)
+    monkeypatch.setattr(local, "Popen", popen)
+
+
+def test_jobs_of_a_worker_that_cannot_be_started_are_done_by_another(monkeypatch):
+    fail_starts(monkeypatch, lambda number: number > 0)
+    assert results([partial(int, text) for text in "012345"], count=3) == {number: number for number in range(6)}
+
+
+def test_where_no_worker_can_be_started_each_job_fails_and_says_why(monkeypatch):
+    fail_starts(monkeypatch, lambda number: True)
+    found = results([partial(int, text) for text in "012"], count=2)
+    assert sorted(found) == [0, 1, 2]
+    assert all("cannot be started (Too many open files)" in str(error) for error in found.values())
