@@ -28,7 +28,7 @@ COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", drop_
 
 
 def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
-           args: argparse.Namespace, table: bool) -> int:
+             args: argparse.Namespace, table: bool) -> int:
     """Do all jobs, and say what came of each; gives the exit code.
 
     Args:
@@ -55,7 +55,7 @@ def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], ex
 
 
 def run_in_order(jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
-             done: dict[int, Result]) -> Generator[int, None, None]:
+                 done: dict[int, Result]) -> Generator[int, None, None]:
     """Do all jobs; gives the number of each in their order.
 
     Args:

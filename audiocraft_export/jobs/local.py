@@ -117,7 +117,7 @@ class _Worker:
                 inbox.put((index, message))
             return message
         except (EOFError, ConnectionError):
-            return died(f"log {self._local.log}" if self._local.log else "", self._end() or "killed")
+            return death_result(f"log {self._local.log}" if self._local.log else "", self._end() or "killed")
         except Exception as exc:  # the job cannot be sent
             self._end()
             return JobResult(error=exc)
@@ -154,7 +154,7 @@ class _Worker:
         return last_log_line(self._log.read())
 
 
-def died(*details: str) -> JobResult:
+def death_result(*details: str) -> JobResult:
     """Make the result of a job whose process has died, from what is known of that."""
     return JobResult(error=WorkerDiedError(
         "Its process has ended: export it again, with more memory or time if it had too little "

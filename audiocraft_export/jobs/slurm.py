@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Optional
 from .. import progress
 from ..errors import ExportError, reason
 from .batch import IDLE, Message
-from .local import Local, WorkerDiedError, died, import_env, last_log_line
+from .local import Local, WorkerDiedError, import_env, last_log_line
 from .message_log import MessageLog
 from .sbatch import clean_sbatch_env, sbatch_options
 from .worker import Job, JobResult
@@ -168,9 +168,9 @@ class Slurm:
         self._states = None
 
     def _poll(self, task: _Task) -> Iterator[Message]:
-        returned = _returned(task.handle)
-        is_over = returned is not None or self._has_ended(task)
-        for index, message in [*task.log.read(last=is_over), *(returned or {}).items()]:
+        results = _results_of(task.handle)
+        is_over = results is not None or self._has_ended(task)
+        for index, message in [*task.log.read(last=is_over), *(results or {}).items()]:
             if index in task.pending:  # a task that Slurm has begun again repeats itself
                 task.current = index
                 if isinstance(message, JobResult):
@@ -195,7 +195,7 @@ class Slurm:
             with suppress(ExportError):
                 self._submit([rest])
                 lost -= {*rest}
-        yield from ((index, died(f"log {log}", last_log_line(text), state)) for index in lost)
+        yield from ((index, death_result(f"log {log}", last_log_line(text), state)) for index in lost)
 
     def _has_ended(self, task: _Task) -> bool:
         """Whether a task has ended so long ago that no message can be on its way."""
@@ -247,7 +247,7 @@ class Slurm:
                 self.folder.parent.rmdir()
 
 
-def _returned(handle: submitit.Job[dict[int, JobResult]]) -> Optional[dict[int, JobResult]]:
+def _results_of(handle: submitit.Job[dict[int, JobResult]]) -> Optional[dict[int, JobResult]]:
     """What a task has returned; None if it has not, or if it has failed."""
     try:
         return handle.result() if handle.paths.result_pickle.exists() else None

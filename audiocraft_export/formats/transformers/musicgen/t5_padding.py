@@ -27,9 +27,11 @@ def pad_t5(encoder: TextEncoder) -> TextEncoder:
     shrink = size / (size + PADDING)
     config = {**encoder.config, "d_model": size + PADDING,
               "layer_norm_epsilon": encoder.config["layer_norm_epsilon"] * shrink}
-    tensors = {name: tensor if re.fullmatch(NO_CHANNELS, name) else
-               _pad(tensor, bool(re.fullmatch(CHANNELS_FIRST, name)), sqrt(shrink) if "norm" in name else 1.0)
-               for name, tensor in encoder.tensors.items()}
+    tensors = dict(encoder.tensors)
+    for name, tensor in encoder.tensors.items():
+        if not re.fullmatch(NO_CHANNELS, name):
+            scale = sqrt(shrink) if "norm" in name else 1.0
+            tensors[name] = _pad(tensor, bool(re.fullmatch(CHANNELS_FIRST, name)), scale)
     return replace(encoder, config=config, tensors=tensors)
 
 
