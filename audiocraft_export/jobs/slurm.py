@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Optional
 from .. import progress
 from ..errors import ExportError, reason
 from .batch import IDLE, Message
-from .local import Local, WorkerDiedError, import_env, last_log_line
+from .local import Local, WorkerDiedError, death_result, import_env, last_log_line
 from .message_log import MessageLog
 from .sbatch import clean_sbatch_env, sbatch_options
 from .worker import Job, JobResult
