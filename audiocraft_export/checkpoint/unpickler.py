@@ -6,7 +6,7 @@ UnknownGlobal that ignores all operations. So a checkpoint is read where the cod
 more, and a hostile one does nothing.
 
 `torch.load(weights_only=True)` was broken twice (CVE-2025-32434, CVE-2026-24747) and knows neither omegaconf nor
-unknown globals; `pickle._Unpickler` gives its memory, and the time of hashing keys, to whoever asks.
+unknown globals; `pickle.Unpickler` gives its memory, and the time of hashing keys, to whoever asks.
 """
 
 from __future__ import annotations

@@ -58,10 +58,12 @@ class OwnedFiles:
 
     def stale_files(self, folder: Path) -> set[str]:
         """The unchanged files of the previous release in a folder that the new one does not have."""
+        return {file.name for file in self._previous_files(folder) if matches_manifest(folder, [file])}
+
+    def _previous_files(self, folder: Path) -> list[WrittenFile]:
         previous = Manifest.load_or_none(folder)
-        names = {*OWN_NAMES, *(release_file_names(previous) if previous else ())}
-        return {file.name for file in Manifest.unverified_files(folder)
-                if file.name in names - self._names and matches_manifest(folder, [file])}
+        names = {*OWN_NAMES, *(release_file_names(previous) if previous else ())} - self._names
+        return [file for file in Manifest.unverified_files(folder) if file.name in names]
 
     def refuse_foreign_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
         """Refuse to replace files of no release: a `config.yaml` or a model that a person put there.
@@ -81,8 +83,13 @@ class OwnedFiles:
                                    "or choose another folder.")
 
     def refuse_training_checkpoints(self, folder: Path) -> None:
-        """Refuse to replace or remove a training checkpoint in a folder, as the function of this name."""
-        refuse_training_checkpoints(*(folder / name for name in self._names | self.stale_files(folder)))
+        """Refuse to replace or remove a training checkpoint in a folder, as the function of this name.
+
+        Only files that are one are compared with the manifest: a plan reads no weights.
+        """
+        stale = [folder / file.name for file in self._previous_files(folder)
+                 if _is_training_checkpoint(folder / file.name) and matches_manifest(folder, [file])]
+        refuse_training_checkpoints(*(folder / name for name in self._names), *stale)
 
 
 def refuse_training_checkpoints(*paths: Path) -> None:

@@ -63,7 +63,7 @@ def test_what_somebody_keeps_beside_a_release_is_no_part_of_its_proof(encodec, t
 def test_the_command_proves_what_was_released_and_compares_it_with_its_checkpoint(place, cache, musicgen):
     against = ["--against", musicgen.name, "--dora-dir", place.dora_dir]
     result = place.python("-m", "audiocraft_export", "verify", musicgen / "export", "--load", *against, **cache)
-    assert result.stdout.count(": sound") == len([*(musicgen / "export").iterdir()]) - 2  # the card and its pictures
+    assert result.stdout.count(": sound") == len([*(musicgen / "export").iterdir()]) - 2  # the card and its picture
     assert "Loading weights" not in result.stderr
 
 

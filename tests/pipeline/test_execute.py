@@ -8,6 +8,7 @@ from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.checkpoint.checkpoint import open_experiment
 from audiocraft_export.experiment.xp import find_xp
 from audiocraft_export.pipeline.execute import execute, plan
+from audiocraft_export.release import owned_files
 from audiocraft_export.release.prepare import prepare
 
 OPTIONS = ExportOptions(version="1.3.0")
@@ -50,3 +51,11 @@ def test_a_release_that_is_damaged_is_made_again(make_xp, dora_dir):
     file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     assert planned(dora_dir).summary.is_there  # by its size: a plan reads no weights
     assert execute(planned(dora_dir)).written and file.read_bytes() == data
+
+
+def test_a_plan_reads_no_weights_of_the_release_that_it_would_replace(make_xp, dora_dir, monkeypatch):
+    make_xp()
+    execute(planned(dora_dir))
+    read = []
+    monkeypatch.setattr(owned_files, "matches_manifest", lambda folder, files: read.append(files))
+    assert not planned(dora_dir, OPTIONS.replace(format="safetensors", card=False)).summary.is_there and read == []
