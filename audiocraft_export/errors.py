@@ -1,7 +1,5 @@
 """The errors of this package, and how values are shown in their messages."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 _MAX_CHARS = 4000  # of a message

@@ -1,7 +1,5 @@
 """Turn SIGTERM and SIGHUP into SystemExit, so that partial output is removed."""
 
-from __future__ import annotations
-
 import math
 import signal
 import threading

@@ -3,8 +3,6 @@
 Everything here is inert: plain data, descriptions of tensors, unknown globals.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath

@@ -4,8 +4,6 @@ Flashy's `BaseSolver.commit` stores the state of every registered attribute unde
 experiment as `xp.cfg` and `xp.sig`; AudioCraft's solvers add `best_state`, `fsdp_best_state` and `ema`.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Count NaN and infinite values while the bytes of a tensor are streamed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """A configuration as plain data, from a checkpoint or from a living solver."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import PurePath
 from typing import Any

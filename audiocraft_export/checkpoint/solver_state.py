@@ -1,7 +1,5 @@
 """The state of a living solver, as if it had been read from a file."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Conversion between tensors of torch and bytes."""
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Iterator, Mapping
 from functools import partial

@@ -9,8 +9,6 @@ more, and a hostile one does nothing.
 unknown globals; `pickle.Unpickler` gives its memory, and the time of hashing keys, to whoever asks.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from io import BytesIO
 from pickle import STOP, UnpicklingError

@@ -6,8 +6,6 @@ reads in chunks, and checks each record against its CRC-32.
 Format: `caffe2/serialize/inline_container.h` of PyTorch, as `torch.save` has written it since 1.6.
 """
 
-from __future__ import annotations
-
 import struct
 import weakref
 import zipfile

@@ -1,7 +1,5 @@
 """Shell completion of signatures, grids, values of options and files, by argcomplete (the extra `completion`)."""
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections.abc import Iterable

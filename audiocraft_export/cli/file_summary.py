@@ -1,7 +1,5 @@
 """What is in a file: where its bytes are, which tensors, what would be released of it; reads no weight unless asked."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence

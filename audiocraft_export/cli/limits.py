@@ -1,7 +1,5 @@
 """Limits of what the command looks at, and of what it prints, each with its reason."""
 
-from __future__ import annotations
-
 MAX_SEARCH_DEPTH = 100  # levels of nested data in which tensors are looked for: what contains itself has no end
 MAX_KEY = 200  # characters of a key in a checkpoint: a hostile one may have millions
 MAX_TENSORS = 10  # tensors that `inspect` shows, the largest ones, unless all are asked for

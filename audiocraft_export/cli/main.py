@@ -1,7 +1,5 @@
 """The command `audiocraft-export`: parse, run a verb, turn errors into exit codes."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

@@ -1,7 +1,5 @@
 """Print errors, and tables: drawn on a terminal, plain text elsewhere."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging

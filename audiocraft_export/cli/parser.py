@@ -1,7 +1,5 @@
 """The parser of the command, and of its verbs."""
 
-from __future__ import annotations
-
 import argparse
 from shutil import get_terminal_size
 from textwrap import fill

@@ -1,7 +1,5 @@
 """An experiment at a glance: what Dora's files and the manifest say of it; no checkpoint is opened."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter

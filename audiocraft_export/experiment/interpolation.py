@@ -1,7 +1,5 @@
 """Interpolations in a configuration: what resolving them may reveal, run, or cost."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator
 from math import prod

@@ -1,7 +1,5 @@
 """Walk through nested dicts, lists and tuples."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 

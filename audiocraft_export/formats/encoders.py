@@ -1,7 +1,5 @@
 """Encoders of the files of a release: torch.save, safetensors, or bytes as they are."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, Union

@@ -1,7 +1,5 @@
 """The formats of a release: the files of each, the packages that it requires, and how to verify that it loads."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Packages that only some exports need: the extra `hf`."""
 
-from __future__ import annotations
-
 import re
 from importlib.metadata import version
 from importlib.util import find_spec

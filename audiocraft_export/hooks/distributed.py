@@ -1,7 +1,5 @@
 """Which worker of a distributed training exports."""
 
-from __future__ import annotations
-
 import torch.distributed
 from dora.distrib import get_distrib_spec
 

@@ -1,7 +1,5 @@
 """Export during a training (`exporter.when`); a failure never stops the training."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator, Sequence

@@ -3,8 +3,6 @@
 This is no Hydra callback: an exception in one of those becomes a warning and exit code 0.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager

@@ -1,7 +1,5 @@
 """The keys `export` and `exporter` in a Hydra configuration and on a command line."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

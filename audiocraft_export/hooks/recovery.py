@@ -1,7 +1,5 @@
 """After a training whose export failed: what is safe, and the command that exports it later."""
 
-from __future__ import annotations
-
 import shlex
 
 from ..errors import ExperimentError, ExportError

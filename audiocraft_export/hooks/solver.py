@@ -1,7 +1,5 @@
 """`ExportMixin` gives a Flashy solver `export()`, and an export at the end of `run()`."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager

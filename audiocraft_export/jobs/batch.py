@@ -1,7 +1,5 @@
 """Run many jobs at once, in worker processes or on a cluster, and show their progress and log records."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Generator, Sequence
 from contextlib import closing

@@ -1,7 +1,5 @@
 """An append-only file of messages between processes, on whichever machines they are: a message is a line."""
 
-from __future__ import annotations
-
 import pickle
 from base64 import b64decode, b64encode
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Options of sbatch: what stands behind `--slurm`, and nothing that the environment adds to it."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

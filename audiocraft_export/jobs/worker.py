@@ -1,7 +1,5 @@
 """The worker: a process that runs jobs one after the other, and sends their progress, log records and results."""
 
-from __future__ import annotations
-
 import logging
 import os
 import pickle

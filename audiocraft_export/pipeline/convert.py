@@ -1,7 +1,5 @@
 """Convert a release to another format without loss: AudioCraft's own, or safetensors."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Drop-ins for `audiocraft.utils.export`: same names, arguments and files, so that a script changes only its import."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Plan a release, and execute the plan: the one way in which every export and every conversion is written."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass

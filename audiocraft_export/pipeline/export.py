@@ -1,7 +1,5 @@
 """Export an experiment by its signature, a checkpoint file, the state of a living solver, or several bands."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional

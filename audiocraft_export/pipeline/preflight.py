@@ -1,7 +1,5 @@
 """Refuse an export that cannot succeed, before anything is made."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

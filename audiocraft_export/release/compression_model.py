@@ -4,8 +4,6 @@
 `audiocraft.solvers.compression.CompressionSolver.model_from_checkpoint` accepts.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

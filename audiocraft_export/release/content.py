@@ -1,7 +1,5 @@
 """What the files of a release hold, before they are written in any format."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The installed AudioCraft: its version and its reference folder."""
 
-from __future__ import annotations
-
 import os
 import re
 from importlib.util import find_spec

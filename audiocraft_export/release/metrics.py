@@ -1,7 +1,5 @@
 """The metrics of an epoch, and which epoch is the best by them."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice

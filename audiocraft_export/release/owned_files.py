@@ -1,7 +1,5 @@
 """File name patterns of releases, and which files of a folder an export may replace; others are never touched."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

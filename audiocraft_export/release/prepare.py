@@ -1,7 +1,5 @@
 """What is released of a checkpoint, in no format yet."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

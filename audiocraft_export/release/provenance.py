@@ -1,7 +1,5 @@
 """What is known of a release before its files are written: the manifest without `files`."""
 
-from __future__ import annotations
-
 import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -4,8 +4,6 @@ The rules are those of AudioCraft: `fsdp_best_state` is the whole model where `b
 the shard of rank zero (`audiocraft.solvers.base.StandardSolver`, `audiocraft.utils.export.export_lm`).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Warn of private values that a push to the Hugging Face Hub would publish."""
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """After a release: write its model card, and push it to the Hugging Face Hub."""
 
-from __future__ import annotations
-
 import shlex
 from dataclasses import replace
 from pathlib import Path

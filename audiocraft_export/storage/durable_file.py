@@ -1,7 +1,5 @@
 """Write a file with fsync, hashing it on the fly."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Read a file in chunks; fail if it is modified meanwhile."""
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

@@ -1,7 +1,5 @@
 """Identify a version of a file by inode, size and mtime."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any, Optional

@@ -3,8 +3,6 @@
 `.export-<machine>-<process>-<its start time>-<token>`: the name identifies the owner, so that no lock is needed.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import platform

@@ -1,7 +1,5 @@
 """Atomically replace a release folder with a staged one: at any moment there is the previous release or the new one."""
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import os

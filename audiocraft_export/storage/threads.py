@@ -4,8 +4,6 @@ A signal may interrupt the thread that hands out the work at any step. `SimpleQu
 executors, which are built on conditions, may keep a lock that is never released.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

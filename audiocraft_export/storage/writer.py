@@ -1,7 +1,5 @@
 """Write a release so that nothing is lost: stage, fsync, read back, swap."""
 
-from __future__ import annotations
-
 import filecmp
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Compare a release with what an export of its checkpoint would produce, tensor by tensor."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict

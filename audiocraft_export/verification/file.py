@@ -1,7 +1,5 @@
 """Check one file of a release: its bytes, its keys, its tensors, and whether the library that it is for loads it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Rebuild the models of a release with the library that it is for, and report what cannot be rebuilt."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

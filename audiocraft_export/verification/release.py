@@ -1,7 +1,5 @@
 """Verify a release: its manifest, its bytes, its keys, its tensors, and that torch loads it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

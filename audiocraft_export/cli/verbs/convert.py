@@ -1,7 +1,5 @@
 """`audiocraft-export convert`: a release in another format, without loss."""
 
-from __future__ import annotations
-
 import argparse
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Find private values (tokens, paths, names of users and machines) in data to be published."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Optional

@@ -5,8 +5,6 @@ name or a part of one (`dataset.*.path`, `*_dir`), `**` between the dots for any
 (`**.path`, `conditioners.**.cache_path`). A section goes with all that is in it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator
 from typing import Any

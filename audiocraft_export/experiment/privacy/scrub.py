@@ -1,7 +1,5 @@
 """Remove keys from a configuration, by patterns (`key_patterns.py`), before anything of it is released."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ The standard pickler remembers objects by identity, so equal content may give di
 one does not. Only opcodes of protocol 2 that `torch.load(weights_only=True)` knows are used.
 """
 
-from __future__ import annotations
-
 import pickle as op
 import struct
 from pathlib import Path

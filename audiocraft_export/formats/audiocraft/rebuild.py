@@ -1,7 +1,5 @@
 """Rebuild the models of a release with AudioCraft's own loaders."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial, reduce
 from importlib import import_module

@@ -4,8 +4,6 @@ The bytes that `torch.save` and `zipfile` write differ between versions; here th
 file.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Iterable

@@ -4,8 +4,6 @@ The library writes only what is in memory as a whole, and the metadata in an ord
 this writes the file itself, in the library's order of tensors. Format: huggingface.co/docs/safetensors.
 """
 
-from __future__ import annotations
-
 import json
 import struct
 import zlib

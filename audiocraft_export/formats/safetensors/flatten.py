@@ -3,8 +3,6 @@
 What JSON does not have stands in it as `{"$kind": value}`.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import math

@@ -4,8 +4,6 @@ What tensors and YAML do not hold (the order of the keys, which tensors are tied
 under `content`; so the files of torch can be restored byte for byte.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence

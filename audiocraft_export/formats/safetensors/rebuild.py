@@ -1,7 +1,5 @@
 """Rebuild the models of a safetensors release with AudioCraft's loaders."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory

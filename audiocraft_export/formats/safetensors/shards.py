@@ -1,7 +1,5 @@
 """Split a model into several files of safetensors and an index."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Union

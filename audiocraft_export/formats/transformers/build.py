@@ -1,7 +1,5 @@
 """Convert a release to the transformers format."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Optional, Union
 

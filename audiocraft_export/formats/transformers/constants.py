@@ -1,7 +1,5 @@
 """Tensors of one value, which transformers requires where AudioCraft's model has nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from math import prod
 

@@ -1,7 +1,5 @@
 """Map tensor names between two libraries in both directions, without dropping a tensor."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

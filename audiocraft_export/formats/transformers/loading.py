@@ -1,6 +1,5 @@
 """Load models and weights with transformers and safetensors, and report what does not match."""
 
-from __future__ import annotations
 
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A model in the transformers format, before it is written."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Parameter names and shapes of a transformers class, built on the meta device."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any

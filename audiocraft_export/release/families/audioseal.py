@@ -4,8 +4,6 @@
 `detector_NAME.pth` and `NAME.yaml` (AudioCraft's git main, 1.4.0a). NAME is the signature.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path

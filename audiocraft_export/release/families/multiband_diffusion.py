@@ -4,8 +4,6 @@
 processor_state}, 1: ...}`. AudioCraft has no function that writes it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Render the model card: the README.md of a release, for people and for the Hub."""
 
-from __future__ import annotations
-
 from typing import Optional
 
 from . import frontmatter

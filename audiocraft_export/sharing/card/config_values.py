@@ -1,7 +1,5 @@
 """Values of a configuration that a card may show: those that are written in it, of the type that they should have."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, Optional

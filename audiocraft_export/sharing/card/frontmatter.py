@@ -1,7 +1,5 @@
 """The YAML at the top of a card as text: a key is replaced, and all else stays as a person wrote it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The metrics of a training, as numbers: a history may hold anything."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any

@@ -1,7 +1,5 @@
 """Markdown that shows values and does nothing that they say: names in hostile files may hold anything."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any

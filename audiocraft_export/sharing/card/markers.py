@@ -5,8 +5,6 @@
     <!-- /audiocraft-export: NAME -->
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The front matter that the Hub reads: what is ours of it, and how it is merged with what a person wrote."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Optional
 

@@ -1,7 +1,5 @@
 """The types of models, by the name of their solver: what the Hub and a new reader are told of each."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional

@@ -1,7 +1,5 @@
 """What a card is written from, and the names of its files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional

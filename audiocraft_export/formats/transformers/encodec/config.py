@@ -1,7 +1,5 @@
 """The configuration of an EncodecModel for a compression model of AudioCraft."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, Callable

@@ -4,8 +4,6 @@ AudioCraft: `models.builders.get_compression_model`, `modules.seanet`, `modules.
 transformers: `models.encodec` (4.57 and 5.23).
 """
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Convert a compression model of AudioCraft to an EncodecModel of transformers, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

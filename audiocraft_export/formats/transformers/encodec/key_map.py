@@ -4,8 +4,6 @@ Both number the layers of a SEANet. In AudioCraft a convolution is nested deeper
 and the two parts of weight_norm have older names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

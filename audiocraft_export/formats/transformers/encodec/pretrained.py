@@ -1,7 +1,5 @@
 """A public compression model that AudioCraft refers to by name (`//pretrained/facebook/encodec_32khz`)."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

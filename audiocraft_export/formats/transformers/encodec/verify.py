@@ -1,6 +1,5 @@
 """Compare what AudioCraft and transformers compute with a released codec: equal codes, and the same audio."""
 
-from __future__ import annotations
 
 import math
 from collections.abc import Mapping

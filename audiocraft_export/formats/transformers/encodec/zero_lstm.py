@@ -3,8 +3,6 @@
 EncodecLSTM adds its input to its output, which is exactly 0: the candidate of each cell is tanh(0).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

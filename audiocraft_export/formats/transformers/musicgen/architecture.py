@@ -1,7 +1,5 @@
 """Which class and which parts a language model of AudioCraft has in transformers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Optional

@@ -1,7 +1,5 @@
 """Build the files beside the weights of a MusicGen of transformers: configurations and processor."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import ceil
 from typing import Any, Union

@@ -1,7 +1,5 @@
 """Which language models of AudioCraft the MusicGen of transformers can represent."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Optional
 

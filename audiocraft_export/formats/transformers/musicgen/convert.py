@@ -1,7 +1,5 @@
 """Convert a language model of AudioCraft to a MusicGen of transformers, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Optional
 

@@ -1,7 +1,5 @@
 """The configurations of the decoder of a MusicGen of transformers, and of what it generates."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import inf, nextafter, prod
 from typing import Any, Optional

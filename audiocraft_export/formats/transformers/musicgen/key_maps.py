@@ -1,7 +1,5 @@
 """Tensor names of a language model in AudioCraft and in transformers."""
 
-from __future__ import annotations
-
 from typing import Optional
 
 from ..key_map import KeyMap, Names, Rules

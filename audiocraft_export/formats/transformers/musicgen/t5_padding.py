@@ -5,8 +5,6 @@ are always 0: their weights are zeros, and the columns of the projection too. It
 of more channels: their weights and epsilon make up for that, so that the output is equal up to rounding in float32.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Load the T5 that encodes a model's text: AudioCraft's checkpoints have only its name."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

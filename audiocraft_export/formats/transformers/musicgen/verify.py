@@ -1,6 +1,5 @@
 """Compare what AudioCraft and transformers compute with a released language model."""
 
-from __future__ import annotations
 
 import random
 from collections.abc import Iterator

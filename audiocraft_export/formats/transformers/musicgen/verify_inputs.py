@@ -1,7 +1,5 @@
 """Condition both implementations of a language model on the same text and the same melody."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import SimpleNamespace

@@ -3,8 +3,6 @@
 MusicgenForCausalLM skips it unless it is given states to attend to; of those, weights of zero make zeros.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """The section `model` of a card: what the model is, from the configuration that it was trained with."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, Optional

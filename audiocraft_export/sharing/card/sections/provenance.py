@@ -1,7 +1,5 @@
 """The section `provenance` of a card: where the release comes from, and the warnings of its export."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The section `training` of a card: how the model was trained."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 

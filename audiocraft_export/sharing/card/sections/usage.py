@@ -1,7 +1,5 @@
 """The section `usage` of a card: how to load a release, by its format."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from json import dumps as quoted
 from textwrap import dedent

@@ -4,8 +4,6 @@ Each function gives the code for a family. Its arguments are the release, and wh
 (`ORG/NAME`), or a folder, without a `/`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from json import dumps as quoted  # a string as Python writes it, too
