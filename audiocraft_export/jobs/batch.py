@@ -3,26 +3,20 @@
 import logging
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from typing import Any, Callable, Protocol
+from typing import Any, Callable
 
 from ..progress import Display, Progress
 from .worker import Job, JobResult
 
 Message = tuple[int, Any]  # index of a job, and a Progress, a LogRecord or a JobResult
 IDLE: Message = (-1, None)  # nothing has arrived
-
-
-class Executor(Protocol):
-    """Where the jobs of a batch are run."""
-
-    def run(self, jobs: Sequence[Job]) -> Generator[Message, None, None]:
-        """Run the jobs; yields messages as they arrive, at last the result of each, and `IDLE` where none arrives."""
+Executor = Callable[[Sequence[Job]], Generator[Message, None, None]]  # runs jobs; yields messages, `IDLE` between them
 
 
 def results(jobs: Sequence[Job], executor: Executor,
             display: Display) -> Generator[tuple[int, Callable[[], Any]], None, None]:
     """Run jobs; yields the index of each when it is done, and a function that returns its value or raises its error."""
-    with closing(executor.run(jobs)) as messages:
+    with closing(executor(jobs)) as messages:
         for index, message in messages:
             if isinstance(message, JobResult):
                 display.end(index, message.error is not None)

@@ -15,6 +15,7 @@ from typing import Any, Callable, Optional
 
 from .. import progress
 
+REPORT_INTERVAL = 0.2  # seconds between two reports of a job's progress
 Job = Callable[[], Any]
 
 
@@ -32,35 +33,29 @@ class JobResult:
         return self.value
 
 
-def main(connection_fd: int, parent_pipe: int, report_interval: float) -> None:
-    """Run the jobs that the parent sends, until it sends no more or ends.
-
-    Args:
-        connection_fd: file descriptor of the connection to it; it gets None when this worker is ready.
-        parent_pipe: file descriptor of a pipe that nobody writes to; its end means that the parent has died.
-        report_interval: seconds between two reports of a job's progress.
-    """
+def main(connection_fd: int, parent_pipe: int) -> None:
+    """Run the jobs that come by a connection, until that ends, or the pipe of the parent does (file descriptors)."""
     Thread(target=_exit_with_parent, args=(parent_pipe,), daemon=True).start()
     connection, lock = Connection(connection_fd), Lock()
 
     def send(message: Any) -> None:
         with lock:  # threads of a job may log at the same time
             connection.send(message)
-    send(None)
-    progress.forward_to(send, report_interval)
+    send(None)  # ready
+    progress.forward_to(send, REPORT_INTERVAL)
     handler = QueueHandler(SimpleQueue())
     handler.enqueue = send  # type: ignore[assignment, method-assign]
     logging.getLogger().addHandler(handler)
     with suppress(EOFError, ConnectionError):  # the parent has no more jobs, or is no more
         while True:
-            send(run_job(pickle.loads(connection.recv_bytes()), send))
+            send(run_job(connection.recv_bytes(), send))
 
 
-def run_job(job: Job, send: Callable[[Any], None]) -> JobResult:
-    """Run a job; `send` hears of its begin."""
+def run_job(pickled: bytes, send: Callable[[Any], None]) -> JobResult:
+    """Run a pickled job; `send` hears of its begin."""
     send(progress.Progress("", 1))
     try:
-        return JobResult(job())
+        return JobResult(pickle.loads(pickled)())
     except Exception as exc:
         return JobResult(error=_to_picklable(exc))
 

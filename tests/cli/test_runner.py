@@ -10,7 +10,7 @@ from helpers import on_terminal
 
 from audiocraft_export import export_xp
 from audiocraft_export.cli.runner import run_in_order
-from audiocraft_export.jobs.local import Local
+from audiocraft_export.jobs.local import run_in_workers
 
 from .commands import command
 
@@ -55,7 +55,7 @@ def test_a_stopped_run_of_many_says_what_it_has_done(train, tmp_path, monkeypatc
 
 def test_what_several_processes_have_finished_is_known_though_the_first_goes_on():
     done, jobs = {}, [partial(time.sleep, 2), partial(int, "7"), partial(int, "8")]
-    with closing(run_in_order(jobs, Local(2), done)) as numbers:
+    with closing(run_in_order(jobs, partial(run_in_workers, 2), done)) as numbers:
         thread = threading.Thread(target=lambda: [None for _ in numbers], daemon=True)
         thread.start()
         while len(done) < 2 and thread.is_alive():

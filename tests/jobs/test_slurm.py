@@ -1,4 +1,4 @@
-"""What stands behind --slurm, without a cluster."""
+"""A job array of Slurm, without a cluster."""
 
 import os
 import shutil
@@ -8,8 +8,7 @@ import pytest
 from helpers import run
 
 from audiocraft_export import ExportError
-from audiocraft_export.errors import OptionError
-from audiocraft_export.jobs.slurm import Slurm
+from audiocraft_export.jobs.slurm import Slurm, clean_env
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel")
 
@@ -22,27 +21,9 @@ def commands(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
 
-@pytest.mark.parametrize(("settings", "expected"), [
-    ([], {"time": "60", "cpus-per-task": "1", "mem": "4096M"}),
-    (["mem_gb=0.5", "cpus=3", "partition=a", "time=1:00:00"],
-     {"mem": "512M", "cpus-per-task": "3", "partition": "a", "time": "1:00:00"}),
-    (["mem_per_cpu=2G", "qos=low"], {"time": "60", "cpus-per-task": "1", "mem-per-cpu": "2G", "qos": "low"})])
-def test_settings_are_options_of_sbatch(commands, tmp_path, settings, expected):
-    found = Slurm([*settings, f"folder={tmp_path}/x"], tmp_path)
-    assert {name: found._sbatch.get(name) for name in expected} == expected and found.folder.parent == tmp_path / "x"
-
-
-@pytest.mark.parametrize(("setting", "says"), [
-    ("time=", "it takes key=value"), ("mem_gb=much", "much is no positive"), ("mem_gb=nan", "no positive number"),
-    ("cpus=1.5", "1.5 is no positive whole"), ("array=1-3", "array is decided by"), ("output=x", "output is decided")])
-def test_a_setting_that_is_none_is_said(commands, tmp_path, setting, says):
-    with pytest.raises(OptionError, match=says):
-        Slurm([setting], tmp_path)
-
-
 def test_jobs_are_dealt_out_in_chunks(commands, tmp_path):
     jobs = [int] * 7
-    dealt = [[*part] for part in Slurm([], tmp_path, chunk=3).partition(jobs)]
+    dealt = [[*part] for part in Slurm({}, tmp_path, chunk=3).partition(jobs)]
     assert dealt == [[0, 3, 6], [1, 4], [2, 5]]
 
 
@@ -67,8 +48,20 @@ def test_targets_may_stand_behind_the_settings_of_slurm(make_xp, commands, tmp_p
     assert result.returncode == 0 and result.stdout.startswith("0123abcd would be exported")
 
 
-def test_a_disk_that_takes_nothing_is_said(commands, tmp_path, monkeypatch):
-    executor = Slurm([], tmp_path)
-    monkeypatch.setattr(executor, "_make_folder", lambda: None)
-    with pytest.raises(ExportError, match=r"cannot be written \(No such file or directory\): make room there"):
-        next(executor.run([partial(int, "0")]))
+def test_a_disk_that_takes_nothing_is_said(commands, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ExportError, match=r"cannot be written \(Not a directory\): make room there"):
+        next(Slurm({}, tmp_path / "file").run([partial(int, "0")]))
+
+
+def test_variables_that_overrule_options_are_hidden_for_a_while(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    for name in ("SBATCH_PARTITION", "SBATCH_ACCOUNT", "SBATCH_JOB_NAME", "SQUEUE_USERS", "SLURM_CONF", "SLURM_X"):
+        monkeypatch.setenv(name, "mine")
+    before = dict(os.environ)
+    with clean_env({"partition": "debug"}):
+        assert {*before} - {*os.environ} == {"SBATCH_PARTITION", "SBATCH_JOB_NAME", "SQUEUE_USERS"}
+        monkeypatch.setenv("SLURM_JOB_ID", "1")
+        with clean_env({}):
+            assert "SLURM_X" not in os.environ and "SLURM_CONF" in os.environ
+    assert dict(os.environ) == {**before, "SLURM_JOB_ID": "1"}

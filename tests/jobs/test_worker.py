@@ -15,11 +15,11 @@ from audiocraft_export.progress import Progress
 
 def test_a_job_says_that_it_begins_and_gives_its_value():
     sent = []
-    assert run_job(partial(int, "7"), sent.append).get() == 7 and sent == [Progress("", 1)]
+    assert run_job(pickle.dumps(partial(int, "7")), sent.append).get() == 7 and sent == [Progress("", 1)]
 
 
 def test_an_error_is_raised_again_where_the_result_is_read():
-    result = pickle.loads(pickle.dumps(run_job(partial(int, "x"), print)))
+    result = pickle.loads(pickle.dumps(run_job(pickle.dumps(partial(int, "x")), print)))
     with pytest.raises(ValueError, match="invalid literal"):
         result.get()
     assert "Traceback" in str(result.error.__cause__)
@@ -28,7 +28,7 @@ def test_an_error_is_raised_again_where_the_result_is_read():
 def test_a_worker_runs_what_it_is_sent_until_there_is_no_more():
     ours, theirs = Pipe()
     read, write = os.pipe()
-    code = f"from audiocraft_export.jobs.worker import main; main({theirs.fileno()}, {read}, 0.1)"
+    code = f"from audiocraft_export.jobs.worker import main; main({theirs.fileno()}, {read})"
     process = subprocess.Popen([sys.executable, "-c", code], pass_fds=[theirs.fileno(), read])
     theirs.close()
     assert ours.recv() is None

@@ -59,10 +59,16 @@ def full(slurm):
     said("scancel", job)
 
 
-def worker(tmp_path):
-    """The process that makes a release, as soon as there is one."""
-    stage = until(lambda: next(tmp_path.glob("outputs/xps/*/.export-*"), None), "something is exported", pause=0.001)
-    return int(stage.name.split("-")[2])
+def worker(tmp_path, sig="*", known=()):
+    """The process that makes a release, as soon as there is one that is not known."""
+    def processes():
+        return [int(stage.name.split("-")[2]) for stage in tmp_path.glob(f"outputs/xps/{sig}/.export-*")]
+    return until(lambda: next((each for each in processes() if each not in known), None), "an export", pause=0.001)
+
+
+def kill_task_of(process):
+    """Kill the parent of a worker, with which it ends."""
+    os.kill(int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
 
 
 def test_an_array_says_what_one_process_says_and_leaves_nothing(slurm, xps, make_xp, tmp_path):
@@ -119,11 +125,21 @@ def test_a_task_that_is_killed_is_one_failed_row_and_the_rest_of_its_chunk_is_do
 def test_a_task_whose_processes_are_all_killed_is_one_failed_row_and_another_task_does_the_rest(slurm, xps, tmp_path):
     xps(4, **HEAVY)
     process = started("--all", "--slurm", *SMALL, "--chunk", "4", cwd=tmp_path, text=True)
-    stat = Path(f"/proc/{worker(tmp_path)}/stat").read_text()
-    os.kill(int(stat.rpartition(")")[2].split()[1]), signal.SIGKILL)  # its parent, with which it ends
+    first = worker(tmp_path, "00000001")
+    kill_task_of(first)
+    kill_task_of(worker(tmp_path, "00000001", known=[first]))
     out, err = process.communicate(timeout=120)
     assert process.returncode == 1 and err.count("Its process has ended") == 1 and "task 0: Killed" in err
     assert "3 of 4 exported; failed: 00000001." in err and out.count(" exported:") == 3
+
+
+def test_a_task_that_is_killed_once_costs_no_row(slurm, xps, tmp_path):
+    xps(3, **HEAVY)
+    process = started("--all", "--slurm", *SMALL, "--chunk", "3", cwd=tmp_path, text=True)
+    kill_task_of(worker(tmp_path, "00000002"))
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0 and "3 of 3 exported." in err, err
+    assert out.startswith("00000001 already exported")
 
 
 def test_a_task_that_is_killed_before_it_begins_costs_no_row(slurm, xps, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,10 +19,12 @@ from ...options import CHOICES, ExportOptions
 from ..output import print_err
 from ..parser import add_verb
 from ..runner import Done, Job, run_jobs
+from ..slurm import leave_or_cancel, sbatch_options
 from ..targets import DoraDir, add_dora_dir, find_checkpoint, find_experiment, open_target
 
 if TYPE_CHECKING:
     from ...jobs.batch import Executor
+    from ...jobs.slurm import Slurm
     from ...release.report import ExportReport
 
 SETTING = re.compile(r"[a-z][a-z_-]*=")
@@ -133,7 +136,9 @@ def _run(args: argparse.Namespace) -> int:
     # Those that were found are paths: a file or folder here may be called like one of them.
     names = [Path(target).name for target in args.targets] if _is_search(args) else args.targets
     jobs = _jobs(args, names, dora_dir, options)
-    return run_jobs(names, jobs, slurm or _local(args, jobs), args, table=len(jobs) > 1 or _is_search(args))
+    executor = slurm.run if slurm else _local(args, jobs)
+    with leave_or_cancel(slurm) if slurm else nullcontext():
+        return run_jobs(names, jobs, executor, args, table=len(jobs) > 1 or _is_search(args))
 
 
 def _take_targets_from_slurm(args: argparse.Namespace) -> None:
@@ -162,16 +167,14 @@ def _check_usage(args: argparse.Namespace) -> None:
         raise OptionError("--chunk says how many experiments one task of --slurm exports: give both.")
 
 
-def _slurm(args: argparse.Namespace, dora_dir: DoraDir) -> Optional[Executor]:
-    """The executor for --slurm."""
-    if args.slurm is None:
-        return None
-    from ...jobs.sbatch import sbatch_options
-    if args.dry_run:
-        sbatch_options(args.slurm)
+def _slurm(args: argparse.Namespace, dora_dir: DoraDir) -> Optional[Slurm]:
+    """The job array for --slurm."""
+    options = None if args.slurm is None else sbatch_options(args.slurm)
+    if options is None or args.dry_run:
         return None
     from ...jobs.slurm import FOLDER, Slurm
-    return Slurm(args.slurm, dora_dir.path / FOLDER, args.chunk or 1, args.jobs)
+    folder = Path(options.pop("folder", dora_dir.path / FOLDER))
+    return Slurm(options, folder, args.chunk or 1, args.jobs)
 
 
 def _local(args: argparse.Namespace, jobs: Sequence[Union[Job, ExportError]]) -> Optional[Executor]:
@@ -179,8 +182,8 @@ def _local(args: argparse.Namespace, jobs: Sequence[Union[Job, ExportError]]) ->
     exports = sum(not isinstance(job, ExportError) for job in jobs)
     if min(args.jobs or 1, exports) <= 1:
         return None
-    from ...jobs.local import Local
-    return Local(args.jobs)
+    from ...jobs.local import run_in_workers
+    return partial(run_in_workers, args.jobs)
 
 
 def _is_search(args: argparse.Namespace) -> bool:
