@@ -1,4 +1,4 @@
-"""Conversion between tensors of torch and bytes."""
+"""Conversion between tensors of torch, those of a living solver among them, and bytes."""
 
 import ctypes
 from collections.abc import Iterator, Mapping
@@ -13,6 +13,30 @@ from .nonfinite import nonfinite
 from .tensor import ITEMSIZE, LazyTensor, iter_elements
 
 
+class SolverState(Mapping[str, Any]):
+    """The sections of a living solver; tensors are described, not copied.
+
+    Args:
+        sources: by the name of the section, what gives the state (`flashy.state.StateDictSource`); it is asked only
+            when its section is, since under FSDP asking may involve all ranks.
+
+    Raises:
+        CheckpointError: by a section with a tensor that has no plain storage (sparse, quantized, meta, ...).
+    """
+
+    def __init__(self, sources: Mapping[str, Any]) -> None:
+        self._sources = sources
+
+    def __getitem__(self, name: str) -> Any:
+        return _to_lazy(self._sources[name].state_dict(), {})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+
 def from_torch(tensors: Mapping[str, torch.Tensor]) -> dict[str, LazyTensor]:
     """Describe tensors in memory, by name; their bytes are not copied.
 
@@ -20,7 +44,7 @@ def from_torch(tensors: Mapping[str, torch.Tensor]) -> dict[str, LazyTensor]:
         CheckpointError: if one has no plain storage.
     """
     storages: dict[Any, LazyBytes] = {}
-    return {name: describe_tensor(tensor.detach(), storages) for name, tensor in tensors.items()}
+    return {name: _describe(tensor, storages) for name, tensor in tensors.items()}
 
 
 def to_torch(tensor: LazyTensor) -> torch.Tensor:
@@ -72,8 +96,19 @@ def _convert(source: torch.Tensor, tensor: LazyTensor, dtype: str) -> memoryview
     return data
 
 
-def describe_tensor(tensor: torch.Tensor, storages: dict[Any, LazyBytes]) -> LazyTensor:
+def _to_lazy(state: Any, storages: dict[Any, LazyBytes]) -> Any:
+    if isinstance(state, torch.Tensor):
+        return _describe(state, storages)
+    if isinstance(state, dict):
+        return {key: _to_lazy(value, storages) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return [_to_lazy(value, storages) for value in state]
+    return state
+
+
+def _describe(tensor: torch.Tensor, storages: dict[Any, LazyBytes]) -> LazyTensor:
     """Describe a tensor in memory; tensors of one storage share its bytes in `storages`."""
+    tensor = tensor.detach()
     dtype = str(tensor.dtype).replace("torch.", "")
     if tensor.layout != torch.strided or tensor.is_meta or dtype not in ITEMSIZE:
         kind = f"{tensor.layout} {dtype} on {tensor.device}"
