@@ -27,18 +27,12 @@ class Source:
 
 @dataclass(frozen=True)
 class TorchFile:
-    """An open file of `torch.save`; a file that replaces it meanwhile is not seen.
-
-    Args:
-        archive: its records.
-        state: the dict that it holds.
-        unknown_globals: globals and records in it that were ignored.
-    """
+    """An open file of `torch.save`; a file that replaces it meanwhile is not seen."""
 
     path: Path
     archive: TorchZipReader
     state: Mapping[Any, Any]
-    unknown_globals: list[str]
+    unknown_globals: list[str]  # globals and records in it that were ignored
 
     @classmethod
     def read(cls, path: Path) -> TorchFile:

@@ -134,9 +134,7 @@ class _Unpickler:
 
     def unknown(self, name: str) -> UnknownGlobal:
         name = printable(name[:MAX_SHOWN_NAME])
-        if name not in self.unknown_globals:
-            self.unknown_globals[name] = UnknownGlobal(name)
-        return self.unknown_globals[name]
+        return self.unknown_globals.setdefault(name, UnknownGlobal(name))
 
     def stack_global(self, _: None) -> None:
         name, module = self._stack.pop(), self._stack.pop()
