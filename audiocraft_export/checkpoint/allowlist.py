@@ -45,11 +45,7 @@ class Node:
         self.state: Mapping[Any, Any] = {}
 
     def build(self, state: Any) -> None:
-        """Take the state that the pickle gives it.
-
-        Raises:
-            UnpicklingError: if it is no dict, or the second one.
-        """
+        """Take the state that the pickle gives it; raises `UnpicklingError` if it is no dict, or the second one."""
         if not isinstance(state, dict) or self.state:
             raise UnpicklingError("a configuration that is not built as one")
         self.state = state

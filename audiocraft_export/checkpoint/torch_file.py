@@ -42,7 +42,7 @@ class TorchFile:
             CheckpointError: if it is no intact file of torch.save that holds a dict.
         """
         archive = TorchZipReader(path)
-        if "byteorder" in archive and archive.blob("byteorder").read_checked(0, 6) != b"little":
+        if "byteorder" in archive.names and archive.blob("byteorder").read_checked(0, 6) != b"little":
             raise CheckpointError(f"{path} was written on a big-endian machine: load and save it again on this one.")
         pickled = archive.blob("data.pkl")
         if pickled.nbytes > MAX_PICKLE:

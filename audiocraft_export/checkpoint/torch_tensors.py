@@ -2,7 +2,6 @@
 
 import ctypes
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,11 +13,9 @@ from .tensor import ITEMSIZE, LazyTensor, iter_elements
 
 
 class SolverState(Mapping[str, Any]):
-    """The sections of a living solver; tensors are described, not copied.
+    """The sections of a living solver, by what gives each (`flashy.state.StateDictSource`); tensors are not copied.
 
-    Args:
-        sources: by the name of the section, what gives the state (`flashy.state.StateDictSource`); it is asked only
-            when its section is, since under FSDP asking may involve all ranks.
+    A source is asked only when its section is, since under FSDP asking may involve all ranks.
 
     Raises:
         CheckpointError: by a section with a tensor that has no plain storage (sparse, quantized, meta, ...).
@@ -115,16 +112,13 @@ def _describe(tensor: torch.Tensor, storages: dict[Any, LazyBytes]) -> LazyTenso
         raise CheckpointError(f"A tensor of the solver ({kind}) has no plain bytes: keep it out of the model's state.")
     storage = tensor.untyped_storage()
     blob = storages.setdefault((storage.device, storage.data_ptr(), storage.nbytes()),
-                               LazyBytes(storage.nbytes(), partial(_read, storage)))
+                               LazyBytes(storage.nbytes(), lambda begin, end: iter_chunks(_bytes(storage), begin, end)))
     return LazyTensor(blob, dtype, int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride(),
                       tensor.is_conj(), tensor.is_neg())
 
 
-def _read(storage: torch.UntypedStorage, begin: int, end: int) -> Iterator[Data]:
-    yield from iter_chunks(_bytes(storage.cpu()), begin, end)  # type: ignore[no-untyped-call]
-
-
 def _bytes(storage: torch.UntypedStorage) -> memoryview:
+    storage = storage.cpu()  # type: ignore[no-untyped-call]
     buffer = (ctypes.c_ubyte * storage.nbytes()).from_address(storage.data_ptr())
     buffer._owner = storage  # type: ignore[attr-defined]  # the memory lives as long as the view
     return memoryview(buffer).cast("B")

@@ -25,15 +25,11 @@ from .tensor import ITEMSIZE
 def unpickle(data: bytes, find_storage: Callable[[str], LazyBytes], where: str) -> tuple[Any, list[str]]:
     """Read a pickle of `torch.save` as plain data, `LazyTensor`s, `Node`s and `UnknownGlobal`s.
 
-    Args:
-        find_storage: gives the bytes of a storage by its key.
-        where: what to call the file in an error.
-
     Returns:
         What the pickle holds, and the sorted names of the unknown globals in it.
 
     Raises:
-        CheckpointError: if it is not such a pickle.
+        CheckpointError: if it is not such a pickle; the message calls it `where`.
     """
     machine = _Unpickler(find_storage, where)
     try:
@@ -75,8 +71,6 @@ class _Unpickler:
             raise UnpicklingError("something after its end")
         return self._stack.pop()
 
-    # Values
-
     def push(self, value: Any) -> None:
         self._stack.append(value)
 
@@ -100,8 +94,6 @@ class _Unpickler:
     def put(self, index: int) -> None:
         self._memo[index] = self._stack[-1]
 
-    # Containers
-
     def make_tuple(self, count: int) -> None:
         if count > len(self._stack):
             raise UnpicklingError("a tuple of nothing")
@@ -124,8 +116,6 @@ class _Unpickler:
     def make_dict(self, items: list[Any]) -> None:
         self._stack.append({})
         self.update(items)
-
-    # Names
 
     def find(self, module: Any, name: Any) -> Any:
         if not (isinstance(module, str) and isinstance(name, str)):

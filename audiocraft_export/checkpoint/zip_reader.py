@@ -37,15 +37,8 @@ class TorchZipReader:
         self._file = FileReader(path, "torch.save")
         self.stat = self._file.stat
         self._infos = self._strip_root(self._read_directory())
+        self.names = [*self._infos]  # of the records, in the order of the file
         self._blobs: weakref.WeakValueDictionary[str, LazyBytes] = weakref.WeakValueDictionary()  # they hold this
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._infos
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the records, in the order of the file."""
-        return list(self._infos)
 
     def blob(self, name: str) -> LazyBytes:
         """One record by its name, such as `data.pkl` or `data/0`; always the same object.
