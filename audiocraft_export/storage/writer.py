@@ -52,7 +52,7 @@ class Ownership(Protocol):
 def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownership,
                   finish: Callable[[Path, list[WrittenFile]], tuple[str, bytes]],
                   read_back: bool = True) -> list[WrittenFile]:
-    """Write a release; whatever fails, the previous one in the same folder stays as it is.
+    """Write a release, and return its files but for the manifest; whatever fails, the previous one stays as it is.
 
     Args:
         folder: the release folder, as `resolve_output` returns it; created if missing.
@@ -60,9 +60,6 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
         finish: called with the staging folder and its files once they are complete; returns the name and the
             content of the manifest, the file that appears last.
         read_back: whether to compare the staged files with their content before they are moved into place.
-
-    Returns:
-        The files, without the manifest.
 
     Raises:
         ReleaseError: if it cannot be written, or what was written does not read back.
