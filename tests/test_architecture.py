@@ -224,8 +224,8 @@ def test_an_export_needs_neither_torch_nor_the_training_stack(make_xp, dora_dir)
 
 def test_only_what_runs_in_a_training_loads_torch_or_hydra_at_once():
     for name in modules():
-        if name.split(".")[0] not in ("hooks", "train", "demo", "__main__") and name not in (
-                "checkpoint.torch_tensors", "checkpoint.solver_state") and not name.startswith("formats.transformers."):
+        if name.split(".")[0] not in ("hooks", "train", "demo", "__main__") \
+                and name != "checkpoint.torch_tensors" and not name.startswith("formats.transformers."):
             assert not loaded_by(f"import audiocraft_export.{name}") & {"torch", "hydra", "dora"}, name
 
 
@@ -245,6 +245,6 @@ def test_the_hydra_group_has_exactly_the_options_with_their_defaults():
 def test_only_what_needs_the_extra_loads_it_at_once():
     needs_it = ("formats.transformers", "formats.safetensors.shards", "sharing.card", "sharing.hub")
     names = [name for name in modules() if name.split(".")[0] not in ("hooks", "train", "demo", "__main__")
-             and not name.startswith(needs_it) and name not in ("checkpoint.torch_tensors", "checkpoint.solver_state")]
+             and not name.startswith(needs_it) and name != "checkpoint.torch_tensors"]
     code = "; ".join(f"import audiocraft_export.{name}" for name in names)
     assert not loaded_by(code) & {"transformers", "huggingface_hub"}

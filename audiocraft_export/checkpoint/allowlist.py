@@ -45,11 +45,7 @@ class Node:
         self.state: Mapping[Any, Any] = {}
 
     def build(self, state: Any) -> None:
-        """Take the state that the pickle gives it.
-
-        Raises:
-            UnpicklingError: if it is no dict, or the second one.
-        """
+        """Take the state that the pickle gives it; raises `UnpicklingError` if it is no dict, or the second one."""
         if not isinstance(state, dict) or self.state:
             raise UnpicklingError("a configuration that is not built as one")
         self.state = state
@@ -95,23 +91,11 @@ def _dict(*args: Any) -> Any:
     return found
 
 
-def _default_dict(factory: Any = None, *args: Any) -> Any:
-    return _dict(*args)
-
-
-def _path(*parts: str) -> str:
-    return str(PurePosixPath(*parts))
-
-
 def _encode(text: str, encoding: str) -> bytes:
     """How protocol 2 writes bytes."""
     if encoding != "latin1":
         raise UnpicklingError(f"bytes in the encoding {encoding}")
     return text.encode(encoding)
-
-
-def _torch_size(*args: Any) -> tuple[Any, ...]:
-    return tuple(args[0]) if args else ()
 
 
 def _rebuild_tensor_v2(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> Any:
@@ -144,42 +128,36 @@ def _rebuild_parameter(data: Any, *rest: Any) -> Any:
 
 
 def _rebuild_from_type_v2(func: Any, kind: Any, args: Any, state: Any) -> Any:
-    if kind not in _TENSOR_TYPES.values():
+    if kind not in _TENSOR_TYPES:
         return kind
     return func.make(*args) if isinstance(func, AllowedGlobal) and func.make else func
 
 
-_TENSOR_TYPES = {key: AllowedGlobal(".".join(key)) for key in (("torch", "Tensor"),
-                                                               ("torch.nn.parameter", "Parameter"))}
-_MAKERS: Mapping[Callable[..., Any], tuple[tuple[str, str], ...]] = {
-    _dict: (("builtins", "dict"), ("__builtin__", "dict"), ("collections", "OrderedDict")),
-    _default_dict: (("collections", "defaultdict"),),
-    Node: (("omegaconf.dictconfig", "DictConfig"), ("omegaconf.listconfig", "ListConfig"),
-           ("omegaconf.base", "ContainerMetadata"), ("omegaconf.base", "Metadata"), ("omegaconf.base", "UnionNode"),
-           ("omegaconf.nodes", "AnyNode"), ("omegaconf.nodes", "EnumNode"), ("omegaconf.nodes", "StringNode"),
-           ("omegaconf.nodes", "PathNode"), ("omegaconf.nodes", "IntegerNode"), ("omegaconf.nodes", "BytesNode"),
-           ("omegaconf.nodes", "FloatNode"), ("omegaconf.nodes", "BooleanNode")),
-    _NamespaceNode: (("argparse", "Namespace"),),
-    _path: (("pathlib", "PosixPath"), ("pathlib._local", "PosixPath")),
-    _encode: (("_codecs", "encode"),),
-    _rebuild_tensor_v2: (("torch._utils", "_rebuild_tensor_v2"),),
-    _rebuild_tensor_v3: (("torch._utils", "_rebuild_tensor_v3"),),
-    _rebuild_parameter: (("torch._utils", "_rebuild_parameter"), ("torch._utils", "_rebuild_parameter_with_state")),
-    _rebuild_from_type_v2: (("torch._tensor", "_rebuild_from_type_v2"),),
-    _torch_size: (("torch", "Size"),),
-}
-# Globals that may stand around a configuration or a tensor and mean nothing for a release.
-_MEANINGLESS: Mapping[str, tuple[str, ...]] = {
-    "typing": ("Any", "Dict", "List", "Optional", "Tuple", "Union"),
-    "builtins": ("bool", "bytes", "float", "int", "list", "str", "tuple", "type"),
-    "__builtin__": ("bool", "bytes", "float", "int", "list", "long", "str", "tuple", "type", "unicode"),
-}
-
+# What is made in place of which globals, by module. Those without a maker may stand around a configuration or a tensor
+# and mean nothing for a release.
+_MAKERS: tuple[tuple[Optional[Callable[..., Any]], Mapping[str, str]], ...] = (
+    (_dict, {"builtins": "dict", "__builtin__": "dict", "collections": "OrderedDict"}),
+    (lambda factory=None, *args: _dict(*args), {"collections": "defaultdict"}),
+    (Node, {"omegaconf.dictconfig": "DictConfig", "omegaconf.listconfig": "ListConfig",
+            "omegaconf.base": "ContainerMetadata Metadata UnionNode",
+            "omegaconf.nodes": "AnyNode EnumNode StringNode PathNode IntegerNode BytesNode FloatNode BooleanNode"}),
+    (_NamespaceNode, {"argparse": "Namespace"}),
+    (lambda *parts: str(PurePosixPath(*parts)), {"pathlib": "PosixPath", "pathlib._local": "PosixPath"}),
+    (_encode, {"_codecs": "encode"}),
+    (_rebuild_tensor_v2, {"torch._utils": "_rebuild_tensor_v2"}),
+    (_rebuild_tensor_v3, {"torch._utils": "_rebuild_tensor_v3"}),
+    (_rebuild_parameter, {"torch._utils": "_rebuild_parameter _rebuild_parameter_with_state"}),
+    (_rebuild_from_type_v2, {"torch._tensor": "_rebuild_from_type_v2"}),
+    (lambda *args: tuple(args[0]) if args else (), {"torch": "Size"}),
+    (None, {"torch": "Tensor", "torch.nn.parameter": "Parameter", "typing": "Any Dict List Optional Tuple Union",
+            "builtins": "bool bytes float int list str tuple type",
+            "__builtin__": "bool bytes float int list long str tuple type unicode"}),
+)
 SAFE_GLOBALS: Mapping[tuple[str, str], Any] = {
-    **{key: AllowedGlobal(".".join(key), make) for make, keys in _MAKERS.items() for key in keys},
-    **{(module, name): AllowedGlobal(f"{module}.{name}") for module, names in _MEANINGLESS.items() for name in names},
-    **_TENSOR_TYPES,
+    **{(module, name): AllowedGlobal(f"{module}.{name}", make)
+       for make, modules in _MAKERS for module, names in modules.items() for name in names.split()},
     ("torch.storage", "UntypedStorage"): Storage("uint8"),
     **{("torch", name): Storage(dtype) for name, (dtype, _) in DTYPES.items()},
     **{("torch", name): Storage(name) for name in NEW_DTYPES},
 }
+_TENSOR_TYPES = (SAFE_GLOBALS["torch", "Tensor"], SAFE_GLOBALS["torch.nn.parameter", "Parameter"])

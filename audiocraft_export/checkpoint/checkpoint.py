@@ -20,25 +20,15 @@ from .torch_file import TorchFile
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a solver: from a file, or of a living one.
+    """The state of a solver: from a file, or of a living one."""
 
-    Args:
-        where: what messages call it.
-        state: the sections by name.
-        config: the experiment's configuration.
-        config_source: where the configuration comes from.
-        sig: Dora's signature, if the checkpoint holds one.
-        file: the file, or None for a living solver.
-        notes: warnings about it.
-    """
-
-    where: str
-    state: Mapping[Any, Any]
+    where: str  # what messages call it
+    state: Mapping[Any, Any]  # the sections by name
     config: Config
-    config_source: str
-    sig: Optional[str]
-    file: Optional[TorchFile] = None
-    notes: list[str] = field(default_factory=list)
+    config_source: str  # where the configuration comes from
+    sig: Optional[str]  # Dora's signature, if the checkpoint holds one
+    file: Optional[TorchFile] = None  # None for a living solver
+    notes: list[str] = field(default_factory=list)  # warnings about it
 
     @property
     def history(self) -> list[Any]:

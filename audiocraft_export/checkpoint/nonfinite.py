@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
@@ -35,18 +34,17 @@ class NonfiniteCounter:
     """Counts the NaN and infinite values of a tensor while somebody else reads its bytes from `blob`."""
 
     def __init__(self, blob: LazyBytes, dtype: str) -> None:
-        self._counts: list[int] = []
-        read = partial(_read_and_count, blob.read, dtype, self._counts)  # without a reference to self: no circle
+        counts: list[int] = []
+
+        def read(begin: int, end: int) -> Iterator[Data]:  # without a reference to self: no circle
+            for piece, elements in iter_elements(blob.read(begin, end), ITEMSIZE[dtype]):
+                counts.append(nonfinite(elements, dtype))
+                yield piece
+
+        self._counts = counts
         self.blob = replace(blob, read=read) if dtype in _INFINITY else blob
 
     @property
     def count(self) -> int:
         """How many have been read."""
         return sum(self._counts)
-
-
-def _read_and_count(read: Callable[[int, int], Iterator[Data]], dtype: str, counts: list[int], begin: int,
-                    end: int) -> Iterator[Data]:
-    for piece, elements in iter_elements(read(begin, end), ITEMSIZE[dtype]):
-        counts.append(nonfinite(elements, dtype))
-        yield piece

@@ -9,12 +9,11 @@ from ..experiment.limits import MAX_INTERPOLATIONS, MAX_YAML_CHARS
 from .allowlist import Node, UnknownGlobal
 from .limits import MAX_CONFIG_BITS, MAX_CONFIG_VALUES, MAX_INTERPOLATION
 
+_SCALARS = (type(None), int, float, str, bytes)  # a bool is an int
+
 
 def to_plain(cfg: Any) -> dict[Any, Any]:
-    """A configuration as plain data; interpolations and `???` stay as they are, paths become strings.
-
-    Args:
-        cfg: `xp.cfg` of an unpickled checkpoint, or of a living solver.
+    """`xp.cfg` as plain data; interpolations and `???` stay as they are, paths become strings.
 
     Raises:
         CheckpointError: if it holds something else (the message names it), is no mapping, or has no end.
@@ -46,14 +45,14 @@ class _PlainConverter:
             return [self.convert(item, f"{where}[{index}]") for index, item in enumerate(value)]
         if isinstance(value, PurePath):
             return str(value)
-        if _is_scalar(value):
+        if isinstance(value, _SCALARS):
             return value
         raise CheckpointError(f"{where} is {describe_type(value)}, which is no plain configuration: keep numbers, "
                               "texts, lists and mappings in it.")
 
     def _convert_key(self, key: Any, where: str) -> Any:
         self._count(key)
-        if _is_scalar(key):
+        if isinstance(key, _SCALARS):
             return key
         if not isinstance(key, UnknownGlobal):
             key = UnknownGlobal(f"a key that is a {type(key).__name__}")
@@ -72,10 +71,6 @@ class _PlainConverter:
             raise CheckpointError(f"The configuration (xp.cfg) has a number of more than {MAX_CONFIG_BITS} bits, more "
                                   f"than {MAX_INTERPOLATIONS} interpolations, or one of more than {MAX_INTERPOLATION} "
                                   "characters: keep it small, flat and plain.")
-
-
-def _is_scalar(value: Any) -> bool:
-    return value is None or isinstance(value, (bool, int, float, str, bytes))
 
 
 def describe_type(value: Any) -> str:

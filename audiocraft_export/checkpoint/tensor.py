@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pickle import UnpicklingError
 from typing import Any
 
 from ..storage.lazy_bytes import Data, LazyBytes
@@ -29,25 +28,16 @@ ITEMSIZE = {**dict(DTYPES.values()), **NEW_DTYPES}
 class LazyTensor:
     """A tensor as a description of bytes in a file (or in memory); nothing is read.
 
-    Args:
-        blob: the bytes of the storage that it views.
-        dtype: name of the element type, as in `torch.<dtype>`.
-        offset: of the first element in the storage, in elements.
-        shape: size of each dimension, in elements.
-        stride: step of each dimension, in elements.
-        conj, neg: whether torch still has to conjugate or negate the elements (lazy views).
+    Offset, shape and stride are in elements.
     """
 
-    blob: LazyBytes
-    dtype: str
-    offset: int
+    blob: LazyBytes  # the storage that it views
+    dtype: str  # as in `torch.<dtype>`
+    offset: int  # of the first element in the storage
     shape: tuple[int, ...]
     stride: tuple[int, ...]
-    conj: bool = False
-    neg: bool = False
-
-    def __setstate__(self, state: Any) -> None:
-        raise UnpicklingError("a pickle that changes a tensor")
+    conj: bool = False  # whether torch still has to conjugate the elements (a lazy view)
+    neg: bool = False  # or to negate them
 
     @property
     def numel(self) -> int:
@@ -83,9 +73,7 @@ class LazyTensor:
     @property
     def span(self) -> int:
         """Number of elements of the storage from the first to the last one it views."""
-        if not self.numel:
-            return 0
-        return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.stride))
+        return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.stride)) if self.numel else 0
 
     def reshape(self, shape: tuple[int, ...]) -> LazyTensor:
         """The elements of a contiguous tensor in another shape.

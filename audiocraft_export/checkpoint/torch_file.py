@@ -27,18 +27,12 @@ class Source:
 
 @dataclass(frozen=True)
 class TorchFile:
-    """An open file of `torch.save`; a file that replaces it meanwhile is not seen.
-
-    Args:
-        archive: its records.
-        state: the dict that it holds.
-        unknown_globals: globals and records in it that were ignored.
-    """
+    """An open file of `torch.save`; a file that replaces it meanwhile is not seen."""
 
     path: Path
     archive: TorchZipReader
     state: Mapping[Any, Any]
-    unknown_globals: list[str]
+    unknown_globals: list[str]  # globals and records in it that were ignored
 
     @classmethod
     def read(cls, path: Path) -> TorchFile:
@@ -48,7 +42,7 @@ class TorchFile:
             CheckpointError: if it is no intact file of torch.save that holds a dict.
         """
         archive = TorchZipReader(path)
-        if "byteorder" in archive and archive.blob("byteorder").read_checked(0, 6) != b"little":
+        if "byteorder" in archive.names and archive.blob("byteorder").read_checked(0, 6) != b"little":
             raise CheckpointError(f"{path} was written on a big-endian machine: load and save it again on this one.")
         pickled = archive.blob("data.pkl")
         if pickled.nbytes > MAX_PICKLE:

@@ -1,8 +1,7 @@
-"""Conversion between tensors of torch and bytes."""
+"""Conversion between tensors of torch, those of a living solver among them, and bytes."""
 
 import ctypes
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +12,28 @@ from .nonfinite import nonfinite
 from .tensor import ITEMSIZE, LazyTensor, iter_elements
 
 
+class SolverState(Mapping[str, Any]):
+    """The sections of a living solver, by what gives each (`flashy.state.StateDictSource`); tensors are not copied.
+
+    A source is asked only when its section is, since under FSDP asking may involve all ranks.
+
+    Raises:
+        CheckpointError: by a section with a tensor that has no plain storage (sparse, quantized, meta, ...).
+    """
+
+    def __init__(self, sources: Mapping[str, Any]) -> None:
+        self._sources = sources
+
+    def __getitem__(self, name: str) -> Any:
+        return _to_lazy(self._sources[name].state_dict(), {})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+
 def from_torch(tensors: Mapping[str, torch.Tensor]) -> dict[str, LazyTensor]:
     """Describe tensors in memory, by name; their bytes are not copied.
 
@@ -20,7 +41,7 @@ def from_torch(tensors: Mapping[str, torch.Tensor]) -> dict[str, LazyTensor]:
         CheckpointError: if one has no plain storage.
     """
     storages: dict[Any, LazyBytes] = {}
-    return {name: describe_tensor(tensor.detach(), storages) for name, tensor in tensors.items()}
+    return {name: _describe(tensor, storages) for name, tensor in tensors.items()}
 
 
 def to_torch(tensor: LazyTensor) -> torch.Tensor:
@@ -72,24 +93,32 @@ def _convert(source: torch.Tensor, tensor: LazyTensor, dtype: str) -> memoryview
     return data
 
 
-def describe_tensor(tensor: torch.Tensor, storages: dict[Any, LazyBytes]) -> LazyTensor:
+def _to_lazy(state: Any, storages: dict[Any, LazyBytes]) -> Any:
+    if isinstance(state, torch.Tensor):
+        return _describe(state, storages)
+    if isinstance(state, dict):
+        return {key: _to_lazy(value, storages) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return [_to_lazy(value, storages) for value in state]
+    return state
+
+
+def _describe(tensor: torch.Tensor, storages: dict[Any, LazyBytes]) -> LazyTensor:
     """Describe a tensor in memory; tensors of one storage share its bytes in `storages`."""
+    tensor = tensor.detach()
     dtype = str(tensor.dtype).replace("torch.", "")
     if tensor.layout != torch.strided or tensor.is_meta or dtype not in ITEMSIZE:
         kind = f"{tensor.layout} {dtype} on {tensor.device}"
         raise CheckpointError(f"A tensor of the solver ({kind}) has no plain bytes: keep it out of the model's state.")
     storage = tensor.untyped_storage()
     blob = storages.setdefault((storage.device, storage.data_ptr(), storage.nbytes()),
-                               LazyBytes(storage.nbytes(), partial(_read, storage)))
+                               LazyBytes(storage.nbytes(), lambda begin, end: iter_chunks(_bytes(storage), begin, end)))
     return LazyTensor(blob, dtype, int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride(),
                       tensor.is_conj(), tensor.is_neg())
 
 
-def _read(storage: torch.UntypedStorage, begin: int, end: int) -> Iterator[Data]:
-    yield from iter_chunks(_bytes(storage.cpu()), begin, end)  # type: ignore[no-untyped-call]
-
-
 def _bytes(storage: torch.UntypedStorage) -> memoryview:
+    storage = storage.cpu()  # type: ignore[no-untyped-call]
     buffer = (ctypes.c_ubyte * storage.nbytes()).from_address(storage.data_ptr())
     buffer._owner = storage  # type: ignore[attr-defined]  # the memory lives as long as the view
     return memoryview(buffer).cast("B")

@@ -25,15 +25,11 @@ from .tensor import ITEMSIZE
 def unpickle(data: bytes, find_storage: Callable[[str], LazyBytes], where: str) -> tuple[Any, list[str]]:
     """Read a pickle of `torch.save` as plain data, `LazyTensor`s, `Node`s and `UnknownGlobal`s.
 
-    Args:
-        find_storage: gives the bytes of a storage by its key.
-        where: what to call the file in an error.
-
     Returns:
         What the pickle holds, and the sorted names of the unknown globals in it.
 
     Raises:
-        CheckpointError: if it is not such a pickle.
+        CheckpointError: if it is not such a pickle; the message calls it `where`.
     """
     machine = _Unpickler(find_storage, where)
     try:
@@ -75,8 +71,6 @@ class _Unpickler:
             raise UnpicklingError("something after its end")
         return self._stack.pop()
 
-    # Values
-
     def push(self, value: Any) -> None:
         self._stack.append(value)
 
@@ -99,8 +93,6 @@ class _Unpickler:
 
     def put(self, index: int) -> None:
         self._memo[index] = self._stack[-1]
-
-    # Containers
 
     def make_tuple(self, count: int) -> None:
         if count > len(self._stack):
@@ -125,8 +117,6 @@ class _Unpickler:
         self._stack.append({})
         self.update(items)
 
-    # Names
-
     def find(self, module: Any, name: Any) -> Any:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise UnpicklingError("a name that is no text")
@@ -134,9 +124,7 @@ class _Unpickler:
 
     def unknown(self, name: str) -> UnknownGlobal:
         name = printable(name[:MAX_SHOWN_NAME])
-        if name not in self.unknown_globals:
-            self.unknown_globals[name] = UnknownGlobal(name)
-        return self.unknown_globals[name]
+        return self.unknown_globals.setdefault(name, UnknownGlobal(name))
 
     def stack_global(self, _: None) -> None:
         name, module = self._stack.pop(), self._stack.pop()

@@ -9,7 +9,7 @@ Format: `caffe2/serialize/inline_container.h` of PyTorch, as `torch.save` has wr
 import struct
 import weakref
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -37,15 +37,8 @@ class TorchZipReader:
         self._file = FileReader(path, "torch.save")
         self.stat = self._file.stat
         self._infos = self._strip_root(self._read_directory())
+        self.names = [*self._infos]  # of the records, in the order of the file
         self._blobs: weakref.WeakValueDictionary[str, LazyBytes] = weakref.WeakValueDictionary()  # they hold this
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._infos
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the records, in the order of the file."""
-        return list(self._infos)
 
     def blob(self, name: str) -> LazyBytes:
         """One record by its name, such as `data.pkl` or `data/0`; always the same object.
@@ -84,11 +77,13 @@ class TorchZipReader:
                                   "from a copy.")
         try:
             with open(self._file.descriptor, "rb", closefd=False) as stream, zipfile.ZipFile(stream) as archive:
-                infos = archive.infolist()
-                self._refuse_a_gap(infos, archive.start_dir)
-                return infos
+                infos, directory = archive.infolist(), archive.start_dir
+                end_of_records = self._begin(infos[-1]) + infos[-1].file_size if infos else 0
         except (OSError, ValueError, zipfile.BadZipFile, RuntimeError, struct.error) as exc:
             raise CheckpointError(f"{self.path} is damaged ({reason(exc)}): restore it from a copy.") from exc
+        if directory - end_of_records not in _AFTER_A_RECORD:
+            raise CheckpointError(f"{self.path} has foreign bytes before its directory: restore it from a copy.")
+        return infos
 
     def _strip_root(self, infos: Iterable[zipfile.ZipInfo]) -> Mapping[str, zipfile.ZipInfo]:
         """The records by name, without the folder in which all of them must lie."""
@@ -107,12 +102,6 @@ class TorchZipReader:
             raise CheckpointError(f"{self.path} is no checkpoint of torch.save (it has {what}): name the checkpoint.th "
                                   "of an XP.")
         return records
-
-    def _refuse_a_gap(self, infos: Sequence[zipfile.ZipInfo], directory: int) -> None:
-        """Refuse bytes that belong to nothing between the last record and the directory."""
-        end = self._begin(infos[-1]) + infos[-1].file_size if infos else 0
-        if directory - end not in _AFTER_A_RECORD:
-            raise CheckpointError(f"{self.path} has foreign bytes before its directory: restore it from a copy.")
 
     def _begin(self, info: zipfile.ZipInfo) -> int:
         """The offset of the bytes of a record, after comparing its local header with the directory."""

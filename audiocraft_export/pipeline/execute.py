@@ -23,7 +23,8 @@ from ..sharing.privacy_warning import warn_of_private_values
 from ..sharing.share import share
 from ..storage.durable_file import WrittenFile
 from ..storage.file_version import same_origin
-from ..storage.writer import remove_stale_staging, resolve_output, write_release
+from ..storage.staging import remove_stale
+from ..storage.writer import resolve_output, write_release
 from .preflight import preflight
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def execute(planned: ReleasePlan) -> ExportReport:
         ExportError: if it cannot be written or shared, or does not verify.
     """
     prepared, options = planned.prepared, planned.options
-    remove_stale_staging(planned.folder, OwnedFiles.owns)
+    remove_stale(OwnedFiles.owns, planned.folder.parent, planned.folder)
     name = printable(prepared.manifest.name)
     with progress.track(name, passes=1 if options.verify == "none" else 2):
         report = _up_to_date(planned) or _write(planned)

@@ -75,7 +75,7 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
     """
-    from ..checkpoint.solver_state import SolverState
+    from ..checkpoint.torch_tensors import SolverState
     config = Config(to_plain(to_container(cfg)))
     checkpoint = Checkpoint(f"the solver of XP {sig}", SolverState(sources), config, "solver", sig)
     return export(checkpoint, xp_folder, options.release_folder(xp_folder), options)

@@ -26,11 +26,7 @@ class WrittenFile:
 
 
 class HashingWriter:
-    """Writes and hashes a file; `nbytes` and `sha256` are those of the complete file once it is closed.
-
-    Args:
-        update: takes the bytes to be hashed.
-    """
+    """Writes a file, and hashes it by `update`; `nbytes` and `sha256` are those of all of it once it is closed."""
 
     def __init__(self, stream: BinaryIO, update: Callable[[Data], None]) -> None:
         self.nbytes = 0
@@ -56,14 +52,9 @@ class HashingWriter:
         self._stream.write(data)
         self.nbytes += len(data)
         progress.advance(len(data))
-        if self.nbytes >= self._flushed + _FLUSH_INTERVAL:
-            self._start_writeback()
-
-    def _start_writeback(self) -> None:
-        """Start writing to the disk without waiting for it, as Linux does on this advice."""
-        begin, self._flushed = self._flushed, self.nbytes
-        if hasattr(os, "posix_fadvise"):
-            with suppress(OSError):
+        if self.nbytes >= self._flushed + _FLUSH_INTERVAL and hasattr(os, "posix_fadvise"):
+            begin, self._flushed = self._flushed, self.nbytes
+            with suppress(OSError):  # on this advice, Linux starts writing to the disk without waiting for it
                 os.posix_fadvise(self._stream.fileno(), begin, self._flushed - begin, os.POSIX_FADV_DONTNEED)
 
 

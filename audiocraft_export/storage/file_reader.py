@@ -13,10 +13,7 @@ from .lazy_bytes import CHUNK_SIZE
 
 
 class FileReader:
-    """A regular file that stays open: a file that replaces it meanwhile is not read.
-
-    Args:
-        kind: what it should be, for error messages.
+    """A regular file, of a `kind` for messages, that stays open: one that replaces it meanwhile is not read.
 
     Raises:
         CheckpointError: if it cannot be opened, or is no regular file.

@@ -22,21 +22,13 @@ class Sink(Protocol):
 
 @dataclass(eq=False)
 class LazyBytes:
-    """The bytes of a record, read when they are needed.
-
-    Args:
-        nbytes: how many.
-        read: yields the bytes from one position to another in chunks.
-        crc: their expected CRC-32, if it is known.
-        name: their name in error messages.
-        parent: the record that these bytes are a slice of; its CRC-32 is checked first.
-    """
+    """The bytes of a record, read when they are needed."""
 
     nbytes: int
-    read: Callable[[int, int], Iterator[Data]]
-    crc: Optional[int] = None
-    name: str = "data"
-    parent: Optional[LazyBytes] = None
+    read: Callable[[int, int], Iterator[Data]]  # yields the bytes from one position to another in chunks
+    crc: Optional[int] = None  # their expected CRC-32, if it is known
+    name: str = "data"  # in error messages
+    parent: Optional[LazyBytes] = None  # the record that these bytes are a slice of; its CRC-32 is checked first
     _sound: bool = False
 
     @classmethod

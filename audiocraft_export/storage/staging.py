@@ -57,8 +57,6 @@ def staging(home: Path, owns: Owns, like: Optional[Path] = None) -> Iterator[Pat
     """Create a staging folder in `home`, and `home` itself if missing; both are removed after a failure.
 
     Args:
-        home: the parent of the staging folder.
-        owns: whether a file of this name is one of a release, and may be removed.
         like: an existing folder whose owner, permissions and attributes are copied.
     """
     made = [folder for folder in (home, *home.parents) if not os.path.exists(folder)]
@@ -68,7 +66,10 @@ def staging(home: Path, owns: Owns, like: Optional[Path] = None) -> Iterator[Pat
         remove_stale(owns, home)
         stage.mkdir()
         if like is not None and os.path.isdir(like):
-            _copy_attributes(stage, like)
+            found = os.stat(like)
+            with suppress(OSError):
+                os.chown(stage, found.st_uid, found.st_gid)
+            shutil.copystat(like, stage)
         yield stage
         for folder in made:
             fsync_folder(folder.parent)
@@ -102,7 +103,8 @@ def remove_stale(owns: Owns, *homes: Path) -> None:
     for home in homes:
         with suppress(OSError):
             for name in _entries_to_scan(home):
-                if name.startswith(".export-") and _is_stale(home / name):
+                owner = STAGING_NAME.fullmatch(name)
+                if owner is not None and _is_stale(home / name, owner):
                     discard(home / name, owns)
 
 
@@ -125,13 +127,6 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _copy_attributes(stage: Path, folder: Path) -> None:
-    found = os.stat(folder)
-    with suppress(OSError):
-        os.chown(stage, found.st_uid, found.st_gid)
-    shutil.copystat(folder, stage)
-
-
 def _entries_to_scan(home: Path) -> list[str]:
     skips = _scans_to_skip.pop(home, 0)
     if skips:
@@ -143,10 +138,7 @@ def _entries_to_scan(home: Path) -> list[str]:
     return names
 
 
-def _is_stale(stage: Path) -> bool:
-    owner = STAGING_NAME.fullmatch(stage.name)
-    if owner is None:
-        return False
+def _is_stale(stage: Path, owner: re.Match[str]) -> bool:
     try:
         found = os.lstat(stage)
     except OSError:
@@ -161,21 +153,16 @@ def _is_stale(stage: Path) -> bool:
 
 def _start_time(process: int) -> Optional[int]:
     """Start time of a process in clock ticks; 0 where the system does not tell, None if it does not exist."""
-    try:
+    with suppress(OSError, ValueError, IndexError):
         state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         return None if state in "ZX" else int(fields[18])
-    except (OSError, ValueError, IndexError):
-        return 0 if _process_exists(process) else None
-
-
-def _process_exists(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
-        return False
+        return None
     except OSError:  # a process of another user
         pass
-    return True
+    return 0
 
 
 def _is_mounted(folder: Path) -> bool:
@@ -188,7 +175,6 @@ def _is_mounted(folder: Path) -> bool:
 
 
 def _is_cwd(folder: Path) -> bool:
-    try:
+    with suppress(OSError):
         return os.path.samefile(folder, os.getcwd())
-    except OSError:
-        return False
+    return False

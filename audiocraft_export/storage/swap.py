@@ -4,8 +4,8 @@ import ctypes
 import errno
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -54,7 +54,10 @@ def refuse_non_files(folder: Path, names: Collection[str]) -> None:
 
 
 def _rename_folder(stage: Path, folder: Path, names: Collection[str], stale_files: StaleFiles) -> bool:
-    """Rename the staged folder to the release folder; False where that is not possible."""
+    """Rename the staged folder to the release folder, or exchange the two, with the other files of `folder` in both.
+
+    False where neither is possible.
+    """
     if os.path.isdir(folder) and not _have_same_owner(stage, folder):
         return False
     try:
@@ -63,11 +66,6 @@ def _rename_folder(stage: Path, folder: Path, names: Collection[str], stale_file
     except OSError as exc:
         if exc.errno not in _NOT_EMPTY | _UNSUPPORTED or not os.path.isdir(folder):
             raise
-    return _exchange_folder(stage, folder, names, stale_files)
-
-
-def _exchange_folder(stage: Path, folder: Path, names: Collection[str], stale_files: StaleFiles) -> bool:
-    """Exchange the two folders, with the other files of `folder` in both; False where that is not possible."""
     if not _link_other_files(stage, folder, names, stale_files) or not _exchange(stage, folder):
         return False
     owned = {*names, *stale_files(stage)}
@@ -85,14 +83,17 @@ def _have_same_owner(stage: Path, folder: Path) -> bool:
 def _link_other_files(stage: Path, folder: Path, names: Collection[str], stale_files: StaleFiles) -> bool:
     """Hard-link the files of `folder` that belong to no release into `stage`; False where that is not possible."""
     while True:
-        with _hold_open(folder) as found:
+        descriptor = os.open(folder, os.O_RDONLY)  # while it is open, its inode is not reused
+        try:
             owned = {*names, *stale_files(folder)}
             linked = _link_all([entry for entry in os.scandir(folder) if entry.name not in owned], stage)
             if linked is None:
                 return False
-            if os.path.samestat(found, os.stat(folder)):
+            if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
                 fsync_folder(stage)
                 return True
+        finally:
+            os.close(descriptor)
         for path in linked:  # another release took the folder's place: which files are owned has to be asked again
             path.unlink()
 
@@ -109,21 +110,10 @@ def _link_all(entries: Collection[os.DirEntry[str]], target: Path) -> Optional[l
     return [target / entry.name for entry in entries]
 
 
-@contextmanager
-def _hold_open(folder: Path) -> Iterator[os.stat_result]:
-    """The stat of a folder that is held open: its inode is not reused meanwhile."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        yield os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _is_same_entry(entry: os.DirEntry[str], folder: Path) -> bool:
-    try:
+    with suppress(FileNotFoundError):
         return os.path.samestat(entry.stat(follow_symlinks=False), os.lstat(folder / entry.name))
-    except FileNotFoundError:
-        return False
+    return False
 
 
 def _exchange(one: Path, other: Path) -> bool:

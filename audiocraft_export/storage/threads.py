@@ -29,12 +29,21 @@ def background(do: Callable[[T], Any]) -> Iterator[Callable[[T], Any]]:
     for _ in range(_QUEUE_SIZE):
         free.put(None)
     errors: list[Exception] = []
-    thread = Thread(target=_consume, args=(todo, free, do, errors), daemon=True)
 
     def take(item: T) -> None:
         free.get()
         todo.put(item)
 
+    def consume() -> None:
+        for item in iter(todo.get, _END):
+            try:
+                if not errors:
+                    do(item)
+            except Exception as exc:
+                errors.append(exc)
+            free.put(None)
+
+    thread = Thread(target=consume, daemon=True)
     try:
         thread.start()
     except RuntimeError:  # the interpreter is shutting down
@@ -47,16 +56,6 @@ def background(do: Callable[[T], Any]) -> Iterator[Callable[[T], Any]]:
         thread.join()
     for error in errors:
         raise error
-
-
-def _consume(todo: SimpleQueue[Any], free: SimpleQueue[None], do: Callable[[T], Any], errors: list[Exception]) -> None:
-    for item in iter(todo.get, _END):
-        try:
-            if not errors:
-                do(item)
-        except Exception as exc:
-            errors.append(exc)
-        free.put(None)
 
 
 def map_two(do: Callable[[T], Any], items: Iterable[T], then: Callable[[T], Any]) -> None:

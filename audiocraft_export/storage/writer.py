@@ -13,7 +13,7 @@ from ..errors import CheckpointError, ReleaseError, reason
 from ..signals import exit_on_sigterm
 from .durable_file import WrittenFile, open_durable
 from .lazy_bytes import Sink
-from .staging import STAGED, fsync_folder, remove_stale, staging, staging_parent
+from .staging import STAGED, Owns, fsync_folder, staging, staging_parent
 from .swap import refuse_non_files, replace_folder
 
 _OVERHEAD = 1 << 16  # bytes that a release takes beside its tensors, at least
@@ -52,18 +52,14 @@ class Ownership(Protocol):
 def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownership,
                   finish: Callable[[Path, list[WrittenFile]], tuple[str, bytes]],
                   read_back: bool = True) -> list[WrittenFile]:
-    """Write a release; whatever fails, the previous one in the same folder stays as it is.
+    """Write a release, and return its files but for the manifest; whatever fails, the previous one stays as it is.
 
     Args:
         folder: the release folder, as `resolve_output` returns it; created if missing.
         files: the content of each file, by name.
-        ownership: which files of the folder may be replaced.
         finish: called with the staging folder and its files once they are complete; returns the name and the
             content of the manifest, the file that appears last.
         read_back: whether to compare the staged files with their content before they are moved into place.
-
-    Returns:
-        The files, without the manifest.
 
     Raises:
         ReleaseError: if it cannot be written, or what was written does not read back.
@@ -88,11 +84,8 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
     return written
 
 
-def write_file(path: Path, content: Encoder, owns: Callable[[str], bool]) -> None:
+def write_file(path: Path, content: Encoder, owns: Owns) -> None:
     """Write a single file; an existing one survives any failure.
-
-    Args:
-        owns: whether a file of this name is one of a release, for staging folders that killed exports have left.
 
     Raises:
         ReleaseError: if it cannot be written, or what was written does not read back.
@@ -111,7 +104,7 @@ def write_file(path: Path, content: Encoder, owns: Callable[[str], bool]) -> Non
             fsync_folder(path.parent)
 
 
-def replace_files(folder: Path, contents: Mapping[str, Encoder], owns: Callable[[str], bool]) -> None:
+def replace_files(folder: Path, contents: Mapping[str, Encoder], owns: Owns) -> None:
     """Write files into an existing release folder, each in place of the one with its name.
 
     Raises:
@@ -126,11 +119,7 @@ def replace_files(folder: Path, contents: Mapping[str, Encoder], owns: Callable[
 
 
 def resolve_output(path: Path, is_valid: Callable[[str], bool] = os.path.isdir) -> Path:
-    """Resolve the symlinks of an output path.
-
-    Args:
-        path: a release folder; or a file, with `is_valid=os.path.isfile`.
-        is_valid: whether what exists at the path may be replaced.
+    """Resolve the symlinks of an output path: a release folder; or a file, with `is_valid=os.path.isfile`.
 
     Raises:
         ReleaseError: if something else exists there, or a dangling symlink: creating a folder behind one would fill
@@ -145,11 +134,6 @@ def resolve_output(path: Path, is_valid: Callable[[str], bool] = os.path.isdir) 
         return Path(os.path.realpath(path))
 
 
-def remove_stale_staging(folder: Path, owns: Callable[[str], bool]) -> None:
-    """Remove the staging folders that killed exports to a folder have left beside it or in it."""
-    remove_stale(owns, folder.parent, folder)
-
-
 def _write_staged(path: Path, content: Encoder, checked: bool) -> WrittenFile:
     with open_durable(path) as file:
         content.write(file, checked)
@@ -157,12 +141,7 @@ def _write_staged(path: Path, content: Encoder, checked: bool) -> WrittenFile:
 
 
 def _read_back(path: Path, content: Encoder) -> None:
-    """Compare a written file with its content.
-
-    Raises:
-        CheckpointError: if the checkpoint that the content was read from is damaged.
-        ReleaseError: if they differ.
-    """
+    """Compare a written file with its content; raises `CheckpointError` if what that was read from is damaged."""
     try:
         content.read_back(path)
     except CheckpointError as exc:

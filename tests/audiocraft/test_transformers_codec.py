@@ -13,7 +13,7 @@ from place import SOURCE
 from safetensors.torch import save_file
 from transformers import AutoModel, AutoProcessor, EncodecModel
 
-from audiocraft_export.checkpoint.solver_state import SolverState
+from audiocraft_export.checkpoint.torch_tensors import SolverState
 from audiocraft_export.errors import CheckpointError, ReleaseError
 from audiocraft_export.experiment.config import Config
 from audiocraft_export.formats.transformers.encodec.convert import from_encodec, to_encodec

@@ -15,7 +15,7 @@ from .releases import exported, forged
 
 
 def test_the_file_is_that_of_the_library_byte_for_byte(tmp_path):
-    from audiocraft_export.checkpoint.solver_state import SolverState
+    from audiocraft_export.checkpoint.torch_tensors import SolverState
     from audiocraft_export.formats.encoders import dump
     from audiocraft_export.release.content import Tensors
     dtypes = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.float16, torch.bfloat16, torch.int32,

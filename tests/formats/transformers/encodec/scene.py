@@ -5,7 +5,7 @@ import torch
 import transformers
 from omegaconf import OmegaConf
 
-from audiocraft_export.checkpoint.solver_state import SolverState
+from audiocraft_export.checkpoint.torch_tensors import SolverState
 from audiocraft_export.errors import CheckpointError
 from audiocraft_export.experiment.config import Config
 from audiocraft_export.formats.transformers.encodec import zero_lstm

@@ -8,7 +8,7 @@ import sys
 import pytest
 import transformers
 
-from audiocraft_export.checkpoint.solver_state import SolverState
+from audiocraft_export.checkpoint.torch_tensors import SolverState
 from audiocraft_export.errors import CheckpointError
 from audiocraft_export.formats.transformers.encodec.pretrained import NOT_ON_THE_HUB, pretrained_encodec
 
