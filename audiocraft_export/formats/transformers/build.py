@@ -1,7 +1,6 @@
 """Convert a release to the transformers format."""
 
-from collections.abc import Mapping
-from typing import Any, Optional, Union
+from typing import Union
 
 from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing
@@ -29,11 +28,16 @@ def transformers_files(prepared: PreparedRelease, max_shard_size: Union[str, int
         ReleaseError: if what belongs inside (a T5, a public codec) cannot be loaded here.
     """
     manifest, model = prepared.manifest, prepared.models[0]
-    _refuse_other_types(model.weights.state)
-    codec = _find_inner_codec(prepared)
+    others = [str(name) for name, value in model.weights.state.items() if not isinstance(value, LazyTensor)]
+    if others:
+        raise CheckpointError(f"The model's state holds what is no tensor ({listing(others)}), for which transformers "
+                              f"has no place: {USE}")
+    codec = None
     if prepared.family is COMPRESSION_FAMILY:
         converted = to_encodec(model.content)
     else:
+        refuse_family(model.checkpoint.config)
+        codec = None if layout_of(model.config).architecture == DECODER_ALONE else prepared.codec
         converted = to_musicgen(model, _convert_codec(codec) if codec else None)
     metadata = {"format": "pt", "sig": manifest.sig or "", "version": model.version, "weights": manifest.weights}
     files = split_into_shards("model", converted.tensors, metadata, {}, max_shard_size)
@@ -43,26 +47,6 @@ def transformers_files(prepared: PreparedRelease, max_shard_size: Union[str, int
     if codec and codec.content.get("xp.cfg"):
         files[CODEC_CONFIG] = codec.content["xp.cfg"]
     return files
-
-
-def _refuse_other_types(state: Mapping[str, Any]) -> None:
-    others = [str(name) for name, value in state.items() if not isinstance(value, LazyTensor)]
-    if others:
-        raise CheckpointError(f"The model's state holds what is no tensor ({listing(others)}), for which transformers "
-                              f"has no place: {USE}")
-
-
-def _find_inner_codec(prepared: PreparedRelease) -> Optional[CompressionModel]:
-    """The compression model that a language model has inside in transformers; a decoder alone has none.
-
-    Raises:
-        CheckpointError: if transformers has no class for the model.
-    """
-    if prepared.family is COMPRESSION_FAMILY:
-        return None
-    model = prepared.models[0]
-    refuse_family(model.checkpoint.config)
-    return None if layout_of(model.config).architecture == DECODER_ALONE else prepared.codec
 
 
 def _convert_codec(codec: CompressionModel) -> ModelFiles:

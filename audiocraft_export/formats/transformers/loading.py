@@ -1,6 +1,5 @@
 """Load models and weights with transformers and safetensors, and report what does not match."""
 
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

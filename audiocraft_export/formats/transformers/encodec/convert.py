@@ -8,7 +8,7 @@ from ....errors import CheckpointError
 from ....experiment.config import Config
 from ....release.weights import Weights
 from ..key_map import TensorsByName
-from ..model_files import ModelFiles, Values, as_json
+from ..model_files import ModelFiles, as_json
 from ..shapes import check_shapes
 from . import zero_lstm
 from .config import codebooks, encodec_config
@@ -25,8 +25,12 @@ def to_encodec(content: Mapping[str, Any]) -> ModelFiles:
     """
     values = encodec_config(Config.parse(content["xp.cfg"]))
     tensors = Weights(content["best_state"], "", "").tensors
-    _check_depth(tensors, values)
-    dtype = _common_dtype(tensors)
+    blocks = (values["num_residual_layers"] + 1) * len(values["upsampling_ratios"])
+    if codebooks(values) + blocks + values["num_lstm_layers"] > len(tensors):  # building them could take forever
+        raise CheckpointError(f"The codec has {len(tensors)} tensors, and its configuration (xp.cfg) asks for more "
+                              "layers: export it with the configuration that it was trained with.")
+    dtypes = {tensor.dtype for tensor in tensors.values()}
+    dtype = dtypes.pop() if len(dtypes) == 1 else "float32"
     renamed = encodec_key_map(values).to_transformers(tensors)
     if not values["num_lstm_layers"]:
         renamed.update(zero_lstm.zero_lstm(values, dtype))
@@ -55,17 +59,3 @@ def encodec_config_files(config: Mapping[str, Any]) -> dict[str, str]:
         "sampling_rate": config["sampling_rate"], "chunk_length_s": config["chunk_length_s"],
         "overlap": config["overlap"], "padding_side": "right", "padding_value": 0.0, "return_attention_mask": True}
     return {"config.json": as_json(config), "preprocessor_config.json": as_json(extractor)}
-
-
-def _common_dtype(tensors: Mapping[str, LazyTensor]) -> str:
-    """The dtype of all tensors, or float32 for several."""
-    found = {tensor.dtype for tensor in tensors.values()}
-    return found.pop() if len(found) == 1 else "float32"
-
-
-def _check_depth(tensors: Mapping[str, LazyTensor], values: Values) -> None:
-    """Refuse a configuration with more layers than there are tensors: building them could take forever."""
-    blocks = (values["num_residual_layers"] + 1) * len(values["upsampling_ratios"])
-    if codebooks(values) + blocks + values["num_lstm_layers"] > len(tensors):
-        raise CheckpointError(f"The codec has {len(tensors)} tensors, and its configuration (xp.cfg) asks for more "
-                              "layers: export it with the configuration that it was trained with.")

@@ -1,6 +1,5 @@
 """Compare what AudioCraft and transformers compute with a released language model."""
 
-
 import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
