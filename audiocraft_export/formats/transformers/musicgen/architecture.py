@@ -78,10 +78,6 @@ def _refuse_decoder(config: Config) -> None:
     if size % 2 or size < 4:
         raise refusal("transformer_lm.dim", size, "its sines and cosines need an even number from 4 on")
     check_number(config, "transformer_lm.hidden_scale", 1 / size, 1 << 10, 4)
-    _refuse_pattern(config)
-
-
-def _refuse_pattern(config: Config) -> None:
     count = config.get("transformer_lm.n_q", 8)
     modeling = config.get("codebooks_pattern.modeling") or config.get("transformer_lm.q_modeling")
     if modeling not in ("delay", "parallel"):

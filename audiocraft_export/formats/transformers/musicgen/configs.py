@@ -73,16 +73,13 @@ def _prompt_extractor(config: Config, codec: ModelFiles) -> dict[str, Any]:
 
 
 def _chroma_config(config: Config, name: str) -> dict[str, Any]:
-    """The values of MusicgenMelodyConfig for the conditioner of this name."""
-    window, hop = _window(config, name)
-    samples = max(int(_chroma(config, name, "sample_rate") * config.get("dataset.segment_duration")), window)
-    return {"num_chroma": _chroma(config, name, "n_chroma"), "chroma_length": 1 + samples // hop}
+    rate, bins, window, hop = _chroma(config, name)
+    samples = max(int(rate * config.get("dataset.segment_duration")), window)
+    return {"num_chroma": bins, "chroma_length": 1 + samples // hop}
 
 
 def _chroma_extractor(config: Config, name: str) -> dict[str, Any]:
-    """The values of MusicgenMelodyFeatureExtractor for the conditioner of this name."""
-    window, hop = _window(config, name)
-    rate, bins = _chroma(config, name, "sample_rate"), _chroma(config, name, "n_chroma")
+    rate, bins, window, hop = _chroma(config, name)
     seconds = ceil(config.get("dataset.segment_duration") + window / 2 / rate)  # that the last frame can see
     return {"feature_extractor_type": "MusicgenMelodyFeatureExtractor", "processor_class": "MusicgenMelodyProcessor",
             "feature_size": bins, "num_chroma": bins, "sampling_rate": rate, "n_fft": window, "hop_length": hop,
@@ -90,11 +87,8 @@ def _chroma_extractor(config: Config, name: str) -> dict[str, Any]:
             "return_attention_mask": False}
 
 
-def _window(config: Config, name: str) -> tuple[int, int]:
-    """Length of a window and step from one to the next, in samples."""
-    window = 2 ** int(_chroma(config, name, "radix2_exp"))
-    return window, int(_chroma(config, name, "winhop") or window // 4)
-
-
-def _chroma(config: Config, name: str, key: str) -> Any:
-    return config.get(f"conditioners.{name}.chroma_stem.{key}")
+def _chroma(config: Config, name: str) -> tuple[int, int, int, int]:
+    """Of a chroma conditioner: sample rate, number of bins, length of a window and the step to the next, in samples."""
+    rate, bins, exponent, hop = (config.get(f"conditioners.{name}.chroma_stem.{key}")
+                                 for key in ("sample_rate", "n_chroma", "radix2_exp", "winhop"))
+    return rate, bins, 2 ** exponent, hop or 2 ** exponent // 4

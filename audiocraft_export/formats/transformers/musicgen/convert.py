@@ -63,7 +63,7 @@ def from_musicgen(tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTe
 
 def _to_decoder(model: ReleaseModel, layout: Layout) -> ModelFiles:
     tensors, others = _rename(model.weights.tensors, layout)
-    values = decoder_alone_config(model.config, _dtype(tensors))
+    values = decoder_alone_config(model.config, next(iter(tensors.values())).dtype)
     if not layout.cross:
         tensors.update(zero_cross_attention(values["num_hidden_layers"], values["hidden_size"], values["dtype"]))
     check_shapes(layout.architecture, values, tensors)
@@ -75,9 +75,9 @@ def _to_composite(model: ReleaseModel, layout: Layout, codec: ModelFiles) -> Mod
     own, others = _rename(model.weights.tensors, layout)
     if layout.pads_t5:
         encoder, own = pad_t5(encoder), pad_projection(own)
-    values = composite_config(model.config, layout, _dtype(own), encoder, codec)
-    untrained = {} if layout.finetuned else _add_prefix(TEXT_ENCODER, encoder.tensors)
-    tensors = {**untrained, **_add_prefix(AUDIO_ENCODER, codec.tensors), **own}
+    values = composite_config(model.config, layout, next(iter(own.values())).dtype, encoder, codec)
+    untrained = {} if layout.finetuned else {TEXT_ENCODER + name: tensor for name, tensor in encoder.tensors.items()}
+    tensors = {**untrained, **{AUDIO_ENCODER + name: tensor for name, tensor in codec.tensors.items()}, **own}
     check_shapes(layout.architecture, values, tensors)
     files = composite_files(model.config, layout, values, encoder, codec)
     return ModelFiles(layout.architecture, tensors, files, others)
@@ -100,11 +100,3 @@ def _drop_tied(tensors: TensorsByName, second: str, first: str) -> None:
         return
     if dropped.own_bytes.read_checked() != kept.own_bytes.read_checked():
         raise CheckpointError(f"{second} and {first} are the same tensor in T5, and differ here: {USE}")
-
-
-def _dtype(tensors: TensorsByName) -> str:
-    return next(iter(tensors.values())).dtype
-
-
-def _add_prefix(prefix: str, tensors: Mapping[str, LazyTensor]) -> TensorsByName:
-    return {prefix + name: tensor for name, tensor in tensors.items()}

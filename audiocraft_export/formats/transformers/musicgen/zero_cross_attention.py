@@ -10,10 +10,7 @@ from ....checkpoint.tensor import LazyTensor
 from ..constants import constant, remove_constants
 
 VALUES = {  # of all elements
-    "model.decoder.layers.*.encoder_attn.q_proj.weight": 0,
-    "model.decoder.layers.*.encoder_attn.k_proj.weight": 0,
-    "model.decoder.layers.*.encoder_attn.v_proj.weight": 0,
-    "model.decoder.layers.*.encoder_attn.out_proj.weight": 0,
+    **{f"model.decoder.layers.*.encoder_attn.{each}_proj.weight": 0 for each in ("q", "k", "v", "out")},
     "model.decoder.layers.*.encoder_attn_layer_norm.weight": 1,
     "model.decoder.layers.*.encoder_attn_layer_norm.bias": 0,
 }
