@@ -18,10 +18,7 @@ from .musicgen.convert import to_musicgen
 
 
 def transformers_files(prepared: PreparedRelease, max_shard_size: Union[str, int]) -> dict[str, Content]:
-    """Convert a release to the files that `from_pretrained` of transformers loads, by name.
-
-    Args:
-        max_shard_size: in bytes or as `5GB`.
+    """The files that `from_pretrained` of transformers loads, by name; `max_shard_size` is in bytes or as `5GB`.
 
     Raises:
         CheckpointError: if transformers cannot represent this model; the message says why, and which format works.

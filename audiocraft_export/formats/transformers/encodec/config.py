@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any, Callable
 
 from ....errors import CheckpointError
@@ -12,13 +11,16 @@ from ..model_files import Values
 from .constraints import validate
 
 
-def _to_size(value: Any, minimum: int = 1) -> int:
-    if not minimum <= int(value) < 1 << 31:
+def _to_size(value: Any) -> int:
+    if not 1 <= int(value) < 1 << 31:
         raise ValueError(value)
     return int(value)
 
 
-_to_count = partial(_to_size, minimum=0)
+def _to_count(value: Any) -> int:
+    return _to_size(value + 1) - 1
+
+
 SAME: Mapping[str, tuple[str, Callable[[Any], Any]]] = {  # key of xp.cfg: key of EncodecConfig, and its type
     "encodec.sample_rate": ("sampling_rate", _to_size),
     "encodec.channels": ("audio_channels", _to_size),

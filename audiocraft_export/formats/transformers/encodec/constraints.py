@@ -44,13 +44,10 @@ DECODER_DEFAULTS = {  # of `seanet.decoder`
 
 
 def validate(config: Config) -> Values:
-    """Check that EncodecModel can represent a compression model.
-
-    Returns:
-        Resolved settings of `encodec`, `seanet` and `rvq`, with AudioCraft's defaults, by dotted key.
+    """The resolved settings of `encodec`, `seanet` and `rvq`, with AudioCraft's defaults, by dotted key.
 
     Raises:
-        CheckpointError: if it cannot; the message names all reasons.
+        CheckpointError: if EncodecModel cannot represent them; the message names all reasons.
     """
     settings: Values = {}
     for section in ("compression_model", *AUDIOCRAFT_DEFAULTS):

@@ -52,7 +52,12 @@ def compare_codecs(reference: Any, converted: Any) -> Agreement:
     with explain_errors(_difference), torch.inference_mode():
         expected, scale = reference.encode(sound)
         found, scales, _ = converted.encode(sound, return_dict=False)
-        _check_codes(expected, found[0])
+        if found[0].shape != expected.shape:
+            raise _difference(f"codes [batch, codebooks, frames] are {list(found[0].shape)} of transformers, "
+                              f"{list(expected.shape)} of AudioCraft")
+        different = int((found[0] != expected).sum())
+        if different:
+            raise _difference(f"{different} of {expected.numel()} codes differ")
         audio = reference.decode(expected, scale)
         samples = converted.decode(found, scales, return_dict=False)[0]
     if samples.shape != audio.shape or converted.config.sampling_rate != reference.sample_rate:
@@ -103,15 +108,6 @@ def waveforms(sample_rate: int, channels: int) -> Any:
     time = torch.arange(count) / sample_rate
     tones = torch.stack([torch.sin(2 * math.pi * pitch * time) for pitch in PITCHES]).mean(0)
     return torch.tensor(VOLUMES)[:, None, None] * (tones + noise / 8)
-
-
-def _check_codes(expected: Any, found: Any) -> None:
-    if found.shape != expected.shape:
-        raise _difference(f"codes [batch, codebooks, frames] are {list(found.shape)} of transformers, "
-                          f"{list(expected.shape)} of AudioCraft")
-    different = int((found != expected).sum())
-    if different:
-        raise _difference(f"{different} of {expected.numel()} codes differ")
 
 
 def _difference(how: str) -> ReleaseError:

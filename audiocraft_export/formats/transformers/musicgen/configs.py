@@ -7,7 +7,7 @@ from typing import Any, Union
 from ....errors import CheckpointError
 from ....experiment.config import Config
 from ..encodec.config import codebooks
-from ..model_files import ModelFiles, as_json
+from ..model_files import ModelFiles, Values, as_json
 from .architecture import DECODER_ALONE, MELODY_MODEL, TEXT_MODEL, Layout, is_stereo
 from .generation import codebooks_per_channel, codec_config_for_prompts, decoder_config, generation_config
 from .text_encoder import TextEncoder
@@ -32,13 +32,12 @@ def check_codec(config: Config, codec: ModelFiles) -> None:
                               "in compression_model_checkpoint.")
 
 
-def decoder_alone_config(config: Config, dtype: str) -> dict[str, Any]:
+def decoder_alone_config(config: Config, dtype: str) -> Values:
     """The values of config.json of a decoder alone."""
     return {**_common(DECODER_ALONE, dtype), **decoder_config(config)}
 
 
-def composite_config(config: Config, layout: Layout, dtype: str, encoder: TextEncoder, codec: ModelFiles
-                     ) -> dict[str, Any]:
+def composite_config(config: Config, layout: Layout, dtype: str, encoder: TextEncoder, codec: ModelFiles) -> Values:
     """The values of config.json of a model with a text encoder and a compression model inside."""
     common = _common(layout.architecture, dtype)
     chroma = _chroma_config(config, layout.melody) if layout.melody else {}
@@ -61,24 +60,24 @@ def composite_files(config: Config, layout: Layout, values: Mapping[str, Any], e
     return {**files, "preprocessor_config.json": as_json(extractor), **encoder.files}
 
 
-def _common(architecture: str, dtype: str) -> dict[str, Any]:
+def _common(architecture: str, dtype: str) -> Values:
     return {"architectures": [architecture], "model_type": CONFIG_MODEL_TYPES[architecture], "dtype": dtype}
 
 
-def _prompt_extractor(config: Config, codec: ModelFiles) -> dict[str, Any]:
+def _prompt_extractor(config: Config, codec: ModelFiles) -> Values:
     """The feature extractor of the codec, padding on the left: the generated music follows the end of the audio."""
     values = codec.parse("preprocessor_config.json")
     channels = 2 if is_stereo(config) else values["feature_size"]
     return {**values, "feature_size": channels, "processor_class": "MusicgenProcessor", "padding_side": "left"}
 
 
-def _chroma_config(config: Config, name: str) -> dict[str, Any]:
+def _chroma_config(config: Config, name: str) -> Values:
     rate, bins, window, hop = _chroma(config, name)
     samples = max(int(rate * config.get("dataset.segment_duration")), window)
     return {"num_chroma": bins, "chroma_length": 1 + samples // hop}
 
 
-def _chroma_extractor(config: Config, name: str) -> dict[str, Any]:
+def _chroma_extractor(config: Config, name: str) -> Values:
     rate, bins, window, hop = _chroma(config, name)
     seconds = ceil(config.get("dataset.segment_duration") + window / 2 / rate)  # that the last frame can see
     return {"feature_extractor_type": "MusicgenMelodyFeatureExtractor", "processor_class": "MusicgenMelodyProcessor",

@@ -19,10 +19,7 @@ from .zero_cross_attention import remove_zero_cross_attention, zero_cross_attent
 
 
 def to_musicgen(model: ReleaseModel, codec: Optional[ModelFiles] = None) -> ModelFiles:
-    """Convert a language model to the transformers format.
-
-    Args:
-        codec: the compression model inside, converted; a decoder alone has none.
+    """Convert a language model, with the converted compression model inside it; a decoder alone has none.
 
     Raises:
         CheckpointError: if transformers cannot represent it, or its text encoder cannot be loaded.
@@ -38,11 +35,9 @@ def to_musicgen(model: ReleaseModel, codec: Optional[ModelFiles] = None) -> Mode
 
 
 def from_musicgen(tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTensor], config: Config) -> TensorsByName:
-    """Convert the weights of a MusicGen back to what `to_musicgen` was given.
+    """Convert the weights of a MusicGen, and `ModelFiles.others`, back to what `to_musicgen` was given.
 
-    Args:
-        tensors: by their names in transformers; those of a codec, and of a T5 that was not trained, are ignored.
-        others: by their names in AudioCraft (`ModelFiles.others`).
+    The tensors of a codec, and of a T5 that was not trained, are ignored.
 
     Raises:
         CheckpointError: if they are not those of such a model.

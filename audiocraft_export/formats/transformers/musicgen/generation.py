@@ -48,8 +48,7 @@ def generation_config(config: Config, layout: Layout, codec: Optional[Mapping[st
 
 def special_tokens(config: Config) -> Values:
     """AudioCraft's one special token, `card`, under all its names in transformers."""
-    card = _lm(config, "card", 1024)
-    return {"pad_token_id": card, "bos_token_id": card, "decoder_start_token_id": card}
+    return dict.fromkeys(("pad_token_id", "bos_token_id", "decoder_start_token_id"), _lm(config, "card", 1024))
 
 
 def codec_config_for_prompts(codec: Mapping[str, Any], config: Config) -> Values:

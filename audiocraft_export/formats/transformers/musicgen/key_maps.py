@@ -24,7 +24,6 @@ MELODY_PROJECTION = {f"output_proj.{leaf}": f"audio_enc_to_dec_proj.{leaf}" for 
 T5 = ("shared.weight", "encoder.final_layer_norm.weight", "encoder.block.*.layer.*.layer_norm.weight",
       *(f"encoder.block.*.layer.*.SelfAttention.{each}.weight" for each in (*"qkvo", "relative_attention_bias")),
       *(f"encoder.block.*.layer.*.DenseReluDense.{each}.weight" for each in ("wi", "wi_0", "wi_1", "wo")))
-TIED = ("t5.encoder.embed_tokens.weight", "t5.shared.weight")  # names of one tensor; transformers keeps the second one
 TEXT_ENCODER = "text_encoder."
 AUDIO_ENCODER = "audio_encoder."
 
@@ -55,8 +54,8 @@ def unmapped_prefixes(layout: Layout) -> tuple[str, ...]:
 
 def tied_names(layout: Layout) -> tuple[str, str]:
     """The two names of the embedding of a finetuned T5: the one that transformers drops, and the one it keeps."""
-    dropped, kept = (f"condition_provider.conditioners.{layout.text}.{name}" for name in TIED)
-    return dropped, kept
+    prefix = f"condition_provider.conditioners.{layout.text}.t5"
+    return f"{prefix}.encoder.embed_tokens.weight", f"{prefix}.shared.weight"
 
 
 def _attention(name: str, target: str, fused: bool) -> Rules:

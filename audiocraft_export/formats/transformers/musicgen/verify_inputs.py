@@ -13,13 +13,7 @@ TEST_PROMPT = "happy rock"
 
 
 class Conditions(ABC):
-    """Conditions of AudioCraft's model, and what transformers computes with the same.
-
-    Args:
-        lm: AudioCraft's model.
-        model: that of transformers.
-        wav: AudioCraft's melody conditions by name.
-    """
+    """Conditions of AudioCraft's model (`lm`), and what that of transformers computes with the same."""
 
     def __init__(self, lm: Any, model: Any, wav: dict[str, Any]) -> None:
         from audiocraft.modules.conditioners import ConditioningAttributes
@@ -52,7 +46,8 @@ class _Composite(Conditions):
         wav, audio = {}, {}
         if layout.melody:
             conditioner = lm.condition_provider.conditioners[layout.melody]
-            melody = _melody(conditioner)
+            generator = torch.Generator().manual_seed(0)
+            melody = torch.randn(3 * conditioner.chroma.winlen, generator=generator)  # noise of more than a window
             wav = {layout.melody: _wav_condition(conditioner, melody)}
             audio = {"audio": melody.numpy(), "sampling_rate": conditioner.sample_rate}
         super().__init__(lm, model, wav)
@@ -114,11 +109,6 @@ def build_conditions(folder: Path, layout: Layout, lm: Any, model: Any) -> Condi
     if layout.architecture == DECODER_ALONE:
         return _Alone(lm, model)
     return _Composite(folder, layout, lm, model)
-
-
-def _melody(conditioner: Any) -> torch.Tensor:
-    """Some noise, longer than a window of the chroma and shorter than the training's music."""
-    return torch.randn(3 * conditioner.chroma.winlen, generator=torch.Generator().manual_seed(0))
 
 
 def _wav_condition(conditioner: Any, melody: torch.Tensor) -> Any:
