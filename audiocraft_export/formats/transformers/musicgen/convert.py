@@ -1,5 +1,6 @@
 """Convert a language model of AudioCraft to a MusicGen of transformers, and back."""
 
+import re
 from collections.abc import Mapping
 from typing import Optional
 
@@ -7,6 +8,7 @@ from ....checkpoint.tensor import LazyTensor
 from ....errors import CheckpointError
 from ....experiment.config import Config
 from ....release.model import ReleaseModel
+from ..constants import constant, remove_constants
 from ..key_map import TensorsByName
 from ..model_files import USE, ModelFiles
 from ..shapes import check_shapes
@@ -15,7 +17,12 @@ from .configs import check_codec, composite_config, composite_files, decoder_alo
 from .key_maps import AUDIO_ENCODER, TEXT_ENCODER, musicgen_key_map, tied_names, unmapped_prefixes
 from .t5_padding import pad_projection, pad_t5, unpad_projection
 from .text_encoder import load_text_encoder
-from .zero_cross_attention import remove_zero_cross_attention, zero_cross_attention
+
+ZERO_CROSS_ATTENTION = {  # values of all elements
+    **{f"model.decoder.layers.*.encoder_attn.{each}_proj.weight": 0 for each in ("q", "k", "v", "out")},
+    "model.decoder.layers.*.encoder_attn_layer_norm.weight": 1,
+    "model.decoder.layers.*.encoder_attn_layer_norm.bias": 0,
+}
 
 
 def to_musicgen(model: ReleaseModel, codec: Optional[ModelFiles] = None) -> ModelFiles:
@@ -46,7 +53,7 @@ def from_musicgen(tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTe
     ignored = (AUDIO_ENCODER,) if layout.finetuned else (AUDIO_ENCODER, TEXT_ENCODER)
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(ignored)}
     if layout.architecture == DECODER_ALONE and not layout.cross:
-        own = remove_zero_cross_attention(own)
+        own = _remove_zero_cross_attention(own)
     if layout.pads_t5:
         own = unpad_projection(own)
     state = {**musicgen_key_map(layout, layout.fused).to_audiocraft(own), **others}
@@ -95,3 +102,21 @@ def _drop_tied(tensors: TensorsByName, second: str, first: str) -> None:
         return
     if dropped.own_bytes.read_checked() != kept.own_bytes.read_checked():
         raise CheckpointError(f"{second} and {first} are the same tensor in T5, and differ here: {USE}")
+
+
+def zero_cross_attention(layers: int, size: int, dtype: str) -> TensorsByName:
+    """A cross attention without effect for a decoder without one, because transformers always has one.
+
+    MusicgenForCausalLM skips it unless it is given states to attend to; of those, weights of zero make zeros.
+    """
+    names = {pattern.replace("*", str(layer)): value
+             for pattern, value in ZERO_CROSS_ATTENTION.items() for layer in range(layers)}
+    return {name: constant(value, dtype, (size,) if "norm" in name else (size, size), name)
+            for name, value in names.items()}
+
+
+def _remove_zero_cross_attention(tensors: TensorsByName) -> TensorsByName:
+    patterns = {name: re.sub(r"\.\d+\.", ".*.", name, count=1) for name in tensors}
+    values = {name: ZERO_CROSS_ATTENTION[pattern] for name, pattern in patterns.items()
+              if pattern in ZERO_CROSS_ATTENTION}
+    return remove_constants(tensors, values, "model has no cross attention", "what changes nothing")
