@@ -1,7 +1,6 @@
 """Convert a release to the transformers format."""
 
-from collections.abc import Mapping
-from typing import Any, Optional, Union
+from typing import Union
 
 from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing
@@ -19,21 +18,23 @@ from .musicgen.convert import to_musicgen
 
 
 def transformers_files(prepared: PreparedRelease, max_shard_size: Union[str, int]) -> dict[str, Content]:
-    """Convert a release to the files that `from_pretrained` of transformers loads, by name.
-
-    Args:
-        max_shard_size: in bytes or as `5GB`.
+    """The files that `from_pretrained` of transformers loads, by name; `max_shard_size` is in bytes or as `5GB`.
 
     Raises:
         CheckpointError: if transformers cannot represent this model; the message says why, and which format works.
         ReleaseError: if what belongs inside (a T5, a public codec) cannot be loaded here.
     """
     manifest, model = prepared.manifest, prepared.models[0]
-    _refuse_other_types(model.weights.state)
-    codec = _find_inner_codec(prepared)
+    others = [str(name) for name, value in model.weights.state.items() if not isinstance(value, LazyTensor)]
+    if others:
+        raise CheckpointError(f"The model's state holds what is no tensor ({listing(others)}), for which transformers "
+                              f"has no place: {USE}")
+    codec = None
     if prepared.family is COMPRESSION_FAMILY:
         converted = to_encodec(model.content)
     else:
+        refuse_family(model.checkpoint.config)
+        codec = None if layout_of(model.config).architecture == DECODER_ALONE else prepared.codec
         converted = to_musicgen(model, _convert_codec(codec) if codec else None)
     metadata = {"format": "pt", "sig": manifest.sig or "", "version": model.version, "weights": manifest.weights}
     files = split_into_shards("model", converted.tensors, metadata, {}, max_shard_size)
@@ -43,26 +44,6 @@ def transformers_files(prepared: PreparedRelease, max_shard_size: Union[str, int
     if codec and codec.content.get("xp.cfg"):
         files[CODEC_CONFIG] = codec.content["xp.cfg"]
     return files
-
-
-def _refuse_other_types(state: Mapping[str, Any]) -> None:
-    others = [str(name) for name, value in state.items() if not isinstance(value, LazyTensor)]
-    if others:
-        raise CheckpointError(f"The model's state holds what is no tensor ({listing(others)}), for which transformers "
-                              f"has no place: {USE}")
-
-
-def _find_inner_codec(prepared: PreparedRelease) -> Optional[CompressionModel]:
-    """The compression model that a language model has inside in transformers; a decoder alone has none.
-
-    Raises:
-        CheckpointError: if transformers has no class for the model.
-    """
-    if prepared.family is COMPRESSION_FAMILY:
-        return None
-    model = prepared.models[0]
-    refuse_family(model.checkpoint.config)
-    return None if layout_of(model.config).architecture == DECODER_ALONE else prepared.codec
 
 
 def _convert_codec(codec: CompressionModel) -> ModelFiles:

@@ -1,38 +1,28 @@
 """Tensors of one value, which transformers requires where AudioCraft's model has nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
+from itertools import repeat
 from math import prod
+
+import torch
 
 from ...checkpoint.tensor import ITEMSIZE, LazyTensor, contiguous
 from ...errors import CheckpointError, listing
-from ...storage.lazy_bytes import CHUNK_SIZE, Data, LazyBytes
+from ...storage.lazy_bytes import CHUNK_SIZE, LazyBytes, slice_stream
 
 
 def constant(value: int, dtype: str, shape: tuple[int, ...], name: str) -> LazyTensor:
     """A tensor whose elements all have one value; it takes no memory."""
-    import torch
     size = ITEMSIZE[dtype]
     element = torch.tensor([value], dtype=getattr(torch, dtype)).view(torch.uint8).numpy().tobytes()
-    chunk = element * (CHUNK_SIZE // size)
-
-    def read(begin: int, end: int) -> Iterator[Data]:
-        while begin < end:
-            data = chunk[begin % size:begin % size + end - begin]
-            yield data
-            begin += len(data)
-
+    read = partial(slice_stream, repeat(element * (CHUNK_SIZE // size)))
     return LazyTensor(LazyBytes(prod(shape) * size, read, name=name), dtype, 0, shape, contiguous(shape))
 
 
 def remove_constants(tensors: Mapping[str, LazyTensor], values: Mapping[str, int], missing: str, same: str
                      ) -> dict[str, LazyTensor]:
-    """Remove the tensors that a conversion has added.
-
-    Args:
-        tensors: by their names in transformers.
-        values: of the elements, by the names of the tensors to remove.
-        missing: what AudioCraft's model does not have, for a message.
-        same: what the tensors no longer are, for a message.
+    """Remove the tensors that a conversion has added, by the values of their elements.
 
     Raises:
         CheckpointError: if one has other values by now.

@@ -1,11 +1,11 @@
 """Map tensor names between two libraries in both directions, without dropping a tensor."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import chain
-from typing import Optional, TypeVar, Union
+from typing import Optional, Union
 
 from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing
@@ -15,20 +15,17 @@ from .model_files import USE
 Names = Union[str, tuple[str, ...]]
 Rules = Mapping[str, Names]
 TensorsByName = dict[str, LazyTensor]
-Target = TypeVar("Target")
 
 
 class KeyMap:
     """A map between the tensor names of AudioCraft and those of transformers.
 
-    Args:
-        rules: by a name of AudioCraft, the name in transformers; or the names of the equal parts into which the tensor
-            is split along its first dimension. `*` is a number, the same in both. The first rule that matches counts.
+    Its rules have, by a name of AudioCraft, the name in transformers; or the names of the equal parts into which the
+    tensor is split along its first dimension. `*` is a number, the same in both. The first rule that matches counts.
     """
 
     def __init__(self, rules: Rules) -> None:
-        self._rules = [(source, (targets,) if isinstance(targets, str) else targets)
-                       for source, targets in rules.items()]
+        self._rules = {source: (names,) if isinstance(names, str) else names for source, names in rules.items()}
 
     def to_transformers(self, tensors: Mapping[str, LazyTensor]) -> TensorsByName:
         """Rename tensors of AudioCraft to the names of transformers; nothing is read.
@@ -37,7 +34,7 @@ class KeyMap:
             CheckpointError: if the map lacks a name, or a tensor has no such parts; the message names it.
         """
         renamed: TensorsByName = {}
-        for name, targets in _require_all("transformers", {name: self._targets(name) for name in tensors}).items():
+        for name, targets in self._match_all(tensors, "transformers").items():
             tensor = tensors[name]
             if len(targets) > 1 and (not tensor.shape or tensor.shape[0] % len(targets)):
                 raise CheckpointError(f"{name} of this model is {list(tensor.shape)}, which is not the "
@@ -52,8 +49,7 @@ class KeyMap:
             CheckpointError: if the map lacks a name, or a part of a tensor is missing; the message names it.
         """
         renamed: TensorsByName = {}
-        sources = _require_all("AudioCraft", {name: self._source(name) for name in tensors})
-        for source, parts in dict(sources.values()).items():
+        for source, parts in self._match_all(tensors, "AudioCraft").items():
             missing = [part for part in parts if part not in tensors]
             if missing:
                 raise CheckpointError(f"{source} cannot be put together: {listing(missing)} is missing, so these files "
@@ -61,19 +57,21 @@ class KeyMap:
             renamed[source] = join_tensors([tensors[part] for part in parts])
         return renamed
 
-    def _targets(self, name: str) -> Optional[list[str]]:
-        for source, targets in self._rules:
-            match = _pattern(source).fullmatch(name)
-            if match:
-                return [_substitute(each, match) for each in targets]
-        return None
+    def _match_all(self, names: Iterable[str], other: str) -> dict[str, list[str]]:
+        """The names in transformers, by that of AudioCraft, for all names of one library; each has to have a place."""
+        matches = {name: self._match(name, other == "transformers") for name in names}
+        unmapped = [name for name, match in matches.items() if match is None]
+        if unmapped:
+            raise CheckpointError(f"{other} has no place for {listing(unmapped)} of this model, and nothing is left "
+                                  f"out: {USE}")
+        return dict(filter(None, matches.values()))
 
-    def _source(self, name: str) -> Optional[tuple[str, list[str]]]:
-        for source, targets in self._rules:
-            for each in targets:
-                match = _pattern(each).fullmatch(name)
+    def _match(self, name: str, is_source: bool) -> Optional[tuple[str, list[str]]]:
+        for source, targets in self._rules.items():
+            for pattern in [source] if is_source else targets:
+                match = _pattern(pattern).fullmatch(name)
                 if match:
-                    return _substitute(source, match), [_substitute(part, match) for part in targets]
+                    return _substitute(source, match), [_substitute(target, match) for target in targets]
         return None
 
 
@@ -109,12 +107,3 @@ def _substitute(name: str, match: re.Match[str]) -> str:
     """A name of a rule with the numbers of a match."""
     first, *rest = name.split("*")
     return first + "".join(number + each for number, each in zip(match.groups(), rest))
-
-
-def _require_all(library: str, found: Mapping[str, Optional[Target]]) -> dict[str, Target]:
-    """Refuse names that the map lacks."""
-    unmapped = [name for name, target in found.items() if target is None]
-    if unmapped:
-        raise CheckpointError(f"{library} has no place for {listing(unmapped)} of this model, and nothing is left out: "
-                              f"{USE}")
-    return {name: target for name, target in found.items() if target is not None}

@@ -1,6 +1,5 @@
 """Load models and weights with transformers and safetensors, and report what does not match."""
 
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +20,7 @@ T = TypeVar("T")
 def load_strictly(architecture: str, source: Union[str, Path], **options: Any) -> tuple[Any, list[str]]:
     """Load a model with `from_pretrained` of a transformers class, from a folder or by its name on the Hub.
 
-    Returns:
-        The model, and the weights that are missing, unexpected or of another shape.
+    With it come the names of the weights that are missing, unexpected or of another shape.
     """
     with hide_progress_bars(), torch.random.fork_rng(devices=[]):  # a training may go on after this
         model, info = getattr(transformers, architecture).from_pretrained(source, output_loading_info=True, **options)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+import torch
+
 from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing
 from .model_files import USE
@@ -31,7 +33,6 @@ def meta_shapes(architecture: str, config: Mapping[str, Any]) -> dict[str, tuple
     Raises:
         CheckpointError: if the class cannot be built.
     """
-    import torch
     import transformers
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):  # a training may go on after this

@@ -1,6 +1,5 @@
 """Verify a release in the transformers format: load it with transformers, and compare it with AudioCraft."""
 
-
 import os
 from pathlib import Path
 

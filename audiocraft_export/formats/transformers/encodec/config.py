@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Callable
 
 from ....errors import CheckpointError
@@ -20,10 +21,6 @@ def _to_count(value: Any) -> int:
     return _to_size(value + 1) - 1
 
 
-def _to_sizes(values: Any) -> list[int]:
-    return [_to_size(value) for value in values]
-
-
 SAME: Mapping[str, tuple[str, Callable[[Any], Any]]] = {  # key of xp.cfg: key of EncodecConfig, and its type
     "encodec.sample_rate": ("sampling_rate", _to_size),
     "encodec.channels": ("audio_channels", _to_size),
@@ -31,7 +28,7 @@ SAME: Mapping[str, tuple[str, Callable[[Any], Any]]] = {  # key of xp.cfg: key o
     "seanet.dimension": ("hidden_size", _to_size),
     "seanet.n_filters": ("num_filters", _to_size),
     "seanet.n_residual_layers": ("num_residual_layers", _to_count),
-    "seanet.ratios": ("upsampling_ratios", _to_sizes),
+    "seanet.ratios": ("upsampling_ratios", lambda values: [*map(_to_size, values)]),
     "seanet.norm": ("norm_type", str),
     "seanet.kernel_size": ("kernel_size", _to_size),
     "seanet.last_kernel_size": ("last_kernel_size", _to_size),
@@ -85,12 +82,9 @@ def bits_per_second(values: Mapping[str, Any]) -> float:
 
 
 def _convert(settings: Values, key: str, kind: Callable[[Any], Any]) -> Any:
-    value = settings[key]
-    try:
-        converted = kind(value)
-    except (TypeError, ValueError, OverflowError):
-        converted = None
-    if converted is None or converted != value:
-        raise CheckpointError(f"{key}={value!r} of the configuration (xp.cfg) builds no codec: write the value that it "
-                              "was trained with.")
-    return converted
+    with suppress(TypeError, ValueError, OverflowError):
+        converted = kind(settings[key])
+        if converted == settings[key]:
+            return converted
+    raise CheckpointError(f"{key}={settings[key]!r} of the configuration (xp.cfg) builds no codec: write the value "
+                          "that it was trained with.")

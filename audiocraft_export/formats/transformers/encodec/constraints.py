@@ -4,37 +4,30 @@ AudioCraft: `models.builders.get_compression_model`, `modules.seanet`, `modules.
 transformers: `models.encodec` (4.57 and 5.23).
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
 
 from ....errors import CheckpointError
 from ....experiment.config import Config
 from ..model_files import USE, Values
 
-
-class EncodecRule(NamedTuple):
-    """The values of a setting that EncodecModel can represent."""
-
-    key: str  # of xp.cfg; those of `seanet.encoder` and `seanet.decoder` count as keys of `seanet`
-    allowed: Container[Any]
-    why: str  # what EncodecModel is or has, for a message
-
-
-ENCODEC_RULES = (
-    EncodecRule("compression_model", ("encodec",), "it is AudioCraft's encodec only"),
-    EncodecRule("encodec.autoencoder", ("seanet",), "its encoder and decoder are a SEANet"),
-    EncodecRule("encodec.quantizer", ("rvq",), "it always quantizes, with residual codebooks"),
-    EncodecRule("encodec.channels", (1, 2), "it encodes mono or stereo"),
-    EncodecRule("seanet.activation", ("ELU",), "its activation is ELU"),
-    EncodecRule("seanet.activation_params", ({}, {"alpha": 1.0}, {"inplace": False}, {"alpha": 1.0, "inplace": False}),
-                "the alpha of its ELU is 1"),
-    EncodecRule("seanet.norm", ("weight_norm", "time_group_norm"), "its norm is weight_norm or time_group_norm"),
-    EncodecRule("seanet.norm_params", ({}, {"eps": 1e-5}, {"affine": True}, {"eps": 1e-5, "affine": True}),
-                "its norms have the defaults of torch"),
-    EncodecRule("seanet.disable_norm_outer_blocks", (0,), "it normalizes all blocks"),
-    EncodecRule("seanet.final_activation", (None,), "its last layer is a convolution"),
-    EncodecRule("rvq.bins", tuple(1 << bits for bits in range(1, 31)), "the size of its codebooks is a power of two"),
-)
+# By key of xp.cfg: the values that EncodecModel can represent, and what it is or has, for a message. Keys of
+# `seanet.encoder` and `seanet.decoder` count as those of `seanet`.
+ENCODEC_RULES: Mapping[str, tuple[Container[Any], str]] = {
+    "compression_model": (("encodec",), "it is AudioCraft's encodec only"),
+    "encodec.autoencoder": (("seanet",), "its encoder and decoder are a SEANet"),
+    "encodec.quantizer": (("rvq",), "it always quantizes, with residual codebooks"),
+    "encodec.channels": ((1, 2), "it encodes mono or stereo"),
+    "seanet.activation": (("ELU",), "its activation is ELU"),
+    "seanet.activation_params": (({}, {"alpha": 1.0}, {"inplace": False}, {"alpha": 1.0, "inplace": False}),
+                                 "the alpha of its ELU is 1"),
+    "seanet.norm": (("weight_norm", "time_group_norm"), "its norm is weight_norm or time_group_norm"),
+    "seanet.norm_params": (({}, {"eps": 1e-5}, {"affine": True}, {"eps": 1e-5, "affine": True}),
+                           "its norms have the defaults of torch"),
+    "seanet.disable_norm_outer_blocks": ((0,), "it normalizes all blocks"),
+    "seanet.final_activation": ((None,), "its last layer is a convolution"),
+    "rvq.bins": ([1 << bits for bits in range(1, 31)], "the size of its codebooks is a power of two"),
+}
 AUDIOCRAFT_DEFAULTS: Mapping[str, Values] = {  # of AudioCraft's classes: all their keys
     "encodec": {"autoencoder": None, "quantizer": None, "sample_rate": None, "channels": None, "causal": False,
                 "renormalize": False, "renorm": None},
@@ -51,19 +44,23 @@ DECODER_DEFAULTS = {  # of `seanet.decoder`
 
 
 def validate(config: Config) -> Values:
-    """Check that EncodecModel can represent a compression model.
-
-    Returns:
-        Resolved settings of `encodec`, `seanet` and `rvq`, with AudioCraft's defaults, by dotted key.
+    """The resolved settings of `encodec`, `seanet` and `rvq`, with AudioCraft's defaults, by dotted key.
 
     Raises:
-        CheckpointError: if it cannot; the message names all reasons.
+        CheckpointError: if EncodecModel cannot represent them; the message names all reasons.
     """
     settings: Values = {}
     for section in ("compression_model", *AUDIOCRAFT_DEFAULTS):
         settings.update(_settings(config, section))
-        _refuse([*_unsupported_settings(settings)])  # a codec of another kind need not have the next section
-    _refuse([*_contradictions(settings)])
+        _refuse([f"{key}={settings[key]!r}: {why}" for key, (allowed, why) in ENCODEC_RULES.items()
+                 if key in settings and settings[key] not in allowed])  # another codec may lack the next section
+    channels, trim = settings["seanet.channels"], settings["seanet.trim_right_ratio"]
+    reasons = []
+    if channels != settings["encodec.channels"]:
+        reasons.append(f"seanet.channels={channels!r}: it has one number of channels, that of encodec.channels")
+    if not settings["seanet.causal"] and trim != 1:
+        reasons.append(f"seanet.decoder.trim_right_ratio={trim!r}: it is 1 without seanet.causal")
+    _refuse(reasons)
     return settings
 
 
@@ -89,20 +86,6 @@ def _pop_sides(seanet: Values) -> Values:
     _refuse([f"seanet.encoder and seanet.decoder: its encoder and decoder have the same {key}"
              for key in shared if encoder.get(key, shared[key]) != decoder.get(key, shared[key])])
     return {**encoder, **decoder}
-
-
-def _unsupported_settings(settings: Values) -> Iterator[str]:
-    for key, allowed, why in ENCODEC_RULES:
-        if key in settings and settings[key] not in allowed:
-            yield f"{key}={settings[key]!r}: {why}"
-
-
-def _contradictions(settings: Values) -> Iterator[str]:
-    channels, trim = settings["seanet.channels"], settings["seanet.trim_right_ratio"]
-    if channels != settings["encodec.channels"]:
-        yield f"seanet.channels={channels!r}: it has one number of channels, that of encodec.channels"
-    if not settings["seanet.causal"] and trim != 1:
-        yield f"seanet.decoder.trim_right_ratio={trim!r}: it is 1 without seanet.causal"
 
 
 def _require_mapping(name: str, values: Any) -> None:

@@ -7,14 +7,15 @@ from ....checkpoint.tensor import LazyTensor
 from ....errors import CheckpointError
 from ....experiment.config import Config
 from ....release.weights import Weights
+from ..constants import constant, remove_constants
 from ..key_map import TensorsByName
-from ..model_files import ModelFiles, Values, as_json
+from ..model_files import ModelFiles, as_json
 from ..shapes import check_shapes
-from . import zero_lstm
 from .config import codebooks, encodec_config
-from .key_map import encodec_key_map
+from .key_map import LSTM, encodec_key_map, layers_by_side
 
 ARCHITECTURE = "EncodecModel"
+ZERO_LSTM_LAYERS = 1  # the fewest that a torch LSTM can have
 
 
 def to_encodec(content: Mapping[str, Any]) -> ModelFiles:
@@ -25,12 +26,16 @@ def to_encodec(content: Mapping[str, Any]) -> ModelFiles:
     """
     values = encodec_config(Config.parse(content["xp.cfg"]))
     tensors = Weights(content["best_state"], "", "").tensors
-    _check_depth(tensors, values)
-    dtype = _common_dtype(tensors)
+    blocks = (values["num_residual_layers"] + 1) * len(values["upsampling_ratios"])
+    if codebooks(values) + blocks + values["num_lstm_layers"] > len(tensors):  # building them could take forever
+        raise CheckpointError(f"The codec has {len(tensors)} tensors, and its configuration (xp.cfg) asks for more "
+                              "layers: export it with the configuration that it was trained with.")
+    dtypes = {tensor.dtype for tensor in tensors.values()}
+    dtype = dtypes.pop() if len(dtypes) == 1 else "float32"
     renamed = encodec_key_map(values).to_transformers(tensors)
     if not values["num_lstm_layers"]:
-        renamed.update(zero_lstm.zero_lstm(values, dtype))
-        values["num_lstm_layers"] = zero_lstm.LAYERS
+        renamed.update(zero_lstm(values, dtype))
+        values["num_lstm_layers"] = ZERO_LSTM_LAYERS
     check_shapes(ARCHITECTURE, values, renamed)
     config = {"architectures": [ARCHITECTURE], "model_type": "encodec", "dtype": dtype, **values}
     return ModelFiles(ARCHITECTURE, renamed, encodec_config_files(config))
@@ -44,7 +49,8 @@ def from_encodec(tensors: Mapping[str, LazyTensor], config: Config) -> TensorsBy
     """
     values = encodec_config(config)
     if not values["num_lstm_layers"]:
-        tensors = zero_lstm.remove_zero_lstm(tensors, values)
+        zeros = dict.fromkeys(_lstm_names(values), 0)
+        tensors = remove_constants(tensors, zeros, "codec has no LSTM (seanet.lstm=0)", "zero")
     return encodec_key_map(values).to_audiocraft(tensors)
 
 
@@ -57,15 +63,16 @@ def encodec_config_files(config: Mapping[str, Any]) -> dict[str, str]:
     return {"config.json": as_json(config), "preprocessor_config.json": as_json(extractor)}
 
 
-def _common_dtype(tensors: Mapping[str, LazyTensor]) -> str:
-    """The dtype of all tensors, or float32 for several."""
-    found = {tensor.dtype for tensor in tensors.values()}
-    return found.pop() if len(found) == 1 else "float32"
+def zero_lstm(config: Mapping[str, Any], dtype: str) -> TensorsByName:
+    """An LSTM of zeros for a codec without one, because EncodecModel always has one, by the values of EncodecConfig.
+
+    EncodecLSTM adds its input to its output, which is exactly 0: the candidate of each cell is tanh(0).
+    """
+    width = config["num_filters"] << len(config["upsampling_ratios"])
+    return {name: constant(0, dtype, (4 * width, width) if "weight" in name else (4 * width,), name)  # four gates
+            for name in _lstm_names(config)}
 
 
-def _check_depth(tensors: Mapping[str, LazyTensor], values: Values) -> None:
-    """Refuse a configuration with more layers than there are tensors: building them could take forever."""
-    blocks = (values["num_residual_layers"] + 1) * len(values["upsampling_ratios"])
-    if codebooks(values) + blocks + values["num_lstm_layers"] > len(tensors):
-        raise CheckpointError(f"The codec has {len(tensors)} tensors, and its configuration (xp.cfg) asks for more "
-                              "layers: export it with the configuration that it was trained with.")
+def _lstm_names(config: Mapping[str, Any]) -> list[str]:
+    return [f"{side}.layers.{layers.index(LSTM)}.{name}".replace("*", "0")
+            for side, layers in layers_by_side(config).items() for name in LSTM.values()]

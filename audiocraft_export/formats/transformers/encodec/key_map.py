@@ -4,7 +4,7 @@ Both number the layers of a SEANet. In AudioCraft a convolution is nested deeper
 and the two parts of weight_norm have older names.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..key_map import KeyMap
@@ -32,31 +32,17 @@ def layers_by_side(config: Mapping[str, Any]) -> Mapping[str, Sequence[Layer]]:
     blocks, stages = [block] * config["num_residual_layers"], config["upsampling_ratios"]
     downsampling_stages = [layer for _ in stages for layer in (*blocks, ACTIVATION, convolution)]
     upsampling_stages = [layer for _ in stages for layer in (ACTIVATION, upsampling, *blocks)]
-    return {
-        "encoder": [convolution, *downsampling_stages, LSTM, ACTIVATION, convolution],
-        "decoder": [convolution, LSTM, *upsampling_stages, ACTIVATION, convolution],
-    }
+    return {"encoder": [convolution, *downsampling_stages, LSTM, ACTIVATION, convolution],
+            "decoder": [convolution, LSTM, *upsampling_stages, ACTIVATION, convolution]}
 
 
 def encodec_key_map(config: Mapping[str, Any]) -> KeyMap:
-    """The map between the tensor names of a codec.
-
-    Args:
-        config: values of EncodecConfig; with `num_lstm_layers` 0, AudioCraft counts no LSTM among its layers.
-    """
+    """The map between the tensor names of a codec, by the values of EncodecConfig."""
     rules = dict(CODEBOOKS)
     for side, layers in layers_by_side(config).items():
-        for number, target_number, layer in _number_layers(layers, bool(config["num_lstm_layers"])):
+        of_audiocraft = [(number, layer) for number, layer in enumerate(layers)
+                         if layer is not LSTM or config["num_lstm_layers"]]  # it counts no LSTM where there is none
+        for number, (target_number, layer) in enumerate(of_audiocraft):
             rules.update({f"{side}.model.{number}.{source}": f"{side}.layers.{target_number}.{target}"
                           for source, target in layer.items()})
     return KeyMap(rules)
-
-
-def _number_layers(layers: Sequence[Layer], lstm: bool) -> Iterator[tuple[int, int, Layer]]:
-    """Each layer with its number in AudioCraft and in transformers."""
-    shift = 0
-    for number, layer in enumerate(layers):
-        if layer is LSTM and not lstm:
-            shift = 1
-        else:
-            yield number - shift, number, layer

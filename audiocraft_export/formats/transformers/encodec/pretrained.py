@@ -10,8 +10,7 @@ from .convert import ARCHITECTURE, encodec_config_files
 
 NOT_ON_THE_HUB = {  # the names that `audiocraft.models.CompressionModel.get_pretrained` does not look up there
     "debug_compression_model": "it has random weights, new ones each time it is built",
-    "dac_44khz": "it is a Descript Audio Codec of the package dac, and no EncodecModel",
-    "dac_24khz": "it is a Descript Audio Codec of the package dac, and no EncodecModel",
+    **dict.fromkeys(("dac_44khz", "dac_24khz"), "it is a Descript Audio Codec of the package dac, and no EncodecModel"),
 }
 
 

@@ -1,10 +1,9 @@
 """Compare what AudioCraft and transformers compute with a released codec: equal codes, and the same audio."""
 
-
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,12 @@ def compare_codecs(reference: Any, converted: Any) -> Agreement:
     with explain_errors(_difference), torch.inference_mode():
         expected, scale = reference.encode(sound)
         found, scales, _ = converted.encode(sound, return_dict=False)
-        _check_codes(expected, found[0])
+        if found[0].shape != expected.shape:
+            raise _difference(f"codes [batch, codebooks, frames] are {list(found[0].shape)} of transformers, "
+                              f"{list(expected.shape)} of AudioCraft")
+        different = int((found[0] != expected).sum())
+        if different:
+            raise _difference(f"{different} of {expected.numel()} codes differ")
         audio = reference.decode(expected, scale)
         samples = converted.decode(found, scales, return_dict=False)[0]
     if samples.shape != audio.shape or converted.config.sampling_rate != reference.sample_rate:
@@ -76,7 +80,7 @@ def load_audiocraft_codec(tensors: Mapping[str, LazyTensor], config: Config) -> 
     from omegaconf import OmegaConf
     builders = import_audiocraft("models.builders")
     cfg = OmegaConf.create({**config.values, "device": "cpu"})
-    with explain_errors(partial(_build_error, "AudioCraft")):
+    with _building("AudioCraft"):
         with torch.random.fork_rng(devices=[]):  # a training may go on after this
             model = builders.get_compression_model(cfg)
         model.load_state_dict({name: to_torch(tensor) for name, tensor in state.items()})
@@ -89,7 +93,7 @@ def load_transformers_codec(folder: Path) -> Any:
     Raises:
         ReleaseError: if transformers does not load it as it is.
     """
-    with explain_errors(partial(_build_error, "transformers")):
+    with _building("transformers"):
         model, wrong = load_strictly("AutoModel", folder, dtype=torch.float32, local_files_only=True)
     if wrong or type(model).__name__ != ARCHITECTURE:
         raise ReleaseError(f"transformers does not find the weights of an {ARCHITECTURE} in {folder}, but a "
@@ -106,20 +110,11 @@ def waveforms(sample_rate: int, channels: int) -> Any:
     return torch.tensor(VOLUMES)[:, None, None] * (tones + noise / 8)
 
 
-def _check_codes(expected: Any, found: Any) -> None:
-    if found.shape != expected.shape:
-        raise _difference(f"codes [batch, codebooks, frames] are {list(found.shape)} of transformers, "
-                          f"{list(expected.shape)} of AudioCraft")
-    different = int((found != expected).sum())
-    if different:
-        raise _difference(f"{different} of {expected.numel()} codes differ")
-
-
 def _difference(how: str) -> ReleaseError:
     return ReleaseError(f"{ARCHITECTURE} of transformers is not the codec that AudioCraft trained ({how}): do not use "
                         f"it, {USE}")
 
 
-def _build_error(library: str, message: str) -> ReleaseError:
-    return ReleaseError(f"{library} builds no codec of this release ({message}): mend what it stumbles over, or "
-                        f"{USE}")
+def _building(library: str) -> AbstractContextManager[None]:
+    return explain_errors(lambda message: ReleaseError(
+        f"{library} builds no codec of this release ({message}): mend what it stumbles over, or {USE}"))

@@ -8,7 +8,6 @@ from ....errors import CheckpointError
 from ....experiment.config import Config
 from ..model_files import USE
 from .constraints import (
-    CONDITIONERS,
     DECODER_SETTINGS,
     MELODY_SETTINGS,
     TEXT_SETTINGS,
@@ -21,6 +20,8 @@ from .constraints import (
 TEXT_MODEL = "MusicgenForConditionalGeneration"
 MELODY_MODEL = "MusicgenMelodyForConditionalGeneration"
 DECODER_ALONE = "MusicgenForCausalLM"
+CONDITIONERS = {  # that transformers does not have
+    "clap": "transformers' MusicGen has no CLAP", "style": "transformers' MusicGen has no style conditioner"}
 T5_SIZES = {"small": 512, "base": 768, "large": 1024, "3b": 1024, "11b": 1024}  # T5Conditioner.MODELS_DIMS
 
 
@@ -35,11 +36,6 @@ class Layout:
     cross: bool = False  # the layers have cross attention
     fused: bool = True  # the attention is AudioCraft's own, and not torch's, whose names have `.mha.`
     pads_t5: bool = False  # the T5 has the size of the decoder and gets more channels (`t5_padding`)
-
-    @property
-    def prefix(self) -> str:
-        """Prefix of the names of the decoder."""
-        return "" if self.architecture == DECODER_ALONE else "decoder."
 
 
 def layout_of(config: Config) -> Layout:
@@ -63,7 +59,11 @@ def layout_of(config: Config) -> Layout:
         text, melody = sorted(models, key=lambda name: models[name] != "t5")
         _refuse_melody(config, melody)
         return _check_text(config, Layout(MELODY_MODEL, text, melody, cross=_has_cross(config, cross), fused=fused))
-    raise _conditions_refusal(models, cross)
+    why = next((CONDITIONERS[kind] for kind in models.values() if kind in CONDITIONERS),
+               "transformers' MusicGen has one T5 in cross attention, or a T5 and the chroma of a melody before the "
+               "music, or no condition of its own")
+    said = ", ".join(f"{name} ({kind}) in {'cross' if name in cross else 'prepend'}" for name, kind in models.items())
+    raise CheckpointError(f"The conditions of this model ({said}) cannot be released for transformers ({why}): {USE}")
 
 
 def is_stereo(config: Config) -> bool:
@@ -78,18 +78,12 @@ def _refuse_decoder(config: Config) -> None:
     if size % 2 or size < 4:
         raise refusal("transformer_lm.dim", size, "its sines and cosines need an even number from 4 on")
     check_number(config, "transformer_lm.hidden_scale", 1 / size, 1 << 10, 4)
-    _refuse_pattern(config)
-
-
-def _refuse_pattern(config: Config) -> None:
     count = config.get("transformer_lm.n_q", 8)
     modeling = config.get("codebooks_pattern.modeling") or config.get("transformer_lm.q_modeling")
     if modeling not in ("delay", "parallel"):
         raise refusal("codebooks_pattern.modeling", modeling, "transformers' MusicGen delays its codebooks")
     needed = [index // 2 for index in range(count // 2 * 2)] if is_stereo(config) else list(range(count))
-    delays = [0] * count
-    if modeling == "delay":
-        delays = config.get("codebooks_pattern.delay.delays", list(range(count)))
+    delays = config.get("codebooks_pattern.delay.delays", list(range(count))) if modeling == "delay" else [0] * count
     if delays != needed:
         raise refusal("codebooks_pattern", f"{modeling} with the delays {delays}", "transformers' MusicGen delays "
                       f"these codebooks by {needed}")
@@ -134,11 +128,3 @@ def _conditioners(config: Config) -> dict[str, str]:
 def _names(config: Config, key: str) -> list[str]:
     values = config.get(key, [])
     return [str(value) for value in values] if isinstance(values, list) else [str(values)]
-
-
-def _conditions_refusal(models: Mapping[str, str], cross: list[str]) -> CheckpointError:
-    why = next((CONDITIONERS[model] for model in models.values() if model in CONDITIONERS),
-               "transformers' MusicGen has one T5 in cross attention, or a T5 and the chroma of a melody before the "
-               "music, or no condition of its own")
-    said = ", ".join(f"{name} ({model}) in {'cross' if name in cross else 'prepend'}" for name, model in models.items())
-    return CheckpointError(f"The conditions of this model ({said}) cannot be released for transformers ({why}): {USE}")

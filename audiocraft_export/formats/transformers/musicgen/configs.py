@@ -7,7 +7,7 @@ from typing import Any, Union
 from ....errors import CheckpointError
 from ....experiment.config import Config
 from ..encodec.config import codebooks
-from ..model_files import ModelFiles, as_json
+from ..model_files import ModelFiles, Values, as_json
 from .architecture import DECODER_ALONE, MELODY_MODEL, TEXT_MODEL, Layout, is_stereo
 from .generation import codebooks_per_channel, codec_config_for_prompts, decoder_config, generation_config
 from .text_encoder import TextEncoder
@@ -32,13 +32,12 @@ def check_codec(config: Config, codec: ModelFiles) -> None:
                               "in compression_model_checkpoint.")
 
 
-def decoder_alone_config(config: Config, dtype: str) -> dict[str, Any]:
+def decoder_alone_config(config: Config, dtype: str) -> Values:
     """The values of config.json of a decoder alone."""
     return {**_common(DECODER_ALONE, dtype), **decoder_config(config)}
 
 
-def composite_config(config: Config, layout: Layout, dtype: str, encoder: TextEncoder, codec: ModelFiles
-                     ) -> dict[str, Any]:
+def composite_config(config: Config, layout: Layout, dtype: str, encoder: TextEncoder, codec: ModelFiles) -> Values:
     """The values of config.json of a model with a text encoder and a compression model inside."""
     common = _common(layout.architecture, dtype)
     chroma = _chroma_config(config, layout.melody) if layout.melody else {}
@@ -61,28 +60,25 @@ def composite_files(config: Config, layout: Layout, values: Mapping[str, Any], e
     return {**files, "preprocessor_config.json": as_json(extractor), **encoder.files}
 
 
-def _common(architecture: str, dtype: str) -> dict[str, Any]:
+def _common(architecture: str, dtype: str) -> Values:
     return {"architectures": [architecture], "model_type": CONFIG_MODEL_TYPES[architecture], "dtype": dtype}
 
 
-def _prompt_extractor(config: Config, codec: ModelFiles) -> dict[str, Any]:
+def _prompt_extractor(config: Config, codec: ModelFiles) -> Values:
     """The feature extractor of the codec, padding on the left: the generated music follows the end of the audio."""
     values = codec.parse("preprocessor_config.json")
     channels = 2 if is_stereo(config) else values["feature_size"]
     return {**values, "feature_size": channels, "processor_class": "MusicgenProcessor", "padding_side": "left"}
 
 
-def _chroma_config(config: Config, name: str) -> dict[str, Any]:
-    """The values of MusicgenMelodyConfig for the conditioner of this name."""
-    window, hop = _window(config, name)
-    samples = max(int(_chroma(config, name, "sample_rate") * config.get("dataset.segment_duration")), window)
-    return {"num_chroma": _chroma(config, name, "n_chroma"), "chroma_length": 1 + samples // hop}
+def _chroma_config(config: Config, name: str) -> Values:
+    rate, bins, window, hop = _chroma(config, name)
+    samples = max(int(rate * config.get("dataset.segment_duration")), window)
+    return {"num_chroma": bins, "chroma_length": 1 + samples // hop}
 
 
-def _chroma_extractor(config: Config, name: str) -> dict[str, Any]:
-    """The values of MusicgenMelodyFeatureExtractor for the conditioner of this name."""
-    window, hop = _window(config, name)
-    rate, bins = _chroma(config, name, "sample_rate"), _chroma(config, name, "n_chroma")
+def _chroma_extractor(config: Config, name: str) -> Values:
+    rate, bins, window, hop = _chroma(config, name)
     seconds = ceil(config.get("dataset.segment_duration") + window / 2 / rate)  # that the last frame can see
     return {"feature_extractor_type": "MusicgenMelodyFeatureExtractor", "processor_class": "MusicgenMelodyProcessor",
             "feature_size": bins, "num_chroma": bins, "sampling_rate": rate, "n_fft": window, "hop_length": hop,
@@ -90,11 +86,8 @@ def _chroma_extractor(config: Config, name: str) -> dict[str, Any]:
             "return_attention_mask": False}
 
 
-def _window(config: Config, name: str) -> tuple[int, int]:
-    """Length of a window and step from one to the next, in samples."""
-    window = 2 ** int(_chroma(config, name, "radix2_exp"))
-    return window, int(_chroma(config, name, "winhop") or window // 4)
-
-
-def _chroma(config: Config, name: str, key: str) -> Any:
-    return config.get(f"conditioners.{name}.chroma_stem.{key}")
+def _chroma(config: Config, name: str) -> tuple[int, int, int, int]:
+    """Of a chroma conditioner: sample rate, number of bins, length of a window and the step to the next, in samples."""
+    rate, bins, exponent, hop = (config.get(f"conditioners.{name}.chroma_stem.{key}")
+                                 for key in ("sample_rate", "n_chroma", "radix2_exp", "winhop"))
+    return rate, bins, 2 ** exponent, hop or 2 ** exponent // 4

@@ -1,6 +1,6 @@
 """Which language models of AudioCraft the MusicGen of transformers can represent."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple, Optional
 
 from ....errors import CheckpointError
@@ -26,26 +26,19 @@ class Rule(NamedTuple):
     why: str  # what transformers does instead, for a message
 
 
-class Size(NamedTuple):
-    """A setting that is a whole number from 1 on."""
-
-    key: str  # as in `Rule`
-    maximum: int  # larger than in any model
-    default: Optional[int] = None  # of AudioCraft, where the key is missing
-
-
 class Settings(NamedTuple):
     """All settings that are known of a decoder, or of a conditioner."""
 
     rules: tuple[Rule, ...]
-    sizes: tuple[Size, ...]
+    sizes: Mapping[str, tuple[int, Optional[int]]]  # of whole numbers from 1 on: a maximum, and the default
     harmless: Mapping[str, Collection[str]]  # options by section: of training, speed or names, and converted ones
 
 
-NO_BIAS = "the layers of transformers' MusicGen have no bias"
-SINES = "transformers' MusicGen knows positions by sines of one wave length table only"
-ATTENTION = "transformers' MusicGen attends to all of the past with plain queries, keys and values"
-PATTERN = "transformers' MusicGen delays its codebooks from the first step on"
+def _fixed(why: str, values: Mapping[str, Any]) -> Iterator[Rule]:
+    """Rules for settings that transformers has the default of AudioCraft for, and nothing else."""
+    return (Rule(key, (value,), value, why) for key, value in values.items())
+
+
 DECODER_SETTINGS = Settings(rules=(  # audiocraft: models.lm.LMModel, modules.transformer.StreamingTransformer
     Rule("lm_model", ("transformer_lm",), None, "transformers has AudioCraft's causal language model only"),
     Rule("transformer_lm.norm", ("layer_norm",), "layer_norm", "transformers' MusicGen has layer norms only"),
@@ -53,31 +46,26 @@ DECODER_SETTINGS = Settings(rules=(  # audiocraft: models.lm.LMModel, modules.tr
     Rule("transformer_lm.activation", ("gelu", "relu"), "relu",
          "transformers' MusicGen has no gated unit between its feed-forward layers"),
     Rule("transformer_lm.causal", (True,), False, "transformers' MusicGen is causal"),
-    Rule("transformer_lm.bias_attn", (False,), True, NO_BIAS),
-    Rule("transformer_lm.bias_ff", (False,), True, NO_BIAS),
-    Rule("transformer_lm.bias_proj", (False,), True, NO_BIAS),
+    *(Rule(f"transformer_lm.{key}", (False,), True, "the layers of transformers' MusicGen have no bias")
+      for key in ("bias_attn", "bias_ff", "bias_proj")),
     Rule("transformer_lm.layer_scale", (None,), None, "transformers' MusicGen does not scale its layers"),
-    Rule("transformer_lm.positional_embedding", ("sin",), "sin", SINES),
-    Rule("transformer_lm.positional_scale", (1,), 1, SINES),
-    Rule("transformer_lm.max_period", (10000,), 10000, SINES),
-    Rule("transformer_lm.xpos", (False,), False, SINES),
-    Rule("transformer_lm.past_context", (None,), None, ATTENTION),
-    Rule("transformer_lm.qk_layer_norm", (False,), False, ATTENTION),
-    Rule("transformer_lm.qk_layer_norm_cross", (False,), False, ATTENTION),
-    Rule("transformer_lm.kv_repeat", (1,), 1, ATTENTION),
-    Rule("fuser.sum", ([],), [], "transformers' MusicGen adds no condition to its input"),
-    Rule("fuser.input_interpolate", ([],), [], "transformers' MusicGen adds no condition to its input"),
+    *_fixed("transformers' MusicGen knows positions by sines of one wave length table only", {
+        "transformer_lm.positional_embedding": "sin", "transformer_lm.positional_scale": 1,
+        "transformer_lm.max_period": 10000, "transformer_lm.xpos": False}),
+    *_fixed("transformers' MusicGen attends to all of the past with plain queries, keys and values", {
+        "transformer_lm.past_context": None, "transformer_lm.qk_layer_norm": False,
+        "transformer_lm.qk_layer_norm_cross": False, "transformer_lm.kv_repeat": 1}),
+    *_fixed("transformers' MusicGen adds no condition to its input", {"fuser.sum": [], "fuser.input_interpolate": []}),
     Rule("fuser.cross_attention_pos_emb", (False,), False, "transformers' MusicGen gives its conditions no position"),
     Rule("interleave_stereo_codebooks.per_timestep", (False,), False,
          "transformers' MusicGen has the codebooks of both channels in the same step"),
-    Rule("codebooks_pattern.delay.flatten_first", (0,), 0, PATTERN),
-    Rule("codebooks_pattern.delay.empty_initial", (0,), 0, PATTERN),
-    Rule("codebooks_pattern.parallel.empty_initial", (0,), 0, PATTERN),
-), sizes=(
-    Size("transformer_lm.n_q", 1 << 8, 8), Size("transformer_lm.card", 1 << 24, 1024),
-    Size("transformer_lm.dim", 1 << 20, 128), Size("transformer_lm.num_heads", 1 << 10, 8),
-    Size("transformer_lm.num_layers", 1 << 10),
-), harmless={
+    *_fixed("transformers' MusicGen delays its codebooks from the first step on", {
+        "codebooks_pattern.delay.flatten_first": 0, "codebooks_pattern.delay.empty_initial": 0,
+        "codebooks_pattern.parallel.empty_initial": 0}),
+), sizes={
+    "transformer_lm.n_q": (1 << 8, 8), "transformer_lm.card": (1 << 24, 1024), "transformer_lm.dim": (1 << 20, 128),
+    "transformer_lm.num_heads": (1 << 10, 8), "transformer_lm.num_layers": (1 << 10, None),
+}, harmless={
     "transformer_lm": {"dim", "num_heads", "num_layers", "hidden_scale", "n_q", "card", "dropout", "attention_dropout",
                        "emb_lr", "lr", "weight_decay", "custom", "memory_efficient", "attention_as_float32",
                        "checkpointing", "weight_init", "depthwise_init", "zero_bias_init", "cross_attention",
@@ -93,23 +81,18 @@ OF_CONDITIONERS = {  # their harmless options
 TEXT_SETTINGS = Settings(rules=(  # audiocraft.modules.conditioners.T5Conditioner
     Rule("conditioners.{}.t5.normalize_text", (False,), False,
          "the tokenizer of transformers removes no stop words and looks up no lemmas"),
-), sizes=(), harmless=OF_CONDITIONERS)
+), sizes={}, harmless=OF_CONDITIONERS)
 CHROMA = "the feature extractor of transformers' MusicGen Melody takes the strongest of the chroma of one window"
 MELODY_SETTINGS = Settings(rules=(  # audiocraft.modules: conditioners.ChromaStemConditioner, chroma.ChromaExtractor
     Rule("conditioners.{}.chroma_stem.argmax", (True,), False, CHROMA),
-    Rule("conditioners.{}.chroma_stem.nfft", (None,), None, CHROMA),
-    Rule("conditioners.{}.chroma_stem.winlen", (None,), None, CHROMA),
-    Rule("conditioners.{}.chroma_stem.norm", (None,), None, CHROMA),
+    *_fixed(CHROMA, {"conditioners.{}.chroma_stem.nfft": None, "conditioners.{}.chroma_stem.winlen": None,
+                     "conditioners.{}.chroma_stem.norm": None}),
     Rule("transformer_lm.two_step_cfg", (False,), False,
          "transformers pads the text that it leaves out to the length of the text it is guided by"),
-), sizes=(
-    Size("conditioners.{}.chroma_stem.sample_rate", 1 << 20), Size("conditioners.{}.chroma_stem.n_chroma", 1 << 12),
-    Size("conditioners.{}.chroma_stem.radix2_exp", 20), Size("conditioners.{}.chroma_stem.winhop", 1 << 20, 1),
-), harmless=OF_CONDITIONERS)
-CONDITIONERS = {  # that transformers' MusicGen does not have
-    "clap": "transformers' MusicGen has no CLAP",
-    "style": "transformers' MusicGen has no style conditioner",
-}
+), sizes={
+    "conditioners.{}.chroma_stem.sample_rate": (1 << 20, None), "conditioners.{}.chroma_stem.n_chroma": (1 << 12, None),
+    "conditioners.{}.chroma_stem.radix2_exp": (20, None), "conditioners.{}.chroma_stem.winhop": (1 << 20, 1),
+}, harmless=OF_CONDITIONERS)
 
 
 def refuse_family(config: Config) -> None:
@@ -134,8 +117,16 @@ def refuse_settings(config: Config, known: Settings, name: str = "") -> None:
         value = config.get(rule.key.format(name), rule.default)
         if value not in rule.allowed:
             raise refusal(rule.key.format(name), value, rule.why)
-    _refuse_unknown(config, known, name)
-    for key, maximum, default in known.sizes:
+    keys = {rule.key.format(name) for rule in known.rules}
+    for template, harmless in known.harmless.items():
+        section = template.format(name)
+        options = config.get(section, {})
+        for option in options if isinstance(options, Mapping) else ():
+            key = f"{section}.{option}"
+            value = config.get(key)
+            if str(option) not in harmless and key not in keys and value not in (None, False):
+                raise refusal(key, value, "nobody knows what this option changes")
+    for key, (maximum, default) in known.sizes.items():
         value = config.get(key.format(name), default)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= maximum:
             raise refusal(key.format(name), value, f"it is no whole number from 1 to {maximum}")
@@ -157,15 +148,3 @@ def refusal(key: str, value: Any, why: str) -> CheckpointError:
     """An error about a setting."""
     return CheckpointError(f"{key}={value} of the configuration (xp.cfg) cannot be released for transformers ({why}): "
                            f"{USE}")
-
-
-def _refuse_unknown(config: Config, known: Settings, name: str) -> None:
-    keys = {rule.key.format(name) for rule in known.rules}
-    for template, harmless in known.harmless.items():
-        section = template.format(name)
-        options = config.get(section, {})
-        for option in options if isinstance(options, Mapping) else ():
-            key = f"{section}.{option}"
-            value = config.get(key)
-            if str(option) not in harmless and key not in keys and value not in (None, False):
-                raise refusal(key, value, "nobody knows what this option changes")

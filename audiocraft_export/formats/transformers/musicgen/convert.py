@@ -1,5 +1,6 @@
 """Convert a language model of AudioCraft to a MusicGen of transformers, and back."""
 
+import re
 from collections.abc import Mapping
 from typing import Optional
 
@@ -7,6 +8,7 @@ from ....checkpoint.tensor import LazyTensor
 from ....errors import CheckpointError
 from ....experiment.config import Config
 from ....release.model import ReleaseModel
+from ..constants import constant, remove_constants
 from ..key_map import TensorsByName
 from ..model_files import USE, ModelFiles
 from ..shapes import check_shapes
@@ -15,14 +17,16 @@ from .configs import check_codec, composite_config, composite_files, decoder_alo
 from .key_maps import AUDIO_ENCODER, TEXT_ENCODER, musicgen_key_map, tied_names, unmapped_prefixes
 from .t5_padding import pad_projection, pad_t5, unpad_projection
 from .text_encoder import load_text_encoder
-from .zero_cross_attention import remove_zero_cross_attention, zero_cross_attention
+
+ZERO_CROSS_ATTENTION = {  # values of all elements
+    **{f"model.decoder.layers.*.encoder_attn.{each}_proj.weight": 0 for each in ("q", "k", "v", "out")},
+    "model.decoder.layers.*.encoder_attn_layer_norm.weight": 1,
+    "model.decoder.layers.*.encoder_attn_layer_norm.bias": 0,
+}
 
 
 def to_musicgen(model: ReleaseModel, codec: Optional[ModelFiles] = None) -> ModelFiles:
-    """Convert a language model to the transformers format.
-
-    Args:
-        codec: the compression model inside, converted; a decoder alone has none.
+    """Convert a language model, with the converted compression model inside it; a decoder alone has none.
 
     Raises:
         CheckpointError: if transformers cannot represent it, or its text encoder cannot be loaded.
@@ -38,11 +42,9 @@ def to_musicgen(model: ReleaseModel, codec: Optional[ModelFiles] = None) -> Mode
 
 
 def from_musicgen(tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTensor], config: Config) -> TensorsByName:
-    """Convert the weights of a MusicGen back to what `to_musicgen` was given.
+    """Convert the weights of a MusicGen, and `ModelFiles.others`, back to what `to_musicgen` was given.
 
-    Args:
-        tensors: by their names in transformers; those of a codec, and of a T5 that was not trained, are ignored.
-        others: by their names in AudioCraft (`ModelFiles.others`).
+    The tensors of a codec, and of a T5 that was not trained, are ignored.
 
     Raises:
         CheckpointError: if they are not those of such a model.
@@ -51,7 +53,7 @@ def from_musicgen(tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTe
     ignored = (AUDIO_ENCODER,) if layout.finetuned else (AUDIO_ENCODER, TEXT_ENCODER)
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(ignored)}
     if layout.architecture == DECODER_ALONE and not layout.cross:
-        own = remove_zero_cross_attention(own)
+        own = _remove_zero_cross_attention(own)
     if layout.pads_t5:
         own = unpad_projection(own)
     state = {**musicgen_key_map(layout, layout.fused).to_audiocraft(own), **others}
@@ -63,7 +65,7 @@ def from_musicgen(tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTe
 
 def _to_decoder(model: ReleaseModel, layout: Layout) -> ModelFiles:
     tensors, others = _rename(model.weights.tensors, layout)
-    values = decoder_alone_config(model.config, _dtype(tensors))
+    values = decoder_alone_config(model.config, next(iter(tensors.values())).dtype)
     if not layout.cross:
         tensors.update(zero_cross_attention(values["num_hidden_layers"], values["hidden_size"], values["dtype"]))
     check_shapes(layout.architecture, values, tensors)
@@ -75,9 +77,9 @@ def _to_composite(model: ReleaseModel, layout: Layout, codec: ModelFiles) -> Mod
     own, others = _rename(model.weights.tensors, layout)
     if layout.pads_t5:
         encoder, own = pad_t5(encoder), pad_projection(own)
-    values = composite_config(model.config, layout, _dtype(own), encoder, codec)
-    untrained = {} if layout.finetuned else _add_prefix(TEXT_ENCODER, encoder.tensors)
-    tensors = {**untrained, **_add_prefix(AUDIO_ENCODER, codec.tensors), **own}
+    values = composite_config(model.config, layout, next(iter(own.values())).dtype, encoder, codec)
+    untrained = {} if layout.finetuned else {TEXT_ENCODER + name: tensor for name, tensor in encoder.tensors.items()}
+    tensors = {**untrained, **{AUDIO_ENCODER + name: tensor for name, tensor in codec.tensors.items()}, **own}
     check_shapes(layout.architecture, values, tensors)
     files = composite_files(model.config, layout, values, encoder, codec)
     return ModelFiles(layout.architecture, tensors, files, others)
@@ -102,9 +104,19 @@ def _drop_tied(tensors: TensorsByName, second: str, first: str) -> None:
         raise CheckpointError(f"{second} and {first} are the same tensor in T5, and differ here: {USE}")
 
 
-def _dtype(tensors: TensorsByName) -> str:
-    return next(iter(tensors.values())).dtype
+def zero_cross_attention(layers: int, size: int, dtype: str) -> TensorsByName:
+    """A cross attention without effect for a decoder without one, because transformers always has one.
+
+    MusicgenForCausalLM skips it unless it is given states to attend to; of those, weights of zero make zeros.
+    """
+    names = {pattern.replace("*", str(layer)): value
+             for pattern, value in ZERO_CROSS_ATTENTION.items() for layer in range(layers)}
+    return {name: constant(value, dtype, (size,) if "norm" in name else (size, size), name)
+            for name, value in names.items()}
 
 
-def _add_prefix(prefix: str, tensors: Mapping[str, LazyTensor]) -> TensorsByName:
-    return {prefix + name: tensor for name, tensor in tensors.items()}
+def _remove_zero_cross_attention(tensors: TensorsByName) -> TensorsByName:
+    patterns = {name: re.sub(r"\.\d+\.", ".*.", name, count=1) for name in tensors}
+    values = {name: ZERO_CROSS_ATTENTION[pattern] for name, pattern in patterns.items()
+              if pattern in ZERO_CROSS_ATTENTION}
+    return remove_constants(tensors, values, "model has no cross attention", "what changes nothing")

@@ -17,14 +17,13 @@ TOP_K = 250  # audiocraft.models.MusicGen.set_generation_params
 def decoder_config(config: Config) -> Values:
     """The values of MusicgenDecoderConfig and MusicgenMelodyDecoderConfig."""
     size, dropout = _lm(config, "dim", 128), _lm(config, "dropout", 0.1)
-    attention_dropout = config.get("transformer_lm.attention_dropout")
     return {
         "vocab_size": _lm(config, "card", 1024), "hidden_size": size,
         "ffn_dim": int(_lm(config, "hidden_scale", 4) * size),
         "num_hidden_layers": _lm(config, "num_layers", None), "num_attention_heads": _lm(config, "num_heads", 8),
         "num_codebooks": _lm(config, "n_q", 8), "audio_channels": 2 if is_stereo(config) else 1,
         "activation_function": _lm(config, "activation", "relu"), "max_position_embeddings": POSITIONS,
-        "dropout": dropout, "attention_dropout": dropout if attention_dropout is None else attention_dropout,
+        "dropout": dropout, "attention_dropout": _lm(config, "attention_dropout", dropout),
         "activation_dropout": dropout, "layerdrop": 0.0, "scale_embedding": False, "tie_word_embeddings": False,
         **special_tokens(config)}
 
@@ -49,16 +48,11 @@ def generation_config(config: Config, layout: Layout, codec: Optional[Mapping[st
 
 def special_tokens(config: Config) -> Values:
     """AudioCraft's one special token, `card`, under all its names in transformers."""
-    card = _lm(config, "card", 1024)
-    return {"pad_token_id": card, "bos_token_id": card, "decoder_start_token_id": card}
+    return dict.fromkeys(("pad_token_id", "bos_token_id", "decoder_start_token_id"), _lm(config, "card", 1024))
 
 
 def codec_config_for_prompts(codec: Mapping[str, Any], config: Config) -> Values:
-    """The configuration of a codec that encodes audio prompts in as many codebooks as the language model has.
-
-    Args:
-        codec: values of EncodecConfig, which encodes with the first of its bandwidths.
-    """
+    """EncodecConfig with a first bandwidth, which encodes audio prompts, of the codebooks of the language model."""
     if codebooks_per_channel(config) >= codebooks(codec, 0):
         return dict(codec)
     kbits = nextafter(codebooks_per_channel(config) * bits_per_second(codec) / 1000, inf)  # transformers rounds down

@@ -3,7 +3,7 @@
 from typing import Optional
 
 from ..key_map import KeyMap, Names, Rules
-from .architecture import MELODY_MODEL, Layout
+from .architecture import DECODER_ALONE, MELODY_MODEL, Layout
 
 DECODER_NAMES = {
     "emb.*.weight": "model.decoder.embed_tokens.*.weight",
@@ -17,33 +17,25 @@ DECODER_NAMES = {
     "out_norm.bias": "model.decoder.layer_norm.bias",
     "linears.*.weight": "lm_heads.*.weight",
 }
-CROSS_NORM = {
-    "transformer.layers.*.norm_cross.weight": "model.decoder.layers.*.encoder_attn_layer_norm.weight",
-    "transformer.layers.*.norm_cross.bias": "model.decoder.layers.*.encoder_attn_layer_norm.bias",
-}
-TEXT_PROJECTION = {
-    "output_proj.weight": "enc_to_dec_proj.weight",
-    "output_proj.bias": "enc_to_dec_proj.bias",
-}
-MELODY_PROJECTION = {
-    "output_proj.weight": "audio_enc_to_dec_proj.weight",
-    "output_proj.bias": "audio_enc_to_dec_proj.bias",
-}
+CROSS_NORM = {f"transformer.layers.*.norm_cross.{leaf}": f"model.decoder.layers.*.encoder_attn_layer_norm.{leaf}"
+              for leaf in ("weight", "bias")}
+TEXT_PROJECTION = {f"output_proj.{leaf}": f"enc_to_dec_proj.{leaf}" for leaf in ("weight", "bias")}
+MELODY_PROJECTION = {f"output_proj.{leaf}": f"audio_enc_to_dec_proj.{leaf}" for leaf in ("weight", "bias")}
 T5 = ("shared.weight", "encoder.final_layer_norm.weight", "encoder.block.*.layer.*.layer_norm.weight",
-      *(f"encoder.block.*.layer.*.SelfAttention.{each}.weight" for each in ("q", "k", "v", "o",
-                                                                            "relative_attention_bias")),
+      *(f"encoder.block.*.layer.*.SelfAttention.{each}.weight" for each in (*"qkvo", "relative_attention_bias")),
       *(f"encoder.block.*.layer.*.DenseReluDense.{each}.weight" for each in ("wi", "wi_0", "wi_1", "wo")))
-TIED = ("t5.encoder.embed_tokens.weight", "t5.shared.weight")  # names of one tensor; transformers keeps the second one
 TEXT_ENCODER = "text_encoder."
 AUDIO_ENCODER = "audio_encoder."
 
 
 def musicgen_key_map(layout: Layout, fused: bool) -> KeyMap:
     """The map between the tensor names of a language model; `fused` is that of the tensors, as in `Layout`."""
-    decoder: dict[str, Names] = {**DECODER_NAMES, **_attention("self_attn", "model.decoder.layers.*.self_attn", fused)}
+    prefix = "" if layout.architecture == DECODER_ALONE else "decoder."
+    names = {**DECODER_NAMES, **CROSS_NORM} if layout.cross else DECODER_NAMES
+    rules: dict[str, Names] = {source: prefix + target for source, target in names.items()}
+    rules.update(_attention("self_attn", f"{prefix}model.decoder.layers.*.self_attn", fused))
     if layout.cross:
-        decoder.update({**CROSS_NORM, **_attention("cross_attention", "model.decoder.layers.*.encoder_attn", fused)})
-    rules = {source: _add_prefix(layout.prefix, targets) for source, targets in decoder.items()}
+        rules.update(_attention("cross_attention", f"{prefix}model.decoder.layers.*.encoder_attn", fused))
     if layout.text:
         rules.update(_conditioner(layout.text, TEXT_PROJECTION))
     if layout.finetuned:
@@ -62,8 +54,8 @@ def unmapped_prefixes(layout: Layout) -> tuple[str, ...]:
 
 def tied_names(layout: Layout) -> tuple[str, str]:
     """The two names of the embedding of a finetuned T5: the one that transformers drops, and the one it keeps."""
-    dropped, kept = (f"condition_provider.conditioners.{layout.text}.{name}" for name in TIED)
-    return dropped, kept
+    prefix = f"condition_provider.conditioners.{layout.text}.t5"
+    return f"{prefix}.encoder.embed_tokens.weight", f"{prefix}.shared.weight"
 
 
 def _attention(name: str, target: str, fused: bool) -> Rules:
@@ -74,7 +66,3 @@ def _attention(name: str, target: str, fused: bool) -> Rules:
 
 def _conditioner(name: Optional[str], rules: Rules) -> Rules:
     return {f"condition_provider.conditioners.{name}.{source}": targets for source, targets in rules.items()}
-
-
-def _add_prefix(prefix: str, names: Names) -> Names:
-    return prefix + names if isinstance(names, str) else tuple(prefix + name for name in names)

@@ -5,18 +5,19 @@ are always 0: their weights are zeros, and the columns of the projection too. It
 of more channels: their weights and epsilon make up for that, so that the output is equal up to rounding in float32.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from math import sqrt
 
+from torch.nn.functional import pad
+
 from ....checkpoint.tensor import LazyTensor
+from ....checkpoint.torch_tensors import from_torch, to_torch
 from .text_encoder import TextEncoder
 
 PADDING = 64  # channels
 PROJECTION = "enc_to_dec_proj.weight"
-CHANNELS_FIRST = r".*(\.o|\.wo|norm)\.weight"  # else they are the last dimension
-NO_CHANNELS = r".*relative_attention_bias\.weight"
+CHANNELS_FIRST = (".o.weight", ".wo.weight", "norm.weight")  # ends of names; else they are the last dimension
 
 
 def pad_t5(encoder: TextEncoder) -> TextEncoder:
@@ -27,9 +28,8 @@ def pad_t5(encoder: TextEncoder) -> TextEncoder:
               "layer_norm_epsilon": encoder.config["layer_norm_epsilon"] * shrink}
     tensors = dict(encoder.tensors)
     for name, tensor in encoder.tensors.items():
-        if not re.fullmatch(NO_CHANNELS, name):
-            scale = sqrt(shrink) if "norm" in name else 1.0
-            tensors[name] = _pad(tensor, bool(re.fullmatch(CHANNELS_FIRST, name)), scale)
+        if not name.endswith("relative_attention_bias.weight"):  # it has no channels
+            tensors[name] = _pad(tensor, name.endswith(CHANNELS_FIRST), sqrt(shrink) if "norm" in name else 1.0)
     return replace(encoder, config=config, tensors=tensors)
 
 
@@ -40,16 +40,12 @@ def pad_projection(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
 
 def unpad_projection(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
     """Restore the projection that AudioCraft has, bit for bit."""
-    from ....checkpoint.torch_tensors import from_torch, to_torch
     if PROJECTION not in tensors:
         return dict(tensors)
     return {**tensors, **from_torch({PROJECTION: to_torch(tensors[PROJECTION])[:, :-PADDING].contiguous()})}
 
 
 def _pad(tensor: LazyTensor, channels_first: bool = False, factor: float = 1.0) -> LazyTensor:
-    from torch.nn.functional import pad
-
-    from ....checkpoint.torch_tensors import from_torch, to_torch
     old = to_torch(tensor)
     padded = pad(old, (0, 0, 0, PADDING) if channels_first and old.dim() == 2 else (0, PADDING))
     return from_torch({"": padded * factor if factor != 1 else padded})[""]

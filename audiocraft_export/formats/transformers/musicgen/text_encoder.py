@@ -6,7 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from ....checkpoint.tensor import LazyTensor
+from ....checkpoint.torch_tensors import from_torch
 from ....errors import CheckpointError, listing, reason
 from ..model_files import as_json
 
@@ -29,7 +32,6 @@ def load_text_encoder(name: str) -> TextEncoder:
     Raises:
         CheckpointError: if it cannot be loaded.
     """
-    from ....checkpoint.torch_tensors import from_torch
     try:
         from ..loading import load_cache_first
         tokenizer, model, wrong = load_cache_first(_load, name)
@@ -45,7 +47,6 @@ def load_text_encoder(name: str) -> TextEncoder:
 
 def _load(name: str, **options: Any) -> tuple[Any, Any, list[str]]:
     """The tokenizer, the encoder, and which of its weights are missing; those of the decoder are not needed."""
-    import torch
     from transformers import AutoTokenizer
 
     from ..loading import load_strictly

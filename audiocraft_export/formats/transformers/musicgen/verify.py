@@ -1,6 +1,5 @@
 """Compare what AudioCraft and transformers compute with a released language model."""
 
-
 import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from ....checkpoint.torch_tensors import from_torch, to_torch
 from ....errors import ReleaseError, listing
@@ -48,7 +48,7 @@ def verify_musicgen(folder: Path) -> None:
             conditions = build_conditions(folder, layout_of(config), lm, model)
         with _step("run"):
             _compare_logits(lm, conditions)
-            if _can_generate(model):
+            if int(transformers.__version__.split(".")[0]) >= 5 or type(model).__name__ == TEXT_MODEL:
                 for scale in GUIDANCE if conditions.attributes else GUIDANCE[:1]:
                     _compare_music(lm, conditions, scale)
 
@@ -66,23 +66,15 @@ def load_musicgen(folder: Path) -> Any:
     return model.eval()
 
 
-def _can_generate(model: Any) -> bool:
-    import transformers
-    return int(transformers.__version__.split(".")[0]) >= 5 or type(model).__name__ == TEXT_MODEL
-
-
 def _load_audiocraft(folder: Path, config: Config) -> Any:
     """AudioCraft's language model with the weights of the release, as its own loader builds it."""
     from audiocraft.models import builders
     from omegaconf import OmegaConf
-    cfg = OmegaConf.create(config.text)
-    OmegaConf.update(cfg, "device", "cpu")
-    OmegaConf.update(cfg, "dtype", "float32")
+    cfg = OmegaConf.create({**config.values, "device": "cpu", "dtype": "float32"})
     melody = layout_of(config).melody
     if melody:  # these are files of the machine that trained it
         cfg.conditioners[melody].chroma_stem.update(cache_path=None, eval_wavs=None)
-    tensors, others = load_safetensors(folder), load_safetensors(folder, OTHERS)
-    state = from_musicgen(from_torch(tensors), from_torch(others), config)
+    state = from_musicgen(from_torch(load_safetensors(folder)), from_torch(load_safetensors(folder, OTHERS)), config)
     lm = builders.get_lm_model(cfg)
     lm.load_state_dict({name: to_torch(tensor) for name, tensor in state.items()})
     return lm.eval()

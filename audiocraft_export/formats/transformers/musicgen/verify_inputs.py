@@ -13,13 +13,7 @@ TEST_PROMPT = "happy rock"
 
 
 class Conditions(ABC):
-    """Conditions of AudioCraft's model, and what transformers computes with the same.
-
-    Args:
-        lm: AudioCraft's model.
-        model: that of transformers.
-        wav: AudioCraft's melody conditions by name.
-    """
+    """Conditions of AudioCraft's model (`lm`), and what that of transformers computes with the same."""
 
     def __init__(self, lm: Any, model: Any, wav: dict[str, Any]) -> None:
         from audiocraft.modules.conditioners import ConditioningAttributes
@@ -44,7 +38,7 @@ class Conditions(ABC):
         return int(frames + delay)
 
 
-class Composite(Conditions):
+class _Composite(Conditions):
     """Conditions of a model with a text encoder, and possibly a melody."""
 
     def __init__(self, folder: Path, layout: Layout, lm: Any, model: Any) -> None:
@@ -52,7 +46,8 @@ class Composite(Conditions):
         wav, audio = {}, {}
         if layout.melody:
             conditioner = lm.condition_provider.conditioners[layout.melody]
-            melody = _melody(conditioner)
+            generator = torch.Generator().manual_seed(0)
+            melody = torch.randn(3 * conditioner.chroma.winlen, generator=generator)  # noise of more than a window
             wav = {layout.melody: _wav_condition(conditioner, melody)}
             audio = {"audio": melody.numpy(), "sampling_rate": conditioner.sample_rate}
         super().__init__(lm, model, wav)
@@ -60,15 +55,13 @@ class Composite(Conditions):
         self.inputs = processor.from_pretrained(folder)(text=[TEST_PROMPT], return_tensors="pt", **audio)
 
     def logits(self, codes: torch.Tensor) -> torch.Tensor:
-        """As `Conditions.logits`."""
         logits: torch.Tensor = self.model(**self.inputs, decoder_input_ids=codes[0]).logits
         return logits
 
     def music(self, frames: int, scale: float) -> torch.Tensor:
-        """As `Conditions.music`; the codes are recorded where the codec decodes them."""
         recorded: list[torch.Tensor] = []
 
-        def record(codes: torch.Tensor, **_: Any) -> Any:
+        def record(codes: torch.Tensor, **_: Any) -> Any:  # in place of the codec
             recorded.append(codes[0])
             return SimpleNamespace(audio_values=torch.zeros(len(codes[0]), 1, 1))
 
@@ -81,7 +74,7 @@ class Composite(Conditions):
         return torch.stack(recorded, dim=2).flatten(1, 2)  # left and right interleaved
 
 
-class Alone(Conditions):
+class _Alone(Conditions):
     """Conditions of a decoder alone: it gets the states that AudioCraft's own conditioners compute."""
 
     def __init__(self, lm: Any, model: Any) -> None:
@@ -95,12 +88,10 @@ class Alone(Conditions):
         return states
 
     def logits(self, codes: torch.Tensor) -> torch.Tensor:
-        """As `Conditions.logits`."""
         logits: torch.Tensor = self.model(input_ids=codes[0], encoder_hidden_states=self.states).logits
         return logits
 
     def music(self, frames: int, scale: float) -> torch.Tensor:
-        """As `Conditions.music`."""
         from audiocraft.modules.conditioners import ClassifierFreeGuidanceDropout
         states = {}
         if self.attributes:
@@ -116,13 +107,8 @@ class Alone(Conditions):
 def build_conditions(folder: Path, layout: Layout, lm: Any, model: Any) -> Conditions:
     """Condition AudioCraft's model (`lm`) and that of transformers."""
     if layout.architecture == DECODER_ALONE:
-        return Alone(lm, model)
-    return Composite(folder, layout, lm, model)
-
-
-def _melody(conditioner: Any) -> torch.Tensor:
-    """Some noise, longer than a window of the chroma and shorter than the training's music."""
-    return torch.randn(3 * conditioner.chroma.winlen, generator=torch.Generator().manual_seed(0))
+        return _Alone(lm, model)
+    return _Composite(folder, layout, lm, model)
 
 
 def _wav_condition(conditioner: Any, melody: torch.Tensor) -> Any:

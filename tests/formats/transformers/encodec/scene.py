@@ -8,9 +8,8 @@ from omegaconf import OmegaConf
 from audiocraft_export.checkpoint.torch_tensors import SolverState
 from audiocraft_export.errors import CheckpointError
 from audiocraft_export.experiment.config import Config
-from audiocraft_export.formats.transformers.encodec import zero_lstm
 from audiocraft_export.formats.transformers.encodec.config import encodec_config
-from audiocraft_export.formats.transformers.encodec.convert import from_encodec
+from audiocraft_export.formats.transformers.encodec.convert import ZERO_LSTM_LAYERS, from_encodec
 from audiocraft_export.release.content import model_content
 
 CONFIG = {  # as in AudioCraft's config/model/encodec/default.yaml
@@ -39,7 +38,7 @@ def content_with(*changes):
     values = encodec_config(config)
     torch.manual_seed(0)
     model = transformers.EncodecModel(transformers.EncodecConfig(
-        **{**values, "num_lstm_layers": values["num_lstm_layers"] or zero_lstm.LAYERS}))
+        **{**values, "num_lstm_layers": values["num_lstm_layers"] or ZERO_LSTM_LAYERS}))
     if not values["num_lstm_layers"]:
         model.load_state_dict({name: torch.zeros_like(tensor) for name, tensor in model.state_dict().items()
                                if ".lstm." in name}, strict=False)

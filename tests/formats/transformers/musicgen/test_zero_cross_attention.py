@@ -7,8 +7,7 @@ import torch
 
 from audiocraft_export.checkpoint.torch_tensors import from_torch, to_torch
 from audiocraft_export.errors import CheckpointError
-from audiocraft_export.formats.transformers.musicgen.convert import from_musicgen, to_musicgen
-from audiocraft_export.formats.transformers.musicgen.zero_cross_attention import zero_cross_attention
+from audiocraft_export.formats.transformers.musicgen.convert import from_musicgen, to_musicgen, zero_cross_attention
 
 from .scene import CARD, COUNT, DIM, config, settings, weights, write
 
