@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from ...errors import ExportError, ReleaseError, listing, printable, readable_size
 from ...experiment.xp import CHECKPOINT_FILE, MANIFEST
@@ -22,7 +22,6 @@ from ...release.manifest import Manifest
 from ...release.metrics import is_number
 from ..limits import MAX_TENSORS
 from ..output import Column, print_table, print_target_error
-from ..parser import add_verb
 from ..targets import DoraDir, add_dora_dir, find_checkpoint, find_experiment
 
 if TYPE_CHECKING:
@@ -37,6 +36,9 @@ SECTIONS = (Column("section", style="bold"), Column("bytes", right=True), Column
 TENSORS = (Column("tensor", shrink=True, tail=True), Column("dtype"), Column("shape", right=True),
            Column("bytes", right=True))
 DIFFERENCES = (Column("key", style="bold"), Column("here", shrink=True), Column("there", shrink=True))
+SUMMARY = "look into experiments, checkpoints and releases"
+DESCRIPTION = ("Say what is in an experiment, a checkpoint, a release folder or a file of one: where its bytes are, "
+               "how good it is, what a release of it would be.")
 EXAMPLES = """\
 examples:
   audiocraft-export inspect 9357e12e              one of ./outputs by its sig
@@ -46,12 +48,8 @@ examples:
 """
 
 
-def add(verbs: Any) -> None:
-    """Add the verb to a parser."""
-    parser = add_verb(verbs, "inspect", _inspect, examples=EXAMPLES,
-                      summary="look into experiments, checkpoints and releases",
-                      description="Say what is in an experiment, a checkpoint, a release folder or a file of one: "
-                                  "where its bytes are, how good it is, what a release of it would be.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb to its parser."""
     parser.add_argument("targets", nargs="+", metavar="SIG|PATH",
                         help="a Dora signature or a unique prefix of one, an XP folder, a checkpoint file, a release "
                              "folder, or a file of one")
@@ -62,7 +60,8 @@ def add(verbs: Any) -> None:
     parser.add_argument("--values", action="store_true", help="read all weights, for NaN, infinity and damage")
 
 
-def _inspect(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Do what the verb says; gives the exit code."""
     failed = []
 
     @contextmanager

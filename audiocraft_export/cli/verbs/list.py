@@ -13,7 +13,6 @@ from ...errors import readable_size
 from ...experiment.xp import list_xps
 from ..limits import MAX_SIG
 from ..output import Column, cut, print_err, print_table
-from ..parser import add_verb
 from ..targets import DoraDir, add_dora_dir
 
 if TYPE_CHECKING:
@@ -29,6 +28,9 @@ SORT_KEYS: dict[str, Callable[[XPSummary], Any]] = {
     "sig": lambda xp: xp.sig,
 }
 UNITS = (("y", 365 * 86400), ("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+SUMMARY = "show the experiments of a Dora folder"
+DESCRIPTION = ("Show the experiments of a Dora folder: how far and how good they are, and whether they are exported. "
+               "Reads no checkpoint.")
 EXAMPLES = """\
 examples:
   audiocraft-export list                       all of ./outputs, latest first
@@ -38,11 +40,8 @@ examples:
 """
 
 
-def add(verbs: Any) -> None:
-    """Add the verb to a parser."""
-    parser = add_verb(verbs, "list", _list, examples=EXAMPLES, summary="show the experiments of a Dora folder",
-                      description="Show the experiments of a Dora folder: how far and how good they are, and whether "
-                                  "they are exported. Reads no checkpoint.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb to its parser."""
     parser.add_argument("targets", nargs="*", metavar="PATTERN",
                         help="only those with this on their command line: a part of it, or a pattern with * and ?")
     add_dora_dir(parser)
@@ -54,7 +53,8 @@ def add(verbs: Any) -> None:
                         help="latest, best, largest or alphabetically first (default: age)")
 
 
-def _list(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Do what the verb says; gives the exit code."""
     from ..xp_summary import summarize_xp
     dora_dir = DoraDir(args).path
     summaries = map(summarize_xp, list_xps(dora_dir))

@@ -16,7 +16,6 @@ from ...errors import ExperimentError, ExportError, OptionError, printable
 from ...experiment.xp import Experiment, each_xp, grid_xps
 from ...options import CHOICES, ExportOptions
 from ..output import print_err
-from ..parser import add_verb
 from ..runner import Done, Job, run_jobs
 from ..targets import DoraDir, add_dora_dir, find_checkpoint, find_experiment, open_target
 
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from ...release.report import ExportReport
 
 SETTING = re.compile(r"[a-z][a-z_-]*=")
+SUMMARY = "export experiments"
+DESCRIPTION = "Export experiments by signature, or XP folders and checkpoint files by path."
 EXAMPLES = """\
 examples:
   audiocraft-export run 9357e12e              one of ./outputs by its signature
@@ -90,10 +91,8 @@ class ExportJob:
             return do(checkpoint, self.xp.folder, self.folder, self.options, self.codec_dora_dir)
 
 
-def add(verbs: Any) -> None:
-    """Add the verb to a parser."""
-    parser = add_verb(verbs, "run", _run, examples=EXAMPLES, summary="export experiments",
-                      description="Export experiments by signature, or XP folders and checkpoint files by path.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb to its parser."""
     parser.add_argument("targets", nargs="*", metavar="SIG|PATH",
                         help="a Dora signature or a unique prefix of one, an XP folder, or a checkpoint file")
     parser.add_argument("--all", action="store_true",
@@ -115,7 +114,8 @@ def add(verbs: Any) -> None:
     parser.add_argument("--chunk", type=_positive, metavar="N", help="with --slurm: one task for so many XPs")
 
 
-def _run(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Do what the verb says; gives the exit code."""
     options = ExportOptions(**{field.name: getattr(args, field.name) for field in ExportOptions.of_one_export()})
     _take_targets_from_slurm(args)
     _check_usage(args)
