@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,20 +15,20 @@ from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, ExportError, listing
 from ..experiment.config import Config
-from ..experiment.xp import HYDRA_CONFIG, MANIFEST, AnyPath, Experiment
+from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, MANIFEST, AnyPath, Experiment
 from ..formats.safetensors.file import read_safetensors
 from ..options import RELEASE_FOLDER, ExportOptions
 from ..pipeline.export import plan_export
-from ..release.families.registry import family_of, solver_of
+from ..release.families.registry import OWN_NAMES, family_of, solver_of
 from ..release.manifest import Manifest
 from ..release.metrics import best_epoch, is_number
+from ..release.owned_files import is_torch_file, release_file_names
 from ..release.report import Plan
 from .limits import MAX_KEY, MAX_SEARCH_DEPTH
 
 OTHER = "everything else"
 SAFETENSORS_SUFFIX = ".safetensors"
 TRAINING, RELEASE, EXPERIMENT = "training checkpoint", "release", "experiment"
-NESTED = (LazyTensor, dict, list, tuple)
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,13 @@ class FileSummary:
     refused: Optional[str] = None  # why it cannot be exported with the default options
     odd: list[str] = field(default_factory=list)  # what is odd about it
 
-    @property
-    def metric(self) -> Optional[str]:
-        """The validation metric by which the best epoch is chosen."""
-        return self.best["metric"] if self.best else None
-
     def to_dict(self, limit: Optional[int] = None) -> dict[str, Any]:
         """Plain data for JSON, with at most so many tensors, the largest ones."""
         release = self.plan or self.manifest
         return {
             "kind": self.kind, "path": str(self.path), "bytes": self.nbytes, "sig": self.sig, "solver": self.solver,
-            "epochs": self.epochs, "sections": dict(self.sections), "metric": self.metric, "curve": [*self.curve],
-            "best": self.best,
+            "epochs": self.epochs, "sections": dict(self.sections),
+            "metric": self.best.get("metric") if self.best else None, "curve": [*self.curve], "best": self.best,
             "tensors": [{"name": name, "dtype": tensor.dtype, "shape": [*tensor.shape], "bytes": tensor.nbytes}
                         for name, tensor in self.largest(limit)],
             "release": release.to_dict() if release else None, "refused": self.refused, "odd": self.odd,
@@ -106,6 +102,17 @@ def inspect_experiment(xp: Experiment) -> FileSummary:
     return replace(summary, odd=_missing_metrics(summary.best))
 
 
+def release_files(path: Path) -> list[Path]:
+    """The files with tensors of a release folder, or of that of a manifest; empty for anything else."""
+    folder = path.parent if path.name == MANIFEST and os.path.isfile(path) else path
+    manifest = Manifest.load_or_none(folder)
+    if manifest:
+        names = release_file_names(manifest)
+        return [folder / name for name in names if is_torch_file(name) or name.endswith(SAFETENSORS_SUFFIX)]
+    is_experiment = os.path.isfile(folder / CHECKPOINT_FILE)
+    return [folder / name for name in OWN_NAMES if os.path.isfile(folder / name) and not is_experiment]
+
+
 def diff_configs(one: Config, other: Config) -> list[tuple[str, str, str]]:
     """The dotted keys that two configurations do not have in common, with both values: JSON, unresolved."""
     left, right = dict(_flatten(one.values, "")), dict(_flatten(other.values, ""))
@@ -114,7 +121,6 @@ def diff_configs(one: Config, other: Config) -> list[tuple[str, str, str]]:
 
 
 def _read_safetensors(path: Path) -> FileSummary:
-    """Summarize a file of safetensors, with the configuration that lies beside it."""
     tensors = dict(read_safetensors(path).tensors)
     nbytes, used = os.path.getsize(path), sum(tensor.nbytes for tensor in tensors.values())
     config = _read_config(path.with_name("compression_config.yaml" if _is_codec(path) else "config.yaml"))
@@ -122,17 +128,15 @@ def _read_safetensors(path: Path) -> FileSummary:
 
 
 def _read_torch(file: TorchFile) -> FileSummary:
-    """Summarize a file of torch.save, without what lies beside it."""
     sections, tensors = _contents(file)
-    config = file.state.get("xp.cfg")
     summary = FileSummary(TRAINING, file.path, file.source.bytes, sections, tensors, odd=_shared_storages(tensors))
     if "exported" not in file.state:
         return summary
+    config = file.state.get("xp.cfg")
     return replace(summary, kind=RELEASE, config=Config.parse(config) if isinstance(config, str) else None)
 
 
 def _add_manifest(summary: FileSummary) -> FileSummary:
-    """Add what the manifest beside a file of a release says of it."""
     folder = summary.path.parent
     manifest = Manifest.load_or_none(folder)
     if manifest is None:
@@ -180,18 +184,17 @@ def _plan(checkpoint: Checkpoint, xp_folder: Path, dora_dir: Optional[AnyPath]) 
 
 def _contents(file: TorchFile) -> tuple[dict[str, int], dict[str, LazyTensor]]:
     """The bytes of each section, the largest first, and all tensors."""
-    sections: dict[str, int] = {}
+    nbytes: Counter[str] = Counter()
     tensors: dict[str, LazyTensor] = {}
     counted: set[int] = set()
     for key, value in file.state.items():
         name = str(key)[:MAX_KEY]
         inside = dict(_walk_tensors(value, (name,), set()))
         blobs = {id(tensor.blob): tensor.blob for tensor in inside.values()}
-        nbytes = sum(blob.nbytes for each, blob in blobs.items() if each not in counted)
-        sections[name] = sections.get(name, 0) + nbytes
+        nbytes[name] += sum(blob.nbytes for each, blob in blobs.items() if each not in counted)
         counted |= set(blobs)
         tensors.update(inside)
-    sections = {name: nbytes for name, nbytes in sorted(sections.items(), key=lambda item: -item[1]) if nbytes}
+    sections = {name: count for name, count in nbytes.most_common() if count}
     sections[OTHER] = sections.get(OTHER, 0) + file.source.bytes - sum(sections.values())
     return sections, tensors
 
@@ -203,7 +206,7 @@ def _walk_tensors(value: Any, path: tuple[str, ...], seen: set[int]) -> Iterator
     elif isinstance(value, (dict, list, tuple)) and id(value) not in seen and len(path) < MAX_SEARCH_DEPTH:
         seen.add(id(value))
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            if isinstance(item, NESTED):
+            if isinstance(item, (LazyTensor, dict, list, tuple)):
                 yield from _walk_tensors(item, (*path, str(key)[:MAX_KEY]), seen)
 
 
@@ -243,7 +246,6 @@ def _check_values(tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
 
 
 def _is_codec(path: Path) -> bool:
-    """Whether a file of a release holds the compression model beside a language model."""
     return path.name.startswith("compression_")
 
 
