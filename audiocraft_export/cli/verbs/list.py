@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
@@ -22,9 +23,9 @@ COLUMNS = (Column("sig", style="bold"), Column("solver", drop_order=5), Column("
            Column("epochs", right=True, drop_order=2), Column("best", drop_order=1),
            Column("checkpoint", right=True, drop_order=3), Column("release"), Column("age", right=True, drop_order=4))
 SORT_KEYS: dict[str, Callable[[XPSummary], Any]] = {
-    "age": lambda xp: -xp.mtime,
-    "metric": lambda xp: (xp.best_value is None, xp.metric, xp.best_value),
-    "size": lambda xp: -(xp.checkpoint_bytes or 0),
+    "age": lambda xp: -xp.changed,
+    "metric": lambda xp: (xp.best is None, xp.metric, xp.best),
+    "size": lambda xp: -(xp.checkpoint or 0),
     "sig": lambda xp: xp.sig,
 }
 UNITS = (("y", 365 * 86400), ("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
@@ -61,7 +62,7 @@ def execute(args: argparse.Namespace) -> int:
     found = sorted((xp for xp in summaries if _is_wanted(xp, args)), key=SORT_KEYS[args.sort])
     if args.json:
         for xp in found:
-            print(json.dumps(xp.to_dict()))
+            print(json.dumps(asdict(xp)))
     elif found:
         print_table(COLUMNS, _rows(found))
     else:
@@ -90,12 +91,12 @@ def _rows(found: Sequence[XPSummary]) -> list[list[str]]:
 
 
 def _row(xp: XPSummary, name: str, now: float) -> list[str]:
-    epochs = f"{xp.epochs}/{xp.planned_epochs}" if xp.planned_epochs else str(xp.epochs)
-    best = "" if xp.best_value is None else f"{xp.metric} {xp.best_value:.4g} @{xp.best_epoch}"
-    size = "none" if xp.checkpoint_bytes is None else readable_size(xp.checkpoint_bytes)
-    others = f" +{xp.other_checkpoints}" if xp.other_checkpoints else ""
+    epochs = f"{xp.epochs}/{xp.planned}" if xp.planned else str(xp.epochs)
+    best = "" if xp.best is None else f"{xp.metric} {xp.best:.4g} @{xp.best_epoch}"
+    size = "none" if xp.checkpoint is None else readable_size(xp.checkpoint)
+    others = f" +{xp.others}" if xp.others else ""
     release = xp.release if xp.release_bytes is None else f"{xp.release} {readable_size(xp.release_bytes)}"
-    return [cut(xp.sig, MAX_SIG), xp.solver or "?", name, epochs, best, size + others, release, _age(now - xp.mtime)]
+    return [cut(xp.sig, MAX_SIG), xp.solver or "?", name, epochs, best, size + others, release, _age(now - xp.changed)]
 
 
 def _age(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from ..targets import DoraDir, add_dora_dir, find_checkpoint, find_experiment, o
 
 if TYPE_CHECKING:
     from ...jobs.batch import Executor
-    from ...release.report import ExportReport
 
 SETTING = re.compile(r"[a-z][a-z_-]*=")
 SUMMARY = "export experiments"
@@ -101,8 +100,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be exported, and touch no file")
     add_dora_dir(parser)
     for field in ExportOptions.of_one_export():
+        choices = ",".join(filter(None, CHOICES.get(field.name, ())))
+        metavar = f"{{{choices}}}" if choices else field.name.upper()
         parser.add_argument(ExportOptions.flag_of(field.name), dest=field.name, default=field.default,
-                            help=HELP[field.name], **SHAPES.get(field.name) or _shape(field.name))
+                            help=HELP[field.name], **SHAPES.get(field.name, {"type": _value, "metavar": metavar}))
     parser.add_argument("--bands", action="store_true",
                         help="the experiments are the bands of one MultiBand Diffusion, in their order: make one "
                              "release of them, in --folder")
@@ -121,8 +122,10 @@ def execute(args: argparse.Namespace) -> int:
     _check_usage(args)
     dora_dir = DoraDir(args)
     slurm = _slurm(args, dora_dir)  # before anything is looked for: that there is no Slurm is said at once
-    if _is_search(args):
-        args.targets = [str(xp.folder) for xp in _search(args, dora_dir, options)]
+    if args.grid is not None:
+        args.targets = [str(xp.folder) for xp in grid_xps(args.grid, dora_dir.path)]
+    if args.all:
+        args.targets = [str(xp.folder) for xp in each_xp(dora_dir.path) if _needs_export(xp, options)]
         if not args.targets:
             print_err(f"Nothing to export in {dora_dir.path}: each checkpoint that is there has a fresh release; to "
                       "make one with other options, name its XP.")
@@ -145,7 +148,6 @@ def _take_targets_from_slurm(args: argparse.Namespace) -> None:
 
 
 def _check_usage(args: argparse.Namespace) -> None:
-    """Refuse arguments that contradict each other, or are missing."""
     if [bool(args.targets), args.all, args.grid is not None].count(True) != 1:
         raise OptionError("run exports experiments by signature or path, or --all, or those of a --grid: give one of "
                           "these.")
@@ -163,7 +165,6 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 
 def _slurm(args: argparse.Namespace, dora_dir: DoraDir) -> Optional[Executor]:
-    """The executor for --slurm."""
     if args.slurm is None:
         return None
     from ...jobs.sbatch import sbatch_options
@@ -188,12 +189,6 @@ def _is_search(args: argparse.Namespace) -> bool:
     return args.all or args.grid is not None
 
 
-def _search(args: argparse.Namespace, dora_dir: DoraDir, options: ExportOptions) -> Iterable[Experiment]:
-    if args.grid is not None:
-        return grid_xps(args.grid, dora_dir.path)
-    return (xp for xp in each_xp(dora_dir.path) if _needs_export(xp, options))
-
-
 def _needs_export(xp: Experiment, options: ExportOptions) -> bool:
     """Whether an experiment has the checkpoint, and no fresh release where it would go, whatever its options."""
     from ..xp_summary import release_status
@@ -204,7 +199,7 @@ def _needs_export(xp: Experiment, options: ExportOptions) -> bool:
     return release_status(_release_folder(xp.folder, options, several=True), xp.folder, name)[0] != "fresh"
 
 
-def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOptions) -> ExportReport:
+def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOptions) -> Done:
     from ...pipeline.export import export_bands
     bands = [open_target(target, dora_dir, options.checkpoint)[1] for target in targets]
     return export_bands(bands, Path(str(options.folder)), options)
@@ -244,11 +239,6 @@ def _release_folder(xp_folder: Path, options: ExportOptions, several: bool) -> P
     home = xp_folder.absolute()
     folder = options.release_folder(home).absolute()
     return folder / home.name if several and options.folder else folder
-
-
-def _shape(option: str) -> dict[str, Any]:
-    valid = [value for value in CHOICES.get(option, ()) if value]
-    return {"type": _value, "metavar": f"{{{','.join(valid)}}}" if valid else option.upper()}
 
 
 def _value(text: str) -> Optional[str]:
