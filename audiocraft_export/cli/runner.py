@@ -29,10 +29,9 @@ COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", drop_
 
 def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
              args: argparse.Namespace, table: bool) -> int:
-    """Do all jobs, and say what came of each; gives the exit code.
+    """Do all jobs, which are called like their targets, and say what came of each; gives the exit code.
 
     Args:
-        targets: what to call them.
         jobs: what to do, or why it cannot be done.
         executor: where, if not one after the other in this process.
         table: whether to say at the end what came of all.
@@ -46,7 +45,7 @@ def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], ex
                 with progress.hide():
                     _print_result(targets[number], done[number], args)
     finally:  # also of what was done before somebody stopped it
-        for number in sorted(number for number in done if number >= shown):
+        for number in sorted(done)[shown:]:
             _print_result(targets[number], done[number], args)
         if table and done:
             _print_summary(targets, done, args)

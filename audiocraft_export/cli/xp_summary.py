@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ class XPSummary:
     others: int  # how many checkpoint_NAME.th there are
     release: str  # none, fresh, stale (the checkpoint is newer) or damaged
     release_bytes: Optional[int]  # by the manifest
-    changed: float  # when its training last stored something, in seconds since 1970
+    changed: float  # when its last checkpoint was written, or its folder if there is none, in seconds since 1970
 
 
 def summarize_xp(xp: Experiment) -> XPSummary:
@@ -49,21 +49,22 @@ def summarize_xp(xp: Experiment) -> XPSummary:
     metric = best.get("metric")
     checkpoints = _checkpoints(xp.folder)
     last = checkpoints.get(CHECKPOINT_FILE)
+    changed = max((file.st_mtime for file in checkpoints.values()), default=0.)
+    with suppress(OSError):
+        changed = changed or os.stat(xp.folder).st_mtime
     release, release_bytes = release_status(xp.folder / RELEASE_FOLDER, xp.folder)
     return XPSummary(
         sig=xp.sig or xp.folder.name, solver=name, argv=None if argv is None else [*map(str, argv)],
         epochs=len(history), planned=int(epochs.group(2)) if epochs else None, metric=metric,
         best=best["valid"][metric] if metric else None, best_epoch=best["epoch"] if metric else None,
         checkpoint=last.st_size if last else None, others=len(checkpoints) - (last is not None),
-        release=release, release_bytes=release_bytes, changed=_last_mtime(xp.folder, checkpoints.values()))
+        release=release, release_bytes=release_bytes, changed=changed)
 
 
 def release_status(folder: Path, xp_folder: Path, name: Optional[str] = None) -> tuple[str, Optional[int]]:
     """The state of a release folder, by sizes and times alone, and the size of its files.
 
-    Args:
-        xp_folder: where the checkpoint of the release lies, if it is still there.
-        name: of the checkpoint that counts, if it is only one: a release of another is as good as stale.
+    With the name of a checkpoint in `xp_folder`, the release of another one is as good as stale.
     """
     if not os.path.lexists(folder / MANIFEST):
         return "none", None
@@ -117,10 +118,3 @@ def _checkpoints(folder: Path) -> dict[str, os.stat_result]:
                 if CHECKPOINT_NAME.fullmatch(entry.name) and entry.is_file():
                     found[entry.name] = entry.stat()
     return found
-
-
-def _last_mtime(folder: Path, checkpoints: Iterable[os.stat_result]) -> float:
-    """When the last checkpoint was written, or the folder where there is none."""
-    with suppress(OSError):
-        return max((file.st_mtime for file in checkpoints), default=0.) or os.stat(folder).st_mtime
-    return 0.

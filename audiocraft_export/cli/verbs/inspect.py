@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ..file_summary import FileSummary
 
 BAR_WIDTH, CURVE_WIDTH, NAME_WIDTH = 24, 40, 12  # characters of a bar, of a curve, of the column of names
-BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 SECTIONS = (Column("section", style="bold"), Column("bytes", right=True), Column("share", right=True),
             Column("", style="cyan", drop_order=1))
 TENSORS = (Column("tensor", shrink=True, tail=True), Column("dtype"), Column("shape", right=True),
@@ -71,7 +70,7 @@ def execute(args: argparse.Namespace) -> int:
         for read in readers:
             try:
                 summary = read()
-                _print(target, summary, [] if args.diff is None else _diff(summary, other()), args)
+                _print(target, summary, [] if args.diff is None else summary.diff(other()), args)
             except ExportError as exc:
                 failed = True
                 print_target_error(target, exc, args.json, args.debug)
@@ -101,15 +100,7 @@ def _other_config(args: argparse.Namespace) -> Config:
     return config
 
 
-def _diff(summary: FileSummary, other: Config) -> list[tuple[str, str, str]]:
-    from ..file_summary import diff_configs
-    if summary.config is None:
-        raise ReleaseError(f"{summary.path} holds no configuration to compare: leave --diff out.")
-    return diff_configs(summary.config, other)
-
-
-def _print(target: str, summary: FileSummary, differences: Sequence[tuple[str, str, str]],
-           args: argparse.Namespace) -> None:
+def _print(target: str, summary: FileSummary, differences: Sequence[Sequence[str]], args: argparse.Namespace) -> None:
     limit = None if args.tensors else MAX_TENSORS
     if args.json:
         values = {"target": target, **summary.to_dict(limit)}
@@ -138,11 +129,8 @@ def _print(target: str, summary: FileSummary, differences: Sequence[tuple[str, s
 
 
 def _facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
-    """Names and texts of what there is to say beside tables."""
-    if summary.nbytes:
-        yield summary.kind.split()[-1], f"{summary.path}, {readable_size(summary.nbytes)}"
-    else:
-        yield "folder", str(summary.path)
+    size = f", {readable_size(summary.nbytes)}" if summary.nbytes else ""
+    yield summary.kind.split()[-1] if size else "folder", f"{summary.path}{size}"
     if summary.sig or summary.solver:
         yield "experiment", f"{summary.sig or 'without a signature'}, solver {summary.solver or '?'}"
     if summary.epochs is not None:
@@ -198,7 +186,7 @@ def _curve(values: Sequence[Optional[float]], room: int) -> str:
     lowest = [min(part) / 2 if part else None for part in parts]  # half of it: the difference of any two is finite
     known = [value for value in lowest if value is not None]
     low, span = min(known), max(known) - min(known) or 1.
-    blocks = BLOCKS if _is_unicode() else ASCII_BLOCKS
+    blocks = "▁▂▃▄▅▆▇█" if _is_unicode() else "_.-=+*%#"
     return "".join(" " if value is None else blocks[round((value - low) / span * (len(blocks) - 1))]
                    for value in lowest)
 

@@ -86,17 +86,17 @@ def _rows(found: Sequence[XPSummary]) -> list[list[str]]:
         by_solver.setdefault(xp.solver, []).append(xp)
     names = {xp.sig: name for xps in by_solver.values()
              for xp, name in zip(xps, short_names([xp.argv or [] for xp in xps]))}
-    now = time.time()
-    return [_row(xp, names[xp.sig], now) for xp in found]
+    return [_row(xp, names[xp.sig]) for xp in found]
 
 
-def _row(xp: XPSummary, name: str, now: float) -> list[str]:
+def _row(xp: XPSummary, name: str) -> list[str]:
     epochs = f"{xp.epochs}/{xp.planned}" if xp.planned else str(xp.epochs)
     best = "" if xp.best is None else f"{xp.metric} {xp.best:.4g} @{xp.best_epoch}"
     size = "none" if xp.checkpoint is None else readable_size(xp.checkpoint)
     others = f" +{xp.others}" if xp.others else ""
     release = xp.release if xp.release_bytes is None else f"{xp.release} {readable_size(xp.release_bytes)}"
-    return [cut(xp.sig, MAX_SIG), xp.solver or "?", name, epochs, best, size + others, release, _age(now - xp.changed)]
+    return [cut(xp.sig, MAX_SIG), xp.solver or "?", name, epochs, best, size + others, release,
+            _age(time.time() - xp.changed)]
 
 
 def _age(seconds: float) -> str:

@@ -22,7 +22,6 @@ from ..targets import DoraDir, add_dora_dir, find_checkpoint, find_experiment, o
 if TYPE_CHECKING:
     from ...jobs.batch import Executor
 
-SETTING = re.compile(r"[a-z][a-z_-]*=")
 SUMMARY = "export experiments"
 DESCRIPTION = "Export experiments by signature, or XP folders and checkpoint files by path."
 EXAMPLES = """\
@@ -142,7 +141,7 @@ def execute(args: argparse.Namespace) -> int:
 def _take_targets_from_slurm(args: argparse.Namespace) -> None:
     """Take for targets what stands behind --slurm and is no setting: argparse cannot know."""
     if args.slurm is not None:
-        settings = [text for text in args.slurm if SETTING.match(text) and not os.path.exists(text)]
+        settings = [text for text in args.slurm if re.match(r"[a-z][a-z_-]*=", text) and not os.path.exists(text)]
         args.targets += [text for text in args.slurm if text not in settings]
         args.slurm = settings
 
@@ -176,7 +175,6 @@ def _slurm(args: argparse.Namespace, dora_dir: DoraDir) -> Optional[Executor]:
 
 
 def _local(args: argparse.Namespace, jobs: Sequence[Union[Job, ExportError]]) -> Optional[Executor]:
-    """The executor for --jobs, if there is more than one to do at once."""
     exports = sum(not isinstance(job, ExportError) for job in jobs)
     if min(args.jobs or 1, exports) <= 1:
         return None
@@ -192,11 +190,9 @@ def _is_search(args: argparse.Namespace) -> bool:
 def _needs_export(xp: Experiment, options: ExportOptions) -> bool:
     """Whether an experiment has the checkpoint, and no fresh release where it would go, whatever its options."""
     from ..xp_summary import release_status
-    path = xp.checkpoint_path(options.checkpoint)
-    if not os.path.isfile(path):
-        return False
+    path, folder = xp.checkpoint_path(options.checkpoint), _release_folder(xp.folder, options, several=True)
     name = None if options.checkpoint is None else path.name
-    return release_status(_release_folder(xp.folder, options, several=True), xp.folder, name)[0] != "fresh"
+    return os.path.isfile(path) and release_status(folder, xp.folder, name)[0] != "fresh"
 
 
 def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOptions) -> Done:
