@@ -12,9 +12,7 @@ from ..options import CHOICES
 from .targets import DoraDir
 
 EXPERIMENTS = {("run", "targets"), ("inspect", "targets"), ("inspect", "diff"), ("verify", "against")}
-FILES = {*EXPERIMENTS, *((verb, "targets") for verb in ("verify", "convert")),
-         *((verb, "folder") for verb in ("run", "convert")),
-         *((verb, "dora_dir") for verb in ("run", "list", "inspect", "verify"))}
+FILES = ("targets", "diff", "against", "folder", "dora_dir")
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +36,6 @@ def _complete_value(prefix: str, action: argparse.Action, parsed_args: argparse.
         if argument == ("run", "grid") and dora_dir:
             yield from list_grids(dora_dir)
     yield from filter(None, CHOICES.get(action.dest, ()))
-    if argument in FILES:
+    if action.dest in FILES and argument != ("list", "targets"):
         from argcomplete.completers import FilesCompleter
         yield from FilesCompleter()(prefix)

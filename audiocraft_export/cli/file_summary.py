@@ -2,9 +2,9 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -12,22 +12,21 @@ from ..checkpoint.checkpoint import Checkpoint, to_checkpoint
 from ..checkpoint.nonfinite import NonfiniteCounter
 from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
-from ..errors import CheckpointError, ExportError, listing
+from ..errors import CheckpointError, ExportError, ReleaseError, listing
 from ..experiment.config import Config
-from ..experiment.xp import HYDRA_CONFIG, MANIFEST, AnyPath, Experiment
+from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, MANIFEST, AnyPath, Experiment
 from ..formats.safetensors.file import read_safetensors
 from ..options import RELEASE_FOLDER, ExportOptions
 from ..pipeline.export import plan_export
-from ..release.families.registry import family_of, solver_of
+from ..release.families.registry import OWN_NAMES, family_of, solver_of
 from ..release.manifest import Manifest
 from ..release.metrics import best_epoch, is_number
+from ..release.owned_files import is_torch_file, release_file_names
 from ..release.report import Plan
 from .limits import MAX_KEY, MAX_SEARCH_DEPTH
 
 OTHER = "everything else"
-SAFETENSORS_SUFFIX = ".safetensors"
 TRAINING, RELEASE, EXPERIMENT = "training checkpoint", "release", "experiment"
-NESTED = (LazyTensor, dict, list, tuple)
 
 
 @dataclass(frozen=True)
@@ -50,18 +49,13 @@ class FileSummary:
     refused: Optional[str] = None  # why it cannot be exported with the default options
     odd: list[str] = field(default_factory=list)  # what is odd about it
 
-    @property
-    def metric(self) -> Optional[str]:
-        """The validation metric by which the best epoch is chosen."""
-        return self.best["metric"] if self.best else None
-
     def to_dict(self, limit: Optional[int] = None) -> dict[str, Any]:
         """Plain data for JSON, with at most so many tensors, the largest ones."""
         release = self.plan or self.manifest
         return {
             "kind": self.kind, "path": str(self.path), "bytes": self.nbytes, "sig": self.sig, "solver": self.solver,
-            "epochs": self.epochs, "sections": dict(self.sections), "metric": self.metric, "curve": [*self.curve],
-            "best": self.best,
+            "epochs": self.epochs, "sections": dict(self.sections),
+            "metric": self.best.get("metric") if self.best else None, "curve": [*self.curve], "best": self.best,
             "tensors": [{"name": name, "dtype": tensor.dtype, "shape": [*tensor.shape], "bytes": tensor.nbytes}
                         for name, tensor in self.largest(limit)],
             "release": release.to_dict() if release else None, "refused": self.refused, "odd": self.odd,
@@ -70,6 +64,18 @@ class FileSummary:
     def largest(self, limit: Optional[int] = None) -> list[tuple[str, LazyTensor]]:
         """The largest tensors, with their names."""
         return sorted(self.tensors.items(), key=lambda item: -item[1].nbytes)[:limit]
+
+    def diff(self, other: Config) -> list[tuple[str, str, str]]:
+        """The dotted keys that its configuration and another do not have in common, with both values: JSON, unresolved.
+
+        Raises:
+            ReleaseError: if it has none.
+        """
+        if self.config is None:
+            raise ReleaseError(f"{self.path} holds no configuration to compare: leave --diff out.")
+        left, right = dict(_flatten(self.config.values, "")), dict(_flatten(other.values, ""))
+        return [(key, left.get(key, ""), right.get(key, "")) for key in sorted({*left, *right})
+                if left.get(key) != right.get(key)]
 
 
 def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyPath] = None,
@@ -84,7 +90,7 @@ def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyP
     Raises:
         CheckpointError: if it is no intact file of torch.save that holds a dict, nor one of safetensors.
     """
-    file = None if path.suffix == SAFETENSORS_SUFFIX else TorchFile.read(path)
+    file = None if path.suffix == ".safetensors" else TorchFile.read(path)
     summary = _read_safetensors(path) if file is None else _read_torch(file)
     if values:
         summary.odd.extend(_check_values(summary.tensors))
@@ -103,45 +109,56 @@ def inspect_experiment(xp: Experiment) -> FileSummary:
     """
     summary = FileSummary(EXPERIMENT, xp.folder, sig=xp.sig, refused="it has no checkpoint: train it first.")
     summary = _add_training(summary, _read_config(xp.folder / HYDRA_CONFIG), xp.history)
-    return replace(summary, odd=_missing_metrics(summary.best))
+    return replace(summary, odd=[*_missing_metrics(summary.best)])
 
 
-def diff_configs(one: Config, other: Config) -> list[tuple[str, str, str]]:
-    """The dotted keys that two configurations do not have in common, with both values: JSON, unresolved."""
-    left, right = dict(_flatten(one.values, "")), dict(_flatten(other.values, ""))
-    return [(key, left.get(key, ""), right.get(key, "")) for key in sorted({*left, *right})
-            if left.get(key) != right.get(key)]
+def release_files(path: Path) -> list[Path]:
+    """The files with tensors of a release folder, or of that of a manifest; empty for anything else."""
+    folder = path.parent if path.name == MANIFEST and os.path.isfile(path) else path
+    manifest = Manifest.load_or_none(folder)
+    if manifest:
+        names = release_file_names(manifest)
+        return [folder / name for name in names if is_torch_file(name) or name.endswith(".safetensors")]
+    is_experiment = os.path.isfile(folder / CHECKPOINT_FILE)
+    return [folder / name for name in OWN_NAMES if os.path.isfile(folder / name) and not is_experiment]
 
 
 def _read_safetensors(path: Path) -> FileSummary:
-    """Summarize a file of safetensors, with the configuration that lies beside it."""
     tensors = dict(read_safetensors(path).tensors)
     nbytes, used = os.path.getsize(path), sum(tensor.nbytes for tensor in tensors.values())
-    config = _read_config(path.with_name("compression_config.yaml" if _is_codec(path) else "config.yaml"))
+    prefix = "compression_" if path.name.startswith("compression_") else ""
+    config = _read_config(path.with_name(f"{prefix}config.yaml"))
     return FileSummary(RELEASE, path, nbytes, {"tensors": used, OTHER: nbytes - used}, tensors, config=config)
 
 
 def _read_torch(file: TorchFile) -> FileSummary:
-    """Summarize a file of torch.save, without what lies beside it."""
-    sections, tensors = _contents(file)
-    config = file.state.get("xp.cfg")
-    summary = FileSummary(TRAINING, file.path, file.source.bytes, sections, tensors, odd=_shared_storages(tensors))
+    nbytes: Counter[str] = Counter()
+    tensors: dict[str, LazyTensor] = {}
+    counted: set[int] = set()
+    for key, value in file.state.items():
+        name = str(key)[:MAX_KEY]
+        inside = dict(_walk_tensors(value, (name,), set()))
+        blobs = {id(tensor.blob): tensor.blob for tensor in inside.values()}
+        nbytes[name] += sum(blob.nbytes for each, blob in blobs.items() if each not in counted)
+        counted |= set(blobs)
+        tensors.update(inside)
+    sections = {name: count for name, count in nbytes.most_common() if count}
+    sections[OTHER] = sections.get(OTHER, 0) + file.source.bytes - sum(sections.values())
+    summary = FileSummary(TRAINING, file.path, file.source.bytes, sections, tensors, odd=[*_shared_storages(tensors)])
     if "exported" not in file.state:
         return summary
+    config = file.state.get("xp.cfg")
     return replace(summary, kind=RELEASE, config=Config.parse(config) if isinstance(config, str) else None)
 
 
 def _add_manifest(summary: FileSummary) -> FileSummary:
-    """Add what the manifest beside a file of a release says of it."""
     folder = summary.path.parent
     manifest = Manifest.load_or_none(folder)
-    if manifest is None:
-        if os.path.isfile(folder / MANIFEST):
-            summary.odd.append(f"{MANIFEST} beside it is not what was written: verify says more")
+    if manifest is None and os.path.isfile(folder / MANIFEST):
+        summary.odd.append(f"{MANIFEST} beside it is not what was written: verify says more")
+    if manifest is None or summary.path.name not in [file.name for file in manifest.files]:
         return summary
-    if summary.path.name not in [file.name for file in manifest.files]:
-        return summary
-    if manifest.codec and _is_codec(summary.path):  # all else that the manifest says is of the language model
+    if manifest.codec and summary.path.name.startswith("compression_"):  # all else in it is of the language model
         return replace(summary, sig=manifest.codec.get("sig"))
     return replace(summary, sig=manifest.sig, solver=manifest.solver, manifest=manifest, epochs=manifest.epoch,
                    best=manifest.best, odd=[*summary.odd, *manifest.warnings, *_missing_metrics(manifest.best)])
@@ -156,7 +173,6 @@ def _add_training(summary: FileSummary, config: Optional[Config], history: Seque
 
 
 def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath]) -> FileSummary:
-    """Add what is known of a training, and what an export of it would do, or why it cannot be done."""
     try:
         checkpoint = to_checkpoint(file)
         summary = replace(_add_training(summary, checkpoint.config, checkpoint.history), sig=checkpoint.sig)
@@ -171,29 +187,11 @@ def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir:
 
 def _plan(checkpoint: Checkpoint, xp_folder: Path, dora_dir: Optional[AnyPath]) -> tuple[Plan, Optional[str]]:
     """What an export would do, and why not with the compression model, if that alone is missing."""
-    plan = partial(plan_export, checkpoint, xp_folder, xp_folder / RELEASE_FOLDER, dora_dir=dora_dir)
+    folder = xp_folder / RELEASE_FOLDER
     try:
-        return plan(options=ExportOptions()), None
+        return plan_export(checkpoint, xp_folder, folder, ExportOptions(), dora_dir), None
     except ExportError as exc:
-        return plan(options=ExportOptions(codec="none")), str(exc)
-
-
-def _contents(file: TorchFile) -> tuple[dict[str, int], dict[str, LazyTensor]]:
-    """The bytes of each section, the largest first, and all tensors."""
-    sections: dict[str, int] = {}
-    tensors: dict[str, LazyTensor] = {}
-    counted: set[int] = set()
-    for key, value in file.state.items():
-        name = str(key)[:MAX_KEY]
-        inside = dict(_walk_tensors(value, (name,), set()))
-        blobs = {id(tensor.blob): tensor.blob for tensor in inside.values()}
-        nbytes = sum(blob.nbytes for each, blob in blobs.items() if each not in counted)
-        sections[name] = sections.get(name, 0) + nbytes
-        counted |= set(blobs)
-        tensors.update(inside)
-    sections = {name: nbytes for name, nbytes in sorted(sections.items(), key=lambda item: -item[1]) if nbytes}
-    sections[OTHER] = sections.get(OTHER, 0) + file.source.bytes - sum(sections.values())
-    return sections, tensors
+        return plan_export(checkpoint, xp_folder, folder, ExportOptions(codec="none"), dora_dir), str(exc)
 
 
 def _walk_tensors(value: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[str, LazyTensor]]:
@@ -203,29 +201,27 @@ def _walk_tensors(value: Any, path: tuple[str, ...], seen: set[int]) -> Iterator
     elif isinstance(value, (dict, list, tuple)) and id(value) not in seen and len(path) < MAX_SEARCH_DEPTH:
         seen.add(id(value))
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            if isinstance(item, NESTED):
+            if isinstance(item, (LazyTensor, dict, list, tuple)):
                 yield from _walk_tensors(item, (*path, str(key)[:MAX_KEY]), seen)
 
 
-def _missing_metrics(best: Optional[Mapping[str, Any]]) -> list[str]:
-    if best is None or any(map(is_number, best["valid"].values())):
-        return []
-    return [f"the validation of epoch {best['epoch']} gave no number"]
+def _missing_metrics(best: Optional[Mapping[str, Any]]) -> Iterator[str]:
+    if best is not None and not any(map(is_number, best["valid"].values())):
+        yield f"the validation of epoch {best['epoch']} gave no number"
 
 
-def _unknown_globals(file: TorchFile) -> list[str]:
-    names = listing(file.unknown_globals, 20)
-    return [f"names that mean nothing here, neither imported nor released: {names}"] if names else []
+def _unknown_globals(file: TorchFile) -> Iterator[str]:
+    if file.unknown_globals:
+        yield f"names that mean nothing here, neither imported nor released: {listing(file.unknown_globals, 20)}"
 
 
-def _shared_storages(tensors: Mapping[str, LazyTensor]) -> list[str]:
+def _shared_storages(tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
     names: dict[int, list[str]] = {}
     for name, tensor in tensors.items():
         names.setdefault(id(tensor.blob), []).append(name)
     shared = [each for each in names.values() if len(each) > 1]
-    if not shared:
-        return []
-    return [f"{sum(map(len, shared))} tensors share {len(shared)} storages, such as {listing(shared[0], 3)}"]
+    if shared:
+        yield f"{sum(map(len, shared))} tensors share {len(shared)} storages, such as {listing(shared[0], 3)}"
 
 
 def _check_values(tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
@@ -240,11 +236,6 @@ def _check_values(tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
             yield f"{name}: {exc}"
         if counter.count:
             yield f"{name} holds {counter.count} numbers that are NaN or infinite"
-
-
-def _is_codec(path: Path) -> bool:
-    """Whether a file of a release holds the compression model beside a language model."""
-    return path.name.startswith("compression_")
 
 
 def _read_config(path: Path) -> Optional[Config]:

@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import NoReturn, Optional, Union
+from shutil import get_terminal_size
+from textwrap import fill
+from typing import Any, NoReturn, Optional, Union
 
 from ..errors import ExportError, OptionError, printable, reason
 from ..version import __version__
 from .completion import complete
 from .output import make_streams_usable, print_err, print_error
-from .parser import Parser
 from .verbs import convert, inspect, run, verify
 from .verbs import list as list_
 
@@ -29,6 +30,14 @@ examples:
 The tabulator completes signatures, grids and options, in bash and zsh:
   eval "$(register-python-argcomplete audiocraft-export)"
 """
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that reports wrong usage in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message, without the usage of the command, and exit with 2."""
+        self.exit(2, f"{self.prog}: {printable(message)}; see {self.prog} --help.\n")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
@@ -48,7 +57,6 @@ def main(argv: Optional[Sequence[str]] = None) -> NoReturn:
 
 
 def _run(argv: Optional[Sequence[str]]) -> Union[int, str, None]:
-    """Run the command, and return its exit code."""
     debug = False
     try:
         parser = _build_parser()
@@ -69,11 +77,7 @@ def _run(argv: Optional[Sequence[str]]) -> Union[int, str, None]:
 
 
 def _take_other_targets(args: argparse.Namespace, unknown: list[str]) -> None:
-    """Add targets that are not next to the first ones, which argparse does not know.
-
-    Raises:
-        OptionError: if one is an unknown option.
-    """
+    """Add targets that are not next to the first ones, which argparse does not know; refuse unknown options."""
     end = unknown.index("--") if "--" in unknown else len(unknown)
     options = [text for text in unknown[:end] if text.startswith("-")]
     if options:
@@ -84,17 +88,18 @@ def _take_other_targets(args: argparse.Namespace, unknown: list[str]) -> None:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="audiocraft-export", description=DESCRIPTION, epilog=EXAMPLES, allow_abbrev=False,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    layout: Any = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}  # for the examples
+    parser = Parser(prog="audiocraft-export", description=DESCRIPTION, epilog=EXAMPLES, **layout)
     parser.add_argument("--version", action="version", version=f"audiocraft-export {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, list_, inspect, verify, convert):
-        command.add(verbs)
-    for name, verb in verbs.choices.items():
-        verb.add_argument("--json", action="store_true", help="one JSON object a line on stdout, nothing else")
-        verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        flags = [flag for flag in verb._option_string_actions if flag not in ("-h", "--help", "--package")]
-        verb.set_defaults(name=name, flags=flags)
+    for name, verb in (("run", run), ("list", list_), ("inspect", inspect), ("verify", verify), ("convert", convert)):
+        description = fill(verb.DESCRIPTION, get_terminal_size().columns - 2)
+        own = verbs.add_parser(name, help=verb.SUMMARY, description=description, epilog=verb.EXAMPLES, **layout)
+        verb.add_arguments(own)
+        own.add_argument("--json", action="store_true", help="one JSON object a line on stdout, nothing else")
+        own.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        flags = [flag for flag in own._option_string_actions if flag not in ("-h", "--help", "--package")]
+        own.set_defaults(verb=verb.execute, name=name, flags=flags)
     return parser
 
 

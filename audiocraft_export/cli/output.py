@@ -67,10 +67,8 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
         return
     columns = [columns[index] for index in used]
     cells = [[printable(row[index]) for index in used] for row in rows]
-    if sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
-        _draw(columns, cells)
-    else:
-        _write(columns, cells)
+    is_terminal = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    (_draw if is_terminal else _write)(columns, cells)
 
 
 def cut(text: str, limit: int, tail: bool = False, dots: str = "...") -> str:
@@ -103,7 +101,11 @@ def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
 def _fit_columns(columns: Sequence[Column], widths: Sequence[int], room: int) -> dict[int, int]:
     """The width of each column that there is room for, by its index."""
     room += GAP  # the last column has no gap behind it
-    kept = _drop_columns(columns, widths, room)
+    least = [min(width, column.min_width) if column.shrink else width for column, width in zip(columns, widths)]
+    kept = [*range(len(columns))]
+    for index in sorted(kept, key=lambda index: -columns[index].drop_order):
+        if columns[index].drop_order and sum(least[each] + GAP for each in kept) > room:
+            kept.remove(index)
     shrinking = sorted((index for index in kept if columns[index].shrink), key=widths.__getitem__)
     left = room - sum(widths[index] + GAP for index in kept if not columns[index].shrink)
     fitted = {index: widths[index] for index in kept}
@@ -114,28 +116,16 @@ def _fit_columns(columns: Sequence[Column], widths: Sequence[int], room: int) ->
     return fitted
 
 
-def _drop_columns(columns: Sequence[Column], widths: Sequence[int], room: int) -> list[int]:
-    """The indices of the columns that fit in, each as narrow as it may be."""
-    least = [min(width, column.min_width) if column.shrink else width for column, width in zip(columns, widths)]
-    kept = [*range(len(columns))]
-    for index in sorted(kept, key=lambda index: -columns[index].drop_order):
-        if columns[index].drop_order and sum(least[each] + GAP for each in kept) > room:
-            kept.remove(index)
-    return kept
-
-
 def _write(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     rows = [[cut(cell, MAX_CELL) if column.shrink and not column.tail else cell for cell, column in zip(row, columns)]
             for row in rows]
     widths = _widths(columns, rows)
     for line in ([column.name for column in columns], *rows):
-        cells = [_pad(cell, width, column.right) for cell, width, column in zip(line, widths, columns)]
+        cells = []
+        for cell, width, column in zip(line, widths, columns):
+            blank = " " * (width - _width(cell))
+            cells.append(blank + cell if column.right else cell + blank)
         print((" " * GAP).join(cells).rstrip())
-
-
-def _pad(text: str, width: int, right: bool) -> str:
-    blank = " " * (width - _width(text))
-    return blank + text if right else text + blank
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:

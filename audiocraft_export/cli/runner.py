@@ -29,13 +29,11 @@ COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", drop_
 
 def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
              args: argparse.Namespace, table: bool) -> int:
-    """Do all jobs, and say what came of each; gives the exit code.
+    """Do all jobs, which are called like their targets, and say what came of each; gives the exit code.
 
     Args:
-        targets: what to call them.
         jobs: what to do, or why it cannot be done.
         executor: where, if not one after the other in this process.
-        args: the arguments of the command.
         table: whether to say at the end what came of all.
     """
     done: dict[int, Result] = {}
@@ -47,7 +45,7 @@ def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], ex
                 with progress.hide():
                     _print_result(targets[number], done[number], args)
     finally:  # also of what was done before somebody stopped it
-        for number in sorted(number for number in done if number >= shown):
+        for number in sorted(done)[shown:]:
             _print_result(targets[number], done[number], args)
         if table and done:
             _print_summary(targets, done, args)
@@ -56,13 +54,7 @@ def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], ex
 
 def run_in_order(jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
                  done: dict[int, Result]) -> Generator[int, None, None]:
-    """Do all jobs; gives the number of each in their order.
-
-    Args:
-        jobs: what to do, or why it cannot be done.
-        executor: where, if not one after the other in this process.
-        done: gets what came of each by its number, as soon as that is known.
-    """
+    """Do all jobs; gives the number of each in their order. `done` gets what came of each as soon as that is known."""
     done.update((number, job) for number, job in enumerate(jobs) if isinstance(job, ExportError))
     exports = {number: job for number, job in enumerate(jobs) if not isinstance(job, ExportError)}
     numbers, next_one = [*exports], 0
@@ -109,11 +101,11 @@ def _print_result(target: str, result: Result, args: argparse.Namespace) -> None
 
 
 def _print_summary(targets: Sequence[str], done: Mapping[int, Result], args: argparse.Namespace) -> None:
-    """Say what came of many."""
+    results = [(targets[number], result) for number, result in sorted(done.items())]
     if not args.json:
         print()
-        print_table(COLUMNS, [_row(targets[number], result) for number, result in sorted(done.items())])
-    failed = [targets[number] for number, result in sorted(done.items()) if isinstance(result, ExportError)]
+        print_table(COLUMNS, [_row(target, result) for target, result in results])
+    failed = [target for target, result in results if isinstance(result, ExportError)]
     which = f"; failed: {printable(', '.join(failed))}" if failed else ""
     rest = f"; stopped before the other {len(targets) - len(done)}" if len(done) < len(targets) else ""
     print_err(f"{len(done) - len(failed)} of {len(targets)} {'can be ' if args.dry_run else ''}exported{which}{rest}.")

@@ -19,8 +19,6 @@ from ..experiment.xp import Experiment, find_xp
 if TYPE_CHECKING:
     from ..checkpoint.checkpoint import Checkpoint
 
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
 
 def add_dora_dir(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the Dora folder."""
@@ -105,13 +103,12 @@ def open_target(target: str, dora_dir: DoraDir, name: Union[str, int, None] = No
 
 
 def _ask_package(module: str) -> Path:
-    """The Dora folder of the main in a module of a training package."""
     sys.path.insert(0, str(Path.cwd()))  # as the command `dora` does
     stderr = io.StringIO()
     try:
         with redirect_stdout(sys.stderr), redirect_stderr(stderr):
             return Path(import_module(module).main.dora.dir)
     except (Exception, SystemExit) as exc:  # importing a training package may run into anything
-        said = str(exc) if isinstance(exc, Exception) else COLOUR.sub("", stderr.getvalue())
+        said = str(exc) if isinstance(exc, Exception) else re.sub(r"\x1b\[[0-9;]*m", "", stderr.getvalue())
         raise ExportError(f"The training package cannot be asked for its Dora folder: {module} fails ("
                           f"{type(exc).__name__}: {' '.join(said.split())}); name the folder with --dora-dir.") from exc

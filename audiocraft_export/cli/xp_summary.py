@@ -3,9 +3,9 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
@@ -19,32 +19,25 @@ from ..storage.file_version import same_mtime
 # Parsing the YAML of one configuration takes as long as all else of twenty experiments.
 _SOLVER = re.compile(r"^solver:[ ]*['\"]?([^\s'\"#]+)", re.MULTILINE)
 _EPOCHS = re.compile(r"^(?:optim:[ ]*\n(?=([ ]+))(?:[ ]+\S.*\n)*?\1)?epochs:[ ]*(\d{1,12})[ ]*$", re.MULTILINE)
-# Keys of the JSON output that are not the names of the fields.
-_KEYS = {"planned_epochs": "planned", "best_value": "best", "checkpoint_bytes": "checkpoint",
-         "other_checkpoints": "others", "mtime": "changed"}
 
 
 @dataclass(frozen=True)
 class XPSummary:
-    """What is known of an experiment without opening its checkpoint."""
+    """What is known of an experiment without opening its checkpoint; its fields are the keys of the JSON output."""
 
     sig: str  # the name of its folder
     solver: Optional[str]  # of its configuration, if Hydra has stored one
     argv: Optional[list[str]]  # its command line, if Dora has stored one
     epochs: int  # how many are done
-    planned_epochs: Optional[int]  # how many its configuration asks for
+    planned: Optional[int]  # how many its configuration asks for
     metric: Optional[str]  # the validation metric by which the best epoch is chosen
-    best_value: Optional[float]  # of that metric
+    best: Optional[float]  # value of that metric
     best_epoch: Optional[int]  # which has that value
-    checkpoint_bytes: Optional[int]  # None where there is no checkpoint.th
-    other_checkpoints: int  # how many checkpoint_NAME.th there are
+    checkpoint: Optional[int]  # bytes of checkpoint.th, None where there is none
+    others: int  # how many checkpoint_NAME.th there are
     release: str  # none, fresh, stale (the checkpoint is newer) or damaged
     release_bytes: Optional[int]  # by the manifest
-    mtime: float  # when its training last stored something, in seconds since 1970
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {_KEYS.get(name, name): value for name, value in asdict(self).items()}
+    changed: float  # when its last checkpoint was written, or its folder if there is none, in seconds since 1970
 
 
 def summarize_xp(xp: Experiment) -> XPSummary:
@@ -56,21 +49,22 @@ def summarize_xp(xp: Experiment) -> XPSummary:
     metric = best.get("metric")
     checkpoints = _checkpoints(xp.folder)
     last = checkpoints.get(CHECKPOINT_FILE)
+    changed = max((file.st_mtime for file in checkpoints.values()), default=0.)
+    with suppress(OSError):
+        changed = changed or os.stat(xp.folder).st_mtime
     release, release_bytes = release_status(xp.folder / RELEASE_FOLDER, xp.folder)
     return XPSummary(
         sig=xp.sig or xp.folder.name, solver=name, argv=None if argv is None else [*map(str, argv)],
-        epochs=len(history), planned_epochs=int(epochs.group(2)) if epochs else None, metric=metric,
-        best_value=best["valid"][metric] if metric else None, best_epoch=best["epoch"] if metric else None,
-        checkpoint_bytes=last.st_size if last else None, other_checkpoints=len(checkpoints) - (last is not None),
-        release=release, release_bytes=release_bytes, mtime=_last_mtime(xp.folder, checkpoints.values()))
+        epochs=len(history), planned=int(epochs.group(2)) if epochs else None, metric=metric,
+        best=best["valid"][metric] if metric else None, best_epoch=best["epoch"] if metric else None,
+        checkpoint=last.st_size if last else None, others=len(checkpoints) - (last is not None),
+        release=release, release_bytes=release_bytes, changed=changed)
 
 
 def release_status(folder: Path, xp_folder: Path, name: Optional[str] = None) -> tuple[str, Optional[int]]:
     """The state of a release folder, by sizes and times alone, and the size of its files.
 
-    Args:
-        xp_folder: where the checkpoint of the release lies, if it is still there.
-        name: of the checkpoint that counts, if it is only one: a release of another is as good as stale.
+    With the name of a checkpoint in `xp_folder`, the release of another one is as good as stale.
     """
     if not os.path.lexists(folder / MANIFEST):
         return "none", None
@@ -88,9 +82,7 @@ def short_names(argvs: Sequence[Sequence[str]]) -> list[str]:
     """What distinguishes command lines: without the overrides that all have, the rarest first, in case it is cut.
 
     Keys are as short as they are unique, as Dora names the experiments of a grid (`dora.names.NamesMixin.get_names`).
-
-    Args:
-        argvs: the command lines; empty ones distinguish nothing.
+    Empty lines do not count.
     """
     counts, lines = Counter(arg for argv in argvs for arg in {*argv}), sum(map(bool, argvs))
     common = {arg for arg, count in counts.items() if count == lines > 1}
@@ -122,15 +114,7 @@ def _checkpoints(folder: Path) -> dict[str, os.stat_result]:
     found = {}
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if CHECKPOINT_NAME.fullmatch(entry.name):
-                with suppress(OSError):
-                    if entry.is_file():
-                        found[entry.name] = entry.stat()
+            with suppress(OSError):
+                if CHECKPOINT_NAME.fullmatch(entry.name) and entry.is_file():
+                    found[entry.name] = entry.stat()
     return found
-
-
-def _last_mtime(folder: Path, checkpoints: Iterable[os.stat_result]) -> float:
-    """When the last checkpoint was written, or the folder where there is none."""
-    with suppress(OSError):
-        return max((file.st_mtime for file in checkpoints), default=0.) or os.stat(folder).st_mtime
-    return 0.

@@ -8,7 +8,7 @@ import torch
 from helpers import SIG, model_state, with_cfg
 
 from audiocraft_export import ExportOptions, export_xp
-from audiocraft_export.cli.file_summary import diff_configs
+from audiocraft_export.cli.file_summary import EXPERIMENT, FileSummary
 from audiocraft_export.experiment.config import Config
 from audiocraft_export.release.manifest import Manifest
 
@@ -147,6 +147,7 @@ def test_a_file_is_looked_into_whatever_its_name_and_its_folder(train, tmp_path)
     assert inspected(tmp_path, folder / "best.ckpt")[0]["kind"] == "training checkpoint"
 
 
-def test_configurations_differ_in_dotted_keys():
+def test_configurations_differ_in_dotted_keys(tmp_path):
     one, other = Config({"a": {"b": 1, "c": {}}, "same": [1]}), Config({"a": {"b": "1"}, "same": [1], "new": None})
-    assert diff_configs(one, other) == [("a.b", "1", '"1"'), ("a.c", "{}", ""), ("new", "", "null")]
+    assert FileSummary(EXPERIMENT, tmp_path, config=one).diff(other) == [
+        ("a.b", "1", '"1"'), ("a.c", "{}", ""), ("new", "", "null")]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from audiocraft_export.cli.parser import Parser, add_verb
+from audiocraft_export.cli.main import Parser, _build_parser
+from audiocraft_export.cli.verbs import inspect
 
 from .commands import command
 
@@ -18,9 +19,8 @@ def test_help_has_examples_and_fits_80_columns(monkeypatch, tmp_path, argv):
 
 def test_wrong_usage_is_one_line(capsys):
     parser = Parser(prog="command")
-    verb = add_verb(parser.add_subparsers(), "do", lambda args: 7, summary="s", description="d", examples="e")
-    verb.add_argument("--number", type=int)
-    assert parser.parse_args(["do"]).verb(None) == 7
+    parser.add_subparsers().add_parser("do").add_argument("--number", type=int)
+    assert _build_parser().parse_args(["inspect", "x"]).verb is inspect.execute
     with pytest.raises(SystemExit) as ended:
         parser.parse_args(["do", "--number", "x\n"])
     error = capsys.readouterr().err

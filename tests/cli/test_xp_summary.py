@@ -1,5 +1,7 @@
 """What distinguishes the command lines of experiments."""
 
+from dataclasses import asdict
+
 from audiocraft_export.cli.xp_summary import short_names, summarize_xp
 from audiocraft_export.experiment.xp import Experiment
 
@@ -13,9 +15,9 @@ def test_what_distinguishes_command_lines_is_what_not_all_have():
 def test_an_experiment_without_any_file_is_summarized(tmp_path):
     folder = tmp_path / "xps" / "11111111"
     folder.mkdir(parents=True)
-    found = summarize_xp(Experiment.from_folder(folder)).to_dict()
+    found = asdict(summarize_xp(Experiment.from_folder(folder)))
     assert found.pop("changed") == folder.stat().st_mtime
     assert found == {"sig": "11111111", "solver": None, "argv": None, "epochs": 0, "planned": None, "metric": None,
                      "best": None, "best_epoch": None, "checkpoint": None, "others": 0, "release": "none",
                      "release_bytes": None}
-    assert summarize_xp(Experiment.from_folder(tmp_path / "nowhere")).mtime == 0
+    assert summarize_xp(Experiment.from_folder(tmp_path / "nowhere")).changed == 0

@@ -2,13 +2,14 @@
 
 import argparse
 from functools import partial
-from typing import Any
 
 from ...errors import OptionError
 from ...options import ExportOptions
-from ..parser import add_verb
 from ..runner import run_jobs
 
+SUMMARY = "make releases of another format of some"
+DESCRIPTION = ("Convert release folders between AudioCraft's format and safetensors, without loss: what comes back has "
+               "the same sha256.")
 EXAMPLES = """\
 examples:
   audiocraft-export convert outputs/xps/9357e12e/export --to safetensors
@@ -17,20 +18,17 @@ examples:
 """
 
 
-def add(verbs: Any) -> None:
-    """Add the verb to a parser."""
-    parser = add_verb(verbs, "convert", _convert, examples=EXAMPLES, summary="make releases of another format of some",
-                      description="Convert release folders between AudioCraft's format and safetensors, without loss: "
-                                  "what comes back has the same sha256.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb to its parser."""
     parser.add_argument("targets", nargs="+", metavar="FOLDER", help="release folders")
     parser.add_argument("--to", required=True, choices=("audiocraft", "safetensors"), help="the format")
-    parser.add_argument("--folder", help="where the release goes (default: the same folder, in the place of the "
-                                         "other)")
+    parser.add_argument("--folder", help="where the release goes (default: the same folder, in the place of the other)")
     parser.add_argument("--max-shard-size", default=ExportOptions.max_shard_size, metavar="SIZE",
                         help="of a file of safetensors: a larger model gets several (default: 5GB)")
 
 
-def _convert(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Do what the verb says; gives the exit code."""
     from ...pipeline.convert import convert
     max_shard_size = ExportOptions(max_shard_size=args.max_shard_size).max_shard_size
     args.dry_run = False  # for what `run_jobs` says at the end

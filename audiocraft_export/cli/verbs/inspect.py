@@ -9,34 +9,32 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ...errors import ExportError, ReleaseError, listing, printable, readable_size
-from ...experiment.xp import CHECKPOINT_FILE, MANIFEST
+from ...experiment.xp import CHECKPOINT_FILE
 from ...options import RELEASE_FOLDER
-from ...release.manifest import Manifest
 from ...release.metrics import is_number
 from ..limits import MAX_TENSORS
 from ..output import Column, print_table, print_target_error
-from ..parser import add_verb
 from ..targets import DoraDir, add_dora_dir, find_checkpoint, find_experiment
 
 if TYPE_CHECKING:
     from ...experiment.config import Config
-    from ...release.report import Plan
     from ..file_summary import FileSummary
 
 BAR_WIDTH, CURVE_WIDTH, NAME_WIDTH = 24, 40, 12  # characters of a bar, of a curve, of the column of names
-BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 SECTIONS = (Column("section", style="bold"), Column("bytes", right=True), Column("share", right=True),
             Column("", style="cyan", drop_order=1))
 TENSORS = (Column("tensor", shrink=True, tail=True), Column("dtype"), Column("shape", right=True),
            Column("bytes", right=True))
 DIFFERENCES = (Column("key", style="bold"), Column("here", shrink=True), Column("there", shrink=True))
+SUMMARY = "look into experiments, checkpoints and releases"
+DESCRIPTION = ("Say what is in an experiment, a checkpoint, a release folder or a file of one: where its bytes are, "
+               "how good it is, what a release of it would be.")
 EXAMPLES = """\
 examples:
   audiocraft-export inspect 9357e12e              one of ./outputs by its sig
@@ -46,12 +44,8 @@ examples:
 """
 
 
-def add(verbs: Any) -> None:
-    """Add the verb to a parser."""
-    parser = add_verb(verbs, "inspect", _inspect, examples=EXAMPLES,
-                      summary="look into experiments, checkpoints and releases",
-                      description="Say what is in an experiment, a checkpoint, a release folder or a file of one: "
-                                  "where its bytes are, how good it is, what a release of it would be.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb to its parser."""
     parser.add_argument("targets", nargs="+", metavar="SIG|PATH",
                         help="a Dora signature or a unique prefix of one, an XP folder, a checkpoint file, a release "
                              "folder, or a file of one")
@@ -62,34 +56,32 @@ def add(verbs: Any) -> None:
     parser.add_argument("--values", action="store_true", help="read all weights, for NaN, infinity and damage")
 
 
-def _inspect(args: argparse.Namespace) -> int:
-    failed = []
-
-    @contextmanager
-    def report_error(target: str) -> Iterator[None]:
-        """Print an error, and go on with what else there is to inspect."""
-        try:
-            yield
-        except ExportError as exc:
-            failed.append(target)
-            print_target_error(target, exc, args.json, args.debug)
-    other = lru_cache(maxsize=None)(partial(_other_config, args))
+def execute(args: argparse.Namespace) -> int:
+    """Do what the verb says; gives the exit code."""
+    failed = False
+    other = cache(partial(_other_config, args))
     for target in args.targets:
-        readers: list[Callable[[], FileSummary]] = []
-        with report_error(target):
+        try:
             readers = _readers(target, args, args.checkpoint, args.values)
+        except ExportError as exc:
+            failed = True
+            print_target_error(target, exc, args.json, args.debug)
+            continue
         for read in readers:
-            with report_error(target):
+            try:
                 summary = read()
-                _print(target, summary, _diff(summary, other()), args)
-    return int(bool(failed))
+                _print(target, summary, [] if args.diff is None else summary.diff(other()), args)
+            except ExportError as exc:
+                failed = True
+                print_target_error(target, exc, args.json, args.debug)
+    return int(failed)
 
 
 def _readers(target: str, args: argparse.Namespace, checkpoint: Optional[str] = None,
              values: bool = False) -> list[Callable[[], FileSummary]]:
     """What reads each file of a target: the checkpoint of an experiment, or all files of a release."""
-    from ..file_summary import inspect, inspect_experiment
-    paths = _release_files(Path(target))
+    from ..file_summary import inspect, inspect_experiment, release_files
+    paths = release_files(Path(target))
     if paths and checkpoint is not None:
         raise ReleaseError(f"{target} is a release: leave --checkpoint {checkpoint} out, or name its XP.")
     if paths:
@@ -101,43 +93,14 @@ def _readers(target: str, args: argparse.Namespace, checkpoint: Optional[str] = 
     return [partial(inspect, find_checkpoint(target, xp, checkpoint), xp, dora_dir.for_codec(xp), values)]
 
 
-def _release_files(path: Path) -> list[Path]:
-    """The files with tensors of a release folder, or of that of a manifest; empty for anything else."""
-    from ...release.families.registry import OWN_NAMES
-    from ...release.owned_files import is_torch_file, release_file_names
-    from ..file_summary import SAFETENSORS_SUFFIX
-    folder = path.parent if path.name == MANIFEST and os.path.isfile(path) else path
-    manifest = Manifest.load_or_none(folder)
-    if manifest:
-        return [folder / name for name in release_file_names(manifest)
-                if is_torch_file(name) or name.endswith(SAFETENSORS_SUFFIX)]
-    if os.path.isfile(folder / CHECKPOINT_FILE):
-        return []
-    return [folder / name for name in OWN_NAMES if os.path.isfile(folder / name)]
-
-
-def _other_config(args: argparse.Namespace) -> Optional[Config]:
-    """The configuration to compare with, if there is to be one."""
-    if args.diff is None:
-        return None
-    configs = (read().config for read in _readers(args.diff, args))
-    config = next(filter(None, configs), None)
+def _other_config(args: argparse.Namespace) -> Config:
+    config = next(filter(None, (read().config for read in _readers(args.diff, args))), None)
     if config is None:
         raise ReleaseError(f"{args.diff} holds no configuration to compare with: name its experiment for --diff.")
     return config
 
 
-def _diff(summary: FileSummary, other: Optional[Config]) -> list[tuple[str, str, str]]:
-    from ..file_summary import diff_configs
-    if other is None:
-        return []
-    if summary.config is None:
-        raise ReleaseError(f"{summary.path} holds no configuration to compare: leave --diff out.")
-    return diff_configs(summary.config, other)
-
-
-def _print(target: str, summary: FileSummary, differences: Sequence[tuple[str, str, str]],
-           args: argparse.Namespace) -> None:
+def _print(target: str, summary: FileSummary, differences: Sequence[Sequence[str]], args: argparse.Namespace) -> None:
     limit = None if args.tensors else MAX_TENSORS
     if args.json:
         values = {"target": target, **summary.to_dict(limit)}
@@ -149,9 +112,10 @@ def _print(target: str, summary: FileSummary, differences: Sequence[tuple[str, s
         print(printable(f"{name:<{NAME_WIDTH}}{text}"))
     if summary.sections:
         print()
-    rows = [[name, readable_size(nbytes), f"{nbytes / summary.nbytes:.0%}", _bar(nbytes / summary.nbytes)]
-            for name, nbytes in summary.sections.items()]
-    print_table(SECTIONS, rows)
+    block = "█" if _is_unicode() else "#"
+    print_table(SECTIONS, [[name, readable_size(nbytes), f"{nbytes / summary.nbytes:.0%}",
+                            block * round(nbytes / summary.nbytes * BAR_WIDTH)]
+                           for name, nbytes in summary.sections.items()])
     if summary.tensors:
         dtypes = Counter(tensor.dtype for tensor in summary.tensors.values())
         counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())
@@ -159,75 +123,57 @@ def _print(target: str, summary: FileSummary, differences: Sequence[tuple[str, s
     print_table(TENSORS, [[name, tensor.dtype, "x".join(map(str, tensor.shape)) or "-", readable_size(tensor.nbytes)]
                           for name, tensor in summary.largest(limit)])
     if args.diff is not None:
-        print()
-        print(printable(f"Configuration: keys that differ from {args.diff}: {len(differences)}"))
+        print("\n" + printable(f"Configuration: keys that differ from {args.diff}: {len(differences)}"))
         print_table(DIFFERENCES, differences)
     print()
 
 
 def _facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
-    """Names and texts of what there is to say beside tables."""
-    if summary.nbytes:
-        yield summary.kind.split()[-1], f"{summary.path}, {readable_size(summary.nbytes)}"
-    else:
-        yield "folder", str(summary.path)
+    size = f", {readable_size(summary.nbytes)}" if summary.nbytes else ""
+    yield summary.kind.split()[-1] if size else "folder", f"{summary.path}{size}"
     if summary.sig or summary.solver:
         yield "experiment", f"{summary.sig or 'without a signature'}, solver {summary.solver or '?'}"
     if summary.epochs is not None:
         yield "epochs", str(summary.epochs)
-    if summary.manifest:
-        yield from _content_facts(summary.manifest, is_planned=summary.plan is not None)
     yield from _release_facts(summary)
     if summary.best:
-        yield from _metric_facts(summary, summary.best["valid"], summary.best["epoch"])
+        yield from _metric_facts(summary, summary.best)
     for text in summary.odd:
         yield "odd", text
 
 
-def _content_facts(manifest: Manifest, is_planned: bool) -> Iterator[tuple[str, str]]:
-    """What a release holds, or would hold; then the compression model is here, or AudioCraft will download it."""
-    yield "weights", f"{manifest.weights} ({manifest.why})"
-    if manifest.codec:
+def _release_facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
+    """What the release is that this is, or what there would be in one of this, and why not."""
+    manifest, plan = summary.manifest, summary.plan
+    if manifest:
+        yield "weights", f"{manifest.weights} ({manifest.why})"
+    if manifest and manifest.codec:
         known = ", ".join(f"{key} {value.get('name') if isinstance(value, dict) else value}"
                           for key, value in manifest.codec.items() if value is not None)
         where = " (AudioCraft downloads it)" if "pretrained" in manifest.codec else " (at hand)"
-        yield "codec", known + where if is_planned else known
-
-
-def _release_facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
-    """By whom the release was made that this is, or which one there would be of this, and why not."""
-    manifest = summary.manifest
-    if summary.plan:
-        yield "release", _describe_plan(summary, summary.plan)
+        yield "codec", known + where if plan else known
+    if plan:
+        from ..xp_summary import release_status
+        name = None if summary.path.name == CHECKPOINT_FILE else summary.path.name
+        status, _ = release_status(summary.path.parent / RELEASE_FOLDER, summary.path.parent, name)
+        other = ", made with other options" if status == "fresh" and not plan.is_there else ""
+        yield "release", f"{status}{other}; {'without codec ' if summary.refused else ''}would have {plan.sizes}"
     elif manifest:
         yield "made", f"{manifest.time}, by audiocraft-export {manifest.versions.get('audiocraft-export')}"
     if summary.refused:
         yield "release", f"none{' with the default options' if summary.nbytes else ''}: {summary.refused}"
 
 
-def _describe_plan(summary: FileSummary, plan: Plan) -> str:
-    """The state of the release that is there, and what an export would write."""
-    from ..xp_summary import release_status
-    name = None if summary.path.name == CHECKPOINT_FILE else summary.path.name
-    status, _ = release_status(summary.path.parent / RELEASE_FOLDER, summary.path.parent, name)
-    if status == "fresh" and not plan.is_there:
-        status += ", made with other options"
-    return f"{status}; {'without codec ' if summary.refused else ''}would have {plan.sizes}"
-
-
-def _metric_facts(summary: FileSummary, valid: Mapping[str, float], epoch: int) -> Iterator[tuple[str, str]]:
-    if summary.metric:
-        text = f"best {valid[summary.metric]:.4g} in epoch {epoch} of {summary.epochs}"
+def _metric_facts(summary: FileSummary, best: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    metric, valid, epoch = best.get("metric"), best["valid"], best["epoch"]
+    if metric:
+        text = f"best {valid[metric]:.4g} in epoch {epoch} of {summary.epochs}"
         room = get_terminal_size().columns - NAME_WIDTH - len("  ") if sys.stdout.isatty() else sys.maxsize
-        yield summary.metric, f"{text}  {_curve(summary.curve, room - len(text))}".rstrip()
+        yield metric, f"{text}  {_curve(summary.curve, room - len(text))}".rstrip()
         return
     values = [f"{name} {value:.4g}" for name, value in valid.items() if is_number(value)]
     if values:
         yield "metrics", f"{listing(values)}, in epoch {epoch}"
-
-
-def _bar(share: float) -> str:
-    return ("█" if _is_unicode() else "#") * round(share * BAR_WIDTH)
 
 
 def _curve(values: Sequence[Optional[float]], room: int) -> str:
@@ -240,7 +186,7 @@ def _curve(values: Sequence[Optional[float]], room: int) -> str:
     lowest = [min(part) / 2 if part else None for part in parts]  # half of it: the difference of any two is finite
     known = [value for value in lowest if value is not None]
     low, span = min(known), max(known) - min(known) or 1.
-    blocks = BLOCKS if _is_unicode() else ASCII_BLOCKS
+    blocks = "▁▂▃▄▅▆▇█" if _is_unicode() else "_.-=+*%#"
     return "".join(" " if value is None else blocks[round((value - low) / span * (len(blocks) - 1))]
                    for value in lowest)
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
@@ -13,7 +14,6 @@ from ...errors import readable_size
 from ...experiment.xp import list_xps
 from ..limits import MAX_SIG
 from ..output import Column, cut, print_err, print_table
-from ..parser import add_verb
 from ..targets import DoraDir, add_dora_dir
 
 if TYPE_CHECKING:
@@ -23,12 +23,15 @@ COLUMNS = (Column("sig", style="bold"), Column("solver", drop_order=5), Column("
            Column("epochs", right=True, drop_order=2), Column("best", drop_order=1),
            Column("checkpoint", right=True, drop_order=3), Column("release"), Column("age", right=True, drop_order=4))
 SORT_KEYS: dict[str, Callable[[XPSummary], Any]] = {
-    "age": lambda xp: -xp.mtime,
-    "metric": lambda xp: (xp.best_value is None, xp.metric, xp.best_value),
-    "size": lambda xp: -(xp.checkpoint_bytes or 0),
+    "age": lambda xp: -xp.changed,
+    "metric": lambda xp: (xp.best is None, xp.metric, xp.best),
+    "size": lambda xp: -(xp.checkpoint or 0),
     "sig": lambda xp: xp.sig,
 }
 UNITS = (("y", 365 * 86400), ("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+SUMMARY = "show the experiments of a Dora folder"
+DESCRIPTION = ("Show the experiments of a Dora folder: how far and how good they are, and whether they are exported. "
+               "Reads no checkpoint.")
 EXAMPLES = """\
 examples:
   audiocraft-export list                       all of ./outputs, latest first
@@ -38,11 +41,8 @@ examples:
 """
 
 
-def add(verbs: Any) -> None:
-    """Add the verb to a parser."""
-    parser = add_verb(verbs, "list", _list, examples=EXAMPLES, summary="show the experiments of a Dora folder",
-                      description="Show the experiments of a Dora folder: how far and how good they are, and whether "
-                                  "they are exported. Reads no checkpoint.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb to its parser."""
     parser.add_argument("targets", nargs="*", metavar="PATTERN",
                         help="only those with this on their command line: a part of it, or a pattern with * and ?")
     add_dora_dir(parser)
@@ -54,14 +54,15 @@ def add(verbs: Any) -> None:
                         help="latest, best, largest or alphabetically first (default: age)")
 
 
-def _list(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Do what the verb says; gives the exit code."""
     from ..xp_summary import summarize_xp
     dora_dir = DoraDir(args).path
     summaries = map(summarize_xp, list_xps(dora_dir))
     found = sorted((xp for xp in summaries if _is_wanted(xp, args)), key=SORT_KEYS[args.sort])
     if args.json:
         for xp in found:
-            print(json.dumps(xp.to_dict()))
+            print(json.dumps(asdict(xp)))
     elif found:
         print_table(COLUMNS, _rows(found))
     else:
@@ -85,17 +86,17 @@ def _rows(found: Sequence[XPSummary]) -> list[list[str]]:
         by_solver.setdefault(xp.solver, []).append(xp)
     names = {xp.sig: name for xps in by_solver.values()
              for xp, name in zip(xps, short_names([xp.argv or [] for xp in xps]))}
-    now = time.time()
-    return [_row(xp, names[xp.sig], now) for xp in found]
+    return [_row(xp, names[xp.sig]) for xp in found]
 
 
-def _row(xp: XPSummary, name: str, now: float) -> list[str]:
-    epochs = f"{xp.epochs}/{xp.planned_epochs}" if xp.planned_epochs else str(xp.epochs)
-    best = "" if xp.best_value is None else f"{xp.metric} {xp.best_value:.4g} @{xp.best_epoch}"
-    size = "none" if xp.checkpoint_bytes is None else readable_size(xp.checkpoint_bytes)
-    others = f" +{xp.other_checkpoints}" if xp.other_checkpoints else ""
+def _row(xp: XPSummary, name: str) -> list[str]:
+    epochs = f"{xp.epochs}/{xp.planned}" if xp.planned else str(xp.epochs)
+    best = "" if xp.best is None else f"{xp.metric} {xp.best:.4g} @{xp.best_epoch}"
+    size = "none" if xp.checkpoint is None else readable_size(xp.checkpoint)
+    others = f" +{xp.others}" if xp.others else ""
     release = xp.release if xp.release_bytes is None else f"{xp.release} {readable_size(xp.release_bytes)}"
-    return [cut(xp.sig, MAX_SIG), xp.solver or "?", name, epochs, best, size + others, release, _age(now - xp.mtime)]
+    return [cut(xp.sig, MAX_SIG), xp.solver or "?", name, epochs, best, size + others, release,
+            _age(time.time() - xp.changed)]
 
 
 def _age(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,6 @@ from ...errors import ExperimentError, ExportError, OptionError, printable
 from ...experiment.xp import Experiment, each_xp, grid_xps
 from ...options import CHOICES, ExportOptions
 from ..output import print_err
-from ..parser import add_verb
 from ..runner import Done, Job, run_jobs
 from ..slurm import leave_or_cancel, sbatch_options
 from ..targets import DoraDir, add_dora_dir, find_checkpoint, find_experiment, open_target
@@ -25,9 +24,9 @@ from ..targets import DoraDir, add_dora_dir, find_checkpoint, find_experiment, o
 if TYPE_CHECKING:
     from ...jobs.batch import Executor
     from ...jobs.slurm import Slurm
-    from ...release.report import ExportReport
 
-SETTING = re.compile(r"[a-z][a-z_-]*=")
+SUMMARY = "export experiments"
+DESCRIPTION = "Export experiments by signature, or XP folders and checkpoint files by path."
 EXAMPLES = """\
 examples:
   audiocraft-export run 9357e12e              one of ./outputs by its signature
@@ -93,10 +92,8 @@ class ExportJob:
             return do(checkpoint, self.xp.folder, self.folder, self.options, self.codec_dora_dir)
 
 
-def add(verbs: Any) -> None:
-    """Add the verb to a parser."""
-    parser = add_verb(verbs, "run", _run, examples=EXAMPLES, summary="export experiments",
-                      description="Export experiments by signature, or XP folders and checkpoint files by path.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb to its parser."""
     parser.add_argument("targets", nargs="*", metavar="SIG|PATH",
                         help="a Dora signature or a unique prefix of one, an XP folder, or a checkpoint file")
     parser.add_argument("--all", action="store_true",
@@ -105,8 +102,10 @@ def add(verbs: Any) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be exported, and touch no file")
     add_dora_dir(parser)
     for field in ExportOptions.of_one_export():
+        choices = ",".join(filter(None, CHOICES.get(field.name, ())))
+        metavar = f"{{{choices}}}" if choices else field.name.upper()
         parser.add_argument(ExportOptions.flag_of(field.name), dest=field.name, default=field.default,
-                            help=HELP[field.name], **SHAPES.get(field.name) or _shape(field.name))
+                            help=HELP[field.name], **SHAPES.get(field.name, {"type": _value, "metavar": metavar}))
     parser.add_argument("--bands", action="store_true",
                         help="the experiments are the bands of one MultiBand Diffusion, in their order: make one "
                              "release of them, in --folder")
@@ -118,14 +117,17 @@ def add(verbs: Any) -> None:
     parser.add_argument("--chunk", type=_positive, metavar="N", help="with --slurm: one task for so many XPs")
 
 
-def _run(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Do what the verb says; gives the exit code."""
     options = ExportOptions(**{field.name: getattr(args, field.name) for field in ExportOptions.of_one_export()})
     _take_targets_from_slurm(args)
     _check_usage(args)
     dora_dir = DoraDir(args)
     slurm = _slurm(args, dora_dir)  # before anything is looked for: that there is no Slurm is said at once
-    if _is_search(args):
-        args.targets = [str(xp.folder) for xp in _search(args, dora_dir, options)]
+    if args.grid is not None:
+        args.targets = [str(xp.folder) for xp in grid_xps(args.grid, dora_dir.path)]
+    if args.all:
+        args.targets = [str(xp.folder) for xp in each_xp(dora_dir.path) if _needs_export(xp, options)]
         if not args.targets:
             print_err(f"Nothing to export in {dora_dir.path}: each checkpoint that is there has a fresh release; to "
                       "make one with other options, name its XP.")
@@ -144,13 +146,12 @@ def _run(args: argparse.Namespace) -> int:
 def _take_targets_from_slurm(args: argparse.Namespace) -> None:
     """Take for targets what stands behind --slurm and is no setting: argparse cannot know."""
     if args.slurm is not None:
-        settings = [text for text in args.slurm if SETTING.match(text) and not os.path.exists(text)]
+        settings = [text for text in args.slurm if re.match(r"[a-z][a-z_-]*=", text) and not os.path.exists(text)]
         args.targets += [text for text in args.slurm if text not in settings]
         args.slurm = settings
 
 
 def _check_usage(args: argparse.Namespace) -> None:
-    """Refuse arguments that contradict each other, or are missing."""
     if [bool(args.targets), args.all, args.grid is not None].count(True) != 1:
         raise OptionError("run exports experiments by signature or path, or --all, or those of a --grid: give one of "
                           "these.")
@@ -168,7 +169,6 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 
 def _slurm(args: argparse.Namespace, dora_dir: DoraDir) -> Optional[Slurm]:
-    """The job array for --slurm."""
     options = None if args.slurm is None else sbatch_options(args.slurm)
     if options is None or args.dry_run:
         return None
@@ -178,7 +178,6 @@ def _slurm(args: argparse.Namespace, dora_dir: DoraDir) -> Optional[Slurm]:
 
 
 def _local(args: argparse.Namespace, jobs: Sequence[Union[Job, ExportError]]) -> Optional[Executor]:
-    """The executor for --jobs, if there is more than one to do at once."""
     exports = sum(not isinstance(job, ExportError) for job in jobs)
     if min(args.jobs or 1, exports) <= 1:
         return None
@@ -191,23 +190,15 @@ def _is_search(args: argparse.Namespace) -> bool:
     return args.all or args.grid is not None
 
 
-def _search(args: argparse.Namespace, dora_dir: DoraDir, options: ExportOptions) -> Iterable[Experiment]:
-    if args.grid is not None:
-        return grid_xps(args.grid, dora_dir.path)
-    return (xp for xp in each_xp(dora_dir.path) if _needs_export(xp, options))
-
-
 def _needs_export(xp: Experiment, options: ExportOptions) -> bool:
     """Whether an experiment has the checkpoint, and no fresh release where it would go, whatever its options."""
     from ..xp_summary import release_status
-    path = xp.checkpoint_path(options.checkpoint)
-    if not os.path.isfile(path):
-        return False
+    path, folder = xp.checkpoint_path(options.checkpoint), _release_folder(xp.folder, options, several=True)
     name = None if options.checkpoint is None else path.name
-    return release_status(_release_folder(xp.folder, options, several=True), xp.folder, name)[0] != "fresh"
+    return os.path.isfile(path) and release_status(folder, xp.folder, name)[0] != "fresh"
 
 
-def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOptions) -> ExportReport:
+def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOptions) -> Done:
     from ...pipeline.export import export_bands
     bands = [open_target(target, dora_dir, options.checkpoint)[1] for target in targets]
     return export_bands(bands, Path(str(options.folder)), options)
@@ -247,11 +238,6 @@ def _release_folder(xp_folder: Path, options: ExportOptions, several: bool) -> P
     home = xp_folder.absolute()
     folder = options.release_folder(home).absolute()
     return folder / home.name if several and options.folder else folder
-
-
-def _shape(option: str) -> dict[str, Any]:
-    valid = [value for value in CHOICES.get(option, ()) if value]
-    return {"type": _value, "metavar": f"{{{','.join(valid)}}}" if valid else option.upper()}
 
 
 def _value(text: str) -> Optional[str]:

@@ -1,24 +1,21 @@
 """`audiocraft-export verify`: are releases what they say they are?"""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Optional
 
 from ...errors import ExportError, listing, printable
 from ...experiment.xp import MANIFEST
 from ..limits import MAX_PROBLEMS
 from ..output import print_err, print_error
-from ..parser import add_verb
 from ..targets import DoraDir, add_dora_dir, open_target
 
-if TYPE_CHECKING:
-    from ...verification.file import Problem
-
+SUMMARY = "prove that releases are sound"
+DESCRIPTION = ("Read releases as a whole, and say of each file whether it is what it should be: manifest, sha256, "
+               "CRC-32, keys, tensors, whether torch loads it.")
 EXAMPLES = """\
 examples:
   audiocraft-export verify outputs/xps/*/export        all of a Dora folder
@@ -28,11 +25,8 @@ examples:
 """
 
 
-def add(verbs: Any) -> None:
-    """Add the verb to a parser."""
-    parser = add_verb(verbs, "verify", _verify, examples=EXAMPLES, summary="prove that releases are sound",
-                      description="Read releases as a whole, and say of each file whether it is what it should be: "
-                                  "manifest, sha256, CRC-32, keys, tensors, whether torch loads it.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb to its parser."""
     parser.add_argument("targets", nargs="+", metavar="FOLDER|FILE", help="release folders, or files of releases")
     parser.add_argument("--against", metavar="SIG|PATH",
                         help="also compare with the checkpoint of this XP, or this file, tensor by tensor")
@@ -41,7 +35,8 @@ def add(verbs: Any) -> None:
     add_dora_dir(parser)
 
 
-def _verify(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Do what the verb says; gives the exit code."""
     dora_dir = DoraDir(args)
     wrong: list[str] = []
     count = 0
@@ -51,12 +46,12 @@ def _verify(args: argparse.Namespace) -> int:
         except ExportError as exc:
             print_error(exc, args.debug)
             if args.json:
-                _print_json(target, [(None, str(exc))])
+                _print(target, [(None, str(exc))], as_json=True)
             wrong.append(target)
             continue
-        for path, problems in files.items():
-            _print(path, problems, args.json)
-        wrong += [str(path) for path, problems in files.items() if problems]
+        for file, problems in files.items():
+            _print(file, problems, args.json)
+        wrong += [file for file, problems in files.items() if problems]
         count += len(files)
     if len(args.targets) > 1:
         result = f"; wrong: {printable(listing(wrong))}." if wrong else ", nothing is wrong."
@@ -64,41 +59,30 @@ def _verify(args: argparse.Namespace) -> int:
     return int(bool(wrong))
 
 
-def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir) -> dict[Path, list[Problem]]:
-    """What is wrong with each file of a release folder, or with one file."""
+def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir) -> dict[str, list[tuple[Optional[str], str]]]:
+    """The problems of each file of a release folder, or of one file; each is a key of the file, and what is wrong."""
     from ...verification.release import verify
     found = verify(path)
-    problems = found.problems or [*_further_problems(path, args, dora_dir)]
-    names = [*found.files]
-    if os.path.isdir(path):
-        names.append(MANIFEST)
-    names += [problem.file for problem in problems]
-    folder = path if os.path.isdir(path) else path.parent
-    return {folder / name: [problem for problem in problems if problem.file == name] for name in names}
-
-
-def _further_problems(path: Path, args: argparse.Namespace, dora_dir: DoraDir) -> Iterator[Problem]:
-    """What is wrong with a sound release when it is rebuilt, and compared with a checkpoint."""
-    if args.load:
+    problems = [*found.problems]
+    if found.ok and args.load:
         from ...verification.rebuild import check_rebuild
-        yield from check_rebuild(path)
-    if args.against is not None and (os.path.isdir(path) or path.name != MANIFEST):
+        problems += check_rebuild(path)
+    if found.ok and args.against is not None and (os.path.isdir(path) or path.name != MANIFEST):
         from ...verification.against_checkpoint import checkpoint_of, diff_with_checkpoint
         name = None if os.path.isfile(args.against) else checkpoint_of(path)
         xp, checkpoint = open_target(args.against, dora_dir, name)
-        yield from diff_with_checkpoint(path, checkpoint, xp.folder, dora_dir.for_codec(xp))
+        problems += diff_with_checkpoint(path, checkpoint, xp.folder, dora_dir.for_codec(xp))
+    folder, names = (path, [*found.files, MANIFEST]) if os.path.isdir(path) else (path.parent, found.files)
+    return {str(folder / name): [(problem.key, problem.what) for problem in problems if problem.file == name]
+            for name in [*names, *(problem.file for problem in problems)]}
 
 
-def _print(path: Path, problems: Sequence[Problem], as_json: bool) -> None:
+def _print(file: str, problems: Sequence[tuple[Optional[str], str]], as_json: bool) -> None:
     if as_json:
-        _print_json(str(path), [(problem.key, problem.what) for problem in problems])
+        print(json.dumps({"file": file, "ok": not problems,
+                          "problems": [{"key": key, "what": what} for key, what in problems]}))
         return
-    said = [f"{problem.key} {problem.what}" if problem.key else problem.what for problem in problems]
+    said = [f"{key} {what}" if key else what for key, what in problems]
     if len(said) > MAX_PROBLEMS:
         said[MAX_PROBLEMS:] = [f"and {len(said) - MAX_PROBLEMS} more like these"]
-    print(printable(f"{path}: {'; '.join(said) or 'sound'}"))
-
-
-def _print_json(file: str, problems: Sequence[tuple[Optional[str], str]]) -> None:
-    print(json.dumps({"file": file, "ok": not problems,
-                      "problems": [{"key": key, "what": what} for key, what in problems]}))
+    print(printable(f"{file}: {'; '.join(said) or 'sound'}"))

@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from helpers import SIG, load, model_state, solver_state, with_cfg
 from audiocraft_export import ExportOptions, export_checkpoint, export_xp, verify
 from audiocraft_export.cli.limits import MAX_PROBLEMS
 from audiocraft_export.cli.verbs.verify import _print
-from audiocraft_export.verification.file import Problem
 
 from ..commands import PRETRAINED, command
 
@@ -144,6 +142,6 @@ def test_load_wants_audiocraft_and_a_whole_folder(train, tmp_path, dora_dir):
 
 
 def test_several_problems_of_a_file_are_one_line(capsys):
-    problems = [Problem("a", f"key{number}", "is odd") for number in range(MAX_PROBLEMS + 2)]
-    _print(Path("a"), problems, as_json=False)
+    problems = [(f"key{number}", "is odd") for number in range(MAX_PROBLEMS + 2)]
+    _print("a", problems, as_json=False)
     assert capsys.readouterr().out.endswith("key3 is odd; and 2 more like these\n")
