@@ -31,7 +31,6 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
     """Make a release of another format out of one: the very release that an export in that format would be.
 
     Args:
-        folder: the release folder.
         to: `audiocraft` or `safetensors`.
         into: where it goes; None is the same folder, where it takes the place of the other in one step.
         max_shard_size: bytes of a file of safetensors, or as `5GB`.

@@ -137,28 +137,21 @@ def _resolve(form: str, lookup: Lookup) -> CompressionModel:
         raise CheckpointError("it names none.")
     if kind == "pretrained":
         return compression_model_by_name(name, lookup)
+    xp = None
     if kind == "sig":
-        return _load_by_signature(name, lookup)
-    path = reference_folder() / name.lstrip("/") if kind == "reference" else lookup.xp_folder / name
-    xp = Experiment.from_folder(path) if os.path.isdir(path) else None
-    return load_compression_model(_checkpoint_at(path), lookup, xp)
-
-
-def _load_by_signature(name: str, lookup: Lookup) -> CompressionModel:
-    sig, _, rest = name.partition("/")
-    xp = find_xp(sig, lookup.dora_dir)
-    if os.path.isabs(rest) or ".." in Path(rest).parts:
-        raise CheckpointError(f"it leads out of the folder of the experiment {sig}.")
-    return load_compression_model(_checkpoint_at(xp.folder / rest), lookup, xp)
-
-
-def _checkpoint_at(path: Path) -> Path:
-    """A file itself, or the checkpoint in a folder."""
-    if not os.path.isdir(path):
-        return path
-    if not (path / CHECKPOINT_FILE).is_file():
-        raise CheckpointError(f"{path} has no {CHECKPOINT_FILE}.")
-    return path / CHECKPOINT_FILE
+        sig, _, rest = name.partition("/")
+        xp = find_xp(sig, lookup.dora_dir)
+        path = xp.folder / rest
+        if os.path.isabs(rest) or ".." in Path(rest).parts:
+            raise CheckpointError(f"it leads out of the folder of the experiment {sig}.")
+    else:
+        path = reference_folder() / name.lstrip("/") if kind == "reference" else lookup.xp_folder / name
+    if os.path.isdir(path):
+        xp = xp or Experiment.from_folder(path)
+        path /= CHECKPOINT_FILE
+        if not path.is_file():
+            raise CheckpointError(f"{path.parent} has no {CHECKPOINT_FILE}.")
+    return load_compression_model(path, lookup, xp)
 
 
 def _looks_like_a_path(name: str) -> bool:

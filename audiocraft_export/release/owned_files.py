@@ -40,11 +40,7 @@ def is_torch_file(name: str) -> bool:
 
 
 class OwnedFiles:
-    """Which files of a folder belong to a release: only those are replaced or removed.
-
-    Args:
-        names: the files of the new release, without its manifest.
-    """
+    """Which files of a folder belong to a release: only those give way to the files of a new one, `names`."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = frozenset(names)
@@ -66,10 +62,7 @@ class OwnedFiles:
     def refuse_foreign_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
         """Refuse to replace files of no release: a `config.yaml` or a model that a person put there.
 
-        Args:
-            folder: the release folder.
-            may_be_same: whether a file may have the bytes of the new one. That is no loss: a killed export leaves its
-                files without their manifest.
+        A file that may have the bytes of the new one is no loss: a killed export leaves such without their manifest.
 
         Raises:
             ReleaseError: if there is one.

@@ -69,9 +69,7 @@ def merge_manifests(manifests: Sequence[Manifest], notes: Iterable[str]) -> Mani
     first = manifests[0]
     shared = [text for text in first.warnings if all(text in each.warnings for each in manifests)]
     own = [f"{each.name}: {text}" for each in manifests for text in each.warnings if text not in shared]
-    dtypes = Counter[str]()
-    for each in manifests:
-        dtypes.update(each.dtypes)
+    dtypes = sum((Counter(each.dtypes) for each in manifests), Counter[str]())
     return replace(
         first, sig=None, checkpoint=None, config_sha256=None, best=None,
         epoch=min(each.epoch for each in manifests),

@@ -189,7 +189,10 @@ class _TensorMapper:
         if isinstance(state, LazyTensor):
             return self._function(name, state)
         if isinstance(state, dict):
-            _check_names(state, name)
+            for key in state:
+                if not isinstance(key, int) and not (isinstance(key, str) and len(key) <= MAX_TENSOR_NAME):
+                    raise CheckpointError(f"The weights hold {describe_type(key)} as a name at {name!r}: keep it out "
+                                          "of the model's state.")
             return {key: self(value, f"{name}.{key}" if name else str(key)) for key, value in state.items()}
         if isinstance(state, (list, tuple)):
             items = [self(value, f"{name}.{index}") for index, value in enumerate(state)]
@@ -206,13 +209,6 @@ class _TensorMapper:
             raise CheckpointError(f"The weights hold more than {MAX_VALUES} values, {MAX_TEXT} characters of names "
                                   f"and texts, or a name of more than {MAX_TENSOR_NAME}, as no model does: keep them "
                                   "out of its state.")
-
-
-def _check_names(state: Mapping[Any, Any], where: str) -> None:
-    for key in state:
-        if not isinstance(key, int) and not (isinstance(key, str) and len(key) <= MAX_TENSOR_NAME):
-            raise CheckpointError(f"The weights hold {describe_type(key)} as a name at {where!r}: keep it out of the "
-                                  "model's state.")
 
 
 def _compact_bytes(tensor: LazyTensor, dtype: str) -> LazyBytes:

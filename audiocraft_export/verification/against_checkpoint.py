@@ -34,10 +34,7 @@ def diff_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
                          dora_dir: Optional[AnyPath] = None) -> Iterator[Problem]:
     """The differences between a release and what an export of a checkpoint would produce with the same options.
 
-    Args:
-        path: the release folder, or one of its files.
-        xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
-        dora_dir: the Dora folder to look it up in instead.
+    The release is a folder or one of its files; `xp_folder` and `dora_dir` are as in `prepare`.
 
     Raises:
         ExportError: if the checkpoint cannot be exported.
@@ -114,8 +111,7 @@ def _diff(file: str, key: str, expected: Any, found: Any) -> Iterator[Problem]:
     elif isinstance(expected, LazyTensor) and isinstance(found, LazyTensor):
         yield from _diff_tensors(file, key, expected, found)
     elif isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)) and len(expected) == len(found):
-        for index, (one, other) in enumerate(zip(expected, found)):
-            yield from _diff(file, _join_key(key, index), one, other)
+        yield from _diff_dicts(file, key, dict(enumerate(expected)), dict(enumerate(found)))
     elif type(expected) is not type(found) or expected != found:
         yield Problem(file, key, "is not what the checkpoint says")
 

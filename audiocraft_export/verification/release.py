@@ -24,16 +24,10 @@ WEIGHTS = ("best_state", "model", "model_state")
 
 @dataclass(frozen=True)
 class Verification:
-    """The result of verifying a release.
+    """The result of verifying a release."""
 
-    Args:
-        path: the folder, or the file.
-        files: the names of the files that were checked.
-        problems: what is wrong.
-    """
-
-    path: Path
-    files: list[str]
+    path: Path  # the folder, or the file
+    files: list[str]  # the names of those that were checked
     problems: list[Problem]
 
     @property
@@ -46,14 +40,11 @@ class Verification:
 
 
 def verify(path: AnyPath) -> Verification:
-    """Verify a release, reading all of it.
+    """Verify a release folder or one of its files, reading all of it.
 
     Checked are the manifest (with its own checksum), the sha256 and the size of every file, the CRC-32 of each record,
     the keys and the types of their values, the number, dtype and layout of the tensors, the configuration as YAML, and
-    that `torch.load(weights_only=True)` accepts each file.
-
-    Args:
-        path: a release folder, or one of its files; of a file without a manifest, all but its sha256 is checked.
+    that `torch.load(weights_only=True)` accepts each file; of one without a manifest, all but its sha256.
 
     Raises:
         ReleaseError: if there is nothing at `path`.
