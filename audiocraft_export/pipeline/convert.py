@@ -56,7 +56,9 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
             files = to_safetensors(files, manifest, max_shard_size)
             options = {**options, "format": to, "max_shard_size": max_shard_size}
         check_folder(target, files)
-        report = write(target, files, replace(_without_files(manifest), options=options))
+        counted = [nonfinite_warning(file, tensors) for file, tensors in manifest.nonfinite.items()]
+        warnings = [text for text in manifest.warnings if text not in counted]  # those that `write` does not add again
+        report = write(target, files, replace(manifest, files=[], nonfinite={}, warnings=warnings, options=options))
     warn_of_stale_card(target)
     return report
 
@@ -82,10 +84,3 @@ def _read_file(path: Path) -> Content:
         return path.read_bytes()
     state = TorchFile.read(path).state
     return multiband_diffusion.as_written(state) if path.name == multiband_diffusion.FILE else state
-
-
-def _without_files(manifest: Manifest) -> Manifest:
-    """The manifest as it was before the files were written."""
-    counted = [nonfinite_warning(file, tensors) for file, tensors in manifest.nonfinite.items()]
-    return replace(manifest, files=[], nonfinite={},
-                   warnings=[text for text in manifest.warnings if text not in counted])

@@ -42,9 +42,8 @@ def export_encodec(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrT
 def export_pretrained_compression_model(pretrained_encodec: PathOrText, out_file: PathOrText) -> PathOrText:
     """Drop-in for `audiocraft.utils.export.export_pretrained_compression_model`, which returns `out_file`, too.
 
-    Args:
-        pretrained_encodec: name of a public model without `//pretrained/`, such as `facebook/encodec_32khz`, or the
-            path of a compression model that was exported before.
+    The model is a public name without `//pretrained/`, such as `facebook/encodec_32khz`, or the path of a compression
+    model that was exported before.
 
     Raises:
         ExportError: if it cannot be exported or written.

@@ -85,11 +85,9 @@ def execute(planned: ReleasePlan) -> ExportReport:
 
 def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, read_back: bool = True,
           check: Callable[[Path], None] = lambda stage: None) -> ExportReport:
-    """Write the files of a release and its manifest; a previous release survives any failure.
+    """Write files that have passed the preflight, and their manifest; a previous release survives any failure.
 
     Args:
-        files: the content of each file, by name; they have passed the preflight.
-        manifest: what is known of the release before its files are written.
         read_back: whether to compare the written files with their content.
         check: verifies the staged folder before it is moved into place.
 

@@ -1,7 +1,6 @@
-"""The compression model that a language model needs beside it.
+"""The compression model that a language model needs beside it, and names in its configuration.
 
-`compression_model_checkpoint` of the language model's configuration names it, in the forms that
-`audiocraft.solvers.compression.CompressionSolver.model_from_checkpoint` accepts.
+The forms of the name are those of `audiocraft.solvers.compression.CompressionSolver.model_from_checkpoint`.
 """
 
 import os
@@ -163,8 +162,7 @@ def _looks_like_a_path(name: str) -> bool:
 def _exported_content(file: TorchFile, lookup: Lookup) -> dict[str, Any]:
     """The content of an exported compression model, checked and with its tensors compacted."""
     state, path = file.state, file.path
-    tag = state.get("version")
-    tag = tag if isinstance(tag, str) else lookup.version
+    tag = state["version"] if isinstance(state.get("version"), str) else lookup.version
     name = state.get("pretrained")
     if isinstance(name, str):
         if not name or _looks_like_a_path(name):

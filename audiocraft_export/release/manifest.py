@@ -134,7 +134,8 @@ def _is_valid(manifest: Manifest) -> bool:
         and len({file.name for file in manifest.files}) == len(manifest.files)
         and all(isinstance(band, dict) and isinstance(band.get("sig"), _STR_OR_NONE) for band in manifest.bands or ())
         and (manifest.best is None or _is_best(manifest.best))
-        and all(map(_are_counts, manifest.nonfinite.values())))
+        and all(isinstance(tensors, dict) and all(isinstance(count, int) for count in tensors.values())
+                for tensors in manifest.nonfinite.values()))
 
 
 def _is_file(file: WrittenFile) -> bool:
@@ -146,10 +147,6 @@ def _is_best(best: Mapping[str, Any]) -> bool:
     metric, valid = best.get("metric"), best.get("valid")
     return isinstance(valid, dict) and all(map(is_number, valid.values())) and isinstance(best.get("epoch"), int) \
         and (metric is None or isinstance(metric, str) and metric in valid)
-
-
-def _are_counts(tensors: Any) -> bool:
-    return isinstance(tensors, dict) and all(isinstance(count, int) for count in tensors.values())
 
 
 def _read_text(path: Path) -> str:

@@ -74,10 +74,7 @@ class OwnedFiles:
                                    "or choose another folder.")
 
     def refuse_training_checkpoints(self, folder: Path) -> None:
-        """Refuse to replace or remove a training checkpoint in a folder, as the function of this name.
-
-        Only files that are one are compared with the manifest: a plan reads no weights.
-        """
+        """As the function of this name. Only what is one is compared with the manifest: a plan reads no weights."""
         stale = [folder / file.name for file in self._previous_files(folder)
                  if _is_training_checkpoint(folder / file.name) and matches_manifest(folder, [file])]
         refuse_training_checkpoints(*(folder / name for name in self._names), *stale)

@@ -50,6 +50,9 @@ def select_weights(checkpoint: Checkpoint, which: str) -> Weights:
     Raises:
         CheckpointError: if the checkpoint does not have them, or only a shard of them.
     """
+    if which != "best" and _is_sharded(checkpoint):
+        raise CheckpointError(f"{checkpoint.where} was trained with FSDP, where every rank stores its own shard: "
+                              f"weights={which} cannot be released; use weights=best.")
     weights = {"best": _select_best, "ema": _select_ema, "last": _select_last}[which](checkpoint)
     try:
         tensors = weights.tensors
@@ -71,6 +74,12 @@ def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
     Raises:
         CheckpointError: if they would be far larger than what is stored, as tensors that repeat an element are.
     """
+    tensors = weights.tensors.values()
+    claimed = sum({_view(tensor): tensor.nbytes for tensor in tensors}.values())
+    stored = sum({id(tensor.blob): tensor.blob.nbytes for tensor in tensors}.values())
+    if claimed > 2 * stored + MAX_REPEATED_BYTES:
+        raise CheckpointError(f"The tensors of {weights.source} claim {claimed} bytes, where {stored} are stored, as "
+                              "those of no model do: store them with .contiguous().")
     compacted: dict[Any, LazyBytes] = {}
 
     def compact_once(name: str, tensor: LazyTensor) -> LazyTensor:
@@ -81,7 +90,6 @@ def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
             compacted[key] = _compact_bytes(tensor, target)
         return LazyTensor(compacted[key], target, 0, tensor.shape, contiguous(tensor.shape))
 
-    _check_expansion(weights)
     return Weights(_TensorMapper(compact_once)(weights.state), weights.source, weights.reason)
 
 
@@ -97,20 +105,13 @@ def _select_best(checkpoint: Checkpoint) -> Weights:
     best = _unwrap_model(state.get("best_state"))
     if best:
         return Weights(best, "best_state", "best state, as the solver kept it")
-    raise CheckpointError(f"{checkpoint.where} has {_describe_best(checkpoint)}: use weights=last for the latest "
-                          "weights.")
-
-
-def _describe_best(checkpoint: Checkpoint) -> str:
-    """What a checkpoint has instead of a best state."""
-    if "best_state" not in checkpoint.state:
-        return f"no best_state (it has {checkpoint.sections})"
-    kept = checkpoint.state["best_state"]
-    return f"{describe_type(kept)} as its best_state" if isinstance(kept, UnknownGlobal) else "an empty best_state"
+    kept = "an empty best_state" if "best_state" in state else f"no best_state (it has {checkpoint.sections})"
+    if isinstance(state.get("best_state"), UnknownGlobal):
+        kept = f"{describe_type(state['best_state'])} as its best_state"
+    raise CheckpointError(f"{checkpoint.where} has {kept}: use weights=last for the latest weights.")
 
 
 def _select_last(checkpoint: Checkpoint) -> Weights:
-    _refuse_shards(checkpoint, "last")
     model = checkpoint.state.get("model")
     if not isinstance(model, dict) or not model:
         raise CheckpointError(f"{checkpoint.where} has no weights under the name model (it has {checkpoint.sections}): "
@@ -119,7 +120,6 @@ def _select_last(checkpoint: Checkpoint) -> Weights:
 
 
 def _select_ema(checkpoint: Checkpoint) -> Weights:
-    _refuse_shards(checkpoint, "ema")
     averages: Any = checkpoint.state.get("ema")
     for key in ("state", "model"):
         averages = averages.get(key) if isinstance(averages, dict) else None
@@ -138,12 +138,6 @@ def _select_ema(checkpoint: Checkpoint) -> Weights:
     return Weights(state, "ema", "latest moving average, as asked for")
 
 
-def _refuse_shards(checkpoint: Checkpoint, which: str) -> None:
-    if _is_sharded(checkpoint):
-        raise CheckpointError(f"{checkpoint.where} was trained with FSDP, where every rank stores its own shard: "
-                              f"weights={which} cannot be released; use weights=best.")
-
-
 def _is_sharded(checkpoint: Checkpoint) -> bool:
     """Whether FSDP was in use: the truth value of `fsdp.use`, as in AudioCraft."""
     fsdp = checkpoint.config.get("fsdp")
@@ -158,15 +152,6 @@ def _unwrap_model(state: Any) -> Optional[Mapping[str, Any]]:
     return model if isinstance(model, dict) else state
 
 
-def _check_expansion(weights: Weights) -> None:
-    tensors = weights.tensors.values()
-    claimed = sum({_view(tensor): tensor.nbytes for tensor in tensors}.values())
-    stored = sum({id(tensor.blob): tensor.blob.nbytes for tensor in tensors}.values())
-    if claimed > 2 * stored + MAX_REPEATED_BYTES:
-        raise CheckpointError(f"The tensors of {weights.source} claim {claimed} bytes, where {stored} are stored, as "
-                              "those of no model do: store them with .contiguous().")
-
-
 def _view(tensor: Any) -> Any:
     """A key that two tensors share if they are the same view of the same bytes; None for anything else."""
     if not isinstance(tensor, LazyTensor):
@@ -175,10 +160,7 @@ def _view(tensor: Any) -> Any:
 
 
 class _TensorMapper:
-    """Copies nested weights with a function applied to every tensor; plain data stays, anything else is an error.
-
-    Limits the expanded size: shared references can blow up exponentially.
-    """
+    """Copies nested weights with a function applied to every tensor; plain data stays, anything else is an error."""
 
     def __init__(self, function: Callable[[str, LazyTensor], Any]) -> None:
         self._function = function

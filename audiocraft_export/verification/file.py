@@ -1,7 +1,7 @@
 """Check one file of a release: its bytes, its keys, its tensors, and whether the library that it is for loads it."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -145,20 +145,16 @@ def _tensor_problems(file: TorchFile, compact: bool) -> Iterator[Problem]:
             tensor.blob.verify()
         except CheckpointError as exc:
             yield Problem(name, key, f"is damaged ({exc})")
-    yield from _record_problems(file, {id(tensor.blob) for tensor in tensors.values()})
-
-
-def _record_problems(file: TorchFile, used: Collection[int]) -> Iterator[Problem]:
-    """The problems of all records but those of tensors, whose identities are `used`."""
+    used = {id(tensor.blob) for tensor in tensors.values()}
     for record in file.archive.names:
         try:
             blob = file.archive.blob(record)
             if id(blob) not in used:
                 blob.verify()
                 if record.startswith("data/"):
-                    yield Problem(file.path.name, None, f"holds bytes that no tensor has ({record})")
+                    yield Problem(name, None, f"holds bytes that no tensor has ({record})")
         except CheckpointError as exc:
-            yield Problem(file.path.name, None, f"is damaged ({exc})")
+            yield Problem(name, None, f"is damaged ({exc})")
 
 
 def _torch_load_problems(path: Path) -> Iterator[Problem]:

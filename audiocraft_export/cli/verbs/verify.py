@@ -80,7 +80,7 @@ def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir) -> dict[Path
 def _further_problems(path: Path, args: argparse.Namespace, dora_dir: DoraDir) -> Iterator[Problem]:
     """What is wrong with a sound release when it is rebuilt, and compared with a checkpoint."""
     if args.load:
-        from ...verification.rebuild import check_rebuild
+        from ...verification.release import check_rebuild
         yield from check_rebuild(path)
     if args.against is not None and (os.path.isdir(path) or path.name != MANIFEST):
         from ...verification.against_checkpoint import checkpoint_of, diff_with_checkpoint

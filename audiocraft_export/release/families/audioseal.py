@@ -17,7 +17,6 @@ from ..model import ReleaseModel
 
 PARTS = ("generator", "detector")
 BUILT_FROM = ("audioseal", "seanet", "detector")  # no device: loading chooses that
-SAFE = re.compile(r"[\w-]+")
 
 
 def files(model: ReleaseModel) -> dict[str, Content]:
@@ -45,7 +44,7 @@ def files(model: ReleaseModel) -> dict[str, Content]:
 
 def name_of(sig: Optional[str]) -> str:
     """What the files of a release are named by: the signature, if it is one."""
-    return sig if sig and SAFE.fullmatch(sig) else "model"
+    return sig if sig and re.fullmatch(r"[\w-]+", sig) else "model"
 
 
 def load(loaders: Any, folder: Path, names: Sequence[str]) -> Iterator[tuple[Any, str, tuple[Any, ...]]]:

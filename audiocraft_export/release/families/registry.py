@@ -1,7 +1,4 @@
-"""What a release consists of, by the name of the solver that trained the model.
-
-A new family is one more line in the table.
-"""
+"""What a release consists of, by the name of the solver that trained the model."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
