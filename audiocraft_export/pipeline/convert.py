@@ -36,8 +36,7 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
         max_shard_size: bytes of a file of safetensors, or as `5GB`.
 
     Raises:
-        ExportError: if the release is not sound, has a format that cannot be converted, or what is made of it cannot
-            be written.
+        ExportError: if the release is not sound or cannot be converted, or what is made of it cannot be written.
     """
     folder = resolve_output(Path(folder).absolute())
     manifest = Manifest.load(folder)
@@ -67,7 +66,7 @@ def _read_files(folder: Path, manifest: Manifest) -> Mapping[str, Content]:
     """Read the files of a release in AudioCraft's format, and check each against the manifest."""
     names = release_file_names(manifest)
     progress.set_total(sum(file.bytes for file in manifest.files), passes=1)
-    wrong = [file.name for file in manifest.files if file.name not in names or not matches_manifest(folder, [file])]
+    wrong = [file.name for file in manifest.files if file.name not in names or not matches_manifest(folder, file)]
     if wrong:
         raise ReleaseError(f"{folder} is not the release that its manifest describes ({listing(wrong)}): export it "
                            "again, or see what audiocraft-export verify says.")

@@ -52,8 +52,7 @@ def export_pretrained_compression_model(pretrained_encodec: PathOrText, out_file
     if not name or name.startswith("//"):
         raise CheckpointError(f"{name!r} is no name of a public model and no path: give what follows //pretrained/ in "
                               "the configuration.")
-    codec = compression_model_by_name(name, Lookup(Path(), Path(), version_tag()))
-    return _write(out_file, codec.content)
+    return _write(out_file, compression_model_by_name(name, Lookup(Path(), Path(), version_tag())).content)
 
 
 def _export_best(checkpoint_path: PathOrText, out_file: PathOrText, drop_in: str) -> PathOrText:

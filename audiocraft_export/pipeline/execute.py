@@ -112,7 +112,7 @@ def _up_to_date(planned: ReleasePlan) -> Optional[ExportReport]:
         return None
     files = planned.existing.files
     progress.set_total(sum(file.bytes for file in files), passes=1)
-    if not matches_manifest(planned.folder, files):
+    if not all(matches_manifest(planned.folder, file) for file in files):
         return None
     planned.verify_loads(planned.folder)
     return ExportReport(planned.folder, planned.existing, written=False)

@@ -19,8 +19,7 @@ def export_xp(sig: str, dora_dir: AnyPath, options: ExportOptions = ExportOption
     """Export the experiment with a Dora signature, or a prefix that no other has, in the folder that holds `xps/`.
 
     Raises:
-        ExportError: if there is no such experiment, its checkpoint cannot be released, or the release
-            cannot be written or does not verify.
+        ExportError: if there is none, it cannot be released, or the release cannot be written or does not verify.
     """
     return export_experiment(find_xp(sig, dora_dir), options)
 
@@ -42,11 +41,9 @@ def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), 
 
 def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = ExportOptions(),
                       dora_dir: Optional[AnyPath] = None) -> ExportReport:
-    """Export one checkpoint file, wherever it lies.
+    """Export one checkpoint file, wherever it lies, to `folder`; that of the options, and `checkpoint`, do not count.
 
-    Args:
-        folder: where the release goes; `folder` and `checkpoint` of the options do not count here.
-        dora_dir: the Dora folder that a compression model of the form `//sig/` is in, if `path` is not in it.
+    A compression model of the form `//sig/` is in the Dora folder `dora_dir`, if `path` is not in it.
 
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
@@ -84,12 +81,9 @@ def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
 
 def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
            dora_dir: Optional[AnyPath] = None) -> ExportReport:
-    """Export a checkpoint that is open.
+    """Export an open checkpoint to `folder`; that of the options, and `checkpoint`, do not count.
 
-    Args:
-        xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
-        folder: where the release goes; `folder` and `checkpoint` of the options do not count here.
-        dora_dir: the Dora folder to look it up in instead.
+    A compression model of the form `//sig/` is looked up beside `xp_folder`, or in the Dora folder `dora_dir` instead.
 
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.

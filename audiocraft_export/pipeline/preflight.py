@@ -19,8 +19,7 @@ def preflight(prepared: PreparedRelease, folder: Path, options: ExportOptions) -
     Only the free disk space is left to the writer: a release that is up to date needs none.
 
     Raises:
-        ExportError: if a package or a loader is missing, the format cannot hold this model, or the release would
-            replace something that is no file of a release.
+        ExportError: if a package or a loader is missing, the format cannot hold this model, or as `check_folder`.
     """
     check_packages(options)
     if options.verify == "load":

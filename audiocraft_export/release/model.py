@@ -28,8 +28,7 @@ class ReleaseModel:
         """Take the model out of a checkpoint, as `select_weights`, `compact` and `scrub_config`.
 
         Raises:
-            CheckpointError: if the checkpoint does not have these weights, or only a shard of them, or as
-                `scrub_config`.
+            CheckpointError: if the checkpoint does not have these weights, or only a shard, or as `scrub_config`.
             OptionError: if `scrub` holds an invalid pattern.
         """
         weights = compact(select_weights(checkpoint, which), dtype)

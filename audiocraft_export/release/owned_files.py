@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -52,7 +52,7 @@ class OwnedFiles:
 
     def stale_files(self, folder: Path) -> set[str]:
         """The unchanged files of the previous release in a folder that the new one does not have."""
-        return {file.name for file in self._previous_files(folder) if matches_manifest(folder, [file])}
+        return {file.name for file in self._previous_files(folder) if matches_manifest(folder, file)}
 
     def _previous_files(self, folder: Path) -> list[WrittenFile]:
         previous = Manifest.load_or_none(folder)
@@ -76,7 +76,7 @@ class OwnedFiles:
     def refuse_training_checkpoints(self, folder: Path) -> None:
         """As the function of this name. Only what is one is compared with the manifest: a plan reads no weights."""
         stale = [folder / file.name for file in self._previous_files(folder)
-                 if _is_training_checkpoint(folder / file.name) and matches_manifest(folder, [file])]
+                 if _is_training_checkpoint(folder / file.name) and matches_manifest(folder, file)]
         refuse_training_checkpoints(*(folder / name for name in self._names), *stale)
 
 
@@ -92,9 +92,19 @@ def refuse_training_checkpoints(*paths: Path) -> None:
                                   "elsewhere.")
 
 
-def matches_manifest(folder: Path, files: Iterable[WrittenFile]) -> bool:
-    """Whether files of a release folder have the sizes and checksums in its manifest."""
-    return all(_sha256(folder / file.name, file.bytes) == file.sha256 for file in files)
+def matches_manifest(folder: Path, file: WrittenFile) -> bool:
+    """Whether a file of a release folder has the size and the checksum in its manifest."""
+    sha256 = hashlib.sha256()
+    try:
+        if os.path.getsize(folder / file.name) != file.bytes:
+            return False
+        with open(folder / file.name, "rb") as stream:
+            while chunk := stream.read(_CHUNK_SIZE):
+                sha256.update(chunk)
+                progress.advance(len(chunk))
+    except OSError:
+        return False
+    return sha256.hexdigest() == file.sha256
 
 
 def _is_release_name(name: str, sig: str) -> bool:
@@ -109,18 +119,3 @@ def _is_training_checkpoint(path: Path) -> bool:
         return TorchFile.read(path).is_training
     except CheckpointError:
         return False
-
-
-def _sha256(path: Path, nbytes: int) -> str:
-    """The checksum of a file of the expected size; empty if it has another one or cannot be read."""
-    sha256 = hashlib.sha256()
-    try:
-        if path.stat().st_size != nbytes:
-            return ""
-        with open(path, "rb") as stream:
-            while chunk := stream.read(_CHUNK_SIZE):
-                sha256.update(chunk)
-                progress.advance(len(chunk))
-    except OSError:
-        return ""
-    return sha256.hexdigest()

@@ -61,14 +61,12 @@ def merge_manifests(manifests: Sequence[Manifest], notes: Iterable[str]) -> Mani
     first = manifests[0]
     shared = [text for text in first.warnings if all(text in each.warnings for each in manifests)]
     own = [f"{each.name}: {text}" for each in manifests for text in each.warnings if text not in shared]
-    dtypes = sum((Counter(each.dtypes) for each in manifests), Counter[str]())
     return replace(
-        first, sig=None, checkpoint=None, config_sha256=None, best=None,
-        epoch=min(each.epoch for each in manifests),
+        first, sig=None, checkpoint=None, config_sha256=None, best=None, epoch=min(each.epoch for each in manifests),
         weights=", ".join(dict.fromkeys(each.weights for each in manifests)),
         why=", ".join(dict.fromkeys(each.why for each in manifests)),
         tensors=sum(each.tensors for each in manifests), parameters=sum(each.parameters for each in manifests),
-        dtypes=dict(sorted(dtypes.items())),
+        dtypes=dict(sorted(sum((Counter(each.dtypes) for each in manifests), Counter[str]()).items())),
         bands=[{name: value for name, value in each.to_dict().items() if name in BAND_FIELDS} for each in manifests],
         warnings=[*notes, *shared, *own],
     )

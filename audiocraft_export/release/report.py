@@ -39,9 +39,8 @@ class ExportReport:
         return "exported" if self.written else "already exported"
 
     def __str__(self) -> str:
-        manifest = self.manifest
-        return (f"{manifest.name} {self.done}: {manifest.weights} after {manifest.epoch} epochs, "
-                f"{manifest.tensors} tensors, {readable_size(self.bytes)} in {self.folder}"
+        return (f"{self.manifest.name} {self.done}: {self.manifest.weights} after {self.manifest.epoch} epochs, "
+                f"{self.manifest.tensors} tensors, {readable_size(self.bytes)} in {self.folder}"
                 f"{f', pushed to {self.url}' if self.url else ''}")
 
 

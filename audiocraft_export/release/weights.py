@@ -68,8 +68,7 @@ def select_weights(checkpoint: Checkpoint, which: str) -> Weights:
 def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
     """Make the tensors contiguous, each over exactly its own bytes; tied tensors stay tied.
 
-    Nothing is read here: tensors that already are so keep their bytes where they are. `dtype` casts floating point
-    tensors; None is as stored.
+    Nothing is read here. `dtype` casts floating point tensors; None is as stored.
 
     Raises:
         CheckpointError: if they would be far larger than what is stored, as tensors that repeat an element are.
@@ -95,15 +94,13 @@ def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
 
 def _select_best(checkpoint: Checkpoint) -> Weights:
     state = checkpoint.state
-    gathered = _unwrap_model(state.get("fsdp_best_state"))
-    if gathered:
+    if gathered := _unwrap_model(state.get("fsdp_best_state")):
         return Weights(gathered, "fsdp_best_state", "best state, gathered from all FSDP ranks")
     if _is_sharded(checkpoint):
         raise CheckpointError(f"{checkpoint.where} was trained with FSDP and its fsdp_best_state is empty: best_state "
                               "holds only the shard of one rank and cannot be released; export the checkpoint of "
                               "rank zero after a validation.")
-    best = _unwrap_model(state.get("best_state"))
-    if best:
+    if best := _unwrap_model(state.get("best_state")):
         return Weights(best, "best_state", "best state, as the solver kept it")
     kept = "an empty best_state" if "best_state" in state else f"no best_state (it has {checkpoint.sections})"
     if isinstance(state.get("best_state"), UnknownGlobal):
@@ -148,8 +145,7 @@ def _unwrap_model(state: Any) -> Optional[Mapping[str, Any]]:
     """The model in a best state; a custom solver may store its tensors without a `model` around them."""
     if not isinstance(state, dict):
         return None
-    model = state.get("model")
-    return model if isinstance(model, dict) else state
+    return state["model"] if isinstance(state.get("model"), dict) else state
 
 
 def _view(tensor: Any) -> Any:

@@ -48,7 +48,7 @@ def check_file(path: Path, listed: Optional[WrittenFile], states: dict[str, Mapp
         problems = list(_content_problems(path, listed is not None, states))
     except CheckpointError as exc:
         problems = [Problem(path.name, None, f"cannot be read ({exc})")]
-    if listed and not problems and not matches_manifest(path.parent, [listed]):
+    if listed and not problems and not matches_manifest(path.parent, listed):
         return [Problem(path.name, None, f"has other bytes than {MANIFEST} says (sha256), although all in it is sound")]
     return problems
 

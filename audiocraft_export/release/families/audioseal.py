@@ -36,9 +36,8 @@ def files(model: ReleaseModel) -> dict[str, Content]:
     if not all(isinstance(section, dict) for section in config.values()):
         raise CheckpointError(f"{', '.join(BUILT_FROM)} of the configuration of {model.checkpoint.where} are not all "
                               "mappings of keys to values, as a model of AudioSeal needs them: write them so.")
-    contents: dict[str, Content] = {
-        f"{part}_{name}.pth": {"model": weights, "version": model.version, "exported": True}
-        for part, weights in parts.items()}
+    contents: dict[str, Content] = {f"{part}_{name}.pth": {"model": weights, "version": model.version, "exported": True}
+                                    for part, weights in parts.items()}
     return {**contents, f"{name}.yaml": OmegaConf.to_yaml(OmegaConf.create(config))}
 
 
