@@ -31,14 +31,12 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
     """Make a release of another format out of one: the very release that an export in that format would be.
 
     Args:
-        folder: the release folder.
         to: `audiocraft` or `safetensors`.
         into: where it goes; None is the same folder, where it takes the place of the other in one step.
         max_shard_size: bytes of a file of safetensors, or as `5GB`.
 
     Raises:
-        ExportError: if the release is not sound, has a format that cannot be converted, or what is made of it cannot
-            be written.
+        ExportError: if the release is not sound or cannot be converted, or what is made of it cannot be written.
     """
     folder = resolve_output(Path(folder).absolute())
     manifest = Manifest.load(folder)
@@ -57,7 +55,9 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
             files = to_safetensors(files, manifest, max_shard_size)
             options = {**options, "format": to, "max_shard_size": max_shard_size}
         check_folder(target, files)
-        report = write(target, files, replace(_without_files(manifest), options=options))
+        counted = [nonfinite_warning(file, tensors) for file, tensors in manifest.nonfinite.items()]
+        warnings = [text for text in manifest.warnings if text not in counted]  # those that `write` does not add again
+        report = write(target, files, replace(manifest, files=[], nonfinite={}, warnings=warnings, options=options))
     warn_of_stale_card(target)
     return report
 
@@ -66,7 +66,7 @@ def _read_files(folder: Path, manifest: Manifest) -> Mapping[str, Content]:
     """Read the files of a release in AudioCraft's format, and check each against the manifest."""
     names = release_file_names(manifest)
     progress.set_total(sum(file.bytes for file in manifest.files), passes=1)
-    wrong = [file.name for file in manifest.files if file.name not in names or not matches_manifest(folder, [file])]
+    wrong = [file.name for file in manifest.files if file.name not in names or not matches_manifest(folder, file)]
     if wrong:
         raise ReleaseError(f"{folder} is not the release that its manifest describes ({listing(wrong)}): export it "
                            "again, or see what audiocraft-export verify says.")
@@ -83,10 +83,3 @@ def _read_file(path: Path) -> Content:
         return path.read_bytes()
     state = TorchFile.read(path).state
     return multiband_diffusion.as_written(state) if path.name == multiband_diffusion.FILE else state
-
-
-def _without_files(manifest: Manifest) -> Manifest:
-    """The manifest as it was before the files were written."""
-    counted = [nonfinite_warning(file, tensors) for file, tensors in manifest.nonfinite.items()]
-    return replace(manifest, files=[], nonfinite={},
-                   warnings=[text for text in manifest.warnings if text not in counted])

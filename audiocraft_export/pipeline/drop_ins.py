@@ -22,14 +22,7 @@ PathOrText = Union[Path, str]
 
 
 def export_lm(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrText:
-    """Drop-in for `audiocraft.utils.export.export_lm`: the best state of a language model.
-
-    Args:
-        checkpoint_path: a training checkpoint.
-        out_file: the file to write.
-
-    Returns:
-        `out_file`.
+    """Drop-in for `audiocraft.utils.export.export_lm`: write the best state of a language model, return `out_file`.
 
     Raises:
         ExportError: if it cannot be exported or written.
@@ -38,14 +31,7 @@ def export_lm(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrText:
 
 
 def export_encodec(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrText:
-    """Drop-in for `audiocraft.utils.export.export_encodec`: the best state of a compression model.
-
-    Args:
-        checkpoint_path: a training checkpoint.
-        out_file: the file to write.
-
-    Returns:
-        `out_file`.
+    """Drop-in for `audiocraft.utils.export.export_encodec`, as `export_lm` for a compression model.
 
     Raises:
         ExportError: if it cannot be exported or written.
@@ -54,15 +40,10 @@ def export_encodec(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrT
 
 
 def export_pretrained_compression_model(pretrained_encodec: PathOrText, out_file: PathOrText) -> PathOrText:
-    """Drop-in for `audiocraft.utils.export.export_pretrained_compression_model`.
+    """Drop-in for `audiocraft.utils.export.export_pretrained_compression_model`, which returns `out_file`, too.
 
-    Args:
-        pretrained_encodec: name of a public model without `//pretrained/`, such as `facebook/encodec_32khz`, or the
-            path of a compression model that was exported before.
-        out_file: the file to write.
-
-    Returns:
-        `out_file`.
+    The model is a public name without `//pretrained/`, such as `facebook/encodec_32khz`, or the path of a compression
+    model that was exported before.
 
     Raises:
         ExportError: if it cannot be exported or written.
@@ -71,8 +52,7 @@ def export_pretrained_compression_model(pretrained_encodec: PathOrText, out_file
     if not name or name.startswith("//"):
         raise CheckpointError(f"{name!r} is no name of a public model and no path: give what follows //pretrained/ in "
                               "the configuration.")
-    codec = compression_model_by_name(name, Lookup(Path(), Path(), version_tag()))
-    return _write(out_file, codec.content)
+    return _write(out_file, compression_model_by_name(name, Lookup(Path(), Path(), version_tag())).content)
 
 
 def _export_best(checkpoint_path: PathOrText, out_file: PathOrText, drop_in: str) -> PathOrText:

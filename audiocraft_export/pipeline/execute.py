@@ -19,7 +19,6 @@ from ..release.owned_files import OwnedFiles, matches_manifest
 from ..release.prepare import PreparedRelease
 from ..release.provenance import with_files
 from ..release.report import ExportReport, Plan
-from ..sharing.privacy_warning import warn_of_private_values
 from ..sharing.share import share
 from ..storage.durable_file import WrittenFile
 from ..storage.file_version import same_origin
@@ -32,19 +31,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReleasePlan:
-    """A release that can be written.
-
-    Args:
-        folder: where it goes, without symlinks.
-        files: what its files hold, by name.
-        existing: the manifest of the release in `folder`, if that has the same sources and options.
-    """
+    """A release that can be written."""
 
     prepared: PreparedRelease
-    folder: Path
-    files: Mapping[str, Content]
+    folder: Path  # where it goes, without symlinks
+    files: Mapping[str, Content]  # what its files hold, by name
     options: ExportOptions
-    existing: Optional[Manifest]
+    existing: Optional[Manifest]  # of the release in `folder`, if that has the same sources and options
 
     @property
     def summary(self) -> Plan:
@@ -52,6 +45,11 @@ class ReleasePlan:
         is_there = self.existing is not None and self.existing.is_complete(self.folder)
         sizes = {name: encode(content).nbytes for name, content in self.files.items()}
         return Plan(self.folder, self.prepared.manifest, sizes, is_there)
+
+    def verify_loads(self, folder: Path) -> None:
+        """Rebuild the models of the release in a folder, if the options ask for that; raises `ReleaseError`."""
+        if self.options.verify == "load":
+            verify_loads(self.options.format, folder, self.prepared.family, [*self.files])
 
 
 def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> ReleasePlan:
@@ -78,27 +76,20 @@ def execute(planned: ReleasePlan) -> ExportReport:
     remove_stale(OwnedFiles.owns, planned.folder.parent, planned.folder)
     name = printable(prepared.manifest.name)
     with progress.track(name, passes=1 if options.verify == "none" else 2):
-        report = _up_to_date(planned) or _write(planned)
+        report = _up_to_date(planned) or write(planned.folder, planned.files, prepared.manifest,
+                                               options.verify != "none", planned.verify_loads)
     with progress.hide():
         for warning in report.manifest.warnings if report.written else ():
             logger.warning("%s: %s", name, printable(warning))
     return share(report, prepared, options)
 
 
-def dry_run(planned: ReleasePlan) -> Plan:
-    """Say what executing a plan would do, and what it would publish."""
-    warn_of_private_values(planned.prepared, planned.options)
-    return planned.summary
-
-
-def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, verify: str = "bytes",
-          check: Optional[Callable[[Path], None]] = None) -> ExportReport:
-    """Write the files of a release and its manifest; a previous release survives any failure.
+def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, read_back: bool = True,
+          check: Callable[[Path], None] = lambda stage: None) -> ExportReport:
+    """Write files that have passed the preflight, and their manifest; a previous release survives any failure.
 
     Args:
-        files: the content of each file, by name; they have passed the preflight.
-        manifest: what is known of the release before its files are written.
-        verify: whether the files are read back: `none` does not.
+        read_back: whether to compare the written files with their content.
         check: verifies the staged folder before it is moved into place.
 
     Raises:
@@ -110,22 +101,10 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, verify
         return with_files(manifest, written, {name: encoder.nonfinite for name, encoder in encoders.items()})
 
     def finish(stage: Path, written: list[WrittenFile]) -> tuple[str, bytes]:
-        if check is not None:
-            check(stage)
+        check(stage)
         return MANIFEST, describe(written).text.encode("utf-8")
 
-    written = write_release(folder, encoders, OwnedFiles(files), finish, read_back=verify != "none")
-    return ExportReport(folder, describe(written))
-
-
-def _write(planned: ReleasePlan) -> ExportReport:
-    options, family = planned.options, planned.prepared.family
-
-    def verify_stage(stage: Path) -> None:
-        verify_loads(options.format, stage, family, [*planned.files])
-
-    check = verify_stage if options.verify == "load" else None
-    return write(planned.folder, planned.files, planned.prepared.manifest, options.verify, check)
+    return ExportReport(folder, describe(write_release(folder, encoders, OwnedFiles(files), finish, read_back)))
 
 
 def _up_to_date(planned: ReleasePlan) -> Optional[ExportReport]:
@@ -134,10 +113,9 @@ def _up_to_date(planned: ReleasePlan) -> Optional[ExportReport]:
         return None
     files = planned.existing.files
     progress.set_total(sum(file.bytes for file in files), passes=1)
-    if not matches_manifest(planned.folder, files):
+    if not all(matches_manifest(planned.folder, file) for file in files):
         return None
-    if planned.options.verify == "load":
-        verify_loads(planned.options.format, planned.folder, planned.prepared.family, [*planned.files])
+    planned.verify_loads(planned.folder)
     return ExportReport(planned.folder, planned.existing, written=False)
 
 
@@ -152,7 +130,6 @@ def _has_same_sources(existing: Manifest, manifest: Manifest, files: Mapping[str
 
 def _has_same_text(file: WrittenFile, content: Content) -> bool:
     """Whether a file has a text that comes from elsewhere, such as a tokenizer; tensors are not read for that."""
-    if not isinstance(content, (str, bytes)):
-        return True
-    data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
-    return file.sha256 == sha256(data).hexdigest()
+    if isinstance(content, str):
+        content = content.encode("utf-8", "surrogatepass")
+    return not isinstance(content, bytes) or file.sha256 == sha256(content).hexdigest()

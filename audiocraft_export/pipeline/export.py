@@ -11,20 +11,15 @@ from ..experiment.xp import AnyPath, Experiment, find_xp
 from ..options import ExportOptions
 from ..release.prepare import prepare, prepare_bands
 from ..release.report import ExportReport, Plan
-from .execute import dry_run, execute, plan
+from ..sharing.privacy_warning import warn_of_private_values
+from .execute import execute, plan
 
 
 def export_xp(sig: str, dora_dir: AnyPath, options: ExportOptions = ExportOptions()) -> ExportReport:
-    """Export the experiment with a Dora signature.
-
-    Args:
-        sig: the signature, or a prefix that only one experiment has.
-        dora_dir: the Dora folder, which holds `xps/`.
-        options: how.
+    """Export the experiment with a Dora signature, or a prefix that no other has, in the folder that holds `xps/`.
 
     Raises:
-        ExportError: if there is no such experiment, its checkpoint cannot be released, or the release
-            cannot be written or does not verify.
+        ExportError: if there is none, it cannot be released, or the release cannot be written or does not verify.
     """
     return export_experiment(find_xp(sig, dora_dir), options)
 
@@ -40,20 +35,15 @@ def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), 
     Raises:
         ExportError: as `export_xp`.
     """
-    path = path or xp.checkpoint(options.checkpoint)
-    checkpoint = open_experiment(xp, path)
+    checkpoint = open_experiment(xp, path or xp.checkpoint(options.checkpoint))
     return export(checkpoint, xp.folder, options.release_folder(xp.folder), options, dora_dir)
 
 
 def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = ExportOptions(),
                       dora_dir: Optional[AnyPath] = None) -> ExportReport:
-    """Export one checkpoint file, wherever it lies.
+    """Export one checkpoint file, wherever it lies, to `folder`; that of the options, and `checkpoint`, do not count.
 
-    Args:
-        path: a training checkpoint.
-        folder: where the release goes.
-        options: how; `folder` and `checkpoint` of the options do not count here.
-        dora_dir: the Dora folder that a compression model of the form `//sig/` is in, if `path` is not in it.
+    A compression model of the form `//sig/` is in the Dora folder `dora_dir`, if `path` is not in it.
 
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
@@ -68,9 +58,7 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
     Args:
         sources: by the name of the section, what gives its state (`flashy.state.StateDictSource`).
         cfg: the experiment's configuration: OmegaConf, argparse namespace or dict.
-        sig: Dora's signature.
-        xp_folder: the XP folder.
-        options: how; `checkpoint` of the options does not count here.
+        options: how; `checkpoint` does not count here.
 
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
@@ -83,12 +71,7 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
 
 def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
                  options: ExportOptions = ExportOptions()) -> ExportReport:
-    """Export the experiments of one MultiBand Diffusion, one for each band, as one release.
-
-    Args:
-        checkpoints: one for each band, in their order.
-        folder: where the release goes.
-        options: how; `folder` and `checkpoint` of the options do not count here.
+    """Export one checkpoint for each band of a MultiBand Diffusion, in their order, as one release in `folder`.
 
     Raises:
         ExportError: if they are not the bands of one model, complete and in order, or as `export_xp`.
@@ -98,13 +81,9 @@ def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
 
 def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
            dora_dir: Optional[AnyPath] = None) -> ExportReport:
-    """Export a checkpoint that is open.
+    """Export an open checkpoint to `folder`; that of the options, and `checkpoint`, do not count.
 
-    Args:
-        xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
-        folder: where the release goes.
-        options: how; `folder` and `checkpoint` of the options do not count here.
-        dora_dir: the Dora folder to look it up in instead.
+    A compression model of the form `//sig/` is looked up beside `xp_folder`, or in the Dora folder `dora_dir` instead.
 
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
@@ -119,4 +98,6 @@ def plan_export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: 
     Raises:
         ExportError: if it cannot be released.
     """
-    return dry_run(plan(prepare(checkpoint, xp_folder, options, dora_dir), folder, options))
+    planned = plan(prepare(checkpoint, xp_folder, options, dora_dir), folder, options)
+    warn_of_private_values(planned.prepared, options)
+    return planned.summary

@@ -14,16 +14,12 @@ from ..storage.swap import refuse_non_files
 
 
 def preflight(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> dict[str, Content]:
-    """Check everything that can be known before a release is written.
+    """Check everything that can be known before a release is written, and return the content of its files by name.
 
     Only the free disk space is left to the writer: a release that is up to date needs none.
 
-    Returns:
-        The content of the release's files, by name.
-
     Raises:
-        ExportError: if a package or a loader is missing, the format cannot hold this model, or the release would
-            replace something that is no file of a release.
+        ExportError: if a package or a loader is missing, the format cannot hold this model, or as `check_folder`.
     """
     check_packages(options)
     if options.verify == "load":

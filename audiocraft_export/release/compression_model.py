@@ -1,7 +1,6 @@
-"""The compression model that a language model needs beside it.
+"""The compression model that a language model needs beside it, and names in its configuration.
 
-`compression_model_checkpoint` of the language model's configuration names it, in the forms that
-`audiocraft.solvers.compression.CompressionSolver.model_from_checkpoint` accepts.
+The forms of the name are those of `audiocraft.solvers.compression.CompressionSolver.model_from_checkpoint`.
 """
 
 import os
@@ -137,28 +136,21 @@ def _resolve(form: str, lookup: Lookup) -> CompressionModel:
         raise CheckpointError("it names none.")
     if kind == "pretrained":
         return compression_model_by_name(name, lookup)
+    xp = None
     if kind == "sig":
-        return _load_by_signature(name, lookup)
-    path = reference_folder() / name.lstrip("/") if kind == "reference" else lookup.xp_folder / name
-    xp = Experiment.from_folder(path) if os.path.isdir(path) else None
-    return load_compression_model(_checkpoint_at(path), lookup, xp)
-
-
-def _load_by_signature(name: str, lookup: Lookup) -> CompressionModel:
-    sig, _, rest = name.partition("/")
-    xp = find_xp(sig, lookup.dora_dir)
-    if os.path.isabs(rest) or ".." in Path(rest).parts:
-        raise CheckpointError(f"it leads out of the folder of the experiment {sig}.")
-    return load_compression_model(_checkpoint_at(xp.folder / rest), lookup, xp)
-
-
-def _checkpoint_at(path: Path) -> Path:
-    """A file itself, or the checkpoint in a folder."""
-    if not os.path.isdir(path):
-        return path
-    if not (path / CHECKPOINT_FILE).is_file():
-        raise CheckpointError(f"{path} has no {CHECKPOINT_FILE}.")
-    return path / CHECKPOINT_FILE
+        sig, _, rest = name.partition("/")
+        xp = find_xp(sig, lookup.dora_dir)
+        path = xp.folder / rest
+        if os.path.isabs(rest) or ".." in Path(rest).parts:
+            raise CheckpointError(f"it leads out of the folder of the experiment {sig}.")
+    else:
+        path = reference_folder() / name.lstrip("/") if kind == "reference" else lookup.xp_folder / name
+    if os.path.isdir(path):
+        xp = xp or Experiment.from_folder(path)
+        path /= CHECKPOINT_FILE
+        if not path.is_file():
+            raise CheckpointError(f"{path.parent} has no {CHECKPOINT_FILE}.")
+    return load_compression_model(path, lookup, xp)
 
 
 def _looks_like_a_path(name: str) -> bool:
@@ -170,8 +162,7 @@ def _looks_like_a_path(name: str) -> bool:
 def _exported_content(file: TorchFile, lookup: Lookup) -> dict[str, Any]:
     """The content of an exported compression model, checked and with its tensors compacted."""
     state, path = file.state, file.path
-    tag = state.get("version")
-    tag = tag if isinstance(tag, str) else lookup.version
+    tag = state["version"] if isinstance(state.get("version"), str) else lookup.version
     name = state.get("pretrained")
     if isinstance(name, str):
         if not name or _looks_like_a_path(name):

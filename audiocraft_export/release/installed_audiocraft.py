@@ -26,8 +26,7 @@ def reference_folder() -> Path:
     Raises:
         CheckpointError: if neither says.
     """
-    folder = os.environ.get("AUDIOCRAFT_REFERENCE_DIR")
-    if folder:
+    if folder := os.environ.get("AUDIOCRAFT_REFERENCE_DIR"):
         return Path(folder)
     try:
         from audiocraft.environment import AudioCraftEnvironment

@@ -97,7 +97,8 @@ class Manifest:
             text = _read_text(path)
             values = {key: value for key, value in json.loads(text).items() if key != "checksum"}
             manifest = cls(**{**values, "files": [WrittenFile(**file) for file in values["files"]]})
-            _check_types(manifest)
+            if not _is_valid(manifest):
+                raise TypeError("a manifest of other types")
             changed = manifest.text != text
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
             why = reason(exc) if isinstance(exc, OSError) else "it is no manifest of this tool"
@@ -124,22 +125,17 @@ class Manifest:
             return None
 
 
-def _check_types(manifest: Manifest) -> None:
-    """Check the type of every field: the checksum is no authentication.
-
-    Raises:
-        TypeError: if one is another.
-    """
-    is_valid = (
+def _is_valid(manifest: Manifest) -> bool:
+    """Whether every field has the right type: the checksum is no authentication."""
+    return (
         manifest.format == FORMAT
         and all(isinstance(getattr(manifest, name), types) for name, types in _FIELD_TYPES.items())
         and bool(manifest.files) and all(map(_is_file, manifest.files))
         and len({file.name for file in manifest.files}) == len(manifest.files)
-        and all(map(_is_band, manifest.bands or ()))
+        and all(isinstance(band, dict) and isinstance(band.get("sig"), _STR_OR_NONE) for band in manifest.bands or ())
         and (manifest.best is None or _is_best(manifest.best))
-        and all(map(_are_counts, manifest.nonfinite.values())))
-    if not is_valid:
-        raise TypeError("a manifest of other types")
+        and all(isinstance(tensors, dict) and all(isinstance(count, int) for count in tensors.values())
+                for tensors in manifest.nonfinite.values()))
 
 
 def _is_file(file: WrittenFile) -> bool:
@@ -147,18 +143,10 @@ def _is_file(file: WrittenFile) -> bool:
         and 0 <= file.bytes < 1 << 63
 
 
-def _is_band(band: Any) -> bool:
-    return isinstance(band, dict) and isinstance(band.get("sig"), _STR_OR_NONE)
-
-
 def _is_best(best: Mapping[str, Any]) -> bool:
     metric, valid = best.get("metric"), best.get("valid")
     return isinstance(valid, dict) and all(map(is_number, valid.values())) and isinstance(best.get("epoch"), int) \
         and (metric is None or isinstance(metric, str) and metric in valid)
-
-
-def _are_counts(tensors: Any) -> bool:
-    return isinstance(tensors, dict) and all(isinstance(count, int) for count in tensors.values())
 
 
 def _read_text(path: Path) -> str:

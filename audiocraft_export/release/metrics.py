@@ -11,9 +11,7 @@ from .limits import MAX_METRIC_NAME, MAX_METRICS
 def best_epoch(history: Sequence[Any], metrics: Sequence[str]) -> Optional[dict[str, Any]]:
     """The epoch with the lowest validation metric, as AudioCraft's `update_best_state_from_stage` has it.
 
-    Args:
-        history: the metrics by stage, one entry an epoch.
-        metrics: names in the `valid` stage; the first that any epoch has counts; without any, the last epoch is taken.
+    Of some metrics of the `valid` stage, the first that any epoch has counts; without any, the last epoch is taken.
     """
     stages = [epoch.get("valid") if isinstance(epoch, dict) else None for epoch in history]
     found = [(index, valid) for index, valid in enumerate(stages, 1) if isinstance(valid, dict)]

@@ -25,16 +25,10 @@ class ReleaseModel:
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, version: str, which: str = "best", dtype: Optional[str] = None,
                         scrub: Sequence[str] = ()) -> ReleaseModel:
-        """Take the model out of a checkpoint.
-
-        Args:
-            which: the weights, as `select_weights`.
-            dtype: of floating point tensors; None is as stored.
-            scrub: patterns of configuration keys that are not released.
+        """Take the model out of a checkpoint, as `select_weights`, `compact` and `scrub_config`.
 
         Raises:
-            CheckpointError: if the checkpoint does not have these weights, or only a shard of them, or as
-                `scrub_config`.
+            CheckpointError: if the checkpoint does not have these weights, or only a shard, or as `scrub_config`.
             OptionError: if `scrub` holds an invalid pattern.
         """
         weights = compact(select_weights(checkpoint, which), dtype)

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -40,11 +40,7 @@ def is_torch_file(name: str) -> bool:
 
 
 class OwnedFiles:
-    """Which files of a folder belong to a release: only those are replaced or removed.
-
-    Args:
-        names: the files of the new release, without its manifest.
-    """
+    """Which files of a folder belong to a release: only those give way to the files of a new one, `names`."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = frozenset(names)
@@ -56,7 +52,7 @@ class OwnedFiles:
 
     def stale_files(self, folder: Path) -> set[str]:
         """The unchanged files of the previous release in a folder that the new one does not have."""
-        return {file.name for file in self._previous_files(folder) if matches_manifest(folder, [file])}
+        return {file.name for file in self._previous_files(folder) if matches_manifest(folder, file)}
 
     def _previous_files(self, folder: Path) -> list[WrittenFile]:
         previous = Manifest.load_or_none(folder)
@@ -66,10 +62,7 @@ class OwnedFiles:
     def refuse_foreign_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
         """Refuse to replace files of no release: a `config.yaml` or a model that a person put there.
 
-        Args:
-            folder: the release folder.
-            may_be_same: whether a file may have the bytes of the new one. That is no loss: a killed export leaves its
-                files without their manifest.
+        A file that may have the bytes of the new one is no loss: a killed export leaves such without their manifest.
 
         Raises:
             ReleaseError: if there is one.
@@ -81,12 +74,9 @@ class OwnedFiles:
                                    "or choose another folder.")
 
     def refuse_training_checkpoints(self, folder: Path) -> None:
-        """Refuse to replace or remove a training checkpoint in a folder, as the function of this name.
-
-        Only files that are one are compared with the manifest: a plan reads no weights.
-        """
+        """As the function of this name. Only what is one is compared with the manifest: a plan reads no weights."""
         stale = [folder / file.name for file in self._previous_files(folder)
-                 if _is_training_checkpoint(folder / file.name) and matches_manifest(folder, [file])]
+                 if _is_training_checkpoint(folder / file.name) and matches_manifest(folder, file)]
         refuse_training_checkpoints(*(folder / name for name in self._names), *stale)
 
 
@@ -102,9 +92,19 @@ def refuse_training_checkpoints(*paths: Path) -> None:
                                   "elsewhere.")
 
 
-def matches_manifest(folder: Path, files: Iterable[WrittenFile]) -> bool:
-    """Whether files of a release folder have the sizes and checksums in its manifest."""
-    return all(_sha256(folder / file.name, file.bytes) == file.sha256 for file in files)
+def matches_manifest(folder: Path, file: WrittenFile) -> bool:
+    """Whether a file of a release folder has the size and the checksum in its manifest."""
+    sha256 = hashlib.sha256()
+    try:
+        if os.path.getsize(folder / file.name) != file.bytes:
+            return False
+        with open(folder / file.name, "rb") as stream:
+            while chunk := stream.read(_CHUNK_SIZE):
+                sha256.update(chunk)
+                progress.advance(len(chunk))
+    except OSError:
+        return False
+    return sha256.hexdigest() == file.sha256
 
 
 def _is_release_name(name: str, sig: str) -> bool:
@@ -119,18 +119,3 @@ def _is_training_checkpoint(path: Path) -> bool:
         return TorchFile.read(path).is_training
     except CheckpointError:
         return False
-
-
-def _sha256(path: Path, nbytes: int) -> str:
-    """The checksum of a file of the expected size; empty if it has another one or cannot be read."""
-    sha256 = hashlib.sha256()
-    try:
-        if path.stat().st_size != nbytes:
-            return ""
-        with open(path, "rb") as stream:
-            while chunk := stream.read(_CHUNK_SIZE):
-                sha256.update(chunk)
-                progress.advance(len(chunk))
-    except OSError:
-        return ""
-    return sha256.hexdigest()

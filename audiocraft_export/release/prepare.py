@@ -61,8 +61,7 @@ def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> 
                                   "Diffusion: export it without --bands.")
     models = [_load_model(checkpoint, options) for checkpoint in checkpoints]
     multiband_diffusion.check(models)
-    manifests = [build_manifest(model, options) for model in models]
-    manifest = merge_manifests(manifests, multiband_diffusion.notes(*models))
+    manifest = merge_manifests([build_manifest(model, options) for model in models], multiband_diffusion.notes(*models))
     return PreparedRelease(multiband_diffusion.files(*models), manifest, DIFFUSION_FAMILY, models)
 
 

@@ -37,19 +37,12 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
     """Build the manifest of one model, without its files; `notes` are warnings of its family."""
     checkpoint = model.checkpoint
     return Manifest(
-        sig=checkpoint.sig,
-        solver=solver_of(model.config),
-        epoch=len(checkpoint.history),
-        weights=model.weights.source,
-        why=model.weights.reason,
-        tensors=len(model.weights.tensors),
-        parameters=model.weights.parameters,
-        dtypes=model.weights.dtypes,
-        files=[],
-        checkpoint=asdict(checkpoint.file.source) if checkpoint.file else None,
+        sig=checkpoint.sig, solver=solver_of(model.config), epoch=len(checkpoint.history),
+        weights=model.weights.source, why=model.weights.reason,
+        tensors=len(model.weights.tensors), parameters=model.weights.parameters, dtypes=model.weights.dtypes,
+        files=[], checkpoint=asdict(checkpoint.file.source) if checkpoint.file else None,
         codec=codec.origin if codec else None,
-        config=checkpoint.config_source,
-        config_sha256=sha256(model.config.text.encode()).hexdigest(),
+        config=checkpoint.config_source, config_sha256=sha256(model.config.text.encode()).hexdigest(),
         best=best_epoch(checkpoint.history, family_of(checkpoint.config).metrics),
         options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": model.version,
                  **_later_options(options)},
@@ -63,23 +56,17 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
 def merge_manifests(manifests: Sequence[Manifest], notes: Iterable[str]) -> Manifest:
     """Merge the manifests of several experiments into that of the one release made of them.
 
-    `notes` are warnings about all together. A warning that all of them have is given once; any other is prefixed with
-    the name of its experiment.
+    `notes` are about all together; a warning that all have is given once, any other with the name of its experiment.
     """
     first = manifests[0]
     shared = [text for text in first.warnings if all(text in each.warnings for each in manifests)]
     own = [f"{each.name}: {text}" for each in manifests for text in each.warnings if text not in shared]
-    dtypes = Counter[str]()
-    for each in manifests:
-        dtypes.update(each.dtypes)
     return replace(
-        first, sig=None, checkpoint=None, config_sha256=None, best=None,
-        epoch=min(each.epoch for each in manifests),
+        first, sig=None, checkpoint=None, config_sha256=None, best=None, epoch=min(each.epoch for each in manifests),
         weights=", ".join(dict.fromkeys(each.weights for each in manifests)),
         why=", ".join(dict.fromkeys(each.why for each in manifests)),
-        tensors=sum(each.tensors for each in manifests),
-        parameters=sum(each.parameters for each in manifests),
-        dtypes=dict(sorted(dtypes.items())),
+        tensors=sum(each.tensors for each in manifests), parameters=sum(each.parameters for each in manifests),
+        dtypes=dict(sorted(sum((Counter(each.dtypes) for each in manifests), Counter[str]()).items())),
         bands=[{name: value for name, value in each.to_dict().items() if name in BAND_FIELDS} for each in manifests],
         warnings=[*notes, *shared, *own],
     )

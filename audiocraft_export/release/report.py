@@ -11,19 +11,12 @@ from .manifest import Manifest
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export did.
+    """What an export did."""
 
-    Args:
-        folder: the release folder.
-        manifest: of the release in it.
-        written: False if that very release was there already, and nothing was written.
-        url: where it is on the Hub, if it was pushed.
-    """
-
-    folder: Path
+    folder: Path  # of the release
     manifest: Manifest
-    written: bool = True
-    url: Optional[str] = None
+    written: bool = True  # False if that very release was there already, and nothing was written
+    url: Optional[str] = None  # where it is on the Hub, if it was pushed
 
     @property
     def files(self) -> list[Path]:
@@ -46,9 +39,8 @@ class ExportReport:
         return "exported" if self.written else "already exported"
 
     def __str__(self) -> str:
-        manifest = self.manifest
-        return (f"{manifest.name} {self.done}: {manifest.weights} after {manifest.epoch} epochs, "
-                f"{manifest.tensors} tensors, {readable_size(self.bytes)} in {self.folder}"
+        return (f"{self.manifest.name} {self.done}: {self.manifest.weights} after {self.manifest.epoch} epochs, "
+                f"{self.manifest.tensors} tensors, {readable_size(self.bytes)} in {self.folder}"
                 f"{f', pushed to {self.url}' if self.url else ''}")
 
 

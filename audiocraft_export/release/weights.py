@@ -50,6 +50,9 @@ def select_weights(checkpoint: Checkpoint, which: str) -> Weights:
     Raises:
         CheckpointError: if the checkpoint does not have them, or only a shard of them.
     """
+    if which != "best" and _is_sharded(checkpoint):
+        raise CheckpointError(f"{checkpoint.where} was trained with FSDP, where every rank stores its own shard: "
+                              f"weights={which} cannot be released; use weights=best.")
     weights = {"best": _select_best, "ema": _select_ema, "last": _select_last}[which](checkpoint)
     try:
         tensors = weights.tensors
@@ -65,12 +68,17 @@ def select_weights(checkpoint: Checkpoint, which: str) -> Weights:
 def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
     """Make the tensors contiguous, each over exactly its own bytes; tied tensors stay tied.
 
-    Nothing is read here: tensors that already are so keep their bytes where they are. `dtype` casts floating point
-    tensors; None is as stored.
+    Nothing is read here. `dtype` casts floating point tensors; None is as stored.
 
     Raises:
         CheckpointError: if they would be far larger than what is stored, as tensors that repeat an element are.
     """
+    tensors = weights.tensors.values()
+    claimed = sum({_view(tensor): tensor.nbytes for tensor in tensors}.values())
+    stored = sum({id(tensor.blob): tensor.blob.nbytes for tensor in tensors}.values())
+    if claimed > 2 * stored + MAX_REPEATED_BYTES:
+        raise CheckpointError(f"The tensors of {weights.source} claim {claimed} bytes, where {stored} are stored, as "
+                              "those of no model do: store them with .contiguous().")
     compacted: dict[Any, LazyBytes] = {}
 
     def compact_once(name: str, tensor: LazyTensor) -> LazyTensor:
@@ -81,36 +89,26 @@ def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
             compacted[key] = _compact_bytes(tensor, target)
         return LazyTensor(compacted[key], target, 0, tensor.shape, contiguous(tensor.shape))
 
-    _check_expansion(weights)
     return Weights(_TensorMapper(compact_once)(weights.state), weights.source, weights.reason)
 
 
 def _select_best(checkpoint: Checkpoint) -> Weights:
     state = checkpoint.state
-    gathered = _unwrap_model(state.get("fsdp_best_state"))
-    if gathered:
+    if gathered := _unwrap_model(state.get("fsdp_best_state")):
         return Weights(gathered, "fsdp_best_state", "best state, gathered from all FSDP ranks")
     if _is_sharded(checkpoint):
         raise CheckpointError(f"{checkpoint.where} was trained with FSDP and its fsdp_best_state is empty: best_state "
                               "holds only the shard of one rank and cannot be released; export the checkpoint of "
                               "rank zero after a validation.")
-    best = _unwrap_model(state.get("best_state"))
-    if best:
+    if best := _unwrap_model(state.get("best_state")):
         return Weights(best, "best_state", "best state, as the solver kept it")
-    raise CheckpointError(f"{checkpoint.where} has {_describe_best(checkpoint)}: use weights=last for the latest "
-                          "weights.")
-
-
-def _describe_best(checkpoint: Checkpoint) -> str:
-    """What a checkpoint has instead of a best state."""
-    if "best_state" not in checkpoint.state:
-        return f"no best_state (it has {checkpoint.sections})"
-    kept = checkpoint.state["best_state"]
-    return f"{describe_type(kept)} as its best_state" if isinstance(kept, UnknownGlobal) else "an empty best_state"
+    kept = "an empty best_state" if "best_state" in state else f"no best_state (it has {checkpoint.sections})"
+    if isinstance(state.get("best_state"), UnknownGlobal):
+        kept = f"{describe_type(state['best_state'])} as its best_state"
+    raise CheckpointError(f"{checkpoint.where} has {kept}: use weights=last for the latest weights.")
 
 
 def _select_last(checkpoint: Checkpoint) -> Weights:
-    _refuse_shards(checkpoint, "last")
     model = checkpoint.state.get("model")
     if not isinstance(model, dict) or not model:
         raise CheckpointError(f"{checkpoint.where} has no weights under the name model (it has {checkpoint.sections}): "
@@ -119,7 +117,6 @@ def _select_last(checkpoint: Checkpoint) -> Weights:
 
 
 def _select_ema(checkpoint: Checkpoint) -> Weights:
-    _refuse_shards(checkpoint, "ema")
     averages: Any = checkpoint.state.get("ema")
     for key in ("state", "model"):
         averages = averages.get(key) if isinstance(averages, dict) else None
@@ -138,12 +135,6 @@ def _select_ema(checkpoint: Checkpoint) -> Weights:
     return Weights(state, "ema", "latest moving average, as asked for")
 
 
-def _refuse_shards(checkpoint: Checkpoint, which: str) -> None:
-    if _is_sharded(checkpoint):
-        raise CheckpointError(f"{checkpoint.where} was trained with FSDP, where every rank stores its own shard: "
-                              f"weights={which} cannot be released; use weights=best.")
-
-
 def _is_sharded(checkpoint: Checkpoint) -> bool:
     """Whether FSDP was in use: the truth value of `fsdp.use`, as in AudioCraft."""
     fsdp = checkpoint.config.get("fsdp")
@@ -154,17 +145,7 @@ def _unwrap_model(state: Any) -> Optional[Mapping[str, Any]]:
     """The model in a best state; a custom solver may store its tensors without a `model` around them."""
     if not isinstance(state, dict):
         return None
-    model = state.get("model")
-    return model if isinstance(model, dict) else state
-
-
-def _check_expansion(weights: Weights) -> None:
-    tensors = weights.tensors.values()
-    claimed = sum({_view(tensor): tensor.nbytes for tensor in tensors}.values())
-    stored = sum({id(tensor.blob): tensor.blob.nbytes for tensor in tensors}.values())
-    if claimed > 2 * stored + MAX_REPEATED_BYTES:
-        raise CheckpointError(f"The tensors of {weights.source} claim {claimed} bytes, where {stored} are stored, as "
-                              "those of no model do: store them with .contiguous().")
+    return state["model"] if isinstance(state.get("model"), dict) else state
 
 
 def _view(tensor: Any) -> Any:
@@ -175,10 +156,7 @@ def _view(tensor: Any) -> Any:
 
 
 class _TensorMapper:
-    """Copies nested weights with a function applied to every tensor; plain data stays, anything else is an error.
-
-    Limits the expanded size: shared references can blow up exponentially.
-    """
+    """Copies nested weights with a function applied to every tensor; plain data stays, anything else is an error."""
 
     def __init__(self, function: Callable[[str, LazyTensor], Any]) -> None:
         self._function = function
@@ -189,7 +167,10 @@ class _TensorMapper:
         if isinstance(state, LazyTensor):
             return self._function(name, state)
         if isinstance(state, dict):
-            _check_names(state, name)
+            for key in state:
+                if not isinstance(key, int) and not (isinstance(key, str) and len(key) <= MAX_TENSOR_NAME):
+                    raise CheckpointError(f"The weights hold {describe_type(key)} as a name at {name!r}: keep it out "
+                                          "of the model's state.")
             return {key: self(value, f"{name}.{key}" if name else str(key)) for key, value in state.items()}
         if isinstance(state, (list, tuple)):
             items = [self(value, f"{name}.{index}") for index, value in enumerate(state)]
@@ -206,13 +187,6 @@ class _TensorMapper:
             raise CheckpointError(f"The weights hold more than {MAX_VALUES} values, {MAX_TEXT} characters of names "
                                   f"and texts, or a name of more than {MAX_TENSOR_NAME}, as no model does: keep them "
                                   "out of its state.")
-
-
-def _check_names(state: Mapping[Any, Any], where: str) -> None:
-    for key in state:
-        if not isinstance(key, int) and not (isinstance(key, str) and len(key) <= MAX_TENSOR_NAME):
-            raise CheckpointError(f"The weights hold {describe_type(key)} as a name at {where!r}: keep it out of the "
-                                  "model's state.")
 
 
 def _compact_bytes(tensor: LazyTensor, dtype: str) -> LazyBytes:

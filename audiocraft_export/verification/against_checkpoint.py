@@ -34,10 +34,7 @@ def diff_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
                          dora_dir: Optional[AnyPath] = None) -> Iterator[Problem]:
     """The differences between a release and what an export of a checkpoint would produce with the same options.
 
-    Args:
-        path: the release folder, or one of its files.
-        xp_folder: the XP folder, beside which a compression model of the form `//sig/` is looked up.
-        dora_dir: the Dora folder to look it up in instead.
+    The release is a folder or one of its files; `xp_folder` and `dora_dir` are as in `prepare`.
 
     Raises:
         ExportError: if the checkpoint cannot be exported.
@@ -109,38 +106,25 @@ def _release_folder(path: Path) -> Path:
 
 def _diff(file: str, key: str, expected: Any, found: Any) -> Iterator[Problem]:
     """The differences between two nested values, by dotted key."""
+    if isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)) and len(expected) == len(found):
+        expected, found = dict(enumerate(expected)), dict(enumerate(found))
     if isinstance(expected, dict) and isinstance(found, dict):
-        yield from _diff_dicts(file, key, expected, found)
+        for name in {**expected, **found}:
+            inner = f"{key}.{name}" if key else str(name)
+            if name not in found:
+                yield Problem(file, inner, "is missing, and in the checkpoint")
+            elif name not in expected:
+                yield Problem(file, inner, "is not in the checkpoint")
+            else:
+                yield from _diff(file, inner, expected[name], found[name])
     elif isinstance(expected, LazyTensor) and isinstance(found, LazyTensor):
-        yield from _diff_tensors(file, key, expected, found)
-    elif isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)) and len(expected) == len(found):
-        for index, (one, other) in enumerate(zip(expected, found)):
-            yield from _diff(file, _join_key(key, index), one, other)
+        shown, wanted = (f"{tensor.dtype} {list(tensor.shape)}" for tensor in (found, expected))
+        if shown != wanted:
+            yield Problem(file, key, f"is {shown}, and {wanted} by the checkpoint")
+        elif _digest(found) != _digest(expected):
+            yield Problem(file, key, "has other numbers than the checkpoint")
     elif type(expected) is not type(found) or expected != found:
         yield Problem(file, key, "is not what the checkpoint says")
-
-
-def _diff_dicts(file: str, key: str, expected: dict[Any, Any], found: dict[Any, Any]) -> Iterator[Problem]:
-    for name, value in expected.items():
-        if name in found:
-            yield from _diff(file, _join_key(key, name), value, found[name])
-        else:
-            yield Problem(file, _join_key(key, name), "is missing, and in the checkpoint")
-    for name in found:
-        if name not in expected:
-            yield Problem(file, _join_key(key, name), "is not in the checkpoint")
-
-
-def _diff_tensors(file: str, key: str, expected: LazyTensor, found: LazyTensor) -> Iterator[Problem]:
-    shown, wanted = (f"{tensor.dtype} {list(tensor.shape)}" for tensor in (found, expected))
-    if shown != wanted:
-        yield Problem(file, key, f"is {shown}, and {wanted} by the checkpoint")
-    elif _digest(found) != _digest(expected):
-        yield Problem(file, key, "has other numbers than the checkpoint")
-
-
-def _join_key(key: str, name: Any) -> str:
-    return f"{key}.{name}" if key else str(name)
 
 
 def _digest(tensor: LazyTensor) -> bytes:

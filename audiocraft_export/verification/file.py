@@ -1,7 +1,7 @@
 """Check one file of a release: its bytes, its keys, its tensors, and whether the library that it is for loads it."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -22,45 +22,33 @@ from ..release.owned_files import matches_manifest
 from ..release.weights import Weights
 from ..storage.durable_file import WrittenFile
 
-Shape = Mapping[Any, Any]
-MODEL_SHAPE: Shape = {"best_state": dict, "xp.cfg": str, "version": str, "exported": bool}
-REFERENCE_SHAPE: Shape = {"pretrained": str, "exported": bool, "version": str}
-PART_SHAPE: Shape = {"model": dict, "version": str, "exported": bool}
-BAND_SHAPE: Shape = {"cfg": dict, "model_state": dict, "processor_state": dict, "xp.cfg": str}
+MODEL_SHAPE = {"best_state": dict, "xp.cfg": str, "version": str, "exported": bool}
+REFERENCE_SHAPE = {"pretrained": str, "exported": bool, "version": str}
+PART_SHAPE = {"model": dict, "version": str, "exported": bool}
+BAND_SHAPE = {"cfg": dict, "model_state": dict, "processor_state": dict, "xp.cfg": str}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem of a release.
+    """A problem of a release."""
 
-    Args:
-        file: the name of the file.
-        key: dotted, within the file; None for the file as a whole.
-        what: the rest of the sentence.
-    """
-
-    file: str
-    key: Optional[str]
-    what: str
+    file: str  # its name
+    key: Optional[str]  # dotted, within the file; None for the file as a whole
+    what: str  # the rest of the sentence
 
     def __str__(self) -> str:
         return printable(f"{self.file}: {f'{self.key} ' if self.key else ''}{self.what}.")
 
 
 def check_file(path: Path, listed: Optional[WrittenFile], states: dict[str, Mapping[Any, Any]]) -> list[Problem]:
-    """The problems of one file.
-
-    Args:
-        listed: its entry in the manifest, if it has one.
-        states: gets the content of a file of torch, by name.
-    """
+    """The problems of a file with this entry in the manifest, or none; `states` gets what a file of torch holds."""
     if not os.path.isfile(path):
         return [Problem(path.name, None, "is no file" if os.path.lexists(path) else "is missing")]
     try:
         problems = list(_content_problems(path, listed is not None, states))
     except CheckpointError as exc:
         problems = [Problem(path.name, None, f"cannot be read ({exc})")]
-    if listed and not problems and not matches_manifest(path.parent, [listed]):
+    if listed and not problems and not matches_manifest(path.parent, listed):
         return [Problem(path.name, None, f"has other bytes than {MANIFEST} says (sha256), although all in it is sound")]
     return problems
 
@@ -114,19 +102,15 @@ def key_problems(name: str, state: Mapping[Any, Any]) -> Iterator[Problem]:
         elif key[-1] == "exported" and value is not True:
             yield Problem(name, shown, "is not True")
         elif key[-1] == "xp.cfg":
-            yield from _config_problems(name, shown, value)
+            try:
+                Config.parse(value)
+            except CheckpointError as exc:
+                yield Problem(name, shown, f"is no configuration ({exc})")
     for other in [key for key in state if key not in shape]:
         yield Problem(name, str(other), "does not belong there")
 
 
-def _config_problems(name: str, key: str, text: str) -> Iterator[Problem]:
-    try:
-        Config.parse(text)
-    except CheckpointError as exc:
-        yield Problem(name, key, f"is no configuration ({exc})")
-
-
-def _shape(name: str, state: Mapping[Any, Any]) -> Shape:
+def _shape(name: str, state: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """The keys that belong in a file, with their types: by its name, or by its content if it has another name."""
     if name == DIFFUSION_FILE or "n_bands" in state and name not in OWN_NAMES:
         count = state.get("n_bands")
@@ -161,22 +145,16 @@ def _tensor_problems(file: TorchFile, compact: bool) -> Iterator[Problem]:
             tensor.blob.verify()
         except CheckpointError as exc:
             yield Problem(name, key, f"is damaged ({exc})")
-    yield from _record_problems(file, {id(tensor.blob) for tensor in tensors.values()})
-
-
-def _record_problems(file: TorchFile, used: Collection[int]) -> Iterator[Problem]:
-    """The problems of all records but those of tensors, whose identities are `used`."""
+    used = {id(tensor.blob) for tensor in tensors.values()}
     for record in file.archive.names:
         try:
             blob = file.archive.blob(record)
-            if id(blob) in used:
-                continue
-            blob.verify()
+            if id(blob) not in used:
+                blob.verify()
+                if record.startswith("data/"):
+                    yield Problem(name, None, f"holds bytes that no tensor has ({record})")
         except CheckpointError as exc:
-            yield Problem(file.path.name, None, f"is damaged ({exc})")
-        else:
-            if record.startswith("data/"):
-                yield Problem(file.path.name, None, f"holds bytes that no tensor has ({record})")
+            yield Problem(name, None, f"is damaged ({exc})")
 
 
 def _torch_load_problems(path: Path) -> Iterator[Problem]:

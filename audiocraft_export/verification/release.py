@@ -1,4 +1,4 @@
-"""Verify a release: its manifest, its bytes, its keys, its tensors, and that torch loads it."""
+"""Verify a release: its manifest, its bytes, its keys, its tensors, and that torch or its own library loads it."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,11 +7,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Optional
 
-from ..errors import CheckpointError, ReleaseError, printable
+from ..errors import CheckpointError, ReleaseError, printable, reason
 from ..experiment.xp import MANIFEST, AnyPath
 from ..formats.safetensors.layout import from_safetensors
 from ..options import RELEASE_FOLDER
-from ..release.families.registry import CODEC_FILE, OWN_NAMES
+from ..release.families.registry import CODEC_FILE, OWN_NAMES, family_named
 from ..release.manifest import Manifest
 from ..release.owned_files import is_torch_file, release_file_names
 from ..release.weights import Weights
@@ -24,16 +24,10 @@ WEIGHTS = ("best_state", "model", "model_state")
 
 @dataclass(frozen=True)
 class Verification:
-    """The result of verifying a release.
+    """The result of verifying a release."""
 
-    Args:
-        path: the folder, or the file.
-        files: the names of the files that were checked.
-        problems: what is wrong.
-    """
-
-    path: Path
-    files: list[str]
+    path: Path  # the folder, or the file
+    files: list[str]  # the names of those that were checked
     problems: list[Problem]
 
     @property
@@ -46,14 +40,11 @@ class Verification:
 
 
 def verify(path: AnyPath) -> Verification:
-    """Verify a release, reading all of it.
+    """Verify a release folder or one of its files, reading all of it.
 
     Checked are the manifest (with its own checksum), the sha256 and the size of every file, the CRC-32 of each record,
     the keys and the types of their values, the number, dtype and layout of the tensors, the configuration as YAML, and
-    that `torch.load(weights_only=True)` accepts each file.
-
-    Args:
-        path: a release folder, or one of its files; of a file without a manifest, all but its sha256 is checked.
+    that `torch.load(weights_only=True)` accepts each file; of one without a manifest, all but its sha256.
 
     Raises:
         ReleaseError: if there is nothing at `path`.
@@ -72,6 +63,26 @@ def verify(path: AnyPath) -> Verification:
     return found
 
 
+def check_rebuild(folder: Path) -> list[Problem]:
+    """What is wrong with a release that the library that it is for cannot rebuild; empty if it can.
+
+    Raises:
+        ReleaseError: if it is no folder with a manifest, or the library is not installed.
+    """
+    from ..formats.registry import require_loader, verify_loads
+    if not os.path.isdir(folder):
+        raise ReleaseError(f"--load rebuilds what a whole release folder holds, and {folder} is a file: name its "
+                           "folder.")
+    manifest = Manifest.load(folder)
+    family, names = family_named(manifest.solver), [file.name for file in manifest.files]
+    require_loader(manifest.release_format, family)
+    try:
+        verify_loads(manifest.release_format, folder, family, names)
+    except ReleaseError as exc:
+        return [Problem(names[0], None, f"is not rebuilt ({reason(exc)})")]
+    return []
+
+
 def _check_release(path: Path, folder: Path, alone: Optional[str]) -> Verification:
     """Verify a release folder, or the file `alone` in it."""
     manifest, problems = _read_manifest(folder, alone)
@@ -85,14 +96,10 @@ def _check_release(path: Path, folder: Path, alone: Optional[str]) -> Verificati
         problems += _listing_problems(manifest, names)
         if manifest.release_format == "safetensors" and not problems:
             problems += _unflatten_problems(folder, names, states)
-        if manifest.release_format != "transformers" and _all_read(names, states, problems):
+        all_read = len(states) >= sum(map(is_torch_file, names)) and all(problem.key is None for problem in problems)
+        if manifest.release_format != "transformers" and all_read:
             problems += _count_problems(manifest, states)
     return Verification(path, names, problems)
-
-
-def _all_read(names: Sequence[str], states: Mapping[str, Any], problems: Sequence[Problem]) -> bool:
-    """Whether all the weights that the manifest describes were read, and their keys are right."""
-    return all(problem.key is None for problem in problems) and len(states) >= sum(map(is_torch_file, names))
 
 
 def _unflatten_problems(folder: Path, names: Sequence[str], states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:

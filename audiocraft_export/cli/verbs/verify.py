@@ -61,11 +61,10 @@ def execute(args: argparse.Namespace) -> int:
 
 def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir) -> dict[str, list[tuple[Optional[str], str]]]:
     """The problems of each file of a release folder, or of one file; each is a key of the file, and what is wrong."""
-    from ...verification.release import verify
+    from ...verification.release import check_rebuild, verify
     found = verify(path)
     problems = [*found.problems]
     if found.ok and args.load:
-        from ...verification.rebuild import check_rebuild
         problems += check_rebuild(path)
     if found.ok and args.against is not None and (os.path.isdir(path) or path.name != MANIFEST):
         from ...verification.against_checkpoint import checkpoint_of, diff_with_checkpoint

@@ -17,7 +17,6 @@ from ..model import ReleaseModel
 
 PARTS = ("generator", "detector")
 BUILT_FROM = ("audioseal", "seanet", "detector")  # no device: loading chooses that
-SAFE = re.compile(r"[\w-]+")
 
 
 def files(model: ReleaseModel) -> dict[str, Content]:
@@ -37,15 +36,14 @@ def files(model: ReleaseModel) -> dict[str, Content]:
     if not all(isinstance(section, dict) for section in config.values()):
         raise CheckpointError(f"{', '.join(BUILT_FROM)} of the configuration of {model.checkpoint.where} are not all "
                               "mappings of keys to values, as a model of AudioSeal needs them: write them so.")
-    contents: dict[str, Content] = {
-        f"{part}_{name}.pth": {"model": weights, "version": model.version, "exported": True}
-        for part, weights in parts.items()}
+    contents: dict[str, Content] = {f"{part}_{name}.pth": {"model": weights, "version": model.version, "exported": True}
+                                    for part, weights in parts.items()}
     return {**contents, f"{name}.yaml": OmegaConf.to_yaml(OmegaConf.create(config))}
 
 
 def name_of(sig: Optional[str]) -> str:
     """What the files of a release are named by: the signature, if it is one."""
-    return sig if sig and SAFE.fullmatch(sig) else "model"
+    return sig if sig and re.fullmatch(r"[\w-]+", sig) else "model"
 
 
 def load(loaders: Any, folder: Path, names: Sequence[str]) -> Iterator[tuple[Any, str, tuple[Any, ...]]]:

@@ -1,7 +1,4 @@
-"""What a release consists of, by the name of the solver that trained the model.
-
-A new family is one more line in the table.
-"""
+"""What a release consists of, by the name of the solver that trained the model."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,8 +47,7 @@ def _load_magnet(loaders: Any, folder: Path, names: Sequence[str]) -> Loaded:
 
 
 def _load_jasco(loaders: Any, folder: Path, names: Sequence[str]) -> Loaded:
-    codec = _require_codec(loaders, folder, names)
-    yield loaders.load_jasco_model(str(folder), codec), LM_FILE, ("best_state",)
+    yield loaders.load_jasco_model(str(folder), _require_codec(loaders, folder, names)), LM_FILE, ("best_state",)
     yield from _load_codec(loaders, folder, names)
 
 
@@ -80,13 +76,10 @@ WATERMARK_FAMILY = Family("a watermarking model", audioseal.files, ("generator_{
 GENERAL_FAMILY = Family("a model", drop_in=None, audiocraft=False, metrics=("ce", "loss"))
 
 FAMILIES = {  # the names of audiocraft.solvers.builders.get_solver
-    "musicgen": LANGUAGE_MODEL_FAMILY,
-    "audiogen": LANGUAGE_MODEL_FAMILY,
-    "magnet": MAGNET_FAMILY,
-    "audio_magnet": MAGNET_FAMILY,
+    "musicgen": LANGUAGE_MODEL_FAMILY, "audiogen": LANGUAGE_MODEL_FAMILY,
+    "magnet": MAGNET_FAMILY, "audio_magnet": MAGNET_FAMILY,
     "jasco": JASCO_FAMILY,
-    "lm": LANGUAGE_MODEL_FAMILY,
-    "sound_lm": LANGUAGE_MODEL_FAMILY,
+    "lm": LANGUAGE_MODEL_FAMILY, "sound_lm": LANGUAGE_MODEL_FAMILY,
     "compression": COMPRESSION_FAMILY,
     "diffusion": DIFFUSION_FAMILY,
     "watermarking": WATERMARK_FAMILY,
@@ -100,10 +93,9 @@ def solver_of(config: Config) -> Optional[str]:
         CheckpointError: if it is an interpolation that cannot be resolved here.
     """
     solver = config.get("solver")
-    if isinstance(solver, str) and solver in FAMILIES:
-        return solver
-    written = config.raw("solver")
-    return written if isinstance(written, str) else None
+    if not isinstance(solver, str) or solver not in FAMILIES:
+        solver = config.raw("solver")
+    return solver if isinstance(solver, str) else None
 
 
 def family_named(solver: Optional[str]) -> Family:
