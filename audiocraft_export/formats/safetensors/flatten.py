@@ -14,9 +14,9 @@ from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing, reason
 from ...experiment.walk import walk
 from ...release.content import AttrDict
-from .limits import MAX_DEPTH
 
 MARK = "$"
+_MAX_DEPTH = 64  # levels of nested content; a tuple takes two levels of the JSON
 
 
 class Flattened:
@@ -46,8 +46,8 @@ class Flattened:
                                   "use format=audiocraft, or keep it out of the model's state.") from exc
 
     def _encode(self, value: Any, path: tuple[Any, ...]) -> Any:
-        if len(path) > MAX_DEPTH:
-            raise ValueError(f"nested more than {MAX_DEPTH} deep")
+        if len(path) > _MAX_DEPTH:
+            raise ValueError(f"nested more than {_MAX_DEPTH} deep")
         if isinstance(value, LazyTensor):
             return self._encode_tensor(value, ".".join(map(str, path[self._above:])))
         if isinstance(value, dict):
@@ -57,7 +57,11 @@ class Flattened:
             return items if isinstance(value, list) else {"$tuple": items}
         if path[-1] == "xp.cfg" and value in self._files:
             return {"$file": self._files[value]}
-        return _encode_scalar(value)
+        if isinstance(value, bytes):
+            return {"$bytes": base64.b64encode(value).decode()}
+        if isinstance(value, float) and not math.isfinite(value):  # all its bits: there are many NaN
+            return {"$float": struct.pack(">d", value).hex()}
+        return value
 
     def _encode_dict(self, value: dict[Any, Any], path: tuple[Any, ...]) -> Any:
         items = {key: self._encode(item, (*path, key)) for key, item in value.items()}
@@ -78,12 +82,7 @@ class Flattened:
 
 
 def unflatten(text: str, tensors: Mapping[str, LazyTensor], files: Mapping[str, str]) -> dict[Any, Any]:
-    """The content of a `Flattened`.
-
-    Args:
-        text: of the flat content.
-        tensors: of the flat content, by name.
-        files: the strings that are kept in files of their own, by the names of those.
+    """The content of a `Flattened`, from its text, its tensors and its files.
 
     Raises:
         CheckpointError: if they do not belong together.
@@ -110,8 +109,8 @@ class _Unflattener:
         self.used: set[str] = set()
 
     def decode(self, value: Any, depth: int = 0) -> Any:
-        if depth > 2 * MAX_DEPTH:
-            raise ValueError(f"nested more than {MAX_DEPTH} deep")
+        if depth > 2 * _MAX_DEPTH:
+            raise ValueError(f"nested more than {_MAX_DEPTH} deep")
         if isinstance(value, list):
             return [self.decode(item, depth + 1) for item in value]
         if not isinstance(value, dict):
@@ -137,20 +136,12 @@ class _Unflattener:
             return self._find_tensor(name).reshape(tuple(shape))
         if kind == "$file":
             return self._files[content]
-        return base64.b64decode(content) if kind == "$bytes" else {"$float": _decode_float}[kind](content)
+        if kind == "$bytes":
+            return base64.b64decode(content)
+        if kind == "$float":
+            return struct.unpack(">d", bytes.fromhex(content))[0]
+        raise KeyError(kind)
 
     def _find_tensor(self, name: str) -> LazyTensor:
         self.used.add(name)
         return self._tensors[name]
-
-
-def _encode_scalar(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return {"$bytes": base64.b64encode(value).decode()}
-    if isinstance(value, float) and not math.isfinite(value):  # all its bits: there are many NaN
-        return {"$float": struct.pack(">d", value).hex()}
-    return value
-
-
-def _decode_float(text: str) -> float:
-    return float(struct.unpack(">d", bytes.fromhex(text))[0])
