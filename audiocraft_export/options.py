@@ -92,7 +92,13 @@ class ExportOptions:
         self._check("card", self.card is None or isinstance(self.card, bool), "use true or false.")
         self._check("private", isinstance(self.private, bool), "use true or false.")
         expand_presets(self.patterns)
-        self._check_hub()
+        if self.hub is not None:
+            check_repo(self.hub)
+        if self.revision is not None and (not _BRANCH.fullmatch(self.revision) or ".." in self.revision):
+            raise OptionError(f"{self.revision!r} is no branch of the Hub: give a name of letters, digits, `-`, `_`, "
+                              "`.` and `/`, as v1.0 is one.")
+        if self.hub is None and (self.private or self.revision is not None):
+            raise OptionError("private and revision are of a repository of the Hub: name it with hub (--push-to-hub).")
 
     def _normalize(self) -> None:
         """Write values that can be given in two ways in one."""
@@ -111,15 +117,6 @@ class ExportOptions:
     def _check(self, name: str, is_valid: bool, remedy: str) -> None:
         if not is_valid:
             raise OptionError(f"{name}={getattr(self, name)} is no option: {remedy}")
-
-    def _check_hub(self) -> None:
-        if self.hub is not None:
-            check_repo(self.hub)
-        if self.revision is not None and (not _BRANCH.fullmatch(self.revision) or ".." in self.revision):
-            raise OptionError(f"{self.revision!r} is no branch of the Hub: give a name of letters, digits, `-`, `_`, "
-                              "`.` and `/`, as v1.0 is one.")
-        if self.hub is None and (self.private or self.revision is not None):
-            raise OptionError("private and revision are of a repository of the Hub: name it with hub (--push-to-hub).")
 
     @classmethod
     def of_one_export(cls) -> list[Field[Any]]:

@@ -108,7 +108,6 @@ class Display:
 
     @property
     def _state(self) -> str:
-        """Bytes, rate, and time left."""
         seconds, fraction = time.monotonic() - self._start, self._fraction
         nbytes = self._nbytes_finished + sum(each.nbytes_done for each in self._running.values())
         of_all = f" of {readable_size(self._only.nbytes)}" if self._only else ""

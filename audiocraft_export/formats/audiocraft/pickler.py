@@ -25,10 +25,7 @@ _ORDERED_DICT = op.GLOBAL + b"collections\nOrderedDict\n" + op.EMPTY_TUPLE + op.
 
 
 class TorchPickle:
-    """Content as the records of a file that `torch.load` reads; the same content gives the same bytes.
-
-    Args:
-        content: nested dicts and lists of text, numbers and contiguous `LazyTensor`s.
+    """Nested dicts and lists of text, numbers and contiguous `LazyTensor`s for `torch.load`, always in the same bytes.
 
     Raises:
         CheckpointError: if `torch.load` would refuse it.

@@ -20,14 +20,10 @@ _MAX_DEPTH = 64  # levels of nested content; a tuple takes two levels of the JSO
 
 
 class Flattened:
-    """Nested content, flat.
+    """Nested mappings, lists, strings, numbers and compact tensors, flat.
 
     `tensors` has each tensor by its dotted path, without the key under which all of them stand; tied ones only once.
-    `text` is the rest, as JSON.
-
-    Args:
-        content: nested mappings, lists, strings and numbers, with compact tensors.
-        files: strings that are kept in files of their own, by the names of those.
+    `text` is the rest, as JSON. `files` are strings that are kept in files of their own, by the names of those.
 
     Raises:
         CheckpointError: if two tensors have the same name, or the rest cannot be written as JSON.
@@ -51,7 +47,11 @@ class Flattened:
         if isinstance(value, LazyTensor):
             return self._encode_tensor(value, ".".join(map(str, path[self._above:])))
         if isinstance(value, dict):
-            return self._encode_dict(value, path)
+            pairs = {key: self._encode(item, (*path, key)) for key, item in value.items()}
+            if isinstance(value, AttrDict):
+                return {"$attributes": [*pairs.items()]}
+            plain = all(isinstance(key, str) and not key.startswith(MARK) for key in pairs)
+            return pairs if plain else {"$pairs": [*pairs.items()]}
         if isinstance(value, (list, tuple)):
             items = [self._encode(item, (*path, index)) for index, item in enumerate(value)]
             return items if isinstance(value, list) else {"$tuple": items}
@@ -62,13 +62,6 @@ class Flattened:
         if isinstance(value, float) and not math.isfinite(value):  # all its bits: there are many NaN
             return {"$float": struct.pack(">d", value).hex()}
         return value
-
-    def _encode_dict(self, value: dict[Any, Any], path: tuple[Any, ...]) -> Any:
-        items = {key: self._encode(item, (*path, key)) for key, item in value.items()}
-        if isinstance(value, AttrDict):
-            return {"$attributes": [*items.items()]}
-        plain = all(isinstance(key, str) and not key.startswith(MARK) for key in items)
-        return items if plain else {"$pairs": [*items.items()]}
 
     def _encode_tensor(self, tensor: LazyTensor, name: str) -> Any:
         kept = self._names.setdefault((id(tensor.blob), tensor.dtype), name)

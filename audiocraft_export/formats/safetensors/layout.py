@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from ...errors import CheckpointError, listing, reason
+from ...checkpoint.tensor import LazyTensor
+from ...errors import CheckpointError, OptionError, listing, reason
 from ...release.content import Content, Tensors
 from ...release.families.registry import CODEC_FILE, OWN_NAMES
 from ...release.manifest import Manifest
@@ -34,7 +35,6 @@ def to_safetensors(contents: Mapping[str, Content], manifest: Manifest,
     Raises:
         CheckpointError: if safetensors cannot hold one of the tensors.
     """
-    from .shards import split_into_shards
     files: dict[str, Content] = {}
     for name, content in contents.items():
         if not isinstance(content, Mapping):
@@ -51,6 +51,33 @@ def to_safetensors(contents: Mapping[str, Content], manifest: Manifest,
             files[f"{model}.json"] = json.dumps(text, indent=2) + "\n"
         files.update(configs)
     return files
+
+
+def split_into_shards(stem: str, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str],
+                      text: Mapping[str, str], max_shard_size: Union[str, int]) -> dict[str, Content]:
+    """The files of a model: one, or several with an index, as `huggingface_hub` splits and names them.
+
+    Args:
+        metadata: of the header of each file.
+        text: metadata of the one file, or of the index if there are several.
+        max_shard_size: bytes, or as `5GB`; a tensor that is larger has a file of its own.
+
+    Raises:
+        OptionError: if the size is invalid.
+    """
+    from huggingface_hub import split_state_dict_into_shards_factory
+    try:
+        split = split_state_dict_into_shards_factory(
+            dict(tensors), get_storage_size=lambda tensor: tensor.nbytes, max_shard_size=max_shard_size,
+            filename_pattern=f"{stem}{{suffix}}.safetensors")
+    except ValueError as exc:
+        raise OptionError(f"max_shard_size={max_shard_size} is no option ({exc}): use a size such as 5GB.") from exc
+    if not split.is_sharded:
+        return {f"{stem}.safetensors": Tensors(tensors, {**metadata, **text})}
+    index = {"metadata": {**split.metadata, **metadata, **text}, "weight_map": split.tensor_to_filename}
+    shards: dict[str, Content] = {file: Tensors({name: tensors[name] for name in names}, metadata)
+                                  for file, names in split.filename_to_tensors.items()}
+    return {**shards, f"{stem}{_INDEX}": json.dumps(index, indent=2, sort_keys=True) + "\n"}
 
 
 def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
