@@ -31,8 +31,9 @@ def write_torch_zip(stream: Sink, records: Iterable[tuple[str, LazyBytes]], chec
         path = f"{ROOT}/{name}".encode()
         header = _local_header(path, offset)
         stream.write(header)
-        crc, nbytes = copy(blob, stream, checked), blob.nbytes
-        end = struct.pack("<4sLQQ" if nbytes >= _MAX_UINT32 else "<4s3L", b"PK\7\x08", crc, nbytes, nbytes)  # 4.3.9
+        crc, nbytes = copy_blob(blob, stream, checked), blob.nbytes
+        sizes = "QQ" if nbytes >= _MAX_UINT32 else "LL"
+        end = struct.pack(f"<4sL{sizes}", b"PK\7\x08", crc, nbytes, nbytes)  # section 4.3.9
         stream.write(end)
         directory += _directory_entry(path, crc, nbytes, offset)
         offset += len(header) + nbytes + len(end)
@@ -41,7 +42,7 @@ def write_torch_zip(stream: Sink, records: Iterable[tuple[str, LazyBytes]], chec
     stream.write(_end_of_directory(count, len(directory), offset))
 
 
-def copy(blob: LazyBytes, stream: Sink, checked: bool) -> int:
+def copy_blob(blob: LazyBytes, stream: Sink, checked: bool) -> int:
     """Write the bytes of a record; returns the CRC-32 that they have, or should have.
 
     Raises:

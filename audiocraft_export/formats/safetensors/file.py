@@ -17,7 +17,7 @@ from ...errors import CheckpointError, reason
 from ...release.content import Tensors
 from ...storage.file_reader import FileReader
 from ...storage.lazy_bytes import LazyBytes, Sink
-from ..audiocraft.zip_writer import copy
+from ..audiocraft.zip_writer import copy_blob
 
 _NAMES = {  # by the dtype of torch; the later ones stand first in a file, so that each is aligned
     "bool": "BOOL", "uint8": "U8", "int8": "I8", "float8_e5m2": "F8_E5M2", "float8_e4m3fn": "F8_E4M3",
@@ -57,7 +57,7 @@ class SafetensorsFile:
         """
         stream.write(self._header)
         for name, counter in self._counters.items():
-            self._crcs[name] = copy(counter.blob, stream, checked=True)
+            self._crcs[name] = copy_blob(counter.blob, stream, checked=True)
 
     def read_back(self, path: Path) -> None:
         """Compare the header and every tensor of the written file with what was written.

@@ -94,7 +94,7 @@ def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
         if name.endswith(".yaml"):
             contents[name] = _read_text(folder / name)
             continue
-        file, content = _unflatten(folder / name, _read_model(folder / name, indexes.get(name)), configs)
+        file, content = _unflatten_file(folder / name, _read_model(folder / name, indexes.get(name)), configs)
         if file in contents or not (is_torch_file(file) and OwnedFiles.owns(file)):
             raise CheckpointError(f"{folder / name} says that it is {file!r}, as another one does or no file of "
                                   "torch in a release: export again.")
@@ -155,7 +155,7 @@ def _read_model(path: Path, index: Optional[Mapping[str, Any]]) -> Tensors:
     return Tensors({name: shards[shard][name] for name, shard in places.items()}, index["metadata"])
 
 
-def _unflatten(path: Path, model: Tensors, configs: Mapping[str, str]) -> tuple[str, dict[Any, Any]]:
+def _unflatten_file(path: Path, model: Tensors, configs: Mapping[str, str]) -> tuple[str, dict[Any, Any]]:
     """The name of the file of torch that the metadata of a model speaks of, and its content."""
     name, text = model.metadata.get("file"), model.metadata.get("content")
     if not isinstance(name, str) or not isinstance(text, str):
