@@ -17,42 +17,28 @@ if TYPE_CHECKING:
     from .verification.release import verify
 
 __all__ = [
-    "ExportError",
-    "ExportMixin",
-    "ExportOptions",
-    "ExportReport",
-    "export_checkpoint",
-    "export_encodec",
-    "export_lm",
-    "export_pretrained_compression_model",
-    "export_xp",
-    "find_xp",
-    "list_xps",
-    "verify",
-    "with_export",
+    "ExportError", "ExportMixin", "ExportOptions", "ExportReport", "export_checkpoint", "export_encodec", "export_lm",
+    "export_pretrained_compression_model", "export_xp", "find_xp", "list_xps", "verify", "with_export",
 ]
 
 _MODULES = {
-    "ExportError": "errors",
-    "ExportMixin": "hooks.solver",
-    "ExportOptions": "options",
-    "ExportReport": "release.report",
-    "export_checkpoint": "pipeline.export",
-    "export_encodec": "pipeline.drop_ins",
-    "export_lm": "pipeline.drop_ins",
-    "export_pretrained_compression_model": "pipeline.drop_ins",
-    "export_xp": "pipeline.export",
-    "find_xp": "experiment.xp",
-    "list_xps": "experiment.xp",
-    "verify": "verification.release",
-    "with_export": "hooks.hydra_main",
+    "errors": ["ExportError"],
+    "experiment.xp": ["find_xp", "list_xps"],
+    "hooks.hydra_main": ["with_export"],
+    "hooks.solver": ["ExportMixin"],
+    "options": ["ExportOptions"],
+    "pipeline.drop_ins": ["export_encodec", "export_lm", "export_pretrained_compression_model"],
+    "pipeline.export": ["export_checkpoint", "export_xp"],
+    "release.report": ["ExportReport"],
+    "verification.release": ["verify"],
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -37,9 +37,8 @@ def reason(exc: BaseException) -> str:
 def printable(text: str) -> str:
     """Escape all control characters of a string and cut it: names in hostile files may hold anything."""
     shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode()
-                    for char in text[:_MAX_CHARS])
-    is_whole = len(text) <= _MAX_CHARS and len(shown) <= _MAX_CHARS
-    return shown if is_whole else f"{shown[:_MAX_CHARS]}..."
+                    for char in text[:_MAX_CHARS + 1])
+    return shown if len(shown) <= _MAX_CHARS else f"{shown[:_MAX_CHARS]}..."
 
 
 def listing(names: Sequence[str], most: int = 8) -> str:

@@ -80,7 +80,9 @@ class ExportOptions:
         for name, valid in CHOICES.items():
             self._check(name, getattr(self, name) in valid, f"use {', '.join(each or 'null' for each in valid)}.")
         for name in ("folder", "checkpoint", "version", "hub", "revision"):
-            self._check_string(name)
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value and "\0" not in value):
+                raise OptionError(f"{name}={value!r} is no option: it takes a text (quote it) or null.")
         self._check("when", self.when in ("end", "best") or type(self.when) is int and self.when >= 1,
                     "use end, best, or a number of epochs.")
         self._check("checkpoint", not {"/", "\\"} & set(str(self.checkpoint)),
@@ -90,7 +92,13 @@ class ExportOptions:
         self._check("card", self.card is None or isinstance(self.card, bool), "use true or false.")
         self._check("private", isinstance(self.private, bool), "use true or false.")
         expand_presets(self.patterns)
-        self._check_hub()
+        if self.hub is not None:
+            check_repo(self.hub)
+        if self.revision is not None and (not _BRANCH.fullmatch(self.revision) or ".." in self.revision):
+            raise OptionError(f"{self.revision!r} is no branch of the Hub: give a name of letters, digits, `-`, `_`, "
+                              "`.` and `/`, as v1.0 is one.")
+        if self.hub is None and (self.private or self.revision is not None):
+            raise OptionError("private and revision are of a repository of the Hub: name it with hub (--push-to-hub).")
 
     def _normalize(self) -> None:
         """Write values that can be given in two ways in one."""
@@ -109,20 +117,6 @@ class ExportOptions:
     def _check(self, name: str, is_valid: bool, remedy: str) -> None:
         if not is_valid:
             raise OptionError(f"{name}={getattr(self, name)} is no option: {remedy}")
-
-    def _check_string(self, name: str) -> None:
-        value = getattr(self, name)
-        if value is not None and not (isinstance(value, str) and value and "\0" not in value):
-            raise OptionError(f"{name}={value!r} is no option: it takes a text (quote it) or null.")
-
-    def _check_hub(self) -> None:
-        if self.hub is not None:
-            check_repo(self.hub)
-        if self.revision is not None and (not _BRANCH.fullmatch(self.revision) or ".." in self.revision):
-            raise OptionError(f"{self.revision!r} is no branch of the Hub: give a name of letters, digits, `-`, `_`, "
-                              "`.` and `/`, as v1.0 is one.")
-        if self.hub is None and (self.private or self.revision is not None):
-            raise OptionError("private and revision are of a repository of the Hub: name it with hub (--push-to-hub).")
 
     @classmethod
     def of_one_export(cls) -> list[Field[Any]]:

@@ -3,8 +3,6 @@
 An export reports its progress in its own thread, from any module; all exports of a process are shown together.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import sys
@@ -12,14 +10,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import Any, Callable, Optional
 
 from .errors import readable_size, reason
 from .signals import exit_on_sigterm
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 INITIAL_DELAY = 1.  # seconds in which nothing is shown
 BAR_EVERY, LINE_EVERY = 0.2, 5.  # seconds; lines get rarer in a long export
@@ -29,21 +25,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """The progress of one export.
-
-    Args:
-        name: of the export.
-        passes: how often each byte of its release is counted: when it is written, and when it is read back.
-        nbytes: size of the release.
-        work: bytes to count, `nbytes` times `passes`.
-        done: bytes counted so far.
-    """
+    """The progress of one export."""
 
     name: str
-    passes: int
-    nbytes: int = 0
-    work: int = 0
-    done: int = 0
+    passes: int  # how often each byte of its release is counted: when it is written, and when it is read back
+    nbytes: int = 0  # size of the release
+    work: int = 0  # bytes to count, `nbytes` times `passes`
+    done: int = 0  # bytes counted so far
 
     @property
     def fraction(self) -> float:
@@ -77,15 +65,12 @@ class Display:
     def end(self, key: int, failed: bool) -> None:
         """Count an export as finished, or as one that will never start."""
         with self._lock:
-            progress = self._running.pop(key, Progress("", 1))
             self._finished += 1
             self._failed += failed
-            self._nbytes_finished += progress.nbytes_done
+            self._nbytes_finished += self._running.pop(key, Progress("", 1)).nbytes_done
 
     def refresh(self) -> None:
         """Show the present state, if it is time to."""
-        if time.monotonic() < self._next_refresh:
-            return
         with self._lock:
             if time.monotonic() < self._next_refresh:
                 return
@@ -123,7 +108,6 @@ class Display:
 
     @property
     def _state(self) -> str:
-        """Bytes, rate, and time left."""
         seconds, fraction = time.monotonic() - self._start, self._fraction
         nbytes = self._nbytes_finished + sum(each.nbytes_done for each in self._running.values())
         of_all = f" of {readable_size(self._only.nbytes)}" if self._only else ""
@@ -132,16 +116,12 @@ class Display:
 
     def _show(self) -> None:
         from rich.console import Console
-        console = Console(stderr=True)
-        now = time.monotonic()
-        if sys.stderr is not None and console.is_interactive:
-            self._next_refresh = now + BAR_EVERY
-            self._show_bar(console)
-        else:
+        console, now = Console(stderr=True), time.monotonic()
+        if sys.stderr is None or not console.is_interactive:
             self._next_refresh = now + max(LINE_EVERY, (now - self._start - 100) / 20)
             logger.info("%s: %s", self._name, self._state)
-
-    def _show_bar(self, console: Console) -> None:
+            return
+        self._next_refresh = now + BAR_EVERY
         if self._bar is None:
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bar
@@ -181,7 +161,7 @@ class ForwardingDisplay(Display):
 
 _display: Optional[Display] = None
 _lock = threading.Lock()
-_thread = threading.local()
+_progress: ContextVar[Optional[Progress]] = ContextVar("_progress", default=None)  # of the export of this thread
 
 
 @contextmanager
@@ -207,26 +187,21 @@ def show_progress(exports: int = 0) -> Iterator[Display]:
 @contextmanager
 def track(name: str, passes: int = 2) -> Iterator[None]:
     """While inside, this thread runs an export; one inside another is a part of that. See `Progress`."""
-    outer = _current_progress()
-    if outer is not None:
+    outer = _progress.get()
+    if outer:
         outer.name, outer.passes = name, passes
         yield
         return
     with show_progress() as display:
-        _thread.progress, _thread.display = Progress(name, passes), display
-        display.update(threading.get_ident(), _thread.progress)
-        failed = True
+        progress, failed = Progress(name, passes), True
+        _progress.set(progress)
+        display.update(threading.get_ident(), progress)
         try:
             yield
             failed = False
         finally:
             display.end(threading.get_ident(), failed)
-            del _thread.progress, _thread.display
-
-
-def _current_progress() -> Optional[Progress]:
-    """The export of this thread, if it runs one."""
-    return getattr(_thread, "progress", None)
+            _progress.set(None)
 
 
 def forward_to(put: Callable[[Progress], None], every: float) -> None:
@@ -237,17 +212,17 @@ def forward_to(put: Callable[[Progress], None], every: float) -> None:
 
 def set_total(nbytes: int, passes: Optional[int] = None) -> None:
     """Start counting the bytes of the export of this thread, if it runs one; `passes` override those of `track`."""
-    progress = _current_progress()
-    if progress is not None:
+    progress = _progress.get()
+    if progress:
         progress.nbytes, progress.work, progress.done = nbytes, nbytes * (passes or progress.passes), 0
 
 
 def advance(nbytes: int) -> None:
     """Count bytes of the export of this thread, if it runs one."""
-    progress = _current_progress()
-    if progress is not None:
+    progress = _progress.get()
+    if progress and _display:
         progress.done += nbytes
-        _thread.display.refresh()
+        _display.refresh()
 
 
 def hide() -> AbstractContextManager[None]:

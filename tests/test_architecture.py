@@ -243,7 +243,7 @@ def test_the_hydra_group_has_exactly_the_options_with_their_defaults():
 
 
 def test_only_what_needs_the_extra_loads_it_at_once():
-    needs_it = ("formats.transformers", "formats.safetensors.shards", "sharing.card", "sharing.hub")
+    needs_it = ("formats.transformers", "sharing.card", "sharing.hub")
     names = [name for name in modules() if name.split(".")[0] not in ("hooks", "train", "demo", "__main__")
              and not name.startswith(needs_it) and name != "checkpoint.torch_tensors"]
     code = "; ".join(f"import audiocraft_export.{name}" for name in names)

@@ -2,22 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, Union
+from typing import Union
 
 from ..errors import CheckpointError, reason
 from ..release.content import Content, Tensors
 from ..storage.lazy_bytes import Sink
-from ..storage.writer import Encoder
 from .audiocraft.pickler import TorchPickle
 from .safetensors.file import SafetensorsFile
-
-
-class ReleaseEncoder(Encoder, Protocol):
-    """An encoder that counts NaN and infinite values while it writes."""
-
-    @property
-    def nonfinite(self) -> Mapping[str, int]:
-        """Number of NaN and infinite values by the dotted name of the tensor."""
 
 
 class RawFile:
@@ -50,7 +41,7 @@ class RawFile:
         """Do nothing: the bytes are in memory."""
 
 
-def encode(content: Content) -> ReleaseEncoder:
+def encode(content: Content) -> Union[RawFile, SafetensorsFile, TorchPickle]:
     """The encoder for the content of one file."""
     if isinstance(content, (str, bytes)):
         return RawFile(content)

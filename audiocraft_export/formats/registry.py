@@ -3,32 +3,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Callable
 
-from ..errors import ReleaseError
+from ..errors import ReleaseError, reason
 from ..options import ExportOptions
 from ..release.content import Content
 from ..release.families.registry import Family
 from ..release.prepare import PreparedRelease
 from .audiocraft.rebuild import loader_for, verify_with_audiocraft
+from .encoders import dump
 from .requirements import require_packages
-from .safetensors.layout import to_safetensors
-from .safetensors.rebuild import rebuild_with_audiocraft
+from .safetensors.layout import from_safetensors, to_safetensors
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format of a release.
+    """A format of a release."""
 
-    Args:
-        requires: packages of the extra `hf`.
-        encode: gives the files of a release, by name.
-        verify: rebuilds the models of a release from its folder, family and file names, and compares them; raises
-            `ReleaseError` if they differ.
-    """
-
-    requires: tuple[str, ...]
-    encode: Callable[[PreparedRelease, ExportOptions], Mapping[str, Content]]
+    requires: tuple[str, ...]  # packages of the extra `hf`
+    encode: Callable[[PreparedRelease, ExportOptions], Mapping[str, Content]]  # the files by name
+    # Rebuilds the models from a folder, a family and file names, and compares them; ReleaseError if they differ.
     verify: Callable[[Path, Family, Sequence[str]], None]
 
 
@@ -67,6 +62,18 @@ def _find_format(name: str) -> Format:
     return FORMATS[name]
 
 
+def _verify_safetensors(folder: Path, family: Family, names: Sequence[str]) -> None:
+    """Rebuild the models with AudioCraft's loaders, from temporary files of torch."""
+    contents = from_safetensors(folder, names)
+    try:
+        with TemporaryDirectory(prefix="audiocraft-export-") as name:
+            dump(Path(name), contents)
+            verify_with_audiocraft(Path(name), family, list(contents))
+    except OSError as exc:
+        raise ReleaseError(f"verify=load puts the model together once more in a temporary folder, and cannot "
+                           f"({reason(exc)}): make room, set TMPDIR, or use verify=bytes.") from exc
+
+
 def _encode_transformers(prepared: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
     from .transformers.build import transformers_files
     return transformers_files(prepared, options.max_shard_size)
@@ -82,7 +89,7 @@ FORMATS: Mapping[str, Format] = {
     "safetensors": Format(
         ("safetensors", "huggingface_hub"),
         lambda prepared, options: to_safetensors(prepared.contents, prepared.manifest, options.max_shard_size),
-        rebuild_with_audiocraft),
+        _verify_safetensors),
     "transformers": Format(("safetensors", "huggingface_hub", "transformers"), _encode_transformers,
                            _verify_transformers),
 }

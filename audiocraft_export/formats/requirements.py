@@ -6,8 +6,7 @@ from importlib.util import find_spec
 
 from ..errors import ReleaseError
 
-# By package: which package needs it, and the oldest version.
-MINIMUM_VERSIONS = {"transformers": ("transformers", (4, 57)), "torch": ("transformers", (2, 2))}
+MINIMUM_VERSIONS = {"transformers": (4, 57), "torch": (2, 2)}  # where transformers is needed
 
 
 def require_packages(what: str, *packages: str) -> None:
@@ -20,9 +19,8 @@ def require_packages(what: str, *packages: str) -> None:
     if missing:
         raise ReleaseError(f"{what} needs {' and '.join(missing)}, not installed here: "
                            "pip install 'audiocraft-export[hf]'.")
-    for package, (needed, oldest) in MINIMUM_VERSIONS.items():
-        found = tuple(map(int, re.findall(r"\d+", version(package))[:2])) if needed in packages else oldest
-        if found < oldest:
+    for package, oldest in MINIMUM_VERSIONS.items() if "transformers" in packages else ():
+        if tuple(map(int, re.findall(r"\d+", version(package))[:2])) < oldest:
             raise ReleaseError(f"{what} needs {package} {'.'.join(map(str, oldest))}, and {version(package)} is "
                                "installed here: export in an environment of its own, which needs no AudioCraft (pip "
                                "install 'audiocraft-export[hf]').")

@@ -25,39 +25,32 @@ _ORDERED_DICT = op.GLOBAL + b"collections\nOrderedDict\n" + op.EMPTY_TUPLE + op.
 
 
 class TorchPickle:
-    """Content as the records of a file that `torch.load` reads; the same content gives the same bytes.
-
-    Args:
-        content: nested dicts and lists of text, numbers and contiguous `LazyTensor`s.
+    """Nested dicts and lists of text, numbers and contiguous `LazyTensor`s for `torch.load`, always in the same bytes.
 
     Raises:
         CheckpointError: if `torch.load` would refuse it.
     """
 
     def __init__(self, content: Any) -> None:
-        pickler = _Pickler()
-        self._data = op.PROTO + b"\2" + pickler.dump(content) + op.STOP
-        self._counters = {key: NonfiniteCounter(tensor.blob, tensor.dtype) for key, tensor in pickler.storages.values()}
-        self._names = pickler.names
+        # The key, the dotted name and the counter of each storage, by its identity and its dtype.
+        self._storages: dict[tuple[int, str], tuple[str, str, NonfiniteCounter]] = {}
+        self._memo = 0
+        self._data = op.PROTO + b"\2" + self._dump(content) + op.STOP
 
     @property
     def nbytes(self) -> int:
         """Size of the file in bytes, without what the zip container adds."""
-        return len(self._data) + sum(counter.blob.nbytes for counter in self._counters.values())
+        return len(self._data) + sum(counter.blob.nbytes for _, _, counter in self._storages.values())
 
     def write(self, stream: Sink, checked: bool = True) -> None:
-        """Write the file.
-
-        Args:
-            stream: where it goes.
-            checked: whether bytes that are read are compared with their CRC-32 now, or when they are read back.
+        """Write the file; `checked` compares bytes with their CRC-32 as they are read, not when they are read back.
 
         Raises:
             CheckpointError: if bytes read from a checkpoint are damaged.
         """
         write_torch_zip(stream, [("data.pkl", LazyBytes.from_data(self._data)),
                                  ("byteorder", LazyBytes.from_data(b"little")),
-                                 *((f"data/{key}", counter.blob) for key, counter in self._counters.items()),
+                                 *((f"data/{key}", counter.blob) for key, _, counter in self._storages.values()),
                                  ("version", LazyBytes.from_data(b"3\n"))], checked)
 
     def read_back(self, path: Path) -> None:
@@ -77,34 +70,22 @@ class TorchPickle:
 
     def check_sources(self) -> None:
         """Compare all bytes that are read with their CRC-32; CheckpointError if some are damaged."""
-        for counter in self._counters.values():
+        for _, _, counter in self._storages.values():
             counter.blob.verify()
 
     @property
     def nonfinite(self) -> dict[str, int]:
         """Number of NaN and infinite values by the dotted name of a tensor, once written; tied tensors count once."""
-        return {self._names[key]: counter.count for key, counter in self._counters.items() if counter.count}
+        return {name: counter.count for _, name, counter in self._storages.values() if counter.count}
 
-
-class _Pickler:
-    """Gives the opcodes of values.
-
-    `storages` has a key and a tensor by the identity and the dtype of a storage; `names` a dotted name by key.
-    """
-
-    def __init__(self) -> None:
-        self.storages: dict[tuple[int, str], tuple[str, LazyTensor]] = {}
-        self.names: dict[str, str] = {}
-        self._memo = 0
-
-    def dump(self, value: Any, *path: Any) -> bytes:
+    def _dump(self, value: Any, *path: Any) -> bytes:
         if isinstance(value, AttrDict):
             return self._attributes(value, path)
         if isinstance(value, dict):
-            items = (_scalar(key) + self.dump(item, *path, key) for key, item in value.items())
+            items = (_scalar(key) + self._dump(item, *path, key) for key, item in value.items())
             return op.EMPTY_DICT + op.MARK + b"".join(items) + op.SETITEMS
         if isinstance(value, (list, tuple)):
-            each = [self.dump(item, *path, index) for index, item in enumerate(value)]
+            each = [self._dump(item, *path, index) for index, item in enumerate(value)]
             is_list = isinstance(value, list)
             return op.EMPTY_LIST + op.MARK + b"".join(each) + op.APPENDS if is_list else _tuple(*each)
         return self._tensor(value, path) if isinstance(value, LazyTensor) else _scalar(value)
@@ -116,14 +97,14 @@ class _Pickler:
         for key, item in value.items():
             memo = struct.pack("<I", self._memo)
             self._memo += 1
-            items += _scalar(key) + self.dump(item, *path, key) + op.LONG_BINPUT + memo
+            items += _scalar(key) + self._dump(item, *path, key) + op.LONG_BINPUT + memo
             attributes += _scalar(key) + op.LONG_BINGET + memo if key in names else b""
         return b"".join([_ORDERED_DICT, op.MARK, items, op.SETITEMS,
                          op.EMPTY_DICT, op.MARK, attributes, op.SETITEMS, op.BUILD])
 
     def _tensor(self, tensor: LazyTensor, path: tuple[Any, ...]) -> bytes:
-        key, _ = self.storages.setdefault((id(tensor.blob), tensor.dtype), (str(len(self.storages)), tensor))
-        self.names.setdefault(key, ".".join(map(str, path)))
+        new = str(len(self._storages)), ".".join(map(str, path)), NonfiniteCounter(tensor.blob, tensor.dtype)
+        key, _, _ = self._storages.setdefault((id(tensor.blob), tensor.dtype), new)
         plain = tensor.dtype in _STORAGES
         storage = _STORAGES.get(tensor.dtype, "torch.storage UntypedStorage")
         size = tensor.numel if plain else tensor.nbytes
@@ -131,8 +112,7 @@ class _Pickler:
             _global(f"torch._utils _rebuild_tensor_v{2 if plain else 3}"), op.MARK,
             _tuple(_scalar("storage"), _global(storage), _scalar(key), _scalar("cpu"), _scalar(size)), op.BINPERSID,
             _scalar(tensor.offset), _tuple(*map(_scalar, tensor.shape)), _tuple(*map(_scalar, tensor.stride)),
-            op.NEWFALSE, _ORDERED_DICT, b"" if plain else _global(f"torch {tensor.dtype}"),
-            op.TUPLE, op.REDUCE])
+            op.NEWFALSE, _ORDERED_DICT, b"" if plain else _global(f"torch {tensor.dtype}"), op.TUPLE, op.REDUCE])
 
 
 def _advance(blob: LazyBytes) -> None:

@@ -18,11 +18,9 @@ _MAX_UINT32 = 0xFFFFFFFF  # a number that 32 bits do not hold
 
 
 def write_torch_zip(stream: Sink, records: Iterable[tuple[str, LazyBytes]], checked: bool = True) -> None:
-    """Write records as `torch.save` does.
+    """Write records, names and bytes in the order of the file, as `torch.save` does.
 
     Args:
-        stream: where it goes.
-        records: names and bytes, in the order of the file.
         checked: whether bytes whose CRC-32 is known are compared with it now; if not, reading them back will show it.
 
     Raises:
@@ -33,19 +31,24 @@ def write_torch_zip(stream: Sink, records: Iterable[tuple[str, LazyBytes]], chec
         path = f"{ROOT}/{name}".encode()
         header = _local_header(path, offset)
         stream.write(header)
-        crc = _copy(blob, stream, checked)
-        end = _sizes(b"PK\7\x08" + struct.pack("<L", crc), blob.nbytes)
+        crc, nbytes = copy_blob(blob, stream, checked), blob.nbytes
+        sizes = "QQ" if nbytes >= _MAX_UINT32 else "LL"
+        end = struct.pack(f"<4sL{sizes}", b"PK\7\x08", crc, nbytes, nbytes)  # section 4.3.9
         stream.write(end)
-        directory += _directory_entry(path, crc, blob.nbytes, offset)
-        offset += len(header) + blob.nbytes + len(end)
+        directory += _directory_entry(path, crc, nbytes, offset)
+        offset += len(header) + nbytes + len(end)
         count += 1
     stream.write(directory)
     stream.write(_end_of_directory(count, len(directory), offset))
 
 
-def _copy(blob: LazyBytes, stream: Sink, checked: bool) -> int:
-    """Write the bytes of a record; returns the CRC-32 that they have, or should have."""
-    known = blob.crc if not checked else None
+def copy_blob(blob: LazyBytes, stream: Sink, checked: bool) -> int:
+    """Write the bytes of a record; returns the CRC-32 that they have, or should have.
+
+    Raises:
+        CheckpointError: if they are damaged.
+    """
+    known = None if checked else blob.crc
     crc, nbytes = known or 0, 0
     for piece in blob.iter_chunks():
         nbytes += len(piece)
@@ -59,19 +62,14 @@ def _copy(blob: LazyBytes, stream: Sink, checked: bool) -> int:
     return crc
 
 
-# The structures of a zip file, by APPNOTE.TXT of PKWARE. Sizes of 64 bits only where 32 do not suffice: the reader of
-# torch 2.1 takes no others.
+# The structures of a zip file, by the sections of PKWARE's APPNOTE.TXT. Sizes of 64 bits only where 32 do not suffice:
+# the reader of torch 2.1 takes no others.
 
 def _local_header(path: bytes, offset: int) -> bytes:
     """Sections 4.3.7; with an extra field that moves the bytes after it to a multiple of ALIGNMENT."""
     pad = -(offset + LOCAL_HEADER.size + len(path) + 4) % ALIGNMENT
     extra = struct.pack("<2sH", b"FB", pad) + b"Z" * pad
     return LOCAL_HEADER.pack(LOCAL_SIGNATURE, 0, FLAGS, 0, 0, 0, 0, 0, 0, len(path), len(extra)) + path + extra
-
-
-def _sizes(start: bytes, nbytes: int) -> bytes:
-    """Section 4.3.9: what follows the bytes, packed and unpacked size."""
-    return start + struct.pack("<QQ" if nbytes >= _MAX_UINT32 else "<LL", nbytes, nbytes)
 
 
 def _directory_entry(path: bytes, crc: int, nbytes: int, offset: int) -> bytes:

@@ -6,11 +6,9 @@ this writes the file itself, in the library's order of tensors. Format: huggingf
 
 import json
 import struct
-import zlib
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Optional
 
 from ... import progress
 from ...checkpoint.nonfinite import NonfiniteCounter
@@ -19,7 +17,7 @@ from ...errors import CheckpointError, reason
 from ...release.content import Tensors
 from ...storage.file_reader import FileReader
 from ...storage.lazy_bytes import LazyBytes, Sink
-from .limits import MAX_HEADER
+from ..audiocraft.zip_writer import copy_blob
 
 _NAMES = {  # by the dtype of torch; the later ones stand first in a file, so that each is aligned
     "bool": "BOOL", "uint8": "U8", "int8": "I8", "float8_e5m2": "F8_E5M2", "float8_e4m3fn": "F8_E4M3",
@@ -29,6 +27,7 @@ _NAMES = {  # by the dtype of torch; the later ones stand first in a file, so th
 _DTYPES = {name: dtype for dtype, name in _NAMES.items()}
 _RANKS = {dtype: rank for rank, dtype in enumerate(_NAMES)}
 _METADATA = "__metadata__"
+_MAX_HEADER = 1 << 25  # bytes; the library refuses more than 10**8
 _SIZE = struct.Struct("<Q")
 
 
@@ -58,15 +57,7 @@ class SafetensorsFile:
         """
         stream.write(self._header)
         for name, counter in self._counters.items():
-            blob = counter.blob
-            crc = nbytes = 0
-            for piece in blob.iter_chunks():
-                crc, nbytes = zlib.crc32(piece, crc), nbytes + len(piece)
-                stream.write(piece)
-            if nbytes != blob.nbytes:
-                raise CheckpointError(f"{blob.name} has {nbytes} bytes where {blob.nbytes} belong: export again.")
-            blob.check_crc(crc)
-            self._crcs[name] = crc
+            self._crcs[name] = copy_blob(counter.blob, stream, checked=True)
 
     def read_back(self, path: Path) -> None:
         """Compare the header and every tensor of the written file with what was written.
@@ -80,7 +71,7 @@ class SafetensorsFile:
         begin = len(self._header)
         for name, counter in self._counters.items():
             nbytes = counter.blob.nbytes
-            LazyBytes(nbytes, partial(_read, file, begin), self._crcs[name], f"{name} of {path.name}").verify()
+            _bytes_of(file, begin, nbytes, f"{name} of {path.name}", self._crcs[name]).verify()
             progress.advance(nbytes)
             begin += nbytes
 
@@ -101,14 +92,13 @@ def read_safetensors(path: Path) -> Tensors:
     """
     file = FileReader(path, "safetensors")
     size = _SIZE.unpack(file.read_bytes(0, _SIZE.size))[0] if file.nbytes >= _SIZE.size else file.nbytes
-    if size > min(MAX_HEADER, file.nbytes - _SIZE.size):
+    if size > min(_MAX_HEADER, file.nbytes - _SIZE.size):
         raise CheckpointError(f"{path} is no file of safetensors, or was cut short: restore it from a copy.")
     begin = _SIZE.size + size
     try:
         header = json.loads(file.read_bytes(_SIZE.size, begin), object_pairs_hook=_to_dict)
         metadata = header.pop(_METADATA, {})
-        read_data = partial(_read, file, begin)
-        tensors = {name: _lazy_tensor(read_data, name, path, **entry) for name, entry in header.items()}
+        tensors = {name: _lazy_tensor(file, begin, name, **entry) for name, entry in header.items()}
         if not all(isinstance(text, str) for text in metadata.values()):
             raise TypeError("metadata that is no text")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
@@ -142,8 +132,8 @@ def _build_header(tensors: list[tuple[str, LazyTensor]], metadata: Mapping[str, 
     return _SIZE.pack(len(text)) + text
 
 
-def _read(file: FileReader, start: int, begin: int, end: int) -> Iterator[bytes]:
-    return file.read(start + begin, start + end)
+def _bytes_of(file: FileReader, begin: int, nbytes: int, name: str, crc: Optional[int] = None) -> LazyBytes:
+    return LazyBytes(nbytes, lambda first, last: file.read(begin + first, begin + last), crc, name)
 
 
 def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -152,13 +142,13 @@ def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _lazy_tensor(read_data: Callable[[int, int], Iterator[bytes]], name: str, path: Path, *, dtype: str,
-                 shape: list[int], data_offsets: list[int]) -> LazyTensor:
-    """A tensor by its entry in the header."""
+def _lazy_tensor(file: FileReader, start: int, name: str, *, dtype: str, shape: list[int],
+                 data_offsets: list[int]) -> LazyTensor:
+    """A tensor by its entry in the header; `start` is where the bytes of all tensors begin."""
     begin, end = data_offsets
     if not all(map(is_shape, (shape, data_offsets))):
         raise ValueError(f"{name!r} has an impossible shape or place")
-    blob = LazyBytes(end - begin, lambda first, last: read_data(begin + first, begin + last), name=f"{path}: {name}")
+    blob = _bytes_of(file, start + begin, end - begin, f"{file.path}: {name}")
     tensor = LazyTensor(blob, _DTYPES[dtype], 0, tuple(shape), contiguous(tuple(shape)))
     if tensor.nbytes != end - begin:
         raise ValueError(f"{name!r} is {end - begin} bytes, and {dtype} {shape}")

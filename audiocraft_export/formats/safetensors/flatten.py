@@ -14,20 +14,16 @@ from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing, reason
 from ...experiment.walk import walk
 from ...release.content import AttrDict
-from .limits import MAX_DEPTH
 
 MARK = "$"
+_MAX_DEPTH = 64  # levels of nested content; a tuple takes two levels of the JSON
 
 
 class Flattened:
-    """Nested content, flat.
+    """Nested mappings, lists, strings, numbers and compact tensors, flat.
 
     `tensors` has each tensor by its dotted path, without the key under which all of them stand; tied ones only once.
-    `text` is the rest, as JSON.
-
-    Args:
-        content: nested mappings, lists, strings and numbers, with compact tensors.
-        files: strings that are kept in files of their own, by the names of those.
+    `text` is the rest, as JSON. `files` are strings that are kept in files of their own, by the names of those.
 
     Raises:
         CheckpointError: if two tensors have the same name, or the rest cannot be written as JSON.
@@ -46,25 +42,26 @@ class Flattened:
                                   "use format=audiocraft, or keep it out of the model's state.") from exc
 
     def _encode(self, value: Any, path: tuple[Any, ...]) -> Any:
-        if len(path) > MAX_DEPTH:
-            raise ValueError(f"nested more than {MAX_DEPTH} deep")
+        if len(path) > _MAX_DEPTH:
+            raise ValueError(f"nested more than {_MAX_DEPTH} deep")
         if isinstance(value, LazyTensor):
             return self._encode_tensor(value, ".".join(map(str, path[self._above:])))
         if isinstance(value, dict):
-            return self._encode_dict(value, path)
+            pairs = {key: self._encode(item, (*path, key)) for key, item in value.items()}
+            if isinstance(value, AttrDict):
+                return {"$attributes": [*pairs.items()]}
+            plain = all(isinstance(key, str) and not key.startswith(MARK) for key in pairs)
+            return pairs if plain else {"$pairs": [*pairs.items()]}
         if isinstance(value, (list, tuple)):
             items = [self._encode(item, (*path, index)) for index, item in enumerate(value)]
             return items if isinstance(value, list) else {"$tuple": items}
         if path[-1] == "xp.cfg" and value in self._files:
             return {"$file": self._files[value]}
-        return _encode_scalar(value)
-
-    def _encode_dict(self, value: dict[Any, Any], path: tuple[Any, ...]) -> Any:
-        items = {key: self._encode(item, (*path, key)) for key, item in value.items()}
-        if isinstance(value, AttrDict):
-            return {"$attributes": [*items.items()]}
-        plain = all(isinstance(key, str) and not key.startswith(MARK) for key in items)
-        return items if plain else {"$pairs": [*items.items()]}
+        if isinstance(value, bytes):
+            return {"$bytes": base64.b64encode(value).decode()}
+        if isinstance(value, float) and not math.isfinite(value):  # all its bits: there are many NaN
+            return {"$float": struct.pack(">d", value).hex()}
+        return value
 
     def _encode_tensor(self, tensor: LazyTensor, name: str) -> Any:
         kept = self._names.setdefault((id(tensor.blob), tensor.dtype), name)
@@ -78,12 +75,7 @@ class Flattened:
 
 
 def unflatten(text: str, tensors: Mapping[str, LazyTensor], files: Mapping[str, str]) -> dict[Any, Any]:
-    """The content of a `Flattened`.
-
-    Args:
-        text: of the flat content.
-        tensors: of the flat content, by name.
-        files: the strings that are kept in files of their own, by the names of those.
+    """The content of a `Flattened`, from its text, its tensors and its files.
 
     Raises:
         CheckpointError: if they do not belong together.
@@ -110,8 +102,8 @@ class _Unflattener:
         self.used: set[str] = set()
 
     def decode(self, value: Any, depth: int = 0) -> Any:
-        if depth > 2 * MAX_DEPTH:
-            raise ValueError(f"nested more than {MAX_DEPTH} deep")
+        if depth > 2 * _MAX_DEPTH:
+            raise ValueError(f"nested more than {_MAX_DEPTH} deep")
         if isinstance(value, list):
             return [self.decode(item, depth + 1) for item in value]
         if not isinstance(value, dict):
@@ -137,20 +129,12 @@ class _Unflattener:
             return self._find_tensor(name).reshape(tuple(shape))
         if kind == "$file":
             return self._files[content]
-        return base64.b64decode(content) if kind == "$bytes" else {"$float": _decode_float}[kind](content)
+        if kind == "$bytes":
+            return base64.b64decode(content)
+        if kind == "$float":
+            return struct.unpack(">d", bytes.fromhex(content))[0]
+        raise KeyError(kind)
 
     def _find_tensor(self, name: str) -> LazyTensor:
         self.used.add(name)
         return self._tensors[name]
-
-
-def _encode_scalar(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return {"$bytes": base64.b64encode(value).decode()}
-    if isinstance(value, float) and not math.isfinite(value):  # all its bits: there are many NaN
-        return {"$float": struct.pack(">d", value).hex()}
-    return value
-
-
-def _decode_float(text: str) -> float:
-    return float(struct.unpack(">d", bytes.fromhex(text))[0])

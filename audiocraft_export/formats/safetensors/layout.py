@@ -11,33 +11,30 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from ...checkpoint.tensor import LazyTensor
-from ...errors import CheckpointError, listing, reason
-from ...release.content import Content
+from ...errors import CheckpointError, OptionError, listing, reason
+from ...release.content import Content, Tensors
 from ...release.families.registry import CODEC_FILE, OWN_NAMES
 from ...release.manifest import Manifest
 from ...release.owned_files import OwnedFiles, is_torch_file
 from ...storage.file_reader import FileReader
 from .file import read_safetensors
 from .flatten import Flattened, unflatten
-from .limits import MAX_TEXT_FILE
 
 _INDEX = ".safetensors.index.json"
+_MAX_TEXT_FILE = 1 << 25  # bytes of a file that holds no tensors
 _CONFIG = re.compile(r"(\w+_)?config(_\d+)?\.yaml")
 
 
 def to_safetensors(contents: Mapping[str, Content], manifest: Manifest,
                    max_shard_size: Union[str, int]) -> dict[str, Content]:
-    """The files of a release in safetensors.
+    """The files of a release in safetensors, from those of the same release for AudioCraft.
 
     Args:
-        contents: the files of the same release for AudioCraft, by name.
-        manifest: of the release, which has no files yet.
         max_shard_size: bytes of a file, or as `5GB`.
 
     Raises:
         CheckpointError: if safetensors cannot hold one of the tensors.
     """
-    from .shards import split_into_shards
     files: dict[str, Content] = {}
     for name, content in contents.items():
         if not isinstance(content, Mapping):
@@ -56,11 +53,35 @@ def to_safetensors(contents: Mapping[str, Content], manifest: Manifest,
     return files
 
 
-def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
-    """The files of a release for AudioCraft, restored from those of `to_safetensors`.
+def split_into_shards(stem: str, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str],
+                      text: Mapping[str, str], max_shard_size: Union[str, int]) -> dict[str, Content]:
+    """The files of a model: one, or several with an index, as `huggingface_hub` splits and names them.
 
     Args:
-        names: of the files of the release, in their order.
+        metadata: of the header of each file.
+        text: metadata of the one file, or of the index if there are several.
+        max_shard_size: bytes, or as `5GB`; a tensor that is larger has a file of its own.
+
+    Raises:
+        OptionError: if the size is invalid.
+    """
+    from huggingface_hub import split_state_dict_into_shards_factory
+    try:
+        split = split_state_dict_into_shards_factory(
+            dict(tensors), get_storage_size=lambda tensor: tensor.nbytes, max_shard_size=max_shard_size,
+            filename_pattern=f"{stem}{{suffix}}.safetensors")
+    except ValueError as exc:
+        raise OptionError(f"max_shard_size={max_shard_size} is no option ({exc}): use a size such as 5GB.") from exc
+    if not split.is_sharded:
+        return {f"{stem}.safetensors": Tensors(tensors, {**metadata, **text})}
+    index = {"metadata": {**split.metadata, **metadata, **text}, "weight_map": split.tensor_to_filename}
+    shards: dict[str, Content] = {file: Tensors({name: tensors[name] for name in names}, metadata)
+                                  for file, names in split.filename_to_tensors.items()}
+    return {**shards, f"{stem}{_INDEX}": json.dumps(index, indent=2, sort_keys=True) + "\n"}
+
+
+def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
+    """The files of a release for AudioCraft, restored from those of `to_safetensors` by their names, in their order.
 
     Raises:
         CheckpointError: if they cannot be read, or do not belong together.
@@ -73,13 +94,17 @@ def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
         if name.endswith(".yaml"):
             contents[name] = _read_text(folder / name)
             continue
-        tensors, metadata = _read_model(folder / name, indexes.get(name))
-        file, content = _unflatten_file(folder / name, tensors, metadata, configs)
+        file, content = _unflatten_file(folder / name, _read_model(folder / name, indexes.get(name)), configs)
         if file in contents or not (is_torch_file(file) and OwnedFiles.owns(file)):
             raise CheckpointError(f"{folder / name} says that it is {file!r}, as another one does or no file of "
                                   "torch in a release: export again.")
         contents[file] = content
-    _refuse_unused(folder, configs, contents)
+    used = [text for content in contents.values() if isinstance(content, Mapping)
+            for text in _config_files(content, "").values()]
+    unused = [name for name, text in configs.items() if text not in used]
+    if unused:  # a person would read them
+        raise CheckpointError(f"{folder} has configurations that no model in it refers to ({listing(unused)}): export "
+                              "again.")
     return contents
 
 
@@ -111,7 +136,6 @@ def _config_files(content: Mapping[Any, Any], config: str) -> dict[str, str]:
 
 
 def _model_metadata(name: str, content: Mapping[Any, Any], manifest: Manifest) -> dict[str, str]:
-    """The metadata of a model in the header of its file."""
     codec = manifest.codec or {}
     mine = name != CODEC_FILE or manifest.codec is None
     metadata = {"format": "pt", "sig": manifest.name if mine else codec.get("sig"), "version": content.get("version"),
@@ -119,46 +143,28 @@ def _model_metadata(name: str, content: Mapping[Any, Any], manifest: Manifest) -
     return {key: value for key, value in metadata.items() if isinstance(value, str)}
 
 
-def _read_model(path: Path, index: Optional[Mapping[str, Any]]) -> tuple[dict[str, LazyTensor], Mapping[str, Any]]:
-    """The tensors of a model and its metadata, from one file or from its shards."""
-    if index is not None:
-        return _read_shards(path, index["weight_map"]), index["metadata"]
-    if path.name.endswith(".json"):
-        return {}, read_json(path)
-    file = read_safetensors(path)
-    return dict(file.tensors), file.metadata
-
-
-def _unflatten_file(path: Path, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, Any],
-                    configs: Mapping[str, str]) -> tuple[str, dict[Any, Any]]:
-    """The name of the file of torch that the metadata speaks of, and its content."""
-    name, text = metadata.get("file"), metadata.get("content")
-    if not isinstance(name, str) or not isinstance(text, str):
-        raise CheckpointError(f"{path} does not say how its tensors were nested, as a release of this tool does: "
-                              "export again.")
-    try:
-        return name, unflatten(text, tensors, configs)
-    except CheckpointError as exc:
-        raise CheckpointError(f"{path} cannot be put together: {exc}") from exc
-
-
-def _read_shards(path: Path, places: Mapping[str, str]) -> dict[str, LazyTensor]:
-    """The tensors of a model in several files, each in the file that its index names."""
+def _read_model(path: Path, index: Optional[Mapping[str, Any]]) -> Tensors:
+    """A model in one file, or in several, each tensor in the one that the index names."""
+    if index is None:
+        return Tensors({}, read_json(path)) if path.name.endswith(".json") else read_safetensors(path)
+    places = index["weight_map"]
     shards = {shard: read_safetensors(path.parent / shard).tensors for shard in {*places.values()}}
     found = [(name, shard) for shard, tensors in shards.items() for name in tensors]
     if sorted(found) != sorted(places.items()):
         raise CheckpointError(f"{path} does not say of each tensor in which file it is: export again.")
-    return {name: shards[shard][name] for name, shard in places.items()}
+    return Tensors({name: shards[shard][name] for name, shard in places.items()}, index["metadata"])
 
 
-def _refuse_unused(folder: Path, configs: Mapping[str, str], contents: Mapping[str, Content]) -> None:
-    """Refuse configurations that a person would read, but that no model refers to."""
-    used = [text for content in contents.values() if isinstance(content, Mapping)
-            for text in _config_files(content, "").values()]
-    unused = [name for name, text in configs.items() if text not in used]
-    if unused:
-        raise CheckpointError(f"{folder} has configurations that no model in it refers to ({listing(unused)}): export "
-                              "again.")
+def _unflatten_file(path: Path, model: Tensors, configs: Mapping[str, str]) -> tuple[str, dict[Any, Any]]:
+    """The name of the file of torch that the metadata of a model speaks of, and its content."""
+    name, text = model.metadata.get("file"), model.metadata.get("content")
+    if not isinstance(name, str) or not isinstance(text, str):
+        raise CheckpointError(f"{path} does not say how its tensors were nested, as a release of this tool does: "
+                              "export again.")
+    try:
+        return name, unflatten(text, model.tensors, configs)
+    except CheckpointError as exc:
+        raise CheckpointError(f"{path} cannot be put together: {exc}") from exc
 
 
 def _read_index(path: Path, names: Collection[str]) -> dict[str, Any]:
@@ -173,6 +179,6 @@ def _read_index(path: Path, names: Collection[str]) -> dict[str, Any]:
 def _read_text(path: Path) -> str:
     file = FileReader(path, "a release")
     try:
-        return file.read_bytes(0, min(file.nbytes, MAX_TEXT_FILE)).decode("utf-8")
+        return file.read_bytes(0, min(file.nbytes, _MAX_TEXT_FILE)).decode("utf-8")
     except UnicodeDecodeError as exc:
         raise CheckpointError(f"{path} is no text ({reason(exc)}): export again.") from exc

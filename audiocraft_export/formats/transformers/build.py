@@ -8,7 +8,7 @@ from ...release.compression_model import CompressionModel
 from ...release.content import Content, Tensors
 from ...release.families.registry import COMPRESSION_FAMILY
 from ...release.prepare import PreparedRelease
-from ..safetensors.shards import split_into_shards
+from ..safetensors.layout import split_into_shards
 from .encodec.convert import to_encodec
 from .encodec.pretrained import pretrained_encodec
 from .model_files import CODEC_CONFIG, CONFIG, OTHERS, USE, ModelFiles

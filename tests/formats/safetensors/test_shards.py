@@ -9,7 +9,7 @@ from helpers import same
 from audiocraft_export import ExportOptions
 from audiocraft_export.checkpoint.torch_tensors import from_torch
 from audiocraft_export.errors import OptionError
-from audiocraft_export.formats.safetensors.shards import split_into_shards
+from audiocraft_export.formats.safetensors.layout import split_into_shards
 from audiocraft_export.verification.release import verify
 
 from .releases import OPTIONS, exported, fitting, opened
