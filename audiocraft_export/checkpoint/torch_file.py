@@ -18,11 +18,12 @@ RECORDS = ("data.pkl", "byteorder", "version", ".format_version", ".storage_alig
 
 @dataclass(frozen=True)
 class Source:
-    """Name, size in bytes and mtime of a checkpoint, as in the manifest: enough to see whether it has changed."""
+    """A checkpoint as a manifest names it."""
 
     name: str
     bytes: int
     mtime_ns: int
+    identity: str  # sha256 of what it holds, by the CRC-32 of each record
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class TorchFile:
 
     @property
     def source(self) -> Source:
-        """The identity of the file."""
-        return Source(self.path.name, self.archive.stat.st_size, self.archive.stat.st_mtime_ns)
+        """What a manifest says of the file."""
+        stat = self.archive.stat
+        return Source(self.path.name, stat.st_size, stat.st_mtime_ns, self.archive.identity)
 
     @property
     def is_training(self) -> bool:

@@ -11,6 +11,7 @@ import weakref
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from ..errors import CheckpointError, reason
@@ -39,6 +40,12 @@ class TorchZipReader:
         self._infos = self._strip_root(self._read_directory())
         self.names = [*self._infos]  # of the records, in the order of the file
         self._blobs: weakref.WeakValueDictionary[str, LazyBytes] = weakref.WeakValueDictionary()  # they hold this
+
+    @property
+    def identity(self) -> str:
+        """sha256 of the names, sizes and CRC-32s of all records: equal for files that hold the same."""
+        lines = [f"{name}\0{info.file_size}\0{info.CRC}\n" for name, info in self._infos.items()]
+        return sha256("".join(lines).encode()).hexdigest()
 
     def blob(self, name: str) -> LazyBytes:
         """One record by its name, such as `data.pkl` or `data/0`; always the same object.

@@ -17,13 +17,14 @@ from ..storage.durable_file import WrittenFile
 from .limits import MAX_MANIFEST_BYTES
 from .metrics import is_number
 
-FORMAT = 1
-_FINGERPRINT = ("sig", "checkpoint", "codec", "config_sha256", "bands", "options", "format")
+FORMAT = 2  # 1 had no `weights_epoch`, no `sig_source` and no identity of a checkpoint
+_FINGERPRINT = ("sig", "checkpoint", "codec", "config_sha256", "bands", "options")
 _STR_OR_NONE, _DICT_OR_NONE, _LIST_OR_NONE = (str, type(None)), (dict, type(None)), (list, type(None))
 _FIELD_TYPES: Mapping[str, Any] = {
     "sig": _STR_OR_NONE, "solver": _STR_OR_NONE, "epoch": int, "tensors": int, "parameters": int, "dtypes": dict,
     "checkpoint": _DICT_OR_NONE, "codec": _DICT_OR_NONE, "best": _DICT_OR_NONE, "options": dict, "warnings": list,
-    "versions": dict, "nonfinite": dict, "bands": _LIST_OR_NONE,
+    "versions": dict, "nonfinite": dict, "bands": _LIST_OR_NONE, "weights_epoch": (int, type(None)),
+    "sig_source": _STR_OR_NONE,
 }
 
 
@@ -51,17 +52,19 @@ class Manifest:
     time: str  # when, UTC, ISO 8601
     nonfinite: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # NaN and Inf by file and tensor, if any
     bands: Optional[list[Mapping[str, Any]]] = None  # of several experiments: some of the fields above for each
+    weights_epoch: Optional[int] = None  # of which epoch the weights are, if that is known
+    sig_source: Optional[str] = None  # where the signature comes from: `checkpoint`, `XP folder` or `solver`
     format: int = FORMAT  # of this manifest
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, and a checksum of it; numbers that JSON does not have (NaN, infinity) become null."""
         values = json.loads(json.dumps(asdict(self)), parse_constant=lambda name: None)
-        return {**values, "checksum": sha256(json.dumps(values).encode()).hexdigest()}
+        return {**values, "checksum": _checksum(values)}
 
     @property
     def text(self) -> str:
         """The JSON in `export.json`."""
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+        return _to_json(self.to_dict())
 
     @property
     def name(self) -> str:
@@ -95,11 +98,14 @@ class Manifest:
         path = folder / MANIFEST
         try:
             text = _read_text(path)
-            values = {key: value for key, value in json.loads(text).items() if key != "checksum"}
+            values = json.loads(text)
+            checksum = values.pop("checksum")
+            if isinstance(values["format"], int) and values["format"] > FORMAT:
+                raise OSError(errno.EINVAL, f"its format {values['format']} is newer than this audiocraft-export")
             manifest = cls(**{**values, "files": [WrittenFile(**file) for file in values["files"]]})
             if not _is_valid(manifest):
                 raise TypeError("a manifest of other types")
-            changed = manifest.text != text
+            changed = checksum != _checksum(values) or text != _to_json({**values, "checksum": checksum})
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
             why = reason(exc) if isinstance(exc, OSError) else "it is no manifest of this tool"
             raise ReleaseError(f"{path} cannot be read ({why}): export again.") from exc
@@ -128,7 +134,7 @@ class Manifest:
 def _is_valid(manifest: Manifest) -> bool:
     """Whether every field has the right type: the checksum is no authentication."""
     return (
-        manifest.format == FORMAT
+        manifest.format in range(1, FORMAT + 1)
         and all(isinstance(getattr(manifest, name), types) for name, types in _FIELD_TYPES.items())
         and bool(manifest.files) and all(map(_is_file, manifest.files))
         and len({file.name for file in manifest.files}) == len(manifest.files)
@@ -136,6 +142,14 @@ def _is_valid(manifest: Manifest) -> bool:
         and (manifest.best is None or _is_best(manifest.best))
         and all(isinstance(tensors, dict) and all(isinstance(count, int) for count in tensors.values())
                 for tensors in manifest.nonfinite.values()))
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(values).encode()).hexdigest()
+
+
+def _to_json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 
 def _is_file(file: WrittenFile) -> bool:

@@ -49,6 +49,7 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
         warnings=[*notes, *_warnings(model, codec, options)],
         versions={"audiocraft": model.version, "audiocraft-export": __version__, "python": platform.python_version(),
                   "torch": _package_version("torch"), "omegaconf": _package_version("omegaconf")},
+        sig_source=None if checkpoint.sig is None else "checkpoint" if checkpoint.file else "solver",
         time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 

@@ -24,12 +24,16 @@ def same_mtime(one: int, other: int) -> bool:
 
 
 def same_origin(one: Any, other: Any, is_mtime: bool = False) -> bool:
-    """Whether plain data of two manifests is equal; every `mtime_ns` in it is compared by `same_mtime`."""
+    """Whether plain data of two manifests is equal.
+
+    Every `mtime_ns` in it is compared by `same_mtime`; an `identity` only where both have one.
+    """
     if is_mtime and isinstance(one, int) and isinstance(other, int):
         return same_mtime(one, other)
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(
-            same_origin(one[name], other[name], name == "mtime_ns") for name in one)
+        unknown = {"identity"} & (one.keys() ^ other.keys())
+        return one.keys() - unknown == other.keys() - unknown and all(
+            same_origin(one[name], other[name], name == "mtime_ns") for name in one.keys() - unknown)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same_origin, one, other))
     return bool(one == other)

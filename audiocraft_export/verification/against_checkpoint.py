@@ -20,6 +20,7 @@ from ..release.families.registry import CODEC_FILE, LM_FILE
 from ..release.manifest import Manifest
 from ..release.prepare import prepare
 from ..release.weights import Weights, compact
+from ..storage.file_version import same_origin
 from .file import Problem
 
 
@@ -60,7 +61,7 @@ def _origin_problems(file: str, manifest: Manifest, checkpoint: Checkpoint) -> I
         yield Problem(file, None, f"is of {manifest.sig}, and {checkpoint.where} of {checkpoint.sig}")
     elif made_of["name"] != source.get("name"):
         yield Problem(file, None, f"is of {made_of['name']}, and not of {checkpoint.where}")
-    elif made_of != source:
+    elif not same_origin(made_of, source):
         yield Problem(file, None, f"is of another state of {checkpoint.where} than the one that is there now")
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers import SIG, load, model_state, same, solver_state
 
-from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export import ExportOptions, export_xp, verify
 from audiocraft_export.errors import ReleaseError
 from audiocraft_export.release.manifest import Manifest
 
@@ -61,7 +61,8 @@ def test_other_options_make_another_release(make_xp, dora_dir, options):
 
 @pytest.mark.parametrize("changes", [
     {"sig": 1}, {"solver": []}, {"epoch": "2"}, {"dtypes": []}, {"checkpoint": "x"}, {"codec": []}, {"options": None},
-    {"warnings": {}}, {"versions": []}, {"format": 2}, {"files": []}, {"bands": {}}, {"bands": [1]},
+    {"warnings": {}}, {"versions": []}, {"format": 0}, {"format": "1"}, {"weights_epoch": "1"}, {"sig_source": 1},
+    {"files": []}, {"bands": {}}, {"bands": [1]},
     {"bands": [{"sig": 1}]}, {"best": []}, {"best": {"metric": None, "epoch": 1}},
     {"best": {"metric": "ce", "epoch": 1, "valid": {}}}, {"best": {"metric": None, "epoch": 1, "valid": {"a": "b"}}},
     {"best": {"metric": None, "epoch": None, "valid": {}}}, {"nonfinite": {"file": 1}},
@@ -91,3 +92,29 @@ def test_a_manifest_that_was_changed_is_not_trusted_and_its_files_are_still_know
     assert Manifest.unverified_files(report.folder) == report.manifest.files
     path.unlink()
     assert Manifest.unverified_files(report.folder) == []
+
+
+def to_format(path, number, *without):
+    """Rewrite a manifest as another format of it would be; some keys are left out."""
+    values = {**json.loads(path.read_text()), "format": number}
+    values = {name: value for name, value in values.items() if name not in ("checksum", *without)}
+    (values["checkpoint"] or {}).pop("identity", None)
+    values["checksum"] = sha256(json.dumps(values).encode()).hexdigest()
+    path.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def test_a_manifest_of_format_1_is_read_and_its_release_is_up_to_date(make_xp, dora_dir):
+    folder = make_xp() / "export"
+    export_xp(SIG, dora_dir)
+    to_format(folder / "export.json", 1, "weights_epoch", "sig_source")
+    manifest = Manifest.load(folder)
+    assert manifest.format == 1 and manifest.weights_epoch is None and verify(folder).ok
+    assert not export_xp(SIG, dora_dir).written
+
+
+def test_a_manifest_of_a_later_format_is_said(make_xp, dora_dir):
+    folder = make_xp() / "export"
+    export_xp(SIG, dora_dir)
+    to_format(folder / "export.json", 3)
+    with pytest.raises(ReleaseError, match="format 3 is newer than this audiocraft-export"):
+        Manifest.load(folder)

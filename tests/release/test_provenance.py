@@ -8,6 +8,7 @@ import torch
 from helpers import SIG
 
 from audiocraft_export import export_xp
+from audiocraft_export.checkpoint.torch_file import TorchFile
 from audiocraft_export.release.provenance import merge_manifests, with_files
 
 
@@ -24,7 +25,9 @@ def test_manifest_says_what_the_release_is_and_where_it_comes_from(make_xp, dora
     assert manifest["dtypes"] == {"float32": 2, "int64": 1}
     data = report.files[0].read_bytes()
     assert manifest["files"] == [{"name": "state_dict.bin", "bytes": len(data), "sha256": sha256(data).hexdigest()}]
-    assert manifest["checkpoint"] == {"name": "checkpoint.th", "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    assert manifest["checkpoint"] == {"name": "checkpoint.th", "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns,
+                                      "identity": TorchFile.read(folder / "checkpoint.th").source.identity}
+    assert manifest["sig_source"] == "checkpoint" and manifest["format"] == 2
     assert manifest["best"] == {"metric": "ce", "epoch": 2, "valid": {"ce": 1.0}}
     assert torch.__version__.startswith(manifest["versions"]["torch"])
     assert manifest["time"] and manifest == {key: value for key, value in report.to_dict().items()
