@@ -26,9 +26,8 @@ class Sharded(FSDP):
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load the shard of this worker."""
-        own = self.state_dict()
-        for name, value in state.items():
-            own[name].copy_(value)
+        for name, own in self.state_dict().items():
+            own.copy_(state[name])
 
 
 def full_state_dict(model: Sharded) -> AbstractContextManager[None]:

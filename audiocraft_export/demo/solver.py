@@ -63,11 +63,8 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
     def valid(self) -> dict[str, float]:
         """Measure the cross entropy, in nats per token, on the same sequences in every epoch."""
         self.model.eval()
-        average = flashy.averager()
-        metrics: dict[str, float] = {}
-        for codes in self.batches(self.cfg.dataset.valid_batches, seed=0):
-            metrics = average({"ce": self.loss(codes).item()})
-        return flashy.distrib.average_metrics(metrics, self.cfg.dataset.valid_batches)
+        losses = [self.loss(codes).item() for codes in self.batches(self.cfg.dataset.valid_batches, seed=0)]
+        return flashy.distrib.average_metrics({"ce": sum(losses) / len(losses)}, len(losses))
 
     def loss(self, codes: torch.Tensor) -> torch.Tensor:
         """Cross entropy of the model for tokens of shape `[B, K, T]`."""
@@ -111,8 +108,6 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
     def restore(self) -> bool:
         """Load the last checkpoint of this XP; false if there is none."""
         path = self.shard_path(self.checkpoint_path)
-        if not path.exists():
-            return False
-        # Our own file; torch >= 2.6 would refuse the configuration in it.
-        self.load_state_dict(torch.load(path, "cpu", weights_only=False))
-        return True
+        if path.exists():  # our own file; torch >= 2.6 would refuse the configuration in it
+            self.load_state_dict(torch.load(path, "cpu", weights_only=False))
+        return path.exists()

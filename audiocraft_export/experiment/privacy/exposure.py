@@ -40,18 +40,16 @@ def find_private_values(values: Any, names: Optional[KnownNames] = None) -> list
     return [exposure for path, leaf in leaves for exposure in _in_leaf(path, leaf, names)]
 
 
-def _in_leaf(path: KeyPath, leaf: Any, names: KnownNames) -> Iterator[Exposure]:
+def _in_leaf(path: KeyPath, leaf: Any, names: KnownNames) -> list[Exposure]:
     names_in_path = [part for part in path if not part.isdecimal()]
     kind = kind_by_key("_".join(names_in_path[-2:]), leaf)  # `wandb.key` says more than `key`
     if kind == TOKEN:
-        yield Exposure(path, kind, mask(str(leaf)))
-        return
+        return [Exposure(path, kind, mask(str(leaf)))]
     texts = [text for text in (leaf, *path[-1:]) if isinstance(text, str)]
     kinds = dict.fromkeys([kind, *(found for text in texts for found, _ in find_in_text(text, names))])
     value = mask_tokens(str(leaf))
     shown = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}..."
-    for each in filter(None, kinds):
-        yield Exposure(path, each, shown)
+    return [Exposure(path, each, shown) for each in kinds if each]
 
 
 def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
