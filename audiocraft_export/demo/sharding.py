@@ -1,7 +1,6 @@
 """FSDP on CPU workers, with the state dicts that AudioCraft stores under it (`audiocraft.optim.fsdp`)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -12,11 +11,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 
 
 class Sharded(FSDP):
-    """A model whose parameters are sharded over the workers; `state_dict` gives the shard of this one.
-
-    Args:
-        model: the same on all workers.
-    """
+    """A model, the same on all workers, sharded over them; `state_dict` gives the shard of this one."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model, sharding_strategy=ShardingStrategy.SHARD_GRAD_OP, device_id=torch.device("cpu"),
@@ -31,15 +26,12 @@ class Sharded(FSDP):
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load the shard of this worker."""
-        own = self.state_dict()
-        for name, value in state.items():
-            own[name].copy_(value)
+        for name, own in self.state_dict().items():
+            own.copy_(state[name])
 
 
-@contextmanager
-def full_state_dict(model: Sharded) -> Iterator[None]:
+def full_state_dict(model: Sharded) -> AbstractContextManager[None]:
     """While inside, `state_dict` gives the full model on rank zero, and nothing on the others."""
     # offload_to_cpu=True crashes torch 2.13 where the model is on the CPU already.
     config = FullStateDictConfig(offload_to_cpu=False, rank0_only=True)
-    with FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT, config):
-        yield
+    return FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT, config)

@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import flashy
 import torch
@@ -11,30 +11,25 @@ from audiocraft_export import ExportMixin
 
 from .model import CodebookLM, synthetic_codes
 from .sharding import Sharded, full_state_dict
-from .state import EMA, BestState
+from .state import EMA, copy_state
 
 
 class DemoSolver(ExportMixin, flashy.BaseSolver):
-    """Train a CodebookLM on synthetic tokens.
-
-    Args:
-        cfg: the Hydra configuration.
-    """
+    """Train a CodebookLM on synthetic tokens."""
 
     def __init__(self, cfg: Any) -> None:
         super().__init__()
         self.cfg = cfg
         self.model: torch.nn.Module = CodebookLM(**cfg.lm)
-        self.ema: Optional[EMA] = None
         flashy.distrib.broadcast_model(self.model)
         if cfg.fsdp.use:
             if not flashy.distrib.is_distributed():
                 raise ValueError("fsdp.use=true shards over several workers: start them with `dora run -d`.")
             self.model = Sharded(self.model)
-        else:
-            self.ema = EMA(self.model, cfg.optim.ema.decay) if cfg.optim.ema.use else None
+        has_ema = cfg.optim.ema.use and not cfg.fsdp.use
+        self.ema = EMA(self.model, cfg.optim.ema.decay) if has_ema else None
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=cfg.optim.lr)
-        self.best_state = BestState()
+        self.best_state: dict[str, Any] = {}
         self.fsdp_best_state: dict[str, Any] = {}
         self.register_stateful("model", "optimizer", "ema", "best_state", "fsdp_best_state")
 
@@ -68,11 +63,8 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
     def valid(self) -> dict[str, float]:
         """Measure the cross entropy, in nats per token, on the same sequences in every epoch."""
         self.model.eval()
-        average = flashy.averager()
-        metrics: dict[str, float] = {}
-        for codes in self.batches(self.cfg.dataset.valid_batches, seed=0):
-            metrics = average({"ce": self.loss(codes).item()})
-        return flashy.distrib.average_metrics(metrics, self.cfg.dataset.valid_batches)
+        losses = [self.loss(codes).item() for codes in self.batches(self.cfg.dataset.valid_batches, seed=0)]
+        return flashy.distrib.average_metrics({"ce": sum(losses) / len(losses)}, len(losses))
 
     def loss(self, codes: torch.Tensor) -> torch.Tensor:
         """Cross entropy of the model for tokens of shape `[B, K, T]`."""
@@ -89,12 +81,10 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
         """Keep the present weights if their cross entropy is the lowest so far."""
         if ce > min((epoch["valid"]["ce"] for epoch in self.history), default=ce):
             return
-        self.best_state.update(self.model)
+        self.best_state["model"] = copy_state(self.model.state_dict())
         if self.cfg.fsdp.use:
             with full_state_dict(self.model):
-                full = BestState()
-                full.update(self.model)
-                self.fsdp_best_state.update(full.state_dict())
+                self.fsdp_best_state["model"] = copy_state(self.model.state_dict())
 
     def shard_path(self, path: Path) -> Path:
         """The path of this rank's checkpoint; under FSDP every rank stores a shard, rank 1 in `checkpoint.th.1`."""
@@ -118,8 +108,6 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
     def restore(self) -> bool:
         """Load the last checkpoint of this XP; false if there is none."""
         path = self.shard_path(self.checkpoint_path)
-        if not path.exists():
-            return False
-        # Our own file; torch >= 2.6 would refuse the configuration in it.
-        self.load_state_dict(torch.load(path, "cpu", weights_only=False))
-        return True
+        if path.exists():  # our own file; torch >= 2.6 would refuse the configuration in it
+            self.load_state_dict(torch.load(path, "cpu", weights_only=False))
+        return path.exists()

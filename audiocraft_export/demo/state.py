@@ -1,4 +1,4 @@
-"""Moving average and best state of a model, stored as AudioCraft stores them."""
+"""Copies and the moving average of the weights of a model, stored as AudioCraft stores them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,22 +50,3 @@ class EMA:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state from a checkpoint."""
         self.state, self.count = state["state"], state["count"]
-
-
-class BestState:
-    """The best weights so far, as AudioCraft's BestStateDictManager."""
-
-    def __init__(self) -> None:
-        self.states: dict[str, dict[str, torch.Tensor]] = {}
-
-    def update(self, model: nn.Module) -> None:
-        """Keep a copy of the present weights."""
-        self.states["model"] = copy_state(model.state_dict())
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state to store in a checkpoint."""
-        return self.states
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state from a checkpoint."""
-        self.states = state

@@ -19,23 +19,19 @@ from .interpolation import is_endless, without_resolvers
 from .limits import MAX_INTERPOLATIONS, MAX_YAML_BRACKETS, MAX_YAML_CHARS, MAX_YAML_MARKS
 
 OWN_KEYS = ("export", "exporter")
-BRACKETS = re.compile(r"[\[\]{}]")
 
 
 class Config:
-    """An XP's configuration, unresolved, without the keys of this package.
-
-    Args:
-        values: plain data: dicts, lists, numbers, strings; interpolations are strings.
+    """An XP's configuration: plain data, unresolved (interpolations are strings), without the keys of this package.
 
     Raises:
         CheckpointError: if OmegaConf cannot hold it.
     """
 
     def __init__(self, values: Mapping[Any, Any]) -> None:
-        self._values = {key: value for key, value in values.items() if key not in OWN_KEYS}
+        self.values = {key: value for key, value in values.items() if key not in OWN_KEYS}
         try:
-            self.text: str = OmegaConf.to_yaml(OmegaConf.create(self._values))
+            self.text: str = OmegaConf.to_yaml(OmegaConf.create(self.values))
         except RecursionError:
             raise CheckpointError("The configuration (xp.cfg) is nested too deeply: keep it flat.") from None
         except (OmegaConfBaseException, YAMLError) as exc:
@@ -88,7 +84,7 @@ class Config:
         Raises:
             CheckpointError: if its interpolation cannot be resolved (the value is not shown: it may be a secret).
         """
-        value: Any = self._values
+        value: Any = self.values
         for name in key.split("."):
             if isinstance(value, dict):
                 value = value.get(name)
@@ -97,11 +93,6 @@ class Config:
         if _has_reference(value):
             value = self._resolve(key, deep=False, but=("oc.env",))
         return default if value is None or value == "???" else value
-
-    @property
-    def values(self) -> dict[Any, Any]:
-        """All values as plain data, unresolved."""
-        return dict(self._values)
 
     def require(self, *keys: str) -> dict[str, Any]:
         """Some top-level values with all interpolations in them resolved: what a model is built from.
@@ -125,11 +116,11 @@ class Config:
 
     def _resolve(self, key: str, deep: bool, but: Collection[str] = ()) -> Any:
         """Resolve the value of a dotted key, with `deep` also all that is in it, and run no resolvers `but` these."""
-        if is_endless(self._values, key):
+        if is_endless(self.values, key):
             raise CheckpointError(f"`{key}` of the configuration (xp.cfg) refers to so much else that it cannot be "
                                   "resolved: write the value itself.")
         try:
-            cfg = OmegaConf.create(without_resolvers(self._values, but))
+            cfg = OmegaConf.create(without_resolvers(self.values, but))
             value = OmegaConf.select(cfg, key, throw_on_missing=True)
             if OmegaConf.is_config(value):
                 value = OmegaConf.to_container(value, resolve=deep, throw_on_missing=deep)
@@ -140,12 +131,12 @@ class Config:
 
     def raw(self, key: str) -> Any:
         """The value of a top-level key as it was written, for a message."""
-        return self._values.get(key)
+        return self.values.get(key)
 
 
 def _check_yaml_size(text: str) -> None:
     """Refuse YAML that takes longer to read than anybody waits."""
-    depths = accumulate((1 if bracket in "[{" else -1 for bracket in BRACKETS.findall(text)), initial=0)
+    depths = accumulate((1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", text)), initial=0)
     marks = sum(map(text.count, ",:\n[{?-"))
     if len(text) > MAX_YAML_CHARS or marks > MAX_YAML_MARKS or max(depths) > MAX_YAML_BRACKETS \
             or text.count("${") > MAX_INTERPOLATIONS:

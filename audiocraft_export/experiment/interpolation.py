@@ -26,9 +26,8 @@ def without_resolvers(value: Any, but: Collection[str] = ()) -> Any:
 
 def is_endless(values: Any, key: str) -> bool:
     """Whether resolving a dotted key may take too many steps, as where each string holds the next one twice."""
-    texts = [(path, text) for path, text in _strings(values) if "${" in text]
     try:
-        return _CostEstimator(texts).of_key(tuple(key.split("."))) >= ENDLESS
+        return _CostEstimator(values).of_key(tuple(key.split("."))) >= ENDLESS
     except RecursionError:
         return True
 
@@ -45,7 +44,6 @@ def references(values: Any) -> Iterator[tuple[KeyPath, KeyPath]]:
 
 
 def _strings(values: Any) -> Iterator[tuple[KeyPath, str]]:
-    """The strings in nested data, each with its path."""
     for path, leaf in walk(values):
         if isinstance(leaf, str):
             yield tuple(map(str, path)), leaf
@@ -54,8 +52,9 @@ def _strings(values: Any) -> Iterator[tuple[KeyPath, str]]:
 class _CostEstimator:
     """Estimate how many interpolations resolving a key takes; one that is computed may refer to any other."""
 
-    def __init__(self, texts: list[tuple[KeyPath, str]]) -> None:
-        self._texts = [(tuple(map(_normalize_index, path)), text) for path, text in texts]
+    def __init__(self, values: Any) -> None:
+        self._texts = [(tuple(map(_normalize_index, path)), text) for path, text in _strings(values) if "${" in text]
+        self._cost_of_computed = min(prod(text.count("${") for _, text in self._texts), ENDLESS)
         self._costs: dict[int, int] = {}
         self._goals = 0
 
@@ -71,13 +70,10 @@ class _CostEstimator:
         if index not in self._costs:
             self._costs[index] = ENDLESS  # if it leads back to itself
             path, text = self._texts[index]
-            cost = sum(1 + (self._of_computed() if computed else self.of_key(_absolute(dots, name, path)))
+            cost = sum(1 + (self._cost_of_computed if computed else self.of_key(_absolute(dots, name, path)))
                        for dots, name, computed in REFERENCE.findall(text))
             self._costs[index] = min(cost, ENDLESS)
         return self._costs[index]
-
-    def _of_computed(self) -> int:
-        return min(prod(text.count("${") for _, text in self._texts), ENDLESS)
 
 
 def _absolute(dots: str, name: str, path: KeyPath) -> KeyPath:

@@ -1,20 +1,22 @@
 """Walk through nested dicts, lists and tuples."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 KeyPath = tuple[str, ...]  # keys, and indices as text
 
 
+def items_of(value: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Name in a path, key and value of each item of a section or a list; none of anything else."""
+    if isinstance(value, Mapping):
+        yield from ((str(key), key, item) for key, item in value.items())
+    elif isinstance(value, (list, tuple)):
+        yield from ((str(index), index, item) for index, item in enumerate(value))
+
+
 def walk(value: Any, *path: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """The leaves of nested data, in order, each with the path of keys and indices that leads to it."""
-    items: Iterable[tuple[Any, Any]]
-    if isinstance(value, Mapping):
-        items = value.items()
-    elif isinstance(value, (list, tuple)):
-        items = enumerate(value)
-    else:
+    if not isinstance(value, (Mapping, list, tuple)):
         yield path, value
-        return
-    for key, item in items:
+    for _, key, item in items_of(value):
         yield from walk(item, *path, key)

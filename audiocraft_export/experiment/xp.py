@@ -29,15 +29,10 @@ SIGNATURE = re.compile(r"[0-9a-f]{8}")
 
 @dataclass(frozen=True)
 class Experiment:
-    """An XP folder in any state; its files are read when they are asked for.
+    """An XP folder in any state; its files are read when they are asked for."""
 
-    Args:
-        folder: the XP folder, `<dora_dir>/xps/<sig>` or a copy of one.
-        sig: Dora's signature, which the checkpoints must have too; None if it is unknown.
-    """
-
-    folder: Path
-    sig: Optional[str]
+    folder: Path  # `<dora_dir>/xps/<sig>` or a copy of one
+    sig: Optional[str]  # Dora's signature, which the checkpoints must have too; None if it is unknown
 
     @classmethod
     def from_folder(cls, folder: Path) -> Experiment:
@@ -56,14 +51,19 @@ class Experiment:
     @property
     def argv(self) -> Optional[list[str]]:
         """The overrides stored by Dora; None if they cannot be read."""
-        argv = _read_json(self.folder / ".argv.json")
-        return argv if isinstance(argv, list) else None
+        return self._read_list(".argv.json")
 
     @property
     def history(self) -> list[dict[str, Any]]:
         """The metrics stored by Dora, one entry an epoch; empty if they cannot be read."""
-        history = _read_json(self.folder / "history.json")
-        return history if isinstance(history, list) else []
+        return self._read_list("history.json") or []
+
+    def _read_list(self, name: str) -> Optional[list[Any]]:
+        try:
+            value = json.loads(read_small_text(self.folder / name))
+        except (ValueError, RecursionError):
+            return None
+        return value if isinstance(value, list) else None
 
     @property
     def checkpoints(self) -> list[Path]:
@@ -120,10 +120,6 @@ class Experiment:
 
 def find_xp(sig: str, dora_dir: AnyPath) -> Experiment:
     """Find an experiment by its Dora signature, or by a prefix that only one experiment has.
-
-    Args:
-        sig: the signature, or the prefix.
-        dora_dir: the folder that has `xps/`.
 
     Raises:
         ExperimentError: if none matches (similar ones are offered), or more than one.
@@ -189,13 +185,6 @@ def read_small_text(path: Path, errors: str = "strict") -> str:
         return path.read_text("utf-8", errors) if readable else ""
     except (OSError, ValueError):
         return ""
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(read_small_text(path))
-    except (ValueError, RecursionError):
-        return None
 
 
 def _list_signatures(dora_dir: AnyPath) -> list[str]:

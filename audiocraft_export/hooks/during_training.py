@@ -21,17 +21,12 @@ from ..storage.file_version import file_version
 
 VERIFY_DURING_TRAINING = "none"  # a training waits for the copy only; the export at its end is read back
 
-Log = Callable[[str], None]
-
 
 def is_due(when: Union[str, int], history: Sequence[Any], metrics: Sequence[str]) -> bool:
-    """Whether to export after the last epoch.
+    """Whether to export after the last epoch of a history.
 
-    Args:
-        when: `end`, `best`, or a number of epochs.
-        history: the metrics by stage, one entry an epoch.
-        metrics: names in the `valid` stage; the first one that is there decides which epoch is best. If none is,
-            each epoch with that stage is the best so far, as in AudioCraft's `StandardSolver`; without it, each epoch.
+    The first metric that the `valid` stage has decides which epoch is best. If none is there, each epoch with that
+    stage is the best so far, as in AudioCraft's `StandardSolver`; without it, each epoch.
     """
     if when == "best":
         best = best_epoch(history, metrics)
@@ -39,9 +34,9 @@ def is_due(when: Union[str, int], history: Sequence[Any], metrics: Sequence[str]
     return when != "end" and len(history) % int(when) == 0
 
 
-def export_safely(export_if_due: Callable[[], Optional[ExportReport]], log: Log) -> None:
+def export_safely(export_if_due: Callable[[], Optional[ExportReport]], log: Callable[[str], None]) -> None:
     """Export, if that is due, and log the result; no error but that of a signal handler ends the training."""
-    with propagate_handler_errors():
+    with _propagate_handler_errors():
         try:
             report = export_if_due()
         except ExportError as exc:
@@ -55,19 +50,14 @@ def export_safely(export_if_due: Callable[[], Optional[ExportReport]], log: Log)
 
 
 class _HandlerError(BaseException):
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
+    pass
 
 
 @contextmanager
-def propagate_handler_errors() -> Iterator[None]:
+def _propagate_handler_errors() -> Iterator[None]:
     """While inside, let exceptions that signal handlers raise pass through `except Exception`.
 
     A scheduler may end a job so: submitit raises, when the time is up and the job is not to be requeued.
-
-    Raises:
-        Exception: what the handler has raised.
     """
     is_main = threading.current_thread() is threading.main_thread()
     theirs = {number: signal.getsignal(number) for number in (signal.valid_signals() if is_main else ())}
@@ -77,7 +67,7 @@ def propagate_handler_errors() -> Iterator[None]:
     try:
         yield
     except _HandlerError as raised:
-        raise raised.error from None
+        raise raised.args[0] from None
     finally:
         for number, handler in ours.items():
             if signal.getsignal(number) is handler:  # nobody has replaced it since
@@ -120,7 +110,7 @@ class EpochExporter:
     is exported when the next one is finished.
     """
 
-    def __init__(self, xp: Any, options: ExportOptions, log: Log) -> None:
+    def __init__(self, xp: Any, options: ExportOptions, log: Callable[[str], None]) -> None:
         self._xp, self._options, self._log = xp, options, log
         self._experiment = Experiment(xp.folder, xp.sig)
         self._path = self._experiment.checkpoint_path()
@@ -137,8 +127,10 @@ class EpochExporter:
 
     def _export_if_due(self) -> Optional[ExportReport]:
         version = file_version(self._path)
-        if version is None:
-            self._warn_once()
+        if version is None and not self._has_warned and len(self._xp.link.history) > 1:
+            self._has_warned = True
+            self._log(f"nothing is exported before {CHECKPOINT_FILE} is stored: a solver that stores none needs "
+                      "ExportMixin for exporter.when.")
         if version in (None, self._version):
             return None
         self._version = version
@@ -156,9 +148,3 @@ class EpochExporter:
         new_epochs = range(self._epochs + 1, len(history) + 1)
         self._epochs = len(history)
         return any(is_due(self._options.when, history[:epoch], metrics) for epoch in new_epochs)
-
-    def _warn_once(self) -> None:
-        if not self._has_warned and len(self._xp.link.history) > 1:
-            self._has_warned = True
-            self._log(f"nothing is exported before {CHECKPOINT_FILE} is stored: a solver that stores none needs "
-                      "ExportMixin for exporter.when.")

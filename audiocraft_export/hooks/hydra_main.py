@@ -10,7 +10,7 @@ from copy import copy
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from dora.git_save import to_absolute_path
 from dora.hydra import HydraMain
@@ -31,12 +31,9 @@ from ..experiment.xp import Experiment
 from ..options import ExportOptions
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .overrides import EXPORT, EXPORTER, MODES, is_override, key_of, quote, read_keys, read_options, split_overrides
-
-if TYPE_CHECKING:
-    from ..release.report import ExportReport
+from .recovery import export_command, failure_after_training
 
 PROVIDER = "audiocraft-export"
-
 log = partial(simple_log, "Export:")
 
 
@@ -44,12 +41,8 @@ def with_export(main: HydraMain, module: Optional[str] = None) -> HydraMain:
     """Give a Dora main over Hydra the keys `export` and `exporter`; neither enters the signature.
 
     With `export=true` rank zero exports the XP when `main` returns; with `export=only`, `main` is not run and the XP
-    is exported as it is.
-
-    Args:
-        main: as decorated by `dora.hydra_main`.
-        module: full name of the module that holds the wrapped main as `main`, if that is not the module of `main`
-            itself: DDP workers and Slurm jobs are started by that name.
+    is exported as it is. DDP workers and Slurm jobs are started by the full name of the module that holds the wrapped
+    main as `main`: `module`, if that is not the module of `main` itself.
 
     Raises:
         OptionError: if `main` is not a Dora main over Hydra.
@@ -100,7 +93,6 @@ class ExportingMain(HydraMain):
     def __init__(self, main: HydraMain) -> None:
         vars(self).update(vars(main))
         self.dora.exclude = [*self.dora.exclude, EXPORT, EXPORTER, f"{EXPORTER}.*"]
-        self._has_export_group = any(group.partition("/")[0] == EXPORT for group in self._config_groups)
         self._config_groups = [*(group for group in self._config_groups if group != EXPORTER), EXPORTER]
         self._requested: tuple[str, list[str]] = "", []  # the signature of `-f SIG`, and its stored command line
         self._composed: dict[tuple[str, ...], DictConfig] = {}
@@ -121,8 +113,7 @@ class ExportingMain(HydraMain):
         """The overrides that a grid binds; options in a dictionary are no name in the group `exporter`."""
         if isinstance(arg, dict) and isinstance(arg.get(EXPORTER), dict):
             arg = [f"{key}={quote(value)}" if key == EXPORTER else {key: value} for key, value in arg.items()]
-        argv: list[str] = super().value_to_argv(arg)
-        return argv
+        return list(super().value_to_argv(arg))
 
     @_fatal_errors()
     def get_xp(self, argv: Sequence[str]) -> XP:
@@ -193,12 +184,8 @@ class ExportingMain(HydraMain):
             sys.argv[:] = argv
 
     def _compose_keys(self, project: DictConfig, own: Sequence[str]) -> DictConfig:
-        """Compose `export` and `exporter` from the defaults, the project's configuration and the command line.
-
-        Raises:
-            OptionError: if that is impossible.
-        """
-        if self._has_export_group:
+        """Compose `export` and `exporter` from the defaults, the project's configuration and the command line."""
+        if any(group.partition("/")[0] == EXPORT for group in self._config_groups):
             raise OptionError("This project has a config group named export, a key that audiocraft-export needs: "
                               "rename the group.")
         mode, exporter = read_keys(project)
@@ -240,7 +227,6 @@ class ExportingMain(HydraMain):
         except (HydraException, OmegaConfBaseException, AssertionError):
             found = "none at all"
         if found != sig:
-            from .recovery import export_command
             xp = Experiment(self.dora.dir / self.dora.xps / sig, sig)
             raise ExperimentError(f"The training configuration has changed since XP {sig}: its command line gives "
                                   f"{found} today. Export the files of its day: {export_command(xp)}")
@@ -272,12 +258,11 @@ def _export_without_training(xp: XP, options: ExportOptions) -> None:
 @_fatal_errors()
 def _export_after_training(xp: XP, options: ExportOptions) -> None:
     from ..pipeline.export import export_experiment
-    from .recovery import failure_after_training
     if idle := _trains_nothing(xp.cfg):
         log(f"nothing was trained ({idle}), so nothing is exported.")
         return
     experiment = Experiment(xp.folder, xp.sig)
-    done: Optional[ExportReport] = getattr(xp, "export_report", None)  # of ExportMixin
+    done = getattr(xp, "export_report", None)  # of ExportMixin
     try:
         # What ExportMixin has made of a living solver cannot be made again from the disk.
         if not barrier_is_rank_zero() or done and done.manifest.checkpoint is None:

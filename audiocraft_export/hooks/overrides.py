@@ -1,10 +1,10 @@
 """The keys `export` and `exporter` in a Hydra configuration and on a command line."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -29,14 +29,12 @@ def read_keys(cfg: DictConfig) -> tuple[Mode, dict[Any, Any]]:
         mode = cfg.get(EXPORT)
     except OmegaConfBaseException as exc:
         raise OptionError(f"export cannot be resolved ({type(exc).__name__}): use false, true or only.") from exc
-    if mode is None:
-        mode = False
-    if not isinstance(mode, bool) and mode != "only":
+    if not isinstance(mode, bool) and mode not in (None, "only"):
         raise OptionError(f"export={mode} is no option: use false, true or only; a project that has a key export of "
                           "its own must rename it.")
     exporter = exporter_values(cfg.get(EXPORTER))
     ExportOptions.check_names(exporter)
-    return mode, exporter
+    return mode or False, exporter
 
 
 def read_options(cfg: DictConfig) -> tuple[Mode, ExportOptions]:
@@ -87,6 +85,5 @@ def quote(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {quote(item)}" for key, item in value.items()) + "}"
     if isinstance(value, str):
-        escaped = re.sub(r"(\\+)(?='|\Z)", r"\1\1", value)  # elsewhere a backslash is one
-        return "'" + escaped.replace("'", r"\'") + "'"
+        return QuotedString(value, Quote.single).with_quotes()
     return json.dumps(value)

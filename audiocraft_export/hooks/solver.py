@@ -63,16 +63,10 @@ class ExportMixin:
         return is_due("best", self.history, metrics)
 
     def export(self, **options: Any) -> Optional[ExportReport]:
-        """Export this experiment now.
+        """Export this experiment now, with options (those of `ExportOptions`) that override its configuration.
 
         The last stored checkpoint is exported; if the solver has epochs that are not stored (`save_last: false`), its
-        present state.
-
-        Args:
-            **options: those of `ExportOptions`; they override the configuration under `exporter`.
-
-        Returns:
-            The report; None on all ranks but zero, which do nothing.
+        present state. All ranks but zero do nothing, and get None.
 
         Raises:
             ExportError: if an option is wrong, the state cannot be released, or the release cannot be written.

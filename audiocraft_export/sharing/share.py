@@ -50,10 +50,7 @@ def _push_command(folder: Path, prepared: PreparedRelease, options: ExportOption
     if len(sources) > 1:
         words.insert(2, "--bands")
     if not sources:  # of a living solver
-        words = ["hf", "upload", str(options.hub), str(folder), ".", *_upload_flags(options)]
+        words = ["hf", "upload", str(options.hub), str(folder), "."]
+        words += ["--revision", options.revision] if options.revision else []
+        words += ["--private"] if options.private else []
     return shlex.join(words)
-
-
-def _upload_flags(options: ExportOptions) -> list[str]:
-    flags = ["--revision", options.revision] if options.revision else []
-    return [*flags, "--private"] if options.private else flags

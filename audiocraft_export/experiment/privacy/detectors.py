@@ -9,6 +9,7 @@ import getpass
 import re
 import socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,10 +128,8 @@ def mask(token: str) -> str:
 
 def _users() -> Iterator[str]:
     for ask in (getpass.getuser, lambda: Path.home().name):
-        try:
+        with suppress(OSError, KeyError, RuntimeError, ImportError):  # who runs in a container may have no name
             yield ask()
-        except (OSError, KeyError, RuntimeError, ImportError):  # who runs in a container may have no name
-            pass
 
 
 def _is_telling(name: str) -> bool:

@@ -5,26 +5,19 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ...errors import printable
-from ..walk import KeyPath
+from ..walk import KeyPath, items_of
 from .detectors import TOKEN, KnownNames, find_in_text, kind_by_key, mask, mask_tokens
-from .key_patterns import items_of
 
 MAX_SHOWN = 80  # characters of a value: a warning has one line for each
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """A private value in what is released.
+    """A private value in what is released."""
 
-    Args:
-        path: the keys and indices that lead to it.
-        kind: a token, an e-mail address, an absolute path, a user name or a host name.
-        value: it, or the value that it is in; tokens are masked.
-    """
-
-    path: KeyPath = field(repr=False)  # may be a token itself
-    kind: str
-    value: str
+    path: KeyPath = field(repr=False)  # the keys and indices that lead to it; may be a token itself
+    kind: str  # a token, an e-mail address, an absolute path, a user name or a host name
+    value: str  # it, or the value that it is in; tokens are masked
 
     @property
     def key(self) -> str:
@@ -38,11 +31,8 @@ class Exposure:
 def find_private_values(values: Any, names: Optional[KnownNames] = None) -> list[Exposure]:
     """Find what plain data, such as a configuration or a manifest, would expose, each kind once for each value.
 
-    An interpolation (`${oc.env:USER}`) exposes no more than what is written in it: it is never resolved here.
-
-    Args:
-        values: dicts, lists, texts and numbers.
-        names: to look for as well; None is those of this machine and of its user.
+    An interpolation (`${oc.env:USER}`) exposes no more than what is written in it: it is never resolved here. Names are
+    looked for as well; None is those of this machine and of its user.
     """
     leaves = list(_leaves(values))
     names = (KnownNames.of_this_machine() if names is None else names).with_home_owners(
@@ -50,22 +40,16 @@ def find_private_values(values: Any, names: Optional[KnownNames] = None) -> list
     return [exposure for path, leaf in leaves for exposure in _in_leaf(path, leaf, names)]
 
 
-def _in_leaf(path: KeyPath, leaf: Any, names: KnownNames) -> Iterator[Exposure]:
-    kind = kind_by_key(_key_of(path), leaf)
+def _in_leaf(path: KeyPath, leaf: Any, names: KnownNames) -> list[Exposure]:
+    names_in_path = [part for part in path if not part.isdecimal()]
+    kind = kind_by_key("_".join(names_in_path[-2:]), leaf)  # `wandb.key` says more than `key`
     if kind == TOKEN:
-        yield Exposure(path, kind, mask(str(leaf)))
-        return
+        return [Exposure(path, kind, mask(str(leaf)))]
     texts = [text for text in (leaf, *path[-1:]) if isinstance(text, str)]
     kinds = dict.fromkeys([kind, *(found for text in texts for found, _ in find_in_text(text, names))])
     value = mask_tokens(str(leaf))
     shown = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}..."
-    for each in filter(None, kinds):
-        yield Exposure(path, each, shown)
-
-
-def _key_of(path: KeyPath) -> str:
-    """The last two keys that are names, and no indices: `wandb.key` says more than `key`."""
-    return "_".join([part for part in path if not part.isdecimal()][-2:])
+    return [Exposure(path, each, shown) for each in kinds if each]
 
 
 def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:

@@ -1,5 +1,11 @@
-"""Remove keys from a configuration, by patterns (`key_patterns.py`), before anything of it is released."""
+"""Remove keys from a configuration, by patterns, before anything of it is released.
 
+A pattern is a dotted key from the top (`optim.lr`; indices of lists are parts, as in `betas.0`). `*` stands for any
+name or a part of one (`dataset.*.path`, `*_dir`), `**` between the dots for any number of names, none among them
+(`**.path`, `conditioners.**.cache_path`). A section goes with all that is in it.
+"""
+
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
@@ -8,10 +14,9 @@ from ...errors import CheckpointError
 from ...options import PRESETS, PUBLIC, expand_presets
 from ..config import Config
 from ..interpolation import references
-from ..walk import KeyPath
+from ..walk import KeyPath, items_of
 from .detectors import HOST, USER, KnownNames
 from .exposure import find_private_values
-from .key_patterns import items_of, matches
 
 BUILDER_KEYS = (  # what the loaders and builders of audiocraft.models read, of any family
     "attribute_dropout", "audioseal", "channels", "classifier_free_guidance", "codebooks_pattern", "compression_model",
@@ -19,6 +24,8 @@ BUILDER_KEYS = (  # what the loaders and builders of audiocraft.models read, of 
     "compression_model_latent_std", "compression_model_n_q", "conditioners", "dataset.segment_duration", "detector",
     "diffusion_unet", "encodec", "fuser", "interleave_stereo_codebooks", "lm_model", "masking", "no_quant", "processor",
     "rvq", "sample_rate", "schedule", "seanet", "solver", "transformer_lm")
+END = "\0"  # of a name in a path
+CHARACTER, NAME = f"[^{END}]", f"(?:[^{END}]+{END})"
 
 
 def scrub_config(config: Config, scrub: Sequence[str]) -> Config:
@@ -28,12 +35,8 @@ def scrub_config(config: Config, scrub: Sequence[str]) -> Config:
     match, every value that holds an absolute path, an e-mail address, a token, or the name of a user or of a host;
     what it removes depends on the configuration alone, not on this machine, so that a release stays reproducible.
 
-    Args:
-        config: as it was trained.
-        scrub: patterns and names of presets; without any, the configuration stays as it is.
-
     Raises:
-        OptionError: if one is no pattern.
+        OptionError: if `scrub` has what is no pattern and no preset.
         CheckpointError: if `public` finds something private in what a model is built from, or that refers to a key that
             is removed.
     """
@@ -55,6 +58,29 @@ def unmatched_patterns(config: Config, scrub: Sequence[str]) -> list[str]:
     """
     expand_presets(scrub)
     return [each for each in scrub if each not in PRESETS and not any(matches(config.values, [each]))]
+
+
+def matches(values: Any, patterns: Collection[str]) -> Iterator[KeyPath]:
+    """The topmost paths of plain data that patterns match."""
+    fits = re.compile("|".join(map(_regex, patterns)), re.DOTALL).fullmatch
+    todo: list[tuple[KeyPath, Any]] = [((), values)]
+    while todo:
+        path, value = todo.pop()
+        if path and fits(END.join(path)):
+            yield path
+        else:
+            todo += [((*path, name), item) for name, _, item in items_of(value)]
+
+
+def _regex(pattern: str) -> str:
+    """A regular expression for a path, whose names are joined by END."""
+    *first, last = pattern.split(".")
+    parts = [f"{NAME}*" if part == "**" else _name_regex(part) + END for part in first]
+    return "".join(parts) + (f"{NAME}*{CHARACTER}+" if last == "**" else _name_regex(last))
+
+
+def _name_regex(part: str) -> str:
+    return f"{CHARACTER}*".join(map(re.escape, part.split("*")))
 
 
 def _private(config: Config, removed: Collection[KeyPath]) -> Iterator[KeyPath]:
@@ -82,17 +108,14 @@ def _add_referring(removed: set[KeyPath], config: Config) -> None:
         path = todo.pop()
         computed = [(*path[:end], "**") for end in range(len(path))]
         for source in [each for way in (*_ways_to(path), *computed) for each in referring.pop(way, ())]:
-            if source not in removed:
-                _refuse_built_from(source)
-                removed.add(source)
-                todo.append(source)
-
-
-def _refuse_built_from(source: KeyPath) -> None:
-    if _is_built_from(source):
-        raise CheckpointError(f"`{'.'.join(source)}` of the configuration (xp.cfg), from which the model is built, "
-                              "refers to a key that scrub removes: take that key out of scrub, or name both if the "
-                              "model does not need them.")
+            if source in removed:
+                continue
+            if _is_built_from(source):
+                raise CheckpointError(f"`{'.'.join(source)}` of the configuration (xp.cfg), from which the model is "
+                                      "built, refers to a key that scrub removes: take that key out of scrub, or name "
+                                      "both if the model does not need them.")
+            removed.add(source)
+            todo.append(source)
 
 
 def _is_built_from(path: KeyPath) -> bool:
@@ -107,7 +130,6 @@ def _ways_to(path: KeyPath) -> Iterator[KeyPath]:
 
 
 def _remove(value: Any, removed: Collection[KeyPath], path: KeyPath = ()) -> Any:
-    """A copy of plain data without some paths."""
     if not isinstance(value, (dict, list, tuple)):
         return value
     kept = [(key, _remove(item, removed, (*path, name))) for name, key, item in items_of(value)

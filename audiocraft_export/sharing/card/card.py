@@ -1,7 +1,5 @@
 """Render the model card: the README.md of a release, for people and for the Hub."""
 
-from typing import Optional
-
 from . import frontmatter
 from .markdown import prose
 from .markers import last_metadata, replace_sections
@@ -13,7 +11,7 @@ from .sections.usage import usage_section
 from .source import CardSource
 
 
-def render_card(source: CardSource, previous: Optional[str] = None) -> str:
+def render_card(source: CardSource, previous: str = "") -> str:
     """Render the model card of a release; the same arguments give the same text.
 
     Args:
@@ -22,7 +20,7 @@ def render_card(source: CardSource, previous: Optional[str] = None) -> str:
     Raises:
         ReleaseError: if the front matter of `previous` is not valid YAML, or a marker has lost its counterpart.
     """
-    previous = (previous or "").removeprefix("\ufeff")
+    previous = previous.removeprefix("\ufeff")
     theirs, body = frontmatter.split_card(previous)
     end = "\r\n" if 2 * previous.count("\r\n") > previous.count("\n") else "\n"
     ours = metadata_of(source)

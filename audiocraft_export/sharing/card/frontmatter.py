@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -43,7 +44,10 @@ def update(text: str, values: Mapping[Any, Any]) -> str:
     parts = [_replace(block, {key: values[key]}) if key in values and values[key] != before[key] else block
              for key, block in _blocks(text) if key is None or key in values]
     new = "".join([*parts, *(_dump({key: value}) for key, value in values.items() if key not in before)])
-    return new if _says(new, values) else _dump(values)
+    with suppress(ReleaseError):
+        if parse(new) == values:
+            return new
+    return _dump(values)
 
 
 def _error(problem: str) -> ReleaseError:
@@ -72,13 +76,6 @@ def _replace(block: str, value: Mapping[Any, Any]) -> str:
     lines = block.splitlines(keepends=True)
     count = next((index for index, line in enumerate(reversed(lines)) if not COMMENT.fullmatch(line.rstrip("\r\n"))), 0)
     return _dump(value) + "".join(lines[len(lines) - count:])
-
-
-def _says(text: str, values: Mapping[Any, Any]) -> bool:
-    try:
-        return parse(text) == values
-    except ReleaseError:
-        return False
 
 
 def _dump(values: Mapping[Any, Any]) -> str:

@@ -12,11 +12,7 @@ Metrics = dict[str, dict[str, dict[int, float]]]  # by stage, metric and epoch
 
 
 def metrics_of(history: Sequence[Any]) -> Metrics:
-    """The numbers in a history, by stage, metric and epoch (from 1); all else is left out.
-
-    Args:
-        history: the metrics by stage, one entry an epoch.
-    """
+    """The numbers in a history, one entry an epoch, by stage, metric and epoch (from 1); all else is left out."""
     found: Metrics = {}
     for number, epoch in enumerate(islice(history, MAX_EPOCHS), 1):
         for stage, metrics in _named_entries(epoch, MAX_STAGES, found):
@@ -36,10 +32,7 @@ def _named_entries(values: Any, most: int, known: Mapping[str, Any]) -> list[tup
     """The named entries of what may be a mapping; with those that are known, at most so many names in all."""
     if not isinstance(values, dict):
         return []
-    entries = [(name, value) for name, value in islice(values.items(), most) if _is_name(name)]
+    entries = [(name, value) for name, value in islice(values.items(), most)
+               if isinstance(name, str) and 0 < len(name) <= MAX_METRIC_NAME]
     new = {*[name for name, _ in entries if name not in known][:most - len(known)]}
     return [(name, value) for name, value in entries if name in known or name in new]
-
-
-def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and 0 < len(name) <= MAX_METRIC_NAME

@@ -8,11 +8,13 @@
 import json
 import re
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 from ...errors import ReleaseError
 from .source import CARD_FILE
 
+MARKER = re.compile(r"<!-- (/?)audiocraft-export: ([\w-]+) -->")
 NOTICE = re.compile(r"<!-- audiocraft-export wrote (\{.*?\})[^{}]*?-->[ \t]*(?:\r?\n)*")
 NOTICE_RULES = """. The next
 export writes what stands between its marks anew. All else stays: what you write outside of the marks, and what you
@@ -54,36 +56,22 @@ def last_metadata(body: str) -> dict[str, Any]:
     """The metadata that the last export left in a card; empty without any."""
     found = NOTICE.search(body)
     try:
-        metadata = json.loads(found[1]) if found else {}
+        return dict(json.loads(found[1])) if found else {}
     except (ValueError, RecursionError):
         return {}
-    return metadata if isinstance(metadata, dict) else {}
 
 
 def _spans(body: str) -> list[tuple[str, int, int]]:
     """Name, beginning and end of each section."""
     markers = list(MARKER.finditer(body))
     spans = []
-    for opening, closing in zip(markers[::2], markers[1::2]):
-        if opening[1] or not closing[1] or opening[2] != closing[2]:
-            raise _unpaired_error(opening)
+    for opening, closing in zip_longest(markers[::2], markers[1::2]):
+        if closing is None or opening[1] or not closing[1] or opening[2] != closing[2]:
+            raise ReleaseError(f"{CARD_FILE} has {opening[0]} without the mark that belongs to it, so where that part "
+                               "ends nobody knows: put the other mark back, or delete this one and its text.")
         spans.append((opening[2], opening.start(), closing.end()))
-    if len(markers) % 2:
-        raise _unpaired_error(markers[-1])
     return spans
 
 
-def _unpaired_error(marker: re.Match[str]) -> ReleaseError:
-    return ReleaseError(f"{CARD_FILE} has {marker[0]} without the mark that belongs to it, so where that part ends "
-                        "nobody knows: put the other mark back, or delete this one and its text.")
-
-
-def _marker(name: str, slash: str = "") -> str:
-    return f"<!-- {slash}audiocraft-export: {name} -->"
-
-
 def _mark(name: str, text: str) -> str:
-    return f"{_marker(name)}\n{text}\n{_marker(name, '/')}"
-
-
-MARKER = re.compile(_marker(r"([\w-]+)", "(/?)"))
+    return f"<!-- audiocraft-export: {name} -->\n{text}\n<!-- /audiocraft-export: {name} -->"

@@ -23,18 +23,11 @@ def metadata_of(source: CardSource) -> Metadata:
     results = _results(source, task)
     data = ModelCardData(library_name=_library(source), pipeline_tag=task, tags=_tags(source),
                          model_name=source.title if results else None, eval_results=results or None)
-    values: Metadata = data.to_dict()  # type: ignore[no-untyped-call]
-    return values
+    return dict(data.to_dict())  # type: ignore[no-untyped-call]
 
 
 def merge(theirs: Mapping[Any, Any], ours: Metadata, last: Metadata) -> dict[Any, Any]:
-    """Update the front matter of a card; what a person changed stays.
-
-    Args:
-        theirs: in the card.
-        ours: of the new card.
-        last: what the last export wrote: a person has changed or deleted what differs from it.
-    """
+    """Update the front matter of a card; what differs from that of the last export is of a person, and stays."""
     result = dict(theirs)
     for key in OURS:
         value = _merge_value(key, theirs.get(key), ours.get(key), last.get(key))

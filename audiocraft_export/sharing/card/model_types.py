@@ -14,20 +14,13 @@ TASKS = {  # of the Hub, by the class of transformers
 
 @dataclass(frozen=True)
 class ModelType:
-    """A type of models.
-
-    Args:
-        summary: what a model of it does, in a sentence.
-        paper: number of the paper on arXiv.
-        task: the Hub's `pipeline_tag`.
-        tags: of the Hub; `musicgen`, `audiogen` and `magnet` also have it show how AudioCraft loads the model.
-    """
+    """A type of models."""
 
     name: str
-    summary: str
-    paper: Optional[str] = None
-    task: Optional[str] = None
-    tags: Sequence[str] = ()
+    summary: str  # what a model of it does, in a sentence
+    paper: Optional[str] = None  # its number on arXiv
+    task: Optional[str] = None  # the Hub's `pipeline_tag`
+    tags: Sequence[str] = ()  # of the Hub; by `musicgen`, `audiogen` and `magnet` it shows how AudioCraft loads a model
 
 
 MUSICGEN = ModelType("MusicGen", "A language model over the codes of a compression model, which generates music.",

@@ -14,24 +14,15 @@ CURVE_FILE = "training-curve.png"
 
 @dataclass(frozen=True)
 class CardSource:
-    """A release, as its card describes it.
-
-    Args:
-        config: `xp.cfg` as it is released; of the first band, for several.
-        history: the metrics by stage, one entry an epoch; empty for several bands.
-        format: `audiocraft`, `safetensors` or `transformers`.
-        architecture: the class of transformers, for that format.
-        repo: ORG/NAME on the Hub, if it is pushed.
-        has_curve: whether the plot of the history is beside the card.
-    """
+    """A release, as its card describes it."""
 
     manifest: Manifest
-    config: Config
-    history: Sequence[Any] = ()
-    format: str = "audiocraft"
-    architecture: Optional[str] = None
-    repo: Optional[str] = None
-    has_curve: bool = False
+    config: Config  # `xp.cfg` as it is released; of the first band, for several
+    history: Sequence[Any] = ()  # the metrics by stage, one entry an epoch; empty for several bands
+    format: str = "audiocraft"  # or `safetensors`, `transformers`
+    architecture: Optional[str] = None  # the class of transformers, for that format
+    repo: Optional[str] = None  # ORG/NAME on the Hub, if it is pushed
+    has_curve: bool = False  # whether the plot of the history is beside the card
 
     @property
     def model_type(self) -> ModelType:

@@ -25,22 +25,18 @@ logger = logging.getLogger(__name__)
 
 def warn_of_stale_card(folder: Path) -> None:
     """Warn of a card that describes the previous release of a folder, where none is written now."""
-    if has_sections(_read_card(folder) or ""):
+    if has_sections(_read_card(folder)):
         logger.warning("%s is that of another release: export with card=true to bring it up to date.",
                        folder / CARD_FILE)
 
 
 @dataclass(frozen=True)
 class CardUpdate:
-    """The model card of a release, and the plot beside it.
-
-    Args:
-        plot: the training curve, as PNG, by the name of its file; empty without a metric to plot.
-    """
+    """The model card of a release, and the plot beside it."""
 
     folder: Path
     source: CardSource
-    plot: Mapping[str, bytes]
+    plot: Mapping[str, bytes]  # the training curve, as PNG, by the name of its file; empty without a metric to plot
 
     @classmethod
     def of(cls, report: ExportReport, prepared: PreparedRelease, options: ExportOptions) -> CardUpdate:
@@ -68,15 +64,15 @@ class CardUpdate:
         Returns:
             Whether this card has all of it, so that a push loses nothing.
         """
-        here, merged = _read_card(self.folder) or "", self._render(remote)
+        here, merged = _read_card(self.folder), self._render(remote)
         if _is_part(merged, here):
             return True
-        is_untouched = here == self._render(None)
+        is_untouched = here == self._render("")
         if is_untouched:
             self._write({CARD_FILE: merged.encode()})
         return is_untouched
 
-    def _render(self, previous: Optional[str]) -> str:
+    def _render(self, previous: str) -> str:
         from .card import render_card
         return render_card(self.source, previous)
 
@@ -92,11 +88,11 @@ def _architecture(report: ExportReport) -> Optional[str]:
     return str(json.loads(texts[0])["architectures"][0]) if texts else None
 
 
-def _read_card(folder: Path) -> Optional[str]:
-    """The card in a folder, with its own line endings."""
+def _read_card(folder: Path) -> str:
+    """The card in a folder, with its own line endings; empty without any."""
     path = folder / CARD_FILE
     try:
-        return path.read_bytes().decode("utf-8") if os.path.isfile(path) else None
+        return path.read_bytes().decode("utf-8") if os.path.isfile(path) else ""
     except UnicodeDecodeError as exc:
         raise ReleaseError(f"{path} is no text in UTF-8 ({reason(exc)}), so nobody knows what to keep of it: correct "
                            "it, or move it away.") from exc

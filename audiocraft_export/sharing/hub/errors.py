@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
+from http.client import responses
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -24,11 +25,7 @@ _SECRET = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{12,}|(?i:\bbearer\s.*)|(?<=:
 
 
 class PushRefused(Exception):
-    """Why a release is not pushed, and what to do."""
-
-    def __init__(self, why: str, remedy: str) -> None:
-        super().__init__(why)
-        self.why, self.remedy = why, remedy
+    """Its arguments: why a release is not pushed, and what to do."""
 
 
 @contextmanager
@@ -49,10 +46,9 @@ def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
                 raise PushRefused("the token that is known here has characters that none has", LOG_IN)
             yield HfApi(token=token)
     except Exception as exc:  # the client's are those of requests, httpx, httpx2 or hf_xet, by its version
-        refused = _explain(exc)
-        raise ReleaseError(f"The release in {folder} is complete, but pushing it to {repo} failed "
-                           f"({_scrub_secrets(refused.why, token)}): {refused.remedy}, and run: {later}"
-                           ) from None  # it may hold the token
+        why, remedy = _explain(exc).args
+        raise ReleaseError(f"The release in {folder} is complete, but pushing it to {repo} failed ("
+                           f"{_scrub_secrets(why, token)}): {remedy}, and run: {later}") from None  # may hold the token
 
 
 def _scrub_secrets(text: str, token: Optional[str]) -> str:
@@ -83,8 +79,7 @@ def _explain(exc: Exception) -> PushRefused:
 
 
 def _explain_status(status: int, message: str) -> PushRefused:
-    phrase = HTTPStatus(status).phrase if status in {*HTTPStatus} else ""
-    why = ": ".join(filter(None, (f"the Hub answers {status} {phrase}".rstrip(), message)))
+    why = ": ".join(filter(None, (f"the Hub answers {status} {responses.get(status, '')}".rstrip(), message)))
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return PushRefused(why, LOG_IN)
     is_temporary = status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -100,11 +95,7 @@ def _causes(exc: Optional[BaseException]) -> Iterator[BaseException]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """While inside, the client logs no addresses, which may be signed, and draws its bars on a terminal only."""
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     with ExitStack() as stack:
         for logger in map(logging.getLogger, LOGGERS):  # a training logs what all of them say
             stack.callback(logger.setLevel, logger.level)

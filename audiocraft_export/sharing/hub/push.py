@@ -6,11 +6,11 @@ those that huggingface_hub finds; none is an option, and none is in a message.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING, Optional
 from urllib.parse import quote
 
 from ...errors import listing
@@ -20,28 +20,20 @@ from .errors import PushRefused, session
 from .remote import Digest, Remote, download
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub import HfApi
 
 MAIN = "main"
-Change = Union["CommitOperationAdd", "CommitOperationDelete"]
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a release goes.
-
-    Args:
-        repo: ORG/NAME; created if it is missing.
-        later: the command that pushes the release later, for messages.
-        private: whether the repository must be private.
-        revision: a branch, created from `main` if it is missing; None is `main`.
-    """
+    """Where a release goes."""
 
     folder: Path
-    repo: str
-    later: str
-    private: bool = False
-    revision: Optional[str] = None
+    repo: str  # ORG/NAME; created if it is missing
+    later: str  # the command that pushes the release later, for messages
+    private: bool = False  # whether the repository must be private
+    revision: Optional[str] = None  # a branch, created from `main` if it is missing; None is `main`
 
 
 def remote_card(to: Destination) -> Optional[str]:
@@ -79,16 +71,23 @@ def push(to: Destination, names: Sequence[str], message: str, merged: Optional[s
         ReleaseError: if it could not be pushed; the release stays as it is.
     """
     with session(to.folder, to.repo, to.later) as api:
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
         branch = _ensure_branch(api, to)
         remote = Remote.fetch(api, to.repo, branch)
         local = {name: Digest.of_file(to.folder / name) for name in names}
-        _check_card(local.get(CARD_FILE), remote, merged)
-        _check_others(local, remote)
-        changes = [*_changes(to.folder, local, remote)]
-        if changes:
-            commit = api.create_commit(to.repo, changes, commit_message=message, revision=branch,
-                                       parent_commit=remote.sha)
-            _check_uploaded(local, Remote.fetch(api, to.repo, commit.oid))
+        changed = remote.without(local)
+        _check_replaced([name for name in changed if name in remote.files], remote, merged)
+        gone = [name for name in sorted(remote.manifest_files.keys() - local.keys() - {CARD_FILE})
+                if remote.is_released(name)]
+        if changed or gone:
+            commit = api.create_commit(to.repo, [*(CommitOperationAdd(name, to.folder / name) for name in changed),
+                                                 *(CommitOperationDelete(name, is_folder=False) for name in gone)],
+                                       commit_message=message, revision=branch, parent_commit=remote.sha)
+            missing = Remote.fetch(api, to.repo, commit.oid).without(local)
+            if missing:  # a `.gitignore` there keeps files away without a word, and a file may change meanwhile
+                raise PushRefused(
+                    f"its commit {commit.oid[:8]} is there, but not with the bytes of {listing(missing)}",
+                    "look for a .gitignore there, and for who changes the files here")
         return _url(api, to.repo, branch)
 
 
@@ -103,42 +102,15 @@ def _ensure_branch(api: HfApi, to: Destination) -> str:
     return branch
 
 
-def _check_card(card: Optional[Digest], remote: Remote, merged: Optional[str]) -> None:
-    """Refuse to overwrite unseen what somebody wrote on the Hub."""
-    file = remote.files.get(CARD_FILE)
-    if card is None or file is None or card.matches(file):
-        return
-    is_seen = merged is not None and merged.encode() == remote.read(CARD_FILE)
-    if not is_seen and not remote.is_released(CARD_FILE):
+def _check_replaced(names: Sequence[str], remote: Remote, merged: Optional[str]) -> None:
+    """Refuse to replace what somebody put there: a card that was not seen, and what is no part of a card."""
+    is_seen = CARD_FILE in names and merged is not None and merged.encode() == remote.read(CARD_FILE)
+    if CARD_FILE in names and not is_seen and not remote.is_released(CARD_FILE):
         raise PushRefused(f"its {CARD_FILE} there has another text",
                           "copy what shall stay of it into that of the release")
-
-
-def _check_others(local: Mapping[str, Digest], remote: Remote) -> None:
-    """Refuse to replace a file that somebody put there, but for one that a card consists of."""
-    others = [name for name, digest in local.items()
-              if name in remote.files and not name.endswith((".md", ".png", MANIFEST))
-              and not digest.matches(remote.files[name]) and not remote.is_released(name)]
+    others = [name for name in names if not name.endswith((".md", ".png", MANIFEST)) and not remote.is_released(name)]
     if others:
         raise PushRefused(f"{listing(others)} there is of no release of this tool", "rename it there")
-
-
-def _changes(folder: Path, local: Mapping[str, Digest], remote: Remote) -> Iterator[Change]:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-    for name, digest in local.items():
-        if not digest.matches(remote.files.get(name)):
-            yield CommitOperationAdd(name, folder / name)
-    for name in sorted(remote.manifest_files.keys() - local.keys() - {CARD_FILE}):
-        if remote.is_released(name):
-            yield CommitOperationDelete(name, is_folder=False)
-
-
-def _check_uploaded(local: Mapping[str, Digest], remote: Remote) -> None:
-    """A `.gitignore` on the Hub keeps files away without a word, and a file may change while it is uploaded."""
-    other = [name for name, digest in local.items() if not digest.matches(remote.files.get(name))]
-    if other:
-        raise PushRefused(f"its commit {remote.sha[:8]} is there, but not with the bytes of {listing(other)}",
-                          "look for a .gitignore there, and for who changes the files here")
 
 
 def _url(api: HfApi, repo: str, branch: str = MAIN) -> str:

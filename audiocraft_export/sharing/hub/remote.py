@@ -68,6 +68,10 @@ class Remote:
             (Path(folder) / MANIFEST).write_bytes(self.read(MANIFEST))
             return {file.name: file.sha256 for file in Manifest.unverified_files(Path(folder))}
 
+    def without(self, local: Mapping[str, Digest]) -> list[str]:
+        """The names of the local files that are not there, or not with these bytes."""
+        return [name for name, digest in local.items() if not digest.matches(self.files.get(name))]
+
     def is_released(self, name: str) -> bool:
         """Whether a file is there, and still as the manifest lists it; one that a person added or changed is not."""
         if name not in self.files or name not in self.manifest_files:

@@ -1,6 +1,7 @@
 """Patterns of keys: what they match, and the items of what they walk."""
 
-from audiocraft_export.experiment.privacy.key_patterns import items_of, matches
+from audiocraft_export.experiment.privacy.scrub import matches
+from audiocraft_export.experiment.walk import items_of
 
 
 def test_a_pattern_matches_the_topmost_paths():

@@ -24,7 +24,7 @@ HISTORY = [{"train": {"ce": 4.0 - index, "lr": 1e-3}, "valid": {"ce": 4.5 - inde
 HOSTILE = "`x` | <b>y</b> <!-- /audiocraft-export: training --> \n# z\n--- [a](http://e.vil) $$1$$ *i* _j_ \x1b\u202e"
 
 
-def card(manifest, config, history=(), previous=None, **options):
+def card(manifest, config, history=(), previous="", **options):
     """The card of a release."""
     return render_card(CardSource(manifest, config, history, **options), previous)
 

@@ -5,7 +5,6 @@ Each function gives the code for a family. Its arguments are the release, and wh
 """
 
 from collections.abc import Mapping
-from functools import partial
 from json import dumps as quoted  # a string as Python writes it, too
 from textwrap import dedent
 from typing import Callable
@@ -19,18 +18,17 @@ from ..source import CardSource
 HERE = "."
 PROMPT = "happy rock"
 NEXT = "\n        "  # line of a snippet
-Snippet = Callable[[CardSource, str], str]
 
 
 def audiocraft_snippet(source: CardSource, where: str) -> str:
     """How AudioCraft loads and uses a release; for a model that is none of its own, how torch loads it."""
-    return dedent(SNIPPETS.get(source.manifest.solver or "", _general)(source, where)).strip()
+    return dedent(SNIPPETS.get(source.model_type.name, _general)(source, where)).strip()
 
 
-def _language_model(name: str, source: CardSource, where: str) -> str:
+def _language_model(source: CardSource, where: str) -> str:
     if source.manifest.codec is None:
         return _alone("load_lm_model", where)
-    conditioners, torch, melody = conditioners_of(source.config), "", ""
+    name, conditioners, torch, melody = source.model_type.name, conditioners_of(source.config), "", ""
     call = f'generate(["{PROMPT}"])' if conditioners else "generate_unconditional(1)"
     if "self_wav" in conditioners and name == "MusicGen":
         torch, call = "import torch\n        ", f'generate_with_chroma(["{PROMPT}"], melody, model.sample_rate)'
@@ -137,9 +135,7 @@ def _alone(loader: str, where: str, more: str = "") -> str:
             f'model = {loader}({quoted(where)}{more}, device="cpu")  # generates codes: no compression model is here')
 
 
-SNIPPETS: Mapping[str, Snippet] = {  # by solver
-    "musicgen": partial(_language_model, "MusicGen"), "audiogen": partial(_language_model, "AudioGen"),
-    "magnet": _magnet, "audio_magnet": _magnet, "jasco": _jasco,
-    "lm": partial(_language_model, "MusicGen"), "sound_lm": partial(_language_model, "MusicGen"),
-    "compression": _compression, "diffusion": _diffusion, "watermarking": _watermark,
+SNIPPETS: Mapping[str, Callable[[CardSource, str], str]] = {  # by type of model
+    "MusicGen": _language_model, "AudioGen": _language_model, "MAGNeT": _magnet, "JASCO": _jasco,
+    "EnCodec": _compression, "MultiBand Diffusion": _diffusion, "AudioSeal": _watermark,
 }
