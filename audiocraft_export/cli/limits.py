@@ -7,3 +7,4 @@ MAX_SIG = 16  # characters of a folder name in `list`: a signature has 8, and th
 MAX_PROBLEMS = 4  # problems of a file in its line of `verify`: one cause often has as many as there are tensors
 MAX_CELL = 80  # characters of a shrinking cell in a log, which has no width
 MIN_CELL = 8  # characters below which no cell is cut: less says nothing
+MAX_ERROR_LENGTH = 70  # characters of an error in the table of a batch: its line has it in full

@@ -31,10 +31,11 @@ class Column:
 
 def make_streams_usable() -> None:
     """Replace closed standard streams, and escape characters that the encoding of a stream does not have."""
-    for name in ("stdout", "stderr"):
+    for name in ("stdin", "stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed, as by `>&-`
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        if stream is None:  # closed, as by `>&-`: its file descriptor must be nothing else, here and in other processes
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
+            os.set_inheritable(getattr(sys, name).fileno(), True)
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from .. import progress
 from ..errors import ExportError, printable, readable_size
+from .limits import MAX_ERROR_LENGTH
 from .output import Column, cut, print_err, print_table, print_target_error
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ logger = logging.getLogger(__name__)
 Done = Union["ExportReport", "Plan"]
 Result = Union[Done, ExportError]
 Job = Callable[[], Done]
-MAX_ERROR_LENGTH = 70  # characters of an error in the table
 COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", drop_order=1),
            Column("epochs", right=True, drop_order=2), Column("bytes", right=True),
            Column("where, or why not", shrink=True, tail=True, min_width=24, drop_order=3))

@@ -35,8 +35,8 @@ def run_in_workers(count: int, jobs: Sequence[Job]) -> Generator[Message, None, 
     claims, inbox = deque(enumerate(jobs)), SimpleQueue[Message]()
     ours, theirs = Pipe(duplex=False)
     with ours, ThreadPoolExecutor(count) as threads, theirs:  # closing theirs ends all workers
-        running = [threads.submit(_Worker(ours.fileno()).run, claims, inbox) for _ in jobs[:count]]
         try:
+            running = [threads.submit(_Worker(ours.fileno()).run, claims, inbox) for _ in jobs[:count]]
             while not all(thread.done() for thread in running) or not inbox.empty():
                 message = IDLE
                 with suppress(Empty):
@@ -79,8 +79,9 @@ class _Worker:
             while not isinstance(message := self._connection.recv(), JobResult):
                 inbox.put((index, message))
             return message
-        except (EOFError, ConnectionError):
-            return JobResult(error=WorkerDiedError(self._end()))
+        except Exception as exc:  # the process has died, or else the job or its result cannot be pickled
+            died = WorkerDiedError(self._end())
+            return JobResult(error=died if isinstance(exc, (EOFError, ConnectionError)) else exc)
 
     def _start(self) -> bool:
         """Start the process; false if it has ended before it was ready."""

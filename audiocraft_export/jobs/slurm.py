@@ -70,9 +70,8 @@ class Slurm:
         self.folder = home / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
         self.name = f"export-{self.folder.name}"
         self.tasks: list[_Task] = []  # that have not ended
-        self._options, self._chunk, self._at_once = options, chunk, at_once
+        self._options, self._chunk, self._at_once, self._any_died = options, chunk, at_once, False
         self._states: Optional[Mapping[str, str]] = None
-        self._any_died = False
 
     def run(self, jobs: Sequence[Job]) -> Generator[Message, None, None]:
         """Run the jobs; results arrive task by task."""
@@ -108,7 +107,7 @@ class Slurm:
         from submitit import SlurmExecutor
         from submitit.helpers import environment_variables
         try:
-            self.folder.mkdir(0o700, parents=True, exist_ok=True)  # what is in there is unpickled
+            self.folder.mkdir(0o700, parents=True, exist_ok=bool(self.tasks))  # what is in there is unpickled
             executor = SlurmExecutor(self.folder)
             executor.update_parameters(job_name=self.name, ntasks_per_node=1, additional_parameters={**self._options},
                                        array_parallelism=self._at_once or len(parts))
@@ -122,16 +121,16 @@ class Slurm:
             raise ExportError(f"Slurm does not take the jobs ({why}): change what stands behind --slurm, or, if these "
                               "are too many, give each of them more experiments with --chunk.") from exc
         self.tasks += map(_Task, parts, handles)
-        self._states = None
 
     def _poll(self, task: _Task) -> Iterator[Message]:
         """The messages of a task once it has ended; before, that it runs."""
         messages, state = None, None if self._states is None else self._states.get(task.handle.job_id, GONE)
         with suppress(Exception):  # whatever a broken file of results makes of it
             messages = task.handle.result() if task.handle.paths.result_pickle.exists() else None
-        task.ended = min(task.ended, time.monotonic()) if state in FINAL_STATES else math.inf
-        if messages is None and time.monotonic() >= task.ended + GRACE_PERIOD:
-            messages = self._retry(task, str(state))
+        if state is not None:  # a new task is GONE until squeue is asked again, which is less than the GRACE_PERIOD
+            task.ended = min(task.ended, time.monotonic()) if state in FINAL_STATES else math.inf
+            if messages is None and time.monotonic() >= task.ended + GRACE_PERIOD:
+                messages = self._retry(task, state)
         if messages is not None:
             self.tasks.remove(task)
             for index, message in messages:
@@ -149,7 +148,9 @@ class Slurm:
             with suppress(ExportError):
                 self._submit([{index: job} for index, job in task.jobs.items()])
                 return []
-        lines = (task.handle.stderr() or "").strip().splitlines() or [""]
+        lines = [""]
+        with suppress(OSError):
+            lines += task.handle.paths.stderr.read_text("utf-8", "replace").strip().splitlines()
         last_error = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1])
         return [(index, JobResult(error=WorkerDiedError(last_error.strip(), state))) for index in task.jobs]
 

@@ -41,12 +41,12 @@ def main(connection_fd: int, parent_pipe: int) -> None:
     def send(message: Any) -> None:
         with lock:  # threads of a job may log at the same time
             connection.send(message)
-    send(None)  # ready
     progress.forward_to(send, REPORT_INTERVAL)
     handler = QueueHandler(SimpleQueue())
     handler.enqueue = send  # type: ignore[assignment, method-assign]
     logging.getLogger().addHandler(handler)
     with suppress(EOFError, ConnectionError):  # the parent has no more jobs, or is no more
+        send(None)  # ready
         while True:
             send(run_job(connection.recv_bytes(), send))
 

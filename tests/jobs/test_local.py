@@ -10,6 +10,7 @@ import sys
 import time
 from functools import partial
 from itertools import count as count_up
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,36 @@ def test_where_no_worker_can_be_started_each_job_fails_and_says_why(monkeypatch)
     found = results([partial(int, text) for text in "012"], count=2)
     assert sorted(found) == [0, 1, 2]
     assert all("cannot be started (Too many open files)" in str(error) for error in found.values())
+
+
+def test_what_cannot_be_pickled_fails_one_job():
+    ghost = partial(exec, "import sys, types; sys.modules['ghost'] = own = types.ModuleType('ghost')\n"
+                          "exec('class Own(Exception): pass', own.__dict__)\nraise own.Own")
+    found = results([ghost, lambda: None, partial(int, "2")])
+    assert "ghost" in str(found[0]) and "lambda" in str(found[1]) and found[2] == 2
+
+
+def test_a_worker_that_nobody_waits_for_says_nothing():
+    ours, theirs = os.pipe(), Pipe()
+    theirs[0].close()
+    code = f"from audiocraft_export.jobs.worker import main; main({theirs[1].fileno()}, {ours[0]})"
+    result = subprocess.run([sys.executable, "-c", code], pass_fds=[theirs[1].fileno(), ours[0]], capture_output=True)
+    assert result.returncode == 0 and result.stderr == b""
+    theirs[1].close()
+    for fd in ours:
+        os.close(fd)
+
+
+def test_who_interrupts_while_workers_are_started_waits_for_no_job(monkeypatch, tmp_path):
+    submit, started = local.ThreadPoolExecutor.submit, []
+
+    def interrupted(*args):
+        started.append(submit(*args))
+        raise KeyboardInterrupt
+    monkeypatch.setattr(local.ThreadPoolExecutor, "submit", interrupted)
+    jobs = [partial(Path.touch, tmp_path / str(number)) for number in range(20)]
+    starts, start = [], local.Popen
+    monkeypatch.setattr(local, "Popen", lambda *args, **kwargs: starts.append(1) or start(*args, **kwargs))
+    with pytest.raises(KeyboardInterrupt):
+        results(jobs)
+    assert len(starts) <= 2

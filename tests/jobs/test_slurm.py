@@ -65,3 +65,10 @@ def test_variables_that_overrule_options_are_hidden_for_a_while(monkeypatch):
         with clean_env({}):
             assert "SLURM_X" not in os.environ and "SLURM_CONF" in os.environ
     assert dict(os.environ) == {**before, "SLURM_JOB_ID": "1"}
+
+
+def test_a_folder_of_somebody_else_is_not_taken(commands, tmp_path, monkeypatch):
+    array = Slurm({}, tmp_path)
+    array.folder.mkdir()
+    with pytest.raises(ExportError, match="File exists"):
+        next(array.run([int]))

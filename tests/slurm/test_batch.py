@@ -153,6 +153,15 @@ def test_a_task_that_is_killed_before_it_begins_costs_no_row(slurm, xps, tmp_pat
     assert (tmp_path / "flag").exists()
 
 
+def test_a_log_that_is_no_text_is_said_all_the_same(slurm, xps, tmp_path, monkeypatch):
+    xps(1)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, pathlib\nif 'submitit' in pathlib.Path('/proc/self/cmdline').read_text():\n"
+        "    os.write(2, b'\\xff an error\\n'); os.kill(os.getpid(), 9)\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}".rstrip(":"))
+    assert "Its process has ended" in run("--all", "--slurm", *SMALL, cwd=tmp_path, code=1)[1]
+
+
 def test_a_task_that_is_requeued_does_its_work_once_more(slurm, xps, tmp_path):
     xps(2, **HEAVY)
     process = started("--all", "--slurm", *SMALL, "--chunk", "2", cwd=tmp_path, text=True)

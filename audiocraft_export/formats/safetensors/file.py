@@ -18,6 +18,7 @@ from ...release.content import Tensors
 from ...storage.file_reader import FileReader
 from ...storage.lazy_bytes import LazyBytes, Sink
 from ..audiocraft.zip_writer import copy_blob
+from .limits import MAX_HEADER
 
 _NAMES = {  # by the dtype of torch; the later ones stand first in a file, so that each is aligned
     "bool": "BOOL", "uint8": "U8", "int8": "I8", "float8_e5m2": "F8_E5M2", "float8_e4m3fn": "F8_E4M3",
@@ -27,7 +28,6 @@ _NAMES = {  # by the dtype of torch; the later ones stand first in a file, so th
 _DTYPES = {name: dtype for dtype, name in _NAMES.items()}
 _RANKS = {dtype: rank for rank, dtype in enumerate(_NAMES)}
 _METADATA = "__metadata__"
-_MAX_HEADER = 1 << 25  # bytes; the library refuses more than 10**8
 _SIZE = struct.Struct("<Q")
 
 
@@ -92,7 +92,7 @@ def read_safetensors(path: Path) -> Tensors:
     """
     file = FileReader(path, "safetensors")
     size = _SIZE.unpack(file.read_bytes(0, _SIZE.size))[0] if file.nbytes >= _SIZE.size else file.nbytes
-    if size > min(_MAX_HEADER, file.nbytes - _SIZE.size):
+    if size > min(MAX_HEADER, file.nbytes - _SIZE.size):
         raise CheckpointError(f"{path} is no file of safetensors, or was cut short: restore it from a copy.")
     begin = _SIZE.size + size
     try:

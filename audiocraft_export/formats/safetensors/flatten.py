@@ -14,9 +14,9 @@ from ...checkpoint.tensor import LazyTensor
 from ...errors import CheckpointError, listing, reason
 from ...experiment.walk import walk
 from ...release.content import AttrDict
+from .limits import MAX_DEPTH
 
 MARK = "$"
-_MAX_DEPTH = 64  # levels of nested content; a tuple takes two levels of the JSON
 
 
 class Flattened:
@@ -42,8 +42,8 @@ class Flattened:
                                   "use format=audiocraft, or keep it out of the model's state.") from exc
 
     def _encode(self, value: Any, path: tuple[Any, ...]) -> Any:
-        if len(path) > _MAX_DEPTH:
-            raise ValueError(f"nested more than {_MAX_DEPTH} deep")
+        if len(path) > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
         if isinstance(value, LazyTensor):
             return self._encode_tensor(value, ".".join(map(str, path[self._above:])))
         if isinstance(value, dict):
@@ -102,8 +102,8 @@ class _Unflattener:
         self.used: set[str] = set()
 
     def decode(self, value: Any, depth: int = 0) -> Any:
-        if depth > 2 * _MAX_DEPTH:
-            raise ValueError(f"nested more than {_MAX_DEPTH} deep")
+        if depth > 2 * MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
         if isinstance(value, list):
             return [self.decode(item, depth + 1) for item in value]
         if not isinstance(value, dict):

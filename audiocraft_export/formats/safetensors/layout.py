@@ -19,9 +19,9 @@ from ...release.owned_files import OwnedFiles, is_torch_file
 from ...storage.file_reader import FileReader
 from .file import read_safetensors
 from .flatten import Flattened, unflatten
+from .limits import MAX_TEXT_FILE
 
 _INDEX = ".safetensors.index.json"
-_MAX_TEXT_FILE = 1 << 25  # bytes of a file that holds no tensors
 _CONFIG = re.compile(r"(\w+_)?config(_\d+)?\.yaml")
 
 
@@ -179,6 +179,6 @@ def _read_index(path: Path, names: Collection[str]) -> dict[str, Any]:
 def _read_text(path: Path) -> str:
     file = FileReader(path, "a release")
     try:
-        return file.read_bytes(0, min(file.nbytes, _MAX_TEXT_FILE)).decode("utf-8")
+        return file.read_bytes(0, min(file.nbytes, MAX_TEXT_FILE)).decode("utf-8")
     except UnicodeDecodeError as exc:
         raise CheckpointError(f"{path} is no text ({reason(exc)}): export again.") from exc
