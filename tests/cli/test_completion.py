@@ -33,7 +33,7 @@ def shell(tmp_path, make_xp):
     def typed(text, until):
         os.write(terminal, text.encode())
         shown, began = "", time.monotonic()
-        while until not in shown and time.monotonic() - began < 20:
+        while until not in shown and time.monotonic() - began < 60:
             if select.select([terminal], [], [], 0.1)[0]:
                 shown += os.read(terminal, 1 << 12).decode()
         return shown

@@ -53,14 +53,16 @@ def test_a_stopped_run_of_many_says_what_it_has_done(train, tmp_path, monkeypatc
     assert result.stderr.endswith("1 of 4 exported; failed: nowhere; stopped before the other 2.\n")
 
 
-def test_what_several_processes_have_finished_is_known_though_the_first_goes_on():
-    done, jobs = {}, [partial(time.sleep, 2), partial(int, "7"), partial(int, "8")]
+def test_what_several_processes_have_finished_is_known_though_the_first_goes_on(tmp_path):
+    wait = partial(exec, f"import os, time\nwhile not os.path.exists({str(tmp_path / 'end')!r}): time.sleep(0.01)")
+    done, jobs = {}, [wait, partial(int, "7"), partial(int, "8")]
     with closing(run_in_order(jobs, partial(run_in_workers, 2), done)) as numbers:
         thread = threading.Thread(target=lambda: [None for _ in numbers], daemon=True)
         thread.start()
         while len(done) < 2 and thread.is_alive():
             time.sleep(0.01)
         assert done == {1: 7, 2: 8}
+        (tmp_path / "end").touch()
         thread.join()
     assert list(done.values())[-1] is None
 

@@ -40,10 +40,11 @@ def test_a_job_that_kills_its_process_is_the_only_one_that_fails():
     assert all(re.search(r"Its process has ended: .* \(killed\)\.$", str(found[index])) for index in (1, 3))
 
 
-def test_who_is_free_takes_the_next_job():
-    began = time.monotonic()
-    pids = results([partial(time.sleep, 3), *[os.getpid] * 20], count=2)
-    assert len({pids[index] for index in range(1, 21)}) == 1 and time.monotonic() - began < 20
+def test_who_is_free_takes_the_next_job(tmp_path):
+    last = tmp_path / "last"
+    wait = partial(exec, f"import os, time\nwhile not os.path.exists({str(last)!r}): time.sleep(0.01)")
+    pids = results([wait, *[os.getpid] * 20, partial(Path.touch, last)], count=2)
+    assert len({pids[index] for index in range(1, 21)}) == 1
 
 
 def test_an_error_that_cannot_be_pickled_is_still_said():
@@ -89,7 +90,7 @@ def test_a_task_whose_parent_is_killed_ends_and_leaves_nothing(tmp_path):
     parent = subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
                             stdout=subprocess.PIPE, timeout=60)
     assert parent.returncode == -signal.SIGKILL
-    worker, end = int((tmp_path / "pid").read_text()), time.monotonic() + 20
+    worker, end = int((tmp_path / "pid").read_text()), time.monotonic() + 60
     while is_running(worker) and time.monotonic() < end:
         time.sleep(0.05)
     assert not is_running(worker) and not list((tmp_path / "temporary").iterdir())

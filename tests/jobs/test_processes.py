@@ -87,7 +87,7 @@ def go_on(process):
 
 
 def gone(processes):
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while any(Path(f"/proc/{process}").exists() for process in processes):
         if time.monotonic() > end:
             return False

@@ -37,6 +37,6 @@ def test_a_worker_runs_what_it_is_sent_until_there_is_no_more():
         ours.send(job)
         assert ours.recv() == Progress("", 1) and ours.recv().getMessage() == "careful" and ours.recv() == JobResult()
     ours.close()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     os.close(read)
     os.close(write)

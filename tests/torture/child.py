@@ -78,11 +78,11 @@ class Child:
     def kill(self, number=signal.SIGKILL):
         os.kill(self.pid, number)
 
-    def stopped(self, timeout=30):
+    def stopped(self, timeout=120):
         """Wait until it stopped itself; False if it ended before."""
         return self._wait(timeout, os.WUNTRACED) and os.WIFSTOPPED(self._status)
 
-    def wait(self, timeout=30):
+    def wait(self, timeout=120):
         if not self._ended and not self._wait(timeout, 0):
             self.kill()
             os.waitpid(self.pid, 0)
@@ -137,7 +137,7 @@ def _main():
     return main
 
 
-def export(argv, prepare=lambda: None, timeout=30):
+def export(argv, prepare=lambda: None, timeout=120):
     with Child(argv, prepare) as child:
         return child.wait(timeout)
 

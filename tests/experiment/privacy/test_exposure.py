@@ -143,8 +143,8 @@ def test_each_kind_is_said_once_for_a_value_and_each_thing_once_for_a_line():
 @pytest.mark.parametrize("piece", ["a", "/a", "a.", "a@", "1.", "a-", "${", "\\", "~", "//", "eyJ", "sk-", "a:1 ",
                                    ":/"])
 def test_hostile_text_takes_no_time(piece):
-    start = time.monotonic()
+    start = time.process_time()
     text = piece * (200_000 // len(piece))
     find_private_values({"x": text, "y": text + "!"}, KnownNames(frozenset({"joe"})))
     exposed_in_text("x", text)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5

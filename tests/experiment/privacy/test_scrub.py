@@ -168,10 +168,10 @@ def test_public_does_not_depend_on_the_machine(monkeypatch):
 
 def test_a_large_configuration_is_scrubbed_in_no_time():
     chain = {f"k{index}": f"${{k{index + 1}}}" for index in range(3000)}
-    start = time.monotonic()
+    start = time.process_time()
     assert scrub_config(Config({**chain, "k3000": PRIVATE}), ["k3000"]).values == {}
     assert gone("list.*", values={"list": list(range(3000)), "x": [f"${{list[{i}]}}" for i in range(900)]})
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20
 
 
 DIFFUSION = {"solver": "diffusion", "sample_rate": 16000, "channels": 1, "schedule": {"num_steps": 3},

@@ -97,8 +97,8 @@ def test_a_forged_header_is_refused_at_once_and_nothing_is_written(make_xp, dora
     folder = exported(make_xp, dora_dir, best_state={"model": {"a": weight, "b": weight.view(2, 8),
                                                                "d": torch.ones(3)}})
     forged(folder, "model.safetensors", FORGERIES[kind])
-    began = time.monotonic()
+    began = time.process_time()
     assert not verify(folder).ok
     with pytest.raises(ExportError):
         convert(folder, "audiocraft", tmp_path / "out")
-    assert time.monotonic() - began < 5 and not (tmp_path / "out").exists()
+    assert time.process_time() - began < 5 and not (tmp_path / "out").exists()

@@ -78,7 +78,7 @@ class Client:
     def end(self):
         self.process.stdin.close()
         self.process.stdout.close()
-        assert self.process.wait(timeout=10) == 0
+        assert self.process.wait(timeout=60) == 0
         assert self.said.read_text() == ""  # no bars and no warnings where there is no terminal
         logs = "".join(path.read_text() for path in self.said.parent.rglob("*.log"))  # hf_xet writes some
         assert not [secret for secret in SECRETS if secret in logs]
