@@ -3,10 +3,18 @@
 import flashy
 import torch
 from dora import hydra_main
+from dora.log import fatal
 
 from audiocraft_export import with_export
+from audiocraft_export.formats.requirements import transformers_problem
 
-from .solver import DemoSolver
+try:
+    from .solver import DemoSolver
+except Exception:  # torch 2.1 imports transformers with its FSDP
+    problem = transformers_problem()
+    if problem is None:
+        raise
+    fatal(problem)
 
 
 @with_export

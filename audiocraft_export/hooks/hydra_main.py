@@ -28,6 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ExperimentError, ExportError, OptionError
 from ..experiment.xp import Experiment
+from ..formats.requirements import transformers_problem
 from ..options import ExportOptions
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .overrides import EXPORT, EXPORTER, MODES, is_override, key_of, quote, read_keys, read_options, split_overrides
@@ -243,6 +244,8 @@ def _prepare_export(xp: XP, options: ExportOptions) -> None:
     if options.needs_extra:
         from ..pipeline.preflight import check_packages
         check_packages(options)
+    if is_rank_zero() and (problem := transformers_problem()):
+        log(problem)
     if options.when != "end" and is_rank_zero() and not _trains_nothing(xp.cfg):
         from .during_training import EpochExporter
         EpochExporter(xp, options, log)

@@ -4,26 +4,56 @@ import subprocess
 import sys
 
 import pytest
-from helpers import SIG
+from helpers import SIG, run
 
 from audiocraft_export import ExportError, ExportOptions
 from audiocraft_export.errors import ReleaseError
-from audiocraft_export.formats.requirements import require_packages
+from audiocraft_export.formats.requirements import require_packages, transformers_problem
 from formats.safetensors.releases import exported
 
 
 @pytest.mark.parametrize("format", ["safetensors", "transformers"])
 def test_without_the_extra_one_sentence_says_how_to_install_it(make_xp, dora_dir, monkeypatch, format):
     monkeypatch.setattr("audiocraft_export.formats.requirements.find_spec", lambda name: None)
-    with pytest.raises(ExportError, match=r"safetensors and .*pip install 'audiocraft-export\[hf\]'"):
+    with pytest.raises(ExportError, match=r"safetensors and .*pip install 'audiocraft-export\[(hf|transformers)\]'"):
         exported(make_xp, dora_dir, ExportOptions(format=format))
     assert not (dora_dir / "xps" / SIG / "export").exists()
 
 
-def test_a_transformers_that_is_too_old_is_said_before_it_is_imported(make_xp, dora_dir, monkeypatch):
-    versions = {"transformers": "4.39.3", "torch": "2.13.0+cpu"}
-    monkeypatch.setattr("audiocraft_export.formats.requirements.version", versions.get)
-    with pytest.raises(ExportError, match=r"needs transformers 4.57, and 4.39.3 is installed here: export in an env"):
+def install(folder, version, *requires):
+    """Write the metadata of a version of transformers that needs other packages."""
+    info = folder / f"transformers-{version}.dist-info"
+    info.mkdir()
+    info.joinpath("METADATA").write_text("".join(f"{line}\n" for line in (
+        "Metadata-Version: 2.1", "Name: transformers", f"Version: {version}",
+        *(f"Requires-Dist: {each}" for each in requires))))
+    return str(folder)
+
+
+@pytest.mark.parametrize(("requires", "misfit"), [
+    (["torch>=99.1; extra == 'torch'"], "torch>=99.1"), (["numpy<1,>=0.5"], "numpy<1,>=0.5"),
+    (["torch>=1; extra == 'torch'", "numpy", "nothing>3"], None),
+    (["numpy<1; extra == 'tests'", "torch>=99; python_version < '3'"], None)])
+def test_what_transformers_needs_is_known_by_its_metadata(tmp_path, monkeypatch, requires, misfit):
+    monkeypatch.syspath_prepend(install(tmp_path, "9.9", *requires))
+    problem = transformers_problem()
+    assert problem is None if misfit is None else f"needs {misfit}, and " in problem and "uninstall it" in problem
+
+
+def test_without_transformers_there_is_no_problem(monkeypatch):
+    monkeypatch.setattr(sys, "path", [])
+    assert transformers_problem() is None
+
+
+def test_a_training_says_that_its_transformers_does_not_fit_before_it_begins(project, tmp_path):
+    folder = install(tmp_path, "9.9", "torch>=99; extra == 'torch'")
+    result = run("dora", "-P", "proj", "run", "export=true", cwd=project(), PYTHONPATH=folder)
+    assert result.returncode == 0 and result.stderr.count("The transformers that is installed needs torch>=99") == 1
+
+
+def test_a_transformers_that_is_too_old_is_said_before_it_is_imported(make_xp, dora_dir, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(install(tmp_path, "4.39.3"))
+    with pytest.raises(ExportError, match=r"needs transformers>=4.57, and 4.39.3 is installed here: export in an env"):
         exported(make_xp, dora_dir, ExportOptions(format="transformers"))
 
 

@@ -1,4 +1,4 @@
-"""Leave out what imports transformers with a torch that it does not support (the extra `hf` asks for 2.2)."""
+"""Leave out what imports transformers with a torch that it does not support (the extra `transformers` needs 2.2)."""
 
 import torch
 
