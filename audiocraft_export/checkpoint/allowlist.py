@@ -116,11 +116,21 @@ def _tensor(kinds: tuple[Any, Any], offset: Any, shape: Any, stride: Any, metada
     blob, dtype = kinds[0].blob, kinds[1].dtype
     if not all(map(is_shape, ([offset], shape, stride))) or len(shape) != len(stride):
         raise UnpicklingError("a tensor with an impossible shape")
-    flags = {name: bool((metadata or {}).get(name)) for name in ("conj", "neg")}
-    tensor = LazyTensor(blob, dtype, offset, tuple(shape), tuple(stride), **flags)
+    tensor = LazyTensor(blob, dtype, offset, tuple(shape), tuple(stride), **_flags(metadata, dtype))
     if (offset + tensor.span) * ITEMSIZE[dtype] > blob.nbytes:
         raise UnpicklingError("a tensor that reaches beyond its storage")
     return tensor
+
+
+def _flags(metadata: Any, dtype: str) -> dict[str, bool]:
+    """What torch still has to do with the elements; it does so for a name that is there, whatever its value."""
+    if not metadata:
+        return {}
+    flags = {name: metadata[name] for name in ("conj", "neg") if isinstance(metadata, dict) and name in metadata}
+    if not isinstance(metadata, dict) or any(value is not True for value in flags.values()) \
+            or "conj" in flags and "complex" not in dtype:
+        raise UnpicklingError("a tensor with impossible metadata")
+    return flags
 
 
 def _rebuild_parameter(data: Any, *rest: Any) -> Any:

@@ -13,6 +13,7 @@ from .plain_config import describe_type
 from .unpickler import unpickle
 from .zip_reader import TorchZipReader
 
+FILE_VERSIONS = range(1, 11)  # that torch reads (caffe2/serialize/versions.h, the same in 2.1 and 2.13)
 RECORDS = ("data.pkl", "byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id")
 
 
@@ -43,8 +44,7 @@ class TorchFile:
             CheckpointError: if it is no intact file of torch.save that holds a dict.
         """
         archive = TorchZipReader(path)
-        if "byteorder" in archive.names and archive.blob("byteorder").read_checked(0, 6) != b"little":
-            raise CheckpointError(f"{path} was written on a big-endian machine: load and save it again on this one.")
+        _check_numbers(archive)
         pickled = archive.blob("data.pkl")
         if pickled.nbytes > MAX_PICKLE:
             raise CheckpointError(f"{path} holds {pickled.nbytes} bytes beside its tensors, more than any training: "
@@ -66,3 +66,16 @@ class TorchFile:
     def is_training(self) -> bool:
         """Whether it is a training checkpoint, not a release."""
         return "xp.cfg" in self.state and "exported" not in self.state and not isinstance(self.state["xp.cfg"], str)
+
+
+def _check_numbers(archive: TorchZipReader) -> None:
+    """Check the records that say how torch has to read the others; torch refuses what is refused here."""
+    byte_order = archive.blob("byteorder").read_checked() if "byteorder" in archive.names else b"little"
+    if byte_order == b"big":
+        raise CheckpointError(f"{archive.path} was written on a big-endian machine: load and save it again on this "
+                              "one.")
+    version = archive.blob("version").read_checked().strip()
+    alignment = archive.blob(".storage_alignment").read_checked() if ".storage_alignment" in archive.names else b"64"
+    if byte_order != b"little" or not version.isdigit() or int(version) not in FILE_VERSIONS or not alignment.isdigit():
+        raise CheckpointError(f"{archive.path} is damaged, or was written by a later torch (byte order {byte_order!r}, "
+                              f"version {version!r}, alignment {alignment!r}): restore it from a copy.")

@@ -49,6 +49,7 @@ class _Unpickler:
         self.unknown_globals: dict[str, UnknownGlobal] = {}
         self._where, self._steps = where, MAX_STEPS
         self._find_storage = find_storage
+        self._dtypes: dict[str, str] = {}  # of the storages, by their keys
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
@@ -144,6 +145,12 @@ class _Unpickler:
         func, args = self._stack[-operands:][:2]
         self._stack[-operands:] = [self.call(func, args)]
 
+    def new(self, operands: int) -> None:
+        func, *args = self._stack[-operands:]
+        if any(args) and isinstance(func, AllowedGlobal) and func.make is not None:
+            raise UnpicklingError(f"a {func.name} that is made with arguments, which it ignores")
+        self.reduce(operands)
+
     def make_instance(self, operands: list[Any]) -> None:
         func, *args = operands
         self._stack.append(self.call(func, args))
@@ -161,6 +168,8 @@ class _Unpickler:
             if kind != "storage" or not isinstance(key, str) or type(numel) is not int:
                 raise UnpicklingError("a persistent id that is no storage")
             blob, nbytes = self._find_storage(key), numel * ITEMSIZE[storage.dtype]
+            if self._dtypes.setdefault(key, storage.dtype) != storage.dtype:
+                raise UnpicklingError(f"storage {key} of two dtypes")
             if blob.nbytes != nbytes:
                 raise UnpicklingError(f"storage {key} claims {nbytes} bytes and has {blob.nbytes}")
             storage = Storage(storage.dtype, blob)
@@ -215,8 +224,9 @@ _STEPS: dict[str, _Step] = {name: step for names, step in (
     ("GLOBAL", lambda machine, name: machine._stack.append(machine.find(*name.split(" ", 1)))),
     ("STACK_GLOBAL", _Unpickler.stack_global),
     ("EXT1 EXT2 EXT4", lambda machine, code: machine.push(machine.unknown(f"copyreg extension {code}"))),
-    ("REDUCE NEWOBJ", lambda machine, _: machine.reduce(2)),
-    ("NEWOBJ_EX", lambda machine, _: machine.reduce(3)),
+    ("REDUCE", lambda machine, _: machine.reduce(2)),
+    ("NEWOBJ", lambda machine, _: machine.new(2)),
+    ("NEWOBJ_EX", lambda machine, _: machine.new(3)),
     ("INST", lambda machine, name: machine.make_instance([machine.find(*name.split(" ", 1)), *machine.pop_mark()])),
     ("OBJ", lambda machine, _: machine.make_instance(machine.pop_mark())),
     ("BUILD", _Unpickler.build),

@@ -22,6 +22,11 @@ from .limits import MAX_DIRECTORY
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # the local header that stands before a record
 LOCAL_SIGNATURE, END_SIGNATURE, LOCATOR_SIGNATURE = b"PK\3\4", b"PK\5\6", b"PK\6\7"
 FLAGS = 0x0808  # sizes after the record; names in UTF-8
+_FOLDER = 0x10  # in the external attributes of MS-DOS
+_ENTRY_SIGNATURE, _END64_SIGNATURE = b"PK\1\2", b"PK\6\6"
+_ENTRY_SIZE = 46  # bytes of an entry of the directory, without its name, extra field and comment
+_END, _END64, _LOCATOR = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
+_MAX_UINT32 = 0xFFFFFFFF  # which says that a number stands elsewhere, in 64 bits
 _END_SIZE = 98  # bytes in which a zip file ends: with those for 64 bits
 _AFTER_A_RECORD = (0, 12, 16, 20, 24)  # bytes: its sizes once more, in 32 or 64 bits, with a signature or without
 
@@ -90,19 +95,23 @@ class TorchZipReader:
             raise CheckpointError(f"{self.path} is damaged ({reason(exc)}): restore it from a copy.") from exc
         if directory - end_of_records not in _AFTER_A_RECORD:
             raise CheckpointError(f"{self.path} has foreign bytes before its directory: restore it from a copy.")
+        if not _is_whole(self._file.read_bytes(directory, size), directory, len(infos)):
+            raise CheckpointError(f"{self.path} is damaged or foreign (its directory): restore it from a copy.")
         return infos
 
     def _strip_root(self, infos: Iterable[zipfile.ZipInfo]) -> Mapping[str, zipfile.ZipInfo]:
         """The records by name, without the folder in which all of them must lie."""
         records: dict[str, zipfile.ZipInfo] = {}
+        seen: set[str] = set()  # names in lower case: torch looks for them without regard to it
         end, root = 0, None
         for info in infos:
             top, _, name = info.filename.partition("/")
             is_first = root is None
-            if not is_first and top != root or not name or name in records or info.header_offset < end \
+            if not is_first and top != root or not name or name.lower() in seen or info.header_offset < end \
                     or is_first and info.header_offset:
                 raise CheckpointError(f"{self.path} is no plain file of torch.save (record {info.filename!r} is "
                                       "out of place): restore it from a copy.")
+            seen.add(name.lower())
             root, records[name], end = top, info, info.header_offset + info.compress_size
         if "data.pkl" not in records or "constants.pkl" in records:
             what = "code of TorchScript" if "constants.pkl" in records else "no data.pkl"
@@ -133,8 +142,33 @@ class TorchZipReader:
 
 
 def _is_stored(info: zipfile.ZipInfo) -> bool:
-    """Whether the directory says that a record is neither compressed nor encrypted."""
-    return info.compress_type == 0 and info.file_size == info.compress_size and not info.flag_bits & ~FLAGS
+    """Whether the directory says that a record is plain: not compressed, not encrypted, no folder, of this file.
+
+    Of a folder torch reads nothing, and returns memory that it has not initialised.
+    """
+    return info.compress_type == 0 and info.file_size == info.compress_size and not info.flag_bits & ~FLAGS \
+        and not info.external_attr & _FOLDER and not info.volume
+
+
+def _is_whole(data: bytes, begin: int, count: int) -> bool:
+    """Whether a directory, with all that follows it, says of itself what it is, in every field that torch reads.
+
+    Args:
+        data: from the directory, at the offset `begin`, to the end of the file.
+        count: of its records.
+    """
+    end = 0
+    for _ in range(count):
+        if data[end:end + 4] != _ENTRY_SIGNATURE:
+            return False
+        end += _ENTRY_SIZE + sum(struct.unpack_from("<3H", data, end + 28))  # of a name, an extra field and a comment
+    ends = [_END.pack(END_SIGNATURE, 0, 0, min(count, 0xFFFF), min(count, 0xFFFF), min(end, _MAX_UINT32),
+                      min(begin, _MAX_UINT32), 0)]
+    if data[end:end + 4] == _END64_SIGNATURE:
+        made_by, needed = struct.unpack_from("<2H", data, end + 12)
+        ends = [_END64.pack(_END64_SIGNATURE, 44, made_by, needed, 0, 0, count, count, end, begin),
+                _LOCATOR.pack(LOCATOR_SIGNATURE, 0, begin + end, 1), *ends]
+    return data[end:] == b"".join(ends)
 
 
 def _directory_sizes(end: bytes) -> Iterator[int]:

@@ -1,7 +1,10 @@
 """Pickles that are odd or hostile: read without running anything, or refused."""
 
 import enum
+import io
+import pickle
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,8 @@ import torch
 from helpers import NEW_DTYPES, SIG, load, model_state, same
 
 from audiocraft_export import ExportError, export_checkpoint, export_xp
+from audiocraft_export.checkpoint.unpickler import unpickle
+from audiocraft_export.storage.lazy_bytes import LazyBytes
 
 
 class Kind(enum.Enum):
@@ -85,3 +90,60 @@ def test_a_long_history_of_scalars_and_many_parameters_are_read(make_xp, dora_di
     make_xp(history=[{"valid": {f"metric{i}": np.float64(i + epoch) for i in range(30)}} for epoch in range(2000)],
             optimizer={"state": {i: {"step": torch.tensor(1.0)} for i in range(5000)}})
     assert export_xp(SIG, dora_dir).manifest.epoch == 2000
+
+
+class WithStorages(pickle.Pickler):
+    """Writes a tuple that begins with `storage` as the persistent id of one."""
+
+    def persistent_id(self, value):
+        return value if isinstance(value, tuple) and value[:1] == ("storage",) else None
+
+
+class Rebuilt:
+    """A call of a function of torch with some arguments."""
+
+    def __init__(self, *args):
+        self.args = args
+
+    def __reduce__(self):
+        return torch._utils._rebuild_tensor_v2, self.args
+
+
+def unpickled(value):
+    stream = io.BytesIO()
+    WithStorages(stream, 2).dump(value)
+    return unpickle(stream.getvalue(), lambda key: LazyBytes.from_data(bytes(8)), "x.th")[0]
+
+
+def storage(kind, count):
+    return "storage", kind, "0", "cpu", count
+
+
+def tensor(kind, *metadata):
+    return Rebuilt(storage(kind, 8 // kind().element_size()), 0, (1,), (1,), False, OrderedDict(), *metadata)
+
+
+def test_a_storage_has_one_dtype():
+    assert unpickled([storage(torch.FloatStorage, 2)] * 2)
+    with pytest.raises(ExportError, match="storage 0 of two dtypes"):
+        unpickled([storage(torch.FloatStorage, 2), storage(torch.IntStorage, 2)])
+
+
+@pytest.mark.parametrize("metadata", [{"conj": True}, {"neg": False}, {"neg": 1}, {"neg": "x"}, [1], "neg"])
+def test_metadata_that_torch_takes_otherwise_is_refused(metadata):
+    with pytest.raises(ExportError, match="impossible metadata"):
+        unpickled(tensor(torch.FloatStorage, metadata))
+
+
+def test_metadata_of_torch_is_kept():
+    assert unpickled(tensor(torch.FloatStorage, {"neg": True})).neg
+    assert unpickled(tensor(torch.ComplexFloatStorage, {"conj": True})).conj
+    assert not unpickled(tensor(torch.FloatStorage, {})).neg and not unpickled(tensor(torch.FloatStorage)).neg
+
+
+@pytest.mark.parametrize("name", [b"collections\nOrderedDict", b"__builtin__\ndict", b"collections\ndefaultdict"])
+def test_what_a_class_ignores_where_it_is_made_without_its_function_is_refused(name):
+    made = b"\x80\x02c" + name + b"\n%s\x81."
+    assert unpickle(made % b")", None, "x.th")[0] == {}
+    with pytest.raises(ExportError, match="made with arguments"):
+        unpickle(made % b"(](X\x01\0\0\0aK\x01\x86et", None, "x.th")

@@ -8,8 +8,8 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-MODULES = ("malice", "bombs", "damage", "trainer", "kills", "signals", "errors", "disks", "places", "permissions",
-           "durability", "crowds")
+MODULES = ("malice", "bombs", "damage", "flips", "trainer", "kills", "signals", "errors", "disks", "places",
+           "permissions", "durability", "crowds")
 
 
 def main():

@@ -6,12 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from . import bombs, crowds, damage, disks, durability, errors, kills, malice, permissions, places, signals, trainer
+from . import (
+    bombs,
+    crowds,
+    damage,
+    disks,
+    durability,
+    errors,
+    flips,
+    kills,
+    malice,
+    permissions,
+    places,
+    signals,
+    trainer,
+)
 from .payloads import CALLS, REAL
 from .trials import Missing
 
-SHARE = {malice: 0.2, bombs: 0.05, damage: 0.05, trainer: 0.1, kills: 0.03, signals: 0.03, errors: 0.03, disks: 0.03,
-         places: 0.03, permissions: 0.03, durability: 0.03, crowds: 0.1}
+SHARE = {malice: 0.2, bombs: 0.05, damage: 0.05, flips: 0.1, trainer: 0.1, kills: 0.03, signals: 0.03, errors: 0.03,
+         disks: 0.03, places: 0.03, permissions: 0.03, durability: 0.03, crowds: 0.1}
 TRIALS = [pytest.param(trial, share, id=f"{Path(module.__file__).stem}-{trial.__name__}")
           for module, share in SHARE.items() for trial in module.TRIALS]
 
