@@ -9,6 +9,7 @@ import torch
 from omegaconf import open_dict
 
 from audiocraft_export.demo.solver import DemoSolver
+from audiocraft_export.demo.state import copy_state
 from audiocraft_export.demo.train import main
 from audiocraft_export.experiment.xp import Experiment
 from audiocraft_export.pipeline.export import export_experiment
@@ -98,7 +99,6 @@ def _finish(solver):
     solver.optimizer.step()
     solver.ema.step()
     solver.run_stage("valid", lambda: {"ce": 1.0})
-    solver.best_state.update(solver.model)
-    best = solver.best_state.states["model"]
+    best = solver.best_state["model"] = copy_state(solver.model.state_dict())
     best.update({name: tensor.half() for name, tensor in best.items() if tensor.is_floating_point()})
     solver.commit()
