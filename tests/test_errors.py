@@ -1,9 +1,11 @@
 """How values are shown in messages."""
 
+import time
+
 import pytest
 
 from audiocraft_export import ExportError
-from audiocraft_export.errors import listing, printable, readable_size, reason
+from audiocraft_export.errors import listing, printable, public_address, readable_size, reason, without_credentials
 
 
 def test_a_message_is_one_printable_line_of_limited_length():
@@ -25,3 +27,28 @@ def test_a_long_list_of_names_is_cut():
 def test_a_reason_is_one_line_without_the_path():
     assert reason(FileNotFoundError(2, "No such file", "x")) == "No such file"
     assert reason(ValueError("first\nsecond")) == "first" and reason(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("http://joe:pw@host:8080/x", "http://host:8080/x"), ("https://T0ken@host/x", "https://host/x"),
+    ("see ssh://git@host/x, https://a:b@c", "see ssh://host/x, https://c"), ("http://joe:p/w@host", "http://host"),
+    ("http://joe:p@ss@host/x@1", "http://1"), ("http://joe:p#w?@host:80/", "http://host:80/"),
+    ("http://:pw@[::1]:80/", "http://[::1]:80/"), ("http://host:8080/x@1", "http://host:8080/x@1"),
+    ("https://host/@joe", "https://host/@joe"), ("joe@example.org", "joe@example.org"), ("a://b", "a://b")])
+def test_addresses_are_shown_without_credentials(text, shown):
+    assert without_credentials(text) == shown and printable(text) == str(ExportError(text)) == shown
+
+
+@pytest.mark.parametrize(("address", "shown"), [
+    ("https://a:b@host:80/hub?token=x#y", "https://host:80/hub"), ("https://host#sig=x", "https://host"),
+    ("https://huggingface.co", "https://huggingface.co"), ("https://a:b?c@host/x", "https://host/x")])
+def test_a_public_address_has_neither_query_nor_fragment(address, shown):
+    assert public_address(address) == shown
+
+
+@pytest.mark.parametrize("piece", ["://a:", "://", "a@", "://a", "://a:b@", "://:", ":"])
+def test_hostile_addresses_take_no_time(piece):
+    start = time.process_time()
+    without_credentials("http://" + piece * (1_000_000 // len(piece)))
+    assert time.process_time() - start < 5
+    assert "joe" not in printable("x" * 3990 + "http://joe:pa55word@host")

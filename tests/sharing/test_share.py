@@ -15,7 +15,7 @@ from audiocraft_export.sharing.card.source import CURVE_FILE
 from audiocraft_export.sharing.privacy_warning import warn_of_private_values
 from audiocraft_export.sharing.share import share
 
-from .hub.hub_server import TOKEN, Fault
+from .hub.hub_server import TOKEN, USER_INFO, Fault
 from .releases import CARD, REPO, SHARED, pushed, released
 
 
@@ -32,6 +32,28 @@ def test_a_release_is_pushed_in_one_commit_with_its_card_and_nothing_else(make_x
     commits = len(hub.repos[REPO].commits)
     again = export(*SHARED, "--scrub", "public", "--json")
     assert json.loads(again.stdout)["url"] == f"{hub.url}/{REPO}" and len(hub.repos[REPO].commits) == commits
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"], ["--scrub", "public"], ["--revision", "v2"]], ids=" ".join)
+def test_the_credentials_of_the_hub_are_shown_and_written_nowhere(make_xp, hub, export, flags):
+    folder = make_xp() / "export"
+    scheme, _, host = hub.url.partition("://")
+    result = export(*SHARED, *flags, HF_ENDPOINT=f"{scheme}://{USER_INFO}@{host}")
+    assert result.returncode == 0 and f"{hub.url}/{REPO}" in result.stdout, result.stderr
+    files = b"".join([*pushed(hub, "v2" if "v2" in flags else "main").values(), *released(folder).values()])
+    said = result.stdout + result.stderr + "".join(hub.repos[REPO].messages)
+    for secret in USER_INFO.split(":"):
+        assert secret.encode() not in files and secret not in said
+    assert host.encode() not in files  # pictures have relative addresses
+
+
+@pytest.mark.parametrize("flags", [SHARED, ["--card"]], ids=["push", "card"])
+@pytest.mark.parametrize("user_info", ["joe:pa55word/x", "joe:pa55word#x"])
+def test_a_password_that_is_not_encoded_is_not_printed(make_xp, hub, export, flags, user_info):
+    make_xp()
+    result = export(*flags, HF_ENDPOINT=f"http://{user_info}@127.0.0.1:9")
+    assert result.returncode == 1 and "HF_ENDPOINT is not a valid address" in result.stderr
+    assert "pa55" not in result.stdout + result.stderr
 
 
 def test_a_revision_and_a_private_repository_are_as_asked_for(make_xp, hub, export):

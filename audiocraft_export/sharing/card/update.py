@@ -17,6 +17,7 @@ from ...release.owned_files import OwnedFiles
 from ...release.prepare import PreparedRelease
 from ...release.report import ExportReport
 from ...storage.writer import replace_files
+from ..hub.endpoint import check_endpoint
 from .markers import has_sections
 from .source import CARD_FILE, CURVE_FILE, CardSource
 
@@ -42,6 +43,7 @@ class CardUpdate:
     def of(cls, report: ExportReport, prepared: PreparedRelease, options: ExportOptions) -> CardUpdate:
         """The card of a release that is written."""
         from .plot import plot_history
+        check_endpoint()  # huggingface_hub makes the front matter
         manifest, models = report.manifest, prepared.models
         history = models[0].checkpoint.history if len(models) == 1 else []
         curve = plot_history(history, manifest.best)

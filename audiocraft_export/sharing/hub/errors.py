@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from http.client import responses
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from ...errors import ReleaseError, reason
+from ...errors import ReleaseError, reason, without_credentials
+from .endpoint import check_endpoint, credentials_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -21,7 +22,7 @@ LOG_IN = "log in (`hf auth login`, or HF_TOKEN)"
 MAX_REASON = 400  # characters: a server or a library may say anything
 CARD_ERROR = "Invalid metadata in README.md"  # huggingface_hub raises a ValueError that begins so
 LOGGERS = ("huggingface_hub", "requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2")  # by its version
-_SECRET = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{12,}|(?i:\bbearer\s.*)|(?<=://)[^/\s@]+@|(?<=\S)\?\S+")
+_SECRET = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{12,}|(?i:\b(?:bearer|basic)\s.*)|(?<=\S)\?\S+|(?<=\w)#\S*=\S+")
 
 
 class PushRefused(Exception):
@@ -35,9 +36,12 @@ def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
     Raises:
         ReleaseError: for whatever is raised inside; the message holds no token, and no part of a signed address.
     """
+    check_endpoint()
     token: Optional[str] = None
+    secrets: list[str] = []
     try:
-        from huggingface_hub import HfApi, get_token
+        from huggingface_hub import HfApi, constants, get_token
+        secrets += credentials_of(constants.ENDPOINT)
         with _quiet():
             token = get_token()
             if not token:
@@ -47,13 +51,16 @@ def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
             yield HfApi(token=token)
     except Exception as exc:  # the client's are those of requests, httpx, httpx2 or hf_xet, by its version
         why, remedy = _explain(exc).args
+        said = _scrub_secrets(why, [token or "", *secrets])
         raise ReleaseError(f"The release in {folder} is complete, but pushing it to {repo} failed ("
-                           f"{_scrub_secrets(why, token)}): {remedy}, and run: {later}") from None  # may hold the token
+                           f"{said}): {remedy}, and run: {later}") from None  # may hold the token
 
 
-def _scrub_secrets(text: str, token: Optional[str]) -> str:
-    """A text in one line, without tokens, passwords and the queries of signed addresses."""
-    line = " ".join((text.replace(token, "***") if token else text).split()).rstrip(".")
+def _scrub_secrets(text: str, secrets: Sequence[str]) -> str:
+    """A text in one line, without these, tokens, passwords and the queries of signed addresses."""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    line = " ".join(without_credentials(text).split()).rstrip(".")
     scrubbed = _SECRET.sub("***", line)
     return scrubbed if len(scrubbed) <= MAX_REASON else f"{scrubbed[:MAX_REASON]}..."
 

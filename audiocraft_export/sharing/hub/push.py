@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 from urllib.parse import quote
 
-from ...errors import listing
+from ...errors import listing, public_address
 from ...experiment.xp import MANIFEST
 from ..card.source import CARD_FILE
 from .errors import PushRefused, session
@@ -115,4 +115,4 @@ def _check_replaced(names: Sequence[str], remote: Remote, merged: Optional[str])
 
 def _url(api: HfApi, repo: str, branch: str = MAIN) -> str:
     tree = "" if branch == MAIN else f"/tree/{quote(branch, safe='')}"
-    return f"{api.endpoint}/{repo}{tree}"
+    return f"{public_address(api.endpoint).rstrip('/')}/{repo}{tree}"
