@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from pickle import UnpicklingError
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from ..storage.lazy_bytes import LazyBytes
 from .limits import MAX_HASHED_ITEMS, MAX_HASHED_NUMBER
+from .numpy_scalars import CODES, NumpyDtype
 from .tensor import DTYPES, ITEMSIZE, NEW_DTYPES, LazyTensor, is_shape
 
 
@@ -98,6 +99,23 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
+def _numpy_dtype(code: Any, *flags: Any) -> Union[NumpyDtype, UnknownGlobal]:
+    """The dtype of real numbers by its name, such as `f8`; any other is unknown."""
+    if isinstance(code, str) and code in CODES:
+        return NumpyDtype(code)
+    return UnknownGlobal(f"numpy.dtype {code}" if isinstance(code, str) else "numpy.dtype")
+
+
+def _numpy_scalar(dtype: Any, data: Any = b"") -> Any:
+    """The number that a scalar of numpy is; unknown if its dtype is."""
+    if isinstance(dtype, UnknownGlobal):
+        return dtype
+    if not isinstance(dtype, NumpyDtype):
+        raise UnpicklingError("a scalar of numpy without a dtype")
+    number = dtype.decode(data)
+    return UnknownGlobal(f"numpy.dtype {dtype.code}") if number is None else number
+
+
 def _rebuild_tensor_v2(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> Any:
     # rest: requires_grad, backward_hooks, metadata
     return _tensor((storage, storage), offset, shape, stride, *rest[2:])
@@ -154,6 +172,8 @@ _MAKERS: tuple[tuple[Optional[Callable[..., Any]], Mapping[str, str]], ...] = (
     (_NamespaceNode, {"argparse": "Namespace"}),
     (lambda *parts: str(PurePosixPath(*parts)), {"pathlib": "PosixPath", "pathlib._local": "PosixPath"}),
     (_encode, {"_codecs": "encode"}),
+    (_numpy_dtype, {"numpy": "dtype"}),
+    (_numpy_scalar, {"numpy.core.multiarray": "scalar", "numpy._core.multiarray": "scalar"}),
     (_rebuild_tensor_v2, {"torch._utils": "_rebuild_tensor_v2"}),
     (_rebuild_tensor_v3, {"torch._utils": "_rebuild_tensor_v3"}),
     (_rebuild_parameter, {"torch._utils": "_rebuild_parameter _rebuild_parameter_with_state"}),

@@ -9,6 +9,7 @@ import torch
 from ..errors import CheckpointError, reason
 from ..storage.lazy_bytes import Data, LazyBytes, iter_chunks
 from .nonfinite import nonfinite
+from .numpy_scalars import to_number
 from .tensor import ITEMSIZE, LazyTensor, iter_elements
 
 
@@ -100,7 +101,7 @@ def _to_lazy(state: Any, storages: dict[Any, LazyBytes]) -> Any:
         return {key: _to_lazy(value, storages) for key, value in state.items()}
     if isinstance(state, (list, tuple)):
         return [_to_lazy(value, storages) for value in state]
-    return state
+    return to_number(state)
 
 
 def _describe(tensor: torch.Tensor, storages: dict[Any, LazyBytes]) -> LazyTensor:

@@ -19,6 +19,7 @@ from ..errors import CheckpointError, listing, printable, reason
 from ..storage.lazy_bytes import LazyBytes
 from .allowlist import SAFE_GLOBALS, AllowedGlobal, Node, Storage, UnknownGlobal, to_key
 from .limits import CHARACTERS_PER_STEP, MAX_SHOWN_NAME, MAX_STEPS
+from .numpy_scalars import NumpyDtype
 from .tensor import ITEMSIZE
 
 
@@ -134,7 +135,8 @@ class _Unpickler:
     def call(self, func: Any, args: Any) -> Any:
         if isinstance(func, AllowedGlobal) and func.make is not None:
             self._steps -= sum(map(_cost, args), len(args) ** 2 // 3)
-            return func.make(*args) if self._steps > 0 else None
+            made = func.make(*args) if self._steps > 0 else None
+            return self.unknown(made.name) if type(made) is UnknownGlobal else made
         if isinstance(func, AllowedGlobal):
             return next((arg for arg in args if type(arg) is UnknownGlobal), func)
         if isinstance(func, UnknownGlobal):
@@ -157,7 +159,7 @@ class _Unpickler:
 
     def build(self, _: None) -> None:
         state, target = self._stack.pop(), self._stack[-1]
-        if isinstance(target, Node):
+        if isinstance(target, (Node, NumpyDtype)):
             target.build(state)
         elif not isinstance(target, dict) and not _ignores_changes(target):
             raise UnpicklingError(f"a pickle that changes a {type(target).__name__.removeprefix('Lazy').lower()}")

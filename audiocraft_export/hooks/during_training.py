@@ -10,6 +10,7 @@ from typing import Any, Callable, Optional, Union
 from dora.link import Link
 
 from ..checkpoint.checkpoint import Checkpoint, open_checkpoint
+from ..checkpoint.numpy_scalars import plain_numbers
 from ..errors import ExportError
 from ..experiment.xp import CHECKPOINT_FILE, Experiment
 from ..options import ExportOptions
@@ -143,7 +144,7 @@ class EpochExporter:
 
     def _has_due_epoch(self, checkpoint: Checkpoint) -> bool:
         """Whether any epoch since the last checkpoint is due; a training may store only some."""
-        history = list(self._xp.link.history)[:len(checkpoint.history) or None]
+        history = plain_numbers(self._xp.link.history)[:len(checkpoint.history) or None]
         metrics = family_of(checkpoint.config).metrics
         new_epochs = range(self._epochs + 1, len(history) + 1)
         self._epochs = len(history)

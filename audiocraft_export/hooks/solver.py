@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..checkpoint.allowlist import UnknownGlobal
 from ..checkpoint.checkpoint import open_checkpoint
+from ..checkpoint.numpy_scalars import plain_numbers, to_number
 from ..errors import ExportError, OptionError
 from ..experiment.xp import Experiment
 from ..options import ExportOptions
@@ -60,7 +61,7 @@ class ExportMixin:
         else:
             solver = _get(self.xp.cfg, "solver")
             metrics = [*family_named(solver if isinstance(solver, str) else None).metrics]
-        return is_due("best", self.history, metrics)
+        return is_due("best", plain_numbers(self.history), metrics)
 
     def export(self, **options: Any) -> Optional[ExportReport]:
         """Export this experiment now, with options (those of `ExportOptions`) that override its configuration.
@@ -158,14 +159,14 @@ def _running(solver: Any) -> set[str]:
 
 
 def _same_metrics(stored: Any, present: Any) -> bool:
-    """Whether metrics are equal, as far as they can be read: a scalar of numpy is stored as an unknown global."""
+    """Whether metrics are equal, as far as they can be read: some are stored as unknown globals."""
     if isinstance(stored, UnknownGlobal):
         return True
     if isinstance(stored, dict) and isinstance(present, dict):
         return list(stored) == list(present) and all(_same_metrics(stored[name], present[name]) for name in stored)
     if isinstance(stored, list) and isinstance(present, (list, tuple)):
         return len(stored) == len(present) and all(map(_same_metrics, stored, present))
-    return repr(stored) == repr(present)  # NaN does not equal itself
+    return repr(stored) == repr(to_number(present))  # NaN does not equal itself
 
 
 def _get(cfg: Any, key: str) -> Any:

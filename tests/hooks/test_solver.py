@@ -4,6 +4,7 @@ import json
 from textwrap import dedent
 
 import dora
+import numpy as np
 import pytest
 import torch
 from dora import argparse_main
@@ -163,13 +164,21 @@ def test_the_epochs_of_a_checkpoint_are_compared_and_not_only_counted(xp):
 
 
 def test_metrics_that_come_back_as_strangers_do_not_hide_the_checkpoint(xp):
-    np = pytest.importorskip("numpy")
     with xp().enter():
         solver = Inherited()
         solver.train = lambda: {"ce": np.float64(0.5)}
         solver.run()
         assert solver.export().manifest.checkpoint is not None
         assert not solver.export().written
+
+
+def test_a_solver_whose_last_metrics_of_numpy_differ_from_the_stored_ones_is_not_stored(xp):
+    with xp().enter():
+        solver = Inherited()
+        solver.train = lambda: {"ce": np.float64(0.5)}
+        solver.run()
+        solver.history[-1]["train"] = {"ce": np.float64(0.25)}
+        assert solver.export().manifest.checkpoint is None
 
 
 def test_a_checkpoint_with_fewer_epochs_than_the_solver_is_not_mistaken_for_its_state(xp):
@@ -286,6 +295,7 @@ def test_packages_that_the_export_needs_are_missed_before_the_training(tmp_path,
 @pytest.mark.parametrize(("one", "other", "are_same"), [
     ([{"train": {"ce": float("nan")}}], [{"train": {"ce": float("nan")}}], True), ([1], (1,), True),
     ([1], [1, 2], False), ({"a": 1, "b": 2}, {"b": 2, "a": 1}, False), ({"a": 1}, {"a": 1.5}, False),
-    ([UnknownGlobal("numpy.core.multiarray.scalar")], [3], True)])
+    ([UnknownGlobal("numpy.core.multiarray.scalar")], [3], True), ([0.5, 2, True], [*map(np.float32, [0.5])], False),
+    ([0.5, 2, True], [np.float32(0.5), np.int64(2), np.bool_(True)], True), ([0.5], [np.float64(0.25)], False)])
 def test_metrics_are_compared_as_far_as_they_can_be_read(one, other, are_same):
     assert _same_metrics(one, other) == are_same
