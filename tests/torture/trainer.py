@@ -17,6 +17,7 @@ from helpers import SIG, load, same, solver_state, with_cfg
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint
+from audiocraft_export.checkpoint.torch_file import TorchFile
 
 from .scene import release_checksums
 from .trials import Row, one_sentence
@@ -147,8 +148,9 @@ def claims_of(manifest, sig, package):
 def truth(folder, kind, sig):
     cfg, history, stat = state(kind, sig)["xp.cfg"], state(kind, sig)["history"], ready(folder, kind, sig).stat()
     valid, epoch = min((epoch["valid"]["ce"], number) for number, epoch in enumerate(history, 1))
+    identity = TorchFile.read(ready(folder, kind, sig)).source.identity
     return {"text": OmegaConf.to_yaml(cfg), "epoch": len(history), "name": "checkpoint.th", "bytes": stat.st_size,
-            "mtime_ns": stat.st_mtime_ns, "best": {"metric": "ce", "epoch": epoch, "valid": {"ce": valid}}}
+            "mtime_ns": stat.st_mtime_ns, "identity": identity, "best": {"metric": "ce", "epoch": epoch, "valid": {"ce": valid}}}
 
 
 def process(*args):
