@@ -1,4 +1,4 @@
-"""Progress of exports: one bar on a terminal, else lines in the log; nothing for less than a second.
+"""Progress of exports: one bar on a terminal, else lines in the log; nothing for short or small exports.
 
 An export reports its progress in its own thread, from any module; all exports of a process are shown together.
 """
@@ -17,7 +17,8 @@ from typing import Any, Callable, Optional
 from .errors import readable_size, reason
 from .signals import exit_on_sigterm
 
-INITIAL_DELAY = 1.  # seconds in which nothing is shown
+INITIAL_DELAY = 5.  # seconds in which nothing is shown
+MIN_BYTES = 10_000_000  # of a single release; nothing is shown for less
 BAR_EVERY, LINE_EVERY = 0.2, 5.  # seconds; lines get rarer in a long export
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Progress:
     nbytes: int = 0  # size of the release
     work: int = 0  # bytes to count, `nbytes` times `passes`
     done: int = 0  # bytes counted so far
+    phase: str = ""  # what it does instead of counting bytes, such as an import
 
     @property
     def fraction(self) -> float:
@@ -52,6 +54,7 @@ class Display:
         self._running: dict[int, Progress] = {}
         self._finished, self._failed, self._nbytes_finished = 0, 0, 0.
         self._start = time.monotonic()
+        self._idle = 0.  # seconds in which no byte could be counted: before the first export writes, and in phases
         self._next_refresh = self._start + INITIAL_DELAY
         self._lock = threading.RLock()
         self._bar: Any = None
@@ -59,6 +62,8 @@ class Display:
     def update(self, key: int, progress: Progress) -> None:
         """Show the progress of a running export from now on."""
         with self._lock:
+            if progress.work:  # of another process
+                self.begin_counting()
             self._running[key] = progress
             self.exports = max(self.exports, self._finished + len(self._running))
 
@@ -72,13 +77,31 @@ class Display:
     def refresh(self) -> None:
         """Show the present state, if it is time to."""
         with self._lock:
-            if time.monotonic() < self._next_refresh:
+            if time.monotonic() < self._next_refresh or self._only and self._only.nbytes < MIN_BYTES:
                 return
             try:
                 self._show()
             except Exception as exc:  # a terminal that is gone is no reason to lose a release
                 self._next_refresh = math.inf
                 logger.warning("The progress cannot be shown (%s); the export goes on.", reason(exc))
+
+    def begin_counting(self) -> None:
+        """Estimate the rate from now on, if no byte was counted yet."""
+        with self._lock:
+            if not self._nbytes_finished and not any(each.done for each in self._running.values()):
+                self._idle = time.monotonic() - self._start
+
+    @contextmanager
+    def phase(self, progress: Progress, name: str) -> Iterator[None]:
+        """While inside, an export does something else than counting bytes; nothing is estimated from that."""
+        begin, progress.phase = time.monotonic(), name
+        self.refresh()
+        try:
+            yield
+        finally:
+            progress.phase = ""
+            with self._lock:
+                self._idle += (time.monotonic() - begin) / max(len(self._running), 1)
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -108,7 +131,9 @@ class Display:
 
     @property
     def _state(self) -> str:
-        seconds, fraction = time.monotonic() - self._start, self._fraction
+        if self._only and self._only.phase:
+            return self._only.phase
+        seconds, fraction = max(time.monotonic() - self._start - self._idle, 1e-3), self._fraction
         nbytes = self._nbytes_finished + sum(each.nbytes_done for each in self._running.values())
         of_all = f" of {readable_size(self._only.nbytes)}" if self._only else ""
         left = f", {_clock(seconds * (1 - fraction) / fraction)} left" if fraction else ""
@@ -139,7 +164,7 @@ class ForwardingDisplay(Display):
 
     def __init__(self, put: Callable[[Progress], None], every: float) -> None:
         super().__init__()
-        self.users = 1  # for good
+        self.users, self._next_refresh = 1, self._start  # for good, and at once
         self._put, self._every = put, every
         self._progress = Progress("", 1)
 
@@ -214,6 +239,8 @@ def set_total(nbytes: int, passes: Optional[int] = None) -> None:
     """Start counting the bytes of the export of this thread, if it runs one; `passes` override those of `track`."""
     progress = _progress.get()
     if progress:
+        if _display:
+            _display.begin_counting()
         progress.nbytes, progress.work, progress.done = nbytes, nbytes * (passes or progress.passes), 0
 
 
@@ -223,6 +250,12 @@ def advance(nbytes: int) -> None:
     if progress and _display:
         progress.done += nbytes
         _display.refresh()
+
+
+def phase(name: str) -> AbstractContextManager[None]:
+    """While inside, this thread does something else for its export, if it runs one: an import, as `name` says."""
+    progress = _progress.get()
+    return _display.phase(progress, name) if progress and _display else nullcontext()
 
 
 def hide() -> AbstractContextManager[None]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 from helpers import LARGE_STATE, SIG, flip_bit, on_terminal, run_python
@@ -12,6 +13,7 @@ from audiocraft_export import ExportError, export_checkpoint, export_xp, progres
 def command(*argv, quiet=0., every=0.):
     return (f"from audiocraft_export import progress; from audiocraft_export.cli.main import main\n"
             f"progress.INITIAL_DELAY, progress.BAR_EVERY, progress.LINE_EVERY = {quiet}, {every}, {every}\n"
+            f"progress.MIN_BYTES = 0\n"
             f"if __name__ == '__main__': main({['run', *argv]!r})")
 
 
@@ -57,8 +59,8 @@ def test_json_is_alone_on_the_output_whatever_is_shown_beside_it(make_xp, tmp_pa
 
 def test_progress_of_an_export_in_python_goes_to_its_logger(make_xp, dora_dir, monkeypatch, caplog):
     make_xp(best_state=LARGE_STATE)
-    for name in ("INITIAL_DELAY", "LINE_EVERY"):
-        monkeypatch.setattr(progress, name, 0.)
+    for name in ("INITIAL_DELAY", "LINE_EVERY", "MIN_BYTES"):
+        monkeypatch.setattr(progress, name, 0)
     with caplog.at_level(logging.INFO, "audiocraft_export"):
         export_xp(SIG, dora_dir)
     messages = [record.getMessage() for record in caplog.records if record.name == "audiocraft_export.progress"]
@@ -89,3 +91,44 @@ def test_what_a_process_has_done_counts_in_full_at_its_end():
     share.nbytes = share.work = share.done = 100
     relay.end(0, failed=False)
     assert [each.fraction for each in told] == [1., 1.]  # the same share, in this process
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still but for what the test adds to its `now`."""
+    clock = SimpleNamespace(now=1000.)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def lines(caplog):
+    return [record.getMessage() for record in caplog.records if record.name == "audiocraft_export.progress"]
+
+
+def test_imports_are_a_phase_and_nothing_is_estimated_from_them(clock, caplog):
+    caplog.set_level(logging.INFO, "audiocraft_export")
+    with progress.track("x", passes=1):
+        clock.now += 90  # an import before the first byte
+        progress.set_total(100_000_000)
+        progress.advance(0)
+        clock.now += 10
+        progress.advance(50_000_000)
+        clock.now += 5
+        with progress.phase("loading AudioCraft"):
+            clock.now += 300
+        clock.now += 5
+        progress.advance(10_000_000)
+    assert lines(caplog) == ["x: 0 B of 100 MB (0%), 0 B/s", "x: 50 MB of 100 MB (50%), 5 MB/s, 0:10 left",
+                             "x: loading AudioCraft", "x: 60 MB of 100 MB (60%), 3 MB/s, 0:13 left"]
+
+
+@pytest.mark.parametrize(("seconds", "nbytes"), [(4.9, 10**9), (3600., 9_999_999)])
+def test_nothing_is_shown_below_five_seconds_or_ten_megabytes(clock, caplog, seconds, nbytes):
+    caplog.set_level(logging.INFO, "audiocraft_export")
+    with progress.track("x", passes=1):
+        progress.set_total(nbytes)
+        clock.now += seconds
+        progress.advance(nbytes // 2)
+        with progress.phase("loading AudioCraft"):
+            pass
+    assert lines(caplog) == []

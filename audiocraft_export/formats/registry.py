@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Callable
 
+from .. import progress
 from ..errors import ReleaseError, reason
 from ..options import ExportOptions
 from ..release.content import Content
@@ -75,12 +76,14 @@ def _verify_safetensors(folder: Path, family: Family, names: Sequence[str]) -> N
 
 
 def _encode_transformers(prepared: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:
-    from .transformers.build import transformers_files
+    with progress.phase("loading transformers"):
+        from .transformers.build import transformers_files
     return transformers_files(prepared, options.max_shard_size)
 
 
 def _verify_transformers(folder: Path, family: Family, names: Sequence[str]) -> None:
-    from .transformers.verify import verify_with_transformers
+    with progress.phase("loading transformers"):
+        from .transformers.verify import verify_with_transformers
     verify_with_transformers(folder)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Callable
 
+from ... import progress
 from ...errors import ReleaseError
 from ...release.families.registry import Family, Loaded
 from ...release.installed_audiocraft import audiocraft_version
@@ -28,7 +29,8 @@ def loader_for(family: Family) -> Callable[[Path, Sequence[str]], Loaded]:
 def import_audiocraft(module: str) -> Any:
     """Import a module of AudioCraft by its name in the package; ReleaseError if that fails."""
     try:
-        return import_module(f"audiocraft.{module}")
+        with progress.phase("loading AudioCraft"):
+            return import_module(f"audiocraft.{module}")
     except ImportError as exc:
         raise ReleaseError(f"verify=load needs AudioCraft, which cannot be imported here ({exc}): install it, or use "
                            "verify=bytes.") from exc
