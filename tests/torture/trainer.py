@@ -150,7 +150,8 @@ def truth(folder, kind, sig):
     valid, epoch = min((epoch["valid"]["ce"], number) for number, epoch in enumerate(history, 1))
     identity = TorchFile.read(ready(folder, kind, sig)).source.identity
     return {"text": OmegaConf.to_yaml(cfg), "epoch": len(history), "name": "checkpoint.th", "bytes": stat.st_size,
-            "mtime_ns": stat.st_mtime_ns, "identity": identity, "best": {"metric": "ce", "epoch": epoch, "valid": {"ce": valid}}}
+            "mtime_ns": stat.st_mtime_ns, "identity": identity,
+            "best": {"metric": "ce", "epoch": epoch, "valid": {"ce": valid}}}
 
 
 def process(*args):
