@@ -24,7 +24,7 @@ from .payloads import DICT, EMPTY, NONE, ONE, ZERO, Payload, arguments, called, 
 from .scene import release_checksums
 from .trials import Row, environment, one_sentence
 
-SECONDS, MEGABYTES, LONGEST = 5, 500, 3000
+SECONDS, MEGABYTES, LONGEST = 10, 500, 3000
 REPLACED = "emb.0.weight"  # where a bomb stands that is one of the weights
 HISTORY, OPTIMIZER, UNKNOWN = "in history", "in optimizer", "in an unknown key"
 WEIGHTS, STATE, CFG = "as one of the weights", "as best_state", "as a value in xp.cfg"
