@@ -20,12 +20,12 @@ from ..storage.lazy_bytes import LazyBytes
 from .limits import MAX_DIRECTORY
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # the local header that stands before a record
-LOCAL_SIGNATURE, END_SIGNATURE, LOCATOR_SIGNATURE = b"PK\3\4", b"PK\5\6", b"PK\6\7"
+ENTRY = struct.Struct("<4s6H3L5H2L")  # of the directory, before its name, extra field and comment
+END, END64, LOCATOR = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
+LOCAL_SIGNATURE, ENTRY_SIGNATURE = b"PK\3\4", b"PK\1\2"
+END_SIGNATURE, END64_SIGNATURE, LOCATOR_SIGNATURE = b"PK\5\6", b"PK\6\6", b"PK\6\7"
 FLAGS = 0x0808  # sizes after the record; names in UTF-8
 _FOLDER = 0x10  # in the external attributes of MS-DOS
-_ENTRY_SIGNATURE, _END64_SIGNATURE = b"PK\1\2", b"PK\6\6"
-_ENTRY_SIZE = 46  # bytes of an entry of the directory, without its name, extra field and comment
-_END, _END64, _LOCATOR = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
 _MAX_UINT32 = 0xFFFFFFFF  # which says that a number stands elsewhere, in 64 bits
 _END_SIZE = 98  # bytes in which a zip file ends: with those for 64 bits
 _AFTER_A_RECORD = (0, 12, 16, 20, 24)  # bytes: its sizes once more, in 32 or 64 bits, with a signature or without
@@ -159,15 +159,15 @@ def _is_whole(data: bytes, begin: int, count: int) -> bool:
     """
     end = 0
     for _ in range(count):
-        if data[end:end + 4] != _ENTRY_SIGNATURE:
+        if data[end:end + 4] != ENTRY_SIGNATURE:
             return False
-        end += _ENTRY_SIZE + sum(struct.unpack_from("<3H", data, end + 28))  # of a name, an extra field and a comment
-    ends = [_END.pack(END_SIGNATURE, 0, 0, min(count, 0xFFFF), min(count, 0xFFFF), min(end, _MAX_UINT32),
-                      min(begin, _MAX_UINT32), 0)]
-    if data[end:end + 4] == _END64_SIGNATURE:
+        end += ENTRY.size + sum(struct.unpack_from("<3H", data, end + 28))  # of a name, an extra field and a comment
+    ends = [END.pack(END_SIGNATURE, 0, 0, min(count, 0xFFFF), min(count, 0xFFFF), min(end, _MAX_UINT32),
+                     min(begin, _MAX_UINT32), 0)]
+    if data[end:end + 4] == END64_SIGNATURE:
         made_by, needed = struct.unpack_from("<2H", data, end + 12)
-        ends = [_END64.pack(_END64_SIGNATURE, 44, made_by, needed, 0, 0, count, count, end, begin),
-                _LOCATOR.pack(LOCATOR_SIGNATURE, 0, begin + end, 1), *ends]
+        ends = [END64.pack(END64_SIGNATURE, 44, made_by, needed, 0, 0, count, count, end, begin),
+                LOCATOR.pack(LOCATOR_SIGNATURE, 0, begin + end, 1), *ends]
     return data[end:] == b"".join(ends)
 
 

@@ -8,7 +8,19 @@ import struct
 import zlib
 from collections.abc import Iterable
 
-from ...checkpoint.zip_reader import END_SIGNATURE, FLAGS, LOCAL_HEADER, LOCAL_SIGNATURE
+from ...checkpoint.zip_reader import (
+    END,
+    END64,
+    END64_SIGNATURE,
+    END_SIGNATURE,
+    ENTRY,
+    ENTRY_SIGNATURE,
+    FLAGS,
+    LOCAL_HEADER,
+    LOCAL_SIGNATURE,
+    LOCATOR,
+    LOCATOR_SIGNATURE,
+)
 from ...errors import CheckpointError
 from ...storage.lazy_bytes import LazyBytes, Sink
 
@@ -77,18 +89,18 @@ def _directory_entry(path: bytes, crc: int, nbytes: int, offset: int) -> bytes:
     large = [number for number in (nbytes, nbytes, offset) if number >= _MAX_UINT32]
     extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
     size = _to_uint32(nbytes)
-    return struct.pack("<4s6H3L5H2L", b"PK\1\2", 0, 0, FLAGS, 0, 0, 0, crc, size, size, len(path), len(extra),
-                       0, 0, 0, 0, _to_uint32(offset)) + path + extra
+    return ENTRY.pack(ENTRY_SIGNATURE, 0, 0, FLAGS, 0, 0, 0, crc, size, size, len(path), len(extra), 0, 0, 0, 0,
+                      _to_uint32(offset)) + path + extra
 
 
 def _end_of_directory(count: int, size: int, offset: int) -> bytes:
     """Sections 4.3.14 to 4.3.16."""
     end = b""
     if count >= 0xFFFF or size >= _MAX_UINT32 or offset >= _MAX_UINT32:
-        end = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
-        end += struct.pack("<4sLQL", b"PK\6\7", 0, offset + size, 1)
-    return end + struct.pack("<4s4H2LH", END_SIGNATURE, 0, 0, min(count, 0xFFFF), min(count, 0xFFFF),
-                             _to_uint32(size), _to_uint32(offset), 0)
+        end = END64.pack(END64_SIGNATURE, 44, 45, 45, 0, 0, count, count, size, offset)
+        end += LOCATOR.pack(LOCATOR_SIGNATURE, 0, offset + size, 1)
+    return end + END.pack(END_SIGNATURE, 0, 0, min(count, 0xFFFF), min(count, 0xFFFF), _to_uint32(size),
+                          _to_uint32(offset), 0)
 
 
 def _to_uint32(number: int) -> int:
