@@ -29,6 +29,7 @@ PRESETS: Mapping[str, tuple[str, ...]] = {  # of scrub
              "generate.path", "hydra", "label", "logging", "slurm", "tensorboard", "wandb"),
 }
 KEY_PART = re.compile(r"\*\*|(?!\*\*)(?:[^\s.,*\[\]{}$]|\*(?!\*))+")  # what is between the dots of a pattern of scrub
+METRIC = re.compile(r"(?:(?P<stage>[^\s.:]+)\.)?(?P<name>[^\s:](?:[^:\n]*[^\s:])?)(?::(?P<direction>min|max))?")
 _BRANCH = re.compile(r"(?!refs/)\w[\w.+-]*(?:/\w[\w.+-]*)*(?<!\.)(?<!\.lock)", re.ASCII)
 
 
@@ -54,6 +55,8 @@ class ExportOptions:
         hub: the repository of the Hugging Face Hub, ORG/NAME, to push the release to; None pushes nothing.
         private: whether that repository is private, if it is new.
         revision: its branch; None is the main one.
+        metric: by which the training selects its best state: NAME or STAGE.NAME, then `:min` (default) or `:max`; None
+            if that is known of the solver, or unknown.
 
     Raises:
         OptionError: if a value is invalid.
@@ -74,12 +77,13 @@ class ExportOptions:
     hub: Optional[str] = None
     private: bool = False
     revision: Optional[str] = None
+    metric: Optional[str] = None
 
     def __post_init__(self) -> None:
         self._normalize()
         for name, valid in CHOICES.items():
             self._check(name, getattr(self, name) in valid, f"use {', '.join(each or 'null' for each in valid)}.")
-        for name in ("folder", "checkpoint", "version", "hub", "revision"):
+        for name in ("folder", "checkpoint", "version", "hub", "revision", "metric"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value and "\0" not in value):
                 raise OptionError(f"{name}={value!r} is no option: it takes a text (quote it) or null.")
@@ -91,6 +95,8 @@ class ExportOptions:
                     "it takes a number of bytes, or a size such as 5GB.")
         self._check("card", self.card is None or isinstance(self.card, bool), "use true or false.")
         self._check("private", isinstance(self.private, bool), "use true or false.")
+        self._check("metric", self.metric is None or bool(METRIC.fullmatch(self.metric)),
+                    "it takes NAME or STAGE.NAME, as in loss, and :min or :max behind it, as in accuracy:max.")
         expand_presets(self.patterns)
         if self.hub is not None:
             check_repo(self.hub)

@@ -18,12 +18,13 @@ from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, MANIFEST, AnyPath, Ex
 from ..formats.safetensors.file import read_safetensors
 from ..options import RELEASE_FOLDER, ExportOptions
 from ..pipeline.export import plan_export
-from ..release.families.registry import OWN_NAMES, family_of, solver_of
+from ..release.families.registry import OWN_NAMES, selection_of, solver_of
 from ..release.manifest import Manifest
-from ..release.metrics import best_epoch, is_number
+from ..release.metrics import Selection, is_number
 from ..release.owned_files import is_torch_file, release_file_names
 from ..release.report import Plan
 from .limits import MAX_KEY, MAX_SEARCH_DEPTH
+from .xp_summary import lowest_loss
 
 OTHER = "everything else"
 TRAINING, RELEASE, EXPERIMENT = "training checkpoint", "release", "experiment"
@@ -42,8 +43,9 @@ class FileSummary:
     solver: Optional[str] = None
     config: Optional[Config] = None
     epochs: Optional[int] = None  # how many are done
-    curve: Sequence[Optional[float]] = ()  # the metric in each epoch, None where it has no value
-    best: Optional[Mapping[str, Any]] = None  # metric, epoch and validation metrics of the best epoch
+    metric: Optional[str] = None  # that selects the best state, or a loss if that is unknown
+    curve: Sequence[Optional[float]] = ()  # that metric in each epoch, None where it has no value
+    best: Optional[Mapping[str, Any]] = None  # metric, epoch and validation metrics of the epoch of the best state
     manifest: Optional[Manifest] = None  # of the release that it is, or would be
     plan: Optional[Plan] = None  # what an export of a training checkpoint would do
     refused: Optional[str] = None  # why it cannot be exported with the default options
@@ -55,7 +57,7 @@ class FileSummary:
         return {
             "kind": self.kind, "path": str(self.path), "bytes": self.nbytes, "sig": self.sig, "solver": self.solver,
             "epochs": self.epochs, "sections": dict(self.sections),
-            "metric": self.best.get("metric") if self.best else None, "curve": [*self.curve], "best": self.best,
+            "metric": self.metric, "curve": [*self.curve], "best": self.best,
             "tensors": [{"name": name, "dtype": tensor.dtype, "shape": [*tensor.shape], "bytes": tensor.nbytes}
                         for name, tensor in self.largest(limit)],
             "release": release.to_dict() if release else None, "refused": self.refused, "odd": self.odd,
@@ -79,13 +81,14 @@ class FileSummary:
 
 
 def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyPath] = None,
-            values: bool = False) -> FileSummary:
+            values: bool = False, metric: Optional[str] = None) -> FileSummary:
     """Summarize a training checkpoint, or a file of a release.
 
     Args:
         xp: the experiment that a checkpoint has to belong to; None is that of its folder.
         dora_dir: the Dora folder in which a compression model of the form `//sig/` is looked up, if it is not in it.
         values: whether to read all weights: for NaN and infinity, and for damage.
+        metric: as the option `metric`: by which the training selects its best state.
 
     Raises:
         CheckpointError: if it is no intact file of torch.save that holds a dict, nor one of safetensors.
@@ -95,21 +98,21 @@ def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyP
     if values:
         summary.odd.extend(_check_values(summary.tensors))
     if file is not None and summary.kind == TRAINING:
-        return _add_export(summary, file, xp or Experiment(path.absolute().parent, None), dora_dir)
+        return _add_export(summary, file, xp or Experiment(path.absolute().parent, None), dora_dir, metric)
     if file is not None:
         summary.odd.extend(_unknown_globals(file))
     return _add_manifest(summary)
 
 
-def inspect_experiment(xp: Experiment) -> FileSummary:
+def inspect_experiment(xp: Experiment, metric: Optional[str] = None) -> FileSummary:
     """Summarize an experiment that has stored no checkpoint: what Dora and Hydra have written of it.
 
     Raises:
         CheckpointError: if its configuration cannot be read.
     """
     summary = FileSummary(EXPERIMENT, xp.folder, sig=xp.sig, refused="it has no checkpoint: train it first.")
-    summary = _add_training(summary, _read_config(xp.folder / HYDRA_CONFIG), xp.history)
-    return replace(summary, odd=[*_missing_metrics(summary.best)])
+    summary = _add_training(summary, _read_config(xp.folder / HYDRA_CONFIG), xp.history, metric)
+    return replace(summary, odd=[*_missing_metrics(xp.history)])
 
 
 def release_files(path: Path) -> list[Path]:
@@ -161,37 +164,44 @@ def _add_manifest(summary: FileSummary) -> FileSummary:
     if manifest.codec and summary.path.name.startswith("compression_"):  # all else in it is of the language model
         return replace(summary, sig=manifest.codec.get("sig"))
     return replace(summary, sig=manifest.sig, solver=manifest.solver, manifest=manifest, epochs=manifest.epoch,
-                   best=manifest.best, odd=[*summary.odd, *manifest.warnings, *_missing_metrics(manifest.best)])
+                   metric=(manifest.known_best or {}).get("metric"), best=manifest.known_best,
+                   odd=[*summary.odd, *manifest.warnings])
 
 
-def _add_training(summary: FileSummary, config: Optional[Config], history: Sequence[Any]) -> FileSummary:
-    best = best_epoch(history, family_of(config).metrics if config else ())
-    stages = [epoch.get("valid") if isinstance(epoch, dict) else None for epoch in history]
-    values = [stage.get(best["metric"]) if best and isinstance(stage, dict) else None for stage in stages]
-    return replace(summary, config=config, solver=solver_of(config) if config else None, epochs=len(history), best=best,
-                   curve=[value if is_number(value) else None for value in values])
+def _add_training(summary: FileSummary, config: Optional[Config], history: Sequence[Any],
+                  metric: Optional[str] = None) -> FileSummary:
+    selection = selection_of(config, metric) if config else None
+    epoch = selection.epoch(history) if selection else None
+    shown = selection or lowest_loss(history)
+    values = [value if is_number(value) else None for value in shown.values(history)]
+    return replace(summary, config=config, solver=solver_of(config) if config else None, epochs=len(history),
+                   best=selection.describe(history, epoch) if selection and epoch else None,
+                   metric=shown.name if any(value is not None for value in values) else None, curve=values)
 
 
-def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath]) -> FileSummary:
+def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath],
+                metric: Optional[str]) -> FileSummary:
     try:
         checkpoint = to_checkpoint(file)
-        summary = replace(_add_training(summary, checkpoint.config, checkpoint.history), sig=checkpoint.sig)
+        summary = replace(_add_training(summary, checkpoint.config, checkpoint.history, metric), sig=checkpoint.sig)
         checkpoint.check_experiment(xp)
         checkpoint.note_missing_epochs(xp)
-        plan, refused = _plan(checkpoint, xp.folder, dora_dir)
+        plan, refused = _plan(checkpoint, xp.folder, dora_dir, metric)
     except ExportError as exc:
         return replace(summary, refused=str(exc), odd=[*summary.odd, *_unknown_globals(file)])
     return replace(summary, manifest=plan.manifest, plan=plan, refused=refused,
-                   odd=[*summary.odd, *plan.manifest.warnings, *_missing_metrics(summary.best)])
+                   odd=[*summary.odd, *plan.manifest.warnings, *_missing_metrics(checkpoint.history)])
 
 
-def _plan(checkpoint: Checkpoint, xp_folder: Path, dora_dir: Optional[AnyPath]) -> tuple[Plan, Optional[str]]:
+def _plan(checkpoint: Checkpoint, xp_folder: Path, dora_dir: Optional[AnyPath],
+          metric: Optional[str]) -> tuple[Plan, Optional[str]]:
     """What an export would do, and why not with the compression model, if that alone is missing."""
     folder = xp_folder / RELEASE_FOLDER
     try:
-        return plan_export(checkpoint, xp_folder, folder, ExportOptions(), dora_dir), None
+        return plan_export(checkpoint, xp_folder, folder, ExportOptions(metric=metric), dora_dir), None
     except ExportError as exc:
-        return plan_export(checkpoint, xp_folder, folder, ExportOptions(codec="none"), dora_dir), str(exc)
+        options = ExportOptions(codec="none", metric=metric)
+        return plan_export(checkpoint, xp_folder, folder, options, dora_dir), str(exc)
 
 
 def _walk_tensors(value: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[str, LazyTensor]]:
@@ -205,7 +215,8 @@ def _walk_tensors(value: Any, path: tuple[str, ...], seen: set[int]) -> Iterator
                 yield from _walk_tensors(item, (*path, str(key)[:MAX_KEY]), seen)
 
 
-def _missing_metrics(best: Optional[Mapping[str, Any]]) -> Iterator[str]:
+def _missing_metrics(history: Sequence[Any]) -> Iterator[str]:
+    best = Selection().best(history)
     if best is not None and not any(map(is_number, best["valid"].values())):
         yield f"the validation of epoch {best['epoch']} gave no number"
 

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from ..experiment.config import Config
 from ..experiment.xp import CHECKPOINT_FILE, CHECKPOINT_NAME, HYDRA_CONFIG, MANIFEST, Experiment, read_small_text
 from ..options import RELEASE_FOLDER
-from ..release.families.registry import family_named
+from ..release.families.registry import selection_of
 from ..release.manifest import Manifest
-from ..release.metrics import best_epoch
+from ..release.metrics import Selection, is_number, value_of
 from ..storage.file_version import same_mtime
 
 # Parsing the YAML of one configuration takes as long as all else of twenty experiments.
 _SOLVER = re.compile(r"^solver:[ ]*['\"]?([^\s'\"#]+)", re.MULTILINE)
+LOSSES = ("ce", "loss")  # of which the lowest is shown of a training whose own metric is unknown
 _EPOCHS = re.compile(r"^(?:optim:[ ]*\n(?=([ ]+))(?:[ ]+\S.*\n)*?\1)?epochs:[ ]*(\d{1,12})[ ]*$", re.MULTILINE)
 
 
@@ -30,9 +32,9 @@ class XPSummary:
     argv: Optional[list[str]]  # its command line, if Dora has stored one
     epochs: int  # how many are done
     planned: Optional[int]  # how many its configuration asks for
-    metric: Optional[str]  # the validation metric by which the best epoch is chosen
+    metric: Optional[str]  # the validation metric that selects the best state, or a loss if that is unknown
     best: Optional[float]  # value of that metric
-    best_epoch: Optional[int]  # which has that value
+    best_epoch: Optional[int]  # which has that value: not that of a release, see its manifest for that
     checkpoint: Optional[int]  # bytes of checkpoint.th, None where there is none
     others: int  # how many checkpoint_NAME.th there are
     release: str  # none, fresh, stale (the checkpoint is newer) or damaged
@@ -40,12 +42,17 @@ class XPSummary:
     changed: float  # when its last checkpoint was written, or its folder if there is none, in seconds since 1970
 
 
-def summarize_xp(xp: Experiment) -> XPSummary:
-    """Summarize an experiment in any state: a file that cannot be read counts as missing."""
+def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
+    """Summarize an experiment in any state: a file that cannot be read counts as missing.
+
+    Args:
+        metric: as the option `metric`: whose best value is shown.
+    """
     config, argv, history = read_small_text(xp.folder / HYDRA_CONFIG, "replace"), xp.argv, xp.history
     solver, epochs = _SOLVER.search(config), _EPOCHS.search(config)
     name = solver.group(1) if solver else None
-    best = best_epoch(history, family_named(name).metrics) or {}
+    selection = selection_of(Config({"solver": name}), metric) or lowest_loss(history)
+    best = selection.best(history) or {}
     metric = best.get("metric")
     checkpoints = _checkpoints(xp.folder)
     last = checkpoints.get(CHECKPOINT_FILE)
@@ -56,9 +63,15 @@ def summarize_xp(xp: Experiment) -> XPSummary:
     return XPSummary(
         sig=xp.sig or xp.folder.name, solver=name, argv=None if argv is None else [*map(str, argv)],
         epochs=len(history), planned=int(epochs.group(2)) if epochs else None, metric=metric,
-        best=best["valid"][metric] if metric else None, best_epoch=best["epoch"] if metric else None,
+        best=value_of(best) if metric else None, best_epoch=best["epoch"] if metric else None,
         checkpoint=last.st_size if last else None, others=len(checkpoints) - (last is not None),
         release=release, release_bytes=release_bytes, changed=changed)
+
+
+def lowest_loss(history: Sequence[Any]) -> Selection:
+    """What to show of a training that selects its best state in an unknown way: the first loss that any epoch has."""
+    found = (Selection(metric, is_audiocraft=False) for metric in LOSSES)
+    return next((each for each in found if any(map(is_number, each.values(history)))), Selection())
 
 
 def release_status(folder: Path, xp_folder: Path, name: Optional[str] = None) -> tuple[str, Optional[int]]:

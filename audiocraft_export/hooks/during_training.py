@@ -15,22 +15,22 @@ from ..errors import ExportError
 from ..experiment.xp import CHECKPOINT_FILE, Experiment
 from ..options import ExportOptions
 from ..pipeline.export import export
-from ..release.families.registry import family_of
-from ..release.metrics import best_epoch
+from ..release.families.registry import selection_of
+from ..release.metrics import Selection
 from ..release.report import ExportReport
 from ..storage.file_version import file_version
 
 VERIFY_DURING_TRAINING = "none"  # a training waits for the copy only; the export at its end is read back
 
 
-def is_due(when: Union[str, int], history: Sequence[Any], metrics: Sequence[str]) -> bool:
+def is_due(when: Union[str, int], history: Sequence[Any], selection: Optional[Selection] = None) -> bool:
     """Whether to export after the last epoch of a history.
 
-    The first metric that the `valid` stage has decides which epoch is best. If none is there, each epoch with that
-    stage is the best so far, as in AudioCraft's `StandardSolver`; without it, each epoch.
+    The metric of the selection decides which epoch is best. If no epoch has it, each epoch with its stage is the best
+    so far, as in AudioCraft's `StandardSolver`; without that stage, or if the selection is unknown, each epoch.
     """
     if when == "best":
-        best = best_epoch(history, metrics)
+        best = selection.best(history) if selection else None
         return best is None or best["epoch"] == len(history)
     return when != "end" and len(history) % int(when) == 0
 
@@ -145,7 +145,7 @@ class EpochExporter:
     def _has_due_epoch(self, checkpoint: Checkpoint) -> bool:
         """Whether any epoch since the last checkpoint is due; a training may store only some."""
         history = plain_numbers(self._xp.link.history)[:len(checkpoint.history) or None]
-        metrics = family_of(checkpoint.config).metrics
+        selection = selection_of(checkpoint.config, self._options.metric)
         new_epochs = range(self._epochs + 1, len(history) + 1)
         self._epochs = len(history)
-        return any(is_due(self._options.when, history[:epoch], metrics) for epoch in new_epochs)
+        return any(is_due(self._options.when, history[:epoch], selection) for epoch in new_epochs)

@@ -14,12 +14,15 @@ from omegaconf.errors import OmegaConfBaseException
 from ..checkpoint.allowlist import UnknownGlobal
 from ..checkpoint.checkpoint import open_checkpoint
 from ..checkpoint.numpy_scalars import plain_numbers, to_number
+from ..checkpoint.plain_config import to_plain
 from ..errors import ExportError, OptionError
+from ..experiment.config import Config, to_container
 from ..experiment.xp import Experiment
 from ..options import ExportOptions
 from ..pipeline.export import export_experiment, export_state
 from ..pipeline.preflight import check_packages
-from ..release.families.registry import family_named
+from ..release.families.registry import selection_of
+from ..release.metrics import Selection, ToldEpoch, UnfinishedEpoch
 from ..release.report import ExportReport
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
@@ -42,6 +45,8 @@ class ExportMixin:
     xp: Any
     stateful: Any
     history: Any
+    # The epoch of the best state by the solver's own rule; None if that is not known.
+    _export_best_epoch: Optional[int] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -53,15 +58,12 @@ class ExportMixin:
     def is_best_so_far(self) -> bool:
         """Whether the last committed epoch is the best one so far, for `exporter.when=best`.
 
-        By `best_metric_name`, as AudioCraft's solvers have it, or by the metrics of the family; the lowest value is the
-        best. If none of them is known, each epoch is. A solver with another rule overrides this.
+        By `best_metric_name`, as AudioCraft's solvers have it (the lowest value is the best), or by AudioCraft's rule
+        for its solvers. If none of them is known, each epoch is. A solver with another rule overrides this: it is
+        called once after each `commit()`, and the last epoch for which it is true is that of the best state.
+        `exporter.metric` has priority over both.
         """
-        if hasattr(self, "best_metric_name"):
-            metrics = [self.best_metric_name] if self.best_metric_name else []
-        else:
-            solver = _get(self.xp.cfg, "solver")
-            metrics = [*family_named(solver if isinstance(solver, str) else None).metrics]
-        return is_due("best", plain_numbers(self.history), metrics)
+        return is_due("best", plain_numbers(self.history), self._named_selection(None))
 
     def export(self, **options: Any) -> Optional[ExportReport]:
         """Export this experiment now, with options (those of `ExportOptions`) that override its configuration.
@@ -78,8 +80,36 @@ class ExportMixin:
         if chosen.folder is not None:
             chosen = chosen.replace(folder=to_absolute_path(str(chosen.folder)))
         if chosen.checkpoint is None and not self._is_stored():
-            return export_state(self.stateful.sources, self.xp.cfg, self.xp.sig, self.xp.folder, chosen)
-        return export_experiment(self._export_source, chosen)
+            return export_state(self.stateful.sources, self.xp.cfg, self.xp.sig, self.xp.folder, chosen,
+                                selection=self._living_selection(chosen))
+        return export_experiment(self._export_source, chosen, selection=self._selection(chosen))
+
+    @property
+    def _has_own_rule(self) -> bool:
+        return type(self).is_best_so_far is not ExportMixin.is_best_so_far
+
+    def _selection(self, options: ExportOptions) -> Optional[Selection]:
+        """How this solver selects its best state; None if that is unknown."""
+        if options.metric is None and self._has_own_rule:
+            return ToldEpoch(number=self._export_best_epoch)
+        return self._named_selection(options.metric)
+
+    def _living_selection(self, options: ExportOptions) -> Optional[Selection]:
+        """As `_selection`, for the present state, which may be that of an epoch that is not committed yet."""
+        return UnfinishedEpoch() if getattr(self, "_pending_metrics", None) else self._selection(options)
+
+    def _named_selection(self, metric: Optional[str]) -> Optional[Selection]:
+        """The selection by the option `metric`, by `best_metric_name` or by the configuration."""
+        if metric is None and hasattr(self, "best_metric_name"):
+            return Selection(self.best_metric_name)
+        return selection_of(Config(to_plain(to_container(self.xp.cfg))), metric)
+
+    def _ask_own_rule(self) -> bool:
+        """Whether the last committed epoch is the best by the solver's own rule; remembers the best epoch."""
+        before, self._export_best_epoch = self._export_best_epoch, None  # which is unknown if the rule fails
+        is_best = self.is_best_so_far()
+        self._export_best_epoch = len(self.history) if is_best else before
+        return is_best
 
     @property
     def _export_source(self) -> Experiment:
@@ -108,14 +138,18 @@ class ExportMixin:
     @contextmanager
     def _export_around_commit(self) -> Iterator[None]:
         yield
-        if "run" in _running(self) and is_rank_zero():
+        if is_rank_zero() and ("run" in _running(self) or self._has_own_rule):
             export_safely(self._export_if_due, log)
 
     def _export_if_due(self) -> Optional[ExportReport]:
-        if not self._is_export_wanted():
+        is_best = self._ask_own_rule() if self._has_own_rule else None
+        if "run" not in _running(self) or not self._is_export_wanted():
             return None
-        when = self._export_options().when
-        due = self.is_best_so_far() if when == "best" else is_due(when, self.history, ())
+        options = self._export_options()
+        if is_best is None or options.metric is not None or options.when != "best":
+            due = is_due(options.when, plain_numbers(self.history), self._named_selection(options.metric))
+        else:
+            due = is_best
         return self.export(checkpoint=None, verify=VERIFY_DURING_TRAINING) if due else None
 
     def _is_export_wanted(self) -> bool:

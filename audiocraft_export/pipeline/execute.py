@@ -61,7 +61,8 @@ def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> Rel
     folder = resolve_output(folder.absolute())
     files = preflight(prepared, folder, options)
     existing = Manifest.load_or_none(folder)
-    if existing is not None and not _has_same_sources(existing, prepared.manifest, files):
+    if existing is not None and not (_has_same_sources(existing, prepared.manifest, files)
+                                     and _has_same_best(existing, prepared.manifest, options)):
         existing = None
     return ReleasePlan(prepared, folder, files, options, existing)
 
@@ -126,6 +127,13 @@ def _has_same_sources(existing: Manifest, manifest: Manifest, files: Mapping[str
     return same_origin(existing.fingerprint, manifest.fingerprint) \
         and [file.name for file in existing.files] == [*files] \
         and all(_has_same_text(file, files[file.name]) for file in existing.files)
+
+
+def _has_same_best(existing: Manifest, manifest: Manifest, options: ExportOptions) -> bool:
+    """Whether a manifest has what the option `metric` says; without that option, what it has may be known no more."""
+    return options.metric is None or (
+        (existing.weights_epoch, existing.best) == (manifest.weights_epoch, manifest.best)
+        and {*manifest.warnings} <= {*existing.warnings})
 
 
 def _has_same_text(file: WrittenFile, content: Content) -> bool:

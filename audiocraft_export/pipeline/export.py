@@ -9,6 +9,7 @@ from ..checkpoint.plain_config import to_plain
 from ..experiment.config import Config, to_container
 from ..experiment.xp import AnyPath, Experiment, find_xp
 from ..options import ExportOptions
+from ..release.metrics import Selection
 from ..release.prepare import prepare, prepare_bands
 from ..release.report import ExportReport, Plan
 from ..sharing.privacy_warning import warn_of_private_values
@@ -25,18 +26,20 @@ def export_xp(sig: str, dora_dir: AnyPath, options: ExportOptions = ExportOption
 
 
 def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), path: Optional[Path] = None,
-                      dora_dir: Optional[AnyPath] = None) -> ExportReport:
+                      dora_dir: Optional[AnyPath] = None, *, selection: Optional[Selection] = None) -> ExportReport:
     """Export an experiment that was found.
 
     Args:
         path: the checkpoint, if it is not to be found by `options.checkpoint`.
         dora_dir: the Dora folder that a compression model of the form `//sig/` is in, if `xp` is not in it.
+        selection: how a living solver selects its best state; None is as the options and the configuration say.
 
     Raises:
         ExportError: as `export_xp`.
     """
     checkpoint = open_experiment(xp, path or xp.checkpoint(options.checkpoint))
-    return export(checkpoint, xp.folder, options.release_folder(xp.folder), options, dora_dir)
+    return export(checkpoint, xp.folder, options.release_folder(xp.folder), options, dora_dir,
+                  selection=selection)
 
 
 def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = ExportOptions(),
@@ -52,13 +55,14 @@ def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = E
 
 
 def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path,
-                 options: ExportOptions = ExportOptions()) -> ExportReport:
+                 options: ExportOptions = ExportOptions(), *, selection: Optional[Selection] = None) -> ExportReport:
     """Export the state of a living solver, for which no checkpoint is on disk.
 
     Args:
         sources: by the name of the section, what gives its state (`flashy.state.StateDictSource`).
         cfg: the experiment's configuration: OmegaConf, argparse namespace or dict.
         options: how; `checkpoint` does not count here.
+        selection: as for `export_experiment`.
 
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
@@ -66,7 +70,7 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
     from ..checkpoint.torch_tensors import SolverState
     config = Config(to_plain(to_container(cfg)))
     checkpoint = Checkpoint(f"the solver of XP {sig}", SolverState(sources), config, "solver", sig)
-    return export(checkpoint, xp_folder, options.release_folder(xp_folder), options)
+    return export(checkpoint, xp_folder, options.release_folder(xp_folder), options, selection=selection)
 
 
 def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
@@ -80,7 +84,7 @@ def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
 
 
 def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
-           dora_dir: Optional[AnyPath] = None) -> ExportReport:
+           dora_dir: Optional[AnyPath] = None, *, selection: Optional[Selection] = None) -> ExportReport:
     """Export an open checkpoint to `folder`; that of the options, and `checkpoint`, do not count.
 
     A compression model of the form `//sig/` is looked up beside `xp_folder`, or in the Dora folder `dora_dir` instead.
@@ -88,7 +92,7 @@ def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: Expor
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
     """
-    return execute(plan(prepare(checkpoint, xp_folder, options, dora_dir), folder, options))
+    return execute(plan(prepare(checkpoint, xp_folder, options, dora_dir, selection), folder, options))
 
 
 def plan_export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,

@@ -45,7 +45,7 @@ class Manifest:
     codec: Optional[Mapping[str, Any]]  # where the compression model comes from, for language models
     config: str  # where the configuration comes from: `checkpoint`, `.hydra/config.yaml` or `solver`
     config_sha256: Optional[str]  # of its text in the release; None for `bands`
-    best: Optional[Mapping[str, Any]]  # metric, epoch and validation metrics of the best epoch, as `best_epoch`
+    best: Optional[Mapping[str, Any]]  # metrics of the epoch of released best weights: `Selection.describe`
     options: Mapping[str, Any]  # what the export was asked for
     warnings: list[str]  # what is odd about it
     versions: Mapping[str, str]  # AudioCraft's tag in the release, and what made it
@@ -70,6 +70,17 @@ class Manifest:
     def name(self) -> str:
         """What to call it in a message: the signature of its experiment, or those of its bands."""
         return ", ".join(band.get("sig") or "checkpoint" for band in self.bands or [{"sig": self.sig}])
+
+    @property
+    def known_best(self) -> Optional[Mapping[str, Any]]:
+        """`best`, if that is the epoch of the released weights: format 1 had the lowest loss of any solver there."""
+        return self.best if self.best and self.best["epoch"] == self.weights_epoch else None
+
+    @property
+    def weights_text(self) -> str:
+        """Which weights are released, for a message: their section, and of which epoch they are if that is known."""
+        of_epoch = "" if self.weights_epoch is None else f" of epoch {self.weights_epoch},"
+        return f"{self.weights}{of_epoch} after {self.epoch} epochs"
 
     @property
     def release_format(self) -> str:
@@ -160,7 +171,7 @@ def _is_file(file: WrittenFile) -> bool:
 def _is_best(best: Mapping[str, Any]) -> bool:
     metric, valid = best.get("metric"), best.get("valid")
     return isinstance(valid, dict) and all(map(is_number, valid.values())) and isinstance(best.get("epoch"), int) \
-        and (metric is None or isinstance(metric, str) and metric in valid)
+        and (metric is None or isinstance(metric, str) and (metric in valid or is_number(best.get("value"))))
 
 
 def _read_text(path: Path) -> str:

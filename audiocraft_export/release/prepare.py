@@ -14,6 +14,7 @@ from .content import Content
 from .families import multiband_diffusion
 from .families.registry import CODEC_FILE, DIFFUSION_FAMILY, Family, describe_model, family_of
 from .manifest import Manifest
+from .metrics import Selection
 from .model import ReleaseModel
 from .provenance import build_manifest, merge_manifests, version_tag
 
@@ -30,10 +31,11 @@ class PreparedRelease:
 
 
 def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
-            dora_dir: Optional[AnyPath] = None) -> PreparedRelease:
+            dora_dir: Optional[AnyPath] = None, selection: Optional[Selection] = None) -> PreparedRelease:
     """Decide what a release of a checkpoint consists of; nothing is written, no weight is read.
 
     A compression model of the form `//sig/` is looked up in `dora_dir`; None is the Dora folder around `xp_folder`.
+    `selection` is that of a living solver.
 
     Raises:
         ExportError: if it cannot be released.
@@ -45,7 +47,7 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
         dora_dir = dora_dir or Experiment.from_folder(xp_folder).dora_dir
         codec = find_compression_model(checkpoint.config, Lookup(xp_folder, dora_dir, model.version, options.patterns))
         contents = {**contents, CODEC_FILE: codec.content}
-    manifest = build_manifest(model, options, codec, family.notes(model))
+    manifest = build_manifest(model, options, codec, family.notes(model), selection)
     return PreparedRelease(contents, manifest, family, [model], codec)
 
 

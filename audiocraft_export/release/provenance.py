@@ -17,14 +17,15 @@ from ..options import AUDIOCRAFT, ExportOptions
 from ..storage.durable_file import WrittenFile
 from ..version import __version__
 from .compression_model import CompressionModel
-from .families.registry import family_of, solver_of
+from .families.registry import family_of, selection_of, solver_of
 from .installed_audiocraft import audiocraft_version
 from .manifest import Manifest
-from .metrics import best_epoch
+from .metrics import Selection, is_number
 from .model import ReleaseModel
 
 UNKNOWN_VERSION = "unknown"
-BAND_FIELDS = ("sig", "epoch", "weights", "why", "checkpoint", "config", "config_sha256", "best")
+BAND_FIELDS = ("sig", "epoch", "weights", "why", "checkpoint", "config", "config_sha256", "best",
+               "weights_epoch")
 
 
 def version_tag(asked: Optional[str] = None) -> str:
@@ -33,9 +34,15 @@ def version_tag(asked: Optional[str] = None) -> str:
 
 
 def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[CompressionModel] = None,
-                   notes: Iterable[str] = ()) -> Manifest:
-    """Build the manifest of one model, without its files; `notes` are warnings of its family."""
+                   notes: Iterable[str] = (), selection: Optional[Selection] = None) -> Manifest:
+    """Build the manifest of one model, without its files; `notes` are warnings of its family.
+
+    Without a selection (of a living solver), the options and the configuration say how the best state is selected.
+    """
     checkpoint = model.checkpoint
+    selection = selection or selection_of(checkpoint.config, options.metric)
+    is_best = options.weights == "best"
+    epoch = _weights_epoch(checkpoint.history, options, selection)
     return Manifest(
         sig=checkpoint.sig, solver=solver_of(model.config), epoch=len(checkpoint.history),
         weights=model.weights.source, why=model.weights.reason,
@@ -43,10 +50,12 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
         files=[], checkpoint=asdict(checkpoint.file.source) if checkpoint.file else None,
         codec=codec.origin if codec else None,
         config=checkpoint.config_source, config_sha256=sha256(model.config.text.encode()).hexdigest(),
-        best=best_epoch(checkpoint.history, family_of(checkpoint.config).metrics),
+        weights_epoch=epoch,
+        best=selection.describe(checkpoint.history, epoch) if selection and epoch and is_best else None,
         options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": model.version,
                  **_later_options(options)},
-        warnings=[*notes, *_warnings(model, codec, options)],
+        warnings=[*notes, *_warnings(model, codec, options),
+                  *_metric_warnings(checkpoint.history, options, epoch)],
         versions={"audiocraft": model.version, "audiocraft-export": __version__, "python": platform.python_version(),
                   "torch": _package_version("torch"), "omegaconf": _package_version("omegaconf")},
         sig_source=None if checkpoint.sig is None else "checkpoint" if checkpoint.file else "solver",
@@ -63,7 +72,8 @@ def merge_manifests(manifests: Sequence[Manifest], notes: Iterable[str]) -> Mani
     shared = [text for text in first.warnings if all(text in each.warnings for each in manifests)]
     own = [f"{each.name}: {text}" for each in manifests for text in each.warnings if text not in shared]
     return replace(
-        first, sig=None, checkpoint=None, config_sha256=None, best=None, epoch=min(each.epoch for each in manifests),
+        first, sig=None, checkpoint=None, config_sha256=None, best=None, weights_epoch=None,
+        epoch=min(each.epoch for each in manifests),
         weights=", ".join(dict.fromkeys(each.weights for each in manifests)),
         why=", ".join(dict.fromkeys(each.why for each in manifests)),
         tensors=sum(each.tensors for each in manifests), parameters=sum(each.parameters for each in manifests),
@@ -108,6 +118,28 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: E
         yield "AudioCraft is not installed here and no version was given: the release is tagged unknown"
     for pattern in unmatched_patterns(checkpoint.config, options.patterns):
         yield f"scrub={pattern} matches no key of the configuration"
+
+
+def _weights_epoch(history: Sequence[Any], options: ExportOptions, selection: Optional[Selection]) -> Optional[int]:
+    """Of which epoch the weights are, if that is known."""
+    if options.weights == "best":
+        return selection.epoch(history) if selection else None
+    return (selection or Selection()).last_epoch(history)
+
+
+def _metric_warnings(history: Sequence[Any], options: ExportOptions, epoch: Optional[int]) -> Iterator[str]:
+    """Why the option `metric` does not say of which epoch the best weights are."""
+    if options.metric is None or options.weights != "best" or epoch is not None or not history:
+        return
+    named = Selection.parse(options.metric)
+    if not any(map(is_number, named.values(history))):
+        stage = (history[-1] if isinstance(history[-1], dict) else {}).get(named.stage)
+        known = listing([*map(str, stage)]) if isinstance(stage, dict) and stage else "none"
+        yield (f"no epoch has a number {named.metric} in the stage {named.stage} (metric={options.metric}): of which "
+               f"epoch the weights are is not known; metrics of that stage: {known}")
+    else:
+        yield (f"metric={options.metric} does not say of which epoch the weights are: several epochs have the best "
+               "value, or the training was in the middle of one")
 
 
 @cache

@@ -39,7 +39,7 @@ class ExportReport:
         return "exported" if self.written else "already exported"
 
     def __str__(self) -> str:
-        return (f"{self.manifest.name} {self.done}: {self.manifest.weights} after {self.manifest.epoch} epochs, "
+        return (f"{self.manifest.name} {self.done}: {self.manifest.weights_text}, "
                 f"{self.manifest.tensors} tensors, {readable_size(self.bytes)} in {self.folder}"
                 f"{f', pushed to {self.url}' if self.url else ''}")
 
@@ -75,5 +75,5 @@ class Plan:
         return "is exported already" if self.is_there else "would be exported"
 
     def __str__(self) -> str:
-        return (f"{self.manifest.name} {self.done}: {self.manifest.weights} after {self.manifest.epoch} epochs "
+        return (f"{self.manifest.name} {self.done}: {self.manifest.weights_text} "
                 f"({self.manifest.why}), {self.sizes} in {self.folder}")

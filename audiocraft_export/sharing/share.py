@@ -38,7 +38,7 @@ def _push(report: ExportReport, card: Optional[CardUpdate], later: str, options:
     remote = remote_card(to) if card else None
     merged = remote if card and remote is not None and card.merge_remote(remote) else None
     names = [*(file.name for file in report.manifest.files), *(card.names if card else []), MANIFEST]
-    message = f"{report.manifest.name}: {report.manifest.weights} after {report.manifest.epoch} epochs"
+    message = f"{report.manifest.name}: {report.manifest.weights_text}"
     return push(to, names, message, merged)
 
 

@@ -16,9 +16,10 @@ import pytest
 import torch
 from helpers import SOLVER, dora, load, only_xp, same
 
-from audiocraft_export import ExportError, ExportMixin, ExportOptions, verify
+from audiocraft_export import ExportError, ExportMixin, ExportOptions, export_checkpoint, verify
 from audiocraft_export.hooks import during_training
 from audiocraft_export.hooks.during_training import EpochExporter, is_due
+from audiocraft_export.release.metrics import Selection
 
 from .solvers import Training, xp_of
 
@@ -28,7 +29,7 @@ LOSSES = [3., 1., 2., 1., 4.]
 class Watched(ExportMixin, Training):
     """Validates, keeps its best state, and writes down of which epoch the release is after each commit."""
 
-    losses = LOSSES
+    losses, best_metric_name = LOSSES, "ce"
 
     def run(self):
         self.released = []
@@ -78,7 +79,7 @@ def test_the_release_of_an_epoch_has_the_weights_of_that_epoch(tmp_path):
     ([1., None], [], False), ([None, None], ["ce"], True)])
 def test_the_best_epoch_so_far_is_that_of_audiocraft(history, metrics, due):
     epochs = [{"train": {"ce": 0.}, **({} if loss is None else {"valid": {"ce": loss}})} for loss in history]
-    assert is_due("best", epochs, metrics) is due
+    assert is_due("best", epochs, Selection(*metrics)) is due
 
 
 def test_a_solver_may_have_a_rule_of_its_own(tmp_path):
@@ -91,6 +92,39 @@ def test_a_solver_may_have_a_rule_of_its_own(tmp_path):
     assert trained(tmp_path / "named", named, when="best").released == [1, 2, 2, 4, 4]
     always = type("Always", (Watched,), {"best_metric_name": None})
     assert trained(tmp_path / "always", always, when="best").released == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("save", [True, False], ids=["stored", "living"])
+def test_a_release_has_the_epoch_that_the_rule_of_its_solver_says(tmp_path, save):
+    class Accurate(Watched):
+        def is_best_so_far(self):
+            return self.history[-1]["valid"]["ce"] == max(epoch["valid"]["ce"] for epoch in self.history)
+    solver = trained(tmp_path, type("First", (Accurate,), {"losses": [3., 5., 2., 4.]}), save=save)
+    manifest = json.loads((solver.folder / "export" / "export.json").read_text())
+    assert (manifest["epoch"], manifest["weights_epoch"]) == (4, 2)
+    assert (manifest["best"]["epoch"], manifest["best"]["valid"]["ce"]) == (2, 5.)
+    if save:  # another export of the same weights keeps what is known, and a metric that is named has priority
+        assert export_checkpoint(solver.checkpoint_path, solver.folder / "export").manifest.weights_epoch == 2
+        named = export_checkpoint(solver.checkpoint_path, solver.folder / "export", ExportOptions(metric="ce"))
+        assert named.written and (named.manifest.weights_epoch, named.manifest.best["metric"]) == (3, "ce")
+
+
+def test_a_rule_that_fails_or_was_not_asked_leaves_the_epoch_unknown(tmp_path):
+    class Broken(Watched):
+        def is_best_so_far(self):
+            if len(self.history) == 3:
+                raise ValueError("no rule")
+            return len(self.history) == 2
+    folder = trained(tmp_path, Broken).folder
+    manifest = json.loads((folder / "export" / "export.json").read_text())
+    assert (manifest["weights_epoch"], manifest["best"]) == (None, None)
+
+
+@pytest.mark.parametrize(("metric", "released"), [("ce:max", [1, 1, 1, 1, 5]), (None, [1, 2, 3, 4, 5])])
+def test_the_option_metric_decides_when_an_epoch_is_the_best(tmp_path, metric, released):
+    class Unknown(Watched):
+        best_metric_name = property()  # as if there was none
+    assert trained(tmp_path, Unknown, when="best", metric=metric).released == released
 
 
 def test_an_export_that_fails_meanwhile_is_said_and_the_training_goes_on(tmp_path, capsys):
@@ -156,9 +190,9 @@ self.history.append(self._pending_metrics)
     (VALIDATING, "end", [4])], ids=["as AudioCraft", "every second", "as Flashy", "end"])
 def test_a_main_that_knows_nothing_of_it_exports_meanwhile(project, solver, when, epochs):
     root = project(solver=solver)
-    result = dora("run", "epochs=4", "export=true", f"exporter.when={when}", cwd=root)
+    result = dora("run", "epochs=4", "export=true", f"exporter.when={when}", "exporter.metric=ce", cwd=root)
     assert result.returncode == 0, result.stderr
-    said = re.findall(r"exported: best_state after (\d) epochs", result.stderr)
+    said = re.findall(r"exported: best_state of epoch \d, after (\d) epochs", result.stderr)
     assert [*map(int, said)] == epochs and verify(only_xp(root) / "export").ok
     plain = dora("run", "epochs=4", cwd=root)
     assert only_xp(root) and "exported" not in plain.stderr  # the same signature
@@ -167,8 +201,8 @@ def test_a_main_that_knows_nothing_of_it_exports_meanwhile(project, solver, when
 def test_mixin_and_hook_together_export_an_epoch_once(project):
     solver = VALIDATING.replace("import flashy\n", "import flashy\nfrom audiocraft_export import ExportMixin\n")
     root = project(solver=solver.replace("class Solver(", "class Solver(ExportMixin, "))
-    result = dora("run", "epochs=4", "export=true", "exporter.when=best", cwd=root)
-    said = re.findall(r"exported: best_state after (\d) epochs", result.stderr)
+    result = dora("run", "epochs=4", "export=true", "exporter.when=best", "exporter.metric=ce", cwd=root)
+    said = re.findall(r"exported: best_state of epoch \d, after (\d) epochs", result.stderr)
     assert said == ["1", "2", "4"] and "already exported" not in result.stderr
 
 
@@ -229,7 +263,7 @@ class Plain(Training):
 def followed(tmp_path, when, **store):
     """The epochs that are exported while a solver trains that knows nothing of it, and all that is said."""
     here, said = xp_of(tmp_path / "outputs", solver="mine"), []
-    EpochExporter(here, ExportOptions(when=when), said.append)
+    EpochExporter(here, ExportOptions(when=when, metric="ce"), said.append)
     with here.enter():
         Plain(**store).run()
     return [int(epoch) for epoch in re.findall(r"after (\d) epochs", " ".join(said))], said, here
@@ -283,8 +317,8 @@ def test_a_solver_whose_loop_has_another_name_is_exported_all_the_same(project):
     root = project(solver=solver)
     train = root / "proj" / "train.py"
     train.write_text(train.read_text().replace(".run()", ".fit()"))
-    said = dora("run", "epochs=4", "export=true", "exporter.when=best", cwd=root).stderr
-    assert re.findall(r"exported: best_state after (\d) epochs", said) == ["1", "2", "4"]
+    said = dora("run", "epochs=4", "export=true", "exporter.when=best", "exporter.metric=ce", cwd=root).stderr
+    assert re.findall(r"exported: best_state of epoch \d, after (\d) epochs", said) == ["1", "2", "4"]
 
 
 @pytest.mark.parametrize("exporter", [{"when": "often"}, {"weigths": "last"}, "last"])

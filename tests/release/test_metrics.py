@@ -1,38 +1,114 @@
-"""The best epoch by its validation metrics."""
+"""How the epoch of a best state is found."""
+
+import json
 
 import pytest
+from helpers import SIG, with_cfg
 
+from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export.errors import OptionError
 from audiocraft_export.release import metrics as module
-from audiocraft_export.release.metrics import best_epoch, is_number
+from audiocraft_export.release.metrics import Selection, ToldEpoch, UnfinishedEpoch, is_number, value_of
+
+NAN = float("nan")
+HISTORY = [{"valid": {"loss": loss, "acc": acc}, "test": {"f1.5": acc}} for loss, acc in [(.3, .5), (.4, .9), (.5, .8)]]
+
+
+def valid(values):
+    return [{"valid": {"ce": value}} for value in values]
 
 
 @pytest.mark.parametrize(("values", "epoch"), [
-    ([2.0, 1.0, 3.0], 2), ([1.0, 1.0, 2.0], 2), ([float("nan"), 5.0], 2), ([float("-inf"), 5.0], 2),
-    (["1", True, 7], 3)])
+    ([2.0, 1.0, 3.0], 2), ([1.0, 1.0, 2.0], 2), ([NAN, 5.0], 2), ([float("-inf"), 5.0], 2), (["1", True, 7], 3)])
 def test_the_best_epoch_is_the_last_with_the_lowest_finite_number(values, epoch):
-    best = best_epoch([{"valid": {"ce": value}} for value in values], ["ce"])
+    best = Selection("ce").best(valid(values))
     assert best["epoch"] == epoch and best["metric"] == "ce" and best["valid"] == {"ce": values[epoch - 1]}
 
 
-def test_the_first_metric_that_any_epoch_has_counts():
-    history = [{"valid": {"loss": 1}}, {"train": {"ce": 0}}, {"valid": {"ce": 9, "loss": 2}}, {"valid": {"ce": 10}}]
-    assert best_epoch(history, ["ce", "loss"]) == {"metric": "ce", "epoch": 3, "valid": {"ce": 9, "loss": 2}}
-    assert best_epoch(history, ["loss"])["epoch"] == 1
+@pytest.mark.parametrize(("values", "epoch"), [
+    ([2.0, 1.0, 3.0], 2), ([1.0, 1.0, 2.0], 2), ([NAN, 5.0], None), ([3.0, NAN, 1.0], 3), ([1.0, NAN], 1),
+    ([float("inf")], 1), (["1", 7], None), ([1.0, None], None), ([], None)])
+def test_audiocraft_keeps_the_state_whose_value_equals_the_minimum_until_then(values, epoch):
+    assert Selection("ce").epoch(valid(values)) == epoch
 
 
-def test_without_a_known_metric_the_last_validation_counts_and_without_a_validation_none():
-    assert best_epoch([{"valid": {"a": 1}}, {"valid": {"a": 2}}, "odd"], ["ce"]) == {
-        "metric": None, "epoch": 2, "valid": {"a": 2}}
-    assert best_epoch([{"train": {"ce": 1}}, None], ["ce"]) is None
+@pytest.mark.parametrize(("values", "epoch"), [
+    ([2.0, 1.0, 3.0], 2), ([1.0, 1.0, 2.0], None), ([NAN, 5.0], 2), ([None, 2.0, None, 1.0], 4), ([None], None)])
+def test_of_a_metric_that_is_named_equal_values_prove_nothing(values, epoch):
+    assert Selection.parse("ce").epoch(valid(values)) == epoch
+
+
+def test_without_a_metric_the_last_validation_counts_and_without_a_validation_none():
+    history = [{"valid": {"a": 1}}, {"valid": {"a": 2}}, "odd"]
+    assert Selection("ce").best(history) == {"metric": None, "epoch": 2, "valid": {"a": 2}}
+    assert Selection().epoch(history) == 2 and Selection().last_epoch(history) == 3
+    assert Selection("ce").best([{"train": {"ce": 1}}, None]) is None and Selection().epoch([{}]) is None
+
+
+@pytest.mark.parametrize(("text", "selection", "epoch", "value"), [
+    ("loss", Selection("loss", is_audiocraft=False), 1, .3), ("acc:max", Selection("acc", "valid", True, False), 2, .9),
+    ("acc:min", Selection("acc", is_audiocraft=False), 1, .5),
+    ("valid.acc:max", Selection("acc", "valid", True, False), 2, .9),
+    ("test.f1.5:max", Selection("f1.5", "test", True, False), 2, .9)])
+def test_the_option_names_a_metric_a_stage_and_a_direction(text, selection, epoch, value):
+    named = Selection.parse(ExportOptions(metric=text).metric)
+    assert named == selection and named.epoch(HISTORY) == epoch
+    assert value_of(named.describe(HISTORY, epoch)) == value
+
+
+@pytest.mark.parametrize("metric", ["", ":max", "acc:maximum", "acc:max:min", " ", 3])
+def test_a_metric_that_names_nothing_is_refused(metric):
+    with pytest.raises(OptionError):
+        ExportOptions(metric=metric)
+
+
+@pytest.mark.parametrize(("metric", "epoch", "best"), [
+    (None, None, None), ("acc:max", 2, {"metric": "acc", "epoch": 2, "valid": {"loss": .4, "acc": .9}}),
+    ("test.f1.5:max", 2, {"metric": "test.f1.5", "epoch": 2, "valid": {"loss": .4, "acc": .9}, "value": .9}),
+    ("accuracy", None, None)])
+def test_a_release_says_of_which_epoch_it_is_only_if_that_is_known(make_xp, dora_dir, metric, epoch, best):
+    folder = make_xp(history=HISTORY)
+    plain = export_xp(SIG, dora_dir).manifest
+    assert (plain.weights_epoch, plain.best) == (None, None)
+    report = export_xp(SIG, dora_dir, ExportOptions(metric=metric))
+    manifest = json.loads((folder / "export" / "export.json").read_text())
+    assert (manifest["epoch"], manifest["weights_epoch"], manifest["best"]) == (3, epoch, best)
+    assert f"best_state{f' of epoch {epoch},' if epoch else ''} after 3 epochs" in str(report)
+    assert any("metrics of that stage: loss, acc" in text for text in manifest["warnings"]) == (metric == "accuracy")
+    assert not export_xp(SIG, dora_dir, ExportOptions(metric=metric)).written
+    assert not export_xp(SIG, dora_dir).written  # the metric is no part of the weights
+
+
+@pytest.mark.parametrize(("solver", "history", "weights", "epoch", "metric"), [
+    ("musicgen", valid([3., 1., 1., 2.]), "best", 3, "ce"), ("musicgen", valid([3., 1.5, 1., 2.]), "last", 4, None),
+    ("musicgen", valid([NAN, 1.]), "best", None, None), ("compression", valid([1., 2.]), "best", 2, None),
+    ("mine", valid([1., 2.]), "best", None, None), ("mine", valid([1., 2.]), "ema", 2, None)])
+def test_the_epoch_of_the_weights_by_solver(make_xp, dora_dir, solver, history, weights, epoch, metric):
+    make_xp(history=history, **{"xp.cfg": with_cfg(solver=solver)})
+    manifest = export_xp(SIG, dora_dir, ExportOptions(weights=weights, codec="none")).manifest
+    assert (manifest.weights_epoch, (manifest.best or {}).get("metric")) == (epoch, metric)
+    assert manifest.best is None or manifest.best["epoch"] == epoch
+
+
+def test_a_cache_written_in_shards_has_no_metric_as_in_audiocraft(make_xp, dora_dir):
+    cache = {"path": "/cache", "write": True, "write_num_shards": 2}
+    make_xp(history=[*valid([1., 2.]), {}], **{"xp.cfg": with_cfg(solver="musicgen", cache=cache)})
+    assert export_xp(SIG, dora_dir, ExportOptions(codec="none")).manifest.weights_epoch == 2
+
+
+def test_what_a_solver_has_not_told_is_unknown():
+    assert ToldEpoch(number=2).epoch(HISTORY) == 2 and ToldEpoch(number=4).epoch(HISTORY) is None
+    assert ToldEpoch().epoch(HISTORY) is None and ToldEpoch().last_epoch(HISTORY) == 3
+    assert UnfinishedEpoch().epoch(HISTORY) is None and UnfinishedEpoch().last_epoch(HISTORY) is None
 
 
 def test_no_more_metrics_are_kept_than_anybody_reads_but_the_one_that_counts(monkeypatch):
     monkeypatch.setattr(module, "MAX_METRICS", 1)
     monkeypatch.setattr(module, "MAX_METRIC_NAME", 3)
-    assert best_epoch([{"valid": {"a": 1, "b": 2, "ce": 3}}], ["ce"])["valid"] == {"a": 1, "ce": 3}
-    assert best_epoch([{"valid": {"long": 1}}], [])["valid"] == {}
+    assert Selection("ce").best([{"valid": {"a": 1, "b": 2, "ce": 3}}])["valid"] == {"a": 1, "ce": 3}
+    assert Selection().best([{"valid": {"long": 1}}])["valid"] == {}
 
 
-@pytest.mark.parametrize("value", [True, float("nan"), float("inf"), 10**400, "1", None])
+@pytest.mark.parametrize("value", [True, NAN, float("inf"), 10**400, "1", None])
 def test_what_is_no_finite_number_is_no_metric(value):
     assert not is_number(value)

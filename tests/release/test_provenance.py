@@ -28,7 +28,7 @@ def test_manifest_says_what_the_release_is_and_where_it_comes_from(make_xp, dora
     assert manifest["checkpoint"] == {"name": "checkpoint.th", "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns,
                                       "identity": TorchFile.read(folder / "checkpoint.th").source.identity}
     assert manifest["sig_source"] == "checkpoint" and manifest["format"] == 2
-    assert manifest["best"] == {"metric": "ce", "epoch": 2, "valid": {"ce": 1.0}}
+    assert (manifest["best"], manifest["weights_epoch"]) == (None, None)  # no rule of this solver is known
     assert torch.__version__.startswith(manifest["versions"]["torch"])
     assert manifest["time"] and manifest == {key: value for key, value in report.to_dict().items()
                                              if key not in ("folder", "written")}

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ...errors import ExportError, ReleaseError, listing, printable, readable_size
 from ...experiment.xp import CHECKPOINT_FILE
-from ...options import RELEASE_FOLDER
-from ...release.metrics import is_number
+from ...options import RELEASE_FOLDER, ExportOptions
+from ...release.metrics import is_number, value_of
 from ..limits import MAX_TENSORS
 from ..output import Column, print_table, print_target_error
 from ..targets import DoraDir, add_dora_dir, find_checkpoint, find_experiment
@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "folder, or a file of one")
     add_dora_dir(parser)
     parser.add_argument("--checkpoint", metavar="NAME", help="an epoch or a name, as in checkpoint_NAME.th")
+    parser.add_argument("--metric", metavar="NAME[:max]",
+                        help="by which a training selects its best state, where that is not known: NAME or "
+                             "STAGE.NAME, and :max if the highest is the best")
     parser.add_argument("--diff", metavar="SIG|PATH", help="show how its configuration differs from that of another")
     parser.add_argument("--tensors", action="store_true", help=f"show all tensors, not the {MAX_TENSORS} largest")
     parser.add_argument("--values", action="store_true", help="read all weights, for NaN, infinity and damage")
@@ -59,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Do what the verb says; gives the exit code."""
     failed = False
+    ExportOptions(metric=args.metric)
     other = cache(partial(_other_config, args))
     for target in args.targets:
         try:
@@ -89,8 +93,8 @@ def _readers(target: str, args: argparse.Namespace, checkpoint: Optional[str] = 
     dora_dir = DoraDir(args)
     xp = find_experiment(target, dora_dir)
     if checkpoint is None and not os.path.isfile(target) and xp.is_untrained:
-        return [partial(inspect_experiment, xp)]
-    return [partial(inspect, find_checkpoint(target, xp, checkpoint), xp, dora_dir.for_codec(xp), values)]
+        return [partial(inspect_experiment, xp, args.metric)]
+    return [partial(inspect, find_checkpoint(target, xp, checkpoint), xp, dora_dir.for_codec(xp), values, args.metric)]
 
 
 def _other_config(args: argparse.Namespace) -> Config:
@@ -136,8 +140,7 @@ def _facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
     if summary.epochs is not None:
         yield "epochs", str(summary.epochs)
     yield from _release_facts(summary)
-    if summary.best:
-        yield from _metric_facts(summary, summary.best)
+    yield from _metric_facts(summary, summary.best or {})
     for text in summary.odd:
         yield "odd", text
 
@@ -146,7 +149,7 @@ def _release_facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
     """What the release is that this is, or what there would be in one of this, and why not."""
     manifest, plan = summary.manifest, summary.plan
     if manifest:
-        yield "weights", f"{manifest.weights} ({manifest.why})"
+        yield "weights", f"{manifest.weights_text} ({manifest.why})"
     if manifest and manifest.codec:
         known = ", ".join(f"{key} {value.get('name') if isinstance(value, dict) else value}"
                           for key, value in manifest.codec.items() if value is not None)
@@ -165,15 +168,22 @@ def _release_facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
 
 
 def _metric_facts(summary: FileSummary, best: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    metric, valid, epoch = best.get("metric"), best["valid"], best["epoch"]
-    if metric:
-        text = f"best {valid[metric]:.4g} in epoch {epoch} of {summary.epochs}"
+    if summary.metric:
+        text = _best_value(summary, best)
         room = get_terminal_size().columns - NAME_WIDTH - len("  ") if sys.stdout.isatty() else sys.maxsize
-        yield metric, f"{text}  {_curve(summary.curve, room - len(text))}".rstrip()
+        yield summary.metric, f"{text}  {_curve(summary.curve, room - len(text))}".rstrip()
         return
-    values = [f"{name} {value:.4g}" for name, value in valid.items() if is_number(value)]
+    values = [f"{name} {value:.4g}" for name, value in best.get("valid", {}).items() if is_number(value)]
     if values:
-        yield "metrics", f"{listing(values)}, in epoch {epoch}"
+        yield "metrics", f"{listing(values)}, in epoch {best['epoch']}"
+
+
+def _best_value(summary: FileSummary, best: Mapping[str, Any]) -> str:
+    """The value for which the best state was selected; where that is unknown, the range of a loss."""
+    if best.get("metric") == summary.metric:
+        return f"best {value_of(best):.4g} in epoch {best['epoch']} of {summary.epochs}"
+    values = [value for value in summary.curve if value is not None]
+    return f"{min(values):.4g} to {max(values):.4g} in {summary.epochs} epochs"
 
 
 def _curve(values: Sequence[Optional[float]], room: int) -> str:

@@ -8,10 +8,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ...errors import readable_size
 from ...experiment.xp import list_xps
+from ...options import ExportOptions
 from ..limits import MAX_SIG
 from ..output import Column, cut, print_err, print_table
 from ..targets import DoraDir, add_dora_dir
@@ -24,7 +26,6 @@ COLUMNS = (Column("sig", style="bold"), Column("solver", drop_order=5), Column("
            Column("checkpoint", right=True, drop_order=3), Column("release"), Column("age", right=True, drop_order=4))
 SORT_KEYS: dict[str, Callable[[XPSummary], Any]] = {
     "age": lambda xp: -xp.changed,
-    "metric": lambda xp: (xp.best is None, xp.metric, xp.best),
     "size": lambda xp: -(xp.checkpoint or 0),
     "sig": lambda xp: xp.sig,
 }
@@ -36,6 +37,7 @@ EXAMPLES = """\
 examples:
   audiocraft-export list                       all of ./outputs, latest first
   audiocraft-export list --solver musicgen --sort metric   the best one first
+  audiocraft-export list --metric accuracy:max --sort metric   by another metric
   audiocraft-export list lr=1e-4 'dim=*' --not-exported  by their command lines
   audiocraft-export list --json | jq 'select(.release == "stale").sig'
 """
@@ -50,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     exported = parser.add_mutually_exclusive_group()
     exported.add_argument("--exported", action="store_true", help="only those with a release, fresh or stale")
     exported.add_argument("--not-exported", action="store_true", help="only those without one, or with a damaged one")
-    parser.add_argument("--sort", choices=SORT_KEYS, default="age",
+    parser.add_argument("--metric", metavar="NAME[:max]",
+                        help="show and sort by this metric of a validation, or STAGE.NAME; :max if the highest is best")
+    parser.add_argument("--sort", choices=sorted([*SORT_KEYS, "metric"]), default="age",
                         help="latest, best, largest or alphabetically first (default: age)")
 
 
@@ -58,8 +62,10 @@ def execute(args: argparse.Namespace) -> int:
     """Do what the verb says; gives the exit code."""
     from ..xp_summary import summarize_xp
     dora_dir = DoraDir(args).path
-    summaries = map(summarize_xp, list_xps(dora_dir))
-    found = sorted((xp for xp in summaries if _is_wanted(xp, args)), key=SORT_KEYS[args.sort])
+    metric = ExportOptions(metric=args.metric).metric
+    summaries = (summarize_xp(xp, metric) for xp in list_xps(dora_dir))
+    key = partial(_by_metric, is_highest_first=(metric or "").endswith(":max"))
+    found = sorted((xp for xp in summaries if _is_wanted(xp, args)), key=SORT_KEYS.get(args.sort, key))
     if args.json:
         for xp in found:
             print(json.dumps(asdict(xp)))
@@ -69,6 +75,10 @@ def execute(args: argparse.Namespace) -> int:
         print_err(f"No experiment in {dora_dir}, or none that fits the patterns and filters: leave them out to see "
                   "all.")
     return 0
+
+
+def _by_metric(xp: XPSummary, is_highest_first: bool) -> Any:
+    return xp.best is None, xp.metric, -xp.best if xp.best is not None and is_highest_first else xp.best
 
 
 def _is_wanted(xp: XPSummary, args: argparse.Namespace) -> bool:

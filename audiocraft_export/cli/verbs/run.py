@@ -60,12 +60,14 @@ HELP = {
              "load the model; may be given several times",
     "hub": "push the release to this repository of the Hugging Face Hub",
     "private": "make that repository private, if it is new",
+    "metric": "by which the training selects its best state, where that is not known: NAME or STAGE.NAME, and :max if "
+              "the highest is the best",
     "revision": "push to this branch of it (default: main)",
 }
 SHAPES: dict[str, dict[str, Any]] = {
     "card": {"action": argparse.BooleanOptionalAction}, "private": {"action": argparse.BooleanOptionalAction},
     "scrub": {"action": "append", "metavar": "PATTERN"}, "hub": {"metavar": "ORG/NAME"},
-    "revision": {"metavar": "BRANCH"}, "max_shard_size": {"metavar": "SIZE"},
+    "revision": {"metavar": "BRANCH"}, "max_shard_size": {"metavar": "SIZE"}, "metric": {"metavar": "NAME[:max]"},
 }
 
 

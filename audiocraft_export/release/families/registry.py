@@ -1,13 +1,14 @@
 """What a release consists of, by the name of the solver that trained the model."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 from ...errors import ReleaseError
 from ...experiment.config import Config
 from ..content import Content
+from ..metrics import Selection
 from ..model import ReleaseModel
 from . import audioseal, multiband_diffusion
 
@@ -28,7 +29,7 @@ class Family:
     drop_in: Optional[str] = "export_checkpoint"  # what exports it in `audiocraft.utils.export` or here; None is any
     audiocraft: bool = True  # whether the model is one of AudioCraft's, and its version tag matters
     codec: bool = False  # whether a compression model belongs beside it
-    metrics: tuple[str, ...] = ()  # of a validation, the first that is there chooses the best state; none: the last
+    metrics: tuple[str, ...] = ()  # of AudioCraft: which selects the best state; none: the last is the best
     notes: Callable[[ReleaseModel], Iterable[str]] = lambda model: ()  # what is odd about the release of one
     # Rebuild the modules, given `audiocraft.models.loaders`, a release folder and the names of its files.
     load: Optional[Callable[[Any, Path, Sequence[str]], Loaded]] = None
@@ -73,7 +74,7 @@ DIFFUSION_FAMILY = Family("a MultiBand Diffusion model", multiband_diffusion.fil
                           metrics=("loss",), notes=multiband_diffusion.notes, load=multiband_diffusion.load)
 WATERMARK_FAMILY = Family("a watermarking model", audioseal.files, ("generator_{}.pth", "detector_{}.pth", "{}.yaml"),
                           load=audioseal.load)
-GENERAL_FAMILY = Family("a model", drop_in=None, audiocraft=False, metrics=("ce", "loss"))
+GENERAL_FAMILY = Family("a model", drop_in=None, audiocraft=False)
 
 FAMILIES = {  # the names of audiocraft.solvers.builders.get_solver
     "musicgen": LANGUAGE_MODEL_FAMILY, "audiogen": LANGUAGE_MODEL_FAMILY,
@@ -106,6 +107,27 @@ def family_named(solver: Optional[str]) -> Family:
 def family_of(config: Config) -> Family:
     """The family of an experiment by its solver, as `solver_of` and `family_named`."""
     return family_named(solver_of(config))
+
+
+def selection_of(config: Config, metric: Optional[str] = None) -> Optional[Selection]:
+    """How an experiment selects its best state: by the option `metric`, or as AudioCraft's solvers; None if unknown.
+
+    Raises:
+        CheckpointError: as `solver_of`.
+    """
+    family = family_of(config)
+    rule = Selection(_best_metric_name(family, config)) if family.audiocraft else None
+    if metric is None:
+        return rule
+    named = Selection.parse(metric)
+    return rule if rule is not None and replace(named, is_audiocraft=True) == rule else named
+
+
+def _best_metric_name(family: Family, config: Config) -> Optional[str]:
+    """The `best_metric_name` of AudioCraft's solver; MusicGenSolver has none while it writes a cache in shards."""
+    cache = config.raw("cache")
+    is_sharded = isinstance(cache, dict) and all(cache.get(key) for key in ("path", "write", "write_num_shards"))
+    return family.metrics[0] if family.metrics and not (family.codec and is_sharded) else None
 
 
 def describe_model(config: Config) -> str:

@@ -92,8 +92,8 @@ def _tags(source: CardSource) -> list[str]:
 def _results(source: CardSource, task: Optional[str]) -> list[Any]:
     """The metrics of the best epoch as the Hub's evaluation results; none for the weights of another epoch."""
     from huggingface_hub import EvalResult
-    best = source.manifest.best
-    if not best or "best_state" not in source.manifest.weights:
+    best = source.manifest.known_best
+    if not best:
         return []
     valid = best["valid"]
     names = [name for name in by_importance([*valid], best.get("metric"))

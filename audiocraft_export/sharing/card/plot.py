@@ -20,14 +20,16 @@ STYLE = {
 Curves = dict[str, dict[str, dict[int, float]]]  # by metric, stage and epoch
 
 
-def plot_history(history: Sequence[Any], best: Optional[Mapping[str, Any]] = None) -> Optional[bytes]:
+def plot_history(history: Sequence[Any], best: Optional[Mapping[str, Any]] = None,
+                 named: Optional[str] = None) -> Optional[bytes]:
     """Plot a training, as PNG with a transparent background; None without a metric to plot.
 
     Args:
         best: `Manifest.best`: the metric to plot, and the epoch to mark.
+        named: the metric to plot where that is unknown.
     """
     curves = _curves(metrics_of(history))
-    metric = _metric_to_plot(curves, (best or {}).get("metric"))
+    metric = _metric_to_plot(curves, (best or {}).get("metric") or named)
     if metric is None:
         return None
     stages = sorted(curves[metric].items(), key=lambda stage: stage[0] == "evaluate")[:MAX_CURVES]

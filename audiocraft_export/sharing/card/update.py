@@ -13,6 +13,7 @@ from typing import Optional
 from ...errors import ReleaseError, reason
 from ...formats.encoders import RawFile
 from ...options import ExportOptions
+from ...release.metrics import Selection
 from ...release.owned_files import OwnedFiles
 from ...release.prepare import PreparedRelease
 from ...release.report import ExportReport
@@ -46,7 +47,8 @@ class CardUpdate:
         check_endpoint()  # huggingface_hub makes the front matter
         manifest, models = report.manifest, prepared.models
         history = models[0].checkpoint.history if len(models) == 1 else []
-        curve = plot_history(history, manifest.best)
+        named = Selection.parse(options.metric).metric if options.metric else None
+        curve = plot_history(history, manifest.known_best, named)
         source = CardSource(manifest, models[0].config, history, options.format, _architecture(report), options.hub,
                             has_curve=curve is not None)
         return cls(report.folder, source, {CURVE_FILE: curve} if curve else {})

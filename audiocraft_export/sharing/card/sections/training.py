@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from ....release.manifest import Manifest
+from ....release.metrics import value_of
 from ..history import Metrics, by_importance, metrics_of
 from ..limits import MAX_TABLE_METRICS
 from ..markdown import amount, code, number, table
@@ -23,9 +24,11 @@ def training_section(source: CardSource) -> str:
 def _summary(manifest: Manifest) -> str:
     if not manifest.epoch:
         return "No epoch was finished."
-    best = manifest.best or {}
-    chosen = f" The best by {code(best['metric'])} of `valid` is epoch {best['epoch']}." if best.get("metric") else ""
-    return f"{amount(manifest.epoch, 'epoch')}.{chosen}"
+    epochs, epoch, best = amount(manifest.epoch, "epoch"), manifest.weights_epoch, manifest.known_best or {}
+    if epoch is None:
+        return f"{epochs}."
+    metric = f", the best by {code(best['metric'])}" if best.get("metric") else ""
+    return f"{epochs}. The released weights are those of epoch {epoch}{metric}."
 
 
 def _bands(manifest: Manifest) -> str:
@@ -37,11 +40,11 @@ def _bands(manifest: Manifest) -> str:
 def _best_of(best: Optional[Mapping[str, Any]]) -> tuple[str, str, str]:
     if not best or not best.get("metric"):
         return MISSING, MISSING, MISSING
-    return str(best["epoch"]), code(best["metric"]), number(best["valid"][best["metric"]])
+    return str(best["epoch"]), code(best["metric"]), number(value_of(best))
 
 
 def _table(manifest: Manifest, metrics: Metrics) -> str:
-    best = manifest.best or {}
+    best = manifest.known_best or {}
     heads = {1: "first", manifest.epoch: "last", **({best["epoch"]: "best"} if best.get("metric") else {})}
     columns = sorted(epoch for epoch in heads if epoch > 0)
     rows = list(_rows(metrics, columns, best.get("metric")))
