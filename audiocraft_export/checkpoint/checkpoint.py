@@ -17,6 +17,8 @@ from .limits import MAX_SIGNATURE
 from .plain_config import describe_type, to_plain
 from .torch_file import TorchFile
 
+CHECKPOINT, XP_FOLDER = "checkpoint", "XP folder"  # where a configuration or a signature comes from
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -26,14 +28,16 @@ class Checkpoint:
     state: Mapping[Any, Any]  # the sections by name
     config: Config
     config_source: str  # where the configuration comes from
-    sig: Optional[str]  # Dora's signature, if the checkpoint holds one
+    sig: Optional[str]  # Dora's signature, if it is known
     file: Optional[TorchFile] = None  # None for a living solver
     notes: list[str] = field(default_factory=list)  # warnings about it
+    sig_source: Optional[str] = None  # where the signature comes from: `checkpoint`, `XP folder` or `solver`
+    xp_history: list[Any] = field(default_factory=list)  # what Dora has stored, for a state without its history
 
     @property
     def history(self) -> list[Any]:
         """The metrics, one entry an epoch."""
-        history = self.state.get("history")
+        history = self.state.get("history", self.xp_history)
         return history if isinstance(history, list) else []
 
     @property
@@ -96,18 +100,36 @@ def to_checkpoint(file: TorchFile) -> Checkpoint:
         raise CheckpointError(f"{path} is a release already (it was exported before): there is nothing to export; "
                               "name the training checkpoint or its signature.")
     config, config_source = _find_config(file)
-    sig = state.get("xp.sig")
-    if sig is not None and not (isinstance(sig, str) and len(sig) <= MAX_SIGNATURE):
+    sig, sig_source = _find_signature(file)
+    xp_history = [] if "history" in state else _find_history(file)
+    notes = ["the checkpoint holds no history: its epochs are those of history.json"] if xp_history else []
+    return Checkpoint(str(path), state, config, config_source, sig, file, notes, sig_source, xp_history)
+
+
+def _find_signature(file: TorchFile) -> tuple[Optional[str], Optional[str]]:
+    """The signature in a checkpoint, or that of the XP folder that it lies in, and where it comes from."""
+    sig = file.state.get("xp.sig")
+    if sig is None:
+        sig = Experiment.from_folder(file.path.parent).stored_sig
+        return (sig, XP_FOLDER) if sig is not None and len(sig) <= MAX_SIGNATURE else (None, None)
+    if not (isinstance(sig, str) and len(sig) <= MAX_SIGNATURE):
         what = f"a text of {len(sig)} characters" if isinstance(sig, str) else describe_type(sig)
-        raise CheckpointError(f"xp.sig of {path} is {what}, no signature: name a checkpoint that "
+        raise CheckpointError(f"xp.sig of {file.path} is {what}, no signature: name a checkpoint that "
                               "a training of Dora wrote.")
-    return Checkpoint(str(path), state, config, config_source, sig, file)
+    return sig, CHECKPOINT
+
+
+def _find_history(file: TorchFile) -> list[Any]:
+    """The epochs that Dora has stored of the experiment whose last checkpoint this is; none of a foreign one's."""
+    xp = Experiment.from_folder(file.path.parent)
+    is_own = file.state.get("xp.sig") in (None, xp.stored_sig)
+    return xp.history if file.path.name == CHECKPOINT_FILE and xp.argv is not None and is_own else []
 
 
 def _find_config(file: TorchFile) -> tuple[Config, str]:
     """The configuration in a checkpoint or beside it, and where it comes from."""
     if "xp.cfg" in file.state:
-        return Config(to_plain(file.state["xp.cfg"])), "checkpoint"
+        return Config(to_plain(file.state["xp.cfg"])), CHECKPOINT
     beside = file.path.parent / HYDRA_CONFIG
     if os.path.isfile(beside):
         return Config.load(beside), HYDRA_CONFIG.as_posix()

@@ -38,7 +38,17 @@ class Experiment:
     def from_folder(cls, folder: Path) -> Experiment:
         """The experiment in a folder; the signature is unknown unless it is the name of the folder."""
         name = folder.absolute().name
-        return cls(folder, name if SIGNATURE.fullmatch(name) else None)
+        return cls(folder, name if SIGNATURE.fullmatch(name) else cls(folder, None).stored_sig)
+
+    @property
+    def stored_sig(self) -> Optional[str]:
+        """The signature by which Dora has stored it: the name of a folder in `xps`, or one like a signature.
+
+        None without the `.argv.json` that Dora writes there, and for a copy with another name.
+        """
+        folder = Path(os.path.realpath(self.folder))
+        is_stored = folder.parent.name == "xps" or SIGNATURE.fullmatch(folder.name)
+        return folder.name if is_stored and folder.name.isprintable() and self.argv is not None else None
 
     @property
     def dora_dir(self) -> Path:

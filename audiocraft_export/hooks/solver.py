@@ -118,7 +118,10 @@ class ExportMixin:
     def _is_stored(self) -> bool:
         """Whether `checkpoint.th` has all epochs of this solver; more than those if it was not restored yet."""
         path, history = self._export_source.checkpoint_path(), list(self.history)
-        return path.exists() and _same_metrics(open_checkpoint(path).history[:len(history)], history)
+        if not path.exists():
+            return False
+        stored = open_checkpoint(path).state.get("history")  # history.json may be newer than the checkpoint
+        return _same_metrics(stored[:len(history)] if isinstance(stored, list) else [], history)
 
     @contextmanager
     def _export_around_run(self) -> Iterator[None]:

@@ -69,7 +69,8 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
     """
     from ..checkpoint.torch_tensors import SolverState
     config = Config(to_plain(to_container(cfg)))
-    checkpoint = Checkpoint(f"the solver of XP {sig}", SolverState(sources), config, "solver", sig)
+    checkpoint = Checkpoint(f"the solver of XP {sig}", SolverState(sources), config, "solver", sig, sig_source="solver",
+                            xp_history=Experiment(xp_folder, sig).history)
     return export(checkpoint, xp_folder, options.release_folder(xp_folder), options, selection=selection)
 
 

@@ -58,7 +58,7 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
                   *_metric_warnings(checkpoint.history, options, epoch)],
         versions={"audiocraft": model.version, "audiocraft-export": __version__, "python": platform.python_version(),
                   "torch": _package_version("torch"), "omegaconf": _package_version("omegaconf")},
-        sig_source=None if checkpoint.sig is None else "checkpoint" if checkpoint.file else "solver",
+        sig_source=checkpoint.sig_source,
         time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 

@@ -1,5 +1,7 @@
 """What is a training checkpoint, and of which experiment."""
 
+import json
+
 import pytest
 import torch
 from helpers import SIG, solver_state, with_cfg
@@ -40,3 +42,58 @@ def test_an_opened_checkpoint_has_its_signature_its_history_and_where_its_config
     checkpoint = open_checkpoint(make_xp() / "checkpoint.th")
     assert (checkpoint.sig, checkpoint.config_source) == (SIG, "checkpoint")
     assert checkpoint.history == solver_state()["history"] and "best_state" in checkpoint.sections.split(", ")
+
+
+def add_dora_files(folder, history=({"valid": {"ce": 3.0}}, {"valid": {"ce": 1.0}}, {"valid": {"ce": 2.0}})):
+    (folder / ".argv.json").write_text("[]")
+    (folder / "history.json").write_text(json.dumps(list(history)))
+    (folder / ".hydra").mkdir(exist_ok=True)
+    (folder / ".hydra" / "config.yaml").write_text("solver: mine\nlr: 0.5\n")
+
+
+@pytest.mark.parametrize("sig", [SIG, "my-signature_1"])
+def test_what_a_checkpoint_does_not_say_the_xp_folder_says(make_xp, dora_dir, sig):
+    folder = make_xp(sig, **{"xp.sig": ..., "xp.cfg": ..., "history": ...})
+    add_dora_files(folder)
+    manifest = export_xp(sig, dora_dir).manifest
+    assert (manifest.sig, manifest.sig_source, manifest.epoch) == (sig, "XP folder", 3)
+    assert manifest.config == ".hydra/config.yaml" and manifest.name == sig
+    assert not any("signature" in text for text in manifest.warnings)
+    assert any("its epochs are those of history.json" in text for text in manifest.warnings)
+
+
+def test_without_the_files_of_dora_nothing_is_said_that_is_not_known(make_xp, dora_dir):
+    folder = make_xp(**{"xp.sig": ..., "history": ...})
+    (folder / "history.json").write_text('[{"valid": {"ce": 1.0}}]')
+    manifest = export_xp(SIG, dora_dir).manifest
+    assert (manifest.sig, manifest.sig_source, manifest.epoch) == (None, None, 0)
+    assert any("holds no signature" in text for text in manifest.warnings)
+
+
+def test_a_checkpoint_has_its_own_signature_and_history_before_those_of_its_folder(make_xp, dora_dir):
+    add_dora_files(make_xp())
+    manifest = export_xp(SIG, dora_dir).manifest
+    assert (manifest.sig, manifest.sig_source, manifest.epoch) == (SIG, "checkpoint", 2)
+    folder = make_xp("custom", **{"xp.sig": SIG})
+    add_dora_files(folder)
+    with pytest.raises(ExportError, match=f"written by the experiment {SIG}"):
+        export_xp("custom", dora_dir)
+    foreign = make_xp("custom", **{"xp.sig": SIG, "history": ...})
+    assert open_checkpoint(foreign / "checkpoint.th").history == []
+
+
+def test_a_checkpoint_of_an_epoch_does_not_have_the_epochs_after_it(make_xp, dora_dir):
+    folder = make_xp(name="checkpoint_1.th", **{"history": ...})
+    add_dora_files(folder)
+    assert open_checkpoint(folder / "checkpoint_1.th").history == []
+
+
+def test_a_batch_names_experiments_without_xp_sig_by_their_folders(make_xp, dora_dir, capsys):
+    for sig in ("aaaa0000", "bbbb-1"):
+        add_dora_files(make_xp(sig, **{"xp.sig": ..., "history": ...}))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", "--all", "--dora-dir", str(dora_dir)])
+    shown = capsys.readouterr()
+    assert stop.value.code == 0 and "aaaa0000" in shown.out + shown.err and "bbbb-1" in shown.out + shown.err
+    for path in dora_dir.glob("xps/*/export/export.json"):
+        assert json.loads(path.read_text())["sig"] == path.parent.parent.name

@@ -109,3 +109,17 @@ def test_a_grid_is_the_links_that_dora_left(xps, dora_dir):
     assert grid_xps("sweep", dora_dir) == [Experiment(xps / "beef0000", "beef0000")]
     with pytest.raises(ExperimentError, match="did you mean sweep?"):
         grid_xps("swep", dora_dir)
+
+
+@pytest.mark.parametrize(("place", "argv", "sig"), [
+    ("outputs/xps/abc", "[]", "abc"), ("outputs/xps/0123abcd", "[]", "0123abcd"), ("copies/0123abcd", "[]", "0123abcd"),
+    ("copies/mine", "[]", None), ("outputs/xps/abc", "{}", None), ("outputs/xps/a\nb", "[]", None),
+    ("outputs/xps/abc", None, None)])
+def test_a_folder_that_dora_has_made_is_named_by_its_signature(tmp_path, place, argv, sig):
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    if argv is not None:
+        (folder / ".argv.json").write_text(argv)
+    (tmp_path / "link").symlink_to(folder)
+    assert Experiment(folder, None).stored_sig == Experiment(tmp_path / "link", None).stored_sig == sig
+    assert Experiment.from_folder(folder).sig == sig
