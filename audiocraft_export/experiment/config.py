@@ -17,6 +17,7 @@ from yaml import AliasEvent, YAMLError
 from ..errors import CheckpointError, reason
 from .interpolation import is_endless, without_resolvers
 from .limits import MAX_INTERPOLATIONS, MAX_YAML_BRACKETS, MAX_YAML_CHARS, MAX_YAML_MARKS
+from .yaml_tags import without_tags
 
 OWN_KEYS = ("export", "exporter")
 
@@ -64,7 +65,7 @@ class Config:
             if "*" in text and "&" in text and any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
                 raise CheckpointError("The configuration has aliases of YAML (&, *), which may stand for any amount: "
                                       "write out what they stand for.")
-            cfg: Any = OmegaConf.create(text)
+            cfg: Any = OmegaConf.create(without_tags(text))
         except RecursionError:
             raise CheckpointError("The configuration is nested too deeply: keep it flat.") from None
         except (YAMLError, OmegaConfBaseException, ValueError) as exc:  # ValueError: a number of too many digits

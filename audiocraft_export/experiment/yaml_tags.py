@@ -1,0 +1,100 @@
+"""Tags of Python in the YAML of a configuration, as plain data: none of them is ever constructed.
+
+Hydra writes them for what OmegaConf holds besides plain values: a path is `!!python/object/apply:pathlib.PosixPath`.
+"""
+
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any, Optional
+
+import yaml
+from yaml import MappingNode, Node, ScalarNode, SequenceNode
+
+from ..errors import CheckpointError
+
+_YAML, _PYTHON = "tag:yaml.org,2002:", "tag:yaml.org,2002:python/"
+_PLAIN = {f"{_YAML}{name}" for name in (
+    "null", "bool", "int", "float", "str", "seq", "map", "binary", "merge", "value", "timestamp")}  # a date stays text
+_SAME = {"none": "null", "bool": "bool", "str": "str", "unicode": "str", "int": "int", "long": "int", "float": "float",
+         "bytes": "binary", "list": "seq", "tuple": "seq", "dict": "map"}
+_PATHS = {f"{module}.{prefix}{kind}Path": flavour for module in ("pathlib", "pathlib._local")
+          for prefix in ("", "Pure") for kind, flavour in (
+              ("", PurePosixPath), ("Posix", PurePosixPath), ("Windows", PureWindowsPath))}
+
+
+def without_tags(text: str) -> str:
+    """The YAML text of a configuration without tags: what they name is inert text, a path is its string.
+
+    Raises:
+        CheckpointError: if something with a tag cannot be read as plain data; the message names its key.
+        yaml.YAMLError: if it is no YAML.
+    """
+    root = yaml.compose(text, Loader=yaml.SafeLoader) if "!" in text else None
+    if root is None or not _has_tags(root):
+        return text
+    plain: str = yaml.serialize(_to_plain(root, ""), Dumper=yaml.SafeDumper, allow_unicode=True, width=1 << 20)
+    return plain
+
+
+def _has_tags(node: Node) -> bool:
+    return _is_tagged(node) or any(map(_has_tags, _children(node)))
+
+
+def _is_tagged(node: Node) -> bool:
+    return node.tag not in _PLAIN
+
+
+def _children(node: Node) -> list[Node]:
+    if isinstance(node, ScalarNode):
+        return []
+    return [each for item in node.value for each in (item if isinstance(item, tuple) else (item,))]
+
+
+def _to_plain(node: Node, where: str) -> Node:
+    """A copy of a node in which nothing has a tag."""
+    if _is_tagged(node):
+        node = _replace(node, where)
+    if isinstance(node, ScalarNode):
+        return node
+    if isinstance(node, SequenceNode):
+        items: list[Any] = [_to_plain(item, f"{where}[{index}]") for index, item in enumerate(node.value)]
+        return SequenceNode(node.tag, items)
+    items = [(_to_plain(key, where), _to_plain(value, f"{where}.{key.value}".lstrip("."))) for key, value in node.value]
+    return MappingNode(node.tag, items)
+
+
+def _replace(node: Node, where: str) -> Node:
+    """A node with the standard tag that stands for the one it has."""
+    kind, _, name = node.tag[len(_PYTHON):].partition(":") if node.tag.startswith(_PYTHON) else ("", "", "")
+    if kind in _SAME:
+        return _copy(node, f"{_YAML}{_SAME[kind]}")
+    if isinstance(node, ScalarNode):
+        return _text(name if kind in ("name", "module") else node.value)
+    if node.tag == f"{_YAML}set":
+        return SequenceNode(f"{_YAML}seq", sorted((key for key, _ in node.value), key=lambda key: str(key.value)))
+    value = _applied(name, node) if kind == "object/apply" and isinstance(node, SequenceNode) else None
+    if value is None:
+        raise CheckpointError(f"`{where}` of the configuration is {node.tag.replace(_YAML, '!!')}, which is no plain "
+                              "configuration: keep numbers, texts, lists and mappings in it.")
+    return value
+
+
+def _applied(name: str, node: SequenceNode) -> Optional[Node]:
+    """What a call with plain arguments stands for: a path, a device, or else its one argument, as of an enumeration."""
+    if not all(isinstance(item, ScalarNode) and not _is_tagged(item) for item in node.value):
+        return None
+    values = [item.value for item in node.value]
+    if name in _PATHS:
+        return _text(str(_PATHS[name](*values)))
+    if name == "torch.device":
+        return _text(":".join(values))
+    return node.value[0] if len(values) == 1 and name.rpartition(".")[2][:1].isupper() else None
+
+
+def _copy(node: Node, tag: str) -> Node:
+    kind: Any = type(node)
+    copied: Node = kind(tag, node.value)
+    return copied
+
+
+def _text(value: str) -> ScalarNode:
+    return ScalarNode(f"{_YAML}str", value, style='"')
