@@ -3,9 +3,10 @@
 Everything here is inert: plain data, descriptions of tensors, unknown globals.
 """
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 from pickle import UnpicklingError
 from typing import Any, Callable, Optional, Union
 
@@ -35,6 +36,21 @@ class Storage:
 
     dtype: str
     blob: Optional[LazyBytes] = None
+
+
+@dataclass(eq=False)
+class UnknownCall(UnknownGlobal):
+    """What calling an unknown global with one plain argument would have made: this is how an enumeration is stored."""
+
+    value: Any = None
+    has_state: bool = False  # whether the pickle changes it afterwards: then it is no enumeration
+
+
+@dataclass(eq=False)
+class SetItems:
+    """The items of a set, in the order of the file."""
+
+    items: list[Any]
 
 
 class Node:
@@ -99,6 +115,28 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
+def _set(items: Any = ()) -> Any:
+    if isinstance(items, UnknownGlobal):
+        return items
+    if not isinstance(items, (list, tuple)):
+        raise UnpicklingError(f"a set of a {type(items).__name__}")
+    return SetItems([*items])
+
+
+def _device(kind: Any, index: Optional[int] = None) -> Any:
+    """The text of a torch.device."""
+    if not isinstance(kind, str) or not isinstance(index, (int, type(None))):
+        raise UnpicklingError("a torch.device without a type")
+    return kind if index is None else f"{kind}:{index}"
+
+
+def _of_datetime(kind: Callable[..., Any]) -> Callable[..., Any]:
+    """A maker of a date, time, duration or time zone of Python, from what `datetime` itself stores."""
+    def make(*args: Any) -> Any:
+        return next((arg for arg in args if isinstance(arg, UnknownGlobal)), None) or kind(*args)
+    return make
+
+
 def _numpy_dtype(code: Any, *flags: Any) -> Union[NumpyDtype, UnknownGlobal]:
     """The dtype of real numbers by its name, such as `f8`; any other is unknown."""
     if isinstance(code, str) and code in CODES:
@@ -161,6 +199,8 @@ def _rebuild_from_type_v2(func: Any, kind: Any, args: Any, state: Any) -> Any:
     return func.make(*args) if isinstance(func, AllowedGlobal) and func.make else func
 
 
+TORCH_DTYPES = (*(name for name, _ in DTYPES.values()), "quint8", "qint8", "qint32", "quint4x2", "quint2x4")
+_PATHLIB = ("pathlib", "pathlib._local")
 # What is made in place of which globals, by module. Those without a maker may stand around a configuration or a tensor
 # and mean nothing for a release.
 _MAKERS: tuple[tuple[Optional[Callable[..., Any]], Mapping[str, str]], ...] = (
@@ -168,9 +208,15 @@ _MAKERS: tuple[tuple[Optional[Callable[..., Any]], Mapping[str, str]], ...] = (
     (lambda factory=None, *args: _dict(*args), {"collections": "defaultdict"}),
     (Node, {"omegaconf.dictconfig": "DictConfig", "omegaconf.listconfig": "ListConfig",
             "omegaconf.base": "ContainerMetadata Metadata UnionNode",
-            "omegaconf.nodes": "AnyNode EnumNode StringNode PathNode IntegerNode BytesNode FloatNode BooleanNode"}),
+            "omegaconf.nodes": "AnyNode UntypedNode EnumNode StringNode PathNode IntegerNode BytesNode FloatNode "
+                               "BooleanNode"}),
     (_NamespaceNode, {"argparse": "Namespace"}),
-    (lambda *parts: str(PurePosixPath(*parts)), {"pathlib": "PosixPath", "pathlib._local": "PosixPath"}),
+    (lambda *parts: str(PurePosixPath(*parts)), dict.fromkeys(_PATHLIB, "PosixPath PurePosixPath")),
+    (lambda *parts: str(PureWindowsPath(*parts)), dict.fromkeys(_PATHLIB, "WindowsPath PureWindowsPath")),
+    (_set, {"builtins": "set frozenset", "__builtin__": "set frozenset"}),
+    (_device, {"torch": "device"}),
+    *((_of_datetime(getattr(datetime, name)), {"datetime": name}) for name in (
+        "date", "datetime", "time", "timedelta", "timezone")),
     (_encode, {"_codecs": "encode"}),
     (_numpy_dtype, {"numpy": "dtype"}),
     (_numpy_scalar, {"numpy.core.multiarray": "scalar", "numpy._core.multiarray": "scalar"}),
@@ -179,7 +225,8 @@ _MAKERS: tuple[tuple[Optional[Callable[..., Any]], Mapping[str, str]], ...] = (
     (_rebuild_parameter, {"torch._utils": "_rebuild_parameter _rebuild_parameter_with_state"}),
     (_rebuild_from_type_v2, {"torch._tensor": "_rebuild_from_type_v2"}),
     (lambda *args: tuple(args[0]) if args else (), {"torch": "Size"}),
-    (None, {"torch": "Tensor", "torch.nn.parameter": "Parameter", "typing": "Any Dict List Optional Tuple Union",
+    (None, {"torch": " ".join(["Tensor", *TORCH_DTYPES])}),
+    (None, {"torch.nn.parameter": "Parameter", "typing": "Any Dict List Optional Tuple Union",
             "builtins": "bool bytes float int list str tuple type",
             "__builtin__": "bool bytes float int list long str tuple type unicode"}),
 )

@@ -7,6 +7,7 @@ experiment as `xp.cfg` and `xp.sig`; AudioCraft's solvers add `best_state`, `fsd
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Optional
 
@@ -99,10 +100,12 @@ def to_checkpoint(file: TorchFile) -> Checkpoint:
     if "exported" in state:
         raise CheckpointError(f"{path} is a release already (it was exported before): there is nothing to export; "
                               "name the training checkpoint or its signature.")
-    config, config_source = _find_config(file)
+    notes: list[str] = []
+    config, config_source = _find_config(file, notes)
     sig, sig_source = _find_signature(file)
     xp_history = [] if "history" in state else _find_history(file)
-    notes = ["the checkpoint holds no history: its epochs are those of history.json"] if xp_history else []
+    if xp_history:
+        notes.append("the checkpoint holds no history: its epochs are those of history.json")
     return Checkpoint(str(path), state, config, config_source, sig, file, notes, sig_source, xp_history)
 
 
@@ -126,11 +129,16 @@ def _find_history(file: TorchFile) -> list[Any]:
     return xp.history if file.path.name == CHECKPOINT_FILE and xp.argv is not None and is_own else []
 
 
-def _find_config(file: TorchFile) -> tuple[Config, str]:
-    """The configuration in a checkpoint or beside it, and where it comes from."""
-    if "xp.cfg" in file.state:
-        return Config(to_plain(file.state["xp.cfg"])), CHECKPOINT
+def _find_config(file: TorchFile, notes: list[str]) -> tuple[Config, str]:
+    """The configuration in a checkpoint or beside it, and where it comes from; adds warnings to the notes."""
     beside = file.path.parent / HYDRA_CONFIG
+    if "xp.cfg" in file.state:
+        def load_beside() -> Optional[dict[Any, Any]]:
+            try:
+                return Config.load(beside).values if os.path.isfile(beside) else None
+            except CheckpointError:
+                return None
+        return Config(to_plain(file.state["xp.cfg"], cache(load_beside), notes)), CHECKPOINT
     if os.path.isfile(beside):
         return Config.load(beside), HYDRA_CONFIG.as_posix()
     raise CheckpointError(f"{file.path} holds no configuration (xp.cfg), and no {HYDRA_CONFIG} lies beside it: "

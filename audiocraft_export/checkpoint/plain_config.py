@@ -1,25 +1,38 @@
 """A configuration as plain data, from a checkpoint or from a living solver."""
 
+import sys
 from argparse import Namespace
+from datetime import date, time, timedelta
+from enum import Enum
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Callable, Optional
 
 from ..errors import CheckpointError
 from ..experiment.limits import MAX_INTERPOLATIONS, MAX_YAML_CHARS
-from .allowlist import Node, UnknownGlobal
+from .allowlist import TORCH_DTYPES, AllowedGlobal, Node, SetItems, Storage, UnknownCall, UnknownGlobal
 from .limits import MAX_CONFIG_BITS, MAX_CONFIG_VALUES, MAX_INTERPOLATION
+from .numpy_scalars import to_number
+from .tensor import NEW_DTYPES
 
-_SCALARS = (type(None), int, float, str, bytes)  # a bool is an int
+_SCALARS = (bool, int, float, str, bytes)
+_CONTENT = ("_content", "_val", "content", "val")  # of a node; the last two in OmegaConf 1.4
+_Path = tuple[Any, ...]
+_PYTHONS_OWN = {*getattr(sys, "stdlib_module_names", sys.builtin_module_names), "__builtin__", "os", "subprocess"}
 
 
-def to_plain(cfg: Any) -> dict[Any, Any]:
-    """`xp.cfg` as plain data; interpolations and `???` stay as they are, paths become strings.
+def to_plain(cfg: Any, beside: Callable[[], Any] = lambda: None, notes: Optional[list[str]] = None) -> dict[Any, Any]:
+    """`xp.cfg` as plain data; interpolations and `???` stay as they are, sets become sorted lists, all else text.
+
+    Args:
+        beside: gives the configuration that lies beside the checkpoint, or None: its value of the same key is taken for
+            what is no plain data, and for an enumeration, of which a pickle holds no name.
+        notes: takes a warning for each value that is not what the checkpoint says.
 
     Raises:
         CheckpointError: if it holds something else (the message names it), is no mapping, or has no end.
     """
     try:
-        values = _PlainConverter().convert(cfg, "xp.cfg")
+        values = _PlainConverter(beside, [] if notes is None else notes).convert(cfg, ())
     except RecursionError:
         raise CheckpointError("The configuration (xp.cfg) is nested too deeply: keep it flat.") from None
     if not isinstance(values, dict):
@@ -30,33 +43,51 @@ def to_plain(cfg: Any) -> dict[Any, Any]:
 class _PlainConverter:
     """Converts values, and counts them: shared references may expand to more than any memory holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, beside: Callable[[], Any], notes: list[str]) -> None:
+        self._beside, self._notes = beside, notes
         self._values, self._text, self._references = 0, 0, 0
 
-    def convert(self, value: Any, where: str) -> Any:
+    def convert(self, value: Any, path: _Path) -> Any:
         if isinstance(value, Node):
-            return self.convert(value.state.get("_content", value.state.get("_val")), where)
+            return self.convert(next((value.state[key] for key in _CONTENT if key in value.state), None), path)
         self._count(value)
-        if isinstance(value, Namespace):
-            value = vars(value)
+        value = vars(value) if isinstance(value, Namespace) else to_number(value)
+        is_set = isinstance(value, (SetItems, set, frozenset))
         if isinstance(value, dict):
-            return {self._convert_key(key, where): self.convert(item, f"{where}.{key}") for key, item in value.items()}
+            return {self._convert_key(key, path): self.convert(item, (*path, key)) for key, item in value.items()}
+        value = value.items if isinstance(value, SetItems) else value
+        if is_set:
+            return _sorted([self.convert(item, (*path, "{}")) for item in value])
         if isinstance(value, (list, tuple)):
-            return [self.convert(item, f"{where}[{index}]") for index, item in enumerate(value)]
-        if isinstance(value, PurePath):
-            return str(value)
-        if isinstance(value, _SCALARS):
-            return value
-        raise CheckpointError(f"{where} is {describe_type(value)}, which is no plain configuration: keep numbers, "
-                              "texts, lists and mappings in it.")
+            return [self.convert(item, (*path, index)) for index, item in enumerate(value)]
+        plain = _to_scalar(value)
+        return plain if plain is not None or value is None else self._replace(value, path)
 
-    def _convert_key(self, key: Any, where: str) -> Any:
+    def _replace(self, value: Any, path: _Path) -> Any:
+        """What stands for a value that is no plain data: that of the file beside the checkpoint, or of a class."""
+        found: Any = _select(self._beside(), path)
+        is_enum = isinstance(value, UnknownCall) and not value.has_state and _is_class(value.name)
+        if found is not None and not (is_enum and isinstance(found, (dict, list))):
+            if not is_enum:
+                self._notes.append(f"{_show(path)} is {describe_type(value)}, which is no plain configuration: it was "
+                                   "taken from .hydra/config.yaml")
+            return self.convert(found, path)
+        if is_enum:
+            self._notes.append(f"{_show(path)} is {value.name}({value.value!r}), whose name is not in the checkpoint: "
+                               "it was released by its value")
+            return self.convert(value.value, path)
+        raise CheckpointError(f"{_show(path)} is {describe_type(value)}, which is no plain configuration: keep "
+                              "numbers, texts, lists and mappings in it.")
+
+    def _convert_key(self, key: Any, path: _Path) -> Any:
         self._count(key)
-        if isinstance(key, _SCALARS):
-            return key
+        plain = _to_scalar(to_number(key))
+        if plain is not None or key is None:
+            return plain
         if not isinstance(key, UnknownGlobal):
             key = UnknownGlobal(f"a key that is a {type(key).__name__}")
-        return self.convert(key, where)
+        raise CheckpointError(f"{_show(path)} is {describe_type(key)}, which is no plain configuration: keep "
+                              "numbers, texts, lists and mappings in it.")
 
     def _count(self, value: Any) -> None:
         self._values += 1
@@ -75,4 +106,50 @@ class _PlainConverter:
 
 def describe_type(value: Any) -> str:
     """What to call an unexpected value in a message."""
+    if isinstance(value, SetItems):
+        return "a set"
     return value.name if isinstance(value, UnknownGlobal) else f"a {type(value).__name__.removeprefix('Lazy').lower()}"
+
+
+def _to_scalar(value: Any) -> Any:
+    """A scalar, or the text of a path, date, dtype or device, or the name of an enumeration; None if it is neither."""
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, _SCALARS):
+        base: Any = next(kind for kind in _SCALARS if isinstance(value, kind))
+        return value if type(value) is base else base(value)
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, (PurePath, timedelta)):
+        return str(value)
+    if isinstance(value, AllowedGlobal):
+        return value.name if value.name.removeprefix("torch.") in TORCH_DTYPES else None
+    if isinstance(value, Storage) and value.dtype in NEW_DTYPES and value.blob is None:
+        return f"torch.{value.dtype}"
+    is_torch = type(value).__module__ == "torch" and type(value).__name__ in ("dtype", "device")
+    return str(value) if is_torch else None
+
+
+def _sorted(items: list[Any]) -> list[Any]:
+    """The items of a set: numbers, then all else by its text."""
+    numbers = sorted(item for item in items if isinstance(item, (int, float)))
+    return numbers + sorted((item for item in items if not isinstance(item, (int, float))), key=str)
+
+
+def _is_class(name: str) -> bool:
+    """Whether a global has the name of a class, and is none of Python's own: those are no enumerations."""
+    return name.rpartition(".")[2][:1].isupper() and name.partition(".")[0] not in _PYTHONS_OWN
+
+
+def _select(values: Any, path: _Path) -> Any:
+    for key in path:
+        is_there = isinstance(values, dict) and key in values \
+            or isinstance(values, list) and isinstance(key, int) and key < len(values)
+        if not is_there:
+            return None
+        values = values[key]
+    return values
+
+
+def _show(path: _Path) -> str:
+    return "xp.cfg" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)

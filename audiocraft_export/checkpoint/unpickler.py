@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Callable, Optional
 
 from ..errors import CheckpointError, listing, printable, reason
 from ..storage.lazy_bytes import LazyBytes
-from .allowlist import SAFE_GLOBALS, AllowedGlobal, Node, Storage, UnknownGlobal, to_key
+from .allowlist import SAFE_GLOBALS, AllowedGlobal, Node, SetItems, Storage, UnknownCall, UnknownGlobal, to_key
 from .limits import CHARACTERS_PER_STEP, MAX_SHOWN_NAME, MAX_STEPS
 from .numpy_scalars import NumpyDtype
 from .tensor import ITEMSIZE
@@ -103,8 +103,8 @@ class _Unpickler:
 
     def extend(self, items: list[Any]) -> None:
         target = self._stack[-1]
-        if isinstance(target, list):
-            target.extend(items)
+        if isinstance(target, (list, SetItems)):
+            (target.items if isinstance(target, SetItems) else target).extend(items)
         elif not _ignores_changes(target):
             raise UnpicklingError(f"something that is appended to a {type(target).__name__}")
 
@@ -138,9 +138,10 @@ class _Unpickler:
             made = func.make(*args) if self._steps > 0 else None
             return self.unknown(made.name) if type(made) is UnknownGlobal else made
         if isinstance(func, AllowedGlobal):
-            return next((arg for arg in args if type(arg) is UnknownGlobal), func)
+            return next((arg for arg in args if type(arg) in (UnknownGlobal, UnknownCall)), func)
         if isinstance(func, UnknownGlobal):
-            return func
+            is_plain = len(args) == 1 and isinstance(args[0], (int, float, str))
+            return UnknownCall(func.name, args[0]) if is_plain and type(func) is UnknownGlobal else func
         raise UnpicklingError(f"a call of a {type(func).__name__}")
 
     def reduce(self, operands: int) -> None:
@@ -161,6 +162,8 @@ class _Unpickler:
         state, target = self._stack.pop(), self._stack[-1]
         if isinstance(target, (Node, NumpyDtype)):
             target.build(state)
+        elif isinstance(target, UnknownCall):
+            target.has_state = True
         elif not isinstance(target, dict) and not _ignores_changes(target):
             raise UnpicklingError(f"a pickle that changes a {type(target).__name__.removeprefix('Lazy').lower()}")
 
@@ -202,10 +205,9 @@ _STEPS: dict[str, _Step] = {name: step for names, step in (
     ("EMPTY_LIST", lambda machine, _: machine._stack.append([])),
     ("EMPTY_TUPLE", lambda machine, _: machine._stack.append(())),
     ("EMPTY_DICT", lambda machine, _: machine._stack.append({})),
-    ("EMPTY_SET", lambda machine, _: machine.push(machine.unknown("builtins.set"))),
+    ("EMPTY_SET", lambda machine, _: machine.push(SetItems([]))),
     ("BYTEARRAY8", lambda machine, _: machine.push(machine.unknown("builtins.bytearray"))),
-    ("FROZENSET", lambda machine, _:
-        machine.make_instance([machine.unknown("builtins.frozenset"), *machine.pop_mark()])),
+    ("FROZENSET", lambda machine, _: machine.push(SetItems(machine.pop_mark()))),
     ("MARK", _Unpickler.push_mark),
     ("POP", _Unpickler.pop),
     ("POP_MARK", lambda machine, _: machine.pop_mark()),

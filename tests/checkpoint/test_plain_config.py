@@ -1,16 +1,42 @@
 """The configuration of a checkpoint as plain data."""
 
+import datetime
+import enum
+import pickle
 from argparse import Namespace
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
+import torch
+import yaml
 from helpers import SIG, load
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, export_xp
 from audiocraft_export.checkpoint.plain_config import to_plain
+from audiocraft_export.checkpoint.unpickler import unpickle
 from audiocraft_export.errors import CheckpointError
+
+
+class Color(enum.Enum):
+    RED = 1
+    BLUE = "blue"
+
+
+class Evil:
+    def __init__(self, name, *args):
+        self._call = name, args
+
+    def __reduce__(self):
+        module, _, name = self._call[0].rpartition(".")
+        return getattr(__import__(module, fromlist=[name]), name), self._call[1]
+
+
+@dataclass
+class Paint:
+    solver: str = "mine"
+    color: Color = Color.RED
 
 
 @dataclass
@@ -59,7 +85,72 @@ def test_namespaces_paths_and_tuples_become_plain_data_and_interpolations_stay()
 
 
 @pytest.mark.parametrize(("cfg", "says"), [
-    ([1], "no mapping"), ({"a": {"b": [1, {3}]}}, r"xp\.cfg\.a\.b\[1\] is a set"), ({"n": 1 << 100_000}, "bits")])
+    ([1], "no mapping"), (object(), "xp.cfg is a object"),
+    ({"a": {"b": [1, object()]}}, r"xp\.cfg\.a\.b\[1\] is a object"), ({"n": 1 << 100_000}, "bits")])
 def test_what_is_no_plain_data_is_refused_by_where_it_is(cfg, says):
     with pytest.raises(CheckpointError, match=says):
         to_plain(cfg)
+
+
+ODD = {
+    "dtype": torch.float16, "device": torch.device("cuda", 0), "cpu": torch.device("cpu"),
+    "windows": PureWindowsPath("C:\\data\\x"), "day": datetime.date(2024, 1, 2), "time": datetime.time(1, 2, 3),
+    "now": datetime.datetime(2024, 1, 2, 3, 4, 5, tzinfo=datetime.timezone(datetime.timedelta(hours=2))),
+    "long": datetime.timedelta(days=1, seconds=5), "set": {"b", "a", 3, 1.5}, "frozen": frozenset([2, 1]),
+    "none": set(),
+}
+PLAIN = {
+    "dtype": "torch.float16", "device": "cuda:0", "cpu": "cpu", "windows": "C:\\data\\x", "day": "2024-01-02",
+    "time": "01:02:03", "now": "2024-01-02T03:04:05+02:00", "long": "1 day, 0:00:05", "set": [1.5, 3, "a", "b"],
+    "frozen": [1, 2], "none": [],
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_sets_dates_dtypes_devices_and_paths_are_plain_data(protocol):
+    read, unknown = unpickle(pickle.dumps(Namespace(**ODD), protocol), lambda key: None, "here")
+    assert to_plain(read) == to_plain(Namespace(**ODD)) == PLAIN and not unknown
+
+
+def test_such_a_configuration_is_released_as_yaml_of_plain_data(make_xp, dora_dir):
+    make_xp(**{"xp.cfg": Namespace(**ODD)})
+    text = load(export_xp(SIG, dora_dir).files[0])["xp.cfg"]
+    assert "!!" not in text and yaml.safe_load(text)["set"] == [1.5, 3, "a", "b"]
+
+
+@pytest.mark.parametrize("cfg", [Namespace(solver="mine", color=Color.RED), OmegaConf.structured(Paint()),
+                                 OmegaConf.create({"solver": "mine", "color": Color.RED})])
+def test_an_enumeration_is_released_by_its_name_if_that_is_known_and_else_by_its_value(make_xp, dora_dir, cfg):
+    folder = make_xp(**{"xp.cfg": cfg})
+    report = export_xp(SIG, dora_dir)
+    assert yaml.safe_load(load(report.files[0])["xp.cfg"]) == {"solver": "mine", "color": 1}
+    assert any("xp.cfg.color is" in text and "Color(1)" in text for text in report.manifest.warnings)
+    (folder / ".hydra").mkdir()
+    (folder / ".hydra" / "config.yaml").write_text("solver: mine\ncolor: RED\n")
+    report = export_xp(SIG, dora_dir)
+    assert yaml.safe_load(load(report.files[0])["xp.cfg"]) == {"solver": "mine", "color": "RED"}
+    assert not any("xp.cfg.color" in text for text in report.manifest.warnings)
+
+
+def test_a_living_enumeration_has_its_name():
+    assert to_plain({"a": Color.RED, "b": [Color.BLUE], Color.RED: 1}) == {"a": "RED", "b": ["BLUE"], "RED": 1}
+
+
+@pytest.mark.parametrize("what", [torch.nn.functional.relu, torch.optim.SGD, Evil("os.system", "touch made")])
+def test_what_is_no_data_is_taken_from_the_file_of_hydra_with_a_warning_and_else_refused(make_xp, dora_dir, what):
+    folder = make_xp(**{"xp.cfg": {"solver": "mine", "deep": [{"what": what}]}})
+    with pytest.raises(ExportError, match=r"xp\.cfg\.deep\[0\]\.what is [\w.]+, which is no plain configuration"):
+        export_xp(SIG, dora_dir)
+    (folder / ".hydra").mkdir()
+    (folder / ".hydra" / "config.yaml").write_text("solver: mine\ndeep:\n- what: relu\n")
+    report = export_xp(SIG, dora_dir)
+    assert yaml.safe_load(load(report.files[0])["xp.cfg"])["deep"] == [{"what": "relu"}]
+    assert any("taken from .hydra/config.yaml" in text for text in report.manifest.warnings)
+
+
+@pytest.mark.parametrize("version", ["1.4.1", "2.0.6"])
+def test_configurations_of_old_versions_of_omegaconf_are_read(version):
+    data = (Path(__file__).parent / "pickles" / f"omegaconf-{version}.pkl").read_bytes()
+    read, unknown = unpickle(data, lambda key: None, "here")
+    assert not unknown and to_plain(read) == {
+        "solver": "mine", "lr": 0.1, "list": [1, "two", None, True], "sub": {"user": "${solver}", "missing": "???"}}
