@@ -51,6 +51,7 @@ class SetItems:
     """The items of a set, in the order of the file."""
 
     items: list[Any]
+    name: str = "builtins.set"
 
 
 class Node:

@@ -106,9 +106,9 @@ class _PlainConverter:
 
 def describe_type(value: Any) -> str:
     """What to call an unexpected value in a message."""
-    if isinstance(value, SetItems):
-        return "a set"
-    return value.name if isinstance(value, UnknownGlobal) else f"a {type(value).__name__.removeprefix('Lazy').lower()}"
+    if isinstance(value, (UnknownGlobal, SetItems)):
+        return value.name
+    return f"a {type(value).__name__.removeprefix('Lazy').lower()}"
 
 
 def _to_scalar(value: Any) -> Any:

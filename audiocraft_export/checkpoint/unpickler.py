@@ -207,7 +207,7 @@ _STEPS: dict[str, _Step] = {name: step for names, step in (
     ("EMPTY_DICT", lambda machine, _: machine._stack.append({})),
     ("EMPTY_SET", lambda machine, _: machine.push(SetItems([]))),
     ("BYTEARRAY8", lambda machine, _: machine.push(machine.unknown("builtins.bytearray"))),
-    ("FROZENSET", lambda machine, _: machine.push(SetItems(machine.pop_mark()))),
+    ("FROZENSET", lambda machine, _: machine.push(SetItems(machine.pop_mark(), "builtins.frozenset"))),
     ("MARK", _Unpickler.push_mark),
     ("POP", _Unpickler.pop),
     ("POP_MARK", lambda machine, _: machine.pop_mark()),
