@@ -22,6 +22,8 @@ CHOICES: Mapping[str, tuple[Optional[str], ...]] = {
     "dtype": (None, "float32", "float16", "bfloat16"),
     "codec": ("auto", "none"),
     "verify": ("bytes", "load", "none"),
+    "family": (None, "musicgen", "audiogen", "magnet", "audio_magnet", "jasco", "lm", "sound_lm", "compression",
+               "diffusion", "watermarking", "general"),
 }
 PUBLIC = "public"
 PRESETS: Mapping[str, tuple[str, ...]] = {  # of scrub
@@ -57,6 +59,8 @@ class ExportOptions:
         revision: its branch; None is the main one.
         metric: by which the training selects its best state: NAME or STAGE.NAME, then `:min` (default) or `:max`; None
             if that is known of the solver, or unknown.
+        family: how the model is released: as one that this solver of AudioCraft trains, or as a `general` one; None
+            decides by the configuration.
 
     Raises:
         OptionError: if a value is invalid.
@@ -78,6 +82,7 @@ class ExportOptions:
     private: bool = False
     revision: Optional[str] = None
     metric: Optional[str] = None
+    family: Optional[str] = None
 
     def __post_init__(self) -> None:
         self._normalize()

@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 from ..errors import CheckpointError
 from ..experiment.config import Config
-from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, Experiment
+from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, Experiment
 from .limits import MAX_SIGNATURE
 from .plain_config import describe_type, to_plain
 from .torch_file import TorchFile
@@ -102,6 +102,7 @@ def to_checkpoint(file: TorchFile) -> Checkpoint:
                               "name the training checkpoint or its signature.")
     notes: list[str] = []
     config, config_source = _find_config(file, notes)
+    config.with_choices(path.parent / HYDRA_SETTINGS)
     sig, sig_source = _find_signature(file)
     xp_history = [] if "history" in state else _find_history(file)
     if xp_history:

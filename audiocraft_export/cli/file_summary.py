@@ -14,7 +14,7 @@ from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, ExportError, ReleaseError, listing
 from ..experiment.config import Config
-from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, MANIFEST, AnyPath, Experiment
+from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
 from ..formats.safetensors.file import read_safetensors
 from ..options import RELEASE_FOLDER, ExportOptions
 from ..pipeline.export import plan_export
@@ -250,7 +250,7 @@ def _check_values(tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
 
 
 def _read_config(path: Path) -> Optional[Config]:
-    return Config.load(path) if os.path.isfile(path) else None
+    return Config.load(path).with_choices(path.parent / HYDRA_SETTINGS.name) if os.path.isfile(path) else None
 
 
 def _flatten(value: Any, key: str) -> Iterator[tuple[str, str]]:

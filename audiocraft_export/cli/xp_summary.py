@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..experiment.config import Config
-from ..experiment.xp import CHECKPOINT_FILE, CHECKPOINT_NAME, HYDRA_CONFIG, MANIFEST, Experiment, read_small_text
+from ..experiment.xp import (
+    CHECKPOINT_FILE,
+    CHECKPOINT_NAME,
+    HYDRA_CONFIG,
+    HYDRA_SETTINGS,
+    MANIFEST,
+    Experiment,
+    read_small_text,
+)
 from ..options import RELEASE_FOLDER
 from ..release.families.registry import selection_of
 from ..release.manifest import Manifest
@@ -20,6 +28,7 @@ from ..storage.file_version import same_mtime
 # Parsing the YAML of one configuration takes as long as all else of twenty experiments.
 _SOLVER = re.compile(r"^solver:[ ]*['\"]?([^\s'\"#]+)", re.MULTILINE)
 LOSSES = ("ce", "loss")  # of which the lowest is shown of a training whose own metric is unknown
+_KEY = re.compile(r"^(\w+):", re.MULTILINE)
 _EPOCHS = re.compile(r"^(?:optim:[ ]*\n(?=([ ]+))(?:[ ]+\S.*\n)*?\1)?epochs:[ ]*(\d{1,12})[ ]*$", re.MULTILINE)
 
 
@@ -51,7 +60,8 @@ def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
     config, argv, history = read_small_text(xp.folder / HYDRA_CONFIG, "replace"), xp.argv, xp.history
     solver, epochs = _SOLVER.search(config), _EPOCHS.search(config)
     name = solver.group(1) if solver else None
-    selection = selection_of(Config({"solver": name}), metric) or lowest_loss(history)
+    outline = Config({**dict.fromkeys(_KEY.findall(config)), "solver": name}).with_choices(xp.folder / HYDRA_SETTINGS)
+    selection = selection_of(outline, metric) or lowest_loss(history)
     best = selection.best(history) or {}
     metric = best.get("metric")
     checkpoints = _checkpoints(xp.folder)

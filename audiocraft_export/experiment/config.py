@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from argparse import Namespace
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Config:
 
     def __init__(self, values: Mapping[Any, Any]) -> None:
         self.values = {key: value for key, value in values.items() if key not in OWN_KEYS}
+        self.choices: Mapping[str, str] = {}  # Hydra's choices of config groups, never released
         try:
             self.text: str = OmegaConf.to_yaml(OmegaConf.create(self.values))
         except RecursionError:
@@ -76,6 +78,17 @@ class Config:
         if not isinstance(cfg, DictConfig):
             raise CheckpointError("The configuration is no mapping of keys to values: write it as one.")
         return cls(to_container(cfg))
+
+    def with_choices(self, path: Path) -> Config:
+        """Add the choices of config groups in Hydra's `.hydra/hydra.yaml`, if `solver` is an interpolation.
+
+        A file that is missing or cannot be read counts as one without choices.
+        """
+        if _has_reference(self.raw("solver")) and path.is_file():
+            with suppress(CheckpointError):
+                choices = Config.load(path).get("hydra.runtime.choices", {})
+                self.choices = {str(name): choice for name, choice in choices.items() if isinstance(choice, str)}
+        return self
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a dotted key, resolved if it is a string; `default` if it is absent, missing (`???`) or null.

@@ -22,6 +22,7 @@ AnyPath = Union[str, "os.PathLike[str]"]
 CHECKPOINT_FILE = "checkpoint.th"
 MANIFEST = "export.json"  # of a release
 HYDRA_CONFIG = Path(".hydra/config.yaml")
+HYDRA_SETTINGS = Path(".hydra/hydra.yaml")
 GRIDS_FOLDER = "grids"
 CHECKPOINT_NAME = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
 SIGNATURE = re.compile(r"[0-9a-f]{8}")

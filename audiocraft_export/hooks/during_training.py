@@ -145,7 +145,7 @@ class EpochExporter:
     def _has_due_epoch(self, checkpoint: Checkpoint) -> bool:
         """Whether any epoch since the last checkpoint is due; a training may store only some."""
         history = plain_numbers(self._xp.link.history)[:len(checkpoint.history) or None]
-        selection = selection_of(checkpoint.config, self._options.metric)
+        selection = selection_of(checkpoint.config, self._options.metric, self._options.family)
         new_epochs = range(self._epochs + 1, len(history) + 1)
         self._epochs = len(history)
         return any(is_due(self._options.when, history[:epoch], selection) for epoch in new_epochs)

@@ -63,7 +63,8 @@ class ExportMixin:
         called once after each `commit()`, and the last epoch for which it is true is that of the best state.
         `exporter.metric` has priority over both.
         """
-        return is_due("best", plain_numbers(self.history), self._named_selection(None))
+        selection = self._named_selection(self._export_options().replace(metric=None))
+        return is_due("best", plain_numbers(self.history), selection)
 
     def export(self, **options: Any) -> Optional[ExportReport]:
         """Export this experiment now, with options (those of `ExportOptions`) that override its configuration.
@@ -92,17 +93,17 @@ class ExportMixin:
         """How this solver selects its best state; None if that is unknown."""
         if options.metric is None and self._has_own_rule:
             return ToldEpoch(number=self._export_best_epoch)
-        return self._named_selection(options.metric)
+        return self._named_selection(options)
 
     def _living_selection(self, options: ExportOptions) -> Optional[Selection]:
         """As `_selection`, for the present state, which may be that of an epoch that is not committed yet."""
         return UnfinishedEpoch() if getattr(self, "_pending_metrics", None) else self._selection(options)
 
-    def _named_selection(self, metric: Optional[str]) -> Optional[Selection]:
+    def _named_selection(self, options: ExportOptions) -> Optional[Selection]:
         """The selection by the option `metric`, by `best_metric_name` or by the configuration."""
-        if metric is None and hasattr(self, "best_metric_name"):
+        if options.metric is None and hasattr(self, "best_metric_name"):
             return Selection(self.best_metric_name)
-        return selection_of(Config(to_plain(to_container(self.xp.cfg))), metric)
+        return selection_of(Config(to_plain(to_container(self.xp.cfg))), options.metric, options.family)
 
     def _ask_own_rule(self) -> bool:
         """Whether the last committed epoch is the best by the solver's own rule; remembers the best epoch."""
@@ -150,7 +151,7 @@ class ExportMixin:
             return None
         options = self._export_options()
         if is_best is None or options.metric is not None or options.when != "best":
-            due = is_due(options.when, plain_numbers(self.history), self._named_selection(options.metric))
+            due = is_due(options.when, plain_numbers(self.history), self._named_selection(options))
         else:
             due = is_best
         return self.export(checkpoint=None, verify=VERIFY_DURING_TRAINING) if due else None

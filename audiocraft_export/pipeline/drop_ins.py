@@ -60,7 +60,10 @@ def _export_best(checkpoint_path: PathOrText, out_file: PathOrText, drop_in: str
     right = family_of(checkpoint.config).drop_in
     if right not in (drop_in, None):
         raise CheckpointError(f"{checkpoint_path} is {describe_model(checkpoint.config)}: use {right}.")
-    return _write(out_file, ReleaseModel.from_checkpoint(checkpoint, version_tag()).content)
+    model = ReleaseModel.from_checkpoint(checkpoint, version_tag(), of_audiocraft=True)
+    for note in model.weights.notes:
+        logger.warning(printable(f"{checkpoint_path}: {note}"))
+    return _write(out_file, model.content)
 
 
 def _write(out_file: PathOrText, content: Mapping[str, Any]) -> PathOrText:

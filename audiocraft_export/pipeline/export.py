@@ -7,7 +7,7 @@ from typing import Any, Optional
 from ..checkpoint.checkpoint import Checkpoint, open_checkpoint, open_experiment
 from ..checkpoint.plain_config import to_plain
 from ..experiment.config import Config, to_container
-from ..experiment.xp import AnyPath, Experiment, find_xp
+from ..experiment.xp import HYDRA_SETTINGS, AnyPath, Experiment, find_xp
 from ..options import ExportOptions
 from ..release.metrics import Selection
 from ..release.prepare import prepare, prepare_bands
@@ -68,7 +68,7 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
     """
     from ..checkpoint.torch_tensors import SolverState
-    config = Config(to_plain(to_container(cfg)))
+    config = Config(to_plain(to_container(cfg))).with_choices(xp_folder / HYDRA_SETTINGS)
     checkpoint = Checkpoint(f"the solver of XP {sig}", SolverState(sources), config, "solver", sig, sig_source="solver",
                             xp_history=Experiment(xp_folder, sig).history)
     return export(checkpoint, xp_folder, options.release_folder(xp_folder), options, selection=selection)

@@ -20,6 +20,7 @@ from .families.registry import CODEC_FILE, COMPRESSION_FAMILY, describe_model, f
 from .installed_audiocraft import reference_folder
 from .limits import MAX_MODEL_NAME
 from .weights import Weights, compact, select_weights
+from .wrappers import strip_wrappers
 
 KEY = "compression_model_checkpoint"
 REMEDY = "put one there that can be, or leave it out (codec=none)."
@@ -43,6 +44,7 @@ class CompressionModel:
     origin: Mapping[str, Any]  # where it comes from, for the manifest
     file: Optional[TorchFile] = None  # that it was read from; None for a reference by a public name
     checkpoint: Optional[Checkpoint] = None  # in that file, if it was not exported before
+    notes: tuple[str, ...] = ()  # what is odd about its weights
 
 
 def find_compression_model(config: Config, lookup: Lookup) -> CompressionModel:
@@ -72,7 +74,8 @@ def load_compression_model(path: Path, lookup: Lookup, xp: Optional[Experiment] 
     """
     file = TorchFile.read(path)
     if "exported" in file.state or isinstance(file.state.get("xp.cfg"), str):  # AudioCraft once exported without it
-        return CompressionModel(_exported_content(file, lookup), {"file": asdict(file.source)}, file)
+        content, notes = _exported_content(file, lookup)
+        return CompressionModel(content, {"file": asdict(file.source)}, file, notes=notes)
     checkpoint = to_checkpoint(file)
     if xp:
         checkpoint.check_experiment(xp)
@@ -80,12 +83,13 @@ def load_compression_model(path: Path, lookup: Lookup, xp: Optional[Experiment] 
         raise CheckpointError(f"{path} is {describe_model(checkpoint.config)}, no compression model.")
     config = scrub_config(checkpoint.config, lookup.scrub)
     try:
-        weights = compact(select_weights(checkpoint, "best"))
+        weights = compact(select_weights(checkpoint, "best", of_audiocraft=True))
     except CheckpointError as exc:
         raise CheckpointError(f"{path} has no best state that could be released: train it to its first validation, or "
                               "repair it.") from exc
     content = model_content(weights.state, config.text, lookup.version)
-    return CompressionModel(content, {"sig": checkpoint.sig, "checkpoint": asdict(file.source)}, file, checkpoint)
+    origin = {"sig": checkpoint.sig, "checkpoint": asdict(file.source)}
+    return CompressionModel(content, origin, file, checkpoint, weights.notes)
 
 
 def compression_model_by_name(name: str, lookup: Lookup) -> CompressionModel:
@@ -159,8 +163,8 @@ def _looks_like_a_path(name: str) -> bool:
         Path(name).suffix in (".bin", ".pt", ".pth", ".th")
 
 
-def _exported_content(file: TorchFile, lookup: Lookup) -> dict[str, Any]:
-    """The content of an exported compression model, checked and with its tensors compacted."""
+def _exported_content(file: TorchFile, lookup: Lookup) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The content of an exported compression model, checked and with its tensors compacted, and notes about them."""
     state, path = file.state, file.path
     tag = state["version"] if isinstance(state.get("version"), str) else lookup.version
     name = state.get("pretrained")
@@ -168,14 +172,15 @@ def _exported_content(file: TorchFile, lookup: Lookup) -> dict[str, Any]:
         if not name or _looks_like_a_path(name):
             raise CheckpointError(f"{path} is a reference to {name!r}, which is no name of a public model: name a "
                                   f"{CODEC_FILE} that holds a model.")
-        return reference_content(name, tag)
+        return reference_content(name, tag), ()
     text, weights = state.get("xp.cfg"), state.get("best_state")
     if not isinstance(text, str) or not isinstance(weights, dict) \
             or Config.parse(text).get("compression_model") is None:
         raise CheckpointError(f"{path} was exported, but is no compression model: name a {CODEC_FILE}.")
-    compacted = compact(Weights(weights, "best_state", "exported before"))
+    state, notes = strip_wrappers(weights, "best_state")
+    compacted = compact(Weights(state, "best_state", "exported before"))
     if not compacted.tensors:
         raise CheckpointError(f"{path} was exported, but holds no tensor: name a {CODEC_FILE} that does.")
     if lookup.scrub:
         text = scrub_config(Config.parse(text), lookup.scrub).text
-    return model_content(compacted.state, text, tag)
+    return model_content(compacted.state, text, tag), notes

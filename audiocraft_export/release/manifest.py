@@ -24,7 +24,7 @@ _FIELD_TYPES: Mapping[str, Any] = {
     "sig": _STR_OR_NONE, "solver": _STR_OR_NONE, "epoch": int, "tensors": int, "parameters": int, "dtypes": dict,
     "checkpoint": _DICT_OR_NONE, "codec": _DICT_OR_NONE, "best": _DICT_OR_NONE, "options": dict, "warnings": list,
     "versions": dict, "nonfinite": dict, "bands": _LIST_OR_NONE, "weights_epoch": (int, type(None)),
-    "sig_source": _STR_OR_NONE,
+    "sig_source": _STR_OR_NONE, "family": _STR_OR_NONE,
 }
 
 
@@ -54,6 +54,7 @@ class Manifest:
     bands: Optional[list[Mapping[str, Any]]] = None  # of several experiments: some of the fields above for each
     weights_epoch: Optional[int] = None  # of which epoch the weights are, if that is known
     sig_source: Optional[str] = None  # where the signature comes from: `checkpoint`, `XP folder` or `solver`
+    family: Optional[str] = None  # of the model: the name of AudioCraft's solver for such models, or `general`
     format: int = FORMAT  # of this manifest
 
     def to_dict(self) -> dict[str, Any]:

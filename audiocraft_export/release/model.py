@@ -24,14 +24,14 @@ class ReleaseModel:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, version: str, which: str = "best", dtype: Optional[str] = None,
-                        scrub: Sequence[str] = ()) -> ReleaseModel:
+                        scrub: Sequence[str] = (), *, of_audiocraft: bool = False) -> ReleaseModel:
         """Take the model out of a checkpoint, as `select_weights`, `compact` and `scrub_config`.
 
         Raises:
             CheckpointError: if the checkpoint does not have these weights, or only a shard, or as `scrub_config`.
             OptionError: if `scrub` holds an invalid pattern.
         """
-        weights = compact(select_weights(checkpoint, which), dtype)
+        weights = compact(select_weights(checkpoint, which, of_audiocraft), dtype)
         return cls(checkpoint, weights, version, scrub_config(checkpoint.config, scrub))
 
     @property

@@ -40,8 +40,8 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
     Raises:
         ExportError: if it cannot be released.
     """
-    family = family_of(checkpoint.config)
-    model = _load_model(checkpoint, options)
+    family = family_of(checkpoint.config, options.family)
+    model = _load_model(checkpoint, options, family)
     contents, codec = family.files(model), None
     if family.codec and options.codec == "auto":
         dora_dir = dora_dir or Experiment.from_folder(xp_folder).dora_dir
@@ -58,15 +58,16 @@ def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> 
         ExportError: if they are not the bands of one model, complete and in order, or cannot be released.
     """
     for checkpoint in checkpoints:
-        if family_of(checkpoint.config) is not DIFFUSION_FAMILY:
-            raise CheckpointError(f"{checkpoint.where} is {describe_model(checkpoint.config)}, no band of MultiBand "
+        if family_of(checkpoint.config, options.family) is not DIFFUSION_FAMILY:
+            what = describe_model(checkpoint.config, options.family)
+            raise CheckpointError(f"{checkpoint.where} is {what}, no band of MultiBand "
                                   "Diffusion: export it without --bands.")
-    models = [_load_model(checkpoint, options) for checkpoint in checkpoints]
+    models = [_load_model(checkpoint, options, DIFFUSION_FAMILY) for checkpoint in checkpoints]
     multiband_diffusion.check(models)
     manifest = merge_manifests([build_manifest(model, options) for model in models], multiband_diffusion.notes(*models))
     return PreparedRelease(multiband_diffusion.files(*models), manifest, DIFFUSION_FAMILY, models)
 
 
-def _load_model(checkpoint: Checkpoint, options: ExportOptions) -> ReleaseModel:
+def _load_model(checkpoint: Checkpoint, options: ExportOptions, family: Family) -> ReleaseModel:
     return ReleaseModel.from_checkpoint(checkpoint, version_tag(options.version), options.weights, options.dtype,
-                                        options.patterns)
+                                        options.patterns, of_audiocraft=family.audiocraft)

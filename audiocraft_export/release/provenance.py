@@ -17,7 +17,7 @@ from ..options import AUDIOCRAFT, ExportOptions
 from ..storage.durable_file import WrittenFile
 from ..version import __version__
 from .compression_model import CompressionModel
-from .families.registry import family_of, selection_of, solver_of
+from .families.registry import family_name, family_notes, family_of, selection_of, solver_of
 from .installed_audiocraft import audiocraft_version
 from .manifest import Manifest
 from .metrics import Selection, is_number
@@ -40,7 +40,7 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
     Without a selection (of a living solver), the options and the configuration say how the best state is selected.
     """
     checkpoint = model.checkpoint
-    selection = selection or selection_of(checkpoint.config, options.metric)
+    selection = selection or selection_of(checkpoint.config, options.metric, options.family)
     is_best = options.weights == "best"
     epoch = _weights_epoch(checkpoint.history, options, selection)
     return Manifest(
@@ -59,6 +59,7 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
         versions={"audiocraft": model.version, "audiocraft-export": __version__, "python": platform.python_version(),
                   "torch": _package_version("torch"), "omegaconf": _package_version("omegaconf")},
         sig_source=checkpoint.sig_source,
+        family=family_name(checkpoint.config, options.family),
         time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
@@ -97,15 +98,18 @@ def nonfinite_warning(file: str, tensors: Mapping[str, int]) -> str:
 
 def _later_options(options: ExportOptions) -> dict[str, Any]:
     """Options added after format 1, omitted at their defaults so that older manifests still match."""
-    names = ["scrub"] if options.format == AUDIOCRAFT else ["format", "max_shard_size", "scrub"]
+    names = ["scrub", "family"] if options.format == AUDIOCRAFT else ["format", "max_shard_size", "scrub", "family"]
     return {name: value for name, value in asdict(options).items() if name in names and value is not None}
 
 
 def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: ExportOptions) -> Iterator[str]:
     checkpoint = model.checkpoint
     yield from checkpoint.notes
+    yield from family_notes(checkpoint.config, options.family)
     if checkpoint.unknown_globals:
         yield f"ignored in the checkpoint, neither imported nor released: {listing(checkpoint.unknown_globals, 20)}"
+    yield from model.weights.notes
+    yield from (f"compression model: {note}" for note in (codec.notes if codec else ()))
     if codec is not None and codec.checkpoint is not None and codec.checkpoint.unknown_globals:
         yield f"ignored in that of the compression model: {listing(codec.checkpoint.unknown_globals, 20)}"
     if checkpoint.sig is None:
@@ -114,7 +118,7 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: E
         yield f"the checkpoint holds no configuration (xp.cfg): it was taken from {checkpoint.config_source}"
     if not checkpoint.history:
         yield "no epoch was finished when this state was stored"
-    if model.version == UNKNOWN_VERSION and family_of(checkpoint.config).audiocraft:
+    if model.version == UNKNOWN_VERSION and family_of(checkpoint.config, options.family).audiocraft:
         yield "AudioCraft is not installed here and no version was given: the release is tagged unknown"
     for pattern in unmatched_patterns(checkpoint.config, options.patterns):
         yield f"scrub={pattern} matches no key of the configuration"

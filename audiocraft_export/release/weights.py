@@ -6,16 +6,19 @@ the shard of rank zero (`audiocraft.solvers.base.StandardSolver`, `audiocraft.ut
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Optional
 
 from ..checkpoint.allowlist import UnknownGlobal
 from ..checkpoint.checkpoint import Checkpoint
 from ..checkpoint.plain_config import describe_type
 from ..checkpoint.tensor import ITEMSIZE, LazyTensor, contiguous
-from ..errors import CheckpointError
+from ..errors import CheckpointError, listing
 from ..storage.lazy_bytes import LazyBytes, slice_stream
-from .limits import MAX_REPEATED_BYTES, MAX_TENSOR_NAME, MAX_TEXT, MAX_VALUES
+from .limits import MAX_REPEATED_BYTES, MAX_SHOWN_NAME, MAX_TENSOR_NAME, MAX_TEXT, MAX_VALUES
+from .wrappers import strip_wrappers, wrapper_warnings
+
+OFF = ("", "0", "f", "false", "n", "no", "none", "null", "off")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Weights:
     state: Mapping[str, Any]  # tensors by name; nested where the solver's best state is
     source: str  # section of the checkpoint that they come from
     reason: str  # why from there, for the manifest
+    notes: tuple[str, ...] = ()  # what is odd about it
 
     @property
     def tensors(self) -> dict[str, LazyTensor]:
@@ -44,8 +48,11 @@ class Weights:
         return dict(sorted(Counter(tensor.dtype for tensor in self.tensors.values()).items()))
 
 
-def select_weights(checkpoint: Checkpoint, which: str) -> Weights:
+def select_weights(checkpoint: Checkpoint, which: str, of_audiocraft: bool = False) -> Weights:
     """Choose the weights of a release: `best`, `ema` or `last`.
+
+    Of a best state in several parts all are released, but for a model of AudioCraft, whose loaders take `model` alone;
+    its names lose the prefixes of torch.compile and DDP. Notes say what is left out and renamed.
 
     Raises:
         CheckpointError: if the checkpoint does not have them, or only a shard of them.
@@ -53,7 +60,7 @@ def select_weights(checkpoint: Checkpoint, which: str) -> Weights:
     if which != "best" and _is_sharded(checkpoint):
         raise CheckpointError(f"{checkpoint.where} was trained with FSDP, where every rank stores its own shard: "
                               f"weights={which} cannot be released; use weights=best.")
-    weights = {"best": _select_best, "ema": _select_ema, "last": _select_last}[which](checkpoint)
+    weights = {"best": _select_best, "ema": _select_ema, "last": _select_last}[which](checkpoint, of_audiocraft)
     try:
         tensors = weights.tensors
     except RecursionError:
@@ -62,7 +69,8 @@ def select_weights(checkpoint: Checkpoint, which: str) -> Weights:
     if not tensors:
         raise CheckpointError(f"{weights.source} of {checkpoint.where} holds no tensor, as "
                               "before the first validation: use weights=last.")
-    return weights
+    return weights if of_audiocraft else replace(
+        weights, notes=(*weights.notes, *wrapper_warnings(weights.state, weights.source)))
 
 
 def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
@@ -89,41 +97,73 @@ def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
             compacted[key] = _compact_bytes(tensor, target)
         return LazyTensor(compacted[key], target, 0, tensor.shape, contiguous(tensor.shape))
 
-    return Weights(_TensorMapper(compact_once)(weights.state), weights.source, weights.reason)
+    return replace(weights, state=_TensorMapper(compact_once)(weights.state))
 
 
-def _select_best(checkpoint: Checkpoint) -> Weights:
-    state = checkpoint.state
-    if gathered := _unwrap_model(state.get("fsdp_best_state")):
-        return Weights(gathered, "fsdp_best_state", "best state, gathered from all FSDP ranks")
+def _select_best(checkpoint: Checkpoint, of_audiocraft: bool) -> Weights:
+    gathered = checkpoint.state.get("fsdp_best_state")
+    if isinstance(gathered, dict) and (best := _best_parts(gathered, of_audiocraft)):
+        left_out = _left_out(gathered, best)
+        sharded = checkpoint.state.get("best_state") if checkpoint.file and "model" in gathered else None
+        if isinstance(sharded, dict):
+            left_out += [name for name, part in sharded.items() if isinstance(part, dict) and name not in gathered]
+        return _finish(Weights(best, "fsdp_best_state", "best state, gathered from all FSDP ranks"), left_out,
+                       of_audiocraft)
     if _is_sharded(checkpoint):
         raise CheckpointError(f"{checkpoint.where} was trained with FSDP and its fsdp_best_state is empty: best_state "
                               "holds only the shard of one rank and cannot be released; export the checkpoint of "
                               "rank zero after a validation.")
-    if best := _unwrap_model(state.get("best_state")):
-        return Weights(best, "best_state", "best state, as the solver kept it")
-    kept = "an empty best_state" if "best_state" in state else f"no best_state (it has {checkpoint.sections})"
-    if isinstance(state.get("best_state"), UnknownGlobal):
-        kept = f"{describe_type(state['best_state'])} as its best_state"
+    stored = checkpoint.state.get("best_state")
+    if best := _best_parts(stored, of_audiocraft):
+        return _finish(Weights(best, "best_state", "best state, as the solver kept it"), _left_out(stored, best),
+                       of_audiocraft)
+    kept = f"no best_state (it has {checkpoint.sections})"
+    if "best_state" in checkpoint.state:
+        kept = "an empty best_state"
+    if isinstance(stored, UnknownGlobal):
+        kept = f"{describe_type(stored)} as its best_state"
     raise CheckpointError(f"{checkpoint.where} has {kept}: use weights=last for the latest weights.")
 
 
-def _select_last(checkpoint: Checkpoint) -> Weights:
+def _left_out(stored: Any, best: Mapping[str, Any]) -> list[Any]:
+    """The parts of a best state that are not released."""
+    return [name for name in stored if name != "model"] if best is not stored else []
+
+
+def _finish(weights: Weights, left_out: list[Any], of_audiocraft: bool) -> Weights:
+    """Note the parts of the best state that are not released, and finish the names."""
+    if left_out:
+        names = listing([str(name)[:MAX_SHOWN_NAME] for name in left_out])
+        remedy = ": weights of AudioCraft are `model` alone; family=general releases all" if of_audiocraft else ""
+        weights = replace(weights, notes=(f"{names} of the best state is left out of the release{remedy}",))
+    return _strip(weights) if of_audiocraft else weights
+
+
+def _strip(weights: Weights) -> Weights:
+    """Take the prefixes of wrappers off the names."""
+    state, notes = strip_wrappers(weights.state, weights.source)
+    return replace(weights, state=state, notes=(*weights.notes, *notes))
+
+
+def _select_last(checkpoint: Checkpoint, of_audiocraft: bool) -> Weights:
     model = checkpoint.state.get("model")
     if not isinstance(model, dict) or not model:
         raise CheckpointError(f"{checkpoint.where} has no weights under the name model (it has {checkpoint.sections}): "
                               "use weights=best, or register the model as `model` in the solver.")
-    return Weights(model, "model", "latest weights, as asked for")
+    weights = Weights(model, "model", "latest weights, as asked for")
+    return _strip(weights) if of_audiocraft else weights
 
 
-def _select_ema(checkpoint: Checkpoint) -> Weights:
+def _select_ema(checkpoint: Checkpoint, of_audiocraft: bool) -> Weights:
     averages: Any = checkpoint.state.get("ema")
     for key in ("state", "model"):
         averages = averages.get(key) if isinstance(averages, dict) else None
     if not isinstance(averages, dict) or not averages:
         raise CheckpointError(f"{checkpoint.where} has no moving average (ema) of the model: "
                               "use weights=best or weights=last.")
-    model = _select_last(checkpoint).state
+    last = _select_last(checkpoint, of_audiocraft)
+    model = last.state
+    averages = strip_wrappers(averages, "ema")[0] if of_audiocraft else averages
     # Tied tensors stand in the average under one of their names only (named_parameters skips the others).
     by_view = {_view(model.get(name)): average for name, average in averages.items()}
     by_view.pop(None, None)
@@ -132,20 +172,26 @@ def _select_ema(checkpoint: Checkpoint) -> Weights:
         if tensor is model[name] and isinstance(tensor, LazyTensor) and tensor.is_floating_point:
             raise CheckpointError(f"The moving average (ema) of {checkpoint.where} lacks {name!r} of the model: use "
                                   "weights=best or weights=last.")
-    return Weights(state, "ema", "latest moving average, as asked for")
+    return Weights(state, "ema", "latest moving average, as asked for", last.notes)
 
 
 def _is_sharded(checkpoint: Checkpoint) -> bool:
-    """Whether FSDP was in use: the truth value of `fsdp.use`, as in AudioCraft."""
+    """Whether FSDP was in use: the truth value of `fsdp.use`, as in AudioCraft, where the text `no` means no.
+
+    To AudioCraft such a text is true; then it has gathered an `fsdp_best_state`.
+    """
     fsdp = checkpoint.config.get("fsdp")
-    return bool(checkpoint.config.get("fsdp.use") if hasattr(fsdp, "keys") else fsdp)
+    use = checkpoint.config.get("fsdp.use") if hasattr(fsdp, "keys") else fsdp
+    if isinstance(use, str) and use.strip().lower() in OFF:
+        return bool(_best_parts(checkpoint.state.get("fsdp_best_state"), of_audiocraft=True))
+    return bool(use)
 
 
-def _unwrap_model(state: Any) -> Optional[Mapping[str, Any]]:
-    """The model in a best state; a custom solver may store its tensors without a `model` around them."""
+def _best_parts(state: Any, of_audiocraft: bool) -> Optional[Mapping[str, Any]]:
+    """What is released of a best state: its `model` if there is nothing else or a model of AudioCraft, or all of it."""
     if not isinstance(state, dict):
         return None
-    return state["model"] if isinstance(state.get("model"), dict) else state
+    return state["model"] if isinstance(state.get("model"), dict) and (of_audiocraft or len(state) == 1) else state
 
 
 def _view(tensor: Any) -> Any:

@@ -16,10 +16,10 @@ from ..formats.registry import encode_release
 from ..formats.safetensors.file import read_safetensors
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content, Tensors
-from ..release.families.registry import CODEC_FILE, LM_FILE
+from ..release.families.registry import CODEC_FILE, LM_FILE, family_of
 from ..release.manifest import Manifest
 from ..release.prepare import prepare
-from ..release.weights import Weights, compact
+from ..release.weights import Weights, compact, select_weights
 from ..storage.file_version import same_origin
 from .file import Problem
 
@@ -51,6 +51,16 @@ def diff_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
     if problems and manifest is not None:
         yield from _origin_problems(MANIFEST if path == folder else path.name, manifest, checkpoint)
     yield from problems
+
+
+def notes_of_export(path: Path, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """What an export of a checkpoint with the options of a release leaves out of the weights, or renames in them.
+
+    Raises:
+        CheckpointError: if the checkpoint does not have such weights.
+    """
+    options = _options(Manifest.load_or_none(_release_folder(path)), path)
+    return select_weights(checkpoint, options.weights, family_of(checkpoint.config, options.family).audiocraft).notes
 
 
 def _origin_problems(file: str, manifest: Manifest, checkpoint: Checkpoint) -> Iterator[Problem]:

@@ -74,7 +74,7 @@ def check_rebuild(folder: Path) -> list[Problem]:
         raise ReleaseError(f"--load rebuilds what a whole release folder holds, and {folder} is a file: name its "
                            "folder.")
     manifest = Manifest.load(folder)
-    family, names = family_named(manifest.solver), [file.name for file in manifest.files]
+    family, names = family_named(manifest.family or manifest.solver), [file.name for file in manifest.files]
     require_loader(manifest.release_format, family)
     try:
         verify_loads(manifest.release_format, folder, family, names)

@@ -132,7 +132,7 @@ def test_what_audiocraft_cannot_load_is_said_at_export_time(place):
     ({"compression_model_checkpoint": "//pretrained/nobody/nothing"}, "OSError: "),
     ({"solver": "magnet", "compression_model_checkpoint": "//pretrained/nobody/nothing"}, "OSError: "),
     ({"solver": "jasco"}, "AttributeError" if IS_MAIN else "has no loader for this kind of model"),
-    ({"solver": "watermarking"}, "no model of AudioSeal")])
+    ({"solver": "watermarking", "audioseal": {}, "detector": {}}, "no model of AudioSeal")])
 def test_why_a_release_does_not_load_is_one_line_that_says_something(place, musicgen, tmp_path, changes, says):
     from omegaconf import OmegaConf, open_dict
     state = stored(musicgen)

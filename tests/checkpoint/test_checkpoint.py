@@ -22,7 +22,8 @@ def test_a_file_in_another_xp_s_folder_needs_a_folder_of_its_own(make_xp, dora_d
 
 
 def test_a_codec_of_another_experiment_is_refused_and_odd_names_in_one_are_said(make_xp, dora_dir):
-    codec = {"xp.cfg": with_cfg(solver="compression"), "scheduler": torch.nn.functional.relu}
+    codec = {"xp.cfg": with_cfg(solver="compression", compression_model="encodec"),
+             "scheduler": torch.nn.functional.relu}
     make_xp("c0dec000", **codec, **{"xp.sig": "11111111"})
     make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint="//sig/c0dec000")})
     with pytest.raises(ExportError, match="written by the experiment 11111111"):

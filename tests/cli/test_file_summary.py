@@ -27,7 +27,8 @@ def test_an_experiment_says_where_its_bytes_are_and_what_a_release_would_be(trai
     assert {"name": "model.emb.0.weight", "dtype": "float32", "shape": [5, 4], "bytes": 80} in found["tensors"]
     assert sum("torch.nn.modules.linear.Linear" in text for text in found["odd"]) == 1
     shown = command("inspect", "11111111", cwd=tmp_path, PYTHONIOENCODING="utf-8").stdout
-    for text in ("weights     best_state of epoch 2, after 3 epochs (best state, as the solver kept it)", "release     none; would have state_dic",
+    for text in ("weights     best_state of epoch 2, after 3 epochs (best state, as the solver kept it)",
+                 "release     none; would have state_dic",
                  "ce          best 1 in epoch 2 of 3  █▁▅", "codec       ", "best_state", "odd  "):
         assert text in shown, shown
 

@@ -5,8 +5,14 @@ import torch
 from helpers import load, model_state, same, solver_state, with_cfg
 
 from audiocraft_export import ExportError, export_encodec, export_lm, export_pretrained_compression_model
+from audiocraft_export.release.families.registry import family_named
 
 CODEC = "c0dec000"
+
+
+def marked(solver):
+    """A configuration with what marks the family of a solver."""
+    return with_cfg(solver=solver, **{mark: {} for mark in family_named(solver).marks})
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def as_audiocraft(checkpoint):
                                                   (export_lm, "mine"), (export_encodec, "mine")])
 @pytest.mark.parametrize("fsdp", [{}, {"model": model_state(4)}])
 def test_drop_ins_make_the_files_of_audiocraft_and_return_their_path(make_xp, tmp_path, function, solver, fsdp):
-    checkpoint = make_xp(fsdp_best_state=fsdp, **{"xp.cfg": with_cfg(solver=solver)}) / "checkpoint.th"
+    checkpoint = make_xp(fsdp_best_state=fsdp, **{"xp.cfg": marked(solver)}) / "checkpoint.th"
     out = tmp_path / "new" / "folder" / "any name.bin"
     assert function(str(checkpoint), str(out)) == str(out)
     ours, theirs = load(out), as_audiocraft(checkpoint)
@@ -54,7 +60,7 @@ def test_drop_in_for_a_pretrained_codec_writes_a_reference_or_embeds_a_file(tmp_
 def test_drop_ins_refuse_the_other_kind_by_name(make_xp, codec, tmp_path):
     with pytest.raises(ExportError, match="a compression model .solver=compression.: use export_encodec"):
         export_lm(codec / "checkpoint.th", tmp_path / "out.bin")
-    lm = make_xp(**{"xp.cfg": with_cfg(solver="musicgen")}) / "checkpoint.th"
+    lm = make_xp(**{"xp.cfg": marked("musicgen")}) / "checkpoint.th"
     with pytest.raises(ExportError, match="a language model .solver=musicgen.: use export_lm"):
         export_encodec(lm, tmp_path / "out.bin")
     assert not (tmp_path / "out.bin").exists()
@@ -79,7 +85,7 @@ def test_drop_ins_leave_an_existing_file_alone_when_they_fail(tmp_path):
     ("magnet", export_encodec, "a language model", "export_lm")])
 def test_a_drop_in_names_the_kind_of_a_model_that_it_does_not_export_and_what_does(make_xp, tmp_path, solver, function,
                                                                                  kind, right):
-    checkpoint = make_xp(**{"xp.cfg": with_cfg(solver=solver)}) / "checkpoint.th"
+    checkpoint = make_xp(**{"xp.cfg": marked(solver)}) / "checkpoint.th"
     with pytest.raises(ExportError, match=rf"is {kind} \(solver={solver}\): use {right}\."):
         function(checkpoint, tmp_path / "out.bin")
     assert not (tmp_path / "out.bin").exists()

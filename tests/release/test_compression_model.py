@@ -60,7 +60,7 @@ def test_an_exported_codec_is_embedded(export_with, codec, dora_dir, form):
 
 def test_an_epoch_of_a_codec_can_be_meant(export_with, codec, make_xp):
     make_xp(CODEC, "checkpoint_1.th", **{"best_state": {"model": model_state(1)},
-                                         "xp.cfg": with_cfg(solver="compression")})
+                                         "xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
     assert same(load(export_with(f"//sig/{CODEC}/checkpoint_1.th").files[1])["best_state"], model_state(1))
 
 
@@ -68,6 +68,18 @@ def test_a_codec_exported_before_there_was_a_flag_for_it_is_embedded(export_with
     torch.save({"best_state": model_state(6), "xp.cfg": "compression_model: encodec\n"}, tmp_path / "old.bin")
     package = load(export_with(f"//pretrained/{tmp_path}/old.bin").files[1])
     assert same(package["best_state"], model_state(6)) and package["version"] == "1.3.0"
+
+
+@pytest.mark.parametrize("is_exported", [True, False])
+def test_a_codec_loses_the_prefixes_of_wrappers(export_with, codec, tmp_path, is_exported):
+    wrapped = {f"module._orig_mod.{name}": value for name, value in model_state(6).items()}
+    state = torch.load(codec / "checkpoint.th", weights_only=False)
+    torch.save({**state, "best_state": {"model": wrapped, "critic": {}}}, codec / "checkpoint.th")
+    torch.save({"best_state": wrapped, "xp.cfg": "compression_model: encodec\n"}, tmp_path / "old.bin")
+    report = export_with(f"//pretrained/{tmp_path}/old.bin" if is_exported else f"//sig/{CODEC}")
+    assert same(load(report.files[1])["best_state"], model_state(6))
+    assert any("compression model: took the prefix _orig_mod." in note for note in report.manifest.warnings)
+    assert is_exported or any("critic of the best state is left out" in note for note in report.manifest.warnings)
 
 
 @pytest.mark.parametrize(("content", "says"), [
@@ -82,7 +94,7 @@ def test_an_exported_file_that_nobody_could_load_is_no_codec(export_with, tmp_pa
 
 
 def test_a_codec_without_a_best_state_or_a_checkpoint_says_nothing_of_options_for_the_model(export_with, make_xp):
-    make_xp(CODEC, **{"best_state": {}, "xp.cfg": with_cfg(solver="compression")})
+    make_xp(CODEC, **{"best_state": {}, "xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
     with pytest.raises(ExportError, match="no best state that could be released") as error:
         export_with(f"//sig/{CODEC}")
     (make_xp(CODEC) / "checkpoint.th").rename(make_xp(CODEC, "checkpoint_7.th") / "checkpoint_8.th")
@@ -115,7 +127,8 @@ def test_a_reference_within_the_configuration_does_not_hide_why_a_codec_is_not_f
 def test_a_retrained_codec_makes_the_release_stale(export_with, codec, make_xp, dora_dir):
     export_with(f"//sig/{CODEC}")
     assert not export_xp(SIG, dora_dir, ExportOptions(version="1.3.0")).written
-    make_xp(CODEC, **{"best_state": {"model": model_state(7)}, "xp.cfg": with_cfg(solver="compression")})
+    make_xp(CODEC, **{"best_state": {"model": model_state(7)},
+                      "xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
     report = export_xp(SIG, dora_dir, ExportOptions(version="1.3.0"))
     assert report.written and same(load(report.files[1])["best_state"], model_state(7))
 
@@ -131,7 +144,7 @@ def test_a_retrained_codec_makes_the_release_stale(export_with, codec, make_xp, 
 def test_a_codec_that_cannot_be_found_names_its_form_and_the_way_on(export_with, dora_dir, form, says, monkeypatch):
     monkeypatch.delenv("AUDIOCRAFT_REFERENCE_DIR", raising=False)
     with pytest.raises(ExportError, match=says) as error:
-        export_with(form)
+        export_with(form, family="musicgen")
     assert "codec=none" in str(error.value) or "interpolation" in str(error.value) or "resolved" in str(error.value)
     if isinstance(form, str) and form.startswith("/"):
         assert form in str(error.value)

@@ -13,7 +13,7 @@ from audiocraft_export.release.installed_audiocraft import audiocraft_version, r
 
 def test_the_version_tag_of_an_audiocraft_model_is_said_to_be_unknown(make_xp, dora_dir, monkeypatch):
     monkeypatch.setattr("audiocraft_export.release.provenance.audiocraft_version", lambda: None)
-    make_xp(**{"xp.cfg": with_cfg(solver="compression")})
+    make_xp(**{"xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
     report = export_xp(SIG, dora_dir)
     assert load(report.files[0])["version"] == "unknown" and "tagged unknown" in report.manifest.warnings[0]
 
@@ -23,7 +23,7 @@ def test_the_version_tag_is_that_of_the_installed_audiocraft(make_xp, dora_dir, 
     (tmp_path / "audiocraft" / "__init__.py").write_text("__version__ = '1.4.0a2'\nraise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "audiocraft", raising=False)  # the folder tests/audiocraft, as a namespace
-    make_xp(**{"xp.cfg": with_cfg(solver="compression")})
+    make_xp(**{"xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
     assert load(export_xp(SIG, dora_dir).files[0])["version"] == audiocraft_version() == "1.4.0a2"
 
 

@@ -29,7 +29,8 @@ def test_a_release_never_takes_the_place_of_the_checkpoint_that_it_is_made_of(ma
 
 def test_nor_of_that_of_its_codec_of_a_band_or_of_one_that_lies_where_a_release_was(make_xp, make_band, dora_dir,
                                                                                    tmp_path):
-    codec = make_xp("c0dec000", **{"xp.cfg": with_cfg(solver="compression")}) / "checkpoint.th"
+    cfg = with_cfg(solver="compression", compression_model="encodec")
+    codec = make_xp("c0dec000", **{"xp.cfg": cfg}) / "checkpoint.th"
     folder = tmp_path / "release"
     folder.mkdir()
     codec = codec.rename(folder / "compression_state_dict.bin")

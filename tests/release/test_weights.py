@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import NEW_DTYPES, SIG, load, model_state, same, with_cfg
+from helpers import NEW_DTYPES, SIG, command, load, model_state, same, with_cfg
 
 from audiocraft_export import ExportError, ExportOptions, export_xp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
@@ -62,6 +62,19 @@ def test_a_shard_is_never_released(make_xp, dora_dir, empty, weights):
     assert not (folder / "export").exists()
 
 
+@pytest.mark.parametrize("off", ["no", "No", "false", "off", "0", "", 0])
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_text_that_says_no_is_no_fsdp(make_xp, dora_dir, off, nested):
+    cfg = with_cfg(fsdp={"use": off} if nested else off)
+    assert same(released(make_xp, dora_dir, "last", **{"xp.cfg": cfg}), model_state(1))
+
+
+def test_a_text_that_audiocraft_takes_for_yes_releases_no_shard(make_xp, dora_dir):
+    make_xp(fsdp_best_state={"model": model_state(9)}, **{"xp.cfg": with_cfg(fsdp={"use": "no"})})
+    with pytest.raises(ExportError, match="FSDP"):
+        export_xp(SIG, dora_dir, ExportOptions(weights="last"))
+
+
 def test_weights_last_is_the_latest_model(make_xp, dora_dir):
     assert same(released(make_xp, dora_dir, weights="last"), model_state(1))
 
@@ -94,6 +107,66 @@ def test_a_best_state_without_model_inside_is_taken_as_it_is(make_xp, dora_dir):
 def test_a_nested_best_state_is_taken_as_it_is(make_xp, dora_dir):
     state = released(make_xp, dora_dir, best_state={"generator": model_state(1), "critic": model_state(2)})
     assert same(state["generator"], model_state(1)) and same(state["critic"], model_state(2))
+
+
+PARTS = {"model": model_state(1), "head": model_state(2), "scale": torch.ones(1), "epoch": 3}
+AUDIOCRAFT = {"solver": "compression", "compression_model": "encodec"}
+
+
+@pytest.mark.parametrize("section", ["best_state", "fsdp_best_state"])
+def test_all_parts_of_the_best_state_of_ones_own_solver_are_released(make_xp, dora_dir, section):
+    make_xp(**{section: PARTS})
+    report = export_xp(SIG, dora_dir, ExportOptions(version="1"))
+    state = load(report.files[0])["best_state"]
+    assert same(state["model"], PARTS["model"]) and same(state["head"], PARTS["head"])
+    assert [*state] == [*PARTS] and state["scale"].equal(PARTS["scale"]) and state["epoch"] == 3
+    assert report.manifest.weights == section and not report.manifest.warnings
+
+
+@pytest.mark.parametrize("section", ["best_state", "fsdp_best_state"])
+def test_audiocraft_releases_the_model_alone_and_says_what_is_left_out(make_xp, dora_dir, section):
+    make_xp(**{section: PARTS, "xp.cfg": with_cfg(**AUDIOCRAFT)})
+    report = export_xp(SIG, dora_dir, ExportOptions(version="1"))
+    assert same(load(report.files[0])["best_state"], model_state(1))
+    note, = report.manifest.warnings
+    assert "head, scale, epoch of the best state" in note and "family=general" in note
+    said = command("verify", report.folder, "--against", SIG, "--dora-dir", dora_dir, cwd=dora_dir)
+    assert said.returncode == 0 and "head, scale, epoch of the best state" in said.stderr, said
+    everything = ExportOptions(family="general", folder=dora_dir / "all")
+    assert [*load(export_xp(SIG, dora_dir, everything).files[0])["best_state"]] == [*PARTS]
+
+
+def test_a_part_that_no_rank_has_gathered_is_named(make_xp, dora_dir):
+    make_xp(best_state=PARTS, fsdp_best_state={"model": model_state(4)})
+    report = export_xp(SIG, dora_dir, ExportOptions(version="1"))
+    assert same(load(report.files[0])["best_state"], model_state(4)) and "head" in report.manifest.warnings[0]
+
+
+PREFIXES = ["_orig_mod.{}", "module.{}", "module._orig_mod.{}", "_orig_mod.module.{}", "_fsdp_wrapped_module.{}"]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("weights", ["best", "last", "ema"])
+def test_prefixes_of_wrappers_are_taken_off_the_weights_of_audiocraft(make_xp, dora_dir, prefix, weights):
+    def wrapped(state):
+        return {prefix.format(name): value for name, value in state.items()}
+    plain = released(make_xp, dora_dir, weights, **{"xp.cfg": with_cfg(**AUDIOCRAFT)})
+    average = {name: value for name, value in model_state(2).items() if value.is_floating_point()}
+    make_xp(model=wrapped(model_state(1)), best_state={"model": wrapped(model_state(3))},
+            ema={"state": {"model": average}, "count": 1}, **{"xp.cfg": with_cfg(**AUDIOCRAFT)})
+    report = export_xp(SIG, dora_dir, ExportOptions(weights=weights, version="1"))
+    assert same(load(report.files[0])["best_state"], plain)
+    assert any(f"off 3 names of {'model' if weights != 'best' else 'best_state'}" in note
+               for note in report.manifest.warnings)
+
+
+def test_prefixes_of_the_weights_of_others_are_kept_and_said(make_xp, dora_dir):
+    best = {"model": {f"_orig_mod.{name}": value for name, value in model_state().items()}}
+    make_xp(best_state=best)
+    report = export_xp(SIG, dora_dir, ExportOptions(version="1"))
+    assert same(load(report.files[0])["best_state"], best["model"])
+    note, = report.manifest.warnings
+    assert "3 names of best_state have the prefix _orig_mod. of torch.compile" in note
 
 
 @pytest.mark.parametrize(("best", "says"), [(..., "no best_state"), ({}, "empty"), ({"model": {}}, "empty"),

@@ -27,7 +27,7 @@ def test_the_files_of_others_stay_where_a_release_is_replaced(make_xp, dora_dir,
 
 
 def test_a_compression_model_of_the_user_stays_where_a_release_has_none(make_xp, dora_dir):
-    codec = make_xp("c0dec000", **{"xp.cfg": with_cfg(solver="compression")})
+    codec = make_xp("c0dec000", **{"xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
     make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint="//sig/c0dec000")})
     folder = export_xp(SIG, dora_dir).folder
     export_xp(SIG, dora_dir, ExportOptions(codec="none"))

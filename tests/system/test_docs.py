@@ -52,7 +52,8 @@ def store(outputs, sig, argv, losses=(), planned=20, **sections):
 
 def store_all(outputs):
     """A compression model, two language models on it (the release of one is stale), and four bands."""
-    store(outputs, "3c9d0a55", ["solver=compression/debug"], [1.5, 1.2], **{"xp.cfg": with_cfg(solver="compression")})
+    store(outputs, "3c9d0a55", ["solver=compression/debug"], [1.5, 1.2],
+          **{"xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
     store(outputs, "5ad2c1f0", ["dim=512", "lr=3e-4"], [4., 3.5, 3.398], **{"xp.cfg": with_cfg(**ON_CODEC, dim=512)})
     folder = store(outputs, "9357e12e", ["dim=1024", "lr=1e-4"], [4., 3.3, 3.214, 3.22],
                    **{"xp.cfg": with_cfg(**ON_CODEC, dim=1024)})

@@ -212,7 +212,7 @@ def test_a_codec_that_can_be_read_at_a_secret_place_is_released(make_xp, dora_di
 @pytest.mark.parametrize("place", ["solver", "compression_model", "optim.lr", "sample_rate"])
 @pytest.mark.parametrize("form", ["env", "key", "decode", "env of env"])
 def test_the_configuration_of_a_codec_stays_text_too(make_xp, dora_dir, tmp_path, secret, silent, place, form):
-    cfg = configuration(place, FORMS[form], solver="compression")
+    cfg = configuration(place, FORMS[form], solver="compression", compression_model="encodec")
     codec = make_xp(CODEC, **{"xp.cfg": cfg})
     exported = tmp_path / "exported.bin"
     torch.save({"best_state": model_state(6), "xp.cfg": OmegaConf.to_yaml(cfg), "version": "1", "exported": True},

@@ -40,7 +40,7 @@ def test_a_file_of_a_drop_in_is_what_it_says(make_xp, dora_dir, tmp_path):
 
 
 def test_a_release_of_each_family_is_what_it_says(make_xp, dora_dir):
-    make_xp("11111111", **{"xp.cfg": with_cfg(solver="compression")})
+    make_xp("11111111", **{"xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
     built = {name: {} for name in ("schedule", "diffusion_unet", "processor")}
     make_xp("22222222", sample_processor={"scale": torch.ones(2)},
             **{"xp.cfg": with_cfg(solver="diffusion", sample_rate=32000, channels=1, **built)})

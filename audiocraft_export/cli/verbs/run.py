@@ -63,11 +63,14 @@ HELP = {
     "metric": "by which the training selects its best state, where that is not known: NAME or STAGE.NAME, and :max if "
               "the highest is the best",
     "revision": "push to this branch of it (default: main)",
+    "family": "release the model as one of this solver of AudioCraft, or as a general one (default: what the "
+              "configuration says)",
 }
 SHAPES: dict[str, dict[str, Any]] = {
     "card": {"action": argparse.BooleanOptionalAction}, "private": {"action": argparse.BooleanOptionalAction},
     "scrub": {"action": "append", "metavar": "PATTERN"}, "hub": {"metavar": "ORG/NAME"},
     "revision": {"metavar": "BRANCH"}, "max_shard_size": {"metavar": "SIZE"}, "metric": {"metavar": "NAME[:max]"},
+    "family": {"metavar": "NAME"},
 }
 
 

@@ -67,10 +67,12 @@ def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir) -> dict[str,
     if found.ok and args.load:
         problems += check_rebuild(path)
     if found.ok and args.against is not None and (os.path.isdir(path) or path.name != MANIFEST):
-        from ...verification.against_checkpoint import checkpoint_of, diff_with_checkpoint
+        from ...verification.against_checkpoint import checkpoint_of, diff_with_checkpoint, notes_of_export
         name = None if os.path.isfile(args.against) else checkpoint_of(path)
         xp, checkpoint = open_target(args.against, dora_dir, name)
         problems += diff_with_checkpoint(path, checkpoint, xp.folder, dora_dir.for_codec(xp))
+        for note in notes_of_export(path, checkpoint):
+            print_err(f"{path}: {note}")
     folder, names = (path, [*found.files, MANIFEST]) if os.path.isdir(path) else (path.parent, found.files)
     return {str(folder / name): [(problem.key, problem.what) for problem in problems if problem.file == name]
             for name in [*names, *(problem.file for problem in problems)]}

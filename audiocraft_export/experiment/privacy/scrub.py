@@ -47,7 +47,9 @@ def scrub_config(config: Config, scrub: Sequence[str]) -> Config:
     if PUBLIC in scrub:
         removed |= set(_private(config, removed))
     _add_referring(removed, config)
-    return Config(_remove(config.values, removed))
+    scrubbed = Config(_remove(config.values, removed))
+    scrubbed.choices = config.choices
+    return scrubbed
 
 
 def unmatched_patterns(config: Config, scrub: Sequence[str]) -> list[str]:

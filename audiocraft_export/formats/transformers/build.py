@@ -33,7 +33,7 @@ def transformers_files(prepared: PreparedRelease, max_shard_size: Union[str, int
     if prepared.family is COMPRESSION_FAMILY:
         converted = to_encodec(model.content)
     else:
-        refuse_family(model.checkpoint.config)
+        refuse_family(model.checkpoint.config, prepared.family)
         codec = None if layout_of(model.config).architecture == DECODER_ALONE else prepared.codec
         converted = to_musicgen(model, _convert_codec(codec) if codec else None)
     metadata = {"format": "pt", "sig": manifest.sig or "", "version": model.version, "weights": manifest.weights}

@@ -31,7 +31,7 @@ def files(model: ReleaseModel) -> dict[str, Content]:
     if not all(parts.values()) or len(state) != sum(map(len, parts.values())):
         raise CheckpointError(f"The weights of {model.checkpoint.where} are not those of a generator and a detector "
                               f"(generator.*, detector.*; it has {', '.join(map(str, list(state)[:3]))}, ...): this is "
-                              "no model of AudioSeal, so give its solver another name.")
+                              "no model of AudioSeal: use family=general (--family general).")
     config = model.config.require(*BUILT_FROM)
     if not all(isinstance(section, dict) for section in config.values()):
         raise CheckpointError(f"{', '.join(BUILT_FROM)} of the configuration of {model.checkpoint.where} are not all "

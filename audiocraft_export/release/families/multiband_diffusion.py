@@ -13,6 +13,7 @@ from ...errors import CheckpointError
 from ..content import AttrDict
 from ..model import ReleaseModel
 from ..weights import Weights, compact
+from ..wrappers import strip_wrappers
 
 FILE = "diffusion_state_dict.bin"
 BUILT_FROM = ("channels", "schedule", "diffusion_unet", "processor")
@@ -93,6 +94,8 @@ def notes(*models: ReleaseModel) -> Iterator[str]:
         values = [model.config.raw(key) for model in models]
         if any(value != values[0] for value in values):
             yield f"the bands were trained with different {key} ({_each(models, values)})"
+    for model in models:
+        yield from strip_wrappers(model.checkpoint.state["sample_processor"], "sample_processor")[1]
 
 
 def _band_content(model: ReleaseModel) -> dict[str, Any]:
@@ -100,6 +103,7 @@ def _band_content(model: ReleaseModel) -> dict[str, Any]:
     if not isinstance(processor, dict):
         raise CheckpointError(f"{model.checkpoint.where} has no sample_processor, without which a diffusion model "
                               "cannot be released: export another checkpoint.")
+    processor = strip_wrappers(processor, "sample_processor")[0]
     state = compact(Weights(processor, "sample_processor", "")).state
     built_from = model.config.require(*BUILT_FROM)
     for name in BUILT_FROM[1:]:

@@ -1,11 +1,12 @@
-"""What a release consists of, by the name of the solver that trained the model."""
+"""What a release consists of, by the family of the model: the name of its solver, and the keys that mark it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from ...errors import ReleaseError
+from ...errors import CheckpointError, ReleaseError
 from ...experiment.config import Config
 from ..content import Content
 from ..metrics import Selection
@@ -33,6 +34,7 @@ class Family:
     notes: Callable[[ReleaseModel], Iterable[str]] = lambda model: ()  # what is odd about the release of one
     # Rebuild the modules, given `audiocraft.models.loaders`, a release folder and the names of its files.
     load: Optional[Callable[[Any, Path, Sequence[str]], Loaded]] = None
+    marks: tuple[str, ...] = ()  # top-level keys that the configuration of each has: the name of a solver says little
 
 
 def _load_lm(loaders: Any, folder: Path, names: Sequence[str]) -> Loaded:
@@ -65,15 +67,19 @@ def _require_codec(loaders: Any, folder: Path, names: Sequence[str]) -> Any:
     return loaders.load_compression_model(str(folder))
 
 
-LANGUAGE_MODEL_FAMILY = Family("a language model", drop_in="export_lm", codec=True, metrics=("ce",), load=_load_lm)
-MAGNET_FAMILY = Family("a language model", drop_in="export_lm", codec=True, metrics=("ce",), load=_load_magnet)
-JASCO_FAMILY = Family("a language model", drop_in="export_lm", codec=True, metrics=("loss",), load=_load_jasco)
+# The marks are keys of AudioCraft's own configurations (config/model, config/solver; 1.3.0 and 1.4.0a) without which it
+# can neither train nor load such a model.
+LANGUAGE_MODEL_FAMILY = Family("a language model", drop_in="export_lm", codec=True, metrics=("ce",), load=_load_lm,
+                               marks=("compression_model_checkpoint",))
+MAGNET_FAMILY = replace(LANGUAGE_MODEL_FAMILY, load=_load_magnet)
+JASCO_FAMILY = replace(LANGUAGE_MODEL_FAMILY, metrics=("loss",), load=_load_jasco)
 COMPRESSION_FAMILY = Family("a compression model", lambda model: {CODEC_FILE: model.content}, drop_in="export_encodec",
-                            load=_load_codec)
+                            load=_load_codec, marks=("compression_model",))
 DIFFUSION_FAMILY = Family("a MultiBand Diffusion model", multiband_diffusion.files, (multiband_diffusion.FILE,),
-                          metrics=("loss",), notes=multiband_diffusion.notes, load=multiband_diffusion.load)
+                          metrics=("loss",), notes=multiband_diffusion.notes, load=multiband_diffusion.load,
+                          marks=("diffusion_unet", "schedule", "processor"))
 WATERMARK_FAMILY = Family("a watermarking model", audioseal.files, ("generator_{}.pth", "detector_{}.pth", "{}.yaml"),
-                          load=audioseal.load)
+                          load=audioseal.load, marks=("audioseal", "detector"))
 GENERAL_FAMILY = Family("a model", drop_in=None, audiocraft=False)
 
 FAMILIES = {  # the names of audiocraft.solvers.builders.get_solver
@@ -85,37 +91,51 @@ FAMILIES = {  # the names of audiocraft.solvers.builders.get_solver
     "diffusion": DIFFUSION_FAMILY,
     "watermarking": WATERMARK_FAMILY,
 }
+GENERAL = "general"  # the name of the general one
+_HYDRA_CHOICE = re.compile(r"\$\{hydra:runtime\.choices\.([\w./@-]+)\}")
 
 
 def solver_of(config: Config) -> Optional[str]:
     """The name of the solver, as one of AudioCraft's or as it is written in the configuration.
 
-    Raises:
-        CheckpointError: if it is an interpolation that cannot be resolved here.
+    An interpolation that cannot be resolved stands for Hydra's choice of the group `solver`, or of the one it names.
+    None is unknown.
     """
-    solver = config.get("solver")
-    if not isinstance(solver, str) or solver not in FAMILIES:
-        solver = config.raw("solver")
+    raw = config.raw("solver")
+    try:
+        solver = config.get("solver")
+    except CheckpointError:
+        choice = _HYDRA_CHOICE.fullmatch(raw)
+        return config.choices.get(choice[1] if choice else "solver")
+    solver = solver if isinstance(solver, str) and solver in FAMILIES else raw
     return solver if isinstance(solver, str) else None
 
 
-def family_named(solver: Optional[str]) -> Family:
-    """The family of a solver; the general one for those that are none of AudioCraft's."""
-    return FAMILIES.get(solver or "", GENERAL_FAMILY)
+def family_named(name: Optional[str]) -> Family:
+    """The family with a name, which is that of a solver of AudioCraft; the general one for any other name."""
+    return FAMILIES.get(name or "", GENERAL_FAMILY)
 
 
-def family_of(config: Config) -> Family:
-    """The family of an experiment by its solver, as `solver_of` and `family_named`."""
-    return family_named(solver_of(config))
+def family_name(config: Config, chosen: Optional[str] = None) -> str:
+    """The name of the family of an experiment: `chosen`, or that of its solver if the configuration has its marks."""
+    solver = solver_of(config)
+    if chosen is not None:
+        return chosen
+    return solver if solver in FAMILIES and not _missing_marks(config, solver) else GENERAL
 
 
-def selection_of(config: Config, metric: Optional[str] = None) -> Optional[Selection]:
+def family_of(config: Config, chosen: Optional[str] = None) -> Family:
+    """The family of an experiment, as `family_name`."""
+    return family_named(family_name(config, chosen))
+
+
+def selection_of(config: Config, metric: Optional[str] = None, chosen: Optional[str] = None) -> Optional[Selection]:
     """How an experiment selects its best state: by the option `metric`, or as AudioCraft's solvers; None if unknown.
 
     Raises:
         CheckpointError: as `solver_of`.
     """
-    family = family_of(config)
+    family = family_of(config, chosen)
     rule = Selection(_best_metric_name(family, config)) if family.audiocraft else None
     if metric is None:
         return rule
@@ -130,6 +150,21 @@ def _best_metric_name(family: Family, config: Config) -> Optional[str]:
     return family.metrics[0] if family.metrics and not (family.codec and is_sharded) else None
 
 
-def describe_model(config: Config) -> str:
+def family_notes(config: Config, chosen: Optional[str] = None) -> Iterator[str]:
+    """What is odd about the family: that the solver is called like one of AudioCraft's, and is not one."""
+    solver = solver_of(config)
+    missing = _missing_marks(config, solver)
+    if missing and chosen is None:
+        yield (f"solver={solver} is the name of a solver of AudioCraft, but the configuration has no {missing}: "
+               f"released as a general model; family={solver} (--family {solver}) makes it {family_named(solver).kind}")
+
+
+def describe_model(config: Config, chosen: Optional[str] = None) -> str:
     """What an experiment trained, for a message."""
-    return f"{family_of(config).kind} (solver={solver_of(config)})"
+    solver = solver_of(config)
+    missing = "" if chosen else _missing_marks(config, solver)
+    return f"{family_of(config, chosen).kind} (solver={solver}{missing and f', without {missing}'})"
+
+
+def _missing_marks(config: Config, solver: Optional[str]) -> str:
+    return ", ".join(mark for mark in family_named(solver).marks if mark not in config.values)

@@ -1,4 +1,4 @@
-"""The types of models, by the name of their solver: what the Hub and a new reader are told of each."""
+"""The types of models, by the name of their family: what the Hub and a new reader are told of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

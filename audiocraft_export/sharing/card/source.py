@@ -26,8 +26,8 @@ class CardSource:
 
     @property
     def model_type(self) -> ModelType:
-        """The type of the model, by the name of its solver."""
-        return MODEL_TYPES.get(self.manifest.solver or "", GENERAL)
+        """The type of the model, by its family; in a manifest of format 1 the name of the solver says it."""
+        return MODEL_TYPES.get(self.manifest.family or self.manifest.solver or "", GENERAL)
 
     @property
     def title(self) -> str:

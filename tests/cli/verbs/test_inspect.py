@@ -52,7 +52,7 @@ def test_a_folder_of_audiocraft_s_own_export_is_a_release(train, tmp_path, dora_
 
 
 def test_metrics_are_said_where_none_decides(train, tmp_path):
-    train("11111111", [], [2.], solver="compression")
+    train("11111111", [], [2.], **{"xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
     shown = command("inspect", "11111111", cwd=tmp_path).stdout
     assert "metrics     ce 2, ppl 1, in epoch 1" in shown, shown
 

@@ -107,7 +107,7 @@ def test_all_files_of_a_release_can_be_named_and_compared(train, tmp_path, dora_
 
 
 def test_a_comparison_finds_the_compression_model_where_the_export_found_it(make_xp, tmp_path, dora_dir):
-    make_xp("c0dec000", **{"xp.cfg": with_cfg(solver="compression")})
+    make_xp("c0dec000", **{"xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
     folder = make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint="//sig/c0dec000")})
     (tmp_path / "copy").mkdir()
     copy = shutil.move(folder, tmp_path / "copy" / SIG)

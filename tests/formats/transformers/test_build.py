@@ -56,5 +56,5 @@ def test_a_codec_inside_is_needed_and_a_solver_has_to_be_known(files_of):
 def test_a_compression_model_is_an_encodec_model(files_of):
     from audiocraft_export.checkpoint.torch_tensors import to_torch
     state = {name: to_torch(tensor) for name, tensor in content_with()["best_state"].items()}
-    files = files_of(state, {**config_with().values, "solver": "compression"})
+    files = files_of(state, {**config_with().values, "solver": "compression", "compression_model": "encodec"})
     assert [*files] == ["model.safetensors", "config.json", "preprocessor_config.json", CONFIG]

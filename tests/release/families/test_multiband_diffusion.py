@@ -157,3 +157,13 @@ def test_a_release_of_bands_is_none_to_export_again(make_band, bands, tmp_path):
     assert bands(make_band(0, 1)).returncode == 0
     with pytest.raises(ExportError, match="is a release already"):
         export_checkpoint(tmp_path / "mbd" / FILE, tmp_path / "again")
+
+
+def test_a_band_loses_the_prefixes_of_wrappers_also_in_its_processor(make_xp, dora_dir):
+    make_xp(**{"xp.cfg": OmegaConf.create(DIFFUSION), "best_state": {"model": {"module.w": torch.ones(2)}},
+               "sample_processor": {f"_orig_mod.{name}": value for name, value in PROCESSOR.items()}})
+    report = export_xp(SIG, dora_dir)
+    band = torch.load(report.files[0], weights_only=True)[0]
+    assert [*band["model_state"]] == ["w"] and same(band["processor_state"], PROCESSOR)
+    assert any("_orig_mod. (torch.compile) off 2 names of sample_processor" in note
+               for note in report.manifest.warnings)

@@ -25,7 +25,7 @@ def test_a_hostile_checkpoint_says_nothing_in_markdown_html_or_yaml(release):
                        versions={HOSTILE: HOSTILE}, dtypes={HOSTILE: 1}, files=[WrittenFile(HOSTILE, 3, HOSTILE)],
                        checkpoint={"name": HOSTILE, "bytes": 1, "mtime_ns": 1}, codec={"pretrained": HOSTILE})
     for solver in (HOSTILE, "musicgen", "compression", "diffusion", "watermarking"):
-        manifest = replace(manifest, solver=solver)
+        manifest = replace(manifest, solver=solver, family=solver)
         text = card(manifest, config, history)
         assert "\x1b" not in text and "\u202e" not in text and "<b>" not in body(text) and "`x`" not in body(text)
         assert "](http://e" not in text and "$$" not in body(text) and "\n# z" not in text and len(text) < 30_000

@@ -37,7 +37,8 @@ def test_the_name_of_a_stranger_is_shown_in_one_clean_line(make_xp, dora_dir, ru
         "xp.sig": {"xp.sig": value}, "key": {"xp.cfg": {value: 1}}, "codec": {}}[where]
     xp = dora_dir / "xps" / (CODEC if where == "codec" else SIG)
     xp.mkdir(parents=True)
-    cfg = {"xp.cfg": with_cfg(solver="compression"), "xp.sig": CODEC, "history": [value]} if where == "codec" else {}
+    codec = with_cfg(solver="compression", compression_model="encodec")
+    cfg = {"xp.cfg": codec, "xp.sig": CODEC, "history": [value]} if where == "codec" else {}
     torch.save(solver_state(**{**sections, **cfg}), xp / "checkpoint.th", pickle_protocol=4)
     if where == "codec":
         make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint=f"//sig/{CODEC}")})

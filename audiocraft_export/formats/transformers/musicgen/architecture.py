@@ -13,7 +13,6 @@ from .constraints import (
     TEXT_SETTINGS,
     check_number,
     refusal,
-    refuse_family,
     refuse_settings,
 )
 
@@ -72,7 +71,6 @@ def is_stereo(config: Config) -> bool:
 
 
 def _refuse_decoder(config: Config) -> None:
-    refuse_family(config)
     refuse_settings(config, DECODER_SETTINGS)
     size = config.get("transformer_lm.dim", 128)
     if size % 2 or size < 4:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Optional
 
 from ....errors import CheckpointError
 from ....experiment.config import Config
-from ....release.families.registry import LANGUAGE_MODEL_FAMILY, describe_model, family_of, solver_of
+from ....release.families.registry import LANGUAGE_MODEL_FAMILY, Family, describe_model, solver_of
 from ..model_files import USE
 
 SOLVERS = {  # that transformers has no class for
@@ -95,13 +95,13 @@ MELODY_SETTINGS = Settings(rules=(  # audiocraft.modules: conditioners.ChromaSte
 }, harmless=OF_CONDITIONERS)
 
 
-def refuse_family(config: Config) -> None:
+def refuse_family(config: Config, family: Family) -> None:
     """Refuse models that transformers has no class for.
 
     Raises:
         CheckpointError: if it has none; the message says why, and which format works.
     """
-    if family_of(config) is LANGUAGE_MODEL_FAMILY:
+    if family is LANGUAGE_MODEL_FAMILY:
         return
     why = SOLVERS.get(str(solver_of(config)), "transformers has the models of AudioCraft's solvers only")
     raise CheckpointError(f"{describe_model(config).capitalize()} cannot be released for transformers ({why}): {USE}")

@@ -24,7 +24,8 @@ def settings(kind, **changes):
     """The part of xp.cfg that a language model is built from; keys of the changes have `__` for a dot."""
     conditioners, fuser = KINDS[kind]
     values = OmegaConf.create({
-        "solver": "musicgen", "sample_rate": 32000, "lm_model": "transformer_lm", "conditioners": conditioners,
+        "solver": "musicgen", "compression_model_checkpoint": "//sig/c0dec000", "sample_rate": 32000,
+        "lm_model": "transformer_lm", "conditioners": conditioners,
         "fuser": {"cross_attention_pos_emb": False, "cross_attention_pos_emb_scale": 1, "sum": [], "prepend": [],
                   "cross": [], "input_interpolate": [], **fuser},
         "codebooks_pattern": {"modeling": "delay", "delay": {

@@ -8,6 +8,8 @@ from audiocraft_export.experiment.config import Config
 from audiocraft_export.formats.transformers.model_files import USE
 from audiocraft_export.formats.transformers.musicgen import constraints
 from audiocraft_export.formats.transformers.musicgen.architecture import layout_of
+from audiocraft_export.formats.transformers.musicgen.constraints import refuse_family
+from audiocraft_export.release.families.registry import family_named
 
 from .scene import config, settings
 
@@ -43,4 +45,4 @@ def test_what_is_missing_is_what_audiocraft_takes_for_it(key):
 @pytest.mark.parametrize("solver", [*constraints.SOLVERS, "mine", None])
 def test_other_families_are_refused_with_the_format_that_works(solver):
     with pytest.raises(CheckpointError, match="cannot be released for transformers .*format=safetensors"):
-        layout_of(config("text", solver=solver))
+        refuse_family(config("text", solver=solver), family_named(solver))

@@ -1,0 +1,51 @@
+"""Prefixes of torch.compile, DDP and FSDP in the names of tensors."""
+
+import pytest
+import torch
+
+from audiocraft_export.errors import CheckpointError
+from audiocraft_export.release.wrappers import strip_wrappers, wrapper_warnings
+
+
+def compiled():
+    """A model whose encoder is compiled and wrapped as by DDP, and which is compiled itself."""
+    model = torch.nn.ModuleDict({"encoder": torch.nn.Sequential(torch.nn.Linear(2, 2)), "head": torch.nn.Linear(2, 2)})
+    plain = list(model.state_dict())
+    model["encoder"] = torch.nn.DataParallel(torch.compile(model["encoder"]))
+    return torch.compile(model).state_dict(), plain
+
+
+def test_names_lose_the_prefixes_that_torch_puts_there_anywhere():
+    state, plain = compiled()
+    assert "_orig_mod.encoder.module._orig_mod.0.weight" in state
+    stripped, notes = strip_wrappers(state, "best_state")
+    assert list(stripped) == plain and [*stripped.values()] == [*state.values()]
+    assert "took the prefix _orig_mod. (torch.compile) off 4 names of best_state" in notes
+    assert any("module. (DistributedDataParallel or DataParallel) off 2 names" in note for note in notes)
+
+
+@pytest.mark.parametrize("name", ["a.module", "module", "_orig_mod", "modules.0.a", "x_orig_mod.a", 3, ""])
+def test_other_names_stay(name):
+    assert strip_wrappers({name: 1}, "x") == ({name: 1}, ())
+
+
+@pytest.mark.parametrize("names", [("a", "module.a"), ("_orig_mod.a", "module.a"), ("b._orig_mod.a", "b.a")])
+def test_two_tensors_of_one_name_are_refused(names):
+    with pytest.raises(CheckpointError, match="same name without the prefixes"):
+        strip_wrappers(dict.fromkeys(names, 1), "best_state")
+
+
+@pytest.mark.parametrize(("names", "counts"), [
+    (["_orig_mod.a.w", "_orig_mod.b.w"], [2]), (["module.a", "module.b.c"], [2]), (["enc.module.a", "dec.a"], [1]),
+    (["module.a", "b"], []), (["module.a", "other.b"], []), (["enc.module.a", "enc.other.a"], []), (["a.module"], []),
+    (["module._orig_mod.a"], [1, 1]), (["a", "b.c"], []), ([], [])])
+def test_warnings_are_of_names_that_only_a_wrapper_gives(names, counts):
+    state = dict.fromkeys(names, 1)
+    for nested in (state, {"model": state, "head": {"w": 1}}):
+        said = [*wrapper_warnings(nested, "best_state")]
+        assert [int(text.split()[0]) for text in said] == counts
+
+
+def test_names_of_any_length_take_no_time():
+    names = [f"{'module.' * 580}{index}" for index in range(5000)]
+    assert len([*wrapper_warnings(dict.fromkeys(names, 1), "x")]) == 1
