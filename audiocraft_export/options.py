@@ -18,7 +18,6 @@ RELEASE_FOLDER = "export"  # of an XP folder
 SIZE = re.compile(r"(?=[0.]*[1-9])\d+(\.\d+)?\s*[KMGT]B|[1-9]\d*", re.IGNORECASE)
 CHOICES: Mapping[str, tuple[Optional[str], ...]] = {
     "format": (AUDIOCRAFT, "safetensors", "transformers"),
-    "weights": ("best", "ema", "last"),
     "dtype": (None, "float32", "float16", "bfloat16"),
     "codec": ("auto", "none"),
     "verify": ("bytes", "load", "none"),
@@ -41,7 +40,8 @@ class ExportOptions:
 
     Args:
         folder: the release folder; None is the folder `export` of the XP.
-        weights: `best`, `ema` (the latest average) or `last`.
+        weights: `best`, `ema` (the latest average), `last`, or any section of the checkpoint that holds tensors, as
+            SECTION or SECTION.PART.
         checkpoint: an epoch or a name of `checkpoint_<name>.th`; None is `checkpoint.th`.
         dtype: of the floating-point tensors of the release; None keeps theirs.
         codec: `auto` puts the compression model beside a language model; `none` leaves it out.
@@ -61,6 +61,7 @@ class ExportOptions:
             if that is known of the solver, or unknown.
         family: how the model is released: as one that this solver of AudioCraft trains, or as a `general` one; None
             decides by the configuration.
+        config: the YAML file with the configuration of a checkpoint that holds none, such as a bare state dict.
 
     Raises:
         OptionError: if a value is invalid.
@@ -83,15 +84,18 @@ class ExportOptions:
     revision: Optional[str] = None
     metric: Optional[str] = None
     family: Optional[str] = None
+    config: Optional[Union[str, os.PathLike[str]]] = None
 
     def __post_init__(self) -> None:
         self._normalize()
         for name, valid in CHOICES.items():
             self._check(name, getattr(self, name) in valid, f"use {', '.join(each or 'null' for each in valid)}.")
-        for name in ("folder", "checkpoint", "version", "hub", "revision", "metric"):
+        for name in ("folder", "checkpoint", "version", "hub", "revision", "metric", "config"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value and "\0" not in value):
                 raise OptionError(f"{name}={value!r} is no option: it takes a text (quote it) or null.")
+        self._check("weights", isinstance(self.weights, str) and bool(self.weights.strip(".")),
+                    "use best, ema, last, or a section of the checkpoint.")
         self._check("when", self.when in ("end", "best") or type(self.when) is int and self.when >= 1,
                     "use end, best, or a number of epochs.")
         self._check("checkpoint", not {"/", "\\"} & set(str(self.checkpoint)),
@@ -115,8 +119,9 @@ class ExportOptions:
         """Write values that can be given in two ways in one."""
         if isinstance(self.checkpoint, int) and not isinstance(self.checkpoint, bool):
             object.__setattr__(self, "checkpoint", str(self.checkpoint))
-        if isinstance(self.folder, os.PathLike):
-            object.__setattr__(self, "folder", os.fspath(self.folder))
+        for name in ("folder", "config"):
+            if isinstance(getattr(self, name), os.PathLike):
+                object.__setattr__(self, name, os.fspath(getattr(self, name)))
         for name in ("when", "max_shard_size"):
             value = getattr(self, name)
             if isinstance(value, str) and value.isdecimal():

@@ -50,3 +50,14 @@ def test_branches_of_the_hub(revision):
 def test_values_that_can_be_written_in_two_ways_are_equal():
     assert ExportOptions(checkpoint=3, when="2", max_shard_size="10", scrub="a") == ExportOptions(
         checkpoint="3", when=2, max_shard_size=10, scrub=["a"])
+
+
+@pytest.mark.parametrize("weights", ["best", "state_dict", "ema_model.0", "a b"])
+def test_weights_are_any_section(weights):
+    assert ExportOptions(weights=weights).flags == ([] if weights == "best" else ["--weights", weights])
+
+
+@pytest.mark.parametrize("weights", ["", None, 3, ".", ["best"]])
+def test_weights_without_a_name_are_refused(weights):
+    with pytest.raises(ExportError, match="use best, ema, last, or a section of the checkpoint"):
+        ExportOptions(weights=weights)

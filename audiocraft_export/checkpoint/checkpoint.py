@@ -5,7 +5,7 @@ experiment as `xp.cfg` and `xp.sig`; AudioCraft's solvers add `best_state`, `fsd
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,12 +13,16 @@ from typing import Any, Optional
 
 from ..errors import CheckpointError
 from ..experiment.config import Config
-from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, Experiment
+from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, AnyPath, Experiment
 from .limits import MAX_SIGNATURE
 from .plain_config import describe_type, to_plain
+from .tensor import LazyTensor
 from .torch_file import TorchFile
 
 CHECKPOINT, XP_FOLDER = "checkpoint", "XP folder"  # where a configuration or a signature comes from
+CONFIG_OPTION = "config"  # the option, as the source of a configuration
+# What Flashy stores, or else what Dora stores of PyTorch Lightning.
+_SIGNATURES, _CONFIGS, _HISTORIES = ("xp.sig", "dora_sig"), ("xp.cfg", "dora_cfg"), ("history", "dora_link_history")
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Checkpoint:
     @property
     def history(self) -> list[Any]:
         """The metrics, one entry an epoch."""
-        history = self.state.get("history", self.xp_history)
+        key = _first_key(self.state, _HISTORIES)
+        history = self.state[key] if key else self.xp_history
         return history if isinstance(history, list) else []
 
     @property
@@ -69,28 +74,38 @@ class Checkpoint:
         return ", ".join(str(name) for name in self.state) or "nothing"
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
-    """Open a training checkpoint that a Flashy solver wrote with `torch.save`.
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is a bare state dict: tensors by name, and no sections."""
+        sections = [name for name, value in self.state.items() if isinstance(value, dict)] if self.file else ["model"]
+        return all(str(name).endswith("_extra_state") for name in sections) and any(
+            isinstance(value, LazyTensor) for value in self.state.values())
+
+
+def open_checkpoint(path: Path, config: Optional[AnyPath] = None) -> Checkpoint:
+    """Open a training checkpoint that a Flashy solver, or Dora's Lightning, wrote with `torch.save`.
+
+    `config` is a YAML file with the configuration of a checkpoint that holds none.
 
     Raises:
         CheckpointError: if it is no intact training checkpoint.
     """
-    return to_checkpoint(TorchFile.read(path))
+    return to_checkpoint(TorchFile.read(path), config)
 
 
-def open_experiment(xp: Experiment, path: Path) -> Checkpoint:
-    """Open a checkpoint of an experiment.
+def open_experiment(xp: Experiment, path: Path, config: Optional[AnyPath] = None) -> Checkpoint:
+    """Open a checkpoint of an experiment, as `open_checkpoint`.
 
     Raises:
         CheckpointError: if it is no intact training checkpoint, or one of another experiment.
     """
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_checkpoint(path, config)
     checkpoint.check_experiment(xp)
     checkpoint.note_missing_epochs(xp)
     return checkpoint
 
 
-def to_checkpoint(file: TorchFile) -> Checkpoint:
+def to_checkpoint(file: TorchFile, config_file: Optional[AnyPath] = None) -> Checkpoint:
     """The training checkpoint in a file.
 
     Raises:
@@ -101,21 +116,26 @@ def to_checkpoint(file: TorchFile) -> Checkpoint:
         raise CheckpointError(f"{path} is a release already (it was exported before): there is nothing to export; "
                               "name the training checkpoint or its signature.")
     notes: list[str] = []
-    config, config_source = _find_config(file, notes)
+    config, config_source = _find_config(file, config_file, notes)
     config.with_choices(path.parent / HYDRA_SETTINGS)
     sig, sig_source = _find_signature(file)
-    xp_history = [] if "history" in state else _find_history(file)
+    xp_history = [] if _first_key(state, _HISTORIES) else _find_history(file)
     if xp_history:
         notes.append("the checkpoint holds no history: its epochs are those of history.json")
     return Checkpoint(str(path), state, config, config_source, sig, file, notes, sig_source, xp_history)
 
 
+def _first_key(state: Mapping[Any, Any], keys: Sequence[str]) -> Optional[str]:
+    return next((key for key in keys if key in state), None)
+
+
 def _find_signature(file: TorchFile) -> tuple[Optional[str], Optional[str]]:
     """The signature in a checkpoint, or that of the XP folder that it lies in, and where it comes from."""
-    sig = file.state.get("xp.sig")
-    if sig is None:
+    key = _first_key(file.state, _SIGNATURES)
+    if key is None or file.state[key] is None:
         sig = Experiment.from_folder(file.path.parent).stored_sig
         return (sig, XP_FOLDER) if sig is not None and len(sig) <= MAX_SIGNATURE else (None, None)
+    sig = file.state[key]
     if not (isinstance(sig, str) and len(sig) <= MAX_SIGNATURE):
         what = f"a text of {len(sig)} characters" if isinstance(sig, str) else describe_type(sig)
         raise CheckpointError(f"xp.sig of {file.path} is {what}, no signature: name a checkpoint that "
@@ -126,21 +146,28 @@ def _find_signature(file: TorchFile) -> tuple[Optional[str], Optional[str]]:
 def _find_history(file: TorchFile) -> list[Any]:
     """The epochs that Dora has stored of the experiment whose last checkpoint this is; none of a foreign one's."""
     xp = Experiment.from_folder(file.path.parent)
-    is_own = file.state.get("xp.sig") in (None, xp.stored_sig)
+    is_own = _find_signature(file)[0] == xp.stored_sig
     return xp.history if file.path.name == CHECKPOINT_FILE and xp.argv is not None and is_own else []
 
 
-def _find_config(file: TorchFile, notes: list[str]) -> tuple[Config, str]:
-    """The configuration in a checkpoint or beside it, and where it comes from; adds warnings to the notes."""
+def _find_config(file: TorchFile, config_file: Optional[AnyPath], notes: list[str]) -> tuple[Config, str]:
+    """The configuration in a checkpoint, in the named file or beside it, and its source; adds warnings to `notes`."""
     beside = file.path.parent / HYDRA_CONFIG
-    if "xp.cfg" in file.state:
-        def load_beside() -> Optional[dict[Any, Any]]:
-            try:
-                return Config.load(beside).values if os.path.isfile(beside) else None
-            except CheckpointError:
-                return None
-        return Config(to_plain(file.state["xp.cfg"], cache(load_beside), notes)), CHECKPOINT
+
+    def load_beside() -> Optional[dict[Any, Any]]:
+        try:
+            return Config.load(beside).values if os.path.isfile(beside) else None
+        except CheckpointError:
+            return None
+
+    key = _first_key(file.state, _CONFIGS)
+    if key and config_file is not None:
+        raise CheckpointError(f"{file.path} holds its own configuration ({key}): leave config (--config) out.")
+    if key:
+        return Config(to_plain(file.state[key], cache(load_beside), notes)), CHECKPOINT
+    if config_file is not None:
+        return Config.load(Path(config_file)), CONFIG_OPTION
     if os.path.isfile(beside):
         return Config.load(beside), HYDRA_CONFIG.as_posix()
     raise CheckpointError(f"{file.path} holds no configuration (xp.cfg), and no {HYDRA_CONFIG} lies beside it: "
-                          "put that file of the XP folder beside it, or export another checkpoint.")
+                          "put that file of the XP folder beside it, or name a YAML file with config (--config FILE).")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Union
 
 from ..errors import ExperimentError, ExportError
-from ..experiment.xp import Experiment, find_xp
+from ..experiment.xp import AnyPath, Experiment, find_xp
 
 if TYPE_CHECKING:
     from ..checkpoint.checkpoint import Checkpoint
@@ -90,7 +90,8 @@ def find_checkpoint(target: str, xp: Experiment, name: Union[str, int, None] = N
     return Path(target).absolute()
 
 
-def open_target(target: str, dora_dir: DoraDir, name: Union[str, int, None] = None) -> tuple[Experiment, Checkpoint]:
+def open_target(target: str, dora_dir: DoraDir, name: Union[str, int, None] = None,
+                config: Optional[AnyPath] = None) -> tuple[Experiment, Checkpoint]:
     """Open the checkpoint of a target; one that is named by its file may be of any experiment.
 
     Raises:
@@ -99,7 +100,8 @@ def open_target(target: str, dora_dir: DoraDir, name: Union[str, int, None] = No
     from ..checkpoint.checkpoint import open_checkpoint, open_experiment
     xp = find_experiment(target, dora_dir)
     path = find_checkpoint(target, xp, name)
-    return xp, open_checkpoint(path) if os.path.isfile(target) else open_experiment(xp, path)
+    is_file = os.path.isfile(target)
+    return xp, open_checkpoint(path, config) if is_file else open_experiment(xp, path, config)
 
 
 def _ask_package(module: str) -> Path:

@@ -37,7 +37,7 @@ def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), 
     Raises:
         ExportError: as `export_xp`.
     """
-    checkpoint = open_experiment(xp, path or xp.checkpoint(options.checkpoint))
+    checkpoint = open_experiment(xp, path or xp.checkpoint(options.checkpoint), options.config)
     return export(checkpoint, xp.folder, options.release_folder(xp.folder), options, dora_dir,
                   selection=selection)
 
@@ -51,7 +51,8 @@ def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = E
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
     """
-    return export(open_checkpoint(Path(path)), Path(path).absolute().parent, Path(folder), options, dora_dir)
+    checkpoint = open_checkpoint(Path(path), options.config)
+    return export(checkpoint, Path(path).absolute().parent, Path(folder), options, dora_dir)
 
 
 def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path,

@@ -10,6 +10,7 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Optional
 
+from ..checkpoint.checkpoint import CONFIG_OPTION
 from ..errors import listing
 from ..experiment.privacy.scrub import unmatched_patterns
 from ..experiment.xp import HYDRA_CONFIG
@@ -116,6 +117,8 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: E
         yield "the checkpoint holds no signature (xp.sig): nothing proves that it belongs to this experiment"
     if checkpoint.config_source == HYDRA_CONFIG.as_posix():
         yield f"the checkpoint holds no configuration (xp.cfg): it was taken from {checkpoint.config_source}"
+    if checkpoint.config_source == CONFIG_OPTION:
+        yield "the checkpoint holds no configuration (xp.cfg): it was taken from the file that was named (config)"
     if not checkpoint.history:
         yield "no epoch was finished when this state was stored"
     if model.version == UNKNOWN_VERSION and family_of(checkpoint.config, options.family).audiocraft:

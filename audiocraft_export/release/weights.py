@@ -49,7 +49,7 @@ class Weights:
 
 
 def select_weights(checkpoint: Checkpoint, which: str, of_audiocraft: bool = False) -> Weights:
-    """Choose the weights of a release: `best`, `ema` or `last`.
+    """Choose the weights of a release: `best`, `ema`, `last`, or SECTION[.PART] of the checkpoint.
 
     Of a best state in several parts all are released, but for a model of AudioCraft, whose loaders take `model` alone;
     its names lose the prefixes of torch.compile and DDP. Notes say what is left out and renamed.
@@ -57,10 +57,15 @@ def select_weights(checkpoint: Checkpoint, which: str, of_audiocraft: bool = Fal
     Raises:
         CheckpointError: if the checkpoint does not have them, or only a shard of them.
     """
-    if which != "best" and _is_sharded(checkpoint):
+    if which != "best" and not which.startswith("fsdp_best_state") and _is_sharded(checkpoint):
         raise CheckpointError(f"{checkpoint.where} was trained with FSDP, where every rank stores its own shard: "
                               f"weights={which} cannot be released; use weights=best.")
-    weights = {"best": _select_best, "ema": _select_ema, "last": _select_last}[which](checkpoint, of_audiocraft)
+    if checkpoint.is_bare and which in ("best", "last"):
+        weights = _finish(Weights(checkpoint.state, "state dict", "the only weights in the file"), [], of_audiocraft)
+    elif which in _SELECTORS and not _is_only_a_name(checkpoint, which):
+        weights = _SELECTORS[which](checkpoint, of_audiocraft)
+    else:
+        weights = _select_section(checkpoint, which, of_audiocraft)
     try:
         tensors = weights.tensors
     except RecursionError:
@@ -68,7 +73,7 @@ def select_weights(checkpoint: Checkpoint, which: str, of_audiocraft: bool = Fal
                               "keep only tensors and plain data in the model's state.") from None
     if not tensors:
         raise CheckpointError(f"{weights.source} of {checkpoint.where} holds no tensor, as "
-                              "before the first validation: use weights=last.")
+                              f"before the first validation: {_offer(checkpoint)}.")
     return weights if of_audiocraft else replace(
         weights, notes=(*weights.notes, *wrapper_warnings(weights.state, weights.source)))
 
@@ -122,7 +127,7 @@ def _select_best(checkpoint: Checkpoint, of_audiocraft: bool) -> Weights:
         kept = "an empty best_state"
     if isinstance(stored, UnknownGlobal):
         kept = f"{describe_type(stored)} as its best_state"
-    raise CheckpointError(f"{checkpoint.where} has {kept}: use weights=last for the latest weights.")
+    raise CheckpointError(f"{checkpoint.where} has {kept}: {_offer(checkpoint)}.")
 
 
 def _left_out(stored: Any, best: Mapping[str, Any]) -> list[Any]:
@@ -149,7 +154,7 @@ def _select_last(checkpoint: Checkpoint, of_audiocraft: bool) -> Weights:
     model = checkpoint.state.get("model")
     if not isinstance(model, dict) or not model:
         raise CheckpointError(f"{checkpoint.where} has no weights under the name model (it has {checkpoint.sections}): "
-                              "use weights=best, or register the model as `model` in the solver.")
+                              f"{_offer(checkpoint)}, or register the model as `model` in the solver.")
     weights = Weights(model, "model", "latest weights, as asked for")
     return _strip(weights) if of_audiocraft else weights
 
@@ -159,8 +164,10 @@ def _select_ema(checkpoint: Checkpoint, of_audiocraft: bool) -> Weights:
     for key in ("state", "model"):
         averages = averages.get(key) if isinstance(averages, dict) else None
     if not isinstance(averages, dict) or not averages:
-        raise CheckpointError(f"{checkpoint.where} has no moving average (ema) of the model: "
-                              "use weights=best or weights=last.")
+        section = checkpoint.state.get("ema")
+        if isinstance(section, dict) and any(isinstance(value, LazyTensor) for value in section.values()):
+            return _select_section(checkpoint, "ema", of_audiocraft)
+        raise CheckpointError(f"{checkpoint.where} has no moving average (ema) of the model: {_offer(checkpoint)}.")
     last = _select_last(checkpoint, of_audiocraft)
     model = last.state
     averages = strip_wrappers(averages, "ema")[0] if of_audiocraft else averages
@@ -173,6 +180,60 @@ def _select_ema(checkpoint: Checkpoint, of_audiocraft: bool) -> Weights:
             raise CheckpointError(f"The moving average (ema) of {checkpoint.where} lacks {name!r} of the model: use "
                                   "weights=best or weights=last.")
     return Weights(state, "ema", "latest moving average, as asked for", last.notes)
+
+
+def _select_section(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Weights:
+    state = _find_section(checkpoint.state, which)
+    if not isinstance(state, dict) or not state:
+        raise CheckpointError(f"{checkpoint.where} has no section {which} with tensors: {_offer(checkpoint)}.")
+    return _finish(Weights(state, which, "a section, as asked for"), [], of_audiocraft)
+
+
+_SELECTORS = {"best": _select_best, "ema": _select_ema, "last": _select_last}
+
+
+def _is_only_a_name(checkpoint: Checkpoint, which: str) -> bool:
+    """Whether `best` or `last` is a section, and the checkpoint has none of those that it otherwise stands for."""
+    others = {"best": ("best_state", "fsdp_best_state"), "last": ("model",)}.get(which, ())
+    return which in checkpoint.state and bool(others) and not any(name in checkpoint.state for name in others)
+
+
+def _find_section(state: Mapping[Any, Any], path: str) -> Any:
+    """What is at a dotted path; names may have dots in them."""
+    for name in state:
+        if path == name:
+            return state[name]
+        inner = state[name] if path.startswith(f"{name}.") else None
+        found = _find_section(inner, path[len(str(name)) + 1:]) if isinstance(inner, dict) else None
+        if found is not None:
+            return found
+    return None
+
+
+def _offer(checkpoint: Checkpoint) -> str:
+    """The remedy where the weights that were asked for are missing: all that a checkpoint has, as options that work."""
+    if checkpoint.file is None:  # asking a section of a living solver may involve all ranks
+        return "use weights=last for the latest weights" if "model" in checkpoint.state else "name another section"
+    state, known = checkpoint.state, {"model": "last", "best_state": "best", "fsdp_best_state": "best"}
+    offers = []
+    for name, section in state.items():
+        if not isinstance(name, str) or not isinstance(section, dict) or len(name) > MAX_SHOWN_NAME:
+            continue
+        if name == "ema" and not any(isinstance(value, LazyTensor) for value in section.values()):
+            parts = _find_section(section, "state.model")
+            offers += ["ema"] if _can_be_released(parts) and _can_be_released(state.get("model")) else []
+        elif _can_be_released(section):
+            offers.append(known.get(name, name))
+    if not offers:
+        return "none of its sections holds tensors that can be released; export another checkpoint"
+    return "use " + " or ".join(f"weights={name}" for name in dict.fromkeys(offers))
+
+
+def _can_be_released(state: Any) -> bool:
+    try:
+        return isinstance(state, dict) and bool(Weights(state, "", "").tensors)
+    except (CheckpointError, RecursionError):
+        return False
 
 
 def _is_sharded(checkpoint: Checkpoint) -> bool:

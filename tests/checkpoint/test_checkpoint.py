@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from helpers import SIG, solver_state, with_cfg
+from helpers import SIG, command, load, model_state, same, solver_state, with_cfg
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
@@ -98,3 +98,40 @@ def test_a_batch_names_experiments_without_xp_sig_by_their_folders(make_xp, dora
     assert stop.value.code == 0 and "aaaa0000" in shown.out + shown.err and "bbbb-1" in shown.out + shown.err
     for path in dora_dir.glob("xps/*/export/export.json"):
         assert json.loads(path.read_text())["sig"] == path.parent.parent.name
+
+
+def test_a_checkpoint_of_lightning_has_the_signature_and_configuration_that_dora_stores(tmp_path):
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": model_state(2), "dora_sig": SIG, "dora_cfg": with_cfg(), "epoch": 2,
+                "dora_link_history": [{"valid": {"loss": 1.0}}, {"valid": {"loss": 0.5}}]}, path)
+    with pytest.raises(ExportError, match="use weights=state_dict"):
+        export_checkpoint(path, tmp_path / "out")
+    report = export_checkpoint(path, tmp_path / "out", ExportOptions(weights="state_dict"))
+    assert (report.manifest.sig, report.manifest.epoch, report.manifest.config) == (SIG, 2, "checkpoint")
+    assert same(load(report.files[0])["best_state"], model_state(2)) and "lr: 0.0001" in load(report.files[0])["xp.cfg"]
+
+
+@pytest.mark.parametrize("content", [model_state(2), {"best_state": {"model": model_state(2)}}])
+def test_a_configuration_that_is_missing_can_be_named(tmp_path, content):
+    torch.save(content, tmp_path / "w.pt")
+    config = tmp_path / "private name" / "mine.yaml"
+    config.parent.mkdir()
+    config.write_text("solver: mine\nlr: 0.5\nexport: true\n")
+    with pytest.raises(ExportError, match="--config FILE"):
+        export_checkpoint(tmp_path / "w.pt", tmp_path / "out")
+    options = ExportOptions(config=config, version="1")
+    report = export_checkpoint(tmp_path / "w.pt", tmp_path / "out", options)
+    package = load(report.files[0])
+    assert same(package["best_state"], model_state(2)) and package["xp.cfg"] == "solver: mine\nlr: 0.5\n"
+    assert report.manifest.config == "config" and "private name" not in report.manifest.text
+    assert not export_checkpoint(tmp_path / "w.pt", tmp_path / "out", options).written
+    said = command("run", tmp_path / "w.pt", "--config", config, "--folder", "cli", "--version", "1", cwd=tmp_path)
+    assert said.returncode == 0 and (tmp_path / "cli" / "state_dict.bin").read_bytes() == report.files[0].read_bytes()
+    against = command("verify", "cli", "--against", tmp_path / "w.pt", "--config", config, cwd=tmp_path)
+    assert against.returncode == 0, against
+
+
+def test_a_checkpoint_with_a_configuration_takes_no_other(make_xp, dora_dir, tmp_path):
+    make_xp()
+    with pytest.raises(ExportError, match="holds its own configuration .xp.cfg."):
+        export_xp(SIG, dora_dir, ExportOptions(config=tmp_path / "mine.yaml"))

@@ -1,5 +1,7 @@
 """Which weights a release gets, and in what form: `best`, `ema`, `last`; views, ties and casts."""
 
+import re
+
 import pytest
 import torch
 from helpers import NEW_DTYPES, SIG, command, load, model_state, same, with_cfg
@@ -9,6 +11,7 @@ from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.errors import CheckpointError
 from audiocraft_export.release import weights as module
 from audiocraft_export.release.weights import Weights, compact, select_weights
+from audiocraft_export.verification.release import verify
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 
@@ -167,6 +170,41 @@ def test_prefixes_of_the_weights_of_others_are_kept_and_said(make_xp, dora_dir):
     assert same(load(report.files[0])["best_state"], best["model"])
     note, = report.manifest.warnings
     assert "3 names of best_state have the prefix _orig_mod. of torch.compile" in note
+
+
+NO_SECTIONS = dict.fromkeys(("model", "best_state", "fsdp_best_state", "ema", "optimizer"), ...)
+
+
+@pytest.mark.parametrize(("weights", "sections"), [
+    ("state_dict", {"state_dict": model_state(5)}), ("state", {"state": model_state(5)}),
+    ("ema_model", {"ema_model": model_state(5)}), ("ema", {"ema": model_state(5)}), ("best", {"best": model_state(5)}),
+    ("last", {"last": model_state(5)}), ("nets.gen", {"nets": {"gen": model_state(5), "disc": model_state(6)}}),
+    ("a.b", {"a.b": model_state(5)}), ("a.b.c", {"a": {"b.c": model_state(5)}}),
+    ("best_state.model", {"best_state": {"model": model_state(5), "head": model_state(6)}})])
+def test_any_section_with_tensors_can_be_named(make_xp, dora_dir, weights, sections):
+    make_xp(**{**NO_SECTIONS, **sections})
+    report = export_xp(SIG, dora_dir, ExportOptions(weights=weights))
+    assert same(load(report.files[0])["best_state"], model_state(5)) and report.manifest.weights == weights
+    assert not export_xp(SIG, dora_dir, ExportOptions(weights=weights)).written and verify(report.folder).ok
+
+
+@pytest.mark.parametrize("sections", [
+    {"state_dict": model_state(5)}, {"ema": model_state(5)}, {"best": model_state(5)}, {"last": model_state(5)},
+    {"nets": {"gen": model_state(5)}, "other": model_state(5)}, {"model": model_state(5)},
+    {"best_state": {"model": {}}}, {"ema": {"state": {"model": {}}}},
+    {"model": {}, "ema": {"state": {"model": {"w": torch.ones(1)}}}},
+    {"model": {"w": object}, "fine": model_state(5)}])
+@pytest.mark.parametrize("weights", ["best", "ema", "last", "nothing", "nets.nothing"])
+def test_what_is_offered_works(make_xp, dora_dir, sections, weights):
+    make_xp(**{**NO_SECTIONS, **sections})
+    try:
+        export_xp(SIG, dora_dir, ExportOptions(weights=weights))
+    except ExportError as error:
+        offered = re.findall(r"weights=([\w.]+?)(?=[ ,.])", str(error).partition(": use ")[2])
+        whole = ("none of its sections" in str(error)) + ("neither a tensor" in str(error))
+        assert weights not in offered and (offered or whole), error
+        for other in offered:
+            assert export_xp(SIG, dora_dir, ExportOptions(weights=other)).files
 
 
 @pytest.mark.parametrize(("best", "says"), [(..., "no best_state"), ({}, "empty"), ({"model": {}}, "empty"),

@@ -47,7 +47,7 @@ examples:
 HELP = {
     "folder": "where the release goes (default: the folder `export` of the XP); with several XPs, one folder a "
               "signature inside it",
-    "weights": "which weights",
+    "weights": "best, ema, last, or any section of the checkpoint that holds tensors (default: best)",
     "checkpoint": "an epoch or a name NAME, as in checkpoint_NAME.th (default: checkpoint.th)",
     "dtype": "of floating point tensors (default: as stored)",
     "codec": "put the compression model beside a language model, or not",
@@ -65,12 +65,14 @@ HELP = {
     "revision": "push to this branch of it (default: main)",
     "family": "release the model as one of this solver of AudioCraft, or as a general one (default: what the "
               "configuration says)",
+    "config": "YAML file with the configuration of a checkpoint that holds none, such as a bare state dict",
 }
 SHAPES: dict[str, dict[str, Any]] = {
     "card": {"action": argparse.BooleanOptionalAction}, "private": {"action": argparse.BooleanOptionalAction},
     "scrub": {"action": "append", "metavar": "PATTERN"}, "hub": {"metavar": "ORG/NAME"},
     "revision": {"metavar": "BRANCH"}, "max_shard_size": {"metavar": "SIZE"}, "metric": {"metavar": "NAME[:max]"},
     "family": {"metavar": "NAME"},
+    "weights": {"metavar": "SECTION[.PART]"}, "config": {"metavar": "FILE"},
 }
 
 
@@ -92,7 +94,9 @@ class ExportJob:
         from ...checkpoint.checkpoint import open_checkpoint, open_experiment
         from ...pipeline.export import export, plan_export
         with progress.track(printable(self.name)):
-            checkpoint = open_checkpoint(self.source) if self.is_foreign else open_experiment(self.xp, self.source)
+            config = self.options.config
+            checkpoint = open_checkpoint(self.source, config) if self.is_foreign else open_experiment(
+                self.xp, self.source, config)
             do = plan_export if self.dry_run else export
             return do(checkpoint, self.xp.folder, self.folder, self.options, self.codec_dora_dir)
 
@@ -205,7 +209,7 @@ def _needs_export(xp: Experiment, options: ExportOptions) -> bool:
 
 def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOptions) -> Done:
     from ...pipeline.export import export_bands
-    bands = [open_target(target, dora_dir, options.checkpoint)[1] for target in targets]
+    bands = [open_target(target, dora_dir, options.checkpoint, options.config)[1] for target in targets]
     return export_bands(bands, Path(str(options.folder)), options)
 
 

@@ -32,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="also compare with the checkpoint of this XP, or this file, tensor by tensor")
     parser.add_argument("--load", action="store_true",
                         help="also rebuild the models with AudioCraft's own loaders, strictly")
+    parser.add_argument("--config", metavar="FILE",
+                        help="with --against: the configuration of a checkpoint without one")
     add_dora_dir(parser)
 
 
@@ -69,7 +71,7 @@ def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir) -> dict[str,
     if found.ok and args.against is not None and (os.path.isdir(path) or path.name != MANIFEST):
         from ...verification.against_checkpoint import checkpoint_of, diff_with_checkpoint, notes_of_export
         name = None if os.path.isfile(args.against) else checkpoint_of(path)
-        xp, checkpoint = open_target(args.against, dora_dir, name)
+        xp, checkpoint = open_target(args.against, dora_dir, name, args.config)
         problems += diff_with_checkpoint(path, checkpoint, xp.folder, dora_dir.for_codec(xp))
         for note in notes_of_export(path, checkpoint):
             print_err(f"{path}: {note}")
