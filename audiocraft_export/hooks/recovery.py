@@ -11,7 +11,8 @@ def failure_after_training(exc: ExportError, xp: Experiment, options: ExportOpti
     """The error to show if only the export after a training failed."""
     stored = xp.checkpoints
     if not stored:
-        remedy = " Store checkpoints, or export from the living solver (ExportMixin)."
+        remedy = " Store checkpoints, or export from the living solver (ExportMixin, whose export_after names the " \
+                 "method that trains)."
         return ExportError(f"The training of XP {xp.sig} is finished, but it stored no checkpoint and its export "
                            f"failed: {exc}{remedy if isinstance(exc, ExperimentError) else ''}")
     if options.checkpoint is None and xp.checkpoint_path() not in stored:

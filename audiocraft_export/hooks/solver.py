@@ -1,5 +1,6 @@
 """`ExportMixin` gives a Flashy solver `export()`, and an export at the end of `run()`."""
 
+import atexit
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -26,6 +27,7 @@ from ..release.metrics import Selection, ToldEpoch, UnfinishedEpoch
 from ..release.report import ExportReport
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
+from .entry import COMMIT, named_entry, public_methods
 from .overrides import EXPORT, EXPORTER, exporter_values
 from .recovery import failure_after_training
 
@@ -38,21 +40,31 @@ class ExportMixin:
     When `run()` returns normally, the XP is exported if its configuration says `export: true`, with the options under
     `exporter`; for a configuration without that key, `auto_export` decides. (`with_export` gives every configuration
     that key.) With `exporter.when`, it is exported during `run()` as well, after each `commit()` of a due epoch.
+
+    A solver that trains in another method names it: `export_after = "train"`. Without that and without a `run()`, it is
+    the outermost public method that commits more than one epoch. If a main calls a method once per epoch, a warning at
+    the end of the process says that nothing was exported.
     """
 
     auto_export: ClassVar[bool] = False
+    export_after: ClassVar[Optional[str]] = None
     # From flashy.BaseSolver:
     xp: Any
     stateful: Any
     history: Any
     # The epoch of the best state by the solver's own rule; None if that is not known.
     _export_best_epoch: Optional[int] = None
+    # How often the outermost method that runs has committed.
+    _export_commits: int = 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name, around in (("run", cls._export_around_run), ("commit", cls._export_around_commit)):
+        entry = named_entry(cls)
+        arounds = {entry: cls._export_around_entry} if entry else dict.fromkeys(public_methods(cls),
+                                                                                cls._export_around_method)
+        for name, around in {**arounds, COMMIT: cls._export_around_commit}.items():
             method = getattr(cls, name, None)
-            if method is not None and not hasattr(method, "exports"):
+            if method is not None and getattr(method, "exports", None) is not around:
                 setattr(cls, name, _wrap_method(cls, name, around))
 
     def is_best_so_far(self) -> bool:
@@ -78,6 +90,7 @@ class ExportMixin:
         chosen = self._export_options(**options)
         if not is_rank_zero():
             return None
+        self.xp.has_unexported_epochs = False
         if chosen.folder is not None:
             chosen = chosen.replace(folder=to_absolute_path(str(chosen.folder)))
         if chosen.checkpoint is None and not self._is_stored():
@@ -125,11 +138,35 @@ class ExportMixin:
         return _same_metrics(stored[:len(history)] if isinstance(stored, list) else [], history)
 
     @contextmanager
-    def _export_around_run(self) -> Iterator[None]:
+    def _export_around_entry(self) -> Iterator[None]:
+        """Around the method that trains, where its name is known."""
         self.xp.exports_itself = True  # EpochExporter leaves it alone
         if self._is_export_wanted():
             check_packages(self._export_options())  # before the training, not after it
         yield
+        self._export_after_training()
+
+    @contextmanager
+    def _export_around_method(self) -> Iterator[None]:
+        """Around a method that trains if it commits more than once; a main may call one that does so once per epoch."""
+        if _running(self):
+            yield
+            return
+        self._export_commits = 0
+        yield
+        if self._export_commits > 1:
+            self._export_after_training()
+
+    @contextmanager
+    def _export_around_commit(self) -> Iterator[None]:
+        self.xp.exports_itself = True  # EpochExporter leaves it alone
+        yield
+        self._export_commits += 1
+        if is_rank_zero():
+            self._warn_if_nobody_exports()
+            export_safely(self._export_if_due, log)
+
+    def _export_after_training(self) -> None:
         if not self._is_export_wanted() or not barrier_is_rank_zero():
             return
         try:
@@ -139,15 +176,17 @@ class ExportMixin:
         self.xp.export_report = report  # with_export sees that the release is made
         log(report)
 
-    @contextmanager
-    def _export_around_commit(self) -> Iterator[None]:
-        yield
-        if is_rank_zero() and ("run" in _running(self) or self._has_own_rule):
-            export_safely(self._export_if_due, log)
+    def _warn_if_nobody_exports(self) -> None:
+        """At the end of the process, unless something has exported until then, or the method that trains will."""
+        running = _running(self)
+        is_told = hasattr(self.xp, "has_unexported_epochs") or named_entry(type(self)) in running
+        if self._is_export_wanted() and not is_told:
+            self.xp.has_unexported_epochs = True
+            atexit.register(_warn_of_unexported_epochs, self.xp, type(self).__name__, next(iter(running), None))
 
     def _export_if_due(self) -> Optional[ExportReport]:
         is_best = self._ask_own_rule() if self._has_own_rule else None
-        if "run" not in _running(self) or not self._is_export_wanted():
+        if not _running(self) or not self._is_export_wanted():
             return None
         options = self._export_options()
         if is_best is None or options.metric is not None or options.when != "best":
@@ -180,19 +219,26 @@ def _wrap_method(cls: type, name: str, around: Callable[[Any], AbstractContextMa
         if name in running:  # a subclass called super()
             return method(*args, **kwargs)
         with around(self):
-            running.add(name)
+            running[name] = None
             try:
                 return method(*args, **kwargs)
             finally:
-                running.discard(name)
+                running.pop(name, None)
 
-    wrapper.exports = True  # type: ignore[attr-defined]
+    wrapper.exports = around  # type: ignore[attr-defined]
     return wrapper
 
 
-def _running(solver: Any) -> set[str]:
-    """The names of the wrapped methods of a solver that are running."""
-    running: set[str] = vars(solver).setdefault("_export_running", set())
+def _warn_of_unexported_epochs(xp: Any, name: str, method: Optional[str]) -> None:
+    if xp.has_unexported_epochs:
+        remedy = f'set export_after = "{method}" in it, or call its export()' if method else "call its export()"
+        log(f"{name} committed epochs of XP {xp.sig}, and nothing was exported although export is on: {remedy} after "
+            "the training.")
+
+
+def _running(solver: Any) -> dict[str, None]:
+    """The names of the wrapped methods of a solver that are running, the outermost first."""
+    running: dict[str, None] = vars(solver).setdefault("_export_running", {})
     return running
 
 

@@ -1,0 +1,144 @@
+"""Solvers that train in another method than `run()`."""
+
+import flashy
+import pytest
+from helpers import SOLVER, dora, only_xp
+
+from audiocraft_export import ExportError, ExportMixin
+from audiocraft_export.hooks.entry import named_entry, public_methods
+
+from .solvers import Base, Training, xp_of
+
+# What the solver of the toy project has instead of `run`, by kind, and how its main calls that.
+STEP = """
+        def step(self, *_):
+            self.best_state = {"model": self.model.state_dict()}
+            self.commit(save_checkpoint=self.cfg.save_last)
+"""
+LOOP = """
+            for _ in range(self.cfg.epochs):
+                self.step()
+"""
+ENTRIES = {
+    "train": f"def train(self):{LOOP}",
+    "nested": f"def fit(self): self.epochs()\n\n        def epochs(self):{LOOP}",
+    "called": f"def __call__(self):{LOOP}",
+}
+CALLS = {"train": ".train()", "called": "()"}
+
+
+@pytest.fixture
+def train_project(project):
+    """A project whose solver has the mixin and another entry than `run`; with or without `with_export`."""
+    def make(entry, call=".fit()", wrapped=False, attribute="pass"):
+        head = SOLVER[:SOLVER.index("def run")].replace("flashy.BaseSolver", "ExportMixin, flashy.BaseSolver")
+        text = head.replace("import flashy\n", "import flashy\n    from audiocraft_export import ExportMixin\n", 1)
+        config = "" if wrapped else "export: false\nexporter: {folder: null}\n"
+        root = project(solver=f"{text}{entry}\n{STEP}\n        {attribute}\n", wrapped=wrapped, config=config)
+        main = root / "proj" / "train.py"
+        main.write_text(main.read_text().replace("    Solver(cfg).run()", f"    solver = Solver(cfg)\n    {call}"
+                                                 if "\n" in call else f"    Solver(cfg){call}"))
+        return root
+    return make
+
+
+@pytest.mark.parametrize("save", ["true", "false"])
+@pytest.mark.parametrize("kind", ENTRIES)
+def test_the_method_that_commits_more_than_once_exports_when_it_returns(train_project, kind, save):
+    root = train_project(ENTRIES[kind], CALLS.get(kind, ".fit()"))
+    result = dora("run", "export=true", f"save_last={save}", cwd=root)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count(" exported:") == 1 and "nothing was exported" not in result.stderr
+    assert (only_xp(root) / "export" / "export.json").exists()
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize("save", ["true", "false"])
+def test_the_named_method_exports_once_also_under_with_export(train_project, save, wrapped):
+    entry = "def advance(self): self.step()"  # no loop: only its name says what it is
+    root = train_project(entry, ".advance()", wrapped, 'export_after = "advance"')
+    result = dora("run", "export=true", f"save_last={save}", cwd=root)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("exported:") == 1 and "nothing was exported" not in result.stderr
+
+
+CALLED_PER_EPOCH = "for _ in range(2):\n        solver.step()"
+
+
+def test_a_method_that_the_main_calls_once_per_epoch_exports_nothing_and_a_warning_says_so(train_project):
+    result = dora("run", "export=true", cwd=train_project("", CALLED_PER_EPOCH))
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("Solver committed epochs of XP") == 1
+    assert 'set export_after = "step" in it' in result.stderr
+    result = dora("run", "export=false", cwd=train_project("", CALLED_PER_EPOCH))
+    assert "committed epochs" not in result.stderr
+
+
+@pytest.mark.parametrize(("call", "wrapped"), [(CALLED_PER_EPOCH + "\n    solver.export()", False),
+                                               (CALLED_PER_EPOCH, True)], ids=["in the main", "with_export"])
+def test_an_export_of_any_kind_needs_no_warning(train_project, call, wrapped):
+    root = train_project("", call, wrapped)
+    result = dora("run", "export=true", cwd=root)
+    assert result.returncode == 0 and "committed epochs" not in result.stderr, result.stderr
+    assert (only_xp(root) / "export" / "export.json").exists()
+
+
+def test_epochs_that_are_due_are_exported_in_the_loop(train_project):
+    result = dora("run", "export=true", "+exporter.when=1", "save_last=false", cwd=train_project(ENTRIES["nested"]))
+    assert result.returncode == 0 and result.stderr.count(" exported:") == 3, result.stderr
+
+
+class Fits(ExportMixin, Base):
+    def fit(self):
+        for _ in range(self.epochs):
+            self.commit(save_checkpoint=self.save)
+        if not self.save:
+            raise ZeroDivisionError
+
+    def other(self):
+        pass
+
+    @staticmethod
+    def tool():
+        pass
+
+
+class Renamed(Fits):
+    export_after = "outer"
+
+    def outer(self):
+        self.fit()
+        return "done"
+
+
+@pytest.mark.parametrize(("kind", "method"), [(Fits, "fit"), (Renamed, "outer")])
+def test_each_outermost_call_exports_and_no_other_method_does(tmp_path, kind, method, monkeypatch):
+    made = []
+    monkeypatch.setattr(kind, "export", lambda self, **options: made.append(options))
+    with xp_of(tmp_path, export=True).enter():
+        solver = kind()
+        getattr(solver, method)()
+        solver.other()
+        assert len(made) == 1
+        solver.save = False
+        with pytest.raises(ZeroDivisionError):
+            getattr(solver, method)()
+        assert len(made) == 1
+
+
+def test_a_failed_export_after_another_entry_says_that_the_training_is_safe(tmp_path):
+    (tmp_path / "file").touch()
+    with xp_of(tmp_path, export=True, exporter={"folder": str(tmp_path / "file"), "weights": "last"}).enter(), \
+            pytest.raises(ExportError, match="is finished and its checkpoints are safe"):
+        Fits().fit()
+
+
+def test_entries_are_looked_for_in_the_classes_of_the_project_only():
+    class Plain(ExportMixin, flashy.BaseSolver):
+        pass
+
+    class Runs(ExportMixin, Training):
+        pass
+
+    assert (named_entry(Plain), named_entry(Runs), named_entry(Renamed)) == (None, "run", "outer")
+    assert public_methods(Plain) == [] and public_methods(Fits) == ["fit", "other", "train"]
