@@ -14,6 +14,13 @@ from .limits import MAX_CONFIG_BITS, MAX_CONFIG_VALUES, MAX_INTERPOLATION
 from .numpy_scalars import to_number
 from .tensor import NEW_DTYPES
 
+SHARD_REMEDY = "gather it on all ranks before it is stored, with full_tensor() or with get_model_state_dict of " \
+               "torch.distributed.checkpoint.state_dict and its option full_state_dict"
+_REMEDIES = {  # by the last part of an unknown global
+    "DTensor": SHARD_REMEDY, "ShardedTensor": SHARD_REMEDY,
+    "UninitializedParameter": "run the model once on an input before it is stored",
+    "UninitializedBuffer": "run the model once on an input before it is stored",
+}
 _SCALARS = (bool, int, float, str, bytes)
 _CONTENT = ("_content", "_val", "content", "val")  # of a node; the last two in OmegaConf 1.4
 _Path = tuple[Any, ...]
@@ -153,3 +160,9 @@ def _select(values: Any, path: _Path) -> Any:
 
 def _show(path: _Path) -> str:
     return "xp.cfg" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+
+
+def remedy(value: Any) -> str:
+    """What to do about an unexpected value in the weights."""
+    name = value.name.rpartition(".")[2] if isinstance(value, UnknownGlobal) else ""
+    return _REMEDIES.get(name, "keep it out of the model's state")

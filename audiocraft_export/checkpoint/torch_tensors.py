@@ -2,14 +2,16 @@
 
 import ctypes
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Optional
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from ..errors import CheckpointError, reason
 from ..storage.lazy_bytes import Data, LazyBytes, iter_chunks
 from .nonfinite import nonfinite
 from .numpy_scalars import to_number
+from .plain_config import SHARD_REMEDY
 from .tensor import ITEMSIZE, LazyTensor, iter_elements
 
 
@@ -19,14 +21,19 @@ class SolverState(Mapping[str, Any]):
     A source is asked only when its section is, since under FSDP asking may involve all ranks.
 
     Raises:
-        CheckpointError: by a section with a tensor that has no plain storage (sparse, quantized, meta, ...).
+        CheckpointError: by a section that contains itself, or has a tensor without plain bytes (a shard, lazy, nested,
+            sparse, quantized, meta, ...); the message names it.
     """
 
     def __init__(self, sources: Mapping[str, Any]) -> None:
         self._sources = sources
 
     def __getitem__(self, name: str) -> Any:
-        return _to_lazy(self._sources[name].state_dict(), {})
+        try:
+            return _to_lazy(self._sources[name].state_dict(), {}, name)
+        except RecursionError:
+            raise CheckpointError(f"{name} of the solver contains itself or is nested too deeply: keep only tensors "
+                                  "and plain data in the model's state.") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sources)
@@ -42,7 +49,7 @@ def from_torch(tensors: Mapping[str, torch.Tensor]) -> dict[str, LazyTensor]:
         CheckpointError: if one has no plain storage.
     """
     storages: dict[Any, LazyBytes] = {}
-    return {name: _describe(tensor, storages) for name, tensor in tensors.items()}
+    return {name: _describe(tensor, storages, name) for name, tensor in tensors.items()}
 
 
 def to_torch(tensor: LazyTensor) -> torch.Tensor:
@@ -94,28 +101,66 @@ def _convert(source: torch.Tensor, tensor: LazyTensor, dtype: str) -> memoryview
     return data
 
 
-def _to_lazy(state: Any, storages: dict[Any, LazyBytes]) -> Any:
+def _to_lazy(state: Any, storages: dict[Any, LazyBytes], name: str) -> Any:
     if isinstance(state, torch.Tensor):
-        return _describe(state, storages)
+        return _describe(state, storages, name)
     if isinstance(state, dict):
-        return {key: _to_lazy(value, storages) for key, value in state.items()}
+        return {key: _to_lazy(value, storages, f"{name}.{key}") for key, value in state.items()}
     if isinstance(state, (list, tuple)):
-        return [_to_lazy(value, storages) for value in state]
+        return [_to_lazy(value, storages, f"{name}.{index}") for index, value in enumerate(state)]
     return to_number(state)
 
 
-def _describe(tensor: torch.Tensor, storages: dict[Any, LazyBytes]) -> LazyTensor:
+def _describe(tensor: torch.Tensor, storages: dict[Any, LazyBytes], name: str) -> LazyTensor:
     """Describe a tensor in memory; tensors of one storage share its bytes in `storages`."""
-    tensor = tensor.detach()
-    dtype = str(tensor.dtype).replace("torch.", "")
-    if tensor.layout != torch.strided or tensor.is_meta or dtype not in ITEMSIZE:
-        kind = f"{tensor.layout} {dtype} on {tensor.device}"
-        raise CheckpointError(f"A tensor of the solver ({kind}) has no plain bytes: keep it out of the model's state.")
-    storage = tensor.untyped_storage()
+    if problem := _find_problem(tensor):
+        raise CheckpointError(f"The tensor {name} of the solver {problem}.")
+    tensor = _whole_dtensor(tensor) if _is_dtensor(tensor) else tensor
+    storage = _plain_storage(tensor)
+    if storage is None:
+        raise CheckpointError(f"The tensor {name} of the solver ({type(tensor).__name__}) has no bytes of its own: "
+                              "convert it to a plain tensor, or keep it out of the model's state.")
     blob = storages.setdefault((storage.device, storage.data_ptr(), storage.nbytes()),
                                LazyBytes(storage.nbytes(), lambda begin, end: iter_chunks(_bytes(storage), begin, end)))
-    return LazyTensor(blob, dtype, int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride(),
-                      tensor.is_conj(), tensor.is_neg())
+    return LazyTensor(blob, str(tensor.dtype)[len("torch."):], int(tensor.storage_offset()), tuple(tensor.shape),
+                      tensor.stride(), tensor.is_conj(), tensor.is_neg())
+
+
+def _find_problem(tensor: torch.Tensor) -> Optional[str]:
+    """Why a tensor cannot be released, and what to do; None if it has plain bytes."""
+    if is_lazy(tensor):  # first: nearly everything else that is asked of it is an error
+        return "is not initialized yet: run the model once on an input before its export"
+    if _is_dtensor(tensor):
+        return None if _whole_dtensor(tensor) is not None else f"is a shard: {SHARD_REMEDY}"
+    if tensor.is_nested:
+        return "is nested: store its parts as tensors of their own, or keep it out of the model's state"
+    dtype = str(tensor.dtype).replace("torch.", "")
+    if tensor.layout != torch.strided or tensor.is_meta or dtype not in ITEMSIZE:
+        return f"({tensor.layout} {dtype} on {tensor.device}) has no plain bytes: keep it out of the model's state"
+    return None
+
+
+def _is_dtensor(tensor: torch.Tensor) -> bool:
+    """Whether it is one of `torch.distributed.tensor`, wherever this version of torch has that."""
+    return type(tensor).__name__ == "DTensor" and type(tensor).__module__.startswith("torch.distributed.")
+
+
+def _whole_dtensor(tensor: Any) -> Any:
+    """The whole tensor, where this rank has all of it; None where it would have to be gathered.
+
+    Gathering takes all ranks (`full_tensor`), and only rank zero exports.
+    """
+    is_here = tensor.device_mesh.size() == 1 or all(each.is_replicate() for each in tensor.placements)
+    return tensor.to_local() if is_here else None
+
+
+def _plain_storage(tensor: torch.Tensor) -> Optional[torch.UntypedStorage]:
+    """The storage of a tensor; None if it has none in memory, as subclasses that wrap other tensors."""
+    try:
+        storage, nbytes = tensor.untyped_storage(), tensor.numel() * tensor.element_size()
+        return storage if storage.data_ptr() or not nbytes else None
+    except Exception:  # whatever a subclass raises
+        return None
 
 
 def _bytes(storage: torch.UntypedStorage) -> memoryview:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional
 
 from ..checkpoint.allowlist import UnknownGlobal
 from ..checkpoint.checkpoint import Checkpoint
-from ..checkpoint.plain_config import describe_type
+from ..checkpoint.plain_config import describe_type, remedy
 from ..checkpoint.tensor import ITEMSIZE, LazyTensor, contiguous
 from ..errors import CheckpointError, listing
 from ..storage.lazy_bytes import LazyBytes, slice_stream
@@ -285,7 +285,7 @@ class _TensorMapper:
         if state is None or isinstance(state, (bool, int, float, str, bytes)):
             return state
         raise CheckpointError(f"The weights hold {describe_type(state)} at {name!r}, which is neither a tensor nor "
-                              "plain data: keep it out of the model's state.")
+                              f"plain data: {remedy(state)}.")
 
     def _count(self, state: Any, name: str) -> None:
         self._values += 1

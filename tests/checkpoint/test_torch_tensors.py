@@ -81,3 +81,89 @@ def test_a_section_is_asked_for_when_it_is_read_and_its_tensors_are_described():
     assert list(state) == ["model"] and len(state) == 1 and not asked
     section = state["model"]
     assert asked == ["model"] and section["steps"] == [1, 2] and to_torch(section["w"]).tolist() == [0, 1, 2]
+
+
+class Wrapping(torch.Tensor):
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        raise RuntimeError("this class has no such operation")
+
+
+def endless():
+    state = {}
+    state["again"] = [state]
+    return state
+
+
+PLAIN_ADVICE = "keep it out of the model's state"
+ODD_STATES = {
+    "nested": (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "is nested: store its parts"),
+    "jagged": (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged), "is nested"),
+    "lazy": (lambda: torch.nn.LazyLinear(3).weight, "is not initialized yet: run the model once"),
+    "lazy buffer": (lambda: torch.nn.LazyBatchNorm1d().running_mean, "is not initialized yet"),
+    "sparse": (lambda: torch.ones(2, 2).to_sparse(), PLAIN_ADVICE),
+    "meta": (lambda: torch.ones(2, device="meta"), "meta"),
+    "csr": (lambda: torch.ones(2, 2).to_sparse_csr(), PLAIN_ADVICE),
+    "quantized": (lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), "qint8"),
+    "wrapping": (lambda: torch.Tensor._make_wrapper_subclass(Wrapping, (3,)), r"\(Wrapping\) has no bytes of its own"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ODD_STATES)
+def test_a_tensor_of_a_living_solver_without_plain_bytes_is_refused_by_name(kind):
+    make, says = ODD_STATES[kind]
+    if kind == "jagged" and not hasattr(torch, "jagged"):
+        pytest.skip("this torch has no jagged tensors")
+    with pytest.raises(CheckpointError, match=rf"The tensor model\.deep\.1\.w of the solver .*{says}"):
+        SolverState({"model": StateOf({"deep": [1, {"w": make()}]})})["model"]
+
+
+def test_memory_that_was_freed_is_no_tensor():
+    tensor = torch.ones(8)
+    tensor.untyped_storage().resize_(0)  # as FSDP does with what it has sharded
+    with pytest.raises(CheckpointError, match="has no bytes of its own"):
+        SolverState({"model": StateOf({"w": tensor})})["model"]
+
+
+def test_a_state_of_a_living_solver_that_contains_itself_is_refused():
+    with pytest.raises(CheckpointError, match="^best_state of the solver contains itself"):
+        SolverState({"best_state": StateOf(endless())})["best_state"]
+
+
+class StateOf:
+    def __init__(self, state):
+        self.state_dict = lambda: state
+
+
+@pytest.mark.parametrize("make", [lambda: torch.nn.LazyLinear(3).state_dict(),
+                                  lambda: {"w": torch.ones(2, 2).to_sparse()},
+                                  lambda: {"w": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])}])
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_with_such_tensors_is_refused_in_one_sentence(make_xp, dora_dir, make):
+    make_xp(best_state={"model": make()})
+    with pytest.raises(CheckpointError, match="at '(w|weight)', which is neither a tensor nor plain data"):
+        export_xp(SIG, dora_dir)
+
+
+@pytest.fixture
+def two_ranks():
+    """A process group of two, of which this process is rank zero; nothing is communicated in it."""
+    distributed = pytest.importorskip("torch.distributed.tensor")
+    fake = pytest.importorskip("torch.testing._internal.distributed.fake_pg")
+    torch.distributed.init_process_group("fake", store=fake.FakeStore(), rank=0, world_size=2)
+    yield distributed, distributed.DeviceMesh("cpu", [0, 1])
+    torch.distributed.destroy_process_group()
+
+
+def test_a_shard_of_fsdp2_is_refused_and_a_replica_is_released(two_ranks, make_xp, dora_dir):
+    distributed, mesh = two_ranks
+    local = torch.arange(4.0, requires_grad=True)
+    shard = distributed.DTensor.from_local(local, mesh, [distributed.Shard(0)], run_check=False)
+    with pytest.raises(CheckpointError, match="tensor model.w of the solver is a shard: gather it on all ranks"):
+        SolverState({"model": StateOf({"w": shard})})["model"]
+    replica = distributed.DTensor.from_local(local, mesh, [distributed.Replicate()], run_check=False)
+    assert to_torch(SolverState({"model": StateOf({"w": replica})})["model"]["w"]).equal(local.detach())
+    make_xp(best_state={"model": {"w": shard}})
+    with pytest.raises(CheckpointError, match=r"hold torch\.distributed\.\S*DTensor at 'w'.*: gather it on all ranks"):
+        export_xp(SIG, dora_dir)
