@@ -14,7 +14,7 @@ from ..checkpoint.checkpoint import CONFIG_OPTION
 from ..errors import listing
 from ..experiment.privacy.scrub import unmatched_patterns
 from ..experiment.xp import HYDRA_CONFIG
-from ..options import AUDIOCRAFT, ExportOptions
+from ..options import AUDIOCRAFT, PUBLIC, ExportOptions
 from ..storage.durable_file import WrittenFile
 from ..version import __version__
 from .compression_model import CompressionModel
@@ -108,11 +108,13 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: E
     yield from checkpoint.notes
     yield from family_notes(checkpoint.config, options.family)
     if checkpoint.unknown_globals:
-        yield f"ignored in the checkpoint, neither imported nor released: {listing(checkpoint.unknown_globals, 20)}"
+        ignored = _describe_globals(checkpoint.unknown_globals, options)
+        yield f"ignored in the checkpoint, neither imported nor released: {ignored}"
     yield from model.weights.notes
     yield from (f"compression model: {note}" for note in (codec.notes if codec else ()))
     if codec is not None and codec.checkpoint is not None and codec.checkpoint.unknown_globals:
-        yield f"ignored in that of the compression model: {listing(codec.checkpoint.unknown_globals, 20)}"
+        ignored = _describe_globals(codec.checkpoint.unknown_globals, options)
+        yield f"ignored in that of the compression model: {ignored}"
     if checkpoint.sig is None:
         yield "the checkpoint holds no signature (xp.sig): nothing proves that it belongs to this experiment"
     if checkpoint.config_source == HYDRA_CONFIG.as_posix():
@@ -147,6 +149,13 @@ def _metric_warnings(history: Sequence[Any], options: ExportOptions, epoch: Opti
     else:
         yield (f"metric={options.metric} does not say of which epoch the weights are: several epochs have the best "
                "value, or the training was in the middle of one")
+
+
+def _describe_globals(names: Sequence[str], options: ExportOptions) -> str:
+    """The names of unknown classes and functions; for the public only their number: a project's modules are private."""
+    if PUBLIC not in options.patterns:
+        return listing(names, 20)
+    return f"{len(names)} unknown {'class or function' if len(names) == 1 else 'classes and functions'}"
 
 
 @cache

@@ -1,6 +1,8 @@
 """What a push says that it would publish, and what scrub leaves out."""
 
 import json
+import sys
+from types import ModuleType
 
 import pytest
 from helpers import with_cfg
@@ -28,6 +30,19 @@ def test_pushing_without_scrub_says_what_would_be_published(make_xp, hub, export
     assert "2 values that look private" in result.stderr and "wandb.key" not in result.stderr
     result = export(*SHARED, "--scrub", "wandb", "--scrub", "datasource", "--scrub", "mail", "--dry-run")
     assert result.stderr == ""
+
+
+def test_the_classes_of_a_project_are_listed_and_not_named_for_the_public(make_xp, hub, export, monkeypatch):
+    module = ModuleType("mycompany_secret")
+    module.Model = type("Model", (), {"__module__": "mycompany_secret"})
+    monkeypatch.setitem(sys.modules, "mycompany_secret", module)
+    folder = make_xp(extra=module.Model()) / "export"
+    named = export(*SHARED, "--dry-run")
+    assert "published: export.json: `warnings` = mycompany_secret.Model (a module name)" in named.stderr
+    result = export(*SHARED, "--scrub", "public", "--card")
+    assert result.returncode == 0 and "1 unknown class or function" in result.stderr, result.stderr
+    everything = b"".join([*released(folder).values(), *pushed(hub).values()])
+    assert b"mycompany" not in everything and b"1 unknown class or function" in everything
 
 
 @pytest.mark.parametrize("format", ["audiocraft", "safetensors"])

@@ -16,6 +16,7 @@ from pathlib import Path
 TOKEN, MAIL, PATH, USER, HOST = ("a token", "an e-mail address", "an absolute path", "a user name", "a host name")
 MAX_USERS = 100  # whose home folders stand in one configuration; each is searched for in every value
 START = r"(?:(?<![^\s\"'`=:,;|(\[{>^])|(?<=//pretrained/))"  # of a word, or of what AudioCraft's form is given
+VARIABLE = r"\$\{[^{}\s]{0,200}\}"  # an interpolation, which holds no secret itself
 
 TOKEN_FORMATS = {  # by the prefixes of their makers, as in the rules of gitleaks
     "Hugging Face": r"\b(?:hf_|api_org_)[A-Za-z0-9]{20,}",
@@ -29,11 +30,33 @@ TOKEN_FORMATS = {  # by the prefixes of their makers, as in the rules of gitleak
     "Replicate": r"\br8_[A-Za-z0-9]{30,}",
     "Weights & Biases": r"\bwandb_v\d_\w{20,}",
     "JSON Web Token": r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}(?:\.[\w-]+)?",
-    "private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"']*",
-    "user and password in a URL": r"(?<=://)[^\s/@\"']{1,200}:[^\s/@\"']{1,200}(?=@)",
+    "key block": r"-{4,5} ?BEGIN [A-Z0-9 ]{3,60}-{4,5}[^\"']*|\bPuTTY-User-Key-File[^\"']*|\bAGE-SECRET-KEY-1\w{20,}"
+                 r"|\b(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-\S{1,30}) AAAA[\w+/=]{20,}",
+    "user info of an address": rf"(?<=://)(?!git@|{VARIABLE}(?::{VARIABLE})?@)(?:[^\s/?#@\"'`<>]{{1,200}}(?=@)"
+                               r"|[^\s:/?#@\"'`<>]{0,200}:(?!\d{1,5}[/?#])[^\s@\"'`<>]{1,200}(?=@))",
+    "query of an address": r"(?<=[?&#;])(?i:x-(?:amz|goog)-(?:signature|credential|security-token)|awsaccesskeyid|sig"
+                           r"|signature|\w{0,20}token|(?:\w{1,20}_)?(?:api_?)?key|auth|code|pw|pwd|pass|password|secret"
+                           rf"|\w{{1,20}}_secret)=(?!{VARIABLE})[^\s&#\"'`<>]{{4,}}",
+    "chat webhook": r"\bhooks\.slack\.com/[^\s\"'`<>]{8,}"
+                    r"|\bdiscord(?:app)?\.com/api/(?:v\d+/)?webhooks/[^\s\"'`<>]+"
+                    r"|\b(?:webhook\.office|outlook\.office(?:365)?)\.com/webhook[^\s\"'`<>]+"
+                    r"|\blogic\.azure\.com[:\d]{0,6}/[^\s\"'`<>]{8,}"
+                    r"|\bchat\.googleapis\.com/v1/spaces/[^\s\"'`<>]+"
+                    r"|\bapi\.telegram\.org/bot[^\s\"'`<>]+|\b\d{8,10}:AA[\w-]{30,}",
+    "Azure": rf"\b(?i:AccountKey|SharedAccessKey|SharedAccessSignature)=(?!{VARIABLE})[^\s;\"'`]{{4,}}"
+             r"|(?<![\w+/])[A-Za-z0-9+/]{86}==",
+    "header": rf"\bBearer\s{{1,3}}(?!{VARIABLE})[\w.+/=~-]{{4,}}"
+              r"|\bbearer\s{1,3}(?=[a-zA-Z._-]{0,99}\d)[\w.+/=~-]{8,}"
+              r"|\b(?i:basic\s{1,3})(?=[A-Za-z]{0,99}[\d+/=])[A-Za-z0-9+/]{8,}={0,2}",
+    "assignment in a text": r"(?<![A-Za-z0-9])(?i:password|passwd|passphrase|pwd|(?:client_|app_)?secret"
+                            r"|\w{0,20}(?:access|secret)_?key(?:_?id)?|api_?key|private_?key(?:_?id)?|(?:access|auth)_?token)"
+                            r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?"
+                            rf"(?!{VARIABLE}|\?\?\?|(?i:none|null|true|false)\b)[^\s\"'`,;&<>]{{4,}}"
+                            rf"|(?<![\w])(?i:--pass|--pw|pass|pw)=(?!{VARIABLE})[^\s\"'`,;&<>]{{4,}}",
 }
 PATH_FORMATS = {
     "file URL": rf"{START}file:/+[^\s\"'`)>]+",
+    "remote repository": r"(?<![\w.+/@-])[\w.+-]{1,64}@[A-Za-z0-9][\w.-]{0,253}:[\w./~][^\s\"'`)>]*",
     "remote storage": r"\b(?:s3|gs|gcs|hdfs|abfss?|nfs|smb|sftp|ssh|rsync)://[^\s\"'`)>]+",
     "Windows drive": rf"{START}[A-Za-z]:(?:\\|/(?!/))[^\s\"'`]*",
     "Windows share": rf"{START}\\\\+[\w.-]+\\+[^\s\"'`]+",
@@ -45,6 +68,10 @@ HOST_FORMATS = {
     "name and port": r"(?<![\w.@/-])(?:(?:[A-Za-z][\w-]{0,62}\.){1,8}[A-Za-z][\w-]{0,62}"
                      r"|(?=[A-Za-z]{1,62}[\d-])[\w-]{2,63}):\d{4,5}(?![\w.])",
     "IPv4 address": r"(?<![\w.-])(?!127\.|0\.0\.0\.0)(?:\d{1,3}\.){3}\d{1,3}(?![\w.-])",
+    "user at a host": r"(?<![\w.+/:@-])(?!(?i:acc|accuracy|ap|f1|git|hits?|map|mrr|ndcg|pass|precision|recall|top)@)"
+                      r"[A-Za-z][\w.+-]{1,63}@(?!(?:v?\d|latest|main|master|head|stable|dev)\b)"
+                      r"[A-Za-z][\w-]{1,62}(?![\w@.-])",
+    "list of hosts": r"(?<![\w$.-])[A-Za-z][\w-]{0,62}\[(?!0-9\])\d{1,6}(?:[-,]\d{1,6})+\][\w.-]{0,99}",
     "service URL": r"\b(?:tcp|grpc|redis|postgres(?:ql)?|mysql|mongodb|amqp)://[^\s\"'`)>]+",
 }
 TOKENS, PATHS, HOSTS = (re.compile("|".join(formats.values()))
@@ -54,6 +81,7 @@ DETECTORS = ((TOKEN, TOKENS), (MAIL, MAILS), (PATH, PATHS), (HOST, HOSTS))
 
 SECRET_KEYS = re.compile(r"(?:^|_)(?:pass_?(?:word|wd|phrase)|secrets?|credentials?"
                          r"|(?:api|access|secret|private|auth|signing|encryption)_?key)(?:_|$)")
+WHOLE_SECRET_KEYS = {"pass", "pw", "pwd"}  # not as a part of a key: `passt`, `low_pass`
 TOKEN_KEYS = re.compile(r"(?:^|_)(?:tokens?|key|auth|authorization|bearer|cookie)$")
 TOKEN_LIKE = re.compile(r"(?:Bearer )?(?=[^\s\d]*\d)(?=[^A-Za-z]*[A-Za-z])(?![/~])[\w.+/=-]{16,}")
 USER_KEYS = re.compile(r"(?:^|_)(?:user|username|user_?name|login|owner|author|entity|account|e?mail)$")
@@ -99,14 +127,21 @@ def find_in_text(text: str, names: KnownNames) -> Iterator[tuple[str, str]]:
         text = pattern.sub(" ", text)
 
 
-def kind_by_key(key: str, value: object) -> str:
-    """The kind of a value that is private for the name of its key, such as `api_key`; empty if it is not."""
+def kind_by_key(key: str, value: object, name: str = "") -> str:
+    """The kind of a value that is private for the name of its key, such as `api_key`; empty if it is not.
+
+    Args:
+        key: with what says more of it, such as the name of its section.
+        name: the key alone.
+    """
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return ""
     words = "_".join(KEY_WORDS.findall(key)).lower()
     literal = INTERPOLATION.sub(" ", str(value)).strip(" ,")  # what an interpolation stands for is not released
     if literal in ("", "???", "null", "none"):
         return ""
+    if isinstance(value, str) and (name or key).lower() in WHOLE_SECRET_KEYS:
+        return TOKEN
     if SECRET_KEYS.search(words) or TOKEN_KEYS.search(words) and TOKEN_LIKE.fullmatch(literal):
         return TOKEN
     if not isinstance(value, str) or literal in COMMON:

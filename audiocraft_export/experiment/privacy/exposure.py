@@ -9,6 +9,7 @@ from ..walk import KeyPath, items_of
 from .detectors import TOKEN, KnownNames, find_in_text, kind_by_key, mask, mask_tokens
 
 MAX_SHOWN = 80  # characters of a value: a warning has one line for each
+SECTION = object()  # stands for the values of a section where only its key is looked at
 
 
 @dataclass(frozen=True)
@@ -35,27 +36,29 @@ def find_private_values(values: Any, names: Optional[KnownNames] = None) -> list
     looked for as well; None is those of this machine and of its user.
     """
     leaves = list(_leaves(values))
-    names = (KnownNames.of_this_machine() if names is None else names).with_home_owners(
-        leaf for _, leaf in leaves if isinstance(leaf, str))
+    texts = [text for path, leaf in leaves for text in (leaf, *path[-1:]) if isinstance(text, str)]
+    names = (KnownNames.of_this_machine() if names is None else names).with_home_owners(texts)
     return [exposure for path, leaf in leaves for exposure in _in_leaf(path, leaf, names)]
 
 
 def _in_leaf(path: KeyPath, leaf: Any, names: KnownNames) -> list[Exposure]:
     names_in_path = [part for part in path if not part.isdecimal()]
-    kind = kind_by_key("_".join(names_in_path[-2:]), leaf)  # `wandb.key` says more than `key`
+    key = "_".join(names_in_path[-2:])  # `wandb.key` says more than `key`
+    kind = kind_by_key(key, leaf, "".join(names_in_path[-1:]))
     if kind == TOKEN:
         return [Exposure(path, kind, mask(str(leaf)))]
     texts = [text for text in (leaf, *path[-1:]) if isinstance(text, str)]
     kinds = dict.fromkeys([kind, *(found for text in texts for found, _ in find_in_text(text, names))])
-    value = mask_tokens(str(leaf))
+    value = "..." if leaf is SECTION else mask_tokens(str(leaf))
     shown = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}..."
     return [Exposure(path, each, shown) for each in kinds if each]
 
 
 def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Path and value of each leaf; an empty section is None, since only its key may say something."""
-    items = list(items_of(value))
-    for name, _, item in items:
+    """Path and value of each leaf, bytes as text, and of each section, of which only the key may say something."""
+    for name, _, item in items_of(value):
         yield from _leaves(item, (*path, name))
-    if not items:
-        yield path, None if isinstance(value, (dict, list, tuple)) else value
+    if isinstance(value, (dict, list, tuple)):
+        yield path, SECTION
+    else:
+        yield path, value.decode("utf-8", "replace") if isinstance(value, (bytes, bytearray)) else value

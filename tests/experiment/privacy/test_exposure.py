@@ -126,6 +126,15 @@ def test_whose_home_folder_is_named_is_found_elsewhere():
     assert [(each.key, each.kind) for each in exposed_in_text("a", text, NOBODY)] == [("a:1", PATH), ("a:2", USER)]
 
 
+def test_private_keys_of_sections_and_bytes_are_found():
+    values = {"/home/joedoe/a": {"w": 1}, "x": {"/data/y": {"z": {}}, "by": [{"hf_" + "a" * 30: {"n": [1]}}]},
+              "raw": b"/srv/music", b"/srv/key": 1, "who": "for joedoe",
+              "auth": {"pass": "hunter2", "passt": {"n": "x"}}}
+    assert [(each.key, each.kind) for each in find_private_values(values, NOBODY)] == [
+        ("/home/joedoe/a", PATH), ("x./data/y", PATH), ("x.by.0.hf_a...", TOKEN), ("raw", PATH), ("b'/srv/key'", PATH),
+        ("who", USER), ("auth.pass", TOKEN)]
+
+
 def test_an_exposure_is_one_sentence_with_its_key():
     found = find_private_values({"datasource": {"train": ["egs/x", "/home/joe/music"]}, "/data/x": 1}, NOBODY)
     assert list(map(str, found)) == ["`datasource.train.1` = /home/joe/music (an absolute path)",

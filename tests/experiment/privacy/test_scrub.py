@@ -149,6 +149,15 @@ def test_public_keeps_the_name_of_a_codec_and_no_path_of_one(name, sig):
     assert left == ({"compression_model_checkpoint": name} if sig else {})
 
 
+def test_public_removes_a_section_with_a_private_key_and_bytes():
+    values = {"mean": {"/home/joe/a": {"w": 1}, "b": {"w": 2}}, "raw": b"/home/joe/x", "hosts": "node[01-16]",
+              "db": {"pass": "hunter2", "n": 1}, "metrics": {"kld": {"model": "passt", "passt": {"x": 1}}}}
+    left = scrub_config(Config(values), ["public"])
+    assert left.values == {"mean": {"b": {"w": 2}}, "db": {"n": 1}, "metrics": values["metrics"]}
+    with pytest.raises(CheckpointError, match="the model is built from that"):
+        scrub_config(Config({"lm_model": {"/home/joe/a": {"w": 1}}}), ["public"])
+
+
 def test_public_neither_releases_nor_removes_what_a_model_may_be_built_from():
     values = {"conditioners": {"description": {"clap": {"checkpoint": f"{PRIVATE}/clap.pt", "dim": 3}}}}
     with pytest.raises(CheckpointError, match=r"name `conditioners\.description\.clap\.checkpoint` in scrub, too"):
