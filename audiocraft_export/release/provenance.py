@@ -133,7 +133,7 @@ def _weights_epoch(history: Sequence[Any], options: ExportOptions, selection: Op
     """Of which epoch the weights are, if that is known."""
     if options.weights == "best":
         return selection.epoch(history) if selection else None
-    return (selection or Selection()).last_epoch(history)
+    return (selection or Selection()).last_epoch(history) if options.weights in ("last", "ema") else None
 
 
 def _metric_warnings(history: Sequence[Any], options: ExportOptions, epoch: Optional[int]) -> Iterator[str]:

