@@ -38,13 +38,28 @@ class Checkpoint:
     notes: list[str] = field(default_factory=list)  # warnings about it
     sig_source: Optional[str] = None  # where the signature comes from: `checkpoint`, `XP folder` or `solver`
     xp_history: list[Any] = field(default_factory=list)  # what Dora has stored, for a state without its history
+    is_unfinished: bool = False  # whether a living solver may have trained since its last epoch
 
     @property
     def history(self) -> list[Any]:
         """The metrics, one entry an epoch."""
+        return self._history or []
+
+    @property
+    def epochs(self) -> Optional[int]:
+        """How many epochs were done when it was stored, if that is known."""
+        return None if self._history is None else len(self._history)
+
+    @property
+    def has_own_history(self) -> bool:
+        """Whether its history is its own; that of the XP folder may be of more epochs."""
+        return _first_key(self.state, _HISTORIES) is not None
+
+    @property
+    def _history(self) -> Optional[list[Any]]:
         key = _first_key(self.state, _HISTORIES)
-        history = self.state[key] if key else self.xp_history
-        return history if isinstance(history, list) else []
+        history = self.state[key] if key else self.xp_history or None
+        return history if isinstance(history, list) else None
 
     @property
     def unknown_globals(self) -> list[str]:

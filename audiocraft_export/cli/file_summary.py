@@ -183,7 +183,8 @@ def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir:
                 metric: Optional[str]) -> FileSummary:
     try:
         checkpoint = to_checkpoint(file)
-        summary = replace(_add_training(summary, checkpoint.config, checkpoint.history, metric), sig=checkpoint.sig)
+        summary = replace(_add_training(summary, checkpoint.config, checkpoint.history, metric), sig=checkpoint.sig,
+                          epochs=checkpoint.epochs)
         checkpoint.check_experiment(xp)
         checkpoint.note_missing_epochs(xp)
         plan, refused = _plan(checkpoint, xp.folder, dora_dir, metric)

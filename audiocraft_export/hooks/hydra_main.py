@@ -168,7 +168,6 @@ class ExportingMain(HydraMain):
         if mode == "only":
             return _export_without_training(xp, options)
         if mode is True:
-            xp.has_unexported_epochs = False  # type: ignore[attr-defined]  # ExportMixin need not warn of them
             _prepare_export(xp, options)
         result = self._run(overrides)
         if mode is True:

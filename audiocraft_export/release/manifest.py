@@ -19,11 +19,12 @@ from .metrics import is_number
 
 FORMAT = 2  # 1 had no `weights_epoch`, no `sig_source` and no identity of a checkpoint
 _FINGERPRINT = ("sig", "checkpoint", "codec", "config_sha256", "bands", "options")
-_STR_OR_NONE, _DICT_OR_NONE, _LIST_OR_NONE = (str, type(None)), (dict, type(None)), (list, type(None))
+_STR_OR_NONE, _INT_OR_NONE = (str, type(None)), (int, type(None))
+_DICT_OR_NONE, _LIST_OR_NONE = (dict, type(None)), (list, type(None))
 _FIELD_TYPES: Mapping[str, Any] = {
-    "sig": _STR_OR_NONE, "solver": _STR_OR_NONE, "epoch": int, "tensors": int, "parameters": int, "dtypes": dict,
-    "checkpoint": _DICT_OR_NONE, "codec": _DICT_OR_NONE, "best": _DICT_OR_NONE, "options": dict, "warnings": list,
-    "versions": dict, "nonfinite": dict, "bands": _LIST_OR_NONE, "weights_epoch": (int, type(None)),
+    "sig": _STR_OR_NONE, "solver": _STR_OR_NONE, "epoch": _INT_OR_NONE, "tensors": int, "parameters": int,
+    "dtypes": dict, "checkpoint": _DICT_OR_NONE, "codec": _DICT_OR_NONE, "best": _DICT_OR_NONE, "options": dict,
+    "warnings": list, "versions": dict, "nonfinite": dict, "bands": _LIST_OR_NONE, "weights_epoch": _INT_OR_NONE,
     "sig_source": _STR_OR_NONE, "family": _STR_OR_NONE,
 }
 
@@ -34,7 +35,7 @@ class Manifest:
 
     sig: Optional[str]  # Dora's signature of the experiment
     solver: Optional[str]  # the `solver` of its configuration
-    epoch: int  # number of epochs trained
+    epoch: Optional[int]  # number of epochs trained, if that is known
     weights: str  # section of the checkpoint that the weights come from
     why: str  # why from there
     tensors: int  # number of tensors
@@ -81,7 +82,7 @@ class Manifest:
     def weights_text(self) -> str:
         """Which weights are released, for a message: their section, and of which epoch they are if that is known."""
         of_epoch = "" if self.weights_epoch is None else f" of epoch {self.weights_epoch},"
-        return f"{self.weights}{of_epoch} after {self.epoch} epochs"
+        return self.weights if self.epoch is None else f"{self.weights}{of_epoch} after {self.epoch} epochs"
 
     @property
     def release_format(self) -> str:
