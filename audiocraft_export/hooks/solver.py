@@ -127,7 +127,8 @@ class ExportMixin:
         """Whether the last committed epoch is the best by the solver's own rule; remembers the best epoch."""
         before, self._export_best_epoch = self._export_best_epoch, None  # which is unknown if the rule fails
         is_best = self.is_best_so_far()
-        self._export_best_epoch = len(self.history) if is_best else before
+        is_kept = before is not None and before < len(self.history)  # and not one that was taken back
+        self._export_best_epoch = len(self.history) if is_best else before if is_kept else None
         return is_best
 
     @property
