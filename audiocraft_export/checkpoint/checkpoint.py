@@ -79,9 +79,9 @@ class Checkpoint:
     def note_missing_epochs(self, xp: Experiment) -> None:
         """Note if the experiment has more epochs than its last checkpoint."""
         epochs = len(xp.history) if self.file is not None and self.file.path.name == CHECKPOINT_FILE else 0
-        if epochs > len(self.history):
-            self.notes.append(f"history.json has {epochs} epochs, this checkpoint {len(self.history)}: the later ones "
-                              "were not stored")
+        if self.epochs is not None and epochs > self.epochs:
+            self.notes.append(f"history.json has {epochs} epochs, this checkpoint {self.epochs}: the later ones were "
+                              "not stored")
 
     @property
     def sections(self) -> str:

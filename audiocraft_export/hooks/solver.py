@@ -240,7 +240,7 @@ def _wrap_method(cls: type, name: str) -> Callable[..., Any]:
             try:
                 return method(*args, **kwargs)
             except Exception:
-                _unexported.pop(self.xp.sig, None)  # the error says why
+                _unexported.clear()  # the error says why
                 raise
             finally:
                 running.pop(name, None)

@@ -141,6 +141,14 @@ class Fits(ExportMixin, Base):
         pass
 
 
+class Fails(Fits):
+    def __init__(self):
+        self.build()  # before there is an XP
+
+    def build(self):
+        raise KeyError("data")
+
+
 class Renamed(Fits):
     export_after = "outer"
 
@@ -181,6 +189,11 @@ def test_each_outermost_call_exports_and_no_other_method_does(tmp_path, kind, me
         with pytest.raises(ZeroDivisionError):
             getattr(solver, method)()
         assert len(made) == 1
+
+
+def test_what_a_solver_raises_before_it_has_an_xp_is_what_is_seen():
+    with pytest.raises(KeyError, match="data"):
+        Fails()
 
 
 def test_a_failed_export_after_another_entry_says_that_the_training_is_safe(tmp_path):
