@@ -156,7 +156,8 @@ def family_notes(config: Config, chosen: Optional[str] = None) -> Iterator[str]:
     missing = _missing_marks(config, solver)
     if missing and chosen is None:
         yield (f"solver={solver} is the name of a solver of AudioCraft, but the configuration has no {missing}: "
-               f"released as a general model; family={solver} (--family {solver}) makes it {family_named(solver).kind}")
+               f"released as a general model; if it is {family_named(solver).kind} of AudioCraft, use family={solver} "
+               f"(--family {solver})")
 
 
 def describe_model(config: Config, chosen: Optional[str] = None) -> str:
