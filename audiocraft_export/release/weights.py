@@ -263,7 +263,8 @@ def _selectable(checkpoint: Checkpoint, of_audiocraft: bool, state: Mapping[Any,
         which = f"{path}{name}" if path else known.get(name, name)
         if _can_be_selected(checkpoint, which, of_audiocraft):
             yield which
-        elif path.count(".") < MAX_OFFERED_DEPTH:
+        elif path.count(".") < MAX_OFFERED_DEPTH and not (which == "ema" and checkpoint.state.get("model")):
+            # an average that does not fit the model is no model by itself
             yield from _selectable(checkpoint, of_audiocraft, section, f"{path}{name}.")
 
 

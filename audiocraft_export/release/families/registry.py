@@ -1,6 +1,5 @@
 """What a release consists of, by the family of the model: the name of its solver, and the keys that mark it."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,22 +91,19 @@ FAMILIES = {  # the names of audiocraft.solvers.builders.get_solver
     "watermarking": WATERMARK_FAMILY,
 }
 GENERAL = "general"  # the name of the general one
-_HYDRA_CHOICE = re.compile(r"\$\{hydra:runtime\.choices\.([\w./@-]+)\}")
 
 
 def solver_of(config: Config) -> Optional[str]:
     """The name of the solver, as one of AudioCraft's or as it is written in the configuration.
 
-    An interpolation that cannot be resolved stands for Hydra's choice of the group `solver`, or of the one it names.
-    None is unknown.
+    An interpolation that cannot be resolved stands for Hydra's choice of the group `solver`. None is unknown.
     """
-    raw = config.raw("solver")
+    written = config.chosen(config.raw("solver"))
     try:
         solver = config.get("solver")
     except CheckpointError:
-        choice = _HYDRA_CHOICE.fullmatch(raw)
-        return config.choices.get(choice[1] if choice else "solver")
-    solver = solver if isinstance(solver, str) and solver in FAMILIES else raw
+        return config.choices.get("solver")
+    solver = solver if isinstance(solver, str) and solver in FAMILIES else written
     return solver if isinstance(solver, str) else None
 
 
