@@ -16,13 +16,13 @@ from ..experiment.config import Config
 from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, AnyPath, Experiment
 from .limits import MAX_SIGNATURE
 from .plain_config import describe_type, to_plain
-from .tensor import LazyTensor
 from .torch_file import TorchFile
 
 CHECKPOINT, XP_FOLDER = "checkpoint", "XP folder"  # where a configuration or a signature comes from
 CONFIG_OPTION = "config"  # the option, as the source of a configuration
 # What Flashy stores, or else what Dora stores of PyTorch Lightning.
 _SIGNATURES, _CONFIGS, _HISTORIES = ("xp.sig", "dora_sig"), ("xp.cfg", "dora_cfg"), ("history", "dora_link_history")
+EXPERIMENT_KEYS = (*_SIGNATURES, *_CONFIGS, *_HISTORIES)
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,6 @@ class Checkpoint:
     def sections(self) -> str:
         """The names of the sections, for a message."""
         return ", ".join(str(name) for name in self.state) or "nothing"
-
-
-    @property
-    def is_bare(self) -> bool:
-        """Whether it is a bare state dict: tensors by name, and no sections."""
-        sections = [name for name, value in self.state.items() if isinstance(value, dict)] if self.file else ["model"]
-        return all(str(name).endswith("_extra_state") for name in sections) and any(
-            isinstance(value, LazyTensor) for value in self.state.values())
 
 
 def open_checkpoint(path: Path, config: Optional[AnyPath] = None) -> Checkpoint:

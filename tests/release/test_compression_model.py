@@ -79,7 +79,9 @@ def test_a_codec_loses_the_prefixes_of_wrappers(export_with, codec, tmp_path, is
     report = export_with(f"//pretrained/{tmp_path}/old.bin" if is_exported else f"//sig/{CODEC}")
     assert same(load(report.files[1])["best_state"], model_state(6))
     assert any("compression model: took the prefix _orig_mod." in note for note in report.manifest.warnings)
-    assert is_exported or any("critic of the best state is left out" in note for note in report.manifest.warnings)
+    assert is_exported or any("critic of best_state is left out" in note for note in report.manifest.warnings)
+    said = command("verify", report.folder, "--against", report.folder.parent, cwd=tmp_path)
+    assert said.returncode == 0 and said.stderr.count("compression model: took the prefix") == 2, said
 
 
 @pytest.mark.parametrize(("content", "says"), [

@@ -63,17 +63,16 @@ HELP = {
     "metric": "by which the training selects its best state, where that is not known: NAME or STAGE.NAME, and :max if "
               "the highest is the best",
     "revision": "push to this branch of it (default: main)",
-    "family": "release the model as one of this solver of AudioCraft, or as a general one (default: what the "
-              "configuration says)",
+    "family": "release the model as one of a solver of AudioCraft (musicgen, compression, ...), or as a `general` one "
+              "(default: what the configuration says)",
     "config": "YAML file with the configuration of a checkpoint that holds none, such as a bare state dict",
 }
 SHAPES: dict[str, dict[str, Any]] = {
     "card": {"action": argparse.BooleanOptionalAction}, "private": {"action": argparse.BooleanOptionalAction},
-    "scrub": {"action": "append", "metavar": "PATTERN"}, "hub": {"metavar": "ORG/NAME"},
-    "revision": {"metavar": "BRANCH"}, "max_shard_size": {"metavar": "SIZE"}, "metric": {"metavar": "NAME[:max]"},
-    "family": {"metavar": "NAME"},
-    "weights": {"metavar": "SECTION[.PART]"}, "config": {"metavar": "FILE"},
+    "scrub": {"action": "append", "metavar": "PATTERN"},
 }
+METAVARS = {"hub": "ORG/NAME", "revision": "BRANCH", "max_shard_size": "SIZE", "metric": "NAME[:max]", "family": "NAME",
+            "weights": "SECTION[.PART]", "config": "FILE"}
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dora_dir(parser)
     for field in ExportOptions.of_one_export():
         choices = ",".join(filter(None, CHOICES.get(field.name, ())))
-        metavar = f"{{{choices}}}" if choices else field.name.upper()
+        metavar = METAVARS.get(field.name) or (f"{{{choices}}}" if choices else field.name.upper())
         parser.add_argument(ExportOptions.flag_of(field.name), dest=field.name, default=field.default,
                             help=HELP[field.name], **SHAPES.get(field.name, {"type": _value, "metavar": metavar}))
     parser.add_argument("--bands", action="store_true",

@@ -1,5 +1,6 @@
 """`audiocraft-export run`: which experiments are exported, and what a dry run says."""
 
+import argparse
 import json
 import os
 import pickle
@@ -10,6 +11,7 @@ import torch
 from helpers import SIG, dora, solver_state
 
 from audiocraft_export import ExportOptions, export_xp, verify
+from audiocraft_export.cli.verbs import run
 from audiocraft_export.cli.verbs.run import ExportJob
 from audiocraft_export.experiment.xp import Experiment
 
@@ -131,6 +133,13 @@ def test_an_export_can_be_given_to_another_process(train, tmp_path):
     (["--all", "--push-to-hub", "me/mine"], "export these experiments one by one")])
 def test_a_call_of_run_that_makes_no_sense_says_why(tmp_path, argv, says):
     assert says in command("run", *argv, cwd=tmp_path, code=2).stderr
+
+
+@pytest.mark.parametrize("name", ["family", "metric", "config", "hub", "revision", "dtype", "folder"])
+def test_null_is_the_default_of_each_option_that_may_be_left_out(name):
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    assert getattr(parser.parse_args([ExportOptions.flag_of(name), "null"]), name) is None
 
 
 def test_two_exports_to_one_folder_are_refused(train, tmp_path):
