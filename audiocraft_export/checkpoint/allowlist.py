@@ -134,7 +134,8 @@ def _device(kind: Any, index: Optional[int] = None) -> Any:
 
 def _getattr(owner: Any, name: Any) -> UnknownGlobal:
     """A nested class in protocol 2, or a member of an enumeration by its name, as Python 3.11.0 to 3.11.4 stores it."""
-    if isinstance(owner, UnknownGlobal) and isinstance(name, str):
+    is_class = type(owner) is UnknownGlobal and owner.name.rpartition(".")[2][:1].isupper()
+    if is_class and isinstance(name, str):
         return UnknownGlobal(f"{owner.name}.{name}", is_attribute=True)
     return UnknownGlobal("builtins.getattr")
 
