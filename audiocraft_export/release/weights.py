@@ -13,10 +13,10 @@ from ..checkpoint.allowlist import UnknownGlobal
 from ..checkpoint.checkpoint import Checkpoint
 from ..checkpoint.plain_config import describe_type, remedy
 from ..checkpoint.tensor import ITEMSIZE, LazyTensor, contiguous
+from ..checkpoint.wrappers import strip_wrappers, wrapper_warnings
 from ..errors import CheckpointError, listing
 from ..storage.lazy_bytes import LazyBytes, slice_stream
 from .limits import MAX_REPEATED_BYTES, MAX_SHOWN_NAME, MAX_TENSOR_NAME, MAX_TEXT, MAX_VALUES
-from .wrappers import strip_wrappers, wrapper_warnings
 
 OFF = ("", "0", "f", "false", "n", "no", "none", "null", "off")
 
