@@ -65,7 +65,7 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
 def _read_files(folder: Path, manifest: Manifest) -> Mapping[str, Content]:
     """Read the files of a release in AudioCraft's format, and check each against the manifest."""
     names = release_file_names(manifest)
-    progress.set_total(sum(file.bytes for file in manifest.files), passes=1)
+    progress.set_total(manifest.nbytes, passes=1)
     wrong = [file.name for file in manifest.files if file.name not in names or not matches_manifest(folder, file)]
     if wrong:
         raise ReleaseError(f"{folder} is not the release that its manifest describes ({listing(wrong)}): export it "

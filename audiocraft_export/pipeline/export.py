@@ -88,24 +88,27 @@ def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
 
 
 def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
-           dora_dir: Optional[AnyPath] = None, *, selection: Optional[Selection] = None) -> ExportReport:
+           dora_dir: Optional[AnyPath] = None, *, selection: Optional[Selection] = None,
+           any_options: bool = False) -> ExportReport:
     """Export an open checkpoint to `folder`; that of the options, and `checkpoint`, do not count.
 
     A compression model of the form `//sig/` is looked up beside `xp_folder`, or in the Dora folder `dora_dir` instead.
+    With `any_options`, an up-to-date release stays that was made with other options.
 
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
     """
-    return execute(plan(prepare(checkpoint, xp_folder, options, dora_dir, selection), folder, options))
+    prepared = prepare(checkpoint, xp_folder, options, dora_dir, selection)
+    return execute(plan(prepared, folder, options, any_options=any_options))
 
 
 def plan_export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
-                dora_dir: Optional[AnyPath] = None) -> Plan:
-    """What `export` would do with the same arguments; nothing is written, no weight is read.
+                dora_dir: Optional[AnyPath] = None, *, any_options: bool = False) -> Plan:
+    """What `export` would do with the same arguments; nothing is written, no weight is read unless `plan` must.
 
     Raises:
         ExportError: if it cannot be released.
     """
-    planned = plan(prepare(checkpoint, xp_folder, options, dora_dir), folder, options)
+    planned = plan(prepare(checkpoint, xp_folder, options, dora_dir), folder, options, any_options=any_options)
     warn_of_private_values(planned.prepared, options)
     return planned.summary

@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from ..checkpoint.checkpoint import Checkpoint, to_checkpoint
 from ..checkpoint.torch_file import TorchFile
+from ..checkpoint.wrappers import strip_wrappers
 from ..errors import CheckpointError, ExperimentError
 from ..experiment.config import Config
 from ..experiment.privacy.scrub import scrub_config
@@ -20,7 +21,6 @@ from .families.registry import CODEC_FILE, COMPRESSION_FAMILY, describe_model, f
 from .installed_audiocraft import reference_folder
 from .limits import MAX_MODEL_NAME
 from .weights import Weights, compact, select_weights
-from .wrappers import strip_wrappers
 
 KEY = "compression_model_checkpoint"
 REMEDY = "put one there that can be, or leave it out (codec=none)."

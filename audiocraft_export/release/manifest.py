@@ -18,7 +18,6 @@ from .limits import MAX_MANIFEST_BYTES
 from .metrics import is_number
 
 FORMAT = 2  # 1 had no `weights_epoch`, no `sig_source` and no identity of a checkpoint
-_FINGERPRINT = ("sig", "checkpoint", "codec", "config_sha256", "bands", "options")
 _STR_OR_NONE, _INT_OR_NONE = (str, type(None)), (int, type(None))
 _DICT_OR_NONE, _LIST_OR_NONE = (dict, type(None)), (list, type(None))
 _FIELD_TYPES: Mapping[str, Any] = {
@@ -42,7 +41,7 @@ class Manifest:
     parameters: int  # number of elements in them; tied ones count once
     dtypes: Mapping[str, int]  # number of tensors by element type
     files: list[WrittenFile]  # name, bytes and sha256 of each file
-    checkpoint: Optional[Mapping[str, Any]]  # name, bytes and mtime_ns; None for a living solver and for `bands`
+    checkpoint: Optional[Mapping[str, Any]]  # as `Source`; None for a living solver and for `bands`
     codec: Optional[Mapping[str, Any]]  # where the compression model comes from, for language models
     config: str  # where the configuration comes from: `checkpoint`, `.hydra/config.yaml` or `solver`
     config_sha256: Optional[str]  # of its text in the release; None for `bands`
@@ -89,6 +88,11 @@ class Manifest:
         """The format of the release, which is AudioCraft's where nothing else is said."""
         return str(self.options.get("format", "audiocraft"))
 
+    @property
+    def nbytes(self) -> int:
+        """Size of the files of the release, in bytes."""
+        return sum(file.bytes for file in self.files)
+
     def is_complete(self, folder: Path) -> bool:
         """Whether its files are in a folder, by their sizes; they are not read."""
         try:
@@ -97,9 +101,10 @@ class Manifest:
             return False
 
     @property
-    def fingerprint(self) -> dict[str, Any]:
-        """What decides whether another export would make the same release."""
-        return {name: value for name, value in self.to_dict().items() if name in _FINGERPRINT}
+    def is_identified(self) -> bool:
+        """Whether it identifies the content of each checkpoint; not in format 1, nor for a living solver."""
+        sources = [self.checkpoint] if self.bands is None else [band.get("checkpoint") for band in self.bands]
+        return all(isinstance(source, dict) and "identity" in source for source in sources)
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:

@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from ..errors import readable_size
 from .manifest import Manifest
+from .status import NONE, ReleaseStatus
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ExportReport:
     @property
     def bytes(self) -> int:
         """Size of the release's files, in bytes."""
-        return sum(file.bytes for file in self.manifest.files)
+        return self.manifest.nbytes
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -51,13 +52,15 @@ class Plan:
     folder: Path  # of the release
     manifest: Manifest  # without the files
     files: Mapping[str, int]  # size by name in bytes, without some kB that the container adds
-    is_there: bool  # whether that very release is there already, by its manifest and the sizes of its files
+    is_there: bool  # whether nothing would be written, as the release there is up to date
+    status: ReleaseStatus = ReleaseStatus(NONE)  # of the release there; its files are not read
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         files = [{"name": name, "bytes": nbytes} for name, nbytes in self.files.items()]
         values = {name: value for name, value in self.manifest.to_dict().items() if name not in ("time", "checksum")}
-        return {"folder": str(self.folder), "is_there": self.is_there, **values, "files": files}
+        return {"folder": str(self.folder), "is_there": self.is_there, **self.status.to_dict(), **values,
+                "files": files}
 
     @property
     def sizes(self) -> str:
@@ -76,4 +79,5 @@ class Plan:
 
     def __str__(self) -> str:
         return (f"{self.manifest.name} {self.done}: {self.manifest.weights_text} "
-                f"({self.manifest.why}), {self.sizes} in {self.folder}")
+                f"({self.manifest.why}), {self.sizes} in {self.folder}"
+                f"{'' if self.status.is_wanted or self.status.state == NONE else f'; the release there is {self.status}'}")

@@ -14,6 +14,7 @@ from ..checkpoint.allowlist import UnknownGlobal
 from ..checkpoint.checkpoint import EXPERIMENT_KEYS, Checkpoint
 from ..checkpoint.plain_config import describe_type, remedy
 from ..checkpoint.tensor import ITEMSIZE, LazyTensor, contiguous
+from ..checkpoint.wrappers import bare_names, strip_wrappers, wrapper_warnings
 from ..errors import CheckpointError, listing
 from ..storage.lazy_bytes import LazyBytes, slice_stream
 from .limits import (
@@ -25,7 +26,6 @@ from .limits import (
     MAX_TEXT,
     MAX_VALUES,
 )
-from .wrappers import bare_names, strip_wrappers, wrapper_warnings
 
 OFF = ("", "0", "disabled", "f", "false", "n", "no", "none", "null", "off")
 _NOTHING = "none of its sections holds weights that can be released; export another checkpoint"

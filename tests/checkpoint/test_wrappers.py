@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from audiocraft_export.checkpoint.wrappers import strip_wrappers, wrapper_warnings
 from audiocraft_export.errors import CheckpointError
-from audiocraft_export.release.wrappers import strip_wrappers, wrapper_warnings
 
 
 def compiled():
