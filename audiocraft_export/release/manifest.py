@@ -88,6 +88,10 @@ class Manifest:
         """The format of the release, which is AudioCraft's where nothing else is said."""
         return str(self.options.get("format", "audiocraft"))
 
+    def nonfinite_in(self, *names: str) -> int:
+        """Number of NaN and infinite values in some of its files, or in all without names."""
+        return sum(sum(self.nonfinite.get(name, {}).values()) for name in names or self.nonfinite)
+
     def is_complete(self, folder: Path) -> bool:
         """Whether its files are in a folder, by their sizes; they are not read."""
         try:

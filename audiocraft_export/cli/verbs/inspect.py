@@ -141,6 +141,8 @@ def _facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
         yield "epochs", str(summary.epochs)
     yield from _release_facts(summary)
     yield from _metric_facts(summary, summary.best or {})
+    if summary.nonfinite:
+        yield "values", f"{summary.nonfinite} are NaN or infinite"
     for text in summary.odd:
         yield "odd", text
 
@@ -158,8 +160,9 @@ def _release_facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
     if plan:
         from ..xp_summary import release_status
         name = None if summary.path.name == CHECKPOINT_FILE else summary.path.name
-        status, _ = release_status(summary.path.parent / RELEASE_FOLDER, summary.path.parent, name)
+        status, _, nonfinite = release_status(summary.path.parent / RELEASE_FOLDER, summary.path.parent, name)
         other = ", made with other options" if status == "fresh" and not plan.is_there else ""
+        other += f", with {nonfinite} NaN or infinite values" if nonfinite else ""
         yield "release", f"{status}{other}; {'without codec ' if summary.refused else ''}would have {plan.sizes}"
     elif manifest:
         yield "made", f"{manifest.time}, by audiocraft-export {manifest.versions.get('audiocraft-export')}"
