@@ -149,7 +149,7 @@ def _own_names(folder: Path) -> list[str]:
 def _listing_problems(folder: Path, manifest: Manifest, alone: Optional[str]) -> Iterator[Problem]:
     """Files that the manifest lists and no release has, and files that it does not list and a loader looks for."""
     listed, names = [file.name for file in manifest.files], release_file_names(manifest)
-    for name in listed if alone is None else []:
+    for name in dict.fromkeys([*listed, *manifest.nonfinite]) if alone is None else []:
         if name not in names:
             yield Problem(MANIFEST, None, f"names {name!r}, which is no file of a release")
     try:
