@@ -1,5 +1,6 @@
 """The formats of a release: the files of each, the packages that it requires, and how to verify that it loads."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from .. import progress
 from ..errors import ReleaseError, reason
 from ..options import ExportOptions
 from ..release.content import Content
-from ..release.families.registry import Family
+from ..release.families.registry import OWN_NAMES, Family
 from ..release.prepare import PreparedRelease
 from .audiocraft.rebuild import loader_for, verify_with_audiocraft
 from .encoders import dump
@@ -26,6 +27,16 @@ class Format:
     encode: Callable[[PreparedRelease, ExportOptions], Mapping[str, Content]]  # the files by name
     # Rebuilds the models from a folder, a family and file names, and compares them; ReleaseError if they differ.
     verify: Callable[[Path, Family, Sequence[str]], None]
+    looks_for: str = r"(?!)"  # names of files that loaders look for in a folder, as a pattern, besides `OWN_NAMES`
+
+
+# Weights that `from_pretrained` of transformers, PEFT and huggingface_hub look for, in one file or in several, also as
+# variants (`model.fp16.safetensors`).
+_WEIGHTS = (r"((pytorch_|compression_)?model|adapter_model|conditioners|tf_model|flax_model)([.-].+)?"
+            r"\.(safetensors|bin|h5|msgpack)(\.index(\..+)?\.json)?")
+# Configurations, processors and tokenizers, also those that only some versions of transformers know.
+_SETTINGS = (r"\w*config\.json|(tokenizer|special_tokens_map|added_tokens|chat_template)\.json|chat_template\.jinja"
+             r"|(spiece|tokenizer|tiktoken)\.model")
 
 
 def encode_release(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
@@ -35,6 +46,11 @@ def encode_release(prepared: PreparedRelease, options: ExportOptions) -> dict[st
         ExportError: if the format cannot hold this model.
     """
     return dict(FORMATS[options.format].encode(prepared, options))
+
+
+def is_looked_for(name: str, file: str) -> bool:
+    """Whether a loader of a format looks for a file of this name in a folder; AudioCraft's looks into any."""
+    return file in OWN_NAMES or name in FORMATS and bool(re.fullmatch(FORMATS[name].looks_for, file))
 
 
 def require_loader(name: str, family: Family) -> None:
@@ -92,7 +108,7 @@ FORMATS: Mapping[str, Format] = {
     "safetensors": Format(
         ("safetensors", "huggingface_hub"),
         lambda prepared, options: to_safetensors(prepared.contents, prepared.manifest, options.max_shard_size),
-        _verify_safetensors),
+        _verify_safetensors, _WEIGHTS),
     "transformers": Format(("safetensors", "huggingface_hub", "transformers"), _encode_transformers,
-                           _verify_transformers),
+                           _verify_transformers, f"{_WEIGHTS}|{_SETTINGS}"),
 }

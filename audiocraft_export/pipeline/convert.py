@@ -8,17 +8,18 @@ from typing import Optional, Union
 from .. import progress
 from ..checkpoint.torch_file import TorchFile
 from ..errors import ReleaseError, listing, printable
-from ..experiment.xp import AnyPath
+from ..experiment.xp import MANIFEST, AnyPath
 from ..formats.safetensors.layout import from_safetensors, to_safetensors
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content
 from ..release.families import multiband_diffusion
 from ..release.manifest import Manifest
-from ..release.owned_files import is_release_file, matches_manifest, release_file_names
+from ..release.owned_files import is_release_file, release_file_names
 from ..release.provenance import nonfinite_warning
 from ..release.report import ExportReport
 from ..sharing.card.update import warn_of_stale_card
 from ..storage.writer import resolve_output
+from ..verification.release import verify
 from .execute import write
 from .preflight import check_folder, check_packages
 
@@ -63,12 +64,12 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
 
 
 def _read_files(folder: Path, manifest: Manifest) -> Mapping[str, Content]:
-    """Read the files of a release in AudioCraft's format, and check each against the manifest."""
+    """Read the files of a release in AudioCraft's format, once it is proved that they are sound."""
     names = release_file_names(manifest)
     progress.set_total(manifest.nbytes, passes=1)
-    wrong = [file.name for file in manifest.files if file.name not in names or not matches_manifest(folder, file)]
+    wrong = [str(each).rstrip(".") for each in verify(folder).problems if each.file in (*names, MANIFEST)]
     if wrong:
-        raise ReleaseError(f"{folder} is not the release that its manifest describes ({listing(wrong)}): export it "
+        raise ReleaseError(f"{folder} is not the release that its manifest describes ({listing(wrong, 2)}): export it "
                            "again, or see what audiocraft-export verify says.")
     if manifest.release_format == SAFETENSORS:
         files = from_safetensors(folder, names)
