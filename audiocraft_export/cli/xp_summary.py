@@ -48,6 +48,7 @@ class XPSummary:
     others: int  # how many checkpoint_NAME.th there are
     release: str  # none, fresh, stale (the checkpoint is newer) or damaged
     release_bytes: Optional[int]  # by the manifest
+    release_options: str  # other than the defaults
     changed: float  # when its last checkpoint was written, or its folder if there is none, in seconds since 1970
 
 
@@ -69,13 +70,13 @@ def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
     changed = max((file.st_mtime for file in checkpoints.values()), default=0.)
     with suppress(OSError):
         changed = changed or os.stat(xp.folder).st_mtime
-    release, release_bytes = release_status(xp.folder / RELEASE_FOLDER, xp.folder)
+    release, release_bytes, release_options = release_status(xp.folder / RELEASE_FOLDER, xp.folder)
     return XPSummary(
         sig=xp.sig or xp.folder.name, solver=name, argv=None if argv is None else [*map(str, argv)],
         epochs=len(history), planned=int(epochs.group(2)) if epochs else None, metric=metric,
         best=value_of(best) if metric else None, best_epoch=best["epoch"] if metric else None,
         checkpoint=last.st_size if last else None, others=len(checkpoints) - (last is not None),
-        release=release, release_bytes=release_bytes, changed=changed)
+        release=release, release_bytes=release_bytes, release_options=release_options, changed=changed)
 
 
 def lowest_loss(history: Sequence[Any]) -> Selection:
@@ -84,21 +85,21 @@ def lowest_loss(history: Sequence[Any]) -> Selection:
     return next((each for each in found if any(map(is_number, each.values(history)))), Selection())
 
 
-def release_status(folder: Path, xp_folder: Path, name: Optional[str] = None) -> tuple[str, Optional[int]]:
-    """The state of a release folder, by sizes and times alone, and the size of its files.
+def release_status(folder: Path, xp_folder: Path, name: Optional[str] = None) -> tuple[str, Optional[int], str]:
+    """The state of a release folder, by sizes and times alone, the size of its files, and its `changed_options`.
 
     With the name of a checkpoint in `xp_folder`, the release of another one is as good as stale.
     """
     if not os.path.lexists(folder / MANIFEST):
-        return "none", None
+        return "none", None, ""
     manifest = Manifest.load_or_none(folder)
     if manifest is None:
-        return "damaged", None
+        return "damaged", None, ""
     nbytes = sum(file.bytes for file in manifest.files)
     if not manifest.is_complete(folder):
-        return "damaged", nbytes
+        return "damaged", nbytes, manifest.changed_options
     is_other = name is not None and (manifest.checkpoint or {}).get("name") != name
-    return "stale" if is_other or _is_stale(manifest, xp_folder) else "fresh", nbytes
+    return "stale" if is_other or _is_stale(manifest, xp_folder) else "fresh", nbytes, manifest.changed_options
 
 
 def short_names(argvs: Sequence[Sequence[str]]) -> list[str]:

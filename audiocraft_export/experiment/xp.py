@@ -23,6 +23,8 @@ CHECKPOINT_FILE = "checkpoint.th"
 MANIFEST = "export.json"  # of a release
 HYDRA_CONFIG = Path(".hydra/config.yaml")
 HYDRA_SETTINGS = Path(".hydra/hydra.yaml")
+ARGV = ".argv.json"  # of Dora
+XPS = "xps"
 GRIDS_FOLDER = "grids"
 CHECKPOINT_NAME = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
 SIGNATURE = re.compile(r"[0-9a-f]{8}")
@@ -62,7 +64,7 @@ class Experiment:
     @property
     def argv(self) -> Optional[list[str]]:
         """The overrides stored by Dora; None if they cannot be read."""
-        return self._read_list(".argv.json")
+        return self._read_list(ARGV)
 
     @property
     def history(self) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from ..storage.durable_file import WrittenFile
 from ..storage.file_version import same_origin
 from ..storage.staging import remove_stale
 from ..storage.writer import resolve_output, write_release
-from .preflight import preflight
+from .preflight import check_folder, preflight
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class ReleasePlan:
     folder: Path  # where it goes, without symlinks
     files: Mapping[str, Content]  # what its files hold, by name
     options: ExportOptions
+    owned: OwnedFiles  # what may be replaced in `folder`
     existing: Optional[Manifest]  # of the release in `folder`, if that has the same sources and options
 
     @property
@@ -44,7 +45,8 @@ class ReleasePlan:
         """What executing the plan would do, for a dry run."""
         is_there = self.existing is not None and self.existing.is_complete(self.folder)
         sizes = {name: encode(content).nbytes for name, content in self.files.items()}
-        return Plan(self.folder, self.prepared.manifest, sizes, is_there)
+        return Plan(self.folder, self.prepared.manifest, sizes, is_there,
+                    None if is_there else self.owned.replaced_release(self.folder))
 
     def verify_loads(self, folder: Path) -> None:
         """Rebuild the models of the release in a folder, if the options ask for that; raises `ReleaseError`."""
@@ -59,12 +61,14 @@ def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> Rel
         ExportError: if it cannot be written there, in that format, with the packages that are installed.
     """
     folder = resolve_output(folder.absolute())
-    files = preflight(prepared, folder, options)
+    files = preflight(prepared, options)
+    owned = OwnedFiles(files, prepared.manifest, prepared.xp_folders, options.force)
+    check_folder(folder, files, owned)
     existing = Manifest.load_or_none(folder)
     if existing is not None and not (_has_same_sources(existing, prepared.manifest, files)
                                      and _has_same_best(existing, prepared.manifest, options)):
         existing = None
-    return ReleasePlan(prepared, folder, files, options, existing)
+    return ReleasePlan(prepared, folder, files, options, owned, existing)
 
 
 def execute(planned: ReleasePlan) -> ExportReport:
@@ -77,19 +81,20 @@ def execute(planned: ReleasePlan) -> ExportReport:
     remove_stale(OwnedFiles.owns, planned.folder.parent, planned.folder)
     name = printable(prepared.manifest.name)
     with progress.track(name, passes=1 if options.verify == "none" else 2):
-        report = _up_to_date(planned) or write(planned.folder, planned.files, prepared.manifest,
-                                               options.verify != "none", planned.verify_loads)
+        report = _up_to_date(planned) or write(planned.folder, planned.files, prepared.manifest, planned.owned,
+                                               options.verify != "none", check=planned.verify_loads)
     with progress.hide():
         for warning in report.manifest.warnings if report.written else ():
             logger.warning("%s: %s", name, printable(warning))
     return share(report, prepared, options)
 
 
-def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, read_back: bool = True,
-          check: Callable[[Path], None] = lambda stage: None) -> ExportReport:
+def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, owned: OwnedFiles, read_back: bool = True,
+          *, check: Callable[[Path], None] = lambda stage: None) -> ExportReport:
     """Write files that have passed the preflight, and their manifest; a previous release survives any failure.
 
     Args:
+        owned: what may be replaced in the folder.
         read_back: whether to compare the written files with their content.
         check: verifies the staged folder before it is moved into place.
 
@@ -105,7 +110,9 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, read_b
         check(stage)
         return MANIFEST, describe(written).text.encode("utf-8")
 
-    return ExportReport(folder, describe(write_release(folder, encoders, OwnedFiles(files), finish, read_back)))
+    replaced = owned.replaced_release(folder)
+    written = write_release(folder, encoders, owned, finish, read_back)
+    return ExportReport(folder, describe(written), replaced=replaced)
 
 
 def _up_to_date(planned: ReleasePlan) -> Optional[ExportReport]:

@@ -13,20 +13,16 @@ from ..release.prepare import PreparedRelease
 from ..storage.swap import refuse_non_files
 
 
-def preflight(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> dict[str, Content]:
-    """Check everything that can be known before a release is written, and return the content of its files by name.
-
-    Only the free disk space is left to the writer: a release that is up to date needs none.
+def preflight(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
+    """Check everything but the folder of a release before it is written, and return the content of its files by name.
 
     Raises:
-        ExportError: if a package or a loader is missing, the format cannot hold this model, or as `check_folder`.
+        ExportError: if a package or a loader is missing, or the format cannot hold this model.
     """
     check_packages(options)
     if options.verify == "load":
         require_loader(options.format, prepared.family)
-    files = encode_release(prepared, options)
-    check_folder(folder, files)
-    return files
+    return encode_release(prepared, options)
 
 
 def check_packages(options: ExportOptions) -> None:
@@ -42,14 +38,16 @@ def check_packages(options: ExportOptions) -> None:
         require_packages("Pushing to the Hub", "huggingface_hub")
 
 
-def check_folder(folder: Path, files: Mapping[str, Content]) -> None:
+def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles) -> None:
     """Check that files, and a manifest, may be written to a folder.
+
+    Only the free disk space is left to the writer: a release that is up to date needs none.
 
     Raises:
         CheckpointError: if they would replace a training checkpoint.
-        ReleaseError: if they would replace a file of no release, or a folder, a pipe or the like.
+        ReleaseError: if the folder belongs to a training, or they would replace a release of another experiment, a file
+            of no release, or a folder, a pipe or the like.
     """
-    owned = OwnedFiles(files)
     owned.refuse_training_checkpoints(folder)
     refuse_non_files(folder, [*files, MANIFEST])
     owned.refuse_foreign_files(folder, lambda path: _may_hold(path, files[path.name]))

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..errors import ReleaseError, reason
-from ..experiment.xp import MANIFEST
+from ..experiment.xp import CHECKPOINT_FILE, MANIFEST
+from ..options import ExportOptions
 from ..storage.durable_file import WrittenFile
 from .limits import MAX_MANIFEST_BYTES
 from .metrics import is_number
@@ -80,8 +81,22 @@ class Manifest:
     @property
     def weights_text(self) -> str:
         """Which weights are released, for a message: their section, and of which epoch they are if that is known."""
-        of_epoch = "" if self.weights_epoch is None else f" of epoch {self.weights_epoch},"
-        return f"{self.weights}{of_epoch} after {self.epoch} epochs"
+        return f"{self.weights} {self.epochs_text}"
+
+    @property
+    def epochs_text(self) -> str:
+        """Of which epoch the weights are, if that is known, and after how many."""
+        return f"{'' if self.weights_epoch is None else f'of epoch {self.weights_epoch}, '}after {self.epoch} epochs"
+
+    @property
+    def changed_options(self) -> str:
+        """The options other than the defaults that the release was made with, for a message."""
+        source = (self.checkpoint or {}).get("name", CHECKPOINT_FILE)
+        changed = {name: value for name, value in self.options.items()
+                   if name != "version" and value != getattr(ExportOptions, name, None)}
+        changed |= {"checkpoint": source} if source != CHECKPOINT_FILE else {}
+        return ", ".join(f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
+                         for name, value in changed.items())
 
     @property
     def release_format(self) -> str:
@@ -126,12 +141,21 @@ class Manifest:
         return manifest
 
     @staticmethod
-    def unverified_files(folder: Path) -> list[WrittenFile]:
-        """The files in a manifest, even in one that was changed; none if it cannot be read."""
+    def unverified(folder: Path) -> dict[str, Any]:
+        """The values in a manifest, even in one that was changed; empty if it cannot be read."""
         try:
             values = json.loads(_read_text(folder / MANIFEST))
-            return [WrittenFile(str(file["name"]), file["bytes"], file["sha256"]) for file in values["files"]]
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    @classmethod
+    def unverified_files(cls, folder: Path) -> list[WrittenFile]:
+        """The files in a manifest, as `unverified`."""
+        try:
+            return [WrittenFile(str(file["name"]), file["bytes"], file["sha256"])
+                    for file in cls.unverified(folder)["files"]]
+        except (TypeError, KeyError):
             return []
 
     @classmethod

@@ -28,6 +28,7 @@ class PreparedRelease:
     family: Family
     models: Sequence[ReleaseModel]  # the model, or one for each band
     codec: Optional[CompressionModel] = None
+    xp_folders: Sequence[Path] = ()  # which the experiments are in
 
 
 def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
@@ -48,7 +49,7 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
         codec = find_compression_model(checkpoint.config, Lookup(xp_folder, dora_dir, model.version, options.patterns))
         contents = {**contents, CODEC_FILE: codec.content}
     manifest = build_manifest(model, options, codec, family.notes(model), selection)
-    return PreparedRelease(contents, manifest, family, [model], codec)
+    return PreparedRelease(contents, manifest, family, [model], codec, [xp_folder])
 
 
 def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> PreparedRelease:
@@ -65,7 +66,8 @@ def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> 
     models = [_load_model(checkpoint, options, DIFFUSION_FAMILY) for checkpoint in checkpoints]
     multiband_diffusion.check(models)
     manifest = merge_manifests([build_manifest(model, options) for model in models], multiband_diffusion.notes(*models))
-    return PreparedRelease(multiband_diffusion.files(*models), manifest, DIFFUSION_FAMILY, models)
+    return PreparedRelease(multiband_diffusion.files(*models), manifest, DIFFUSION_FAMILY, models,
+                           xp_folders=[each.file.path.parent for each in checkpoints if each.file])
 
 
 def _load_model(checkpoint: Checkpoint, options: ExportOptions, family: Family) -> ReleaseModel:

@@ -46,7 +46,7 @@ class Ownership(Protocol):
         """The files of the previous release in a folder that the new one does not have."""
 
     def refuse_foreign_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
-        """Refuse to replace a file that belongs to no release, unless it is the same; raises `ReleaseError`."""
+        """Refuse to replace a release of another experiment, or a file of none that differs; raises `ReleaseError`."""
 
 
 def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownership,

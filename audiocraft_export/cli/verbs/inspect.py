@@ -158,7 +158,7 @@ def _release_facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
     if plan:
         from ..xp_summary import release_status
         name = None if summary.path.name == CHECKPOINT_FILE else summary.path.name
-        status, _ = release_status(summary.path.parent / RELEASE_FOLDER, summary.path.parent, name)
+        status, *_ = release_status(summary.path.parent / RELEASE_FOLDER, summary.path.parent, name)
         other = ", made with other options" if status == "fresh" and not plan.is_there else ""
         yield "release", f"{status}{other}; {'without codec ' if summary.refused else ''}would have {plan.sizes}"
     elif manifest:

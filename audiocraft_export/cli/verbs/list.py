@@ -105,6 +105,7 @@ def _row(xp: XPSummary, name: str) -> list[str]:
     size = "none" if xp.checkpoint is None else readable_size(xp.checkpoint)
     others = f" +{xp.others}" if xp.others else ""
     release = xp.release if xp.release_bytes is None else f"{xp.release} {readable_size(xp.release_bytes)}"
+    release += f" ({xp.release_options})" if xp.release_options else ""
     return [cut(xp.sig, MAX_SIG), xp.solver or "?", name, epochs, best, size + others, release,
             _age(time.time() - xp.changed)]
 

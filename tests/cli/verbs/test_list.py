@@ -26,7 +26,7 @@ def test_a_row_says_what_it_is_how_far_how_good_and_whether_it_is_exported(train
     assert abs(row.pop("changed") - time.time()) < 60
     assert row == {"sig": "11111111", "solver": "musicgen", "argv": ["lr=0.1", "model.dim=3"], "epochs": 3,
                    "planned": 4, "metric": "ce", "best": 1.5, "best_epoch": 2, "checkpoint": size, "others": 1,
-                   "release": "none", "release_bytes": None}
+                   "release": "none", "release_bytes": None, "release_options": ""}
     report = export_xp("11111111", dora_dir)
     head, line = command("list", cwd=tmp_path).stdout.splitlines()
     assert head.split() == ["sig", "solver", "what", "epochs", "best", "checkpoint", "release", "age"]
@@ -50,6 +50,13 @@ def test_a_release_is_fresh_stale_or_damaged(train, tmp_path, dora_dir):
     assert listed(tmp_path)[0]["release"] == "damaged"
     (state.parent / "export.json").write_text("{")
     assert listed(tmp_path)[0]["release"] == "damaged"
+
+
+def test_a_row_names_the_options_of_a_release_that_are_not_the_defaults(train, tmp_path, dora_dir):
+    train("11111111", [])
+    export_xp("11111111", dora_dir, ExportOptions(weights="last", version="1.3.0", codec="none"))
+    assert listed(tmp_path)[0]["release_options"] == "weights=last, codec=none"
+    assert "(weights=last, codec=none)" in command("list", cwd=tmp_path).stdout
 
 
 def test_an_experiment_in_any_state_is_a_row(train, tmp_path, dora_dir):
