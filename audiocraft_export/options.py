@@ -190,11 +190,6 @@ class ExportOptions:
         return self.format != AUDIOCRAFT if self.card is None else self.card
 
     @property
-    def needs_extra(self) -> bool:
-        """Whether the export needs packages of the extra `hf`."""
-        return self.format != AUDIOCRAFT or self.has_card or self.hub is not None
-
-    @property
     def patterns(self) -> Sequence[str]:
         """The patterns and presets of `scrub`."""
         return () if self.scrub is None else self.scrub

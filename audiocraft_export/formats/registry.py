@@ -8,9 +8,10 @@ from typing import Callable
 
 from .. import progress
 from ..errors import ReleaseError, reason
+from ..experiment.config import Config
 from ..options import ExportOptions
 from ..release.content import Content
-from ..release.families.registry import Family
+from ..release.families.registry import COMPRESSION_FAMILY, Family
 from ..release.prepare import PreparedRelease
 from .audiocraft.rebuild import loader_for, verify_with_audiocraft
 from .encoders import dump
@@ -26,6 +27,8 @@ class Format:
     encode: Callable[[PreparedRelease, ExportOptions], Mapping[str, Content]]  # the files by name
     # Rebuilds the models from a folder, a family and file names, and compares them; ReleaseError if they differ.
     verify: Callable[[Path, Family, Sequence[str]], None]
+    # Refuses families that it cannot hold, with CheckpointError.
+    refuse_family: Callable[[Config, Family], None] = lambda config, family: None
 
 
 def encode_release(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
@@ -35,6 +38,15 @@ def encode_release(prepared: PreparedRelease, options: ExportOptions) -> dict[st
         ExportError: if the format cannot hold this model.
     """
     return dict(FORMATS[options.format].encode(prepared, options))
+
+
+def refuse_family(name: str, config: Config, family: Family) -> None:
+    """Refuse a family that a format cannot hold, by the configuration of a training.
+
+    Raises:
+        CheckpointError: if it cannot.
+    """
+    FORMATS[name].refuse_family(config, family)
 
 
 def require_loader(name: str, family: Family) -> None:
@@ -81,6 +93,12 @@ def _encode_transformers(prepared: PreparedRelease, options: ExportOptions) -> M
     return transformers_files(prepared, options.max_shard_size)
 
 
+def _refuse_for_transformers(config: Config, family: Family) -> None:
+    from .transformers.musicgen.constraints import refuse_family
+    if family is not COMPRESSION_FAMILY:
+        refuse_family(config, family)
+
+
 def _verify_transformers(folder: Path, family: Family, names: Sequence[str]) -> None:
     with progress.phase("loading transformers"):
         from .transformers.verify import verify_with_transformers
@@ -94,5 +112,5 @@ FORMATS: Mapping[str, Format] = {
         lambda prepared, options: to_safetensors(prepared.contents, prepared.manifest, options.max_shard_size),
         _verify_safetensors),
     "transformers": Format(("safetensors", "huggingface_hub", "transformers"), _encode_transformers,
-                           _verify_transformers),
+                           _verify_transformers, _refuse_for_transformers),
 }

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial, wraps
 from typing import Any, Callable, ClassVar, Optional
 
-from dora.git_save import to_absolute_path
 from dora.log import simple_log
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,14 +20,14 @@ from ..experiment.config import Config, to_container
 from ..experiment.xp import Experiment
 from ..options import ExportOptions
 from ..pipeline.export import export_experiment, export_state
-from ..pipeline.preflight import check_packages
+from ..pipeline.preflight import check_before_training
 from ..release.families.registry import selection_of
 from ..release.metrics import Selection, ToldEpoch, UnfinishedEpoch
 from ..release.report import ExportReport
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
 from .entry import COMMIT, named_entry, public_methods
-from .overrides import EXPORT, EXPORTER, exporter_values
+from .overrides import EXPORT, EXPORTER, exporter_values, with_absolute_paths
 from .recovery import failure_after_training
 
 log = partial(simple_log, "Export:")
@@ -54,6 +53,8 @@ class ExportMixin:
     history: Any
     # The epoch of the best state by the solver's own rule; None if that is not known.
     _export_best_epoch: Optional[int] = None
+    # Whether `exporter` was checked; once is enough.
+    _is_export_checked: bool = False
     # How often the outermost method that runs has committed.
     _export_commits: int = 0
 
@@ -91,8 +92,6 @@ class ExportMixin:
         if not is_rank_zero():
             return None
         self.xp.has_unexported_epochs = False
-        if chosen.folder is not None:
-            chosen = chosen.replace(folder=to_absolute_path(str(chosen.folder)))
         if chosen.checkpoint is None and not self._is_stored():
             return export_state(self.stateful.sources, self.xp.cfg, self.xp.sig, self.xp.folder, chosen,
                                 selection=self._living_selection(chosen))
@@ -142,9 +141,13 @@ class ExportMixin:
         """Around the method that trains, where its name is known."""
         self.xp.exports_itself = True  # EpochExporter leaves it alone
         if self._is_export_wanted():
-            check_packages(self._export_options())  # before the training, not after it
+            self._check_before_training()
         yield
         self._export_after_training()
+
+    def _check_before_training(self) -> None:
+        self._is_export_checked = True
+        check_before_training(self._export_source, self.xp.cfg, self._export_options())
 
     @contextmanager
     def _export_around_method(self) -> Iterator[None]:
@@ -152,6 +155,8 @@ class ExportMixin:
         if _running(self):
             yield
             return
+        if not self._is_export_checked and hasattr(self, "xp") and self._is_export_wanted():
+            self._check_before_training()
         self._export_commits = 0
         yield
         if self._export_commits > 1:
@@ -200,7 +205,8 @@ class ExportMixin:
         return wanted if isinstance(wanted, bool) else self.auto_export
 
     def _export_options(self, **options: Any) -> ExportOptions:
-        return ExportOptions.from_mapping(exporter_values(self._export_key(EXPORTER))).replace(**options)
+        chosen = ExportOptions.from_mapping(exporter_values(self._export_key(EXPORTER))).replace(**options)
+        return with_absolute_paths(chosen)
 
     def _export_key(self, key: str) -> Any:
         """What `with_export` has set aside for this XP, or what its configuration says."""

@@ -23,7 +23,7 @@ from ..sharing.share import share
 from ..storage.durable_file import WrittenFile
 from ..storage.file_version import same_origin
 from ..storage.staging import remove_stale
-from ..storage.writer import resolve_output, write_release
+from ..storage.writer import check_writable, resolve_output, write_release
 from .preflight import check_folder, preflight
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,13 @@ class ReleasePlan:
         sizes = {name: encode(content).nbytes for name, content in self.files.items()}
         return Plan(self.folder, self.prepared.manifest, sizes, is_there,
                     None if is_there else self.owned.replaced_release(self.folder))
+
+    def check_sources(self, has_room: bool) -> None:
+        """Check that it can be written, and that all that it is made of is intact; raises `ExportError`."""
+        encoders = [encode(content) for content in self.files.values()]
+        check_writable(self.folder, None if has_room else sum(encoder.nbytes for encoder in encoders))
+        for encoder in encoders:
+            encoder.check_sources()
 
     def verify_loads(self, folder: Path) -> None:
         """Rebuild the models of the release in a folder, if the options ask for that; raises `ReleaseError`."""

@@ -1,16 +1,25 @@
 """Refuse an export that cannot succeed, before anything is made."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ..experiment.xp import MANIFEST
-from ..formats.registry import FORMATS, encode_release, require_loader
+from ..checkpoint.plain_config import to_plain
+from ..errors import CheckpointError
+from ..experiment.config import Config, to_container
+from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, Experiment
+from ..formats.registry import FORMATS, encode_release, refuse_family, require_loader
 from ..formats.requirements import require_packages
 from ..options import ExportOptions
 from ..release.content import Content
-from ..release.owned_files import OwnedFiles
+from ..release.families.registry import family_of
+from ..release.manifest import Manifest
+from ..release.owned_files import OwnedFiles, refuse_other_experiment, refuse_training_folder
 from ..release.prepare import PreparedRelease
+from ..release.weights import refuse_missing_weights
 from ..storage.swap import refuse_non_files
+from ..storage.writer import check_writable, resolve_output
 
 
 def preflight(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
@@ -23,6 +32,35 @@ def preflight(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Co
     if options.verify == "load":
         require_loader(options.format, prepared.family)
     return encode_release(prepared, options)
+
+
+def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> None:
+    """Check what can be known of an export before its training.
+
+    Args:
+        cfg: the experiment's configuration: OmegaConf, argparse namespace or dict.
+
+    Raises:
+        ExportError: if the export would fail at the end of the training.
+    """
+    check_packages(options)
+    folder, home = resolve_output(options.release_folder(xp.folder).absolute()), Path(os.path.realpath(xp.folder))
+    refuse_training_folder(folder, [home])
+    existing = Manifest.load_or_none(folder)
+    if existing and (existing.sig or existing.bands) and not options.force:
+        refuse_other_experiment(vars(existing), {"sig": xp.sig}, folder, [home])
+    check_writable(folder)
+    if options.config is not None:
+        Config.load(Path(options.config))
+    try:
+        config = Config(to_plain(to_container(cfg))).with_choices(xp.folder / HYDRA_SETTINGS)
+    except CheckpointError:  # only the checkpoint shows whether that matters
+        return
+    family = family_of(config, options.family)
+    refuse_missing_weights(config, options.weights)
+    refuse_family(options.format, config, family)
+    if options.verify == "load":
+        require_loader(options.format, family)
 
 
 def check_packages(options: ExportOptions) -> None:
