@@ -33,6 +33,10 @@ class ReleaseError(ExportError):
     """A release that cannot be written or does not verify."""
 
 
+class PushError(ReleaseError):
+    """A release that is complete, and was not pushed to the Hub; the message names the command that pushes it."""
+
+
 def reason(exc: BaseException) -> str:
     """What the system or a library says, in one line and without the path that the message has already."""
     text = getattr(exc, "strerror", None) or str(exc).split("\n")[0]

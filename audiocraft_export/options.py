@@ -62,6 +62,7 @@ class ExportOptions:
         family: how the model is released: as one that this solver of AudioCraft trains, or as a `general` one; None
             decides by the configuration.
         config: the YAML file with the configuration of a checkpoint that holds none, such as a bare state dict.
+        force: whether to replace a release of another experiment in the release folder.
 
     Raises:
         OptionError: if a value is invalid.
@@ -85,6 +86,7 @@ class ExportOptions:
     metric: Optional[str] = None
     family: Optional[str] = None
     config: Optional[Union[str, os.PathLike[str]]] = None
+    force: bool = False
 
     def __post_init__(self) -> None:
         self._normalize()
@@ -103,7 +105,8 @@ class ExportOptions:
         self._check("max_shard_size", bool(SIZE.fullmatch(str(self.max_shard_size))),
                     "it takes a number of bytes, or a size such as 5GB.")
         self._check("card", self.card is None or isinstance(self.card, bool), "use true or false.")
-        self._check("private", isinstance(self.private, bool), "use true or false.")
+        for name in ("private", "force"):
+            self._check(name, isinstance(getattr(self, name), bool), "use true or false.")
         self._check("metric", self.metric is None or bool(METRIC.fullmatch(self.metric)),
                     "it takes NAME or STAGE.NAME, as in loss, and :min or :max behind it, as in accuracy:max.")
         expand_presets(self.patterns)
@@ -185,11 +188,6 @@ class ExportOptions:
     def has_card(self) -> bool:
         """Whether a model card belongs beside the release."""
         return self.format != AUDIOCRAFT if self.card is None else self.card
-
-    @property
-    def needs_extra(self) -> bool:
-        """Whether the export needs packages of the extra `hf`."""
-        return self.format != AUDIOCRAFT or self.has_card or self.hub is not None
 
     @property
     def patterns(self) -> Sequence[str]:

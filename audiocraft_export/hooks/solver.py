@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial, wraps
 from typing import Any, Callable, ClassVar, Optional
 
-from dora.git_save import to_absolute_path
 from dora.log import simple_log
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,14 +20,14 @@ from ..experiment.config import Config, to_container
 from ..experiment.xp import Experiment
 from ..options import ExportOptions
 from ..pipeline.export import export_experiment, export_state
-from ..pipeline.preflight import check_packages
+from ..pipeline.preflight import check_before_training
 from ..release.families.registry import selection_of
 from ..release.metrics import OwnRule, Selection
 from ..release.report import ExportReport
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
 from .entry import COMMIT, named_entry, public_methods
-from .overrides import EXPORT, EXPORTER, exporter_values
+from .overrides import EXPORT, EXPORTER, exporter_values, with_absolute_paths
 from .recovery import failure_after_training
 
 log = partial(simple_log, "Export:")
@@ -56,6 +55,7 @@ class ExportMixin:
     _export_best_epoch: Optional[int] = None  # by `is_best_so_far()` of the solver's own; None if that is not known
     _export_last_epoch: Optional[int] = None  # that this process has committed
     _export_commits: int = 0  # of the outermost method, since its last export
+    _is_export_checked: bool = False  # `exporter`, before the training; once is enough
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -87,8 +87,6 @@ class ExportMixin:
         chosen = self._export_options(**options)
         if not is_rank_zero():
             return None
-        if chosen.folder is not None:
-            chosen = chosen.replace(folder=to_absolute_path(str(chosen.folder)))
         selection = self._selection(chosen)
         if chosen.checkpoint is None and not self._is_stored():
             report = export_state(self.stateful.sources, self.xp.cfg, self.xp.sig, self.xp.folder, chosen,
@@ -156,14 +154,20 @@ class ExportMixin:
         """Around the method that trains, where its name is known."""
         self.xp.exports_itself = True  # EpochExporter leaves it alone
         if self._is_export_wanted():
-            check_packages(self._export_options())  # before the training, not after it
+            self._check_before_training()
         yield
         if self._is_export_wanted() and barrier_is_rank_zero():
             self._export_after_training()
 
+    def _check_before_training(self) -> None:
+        self._is_export_checked = True
+        check_before_training(self._export_source, self.xp.cfg, self._export_options())
+
     @contextmanager
     def _export_around_method(self) -> Iterator[None]:
         """Around a method that trains if it commits more than once; a main may call one that does so once per epoch."""
+        if not self._is_export_checked and hasattr(self, "xp") and self._is_export_wanted():
+            self._check_before_training()
         self._export_commits = 0
         yield
         # No barrier: where only rank zero commits, the others do not know that this was a training.
@@ -217,7 +221,8 @@ class ExportMixin:
         return wanted if isinstance(wanted, bool) else self.auto_export
 
     def _export_options(self, **options: Any) -> ExportOptions:
-        return ExportOptions.from_mapping(exporter_values(self._export_key(EXPORTER))).replace(**options)
+        chosen = ExportOptions.from_mapping(exporter_values(self._export_key(EXPORTER))).replace(**options)
+        return with_absolute_paths(chosen)
 
     def _export_key(self, key: str) -> Any:
         """What `with_export` has set aside for this XP, or what its configuration says."""

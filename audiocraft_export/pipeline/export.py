@@ -42,6 +42,19 @@ def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), 
                   selection=selection)
 
 
+def check_export(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions, has_room: bool = False) -> None:
+    """Check all of an export but what only its written release shows; nothing is written.
+
+    Args:
+        has_room: whether there is room on the disk, and need not be.
+
+    Raises:
+        ExportError: if it cannot be done.
+    """
+    planned = plan(prepare(checkpoint, xp_folder, options), options.release_folder(xp_folder), options)
+    planned.check_sources(has_room)
+
+
 def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = ExportOptions(),
                       dora_dir: Optional[AnyPath] = None) -> ExportReport:
     """Export one checkpoint file, wherever it lies, to `folder`; that of the options, and `checkpoint`, do not count.

@@ -72,8 +72,13 @@ class Manifest:
     @property
     def weights_text(self) -> str:
         """Which weights are released, for a message: their section, and of which epoch they are if that is known."""
-        of_epoch = "" if self.weights_epoch is None else f" of epoch {self.weights_epoch},"
-        return self.weights if self.epoch is None else f"{self.weights}{of_epoch} after {self.epoch} epochs"
+        return " ".join(filter(None, (self.weights, self.epochs_text)))
+
+    @property
+    def epochs_text(self) -> str:
+        """Of which epoch the weights are, and after how many, for a message; empty if that is not known."""
+        of_epoch = "" if self.weights_epoch is None else f"of epoch {self.weights_epoch}, "
+        return "" if self.epoch is None else f"{of_epoch}after {self.epoch} epochs"
 
     @property
     def release_format(self) -> str:
@@ -128,12 +133,21 @@ class Manifest:
         return manifest
 
     @staticmethod
-    def unverified_files(folder: Path) -> list[WrittenFile]:
-        """The files in a manifest, even in one that was changed; none if it cannot be read."""
+    def unverified(folder: Path) -> dict[str, Any]:
+        """The values in a manifest, even in one that was changed; empty if it cannot be read."""
         try:
             values = json.loads(_read_text(folder / MANIFEST))
-            return [WrittenFile(str(file["name"]), file["bytes"], file["sha256"]) for file in values["files"]]
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    @classmethod
+    def unverified_files(cls, folder: Path) -> list[WrittenFile]:
+        """The files in a manifest, as `unverified`."""
+        try:
+            return [WrittenFile(str(file["name"]), file["bytes"], file["sha256"])
+                    for file in cls.unverified(folder)["files"]]
+        except (TypeError, KeyError):
             return []
 
     @classmethod
@@ -187,7 +201,8 @@ _FILE = {"name": str, "bytes": _is_count, "sha256": str}
 _SOURCE = {"name": str, "bytes": _is_count, "mtime_ns": int, "identity": (str, None)}
 _CODEC_SOURCE = {**_SOURCE, "name": (str, None)}  # scrubbed, if only the environment of a machine names it
 _PART: Mapping[str, Any] = {  # of a manifest, or of one of its bands
-    "sig": (str, None), "epoch": (_is_count, None), "weights": str, "why": str, "checkpoint": (_SOURCE, None), "config": str,
+    "sig": (str, None), "epoch": (_is_count, None), "weights": str, "why": str, "checkpoint": (_SOURCE, None),
+    "config": str,
     "best": (_is_best, None), "weights_epoch": (_is_count, None),  # `config_sha256` is only compared
 }
 _SHAPE: Mapping[str, Any] = {

@@ -6,6 +6,7 @@ the shard of rank zero (`audiocraft.solvers.base.StandardSolver`, `audiocraft.ut
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Callable, Optional
@@ -15,7 +16,8 @@ from ..checkpoint.checkpoint import EXPERIMENT_KEYS, Checkpoint
 from ..checkpoint.plain_config import describe_type, remedy
 from ..checkpoint.tensor import ITEMSIZE, LazyTensor, contiguous
 from ..checkpoint.wrappers import bare_names, strip_wrappers, wrapper_warnings
-from ..errors import CheckpointError, listing
+from ..errors import CheckpointError, OptionError, listing
+from ..experiment.config import Config
 from ..storage.lazy_bytes import LazyBytes, slice_stream
 from .limits import (
     MAX_OFFERED_DEPTH,
@@ -76,6 +78,21 @@ def select_weights(checkpoint: Checkpoint, which: str, of_audiocraft: bool = Fal
         if offer is None or checkpoint.file is None:
             raise
         raise CheckpointError(f"{text.rstrip('.')}, or {offer}.") from None
+
+
+def refuse_missing_weights(config: Config, which: str) -> None:
+    """Refuse weights that no training with this configuration can release, as far as it says so.
+
+    Raises:
+        OptionError: if they are the average of a training without one, or a shard of FSDP.
+    """
+    with suppress(CheckpointError):  # what cannot be resolved says nothing
+        if which == "ema" and _is_off(config.get("optim.ema.use", True)):
+            raise OptionError("weights=ema needs a moving average, and the configuration has optim.ema.use=false: use "
+                              "weights=best or weights=last, or train with optim.ema.use=true.")
+        if which != "best" and not which.startswith("fsdp_best_state") and not _is_off(_fsdp_option(config)):
+            raise OptionError(f"weights={which} cannot be released of a training with FSDP, where every rank stores "
+                              "its own shard: use weights=best.")
 
 
 def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
@@ -293,11 +310,19 @@ def _is_sharded(checkpoint: Checkpoint) -> bool:
 
     To AudioCraft such a text is true; then it has gathered an `fsdp_best_state`.
     """
-    fsdp = checkpoint.config.get("fsdp")
-    use = checkpoint.config.get("fsdp.use") if hasattr(fsdp, "keys") else fsdp
-    if isinstance(use, str) and use.strip().lower() in OFF:
+    use = _fsdp_option(checkpoint.config)
+    if isinstance(use, str) and _is_off(use):
         return _holds_tensor(checkpoint.state.get("fsdp_best_state"))
     return bool(use)
+
+
+def _fsdp_option(config: Config) -> Any:
+    fsdp = config.get("fsdp")
+    return config.get("fsdp.use") if hasattr(fsdp, "keys") else fsdp
+
+
+def _is_off(use: Any) -> bool:
+    return use.strip().lower() in OFF if isinstance(use, str) else not use
 
 
 def _view(tensor: Any) -> Any:

@@ -66,10 +66,11 @@ HELP = {
     "family": "release the model as one of a solver of AudioCraft (musicgen, compression, ...), or as a `general` one "
               "(default: what the configuration says)",
     "config": "YAML file with the configuration of a checkpoint that holds none, such as a bare state dict",
+    "force": "replace a release of another experiment in the release folder",
 }
 SHAPES: dict[str, dict[str, Any]] = {
     "card": {"action": argparse.BooleanOptionalAction}, "private": {"action": argparse.BooleanOptionalAction},
-    "scrub": {"action": "append", "metavar": "PATTERN"},
+    "scrub": {"action": "append", "metavar": "PATTERN"}, "force": {"action": "store_true"},
 }
 METAVARS = {"hub": "ORG/NAME", "revision": "BRANCH", "max_shard_size": "SIZE", "metric": "NAME[:max]", "family": "NAME",
             "weights": "SECTION[.PART]", "config": "FILE"}
@@ -221,19 +222,24 @@ def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOpti
 
 def _jobs(args: argparse.Namespace, names: Sequence[str], dora_dir: DoraDir,
           options: ExportOptions) -> list[Union[Job, ExportError]]:
-    """The export of each target, or the error why it cannot be done."""
+    """The export of each target, or the error why it cannot be done.
+
+    Raises:
+        ExperimentError: if two of them would go to the same folder.
+    """
     jobs: list[Union[Job, ExportError]] = []
-    by_folder: dict[Path, ExportJob] = {}
+    by_folder: dict[str, ExportJob] = {}
     for target, name in zip(args.targets, names):
         try:
             job = _job(target, name, args, dora_dir, options)
-            other = by_folder.setdefault(job.folder, job)
-            if other.source != job.source:
-                raise ExperimentError(f"{name} would overwrite the release of {other.name} in {job.folder}: export it "
-                                      "in a call of its own, with its own --folder.")
             jobs.append(job)
         except ExportError as exc:
             jobs.append(exc)
+            continue
+        other = by_folder.setdefault(os.path.realpath(job.folder), job)
+        if os.path.realpath(other.source) != os.path.realpath(job.source):
+            raise ExperimentError(f"{name} would overwrite the release of {other.name} in {job.folder}: export it in a "
+                                  "call of its own, with its own --folder.")
     return jobs
 
 
