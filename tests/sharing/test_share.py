@@ -43,13 +43,13 @@ def test_the_credentials_of_the_hub_are_shown_and_written_nowhere(make_xp, hub, 
     result = export(*SHARED, *flags, HF_ENDPOINT=endpoint)
     if takes_credentials(endpoint, hub.url):
         assert result.returncode == 0 and f"{hub.url}/{REPO}" in result.stdout, result.stderr
-        there = pushed(hub, "v2" if "v2" in flags else "main")
+        there, messages = pushed(hub, "v2" if "v2" in flags else "main"), hub.repos[REPO].messages
     else:
         assert result.returncode == 1 and "takes no credentials in HF_ENDPOINT" in result.stderr, result.stderr
         assert not hub.requests
-        there = {}
+        there, messages = {}, []
     files = b"".join([*there.values(), *released(folder).values()])
-    said = result.stdout + result.stderr + "".join(hub.repos[REPO].messages)
+    said = result.stdout + result.stderr + "".join(messages)
     for secret in USER_INFO.split(":"):
         assert secret.encode() not in files and secret not in said
     assert host.encode() not in files  # pictures have relative addresses
