@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import Field, asdict, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -31,6 +30,7 @@ PRESETS: Mapping[str, tuple[str, ...]] = {  # of scrub
 }
 KEY_PART = re.compile(r"\*\*|(?!\*\*)(?:[^\s.,*\[\]{}$]|\*(?!\*))+")  # what is between the dots of a pattern of scrub
 METRIC = re.compile(r"(?:(?P<stage>[^\s.:]+)\.)?(?P<name>[^\s:](?:[^:\n]*[^\s:])?)(?::(?P<direction>min|max))?")
+_REPO = re.compile(r"(?!.*(?:--|\.\.))\b[\w.-]{1,96}\b/\b[\w.-]{1,96}\b(?<!\.git)", re.ASCII)
 _BRANCH = re.compile(r"(?!refs/)\w[\w.+-]*(?:/\w[\w.+-]*)*(?<!\.)(?<!\.lock)", re.ASCII)
 
 
@@ -226,18 +226,11 @@ def expand_presets(scrub: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_repo(name: str) -> None:
-    """Check the name of a repository on the Hub, by huggingface_hub's own rules if that is installed.
+    """Check the name of a repository on the Hub, by the Hub's rules: those of huggingface_hub differ by its version.
 
     Raises:
         OptionError: if it is invalid.
     """
-    problem = None if name.count("/") == 1 and name.isprintable() else "a name has one `/`"
-    with suppress(ImportError):
-        from huggingface_hub.errors import HFValidationError
-        from huggingface_hub.utils._validators import validate_repo_id
-        try:
-            validate_repo_id(name)
-        except HFValidationError as exc:
-            problem = str(exc)
-    if problem:
-        raise OptionError(f"{name!r} is no repository of the Hub: give ORG/NAME or USER/NAME ({problem.rstrip('.')}).")
+    if not _REPO.fullmatch(name):
+        raise OptionError(f"{name!r} is no repository of the Hub: give ORG/NAME or USER/NAME, of letters, digits and "
+                          "single `-`, `_` or `.`, at most 96 characters each and without `.git` at the end.")
