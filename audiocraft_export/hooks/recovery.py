@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any, Optional
 
 from ..checkpoint.checkpoint import Checkpoint, open_experiment
-from ..errors import ExperimentError, ExportError, PushError
+from ..errors import ExperimentError, ExportError
 from ..experiment.xp import Experiment
 from ..options import AUDIOCRAFT, ExportOptions
 from ..pipeline.export import check_export
@@ -24,7 +24,7 @@ def failure_after_training(exc: ExportError, xp: Experiment, options: ExportOpti
                  "method that trains)."
         return ExportError(f"The training of XP {xp.sig} is finished, but it stored no checkpoint and its export "
                            f"failed: {exc}{remedy if isinstance(exc, ExperimentError) else ''}")
-    working = None if isinstance(exc, PushError) else working_options(xp, options)
+    working = None if exc.has_command else working_options(xp, options)
     later = f" To export it later: {export_command(xp, working)}" if working else ""
     return ExportError(f"The training of XP {xp.sig} is finished and its checkpoints are safe in {xp.folder}, but its "
                        f"export failed: {exc}{later}")
@@ -33,14 +33,14 @@ def failure_after_training(exc: ExportError, xp: Experiment, options: ExportOpti
 def working_options(xp: Experiment, options: ExportOptions) -> Optional[ExportOptions]:
     """The options with which an export can succeed, as few as possible of them changed; None if there are none."""
     @cache
-    def checkpoint(name: Any, config: Optional[str]) -> Checkpoint:
+    def checkpoint(name: Any, config: Any) -> Checkpoint:
         return open_experiment(xp, xp.checkpoint(name), config)
 
     for has_room in (False, True):  # if no disk has any, somebody has to make some
         for changed in _candidates(xp, options):
             with suppress(ExportError):
-                config = None if changed.config is None else str(changed.config)
-                check_export(checkpoint(changed.checkpoint, config), xp.folder, changed, has_room)
+                opened = checkpoint(changed.checkpoint, str(changed.config) if changed.config else None)
+                check_export(opened, xp.folder, changed, has_room)
                 return changed
     return None
 

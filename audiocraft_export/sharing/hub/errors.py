@@ -12,7 +12,7 @@ from http.client import responses
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from ...errors import PushError, public_address, reason, without_credentials
+from ...errors import ReleaseError, public_address, reason, without_credentials
 from .endpoint import check_endpoint, credentials_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
     """Enter a client of the Hub, with the token that huggingface_hub finds; the arguments are for messages.
 
     Raises:
-        PushError: for whatever is raised inside; the message holds no token, and no part of a signed address.
+        ReleaseError: for whatever is raised inside; the message holds no token, and no part of a signed address.
     """
     check_endpoint()
     token: Optional[str] = None
@@ -54,8 +54,10 @@ def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
     except Exception as exc:  # the client's are those of requests, httpx, httpx2 or hf_xet, by its version
         why, remedy = _explain(exc).args
         said = _scrub_secrets(why, [token or "", *secrets])
-        raise PushError(f"The release in {folder} is complete, but pushing it to {repo} failed ("
-                        f"{said}): {remedy}, and run: {later}") from None  # may hold the token
+        error = ReleaseError(f"The release in {folder} is complete, but pushing it to {repo} failed ("
+                             f"{said}): {remedy}, and run: {later}")
+        error.has_command = True
+        raise error from None  # may hold the token
 
 
 def _check_takes_credentials(repo: str) -> None:
