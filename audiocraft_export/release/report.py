@@ -78,6 +78,7 @@ class Plan:
         return "is exported already" if self.is_there else "would be exported"
 
     def __str__(self) -> str:
+        is_said = self.status.is_wanted or self.status.state == NONE
         return (f"{self.manifest.name} {self.done}: {self.manifest.weights_text} "
                 f"({self.manifest.why}), {self.sizes} in {self.folder}"
-                f"{'' if self.status.is_wanted or self.status.state == NONE else f'; the release there is {self.status}'}")
+                f"{'' if is_said else f'; the release there is {self.status}'}")
