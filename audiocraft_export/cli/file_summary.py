@@ -14,7 +14,7 @@ from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
 from ..errors import ExportError, ReleaseError, listing
 from ..experiment.config import Config
-from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
+from ..experiment.xp import CHECKPOINT_FILE, HISTORY, HYDRA_CONFIG, HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
 from ..formats.safetensors.file import read_safetensors
 from ..options import RELEASE_FOLDER, ExportOptions
 from ..pipeline.export import plan_export
@@ -23,6 +23,7 @@ from ..release.manifest import Manifest
 from ..release.metrics import Selection, is_number
 from ..release.owned_files import is_torch_file, release_file_names
 from ..release.report import Plan
+from ..release.status import UP_TO_DATE, ReleaseStatus, release_status
 from .limits import MAX_KEY, MAX_SEARCH_DEPTH
 from .xp_summary import lowest_loss
 
@@ -48,6 +49,7 @@ class FileSummary:
     best: Optional[Mapping[str, Any]] = None  # metric, epoch and validation metrics of the epoch of the best state
     manifest: Optional[Manifest] = None  # of the release that it is, or would be
     plan: Optional[Plan] = None  # what an export of a training checkpoint would do
+    status: Optional[ReleaseStatus] = None  # of the release beside a checkpoint, or of an experiment without one
     refused: Optional[str] = None  # why it cannot be exported with the default options
     odd: list[str] = field(default_factory=list)  # what is odd about it
     nonfinite: Optional[int] = None  # values that are NaN or infinite, as counted or by the manifest; None is unknown
@@ -61,8 +63,8 @@ class FileSummary:
             "metric": self.metric, "curve": [*self.curve], "best": self.best,
             "tensors": [{"name": name, "dtype": tensor.dtype, "shape": [*tensor.shape], "bytes": tensor.nbytes}
                         for name, tensor in self.largest(limit)],
-            "release": release.to_dict() if release else None, "refused": self.refused, "odd": self.odd,
-            "nonfinite": self.nonfinite,
+            "release": release.to_dict() if release else None, **(self.status.to_dict() if self.status else {}),
+            "refused": self.refused, "odd": self.odd, "nonfinite": self.nonfinite,
         }
 
     def largest(self, limit: Optional[int] = None) -> list[tuple[str, LazyTensor]]:
@@ -107,14 +109,19 @@ def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyP
 
 
 def inspect_experiment(xp: Experiment, metric: Optional[str] = None) -> FileSummary:
-    """Summarize an experiment that has stored no checkpoint: what Dora and Hydra have written of it.
+    """Summarize an experiment that has stored no checkpoint: what Dora and Hydra have written of it, and its release.
 
     Raises:
         CheckpointError: if its configuration cannot be read.
     """
-    summary = FileSummary(EXPERIMENT, xp.folder, sig=xp.sig, refused="it has no checkpoint: train it first.")
+    status = release_status(xp.folder / RELEASE_FOLDER, xp.folder)
+    summary = FileSummary(
+        EXPERIMENT, xp.folder, sig=xp.sig, status=status, manifest=status.manifest,
+        refused=None if status.state == UP_TO_DATE else "it has no checkpoint: train it first.")
     summary = _add_training(summary, _read_config(xp.folder / HYDRA_CONFIG), xp.history, metric)
-    return replace(summary, odd=[*_missing_metrics(xp.history)])
+    if xp.is_history_broken:
+        summary = replace(summary, epochs=None)
+    return replace(summary, odd=[*_broken_history(xp), *_missing_metrics(xp.history)])
 
 
 def release_files(path: Path) -> list[Path]:
@@ -185,15 +192,19 @@ def _add_training(summary: FileSummary, config: Optional[Config], history: Seque
 
 def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath],
                 metric: Optional[str]) -> FileSummary:
+    summary = replace(summary, status=release_status(xp.folder / RELEASE_FOLDER, xp.folder),
+                      odd=[*summary.odd, *_broken_history(xp)])
     try:
         checkpoint = to_checkpoint(file)
-        summary = replace(_add_training(summary, checkpoint.config, checkpoint.history, metric), sig=checkpoint.sig)
+        summary = replace(_add_training(summary, checkpoint.config, checkpoint.history, metric), sig=checkpoint.sig,
+                          epochs=checkpoint.epochs)
         checkpoint.check_experiment(xp)
         checkpoint.note_missing_epochs(xp)
         plan, refused = _plan(checkpoint, xp.folder, dora_dir, metric)
     except ExportError as exc:
         return replace(summary, refused=str(exc), odd=[*summary.odd, *_unknown_globals(file)])
     return replace(summary, manifest=plan.manifest, plan=plan, refused=refused,
+                   status=summary.status if refused else plan.status,
                    odd=[*summary.odd, *plan.manifest.warnings, *_missing_metrics(checkpoint.history)])
 
 
@@ -217,6 +228,11 @@ def _walk_tensors(value: Any, path: tuple[str, ...], seen: set[int]) -> Iterator
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(item, (LazyTensor, dict, list, tuple)):
                 yield from _walk_tensors(item, (*path, str(key)[:MAX_KEY]), seen)
+
+
+def _broken_history(xp: Experiment) -> Iterator[str]:
+    if xp.is_history_broken:
+        yield f"{HISTORY} is broken: it says nothing of any epoch"
 
 
 def _missing_metrics(history: Sequence[Any]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,13 @@ from ..experiment.xp import (
     CHECKPOINT_NAME,
     HYDRA_CONFIG,
     HYDRA_SETTINGS,
-    MANIFEST,
     Experiment,
     read_small_text,
 )
 from ..options import RELEASE_FOLDER
 from ..release.families.registry import selection_of
-from ..release.manifest import Manifest
 from ..release.metrics import Selection, is_number, value_of
-from ..storage.file_version import same_mtime
+from ..release.status import release_status
 
 # Parsing the YAML of one configuration takes as long as all else of twenty experiments.
 _SOLVER = re.compile(r"^solver:[ ]*['\"]?([^\s'\"#]+)", re.MULTILINE)
@@ -39,14 +37,15 @@ class XPSummary:
     sig: str  # the name of its folder
     solver: Optional[str]  # of its configuration, if Hydra has stored one
     argv: Optional[list[str]]  # its command line, if Dora has stored one
-    epochs: int  # how many are done
+    epochs: Optional[int]  # how many are done, None if history.json is broken
     planned: Optional[int]  # how many its configuration asks for
     metric: Optional[str]  # the validation metric that selects the best state, or a loss if that is unknown
     best: Optional[float]  # value of that metric
     best_epoch: Optional[int]  # which has that value: not that of a release, see its manifest for that
     checkpoint: Optional[int]  # bytes of checkpoint.th, None where there is none
     others: int  # how many checkpoint_NAME.th there are
-    release: str  # none, fresh, stale (the checkpoint is newer) or damaged
+    release: str  # none, up to date, stale (the checkpoint has another size or time) or damaged
+    release_options: Mapping[str, Any]  # of an up-to-date release: those that are not the default ones
     release_bytes: Optional[int]  # by the manifest
     nonfinite: Optional[int]  # how many of its values are NaN or infinite, by the manifest
     changed: float  # when its last checkpoint was written, or its folder if there is none, in seconds since 1970
@@ -70,37 +69,21 @@ def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
     changed = max((file.st_mtime for file in checkpoints.values()), default=0.)
     with suppress(OSError):
         changed = changed or os.stat(xp.folder).st_mtime
-    release, release_bytes, nonfinite = release_status(xp.folder / RELEASE_FOLDER, xp.folder)
+    release = release_status(xp.folder / RELEASE_FOLDER, xp.folder, opens=False)
     return XPSummary(
         sig=xp.sig or xp.folder.name, solver=name, argv=None if argv is None else [*map(str, argv)],
-        epochs=len(history), planned=int(epochs.group(2)) if epochs else None, metric=metric,
-        best=value_of(best) if metric else None, best_epoch=best["epoch"] if metric else None,
+        epochs=None if xp.is_history_broken else len(history), planned=int(epochs.group(2)) if epochs else None,
+        metric=metric, best=value_of(best) if metric else None, best_epoch=best["epoch"] if metric else None,
         checkpoint=last.st_size if last else None, others=len(checkpoints) - (last is not None),
-        release=release, release_bytes=release_bytes, nonfinite=nonfinite, changed=changed)
+        release=release.state, release_options=release.options,
+        release_bytes=release.manifest.nbytes if release.manifest else None,
+        nonfinite=release.manifest.nonfinite_in() if release.manifest else None, changed=changed)
 
 
 def lowest_loss(history: Sequence[Any]) -> Selection:
     """What to show of a training that selects its best state in an unknown way: the first loss that any epoch has."""
     found = (Selection(metric, is_audiocraft=False) for metric in LOSSES)
     return next((each for each in found if any(map(is_number, each.values(history)))), Selection())
-
-
-def release_status(folder: Path, xp_folder: Path,
-                   name: Optional[str] = None) -> tuple[str, Optional[int], Optional[int]]:
-    """The state of a release folder, by sizes and times alone, the size of its files and its NaN and infinite values.
-
-    With the name of a checkpoint in `xp_folder`, the release of another one is as good as stale.
-    """
-    if not os.path.lexists(folder / MANIFEST):
-        return "none", None, None
-    manifest = Manifest.load_or_none(folder)
-    if manifest is None:
-        return "damaged", None, None
-    nbytes, nonfinite = sum(file.bytes for file in manifest.files), manifest.nonfinite_in()
-    if not manifest.is_complete(folder):
-        return "damaged", nbytes, nonfinite
-    is_other = name is not None and (manifest.checkpoint or {}).get("name") != name
-    return "stale" if is_other or _is_stale(manifest, xp_folder) else "fresh", nbytes, nonfinite
 
 
 def short_names(argvs: Sequence[Sequence[str]]) -> list[str]:
@@ -120,19 +103,6 @@ def short_names(argvs: Sequence[Sequence[str]]) -> list[str]:
         return f"{last_part if users[last_part.lstrip('+~')] == 1 else key}{equal}{value}"
     return [" ".join(shorten(arg) for arg in sorted(argv, key=counts.__getitem__) if arg not in common)
             for argv in argvs]
-
-
-def _is_stale(manifest: Manifest, xp_folder: Path) -> bool:
-    """Whether the checkpoint was written again since; one that is gone, or a copy that lost its age, was not."""
-    exported: Any = manifest.checkpoint or {}
-    try:
-        now = os.stat(xp_folder / str(exported["name"]))
-        if now.st_size != exported["bytes"]:
-            return True
-        then = exported["mtime_ns"]
-        return bool(now.st_mtime_ns > then and not same_mtime(now.st_mtime_ns, then))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _checkpoints(folder: Path) -> dict[str, os.stat_result]:

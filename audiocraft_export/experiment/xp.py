@@ -21,8 +21,11 @@ from .limits import MAX_FILE_BYTES
 AnyPath = Union[str, "os.PathLike[str]"]
 CHECKPOINT_FILE = "checkpoint.th"
 MANIFEST = "export.json"  # of a release
+HISTORY = "history.json"
 HYDRA_CONFIG = Path(".hydra/config.yaml")
 HYDRA_SETTINGS = Path(".hydra/hydra.yaml")
+ARGV = ".argv.json"  # of Dora
+XPS = "xps"
 GRIDS_FOLDER = "grids"
 CHECKPOINT_NAME = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
 SIGNATURE = re.compile(r"[0-9a-f]{8}")
@@ -62,12 +65,17 @@ class Experiment:
     @property
     def argv(self) -> Optional[list[str]]:
         """The overrides stored by Dora; None if they cannot be read."""
-        return self._read_list(".argv.json")
+        return self._read_list(ARGV)
 
     @property
     def history(self) -> list[dict[str, Any]]:
         """The metrics stored by Dora, one entry an epoch; empty if they cannot be read."""
-        return self._read_list("history.json") or []
+        return self._read_list(HISTORY) or []
+
+    @property
+    def is_history_broken(self) -> bool:
+        """Whether there is a history.json that holds no list of epochs, or cannot be read."""
+        return os.path.lexists(self.folder / HISTORY) and self._read_list(HISTORY) is None
 
     def _read_list(self, name: str) -> Optional[list[Any]]:
         try:

@@ -2,29 +2,29 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Optional
 
 from .. import progress
-from ..errors import printable
+from ..errors import ExportError, ReleaseError, printable
 from ..experiment.xp import MANIFEST
 from ..formats.encoders import encode
-from ..formats.registry import verify_loads
+from ..formats.registry import encode_release, verify_loads
 from ..options import ExportOptions
 from ..release.content import Content
-from ..release.manifest import Manifest
+from ..release.manifest import FORMAT, Manifest
 from ..release.owned_files import OwnedFiles, matches_manifest
 from ..release.prepare import PreparedRelease
 from ..release.provenance import with_files
 from ..release.report import ExportReport, Plan
+from ..release.status import UP_TO_DATE, ReleaseStatus, Wanted, release_status
 from ..sharing.share import share
 from ..storage.durable_file import WrittenFile
-from ..storage.file_version import same_origin
 from ..storage.staging import remove_stale
-from ..storage.writer import resolve_output, write_release
-from .preflight import preflight
+from ..storage.writer import check_writable, replace_files, resolve_output, write_release
+from ..verification.against_checkpoint import content_problems, options_of
+from .preflight import check_folder, preflight
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +37,23 @@ class ReleasePlan:
     folder: Path  # where it goes, without symlinks
     files: Mapping[str, Content]  # what its files hold, by name
     options: ExportOptions
-    existing: Optional[Manifest]  # of the release in `folder`, if that has the same sources and options
+    owned: OwnedFiles  # what may be replaced in `folder`
+    status: ReleaseStatus  # of the release in `folder`
+    existing: Optional[Manifest]  # of that release, if it stays
 
     @property
     def summary(self) -> Plan:
         """What executing the plan would do, for a dry run."""
-        is_there = self.existing is not None and self.existing.is_complete(self.folder)
         sizes = {name: encode(content).nbytes for name, content in self.files.items()}
-        return Plan(self.folder, self.prepared.manifest, sizes, is_there)
+        return Plan(self.folder, self.prepared.manifest, sizes, self.existing is not None, self.status,
+                    None if self.existing else self.owned.replaced_release(self.folder))
+
+    def check_sources(self, has_room: bool) -> None:
+        """Check that it can be written, and that all that it is made of is intact; raises `ExportError`."""
+        encoders = [encode(content) for content in self.files.values()]
+        check_writable(self.folder, None if has_room else sum(encoder.nbytes for encoder in encoders))
+        for encoder in encoders:
+            encoder.check_sources()
 
     def verify_loads(self, folder: Path) -> None:
         """Rebuild the models of the release in a folder, if the options ask for that; raises `ReleaseError`."""
@@ -52,19 +61,25 @@ class ReleasePlan:
             verify_loads(self.options.format, folder, self.prepared.family, [*self.files])
 
 
-def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> ReleasePlan:
-    """Plan a release; nothing is written, no weight is read.
+def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions, *, any_options: bool = False) -> ReleasePlan:
+    """Plan a release; nothing is written, and no weight is read unless a release does not identify its checkpoint.
+
+    Args:
+        any_options: whether an up-to-date release stays that was made with other options.
 
     Raises:
         ExportError: if it cannot be written there, in that format, with the packages that are installed.
     """
     folder = resolve_output(folder.absolute())
-    files = preflight(prepared, folder, options)
-    existing = Manifest.load_or_none(folder)
-    if existing is not None and not (_has_same_sources(existing, prepared.manifest, files)
-                                     and _has_same_best(existing, prepared.manifest, options)):
-        existing = None
-    return ReleasePlan(prepared, folder, files, options, existing)
+    files = preflight(prepared, options)
+    owned = OwnedFiles(files, prepared.manifest, prepared.xp_folders, options.force)
+    check_folder(folder, files, owned)
+    wanted = Wanted(prepared.manifest, files, options.metric, lambda existing: _identify(existing, prepared, folder))
+    file = prepared.models[0].checkpoint.file
+    status = release_status(folder, file.path.parent if file else folder, wanted=wanted)
+    is_other = options.checkpoint is not None and "checkpoint" in status.options
+    stays = status.is_wanted or any_options and status.state == UP_TO_DATE and not is_other
+    return ReleasePlan(prepared, folder, files, options, owned, status, status.manifest if stays else None)
 
 
 def execute(planned: ReleasePlan) -> ExportReport:
@@ -77,19 +92,20 @@ def execute(planned: ReleasePlan) -> ExportReport:
     remove_stale(OwnedFiles.owns, planned.folder.parent, planned.folder)
     name = printable(prepared.manifest.name)
     with progress.track(name, passes=1 if options.verify == "none" else 2):
-        report = _up_to_date(planned) or write(planned.folder, planned.files, prepared.manifest,
-                                               options.verify != "none", planned.verify_loads)
+        report = _up_to_date(planned) or write(planned.folder, planned.files, prepared.manifest, planned.owned,
+                                               options.verify != "none", check=planned.verify_loads)
     with progress.hide():
         for warning in report.manifest.warnings if report.written else ():
             logger.warning("%s: %s", name, printable(warning))
-    return share(report, prepared, options)
+    return share(report, prepared, options) if report.written or planned.status.is_wanted else report
 
 
-def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, read_back: bool = True,
-          check: Callable[[Path], None] = lambda stage: None) -> ExportReport:
+def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, owned: OwnedFiles, read_back: bool = True,
+          *, check: Callable[[Path], None] = lambda stage: None) -> ExportReport:
     """Write files that have passed the preflight, and their manifest; a previous release survives any failure.
 
     Args:
+        owned: what may be replaced in the folder.
         read_back: whether to compare the written files with their content.
         check: verifies the staged folder before it is moved into place.
 
@@ -105,7 +121,9 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, read_b
         check(stage)
         return MANIFEST, describe(written).text.encode("utf-8")
 
-    return ExportReport(folder, describe(write_release(folder, encoders, OwnedFiles(files), finish, read_back)))
+    replaced = owned.replaced_release(folder)
+    written = write_release(folder, encoders, owned, finish, read_back)
+    return ExportReport(folder, describe(written), replaced=replaced)
 
 
 def _up_to_date(planned: ReleasePlan) -> Optional[ExportReport]:
@@ -113,31 +131,38 @@ def _up_to_date(planned: ReleasePlan) -> Optional[ExportReport]:
     if planned.existing is None:
         return None
     files = planned.existing.files
-    progress.set_total(sum(file.bytes for file in files), passes=1)
+    progress.set_total(planned.existing.nbytes, passes=1)
     if not all(matches_manifest(planned.folder, file) for file in files):
         return None
     planned.verify_loads(planned.folder)
+    _record_identity(planned.folder, planned.existing)
     return ExportReport(planned.folder, planned.existing, written=False)
 
 
-def _has_same_sources(existing: Manifest, manifest: Manifest, files: Mapping[str, Content]) -> bool:
-    """Whether a release has the sources, the options and the files of a new one; never that of a living solver."""
-    if manifest.checkpoint is None and manifest.bands is None:
-        return False
-    return same_origin(existing.fingerprint, manifest.fingerprint) \
-        and [file.name for file in existing.files] == [*files] \
-        and all(_has_same_text(file, files[file.name]) for file in existing.files)
+def _identify(existing: Manifest, prepared: PreparedRelease, folder: Path) -> Manifest:
+    """Complete a manifest that does not identify its checkpoint, if the release has the content of an export of it."""
+    nbytes = (existing.checkpoint or {}).get("bytes")
+    if existing.is_identified or not prepared.manifest.is_identified or nbytes not in (
+            None, (prepared.manifest.checkpoint or {}).get("bytes")):
+        return existing
+    try:
+        options = options_of(existing, folder)
+        own = prepared.with_options(options)
+        if any(content_problems(folder, encode_release(own, options), prepared.manifest.name)):
+            return existing
+    except ExportError:  # what cannot be made again cannot be compared: it is no release of that checkpoint
+        return existing
+    known = existing if existing.weights_epoch is not None else own.manifest
+    names = ("sig", "sig_source", "checkpoint", "codec", "config_sha256", "bands", "family")
+    return replace(existing, format=FORMAT, best=known.best, weights_epoch=known.weights_epoch,
+                   **{name: getattr(own.manifest, name) for name in names})
 
 
-def _has_same_best(existing: Manifest, manifest: Manifest, options: ExportOptions) -> bool:
-    """Whether a manifest has what the option `metric` says; without that option, what it has may be known no more."""
-    return options.metric is None or (
-        (existing.weights_epoch, existing.best) == (manifest.weights_epoch, manifest.best)
-        and {*manifest.warnings} <= {*existing.warnings})
-
-
-def _has_same_text(file: WrittenFile, content: Content) -> bool:
-    """Whether a file has a text that comes from elsewhere, such as a tokenizer; tensors are not read for that."""
-    if isinstance(content, str):
-        content = content.encode("utf-8", "surrogatepass")
-    return not isinstance(content, bytes) or file.sha256 == sha256(content).hexdigest()
+def _record_identity(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest of a release that was compared with its checkpoint by content, so that this is done once."""
+    if Manifest.load(folder).is_identified:
+        return
+    try:
+        replace_files(folder, {MANIFEST: encode(manifest.text)}, OwnedFiles.owns)
+    except ReleaseError as exc:
+        logger.warning("the release is compared with its checkpoint again next time: %s", printable(str(exc)))

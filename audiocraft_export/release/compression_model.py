@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from ..checkpoint.checkpoint import Checkpoint, to_checkpoint
 from ..checkpoint.torch_file import TorchFile
+from ..checkpoint.wrappers import strip_wrappers
 from ..errors import CheckpointError, ExperimentError
 from ..experiment.config import Config
 from ..experiment.privacy.scrub import scrub_config
@@ -20,7 +21,6 @@ from .families.registry import CODEC_FILE, COMPRESSION_FAMILY, describe_model, f
 from .installed_audiocraft import reference_folder
 from .limits import MAX_MODEL_NAME
 from .weights import Weights, compact, select_weights
-from .wrappers import strip_wrappers
 
 KEY = "compression_model_checkpoint"
 REMEDY = "put one there that can be, or leave it out (codec=none)."
@@ -181,6 +181,5 @@ def _exported_content(file: TorchFile, lookup: Lookup) -> tuple[dict[str, Any], 
     compacted = compact(Weights(state, "best_state", "exported before"))
     if not compacted.tensors:
         raise CheckpointError(f"{path} was exported, but holds no tensor: name a {CODEC_FILE} that does.")
-    if lookup.scrub:
-        text = scrub_config(Config.parse(text), lookup.scrub).text
-    return model_content(compacted.state, text, tag), notes
+    config = scrub_config(Config.parse(text), lookup.scrub)
+    return model_content(compacted.state, config.text, tag), notes

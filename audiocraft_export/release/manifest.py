@@ -18,21 +18,22 @@ from .limits import MAX_MANIFEST_BYTES
 from .metrics import is_number
 
 FORMAT = 2  # 1 had no `weights_epoch`, no `sig_source` and no identity of a checkpoint
-_FINGERPRINT = ("sig", "checkpoint", "codec", "config_sha256", "bands", "options")
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What stands in `export.json`, which is written last."""
 
     sig: Optional[str]  # Dora's signature of the experiment
     solver: Optional[str]  # the `solver` of its configuration
-    epoch: int  # number of epochs trained
+    epoch: Optional[int]  # number of epochs trained, if that is known
     weights: str  # section of the checkpoint that the weights come from
     why: str  # why from there
     tensors: int  # number of tensors
     parameters: int  # number of elements in them; tied ones count once
     dtypes: Mapping[str, int]  # number of tensors by element type
     files: list[WrittenFile]  # name, bytes and sha256 of each file
-    checkpoint: Optional[Mapping[str, Any]]  # name, bytes and mtime_ns; None for a living solver and for `bands`
+    checkpoint: Optional[Mapping[str, Any]]  # as `Source`; None for a living solver and for `bands`
     codec: Optional[Mapping[str, Any]]  # where the compression model comes from, for language models
     config: str  # where the configuration comes from: `checkpoint`, `.hydra/config.yaml` or `solver`
     config_sha256: Optional[str]  # of its text in the release; None for `bands`
@@ -71,13 +72,23 @@ class Manifest:
     @property
     def weights_text(self) -> str:
         """Which weights are released, for a message: their section, and of which epoch they are if that is known."""
-        of_epoch = "" if self.weights_epoch is None else f" of epoch {self.weights_epoch},"
-        return f"{self.weights}{of_epoch} after {self.epoch} epochs"
+        return " ".join(filter(None, (self.weights, self.epochs_text)))
+
+    @property
+    def epochs_text(self) -> str:
+        """Of which epoch the weights are, and after how many, for a message; empty if that is not known."""
+        of_epoch = "" if self.weights_epoch is None else f"of epoch {self.weights_epoch}, "
+        return "" if self.epoch is None else f"{of_epoch}after {self.epoch} epochs"
 
     @property
     def release_format(self) -> str:
         """The format of the release, which is AudioCraft's where nothing else is said."""
         return str(self.options.get("format", "audiocraft"))
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the files of the release, in bytes."""
+        return sum(file.bytes for file in self.files)
 
     def nonfinite_in(self, *names: str) -> int:
         """Number of NaN and infinite values in some of its files, or in all without names."""
@@ -91,9 +102,10 @@ class Manifest:
             return False
 
     @property
-    def fingerprint(self) -> dict[str, Any]:
-        """What decides whether another export would make the same release."""
-        return {name: value for name, value in self.to_dict().items() if name in _FINGERPRINT}
+    def is_identified(self) -> bool:
+        """Whether it identifies the content of each checkpoint; not in format 1, nor for a living solver."""
+        sources = [self.checkpoint] if self.bands is None else [band.get("checkpoint") for band in self.bands]
+        return all(isinstance(source, dict) and "identity" in source for source in sources)
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -121,12 +133,21 @@ class Manifest:
         return manifest
 
     @staticmethod
-    def unverified_files(folder: Path) -> list[WrittenFile]:
-        """The files in a manifest, even in one that was changed; none if it cannot be read."""
+    def unverified(folder: Path) -> dict[str, Any]:
+        """The values in a manifest, even in one that was changed; empty if it cannot be read."""
         try:
             values = json.loads(_read_text(folder / MANIFEST))
-            return [WrittenFile(str(file["name"]), file["bytes"], file["sha256"]) for file in values["files"]]
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    @classmethod
+    def unverified_files(cls, folder: Path) -> list[WrittenFile]:
+        """The files in a manifest, as `unverified`."""
+        try:
+            return [WrittenFile(str(file["name"]), file["bytes"], file["sha256"])
+                    for file in cls.unverified(folder)["files"]]
+        except (TypeError, KeyError):
             return []
 
     @classmethod
@@ -180,7 +201,8 @@ _FILE = {"name": str, "bytes": _is_count, "sha256": str}
 _SOURCE = {"name": str, "bytes": _is_count, "identity": (str, None)}  # an odd `mtime_ns` is none
 _CODEC_SOURCE = {**_SOURCE, "name": (str, None)}  # scrubbed, if only the environment of a machine names it
 _PART: Mapping[str, Any] = {  # of a manifest, or of one of its bands
-    "sig": (str, None), "epoch": _is_count, "weights": str, "why": str, "checkpoint": (_SOURCE, None), "config": str,
+    "sig": (str, None), "epoch": (_is_count, None), "weights": str, "why": str, "checkpoint": (_SOURCE, None),
+    "config": str,
     "best": (_is_best, None), "weights_epoch": (_is_count, None),  # `config_sha256` is only compared
 }
 _SHAPE: Mapping[str, Any] = {

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 from ..checkpoint.checkpoint import Checkpoint
 from ..errors import CheckpointError
@@ -27,7 +27,9 @@ class PreparedRelease:
     manifest: Manifest  # without the files
     family: Family
     models: Sequence[ReleaseModel]  # the model, or one for each band
+    with_options: Callable[[ExportOptions], "PreparedRelease"]  # the same with other options
     codec: Optional[CompressionModel] = None
+    xp_folders: Sequence[Path] = ()  # which the experiments are in
 
 
 def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
@@ -48,7 +50,8 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
         codec = find_compression_model(checkpoint.config, Lookup(xp_folder, dora_dir, model.version, options.patterns))
         contents = {**contents, CODEC_FILE: codec.content}
     manifest = build_manifest(model, options, codec, family.notes(model), selection)
-    return PreparedRelease(contents, manifest, family, [model], codec)
+    return PreparedRelease(contents, manifest, family, [model],
+                           lambda other: prepare(checkpoint, xp_folder, other, dora_dir, selection), codec, [xp_folder])
 
 
 def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> PreparedRelease:
@@ -65,7 +68,9 @@ def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> 
     models = [_load_model(checkpoint, options, DIFFUSION_FAMILY) for checkpoint in checkpoints]
     multiband_diffusion.check(models)
     manifest = merge_manifests([build_manifest(model, options) for model in models], multiband_diffusion.notes(*models))
-    return PreparedRelease(multiband_diffusion.files(*models), manifest, DIFFUSION_FAMILY, models)
+    return PreparedRelease(multiband_diffusion.files(*models), manifest, DIFFUSION_FAMILY, models,
+                           lambda other: prepare_bands(checkpoints, other),
+                           xp_folders=[each.file.path.parent for each in checkpoints if each.file])
 
 
 def _load_model(checkpoint: Checkpoint, options: ExportOptions, family: Family) -> ReleaseModel:

@@ -16,11 +16,10 @@ from ..formats.registry import encode_release
 from ..formats.safetensors.file import read_safetensors
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content, Tensors
-from ..release.families.registry import CODEC_FILE, LM_FILE, family_of
+from ..release.families.registry import CODEC_FILE, LM_FILE
 from ..release.manifest import Manifest
 from ..release.prepare import prepare
-from ..release.weights import Weights, compact, select_weights
-from ..storage.file_version import same_origin
+from ..release.weights import Weights, compact
 from .file import Problem
 
 
@@ -45,22 +44,24 @@ def diff_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
     if manifest is not None and manifest.bands:
         raise ReleaseError(f"{folder} is made of several experiments ({manifest.name}): no one checkpoint says what "
                            "it should be; leave --against out.")
-    options = _options(manifest, path)
+    options = options_of(manifest, path)
     contents = encode_release(prepare(checkpoint, xp_folder, options, dora_dir), options)
-    problems = list(_content_problems(path, contents, checkpoint))
+    problems = list(content_problems(path, contents, checkpoint.where))
     if problems and manifest is not None:
         yield from _origin_problems(MANIFEST if path == folder else path.name, manifest, checkpoint)
     yield from problems
 
 
-def notes_of_export(path: Path, checkpoint: Checkpoint) -> tuple[str, ...]:
-    """What an export of a checkpoint with the options of a release leaves out of the weights, or renames in them.
+def notes_of_export(path: Path, checkpoint: Checkpoint, xp_folder: Path,
+                    dora_dir: Optional[AnyPath] = None) -> list[str]:
+    """What an export with the options of a release leaves out of the weights, or renames; as `diff_with_checkpoint`.
 
     Raises:
-        CheckpointError: if the checkpoint does not have such weights.
+        ExportError: if the checkpoint cannot be exported.
     """
-    options = _options(Manifest.load_or_none(_release_folder(path)), path)
-    return select_weights(checkpoint, options.weights, family_of(checkpoint.config, options.family).audiocraft).notes
+    prepared = prepare(checkpoint, xp_folder, options_of(Manifest.load_or_none(_release_folder(path)), path), dora_dir)
+    codec = [f"compression model: {note}" for note in prepared.codec.notes] if prepared.codec else []
+    return [*(note for model in prepared.models for note in model.weights.notes), *codec]
 
 
 def _origin_problems(file: str, manifest: Manifest, checkpoint: Checkpoint) -> Iterator[Problem]:
@@ -71,17 +72,18 @@ def _origin_problems(file: str, manifest: Manifest, checkpoint: Checkpoint) -> I
         yield Problem(file, None, f"is of {manifest.sig}, and {checkpoint.where} of {checkpoint.sig}")
     elif made_of["name"] != source.get("name"):
         yield Problem(file, None, f"is of {made_of['name']}, and not of {checkpoint.where}")
-    elif not same_origin(made_of, source):
+    elif any(made_of.get(key) != source[key] for key in ("bytes", "identity" if "identity" in made_of else "mtime_ns")):
         yield Problem(file, None, f"is of another state of {checkpoint.where} than the one that is there now")
 
 
-def _content_problems(path: Path, contents: Mapping[str, Content], checkpoint: Checkpoint) -> Iterator[Problem]:
+def content_problems(path: Path, contents: Mapping[str, Content], where: str) -> Iterator[Problem]:
+    """The differences between a release, or one of its files, and what an export of a checkpoint would write."""
     folder = _release_folder(path)
     for name in contents if path == folder else [path.name]:
         if name not in contents:
-            yield Problem(name, None, f"is in no release of {checkpoint.where}")
+            yield Problem(name, None, f"is in no release of {where}")
         elif not os.path.isfile(folder / name):
-            yield Problem(name, None, f"is missing, and in a release of {checkpoint.where}")
+            yield Problem(name, None, f"is missing, and in a release of {where}")
         else:
             yield from _file_problems(folder / name, contents[name])
 
@@ -99,8 +101,8 @@ def _file_problems(path: Path, expected: Content) -> Iterator[Problem]:
         yield from _diff(path.name, "", expected, state)
 
 
-def _options(manifest: Optional[Manifest], path: Path) -> ExportOptions:
-    """The options of a release; those of AudioCraft's own format if it has no manifest."""
+def options_of(manifest: Optional[Manifest], path: Path) -> ExportOptions:
+    """The options of a release folder or file; those of AudioCraft's own format if it has no manifest."""
     folder, name = (path, LM_FILE) if os.path.isdir(path) else (path.parent, path.name)
     codec = "auto" if os.path.isfile(folder / CODEC_FILE) and (path == folder or name == CODEC_FILE) else "none"
     if manifest is not None:

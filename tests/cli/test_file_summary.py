@@ -102,11 +102,40 @@ def test_an_experiment_without_a_checkpoint_shows_what_dora_knows(train, tmp_pat
     folder = train("11111111", ["lr=1"], [3., 2.])
     train("22222222", [])
     (folder / "checkpoint.th").unlink()
+    with (folder / ".hydra" / "config.yaml").open("a") as config:
+        config.write("compression_model_checkpoint: //sig/c0dec000\n")
     found, = inspected(tmp_path, "11111111", "--diff", "22222222")
     assert (found["kind"], found["epochs"], found["curve"], found["solver"]) == ("experiment", 2, [3., 2.], "musicgen")
     assert {"key": "optim.lr", "here": "1", "there": "0.0001"} in found["differences"]
     shown = command("inspect", "11111111", cwd=tmp_path).stdout
     assert "best 2 in epoch 2 of 2" in shown and "it has no checkpoint: train it first" in shown
+
+
+def test_an_experiment_with_a_release_and_no_checkpoint_describes_the_release(train, tmp_path, dora_dir):
+    folder = train("11111111", ["lr=1"], [3., 2.])
+    report = export_xp("11111111", dora_dir)
+    for name in ("checkpoint.th", "history.json", ".argv.json"):  # at last a copy of the release alone
+        (folder / name).unlink()
+        found, = inspected(tmp_path, "11111111")
+        assert found["kind"] == "experiment" and found["release_status"] == "up to date" and found["refused"] is None
+        assert sum(file["bytes"] for file in found["release"]["files"]) == report.bytes
+        shown = command("inspect", "11111111", cwd=tmp_path).stdout
+        assert "release     up to date (" in shown and "train it first" not in shown
+        assert "weights     best_state of epoch 2, after 2 epochs" in shown and "made        20" in shown
+    report.files[0].unlink()
+    found, = inspected(tmp_path, "11111111")
+    assert found["release_status"] == "damaged" and "train it first" in found["refused"]
+    assert "release     damaged" in command("inspect", "11111111", cwd=tmp_path).stdout
+
+
+def test_a_release_is_said_also_where_the_default_options_are_refused(train, tmp_path, dora_dir):
+    train("11111111", [], [1.], best_state=...)
+    export_xp("11111111", dora_dir, ExportOptions(weights="last"))
+    found, = inspected(tmp_path, "11111111")
+    assert (found["release_status"], found["release_options"]) == ("up to date", {"weights": "last"})
+    shown = command("inspect", "11111111", cwd=tmp_path).stdout
+    assert "release     up to date, made with weights=last (" in shown and "release     none" not in shown
+    assert "release     not again with the default options: " in shown
 
 
 def test_the_codec_of_a_release_is_not_described_as_the_language_model(train, tmp_path, dora_dir):
@@ -127,7 +156,7 @@ def test_what_is_odd_about_a_release_or_a_training_is_said(train, tmp_path, dora
     train("22222222", [], history=[{"valid": {"ce": float("nan")}}])
     assert "the validation of epoch 1 gave no number" in str(inspected(tmp_path, "22222222")[0]["odd"])
     folder = export_xp("11111111", dora_dir, ExportOptions(weights="ema")).folder
-    assert "release     fresh, made with other options; " in command("inspect", "11111111", cwd=tmp_path).stdout
+    assert "release     up to date, made with weights=ema; " in command("inspect", "11111111", cwd=tmp_path).stdout
     (folder / "export.json").write_text((folder / "export.json").read_text().replace("musicgen", "mine"))
     assert "is not what was written" in str(inspected(tmp_path, folder)[0]["odd"])
 

@@ -15,7 +15,7 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ...errors import ExportError, ReleaseError, listing, printable, readable_size
-from ...experiment.xp import CHECKPOINT_FILE
+from ...experiment.xp import MANIFEST
 from ...options import RELEASE_FOLDER, ExportOptions
 from ...release.metrics import is_number, value_of
 from ..limits import MAX_TENSORS
@@ -92,7 +92,8 @@ def _readers(target: str, args: argparse.Namespace, checkpoint: Optional[str] = 
         return [partial(inspect, path, values=values) for path in paths]
     dora_dir = DoraDir(args)
     xp = find_experiment(target, dora_dir)
-    if checkpoint is None and not os.path.isfile(target) and xp.is_untrained:
+    is_released = os.path.lexists(xp.folder / RELEASE_FOLDER / MANIFEST) and not xp.checkpoints
+    if checkpoint is None and not os.path.isfile(target) and (xp.is_untrained or is_released):
         return [partial(inspect_experiment, xp, args.metric)]
     return [partial(inspect, find_checkpoint(target, xp, checkpoint), xp, dora_dir.for_codec(xp), values, args.metric)]
 
@@ -149,7 +150,8 @@ def _facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
 
 def _release_facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
     """What the release is that this is, or what there would be in one of this, and why not."""
-    manifest, plan = summary.manifest, summary.plan
+    manifest, plan, status = summary.manifest, summary.plan, summary.status
+    has_release = status is not None and status.state != "none"
     if manifest:
         yield "weights", f"{manifest.weights_text} ({manifest.why})"
     if manifest and manifest.codec:
@@ -158,16 +160,18 @@ def _release_facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
         where = " (AudioCraft downloads it)" if "pretrained" in manifest.codec else " (at hand)"
         yield "codec", known + where if plan else known
     if plan:
-        from ..xp_summary import release_status
-        name = None if summary.path.name == CHECKPOINT_FILE else summary.path.name
-        status, _, nonfinite = release_status(summary.path.parent / RELEASE_FOLDER, summary.path.parent, name)
-        other = ", made with other options" if status == "fresh" and not plan.is_there else ""
-        other += f", with {nonfinite} NaN or infinite values" if nonfinite else ""
-        yield "release", f"{status}{other}; {'without codec ' if summary.refused else ''}would have {plan.sizes}"
-    elif manifest:
+        sizes = f"{'without codec ' if summary.refused else ''}would have {plan.sizes}"
+        nonfinite = status.manifest.nonfinite_in() if status and status.manifest else 0
+        state = f"{status}, with {nonfinite} NaN or infinite values" if nonfinite else f"{status}"
+        yield "release", f"{state} ({plan.sizes})" if plan.is_there else f"{state}; {sizes}"
+    elif status and has_release:
+        size = f" ({readable_size(status.manifest.nbytes)})" if status.manifest else ""
+        yield "release", f"{status}{size}"
+    if manifest and not plan:
         yield "made", f"{manifest.time}, by audiocraft-export {manifest.versions.get('audiocraft-export')}"
     if summary.refused:
-        yield "release", f"none{' with the default options' if summary.nbytes else ''}: {summary.refused}"
+        again = "not again" if has_release else "none"
+        yield "release", f"{again}{' with the default options' if summary.nbytes else ''}: {summary.refused}"
 
 
 def _metric_facts(summary: FileSummary, best: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

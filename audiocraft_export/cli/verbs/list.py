@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dora_dir(parser)
     parser.add_argument("--solver", metavar="NAME", help="only those of this solver")
     exported = parser.add_mutually_exclusive_group()
-    exported.add_argument("--exported", action="store_true", help="only those with a release, fresh or stale")
+    exported.add_argument("--exported", action="store_true", help="only those with a release, up to date or stale")
     exported.add_argument("--not-exported", action="store_true", help="only those without one, or with a damaged one")
     parser.add_argument("--metric", metavar="NAME[:max]",
                         help="show and sort by this metric of a validation, or STAGE.NAME; :max if the highest is best")
@@ -82,7 +82,8 @@ def _by_metric(xp: XPSummary, is_highest_first: bool) -> Any:
 
 
 def _is_wanted(xp: XPSummary, args: argparse.Namespace) -> bool:
-    line, is_exported = " ".join(xp.argv or ()), xp.release in ("fresh", "stale")
+    from ...release.status import STALE, UP_TO_DATE
+    line, is_exported = " ".join(xp.argv or ()), xp.release in (UP_TO_DATE, STALE)
     if args.exported and not is_exported or args.not_exported and is_exported:
         return False
     return (args.solver in (None, xp.solver)
@@ -100,11 +101,14 @@ def _rows(found: Sequence[XPSummary]) -> list[list[str]]:
 
 
 def _row(xp: XPSummary, name: str) -> list[str]:
-    epochs = f"{xp.epochs}/{xp.planned}" if xp.planned else str(xp.epochs)
+    from ...release.status import describe_options
+    done = "?" if xp.epochs is None else str(xp.epochs)
+    epochs = f"{done}/{xp.planned}" if xp.planned else done
     best = "" if xp.best is None else f"{xp.metric} {xp.best:.4g} @{xp.best_epoch}"
     size = "none" if xp.checkpoint is None else readable_size(xp.checkpoint)
     others = f" +{xp.others}" if xp.others else ""
     release = xp.release if xp.release_bytes is None else f"{xp.release} {readable_size(xp.release_bytes)}"
+    release = ", ".join(filter(None, (release, describe_options(xp.release_options))))
     release += f", {xp.nonfinite} NaN/inf" if xp.nonfinite else ""
     return [cut(xp.sig, MAX_SIG), xp.solver or "?", name, epochs, best, size + others, release,
             _age(time.time() - xp.changed)]

@@ -34,7 +34,7 @@ examples:
   audiocraft-export run 9357 --dora-dir /xps  from another Dora folder
   audiocraft-export run 9357 -P audiocraft    from that of a training package
   audiocraft-export run old/checkpoint.th --folder release --dtype float16
-  audiocraft-export run --all --jobs 2        all without a fresh release
+  audiocraft-export run --all --jobs 2        all without an up-to-date release
   audiocraft-export run --all --dry-run       what that would write
   audiocraft-export run --grid lr_sweep       the XPs of a Dora grid
   audiocraft-export run --all --slurm partition=debug time=30
@@ -63,17 +63,17 @@ HELP = {
     "metric": "by which the training selects its best state, where that is not known: NAME or STAGE.NAME, and :max if "
               "the highest is the best",
     "revision": "push to this branch of it (default: main)",
-    "family": "release the model as one of this solver of AudioCraft, or as a general one (default: what the "
-              "configuration says)",
+    "family": "release the model as one of a solver of AudioCraft (musicgen, compression, ...), or as a `general` one "
+              "(default: what the configuration says)",
     "config": "YAML file with the configuration of a checkpoint that holds none, such as a bare state dict",
+    "force": "replace a release of another experiment in the release folder",
 }
 SHAPES: dict[str, dict[str, Any]] = {
     "card": {"action": argparse.BooleanOptionalAction}, "private": {"action": argparse.BooleanOptionalAction},
-    "scrub": {"action": "append", "metavar": "PATTERN"}, "hub": {"metavar": "ORG/NAME"},
-    "revision": {"metavar": "BRANCH"}, "max_shard_size": {"metavar": "SIZE"}, "metric": {"metavar": "NAME[:max]"},
-    "family": {"metavar": "NAME"},
-    "weights": {"metavar": "SECTION[.PART]"}, "config": {"metavar": "FILE"},
+    "scrub": {"action": "append", "metavar": "PATTERN"}, "force": {"action": "store_true"},
 }
+METAVARS = {"hub": "ORG/NAME", "revision": "BRANCH", "max_shard_size": "SIZE", "metric": "NAME[:max]", "family": "NAME",
+            "weights": "SECTION[.PART]", "config": "FILE"}
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class ExportJob:
     codec_dora_dir: Optional[Path]  # where `//sig/` is looked up, if not in the Dora folder of the experiment
     is_foreign: bool  # whether the checkpoint may be of another experiment than the folder that it lies in
     dry_run: bool
+    any_options: bool = False  # whether an up-to-date release stays that was made with other options
 
     def __call__(self) -> Done:
         """Do it."""
@@ -98,7 +99,8 @@ class ExportJob:
             checkpoint = open_checkpoint(self.source, config) if self.is_foreign else open_experiment(
                 self.xp, self.source, config)
             do = plan_export if self.dry_run else export
-            return do(checkpoint, self.xp.folder, self.folder, self.options, self.codec_dora_dir)
+            return do(checkpoint, self.xp.folder, self.folder, self.options, self.codec_dora_dir,
+                      any_options=self.any_options)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,13 +108,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="*", metavar="SIG|PATH",
                         help="a Dora signature or a unique prefix of one, an XP folder, or a checkpoint file")
     parser.add_argument("--all", action="store_true",
-                        help="all XPs of the Dora folder that have the checkpoint and no fresh release")
+                        help="all XPs of the Dora folder that have the checkpoint and no up-to-date release")
     parser.add_argument("--grid", metavar="NAME", help="the XPs of a grid, as the last `dora grid NAME` left them")
     parser.add_argument("--dry-run", action="store_true", help="say what would be exported, and touch no file")
     add_dora_dir(parser)
     for field in ExportOptions.of_one_export():
         choices = ",".join(filter(None, CHOICES.get(field.name, ())))
-        metavar = f"{{{choices}}}" if choices else field.name.upper()
+        metavar = METAVARS.get(field.name) or (f"{{{choices}}}" if choices else field.name.upper())
         parser.add_argument(ExportOptions.flag_of(field.name), dest=field.name, default=field.default,
                             help=HELP[field.name], **SHAPES.get(field.name, {"type": _value, "metavar": metavar}))
     parser.add_argument("--bands", action="store_true",
@@ -138,8 +140,8 @@ def execute(args: argparse.Namespace) -> int:
     if args.all:
         args.targets = [str(xp.folder) for xp in each_xp(dora_dir.path) if _needs_export(xp, options)]
         if not args.targets:
-            print_err(f"Nothing to export in {dora_dir.path}: each checkpoint that is there has a fresh release; to "
-                      "make one with other options, name its XP.")
+            print_err(f"Nothing to export in {dora_dir.path}: each checkpoint that is there has an up-to-date release; "
+                      "to make one with other options, name its XP.")
             return 0
     if args.bands:
         job = partial(_export_bands, args.targets, dora_dir, options)
@@ -200,11 +202,16 @@ def _is_search(args: argparse.Namespace) -> bool:
 
 
 def _needs_export(xp: Experiment, options: ExportOptions) -> bool:
-    """Whether an experiment has the checkpoint, and no fresh release where it would go, whatever its options."""
-    from ..xp_summary import release_status
+    """Whether an experiment has the checkpoint, and no up-to-date release where it would go, whatever its options.
+
+    One that does not identify its checkpoint is compared with it by the export.
+    """
+    from ...release.status import UP_TO_DATE, release_status
     path, folder = xp.checkpoint_path(options.checkpoint), _release_folder(xp.folder, options, several=True)
     name = None if options.checkpoint is None else path.name
-    return os.path.isfile(path) and release_status(folder, xp.folder, name)[0] != "fresh"
+    status = release_status(folder, xp.folder, name=name)
+    is_known = status.manifest is not None and status.manifest.is_identified
+    return os.path.isfile(path) and not (status.state == UP_TO_DATE and is_known)
 
 
 def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOptions) -> Done:
@@ -215,19 +222,24 @@ def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOpti
 
 def _jobs(args: argparse.Namespace, names: Sequence[str], dora_dir: DoraDir,
           options: ExportOptions) -> list[Union[Job, ExportError]]:
-    """The export of each target, or the error why it cannot be done."""
+    """The export of each target, or the error why it cannot be done.
+
+    Raises:
+        ExperimentError: if two of them would go to the same folder.
+    """
     jobs: list[Union[Job, ExportError]] = []
-    by_folder: dict[Path, ExportJob] = {}
+    by_folder: dict[str, ExportJob] = {}
     for target, name in zip(args.targets, names):
         try:
             job = _job(target, name, args, dora_dir, options)
-            other = by_folder.setdefault(job.folder, job)
-            if other.source != job.source:
-                raise ExperimentError(f"{name} would overwrite the release of {other.name} in {job.folder}: export it "
-                                      "in a call of its own, with its own --folder.")
             jobs.append(job)
         except ExportError as exc:
             jobs.append(exc)
+            continue
+        other = by_folder.setdefault(os.path.realpath(job.folder), job)
+        if os.path.realpath(other.source) != os.path.realpath(job.source):
+            raise ExperimentError(f"{name} would overwrite the release of {other.name} in {job.folder}: export it in a "
+                                  "call of its own, with its own --folder.")
     return jobs
 
 
@@ -239,7 +251,7 @@ def _job(target: str, name: str, args: argparse.Namespace, dora_dir: DoraDir, op
     source = find_checkpoint(target, xp, options.checkpoint)
     folder = _release_folder(xp.folder, options, several=_is_search(args) or len(args.targets) > 1)
     return ExportJob(name, xp, source, folder, options, dora_dir.for_codec(xp), dry_run=args.dry_run,
-                     is_foreign=bool(options.folder) and os.path.isfile(target))
+                     any_options=args.all, is_foreign=bool(options.folder) and os.path.isfile(target))
 
 
 def _release_folder(xp_folder: Path, options: ExportOptions, several: bool) -> Path:

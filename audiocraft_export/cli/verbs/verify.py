@@ -73,8 +73,9 @@ def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir) -> dict[str,
         from ...verification.against_checkpoint import checkpoint_of, diff_with_checkpoint, notes_of_export
         name = None if os.path.isfile(args.against) else checkpoint_of(path)
         xp, checkpoint = open_target(args.against, dora_dir, name, args.config)
-        problems += diff_with_checkpoint(path, checkpoint, xp.folder, dora_dir.for_codec(xp))
-        for note in notes_of_export(path, checkpoint):
+        against = path, checkpoint, xp.folder, dora_dir.for_codec(xp)
+        problems += diff_with_checkpoint(*against)
+        for note in notes_of_export(*against):
             print_err(f"{path}: {note}")
     folder, names = (path, [*found.files, MANIFEST]) if os.path.isdir(path) else (path.parent, found.files)
     return {str(folder / name): ([(problem.key, problem.what) for problem in problems if problem.file == name],

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...checkpoint.wrappers import strip_wrappers
 from ...errors import CheckpointError
 from ..content import AttrDict
 from ..model import ReleaseModel
 from ..weights import Weights, compact
-from ..wrappers import strip_wrappers
 
 FILE = "diffusion_state_dict.bin"
 BUILT_FROM = ("channels", "schedule", "diffusion_unet", "processor")

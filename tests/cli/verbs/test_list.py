@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import time
 from dataclasses import asdict, replace
 
@@ -15,7 +14,7 @@ from audiocraft_export.cli.verbs.list import _age
 from audiocraft_export.cli.xp_summary import short_names
 from audiocraft_export.storage.durable_file import WrittenFile
 
-from ..commands import command, listed
+from ..commands import command, inspected, listed
 
 
 def test_a_row_says_what_it_is_how_far_how_good_and_whether_it_is_exported(train, tmp_path, dora_dir):
@@ -26,30 +25,60 @@ def test_a_row_says_what_it_is_how_far_how_good_and_whether_it_is_exported(train
     assert abs(row.pop("changed") - time.time()) < 60
     assert row == {"sig": "11111111", "solver": "musicgen", "argv": ["lr=0.1", "model.dim=3"], "epochs": 3,
                    "planned": 4, "metric": "ce", "best": 1.5, "best_epoch": 2, "checkpoint": size, "others": 1,
-                   "release": "none", "release_bytes": None, "nonfinite": None}
+                   "release": "none", "release_options": {}, "release_bytes": None,
+                   "nonfinite": None}
     report = export_xp("11111111", dora_dir)
     head, line = command("list", cwd=tmp_path).stdout.splitlines()
     assert head.split() == ["sig", "solver", "what", "epochs", "best", "checkpoint", "release", "age"]
-    for text in ("11111111  musicgen", "lr=0.1 dim=3", "3/4", "ce 1.5 @2", "kB +1", "fresh", " s"):
+    for text in ("11111111  musicgen", "lr=0.1 dim=3", "3/4", "ce 1.5 @2", "kB +1", "up to date", " s"):
         assert text in line
     assert listed(tmp_path)[0]["release_bytes"] == report.bytes
 
 
-def test_a_release_is_fresh_stale_or_damaged(train, tmp_path, dora_dir):
+def test_a_release_is_up_to_date_stale_or_damaged(train, tmp_path, dora_dir):
     folder = train("11111111", [])
     state = export_xp("11111111", dora_dir).files[0]
-    assert listed(tmp_path)[0]["release"] == "fresh"
-    later = (folder / "checkpoint.th").stat().st_mtime + 1
-    os.utime(folder / "checkpoint.th", (later, later))
-    assert listed(tmp_path)[0]["release"] == "stale"
-    os.utime(folder / "checkpoint.th", (1, 1))  # a copy that lost its age
-    assert listed(tmp_path)[0]["release"] == "fresh"
+    made = (folder / "checkpoint.th").stat().st_mtime_ns
+    for other, release in [(made, "up to date"), (made // 10**9 * 10**9, "up to date"), (made + 10**9, "stale"),
+                           (made - 10**9, "stale")]:  # on a disk of whole seconds, written later, an older one restored
+        os.utime(folder / "checkpoint.th", ns=(other, other))
+        assert listed(tmp_path)[0]["release"] == release
     (folder / "checkpoint.th").unlink()
-    assert listed(tmp_path)[0] == {**listed(tmp_path)[0], "release": "fresh", "checkpoint": None}
+    assert listed(tmp_path)[0] == {**listed(tmp_path)[0], "release": "up to date", "checkpoint": None}
     state.write_bytes(state.read_bytes()[:-1])
     assert listed(tmp_path)[0]["release"] == "damaged"
     (state.parent / "export.json").write_text("{")
     assert listed(tmp_path)[0]["release"] == "damaged"
+
+
+def test_a_release_with_other_than_the_default_options_says_which(train, tmp_path, dora_dir):
+    train("11111111", [])
+    export_xp("11111111", dora_dir, ExportOptions(weights="last", dtype="float16", scrub="optim.*", version="1.2.3"))
+    options = {"weights": "last", "dtype": "float16", "scrub": ["optim.*"]}
+    assert listed(tmp_path)[0]["release_options"] == options
+    assert " kB, weights=last, dtype=float16, scrub=optim.* " in command("list", cwd=tmp_path).stdout
+
+
+def test_no_checkpoint_is_opened(train, tmp_path, dora_dir):
+    folder = train("11111111", [])
+    export_xp("11111111", dora_dir)
+    made = os.stat(folder / "checkpoint.th")
+    (folder / "checkpoint.th").write_bytes(bytes(made.st_size))
+    os.utime(folder / "checkpoint.th", ns=(made.st_mtime_ns, made.st_mtime_ns))
+    assert listed(tmp_path)[0]["release"] == "up to date"
+
+
+@pytest.mark.parametrize("broken", [b'[{"valid": ', b"", b'{"odd": [1]}', b"null", b"\xff\xfe", b"[" * 100_000])
+def test_a_broken_history_is_unknown_not_empty(train, tmp_path, broken):
+    folder = train("11111111", [], [1., 2.])
+    (folder / "history.json").write_bytes(broken)
+    assert listed(tmp_path)[0]["epochs"] is None and "  ?/4 " in command("list", cwd=tmp_path).stdout
+    assert any("history.json is broken" in text for text in inspected(tmp_path, "11111111")[0]["odd"])
+    (folder / "checkpoint.th").unlink()
+    found, = inspected(tmp_path, "11111111")
+    assert found["epochs"] is None and "history.json is broken" in found["odd"][0]
+    (folder / "history.json").unlink()
+    assert listed(tmp_path)[0]["epochs"] == 0 and not inspected(tmp_path, "11111111")[0]["odd"]
 
 
 def test_an_experiment_in_any_state_is_a_row(train, tmp_path, dora_dir):
@@ -67,7 +96,7 @@ def test_an_experiment_in_any_state_is_a_row(train, tmp_path, dora_dir):
     (xps / "55555555" / "history.json").write_text('[3, {"valid": {"ce": "x"}}, {"valid": {"ce": NaN}}]')
     rows = listed(tmp_path, "--sort", "sig")
     assert [(row["sig"], row["solver"], row["epochs"]) for row in rows] == [
-        ("22222222", None, 0), ("33333333", "of_tomorrow", 0), ("44444444", None, 0), ("55555555", None, 3)]
+        ("22222222", None, 0), ("33333333", "of_tomorrow", None), ("44444444", None, None), ("55555555", None, 3)]
     shown = command("list", cwd=tmp_path).stdout
     assert "\x1b" not in shown and shown.count("\n") == 5 and "none" in shown
 
@@ -131,7 +160,7 @@ def test_what_dora_trained_is_listed(project):
     root = project()
     assert dora("run", "lr=0.25", "export=true", cwd=root).returncode == 0
     row, = listed(root)
-    assert row["sig"] == only_xp(root).name and row["argv"] == ["lr=0.25"] and row["release"] == "fresh"
+    assert row["sig"] == only_xp(root).name and row["argv"] == ["lr=0.25"] and row["release"] == "up to date"
     assert row["epochs"] == row["planned"] and row["epochs"] > 0
 
 
@@ -153,13 +182,22 @@ def test_hidden_folders_are_no_experiments(train, tmp_path, dora_dir):
     assert [row["sig"] for row in listed(tmp_path)] == ["11111111"]
 
 
-def test_list_inspect_and_run_agree_on_what_is_fresh(train, tmp_path, dora_dir):
+def test_list_inspect_and_run_agree_on_what_is_up_to_date(train, tmp_path, dora_dir):
     folder = train("11111111", [], [1.])
-    shutil.copy(folder / "checkpoint.th", folder / "checkpoint_1.th")
+    torch.save(solver_state(sig="11111111"), folder / "checkpoint_1.th")
     export_xp("11111111", dora_dir, ExportOptions(checkpoint=1))
-    assert listed(tmp_path)[0]["release"] == "fresh"
-    assert "release     fresh, made with other options" in command("inspect", "11111111", cwd=tmp_path).stdout
+    row, found = listed(tmp_path)[0], inspected(tmp_path, "11111111")[0]
+    assert row["release"] == found["release_status"] == found["release"]["release_status"] == "up to date"
+    assert row["release_options"] == found["release_options"] == {"checkpoint": "1"}
+    assert "release     up to date, made with checkpoint=1; " in command("inspect", "11111111", cwd=tmp_path).stdout
     assert "Nothing to export" in command("run", "--all", cwd=tmp_path).stderr
+    assert command("run", "11111111", "--dry-run", cwd=tmp_path).stdout.endswith(
+        "; the release there is up to date, made with checkpoint=1\n")
+    torch.save(solver_state(sig="11111111", best_state={"model": {"w": torch.zeros(1)}}), folder / "checkpoint_1.th")
+    assert "release     stale; " in command("inspect", "11111111", cwd=tmp_path).stdout
+    assert "release there is stale" in command("run", "--all", "--dry-run", cwd=tmp_path).stdout
+    assert "1 of 1 exported" in command("run", "--all", cwd=tmp_path).stderr
+    assert "release     up to date (state_dict.bin " in command("inspect", "11111111", cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize(("seconds", "text"), [

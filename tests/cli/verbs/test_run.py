@@ -1,5 +1,6 @@
 """`audiocraft-export run`: which experiments are exported, and what a dry run says."""
 
+import argparse
 import json
 import os
 import pickle
@@ -7,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import SIG, dora, solver_state
+from helpers import SIG, dora, solver_state, to_format_1
 
 from audiocraft_export import ExportOptions, export_xp, verify
+from audiocraft_export.cli.verbs import run
 from audiocraft_export.cli.verbs.run import ExportJob
 from audiocraft_export.experiment.xp import Experiment
 
@@ -38,7 +40,7 @@ def test_a_dry_run_says_what_would_be_written_and_touches_nothing(train, tmp_pat
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_all_are_those_with_a_checkpoint_and_no_fresh_release(train, tmp_path, dora_dir, jobs):
+def test_all_are_those_with_a_checkpoint_and_no_up_to_date_release(train, tmp_path, dora_dir, jobs):
     for sig in ("11111111", "22222222", "33333333", "44444444"):
         train(sig, [], [1.], **({"best_state": ...} if sig == "44444444" else {}))
     (dora_dir / "xps" / "55555555").mkdir()
@@ -54,6 +56,30 @@ def test_all_are_those_with_a_checkpoint_and_no_fresh_release(train, tmp_path, d
     assert command("run", "--all", "--folder", "elsewhere", cwd=tmp_path, code=1).stdout.count(" exported:") == 3
     assert sorted(os.listdir(tmp_path / "elsewhere")) == ["11111111", "22222222", "33333333"]
     assert command("run", "--all", "--folder", "elsewhere", cwd=tmp_path, code=1).stderr.endswith("failed: 44444444.\n")
+
+
+def test_all_releases_without_an_identity_are_compared_once_and_none_is_made_again(train, tmp_path, dora_dir):
+    for sig, options in (("11111111", {}), ("22222222", {"weights": "last"}), ("33333333", {"dtype": "float16"})):
+        train(sig, [], [1.])
+        to_format_1(export_xp(sig, dora_dir, ExportOptions(**options)).folder)
+        os.utime(dora_dir / "xps" / sig / "checkpoint.th", (1e9, 1e9))
+    before = [path.read_bytes() for path in sorted(dora_dir.rglob("state_dict.bin"))]
+    assert command("run", "--all", "--dry-run", cwd=tmp_path).stdout.count(" is exported already: ") == 3
+    assert command("run", "--all", cwd=tmp_path).stdout.count(" already exported: ") == 3
+    assert before == [path.read_bytes() for path in sorted(dora_dir.rglob("state_dict.bin"))]
+    assert command("run", "--all", cwd=tmp_path).stderr.startswith("Nothing to export in outputs: ")
+
+
+def test_all_reads_which_checkpoint_it_is_whatever_its_size_and_its_time(train, tmp_path, dora_dir):
+    folder = train("11111111", [], [1.], extra=torch.zeros(1))
+    export_xp("11111111", dora_dir)
+    made = os.stat(folder / "checkpoint.th")
+    torch.save({**torch.load(folder / "checkpoint.th", weights_only=False), "extra": torch.ones(1)},
+               folder / "checkpoint.th")
+    assert made.st_size == os.path.getsize(folder / "checkpoint.th")
+    os.utime(folder / "checkpoint.th", ns=(made.st_mtime_ns, made.st_mtime_ns))
+    assert " would be exported: " in command("run", "11111111", "--dry-run", cwd=tmp_path).stdout
+    assert command("run", "--all", cwd=tmp_path).stderr.endswith("1 of 1 exported.\n")
 
 
 def test_all_are_those_of_the_dora_folder_whatever_is_called_like_them_here(train, tmp_path):
@@ -133,9 +159,16 @@ def test_a_call_of_run_that_makes_no_sense_says_why(tmp_path, argv, says):
     assert says in command("run", *argv, cwd=tmp_path, code=2).stderr
 
 
+@pytest.mark.parametrize("name", ["family", "metric", "config", "hub", "revision", "dtype", "folder"])
+def test_null_is_the_default_of_each_option_that_may_be_left_out(name):
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    assert getattr(parser.parse_args([ExportOptions.flag_of(name), "null"]), name) is None
+
+
 def test_two_exports_to_one_folder_are_refused(train, tmp_path):
     folder = train("11111111", [], [1.])
     torch.save(solver_state(sig="11111111"), folder / "checkpoint_7.th")
     result = command("run", "11111111", folder / "checkpoint_7.th", "--folder", "same", cwd=tmp_path, code=1)
     assert "checkpoint_7.th would overwrite the release of 11111111 in" in result.stderr
-    assert result.stdout.count(" exported:") == 1
+    assert not result.stdout and not (tmp_path / "same").exists()

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from helpers import DIFFUSION, PROCESSOR, SIG, command, load, model_state, same
+from helpers import DIFFUSION, PROCESSOR, SIG, command, load, model_state, same, to_format_1
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
@@ -70,6 +70,8 @@ def test_bands_make_one_release_and_once(make_band, bands, tmp_path, dora_dir):
     assert manifest["sig"] is None and [band["sig"] for band in manifest["bands"]] == sigs
     assert manifest["tensors"] == 12 and all(band["checkpoint"]["bytes"] for band in manifest["bands"])
     assert "already exported" in bands(*sigs).stdout
+    to_format_1(tmp_path / "mbd")
+    assert "already exported" in bands(*sigs).stdout and '"identity"' in (tmp_path / "mbd" / "export.json").read_text()
     make_band(2, n_q=8)
     again = bands(*sigs)
     assert "already" not in again.stdout and "trained with different n_q" in again.stderr

@@ -1,0 +1,150 @@
+"""The state of a release folder: whether its files are there, and whether it is what an export would make."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from ..checkpoint.zip_reader import TorchZipReader
+from ..errors import CheckpointError
+from ..experiment.xp import CHECKPOINT_FILE, CHECKPOINT_NAME, MANIFEST
+from ..options import ExportOptions
+from ..storage.durable_file import WrittenFile
+from ..storage.file_version import same_mtime
+from .content import Content
+from .manifest import Manifest
+
+NONE, UP_TO_DATE, STALE, DAMAGED = "none", "up to date", "stale", "damaged"
+_DEFAULTS = asdict(ExportOptions())
+
+
+@dataclass(frozen=True)
+class ReleaseStatus:
+    """The state of a release folder."""
+
+    state: str  # NONE, UP_TO_DATE, STALE or DAMAGED
+    manifest: Optional[Manifest] = None  # of the release, if it can be read
+    options: Mapping[str, Any] = field(default_factory=dict)  # of an up-to-date one: those that an export would not use
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it is the very release that an export would make."""
+        return self.state == UP_TO_DATE and not self.options
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"release_status": self.state, "release_options": dict(self.options)}
+
+    def __str__(self) -> str:
+        return f"{self.state}, made with {describe_options(self.options)}" if self.options else self.state
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an export would make."""
+
+    manifest: Manifest  # without the files
+    files: Mapping[str, Content]  # what they hold, by name
+    metric: Optional[str]  # the option: without it, an existing manifest may know more of the best epoch
+    identify: Callable[[Manifest], Manifest]  # completes a manifest that does not identify its checkpoint
+
+
+def release_status(folder: Path, xp_folder: Path, *, opens: bool = True, name: Optional[str] = None,
+                   wanted: Optional[Wanted] = None) -> ReleaseStatus:
+    """The state of the release in a folder, whose own files are only looked at by size.
+
+    Args:
+        xp_folder: where the checkpoint lies that it was made of; one that is gone has not changed.
+        opens: whether to read the identity of that checkpoint; otherwise its size and time decide.
+        name: of the checkpoint that it must be of; None is the one that it was made of.
+        wanted: what an export would make; None is anything, with the default options.
+    """
+    if not os.path.lexists(folder / MANIFEST):
+        return ReleaseStatus(NONE)
+    manifest = Manifest.load_or_none(folder)
+    if manifest is None or not manifest.is_complete(folder):
+        return ReleaseStatus(DAMAGED, manifest)
+    if wanted is not None:
+        manifest = wanted.identify(manifest)
+    options = _other_options(manifest, wanted)
+    if wanted is None or _is_of_another_file(manifest, wanted.manifest):
+        source = manifest.checkpoint or {}
+        made_of = name or str(source.get("name", CHECKPOINT_FILE))
+        is_current = _is_unchanged(source, xp_folder / made_of, opens)
+        if wanted is not None or made_of not in (name, CHECKPOINT_FILE):
+            match = CHECKPOINT_NAME.fullmatch(made_of)
+            options["checkpoint"] = match["name"] if match else made_of
+    else:
+        is_current = _is_made_of_the_same(manifest, wanted, options)
+    return ReleaseStatus(UP_TO_DATE, manifest, options) if is_current else ReleaseStatus(STALE, manifest)
+
+
+def describe_options(options: Mapping[str, Any]) -> str:
+    """Options as they are given to an export, for a message."""
+    shown = {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in options.items()}
+    return ", ".join(f"{name}={'null' if value is None else value}" for name, value in shown.items())
+
+
+def _is_unchanged(source: Mapping[str, Any], path: Path, opens: bool) -> bool:
+    """Whether a file is still the checkpoint that a manifest names, as far as both are known."""
+    try:
+        now = os.stat(path)
+    except (OSError, ValueError):
+        return True
+    if opens and "identity" in source:
+        try:
+            return {"bytes": now.st_size, "identity": TorchZipReader(path).identity}.items() <= source.items()
+        except CheckpointError:
+            return False
+    then = source.get("mtime_ns")
+    return not source or source.get("bytes") == now.st_size and isinstance(then, int) and same_mtime(
+        now.st_mtime_ns, then)
+
+
+def _other_options(existing: Manifest, wanted: Optional[Wanted]) -> dict[str, Any]:
+    """The options of a release that are not those of an export; the default version is not known before one."""
+    other = wanted.manifest.to_dict()["options"] if wanted else {"version": existing.options.get("version")}
+    found = {name: existing.options.get(name, _DEFAULTS.get(name)) for name in {**existing.options, **other}}
+    options = {name: value for name, value in found.items() if value != other.get(name, _DEFAULTS.get(name))}
+    if wanted and wanted.metric and (existing.weights_epoch, existing.best) != (
+            wanted.manifest.weights_epoch, wanted.manifest.best):
+        options["metric"] = (existing.known_best or {}).get("metric")
+    return options
+
+
+def _is_of_another_file(existing: Manifest, wanted: Manifest) -> bool:
+    """Whether a release is of another checkpoint of the same experiment."""
+    one, other = existing.checkpoint, wanted.checkpoint
+    return one is not None and other is not None and existing.sig == wanted.sig \
+        and one.get("name") != other["name"] and one.get("identity") != other["identity"]
+
+
+def _is_made_of_the_same(existing: Manifest, wanted: Wanted, options: Mapping[str, Any]) -> bool:
+    """Whether a release is made of what an export would use, but for other options; never that of a living solver."""
+    names = ["sig", "checkpoint"]
+    names += [name for name, option in {"codec": "codec", "config_sha256": "scrub"}.items() if option not in options]
+    return wanted.manifest.is_identified and _sources(existing, names) == _sources(wanted.manifest, names) and (
+        bool(options) or [file.name for file in existing.files] == [*wanted.files]
+        and all(_has_same_text(file, wanted.files[file.name]) for file in existing.files))
+
+
+def _sources(manifest: Manifest, names: list[str]) -> list[list[Any]]:
+    parts = manifest.bands or [manifest.to_dict()]
+    return [[_by_identity(part.get(name)) for name in names] for part in parts]
+
+
+def _by_identity(value: Any) -> Any:
+    """Plain data without the names and times of files that are identified by their content."""
+    if not isinstance(value, dict):
+        return value
+    ignored = ("name", "mtime_ns") if "identity" in value else ()
+    return {name: _by_identity(item) for name, item in value.items() if name not in ignored}
+
+
+def _has_same_text(file: WrittenFile, content: Content) -> bool:
+    """Whether a file has a text that comes from elsewhere, such as a tokenizer; tensors are not read for that."""
+    if isinstance(content, str):
+        content = content.encode("utf-8", "surrogatepass")
+    return not isinstance(content, bytes) or file.sha256 == sha256(content).hexdigest()
