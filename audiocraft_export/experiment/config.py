@@ -155,12 +155,15 @@ class Config:
         return self.values.get(key)
 
 
-def _check_yaml_size(text: str) -> None:
-    """Refuse YAML that takes longer to read than anybody waits."""
+def is_slow_yaml(text: str) -> bool:
+    """Whether YAML takes longer to read than anybody waits."""
     depths = accumulate((1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", text)), initial=0)
     marks = sum(map(text.count, ",:\n[{?-"))
-    if len(text) > MAX_YAML_CHARS or marks > MAX_YAML_MARKS or max(depths) > MAX_YAML_BRACKETS \
-            or text.count("${") > MAX_INTERPOLATIONS:
+    return len(text) > MAX_YAML_CHARS or marks > MAX_YAML_MARKS or max(depths) > MAX_YAML_BRACKETS
+
+
+def _check_yaml_size(text: str) -> None:
+    if is_slow_yaml(text) or text.count("${") > MAX_INTERPOLATIONS:
         raise CheckpointError(f"The configuration is larger than that of any training ({len(text)} characters of "
                               "YAML): keep it small, flat and plain.")
 

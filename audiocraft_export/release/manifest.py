@@ -198,7 +198,7 @@ def _is_best(value: Any) -> bool:
 
 
 _FILE = {"name": str, "bytes": _is_count, "sha256": str}
-_SOURCE = {"name": str, "bytes": _is_count, "mtime_ns": int, "identity": (str, None)}
+_SOURCE = {"name": str, "bytes": _is_count, "identity": (str, None)}  # an odd `mtime_ns` is none
 _CODEC_SOURCE = {**_SOURCE, "name": (str, None)}  # scrubbed, if only the environment of a machine names it
 _PART: Mapping[str, Any] = {  # of a manifest, or of one of its bands
     "sig": (str, None), "epoch": (_is_count, None), "weights": str, "why": str, "checkpoint": (_SOURCE, None),

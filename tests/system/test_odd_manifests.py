@@ -26,7 +26,8 @@ VALID = [
     {"sig": None, "solver": None, "checkpoint": None, "family": None, "sig_source": None}, {"family": "next"},
     {"epoch": 0, "tensors": 0, "parameters": (1 << 63) - 1, "weights_epoch": (1 << 63) - 1},
     {"weights": "", "why": "", "config": "", "time": ""}, {"nonfinite": {"": {}, "x": {"": 0}}},
-    {"checkpoint": {**SOURCE, "identity": None, "more": []}}, {"config_sha256": []},
+    {"checkpoint": {**SOURCE, "identity": None, "more": []}}, {"checkpoint": {**SOURCE, "mtime_ns": "x"}},
+    {"config_sha256": []},
 ]
 INVALID = [
     {"weights": None}, {"why": 1}, {"config": []}, {"time": {}}, {"epoch": True}, {"epoch": -1}, {"tensors": 1.0},
@@ -34,7 +35,7 @@ INVALID = [
     {"warnings": ["", None]}, {"versions": {"torch": 2}}, {"versions": {"torch": None}}, {"format": True},
     {"nonfinite": {"x": {"w": -1}}}, {"nonfinite": {"x": {"w": True}}}, {"weights_epoch": 1.5},
     {"checkpoint": {}}, {"checkpoint": {**SOURCE, "bytes": "1"}}, {"checkpoint": {**SOURCE, "name": 1}},
-    {"checkpoint": {**SOURCE, "mtime_ns": None}}, {"codec": {"sig": []}}, {"codec": {"pretrained": 1}},
+    {"codec": {"sig": []}}, {"codec": {"pretrained": 1}},
     {"codec": {"checkpoint": {"name": 1}}}, {"codec": {"file": "x"}}, {"bands": [{}]},
     {"bands": [{**BAND, "epoch": ""}]},
     {"bands": [{**BAND, "best": {"epoch": 1}}]}, {"bands": [None]}, {"best": {"metric": "ce", "epoch": 1, "valid": {}}},

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from ...errors import ReleaseError, reason
+from ...experiment.config import is_slow_yaml
 from .source import CARD_FILE
 
 FENCED = re.compile(r"\A\s*---[ \t]*\r?\n((?:[^\n]*\n)*?)---[ \t]*(?:\r?\n|\Z)")
@@ -24,8 +25,10 @@ def parse(text: str) -> dict[Any, Any]:
     """The values in the YAML of a card.
 
     Raises:
-        ReleaseError: if it is no mapping in YAML, or has aliases, which may stand for any amount.
+        ReleaseError: if it is no mapping in YAML, takes long to read, or has aliases, which may stand for any amount.
     """
+    if is_slow_yaml(text):
+        raise _error(f", between its lines of ---, is no YAML of a card (too long or too deep: {len(text)} characters)")
     try:
         has_aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader))
         values = None if has_aliases else yaml.safe_load(text)

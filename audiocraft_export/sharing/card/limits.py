@@ -1,5 +1,6 @@
 """Limits of what a card shows: a checkpoint may hold any number of values of any size."""
 
+MAX_CARD_BYTES = 1 << 22  # of a README.md, which is read and written as a whole
 MAX_CODE = 300  # characters of a value in code: hashes and names are shorter
 MAX_PROSE = 1000  # characters of a value in running text: a warning of an export is shorter
 MAX_STAGES = 8  # of a history: AudioCraft has train, valid, evaluate and generate

@@ -7,6 +7,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
@@ -15,7 +16,7 @@ from ...errors import ReleaseError
 from .source import CARD_FILE
 
 MARKER = re.compile(r"<!-- (/?)audiocraft-export: ([\w-]+) -->")
-NOTICE = re.compile(r"<!-- audiocraft-export wrote (\{.*?\})[^{}]*?-->[ \t]*(?:\r?\n)*")
+NOTICE = re.compile(r"<!-- audiocraft-export wrote (\{[^{}]*\})[^{}]*?-->[ \t]*(?:\r?\n)*")
 NOTICE_RULES = """. The next
 export writes what stands between its marks anew. All else stays: what you write outside of the marks, and what you
 add to or change in the front matter. A part that you delete stays deleted, unless you delete all of them. """
@@ -31,7 +32,7 @@ def replace_sections(body: str, sections: Mapping[str, str], metadata: Mapping[s
         metadata: plain data for the next export, without braces and `>` in its strings.
 
     Raises:
-        ReleaseError: if a marker has lost its counterpart.
+        ReleaseError: if a marker has lost its counterpart, or a section is there twice.
     """
     notice = f"<!-- audiocraft-export wrote {json.dumps(metadata)}{NOTICE_RULES}-->\n\n".replace("\n", end)
     body = NOTICE.sub("", body)
@@ -70,6 +71,9 @@ def _spans(body: str) -> list[tuple[str, int, int]]:
             raise ReleaseError(f"{CARD_FILE} has {opening[0]} without the mark that belongs to it, so where that part "
                                "ends nobody knows: put the other mark back, or delete this one and its text.")
         spans.append((opening[2], opening.start(), closing.end()))
+    twice = [name for name, count in Counter(name for name, _, _ in spans).items() if count > 1]
+    if twice:
+        raise ReleaseError(f"{CARD_FILE} has the part {twice[0]} of an export more than once: delete all but one.")
     return spans
 
 

@@ -48,8 +48,8 @@ def _merge_value(key: str, theirs: Any, ours: Any, last: Any) -> Any:
         return _merge_tags([theirs] if isinstance(theirs, str) else theirs or [], ours or [], last)
     if theirs is None:
         return ours if last is None else None
-    if key == MODEL_INDEX and isinstance(theirs, list) and all(isinstance(entry, dict) for entry in theirs):
-        return _merge_results(theirs, ours)
+    if key == MODEL_INDEX:
+        return _merge_results(theirs, ours) if isinstance(theirs, list) and all(map(_has_results, theirs)) else theirs
     return ours if theirs == last else theirs
 
 
@@ -69,6 +69,11 @@ def _merge_results(theirs: list[dict[Any, Any]], ours: Any) -> Optional[list[Any
     if not first:
         return list(ours) if ours else None
     return [{**first, "results": [*first["results"], *(ours[0]["results"] if ours else [])]}, *others]
+
+
+def _has_results(entry: Any) -> bool:
+    """Whether an entry of a model index is what the Hub takes; what a person wrote otherwise stays as it is."""
+    return isinstance(entry, dict) and isinstance(entry.get("results"), (list, type(None)))
 
 
 def _is_ours(result: Any) -> bool:

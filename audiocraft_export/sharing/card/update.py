@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from ...errors import ReleaseError, reason
+from ...errors import ReleaseError, readable_size, reason
 from ...formats.encoders import RawFile
+from ...formats.safetensors.layout import read_json
 from ...options import ExportOptions
 from ...release.metrics import Selection
 from ...release.owned_files import OwnedFiles
@@ -19,6 +19,7 @@ from ...release.prepare import PreparedRelease
 from ...release.report import ExportReport
 from ...storage.writer import replace_files
 from ..hub.endpoint import check_endpoint
+from .limits import MAX_CARD_BYTES
 from .markers import has_sections
 from .source import CARD_FILE, CURVE_FILE, CardSource
 
@@ -27,9 +28,12 @@ logger = logging.getLogger(__name__)
 
 def warn_of_stale_card(folder: Path) -> None:
     """Warn of a card that describes the previous release of a folder, where none is written now."""
-    if has_sections(_read_card(folder)):
-        logger.warning("%s is that of another release: export with card=true to bring it up to date.",
-                       folder / CARD_FILE)
+    try:
+        if has_sections(_read_card(folder)):
+            logger.warning("%s is that of another release: export with card=true to bring it up to date.",
+                           folder / CARD_FILE)
+    except ReleaseError as exc:  # the release is complete without a card
+        logger.warning("%s", exc)
 
 
 @dataclass(frozen=True)
@@ -88,18 +92,31 @@ class CardUpdate:
 
 def _architecture(report: ExportReport) -> Optional[str]:
     """The class of transformers that loads a release, if one does; a `config.json` of others says nothing of it."""
-    texts = [path.read_text("utf-8") for path in report.files if path.name == "config.json"]
-    return str(json.loads(texts[0])["architectures"][0]) if texts else None
+    names = [read_json(path).get("architectures") for path in report.files if path.name == "config.json"]
+    return str(names[0][0]) if names and isinstance(names[0], list) and names[0] else None
 
 
 def _read_card(folder: Path) -> str:
     """The card in a folder, with its own line endings; empty without any."""
     path = folder / CARD_FILE
     try:
-        return path.read_bytes().decode("utf-8") if os.path.isfile(path) else ""
+        return _read_file(path).decode("utf-8") if os.path.isfile(path) else ""
     except UnicodeDecodeError as exc:
         raise ReleaseError(f"{path} is no text in UTF-8 ({reason(exc)}), so nobody knows what to keep of it: correct "
                            "it, or move it away.") from exc
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_CARD_BYTES + 1)
+    except OSError as exc:
+        raise ReleaseError(f"{path} cannot be read ({reason(exc)}), so nobody knows what to keep of it: check its "
+                           "permissions and its disk, or move it away.") from exc
+    if len(data) > MAX_CARD_BYTES:
+        raise ReleaseError(f"{path} is larger than any card ({readable_size(MAX_CARD_BYTES)}): shorten it, or move it "
+                           "away.")
+    return data
 
 
 def _is_part(text: str, of: str) -> bool:
@@ -109,4 +126,4 @@ def _is_part(text: str, of: str) -> bool:
 
 
 def _holds(path: Path, data: bytes) -> bool:
-    return os.path.isfile(path) and path.read_bytes() == data
+    return os.path.isfile(path) and os.path.getsize(path) == len(data) and _read_file(path) == data

@@ -7,11 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha1, sha256
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
+from ...errors import readable_size
 from ...experiment.xp import MANIFEST
+from ...release.limits import MAX_MANIFEST_BYTES
 from ...release.manifest import Manifest
+from ..card.limits import MAX_CARD_BYTES
+from ..card.source import CARD_FILE
+from .errors import PushRefused
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -90,10 +96,18 @@ def download(api: HfApi, repo: str, revision: str, name: str) -> bytes:
 
     Raises:
         huggingface_hub.errors.HfHubHTTPError: if the Hub does not give it.
+        PushRefused: if it is not small.
     """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]
     url = hf_hub_url(repo, name, revision=revision, endpoint=api.endpoint)
-    answer = get_session().get(url, headers=build_hf_headers(token=api.token))
+    limit = MAX_CARD_BYTES if name == CARD_FILE else MAX_MANIFEST_BYTES
+    part = {"Range": f"bytes=0-{limit}", "Accept-Encoding": "identity"}  # one byte more than there may be
+    answer = get_session().get(url, headers={**build_hf_headers(token=api.token), **part})
+    if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # the file is empty
+        return b""
     hf_raise_for_status(answer)
+    if len(answer.content) > limit:
+        raise PushRefused(f"its {name} there is larger than that of any release ({readable_size(limit)})",
+                          "shorten it there")
     return bytes(answer.content)

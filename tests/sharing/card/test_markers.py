@@ -1,5 +1,10 @@
 """The sections of a card, and the text of a person around them."""
 
+import time
+
+import pytest
+
+from audiocraft_export.errors import ReleaseError
 from audiocraft_export.sharing.card.markers import has_sections, last_metadata, replace_sections
 
 from .releases import card, same_but_for
@@ -30,3 +35,17 @@ def test_the_next_export_finds_what_the_last_one_has_left():
     again = replace_sections(text + "\nEnd.\n", {"model": "three", "usage": "two", "new": "x"}, {"tags": []})
     assert again == text.replace("one", "three").replace('["a"]', "[]") + "\nEnd.\n"
     assert last_metadata("<!-- audiocraft-export wrote {no JSON} -->") == last_metadata("") == {}
+
+
+def test_a_part_that_is_there_twice_is_refused(release):
+    text = card(*release())
+    with pytest.raises(ReleaseError, match="has the part model of an export more than once"):
+        card(*release(), previous=text + text[text.index("<!-- audiocraft-export: model"):])
+
+
+@pytest.mark.parametrize("text", [
+    "<!-- audiocraft-export wrote {", "<!-- audiocraft-export wrote {}", "-->{}", "---\n"])
+def test_a_text_of_millions_of_characters_takes_no_time(text):
+    begin = time.process_time()
+    replace_sections(text * (4_000_000 // len(text)), {"model": "one"}, {})
+    assert time.process_time() - begin < 5

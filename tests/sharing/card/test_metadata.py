@@ -1,12 +1,15 @@
 """What the Hub reads of a card, and what of it a person has changed."""
 
+import json
 import re
 from dataclasses import replace
 
+import pytest
 from huggingface_hub import ModelCard
 
 from audiocraft_export.release.metrics import Selection
-from audiocraft_export.sharing.card.metadata import merge, to_remember
+from audiocraft_export.sharing.card import frontmatter
+from audiocraft_export.sharing.card.metadata import _is_ours, merge, to_remember
 
 from .releases import card
 
@@ -53,3 +56,18 @@ def test_a_key_follows_the_export_until_a_person_changes_it():
     assert merge({"library_name": "mine"}, new, old) == {"library_name": "mine"} and merge({}, new, old) == {}
     assert merge(old, {}, old) == {} and merge({"tags": "a"}, {"tags": ["b"]}, {}) == {"tags": ["a", "b"]}
     assert to_remember({"model-index": [3], "tags": ["a"]}) == {"model-index": True, "tags": ["a"]}
+
+
+@pytest.mark.parametrize(("index", "kept"), [
+    *((odd, odd) for odd in (3, True, "a", {}, {"a": 1}, [3], ["a"], [None], [[]], [{"results": 3}],
+                             [{"results": "abc"}], [{"results": {"a": 1}}], [{"results": True}])),
+    ([], []), ([{}], []), ([{"results": None}], []),
+    ([{"results": [3, None, {"dataset": 3}]}], [3, None, {"dataset": 3}])])
+def test_a_model_index_of_any_type_stays_as_a_person_wrote_it(release, index, kept):
+    text = card(*release(), previous=f"---\nmodel-index: {json.dumps(index)}\n---\n")
+    found = frontmatter.parse(frontmatter.split_card(text)[0])["model-index"]
+    if found != index:
+        results = [result for entry in found for result in entry["results"]]
+        assert [result for result in results if not _is_ours(result)] == kept and any(map(_is_ours, results))
+    assert (found == index) == (kept == index and index != [])
+    assert card(*release(), previous=text) == text

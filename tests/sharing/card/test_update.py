@@ -1,12 +1,19 @@
 """The card beside a release: written, kept, and said to be stale."""
 
+import builtins
+import errno
 import json
+import os
 
 import pytest
+import torch
 from helpers import SIG, command
 
-from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export import ExportOptions, export_xp, verify
+from audiocraft_export.errors import ReleaseError
 from audiocraft_export.pipeline.convert import convert
+from audiocraft_export.release.manifest import Manifest
+from audiocraft_export.sharing.card.limits import MAX_CARD_BYTES
 from audiocraft_export.sharing.card.source import CURVE_FILE
 from audiocraft_export.sharing.card.update import warn_of_stale_card
 
@@ -121,3 +128,48 @@ def test_only_a_card_that_an_export_has_written_can_be_stale(tmp_path, caplog):
     add(tmp_path / CARD, "<!-- audiocraft-export: model -->\nx\n<!-- /audiocraft-export: model -->\n")
     warn_of_stale_card(tmp_path)
     assert f"{tmp_path / CARD} is that of another release" in caplog.text
+
+
+@pytest.fixture
+def unreadable(monkeypatch):
+    """Reading this file fails as on a broken disk."""
+    def make(broken):
+        real = builtins.open
+
+        def failing(path, *args, **kwargs):
+            if str(path) == str(broken):
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+            return real(path, *args, **kwargs)
+        monkeypatch.setattr(builtins, "open", failing)
+    return make
+
+
+@pytest.mark.parametrize("name", [CARD, CURVE_FILE])
+def test_a_disk_that_cannot_read_a_card_costs_no_release_and_no_traceback(make_xp, dora_dir, unreadable, name):
+    make_xp()
+    folder = export_xp(SIG, dora_dir, ExportOptions(format="safetensors")).folder
+    unreadable(folder / name)
+    make_xp(best_state={"model": {"w": torch.ones(3)}})
+    with pytest.raises(ReleaseError, match=f"{name} cannot be read \\(Input/output error\\)"):
+        export_xp(SIG, dora_dir, ExportOptions(format="safetensors"))
+    assert verify(folder).ok and Manifest.load(folder).tensors == 1
+
+
+def test_a_card_that_nobody_needs_may_be_unreadable_or_huge(make_xp, dora_dir, unreadable, caplog):
+    make_xp()
+    folder = export_xp(SIG, dora_dir).folder
+    (folder / CARD).write_bytes(b"x" * (MAX_CARD_BYTES + 1))
+    assert export_xp(SIG, dora_dir, ExportOptions(dtype="float16")).written and "larger than any card" in caplog.text
+    unreadable(folder / CARD)
+    assert convert(folder, "safetensors").written and "cannot be read (Input/output error)" in caplog.text
+
+
+def test_a_huge_card_is_refused_in_one_sentence_here_and_on_the_hub(make_xp, dora_dir, hub, export):
+    folder = make_xp() / "export"
+    assert export(*SHARED).returncode == 0
+    hub.edit(REPO, **{CARD: b"x" * (MAX_CARD_BYTES + 1)})
+    result = export(*SHARED)
+    assert result.returncode == 1 and "README.md there is larger than that of any release" in result.stderr
+    (folder / CARD).write_bytes(b"x" * (MAX_CARD_BYTES + 1))
+    result = export(*SHARED)
+    assert result.returncode == 1 and "README.md is larger than any card" in result.stderr
