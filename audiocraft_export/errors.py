@@ -13,6 +13,8 @@ _CREDENTIALS = re.compile(  # also with a password that is not encoded as it sho
 class ExportError(Exception):
     """The export could not be done; the message is one sentence for the user, without control characters."""
 
+    has_command = False  # whether the message names the command that does what is left to do
+
     def __str__(self) -> str:
         return printable(super().__str__())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import Field, asdict, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -31,6 +30,7 @@ PRESETS: Mapping[str, tuple[str, ...]] = {  # of scrub
 }
 KEY_PART = re.compile(r"\*\*|(?!\*\*)(?:[^\s.,*\[\]{}$]|\*(?!\*))+")  # what is between the dots of a pattern of scrub
 METRIC = re.compile(r"(?:(?P<stage>[^\s.:]+)\.)?(?P<name>[^\s:](?:[^:\n]*[^\s:])?)(?::(?P<direction>min|max))?")
+_REPO = re.compile(r"(?!.*(?:--|\.\.))\b[\w.-]{1,96}\b/\b[\w.-]{1,96}\b(?<!\.git)", re.ASCII)
 _BRANCH = re.compile(r"(?!refs/)\w[\w.+-]*(?:/\w[\w.+-]*)*(?<!\.)(?<!\.lock)", re.ASCII)
 
 
@@ -62,6 +62,7 @@ class ExportOptions:
         family: how the model is released: as one that this solver of AudioCraft trains, or as a `general` one; None
             decides by the configuration.
         config: the YAML file with the configuration of a checkpoint that holds none, such as a bare state dict.
+        force: whether to replace a release of another experiment in the release folder.
 
     Raises:
         OptionError: if a value is invalid.
@@ -85,6 +86,7 @@ class ExportOptions:
     metric: Optional[str] = None
     family: Optional[str] = None
     config: Optional[Union[str, os.PathLike[str]]] = None
+    force: bool = False
 
     def __post_init__(self) -> None:
         self._normalize()
@@ -103,7 +105,8 @@ class ExportOptions:
         self._check("max_shard_size", bool(SIZE.fullmatch(str(self.max_shard_size))),
                     "it takes a number of bytes, or a size such as 5GB.")
         self._check("card", self.card is None or isinstance(self.card, bool), "use true or false.")
-        self._check("private", isinstance(self.private, bool), "use true or false.")
+        for name in ("private", "force"):
+            self._check(name, isinstance(getattr(self, name), bool), "use true or false.")
         self._check("metric", self.metric is None or bool(METRIC.fullmatch(self.metric)),
                     "it takes NAME or STAGE.NAME, as in loss, and :min or :max behind it, as in accuracy:max.")
         expand_presets(self.patterns)
@@ -187,11 +190,6 @@ class ExportOptions:
         return self.format != AUDIOCRAFT if self.card is None else self.card
 
     @property
-    def needs_extra(self) -> bool:
-        """Whether the export needs packages of the extra `hf`."""
-        return self.format != AUDIOCRAFT or self.has_card or self.hub is not None
-
-    @property
     def patterns(self) -> Sequence[str]:
         """The patterns and presets of `scrub`."""
         return () if self.scrub is None else self.scrub
@@ -228,18 +226,11 @@ def expand_presets(scrub: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_repo(name: str) -> None:
-    """Check the name of a repository on the Hub, by huggingface_hub's own rules if that is installed.
+    """Check the name of a repository on the Hub, by the Hub's rules: those of huggingface_hub differ by its version.
 
     Raises:
         OptionError: if it is invalid.
     """
-    problem = None if name.count("/") == 1 and name.isprintable() else "a name has one `/`"
-    with suppress(ImportError):
-        from huggingface_hub.errors import HFValidationError
-        from huggingface_hub.utils._validators import validate_repo_id
-        try:
-            validate_repo_id(name)
-        except HFValidationError as exc:
-            problem = str(exc)
-    if problem:
-        raise OptionError(f"{name!r} is no repository of the Hub: give ORG/NAME or USER/NAME ({problem.rstrip('.')}).")
+    if not _REPO.fullmatch(name):
+        raise OptionError(f"{name!r} is no repository of the Hub: give ORG/NAME or USER/NAME, of letters, digits and "
+                          "single `-`, `_` or `.`, at most 96 characters each and without `.git` at the end.")

@@ -78,12 +78,12 @@ def clean(env):
 def run(*command, cwd, **env):
     """Run a command as a user would; the package comes from where the tests import it."""
     return subprocess.run([sys.executable, "-m", *command], cwd=cwd, env=clean(env), text=True,
-                          capture_output=True, timeout=120)
+                          capture_output=True, timeout=600)
 
 
 def started(*command, cwd, **env):
     """What `run` does, 1.5 s sooner: torch, Dora and Hydra are imported already."""
-    return warm.run(*command, cwd=cwd, env=clean(env), timeout=120)
+    return warm.run(*command, cwd=cwd, env=clean(env), timeout=600)
 
 
 def free_port():
@@ -137,7 +137,7 @@ def change_config(root, old, new):
 
 def run_python(*argv, cwd):
     """Run Python as it is, with the environment of the tests."""
-    return subprocess.run([sys.executable, *argv], cwd=cwd, text=True, capture_output=True, timeout=120)
+    return subprocess.run([sys.executable, *argv], cwd=cwd, text=True, capture_output=True, timeout=600)
 
 
 # Sections of a checkpoint that takes several chunks to copy.

@@ -21,6 +21,7 @@ class UnknownGlobal:
     """A global outside the list, or what would have been made with it; does nothing."""
 
     name: str
+    is_attribute: bool = False  # whether it was looked up in another one, as a member of an enumeration
 
 
 @dataclass(eq=False)
@@ -40,10 +41,10 @@ class Storage:
 
 @dataclass(eq=False)
 class UnknownCall(UnknownGlobal):
-    """What calling an unknown global with one plain argument would have made: this is how an enumeration is stored."""
+    """What calling an unknown global with one argument would have made: this is how an enumeration is stored."""
 
     value: Any = None
-    has_state: bool = False  # whether the pickle changes it afterwards: then it is no enumeration
+    is_changed: bool = False  # by the pickle, afterwards: then it is no enumeration
 
 
 @dataclass(eq=False)
@@ -70,7 +71,7 @@ class Node:
 
 
 class _NamespaceNode(Node):
-    """An `argparse.Namespace`, the configuration of a Dora main without Hydra."""
+    """A namespace, such as the configuration of a Dora main without Hydra."""
 
     def build(self, state: Any) -> None:
         super().build(state)
@@ -131,8 +132,23 @@ def _device(kind: Any, index: Optional[int] = None) -> Any:
     return kind if index is None else f"{kind}:{index}"
 
 
-def _of_datetime(kind: Callable[..., Any]) -> Callable[..., Any]:
-    """A maker of a date, time, duration or time zone of Python, from what `datetime` itself stores."""
+def _getattr(owner: Any, name: Any) -> UnknownGlobal:
+    """A nested class in protocol 2, or a member of an enumeration by its name, as Python 3.11.0 to 3.11.4 stores it."""
+    is_class = type(owner) is UnknownGlobal and owner.name.rpartition(".")[2][:1].isupper()
+    if is_class and isinstance(name, str):
+        return UnknownGlobal(f"{owner.name}.{name}", is_attribute=True)
+    return UnknownGlobal("builtins.getattr")
+
+
+def _or(left: Any, right: Any) -> UnknownGlobal:
+    """Several flags, each by its name; the pickle has the first one last."""
+    if all(isinstance(flag, UnknownGlobal) and flag.is_attribute for flag in (left, right)):
+        return UnknownGlobal(f"{right.name}|{left.name.rpartition('.')[2]}", is_attribute=True)
+    return UnknownGlobal("operator.or_")
+
+
+def _of_python(kind: Callable[..., Any]) -> Callable[..., Any]:
+    """A maker of a date, time, duration, time zone or complex number of Python, from what it stores itself."""
     def make(*args: Any) -> Any:
         return next((arg for arg in args if isinstance(arg, UnknownGlobal)), None) or kind(*args)
     return make
@@ -211,13 +227,16 @@ _MAKERS: tuple[tuple[Optional[Callable[..., Any]], Mapping[str, str]], ...] = (
             "omegaconf.base": "ContainerMetadata Metadata UnionNode",
             "omegaconf.nodes": "AnyNode UntypedNode EnumNode StringNode PathNode IntegerNode BytesNode FloatNode "
                                "BooleanNode"}),
-    (_NamespaceNode, {"argparse": "Namespace"}),
+    (_NamespaceNode, {"argparse": "Namespace", "types": "SimpleNamespace"}),
+    (_getattr, {"builtins": "getattr", "__builtin__": "getattr"}),
+    (_or, {"operator": "or_", "_operator": "or_"}),
     (lambda *parts: str(PurePosixPath(*parts)), dict.fromkeys(_PATHLIB, "PosixPath PurePosixPath")),
     (lambda *parts: str(PureWindowsPath(*parts)), dict.fromkeys(_PATHLIB, "WindowsPath PureWindowsPath")),
     (_set, {"builtins": "set frozenset", "__builtin__": "set frozenset"}),
     (_device, {"torch": "device"}),
-    *((_of_datetime(getattr(datetime, name)), {"datetime": name}) for name in (
+    *((_of_python(getattr(datetime, name)), {"datetime": name}) for name in (
         "date", "datetime", "time", "timedelta", "timezone")),
+    (_of_python(complex), {"builtins": "complex", "__builtin__": "complex"}),
     (_encode, {"_codecs": "encode"}),
     (_numpy_dtype, {"numpy": "dtype"}),
     (_numpy_scalar, {"numpy.core.multiarray": "scalar", "numpy._core.multiarray": "scalar"}),
@@ -232,7 +251,7 @@ _MAKERS: tuple[tuple[Optional[Callable[..., Any]], Mapping[str, str]], ...] = (
             "__builtin__": "bool bytes float int list long str tuple type unicode"}),
 )
 SAFE_GLOBALS: Mapping[tuple[str, str], Any] = {
-    **{(module, name): AllowedGlobal(f"{module}.{name}", make)
+    **{(module, name): AllowedGlobal(f"{module}.{name}", make=make)
        for make, modules in _MAKERS for module, names in modules.items() for name in names.split()},
     ("torch.storage", "UntypedStorage"): Storage("uint8"),
     **{("torch", name): Storage(dtype) for name, (dtype, _) in DTYPES.items()},

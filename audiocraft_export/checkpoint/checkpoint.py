@@ -16,13 +16,13 @@ from ..experiment.config import Config
 from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, AnyPath, Experiment
 from .limits import MAX_SIGNATURE
 from .plain_config import describe_type, to_plain
-from .tensor import LazyTensor
 from .torch_file import TorchFile
 
 CHECKPOINT, XP_FOLDER = "checkpoint", "XP folder"  # where a configuration or a signature comes from
 CONFIG_OPTION = "config"  # the option, as the source of a configuration
 # What Flashy stores, or else what Dora stores of PyTorch Lightning.
 _SIGNATURES, _CONFIGS, _HISTORIES = ("xp.sig", "dora_sig"), ("xp.cfg", "dora_cfg"), ("history", "dora_link_history")
+EXPERIMENT_KEYS = (*_SIGNATURES, *_CONFIGS, *_HISTORIES)
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,28 @@ class Checkpoint:
     notes: list[str] = field(default_factory=list)  # warnings about it
     sig_source: Optional[str] = None  # where the signature comes from: `checkpoint`, `XP folder` or `solver`
     xp_history: list[Any] = field(default_factory=list)  # what Dora has stored, for a state without its history
+    is_unfinished: bool = False  # whether a living solver may have trained since its last epoch
 
     @property
     def history(self) -> list[Any]:
         """The metrics, one entry an epoch."""
+        return self._history or []
+
+    @property
+    def epochs(self) -> Optional[int]:
+        """How many epochs were done when it was stored, if that is known."""
+        return None if self._history is None else len(self._history)
+
+    @property
+    def has_own_history(self) -> bool:
+        """Whether its history is its own; that of the XP folder may be of more epochs."""
+        return _first_key(self.state, _HISTORIES) is not None
+
+    @property
+    def _history(self) -> Optional[list[Any]]:
         key = _first_key(self.state, _HISTORIES)
-        history = self.state[key] if key else self.xp_history
-        return history if isinstance(history, list) else []
+        history = self.state[key] if key else self.xp_history or None
+        return history if isinstance(history, list) else None
 
     @property
     def unknown_globals(self) -> list[str]:
@@ -64,22 +79,14 @@ class Checkpoint:
     def note_missing_epochs(self, xp: Experiment) -> None:
         """Note if the experiment has more epochs than its last checkpoint."""
         epochs = len(xp.history) if self.file is not None and self.file.path.name == CHECKPOINT_FILE else 0
-        if epochs > len(self.history):
-            self.notes.append(f"history.json has {epochs} epochs, this checkpoint {len(self.history)}: the later ones "
-                              "were not stored")
+        if self.epochs is not None and epochs > self.epochs:
+            self.notes.append(f"history.json has {epochs} epochs, this checkpoint {self.epochs}: the later ones were "
+                              "not stored")
 
     @property
     def sections(self) -> str:
         """The names of the sections, for a message."""
         return ", ".join(str(name) for name in self.state) or "nothing"
-
-
-    @property
-    def is_bare(self) -> bool:
-        """Whether it is a bare state dict: tensors by name, and no sections."""
-        sections = [name for name, value in self.state.items() if isinstance(value, dict)] if self.file else ["model"]
-        return all(str(name).endswith("_extra_state") for name in sections) and any(
-            isinstance(value, LazyTensor) for value in self.state.values())
 
 
 def open_checkpoint(path: Path, config: Optional[AnyPath] = None) -> Checkpoint:

@@ -1,13 +1,14 @@
 """Count NaN and infinite values while the bytes of a tensor are streamed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 
+from ..errors import CheckpointError
 from ..storage.lazy_bytes import Data, LazyBytes
-from .tensor import ITEMSIZE, iter_elements
+from .tensor import ITEMSIZE, LazyTensor, iter_elements
 
 # By dtype: its bits as an unsigned integer, and those of infinity; without the sign, NaN is above it (IEEE 754).
 _INFINITY = {
@@ -48,3 +49,21 @@ class NonfiniteCounter:
     def count(self) -> int:
         """How many have been read."""
         return sum(self._counts)
+
+
+def count_nonfinite(tensors: Mapping[str, LazyTensor]) -> Iterator[tuple[str, Union[int, CheckpointError]]]:
+    """Read all bytes of tensors: for each its name and the number of its NaN and infinite values, or how it is damaged.
+
+    Of tied tensors only the first is given.
+    """
+    counters: dict[tuple[int, str], tuple[str, NonfiniteCounter]] = {}
+    for name, tensor in tensors.items():
+        counters.setdefault((id(tensor.blob), tensor.dtype), (name, NonfiniteCounter(tensor.blob, tensor.dtype)))
+    for name, counter in counters.values():
+        try:
+            for _ in counter.blob.iter_checked():
+                pass
+        except CheckpointError as exc:
+            yield name, exc
+        else:
+            yield name, counter.count

@@ -1,10 +1,11 @@
 """A configuration as plain data, from a checkpoint or from a living solver."""
 
-import sys
 from argparse import Namespace
 from datetime import date, time, timedelta
 from enum import Enum
+from numbers import Number
 from pathlib import PurePath
+from types import SimpleNamespace
 from typing import Any, Callable, Optional
 
 from ..errors import CheckpointError
@@ -24,7 +25,6 @@ _REMEDIES = {  # by the last part of an unknown global
 _SCALARS = (bool, int, float, str, bytes)
 _CONTENT = ("_content", "_val", "content", "val")  # of a node; the last two in OmegaConf 1.4
 _Path = tuple[Any, ...]
-_PYTHONS_OWN = {*getattr(sys, "stdlib_module_names", sys.builtin_module_names), "__builtin__", "os", "subprocess"}
 
 
 def to_plain(cfg: Any, beside: Callable[[], Any] = lambda: None, notes: Optional[list[str]] = None) -> dict[Any, Any]:
@@ -58,22 +58,32 @@ class _PlainConverter:
         if isinstance(value, Node):
             return self.convert(next((value.state[key] for key in _CONTENT if key in value.state), None), path)
         self._count(value)
-        value = vars(value) if isinstance(value, Namespace) else to_number(value)
+        value = vars(value) if isinstance(value, (Namespace, SimpleNamespace)) else to_number(value)
         is_set = isinstance(value, (SetItems, set, frozenset))
         if isinstance(value, dict):
-            return {self._convert_key(key, path): self.convert(item, (*path, key)) for key, item in value.items()}
+            return self._convert_dict(value, path)
         value = value.items if isinstance(value, SetItems) else value
         if is_set:
             return _sorted([self.convert(item, (*path, "{}")) for item in value])
         if isinstance(value, (list, tuple)):
             return [self.convert(item, (*path, index)) for index, item in enumerate(value)]
         plain = _to_scalar(value)
-        return plain if plain is not None or value is None else self._replace(value, path)
+        return plain if plain is not None or value is None else self._replace(value, path, self._select(path))
 
-    def _replace(self, value: Any, path: _Path) -> Any:
-        """What stands for a value that is no plain data: that of the file beside the checkpoint, or of a class."""
-        found: Any = _select(self._beside(), path)
-        is_enum = isinstance(value, UnknownCall) and not value.has_state and _is_class(value.name)
+    def _convert_dict(self, items: dict[Any, Any], path: _Path) -> dict[Any, Any]:
+        converted = {}
+        for index, (key, item) in enumerate(items.items()):
+            name = self._convert_key(key, path, index, len(items))
+            converted[name] = self.convert(item, (*path, name))
+        if len(converted) < len(items):
+            raise CheckpointError(f"{_show(path)} has keys that are the same as plain data: give each another name.")
+        return converted
+
+    def _replace(self, value: Any, path: _Path, found: Any) -> Any:
+        """What stands for what is no plain data: its name, what was found beside the checkpoint, or its value."""
+        if isinstance(value, UnknownGlobal) and value.is_attribute and all(map(_is_class, _split(value.name))):
+            return _split(value.name)[1]
+        is_enum = isinstance(value, UnknownCall) and not value.is_changed and _is_class(value.name)
         if found is not None and not (is_enum and isinstance(found, (dict, list))):
             if not is_enum:
                 self._notes.append(f"{_show(path)} is {describe_type(value)}, which is no plain configuration: it was "
@@ -83,18 +93,31 @@ class _PlainConverter:
             self._notes.append(f"{_show(path)} is {value.name}({value.value!r}), whose name is not in the checkpoint: "
                                "it was released by its value")
             return self.convert(value.value, path)
-        raise CheckpointError(f"{_show(path)} is {describe_type(value)}, which is no plain configuration: keep "
-                              "numbers, texts, lists and mappings in it.")
+        raise _refusal(value, path)
 
-    def _convert_key(self, key: Any, path: _Path) -> Any:
+    def _convert_key(self, key: Any, path: _Path, index: int, count: int) -> Any:
         self._count(key)
         plain = _to_scalar(to_number(key))
-        if plain is not None or key is None:
-            return plain
-        if not isinstance(key, UnknownGlobal):
-            key = UnknownGlobal(f"a key that is a {type(key).__name__}")
-        raise CheckpointError(f"{_show(path)} is {describe_type(key)}, which is no plain configuration: keep "
-                              "numbers, texts, lists and mappings in it.")
+        if plain is None and key is not None:
+            if not isinstance(key, UnknownGlobal):
+                key = UnknownGlobal(f"a key that is a {type(key).__name__}")
+            found = self._select(path)
+            is_same = isinstance(found, dict) and len(found) == count  # then its keys are in the same order
+            plain = self._replace(key, path, [*found][index] if is_same else None)
+        if isinstance(plain, (dict, list)):
+            raise _refusal(key, path)
+        return plain
+
+    def _select(self, path: _Path) -> Any:
+        """The value in the configuration beside the checkpoint; None if it has none."""
+        values = self._beside()
+        for key in path:
+            is_there = isinstance(values, dict) and key in values \
+                or isinstance(values, list) and isinstance(key, int) and key < len(values)
+            if not is_there:
+                return None
+            values = values[key]
+        return values
 
     def _count(self, value: Any) -> None:
         self._values += 1
@@ -111,6 +134,11 @@ class _PlainConverter:
                                   "characters: keep it small, flat and plain.")
 
 
+def _refusal(value: Any, path: _Path) -> CheckpointError:
+    return CheckpointError(f"{_show(path)} is {describe_type(value)}, which is no plain configuration: keep numbers, "
+                           "texts, lists and mappings in it.")
+
+
 def describe_type(value: Any) -> str:
     """What to call an unexpected value in a message."""
     if isinstance(value, (UnknownGlobal, SetItems)):
@@ -121,13 +149,13 @@ def describe_type(value: Any) -> str:
 def _to_scalar(value: Any) -> Any:
     """A scalar, or the text of a path, date, dtype or device, or the name of an enumeration; None if it is neither."""
     if isinstance(value, Enum):
-        return value.name
+        return value.value if value.name is None else value.name  # several flags have no name before Python 3.11
     if isinstance(value, _SCALARS):
         base: Any = next(kind for kind in _SCALARS if isinstance(value, kind))
         return value if type(value) is base else base(value)
     if isinstance(value, (date, time)):
         return value.isoformat()
-    if isinstance(value, (PurePath, timedelta)):
+    if isinstance(value, (PurePath, timedelta, Number)):
         return str(value)
     if isinstance(value, AllowedGlobal):
         return value.name if value.name.removeprefix("torch.") in TORCH_DTYPES else None
@@ -144,18 +172,14 @@ def _sorted(items: list[Any]) -> list[Any]:
 
 
 def _is_class(name: str) -> bool:
-    """Whether a global has the name of a class, and is none of Python's own: those are no enumerations."""
-    return name.rpartition(".")[2][:1].isupper() and name.partition(".")[0] not in _PYTHONS_OWN
+    """Whether a global has the name of a class or of a member of an enumeration: a function is no data."""
+    return name.rpartition(".")[2][:1].isupper()
 
 
-def _select(values: Any, path: _Path) -> Any:
-    for key in path:
-        is_there = isinstance(values, dict) and key in values \
-            or isinstance(values, list) and isinstance(key, int) and key < len(values)
-        if not is_there:
-            return None
-        values = values[key]
-    return values
+def _split(name: str) -> tuple[str, str]:
+    """A global and its attribute."""
+    owner, _, attribute = name.rpartition(".")
+    return owner, attribute
 
 
 def _show(path: _Path) -> str:

@@ -124,9 +124,9 @@ class _Unpickler:
             raise UnpicklingError("a name that is no text")
         return SAFE_GLOBALS.get((module, name)) or self.unknown(f"{module}.{name}")
 
-    def unknown(self, name: str) -> UnknownGlobal:
+    def unknown(self, name: str, is_attribute: bool = False) -> UnknownGlobal:
         name = printable(name[:MAX_SHOWN_NAME])
-        return self.unknown_globals.setdefault(name, UnknownGlobal(name))
+        return self.unknown_globals.setdefault(name, UnknownGlobal(name, is_attribute))
 
     def stack_global(self, _: None) -> None:
         name, module = self._stack.pop(), self._stack.pop()
@@ -136,12 +136,12 @@ class _Unpickler:
         if isinstance(func, AllowedGlobal) and func.make is not None:
             self._steps -= sum(map(_cost, args), len(args) ** 2 // 3)
             made = func.make(*args) if self._steps > 0 else None
-            return self.unknown(made.name) if type(made) is UnknownGlobal else made
+            return self.unknown(made.name, made.is_attribute) if type(made) is UnknownGlobal else made
         if isinstance(func, AllowedGlobal):
             return next((arg for arg in args if type(arg) in (UnknownGlobal, UnknownCall)), func)
         if isinstance(func, UnknownGlobal):
-            is_plain = len(args) == 1 and isinstance(args[0], (int, float, str))
-            return UnknownCall(func.name, args[0]) if is_plain and type(func) is UnknownGlobal else func
+            has_value = len(args) == 1 and type(args[0]) is not UnknownGlobal
+            return UnknownCall(func.name, value=args[0]) if has_value and type(func) is UnknownGlobal else func
         raise UnpicklingError(f"a call of a {type(func).__name__}")
 
     def reduce(self, operands: int) -> None:
@@ -162,8 +162,6 @@ class _Unpickler:
         state, target = self._stack.pop(), self._stack[-1]
         if isinstance(target, (Node, NumpyDtype)):
             target.build(state)
-        elif isinstance(target, UnknownCall):
-            target.has_state = True
         elif not isinstance(target, dict) and not _ignores_changes(target):
             raise UnpicklingError(f"a pickle that changes a {type(target).__name__.removeprefix('Lazy').lower()}")
 
@@ -188,7 +186,9 @@ def _cost(value: Any) -> int:
 
 
 def _ignores_changes(target: Any) -> bool:
-    """Whether a value stays the same whatever a pickle does to it."""
+    """Whether a value stays the same whatever a pickle does to it; what is changed was no enumeration."""
+    if isinstance(target, UnknownCall):
+        target.is_changed = True
     return isinstance(target, UnknownGlobal) and not (isinstance(target, AllowedGlobal) and target.make)
 
 

@@ -12,7 +12,7 @@ from ..options import CHOICES
 from .targets import DoraDir
 
 EXPERIMENTS = {("run", "targets"), ("inspect", "targets"), ("inspect", "diff"), ("verify", "against")}
-FILES = ("targets", "diff", "against", "folder", "dora_dir")
+FILES = ("targets", "diff", "against", "folder", "dora_dir", "config")
 
 
 def complete(parser: argparse.ArgumentParser) -> None:

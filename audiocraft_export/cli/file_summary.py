@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..checkpoint.checkpoint import Checkpoint, to_checkpoint
-from ..checkpoint.nonfinite import NonfiniteCounter
+from ..checkpoint.nonfinite import count_nonfinite
 from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
-from ..errors import CheckpointError, ExportError, ReleaseError, listing
+from ..errors import ExportError, ReleaseError, listing
 from ..experiment.config import Config
 from ..experiment.xp import CHECKPOINT_FILE, HISTORY, HYDRA_CONFIG, HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
 from ..formats.safetensors.file import read_safetensors
@@ -52,6 +52,7 @@ class FileSummary:
     status: Optional[ReleaseStatus] = None  # of the release beside a checkpoint, or of an experiment without one
     refused: Optional[str] = None  # why it cannot be exported with the default options
     odd: list[str] = field(default_factory=list)  # what is odd about it
+    nonfinite: Optional[int] = None  # values that are NaN or infinite, as counted or by the manifest; None is unknown
 
     def to_dict(self, limit: Optional[int] = None) -> dict[str, Any]:
         """Plain data for JSON, with at most so many tensors, the largest ones."""
@@ -63,7 +64,7 @@ class FileSummary:
             "tensors": [{"name": name, "dtype": tensor.dtype, "shape": [*tensor.shape], "bytes": tensor.nbytes}
                         for name, tensor in self.largest(limit)],
             "release": release.to_dict() if release else None, **(self.status.to_dict() if self.status else {}),
-            "refused": self.refused, "odd": self.odd,
+            "refused": self.refused, "odd": self.odd, "nonfinite": self.nonfinite,
         }
 
     def largest(self, limit: Optional[int] = None) -> list[tuple[str, LazyTensor]]:
@@ -99,7 +100,7 @@ def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyP
     file = None if path.suffix == ".safetensors" else TorchFile.read(path)
     summary = _read_safetensors(path) if file is None else _read_torch(file)
     if values:
-        summary.odd.extend(_check_values(summary.tensors))
+        summary = _check_values(summary)
     if file is not None and summary.kind == TRAINING:
         return _add_export(summary, file, xp or Experiment(path.absolute().parent, None), dora_dir, metric)
     if file is not None:
@@ -169,6 +170,8 @@ def _add_manifest(summary: FileSummary) -> FileSummary:
         summary.odd.append(f"{MANIFEST} beside it is not what was written: verify says more")
     if manifest is None or summary.path.name not in [file.name for file in manifest.files]:
         return summary
+    if summary.nonfinite is None:
+        summary = replace(summary, nonfinite=manifest.nonfinite_in(summary.path.name))
     if manifest.codec and summary.path.name.startswith("compression_"):  # all else in it is of the language model
         return replace(summary, sig=manifest.codec.get("sig"))
     return replace(summary, sig=manifest.sig, solver=manifest.solver, manifest=manifest, epochs=manifest.epoch,
@@ -193,7 +196,8 @@ def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir:
                       odd=[*summary.odd, *_broken_history(xp)])
     try:
         checkpoint = to_checkpoint(file)
-        summary = replace(_add_training(summary, checkpoint.config, checkpoint.history, metric), sig=checkpoint.sig)
+        summary = replace(_add_training(summary, checkpoint.config, checkpoint.history, metric), sig=checkpoint.sig,
+                          epochs=checkpoint.epochs)
         checkpoint.check_experiment(xp)
         checkpoint.note_missing_epochs(xp)
         plan, refused = _plan(checkpoint, xp.folder, dora_dir, metric)
@@ -251,18 +255,13 @@ def _shared_storages(tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
         yield f"{sum(map(len, shared))} tensors share {len(shared)} storages, such as {listing(shared[0], 3)}"
 
 
-def _check_values(tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
-    """Read each storage once, for damage and for values that are not finite."""
-    counters: dict[int, tuple[str, NonfiniteCounter]] = {}
-    for name, tensor in tensors.items():
-        counters.setdefault(id(tensor.blob), (name, NonfiniteCounter(tensor.blob, tensor.dtype)))
-    for name, counter in counters.values():
-        try:
-            counter.blob.verify()
-        except CheckpointError as exc:
-            yield f"{name}: {exc}"
-        if counter.count:
-            yield f"{name} holds {counter.count} numbers that are NaN or infinite"
+def _check_values(summary: FileSummary) -> FileSummary:
+    """Read all values, for damage and for those that are not finite."""
+    found = dict(count_nonfinite(summary.tensors))
+    counts = {name: count for name, count in found.items() if isinstance(count, int) and count}
+    damaged = [f"{name}: {exc}" for name, exc in found.items() if not isinstance(exc, int)]
+    odd = [f"{name} holds {count} numbers that are NaN or infinite" for name, count in counts.items()]
+    return replace(summary, odd=[*summary.odd, *damaged, *odd], nonfinite=sum(counts.values()))
 
 
 def _read_config(path: Path) -> Optional[Config]:

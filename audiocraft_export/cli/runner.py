@@ -115,5 +115,6 @@ def _row(target: str, result: Result) -> list[str]:
     if isinstance(result, ExportError):
         return [target, "failed", "", "", "", cut(str(result), MAX_ERROR_LENGTH, tail=True)]  # its end has what to do
     manifest = result.manifest
-    return [manifest.sig or target, result.done, manifest.weights, str(manifest.epoch), readable_size(result.bytes),
+    epochs = "?" if manifest.epoch is None else str(manifest.epoch)
+    return [manifest.sig or target, result.done, manifest.weights, epochs, readable_size(result.bytes),
             str(result.folder)]

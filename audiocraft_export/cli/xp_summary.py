@@ -47,6 +47,7 @@ class XPSummary:
     release: str  # none, up to date, stale (the checkpoint has another size or time) or damaged
     release_options: Mapping[str, Any]  # of an up-to-date release: those that are not the default ones
     release_bytes: Optional[int]  # by the manifest
+    nonfinite: Optional[int]  # how many of its values are NaN or infinite, by the manifest
     changed: float  # when its last checkpoint was written, or its folder if there is none, in seconds since 1970
 
 
@@ -75,7 +76,8 @@ def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
         metric=metric, best=value_of(best) if metric else None, best_epoch=best["epoch"] if metric else None,
         checkpoint=last.st_size if last else None, others=len(checkpoints) - (last is not None),
         release=release.state, release_options=release.options,
-        release_bytes=release.manifest.nbytes if release.manifest else None, changed=changed)
+        release_bytes=release.manifest.nbytes if release.manifest else None,
+        nonfinite=release.manifest.nonfinite_in() if release.manifest else None, changed=changed)
 
 
 def lowest_loss(history: Sequence[Any]) -> Selection:

@@ -21,6 +21,7 @@ from .limits import MAX_INTERPOLATIONS, MAX_YAML_BRACKETS, MAX_YAML_CHARS, MAX_Y
 from .yaml_tags import without_tags
 
 OWN_KEYS = ("export", "exporter")
+_CHOICE = re.compile(r"\$\{hydra:runtime\.choices\.([\w./@-]+)\}")
 
 
 class Config:
@@ -80,15 +81,20 @@ class Config:
         return cls(to_container(cfg))
 
     def with_choices(self, path: Path) -> Config:
-        """Add the choices of config groups in Hydra's `.hydra/hydra.yaml`, if `solver` is an interpolation.
+        """Add the choices of config groups in Hydra's `.hydra/hydra.yaml`, if something may stand for one.
 
         A file that is missing or cannot be read counts as one without choices.
         """
-        if _has_reference(self.raw("solver")) and path.is_file():
+        if (_has_reference(self.raw("solver")) or "${hydra:" in self.text) and path.is_file():
             with suppress(CheckpointError):
                 choices = Config.load(path).get("hydra.runtime.choices", {})
                 self.choices = {str(name): choice for name, choice in choices.items() if isinstance(choice, str)}
         return self
+
+    def chosen(self, value: Any) -> Any:
+        """A value in which Hydra's choices stand for their interpolations, as far as they are known."""
+        is_text = isinstance(value, str)
+        return _CHOICE.sub(lambda found: self.choices.get(found[1], found[0]), value) if is_text else value
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a dotted key, resolved if it is a string; `default` if it is absent, missing (`???`) or null.
@@ -104,6 +110,7 @@ class Config:
                 value = value.get(name)
             elif not _has_reference(value):
                 value = None
+        value = self.chosen(value)
         if _has_reference(value):
             value = self._resolve(key, deep=False, but=("oc.env",))
         return default if value is None or value == "???" else value

@@ -24,6 +24,8 @@ MANIFEST = "export.json"  # of a release
 HISTORY = "history.json"
 HYDRA_CONFIG = Path(".hydra/config.yaml")
 HYDRA_SETTINGS = Path(".hydra/hydra.yaml")
+ARGV = ".argv.json"  # of Dora
+XPS = "xps"
 GRIDS_FOLDER = "grids"
 CHECKPOINT_NAME = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
 SIGNATURE = re.compile(r"[0-9a-f]{8}")
@@ -63,7 +65,7 @@ class Experiment:
     @property
     def argv(self) -> Optional[list[str]]:
         """The overrides stored by Dora; None if they cannot be read."""
-        return self._read_list(".argv.json")
+        return self._read_list(ARGV)
 
     @property
     def history(self) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ _SAME = {"none": "null", "bool": "bool", "str": "str", "unicode": "str", "int": 
 _PATHS = {f"{module}.{prefix}{kind}Path": flavour for module in ("pathlib", "pathlib._local")
           for prefix in ("", "Pure") for kind, flavour in (
               ("", PurePosixPath), ("Posix", PurePosixPath), ("Windows", PureWindowsPath))}
+_NAMESPACES = ("argparse.Namespace", "types.SimpleNamespace")
 
 
 def without_tags(text: str) -> str:
@@ -51,7 +52,7 @@ def _children(node: Node) -> list[Node]:
 
 def _to_plain(node: Node, where: str) -> Node:
     """A copy of a node in which nothing has a tag."""
-    if _is_tagged(node):
+    while _is_tagged(node):  # an argument of what is applied may have a tag, too
         node = _replace(node, where)
     if isinstance(node, ScalarNode):
         return node
@@ -70,24 +71,33 @@ def _replace(node: Node, where: str) -> Node:
     if isinstance(node, ScalarNode):
         return _text(name if kind in ("name", "module") else node.value)
     if node.tag == f"{_YAML}set":
-        return SequenceNode(f"{_YAML}seq", sorted((key for key, _ in node.value), key=lambda key: str(key.value)))
+        return _sorted([key for key, _ in node.value])
+    if kind == "object" and name in _NAMESPACES and isinstance(node, MappingNode):
+        return _copy(node, f"{_YAML}map")
     value = _applied(name, node) if kind == "object/apply" and isinstance(node, SequenceNode) else None
     if value is None:
-        raise CheckpointError(f"`{where}` of the configuration is {node.tag.replace(_YAML, '!!')}, which is no plain "
+        of = f"`{where}` of the configuration" if where else "The configuration"
+        raise CheckpointError(f"{of} is {node.tag.replace(_YAML, '!!')}, which is no plain "
                               "configuration: keep numbers, texts, lists and mappings in it.")
     return value
 
 
 def _applied(name: str, node: SequenceNode) -> Optional[Node]:
-    """What a call with plain arguments stands for: a path, a device, or else its one argument, as of an enumeration."""
-    if not all(isinstance(item, ScalarNode) and not _is_tagged(item) for item in node.value):
-        return None
+    """What a call stands for: a path, a device, a set, or else its one argument, as of an enumeration."""
     values = [item.value for item in node.value]
-    if name in _PATHS:
-        return _text(str(_PATHS[name](*values)))
-    if name == "torch.device":
-        return _text(":".join(values))
-    return node.value[0] if len(values) == 1 and name.rpartition(".")[2][:1].isupper() else None
+    if name in (*_PATHS, "torch.device") and all(isinstance(value, str) for value in values):
+        return _text(str(_PATHS[name](*values)) if name in _PATHS else ":".join(values))
+    if name in ("builtins.set", "builtins.frozenset"):
+        return _sorted(values[0]) if len(values) == 1 and isinstance(node.value[0], SequenceNode) else None
+    is_enum = name.rpartition(".")[2][:1].isupper() and not name.startswith("collections.")
+    return node.value[0] if is_enum and len(values) == 1 else None
+
+
+def _sorted(items: list[Node]) -> Node:
+    """The items of a set: numbers, then all else by its text."""
+    numbers = [item for item in items if item.tag in (f"{_YAML}int", f"{_YAML}float")]
+    others = sorted((item for item in items if item not in numbers), key=lambda item: str(item.value))
+    return SequenceNode(f"{_YAML}seq", [*sorted(numbers, key=lambda item: float(yaml.safe_load(item.value))), *others])
 
 
 def _copy(node: Node, tag: str) -> Node:

@@ -1,5 +1,6 @@
 """The formats of a release: the files of each, the packages that it requires, and how to verify that it loads."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Callable
 
 from .. import progress
 from ..errors import ReleaseError, reason
+from ..experiment.config import Config
 from ..options import ExportOptions
 from ..release.content import Content
-from ..release.families.registry import Family
+from ..release.families.registry import COMPRESSION_FAMILY, OWN_NAMES, Family
 from ..release.prepare import PreparedRelease
 from .audiocraft.rebuild import loader_for, verify_with_audiocraft
 from .encoders import dump
@@ -26,6 +28,18 @@ class Format:
     encode: Callable[[PreparedRelease, ExportOptions], Mapping[str, Content]]  # the files by name
     # Rebuilds the models from a folder, a family and file names, and compares them; ReleaseError if they differ.
     verify: Callable[[Path, Family, Sequence[str]], None]
+    looks_for: str = r"(?!)"  # names of files that loaders look for in a folder, as a pattern, besides `OWN_NAMES`
+    # Refuses families that it cannot hold, with CheckpointError.
+    refuse_family: Callable[[Config, Family], None] = lambda config, family: None
+
+
+# Weights that `from_pretrained` of transformers, PEFT and huggingface_hub look for, in one file or in several, also as
+# variants (`model.fp16.safetensors`).
+_WEIGHTS = (r"((pytorch_|compression_)?model|adapter_model|conditioners|tf_model|flax_model)([.-].+)?"
+            r"\.(safetensors|bin|h5|msgpack)(\.index(\..+)?\.json)?")
+# Configurations, processors and tokenizers, also those that only some versions of transformers know.
+_SETTINGS = (r"\w*config\.json|(tokenizer|special_tokens_map|added_tokens|chat_template)\.json|chat_template\.jinja"
+             r"|(spiece|tokenizer|tiktoken)\.model")
 
 
 def encode_release(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
@@ -35,6 +49,20 @@ def encode_release(prepared: PreparedRelease, options: ExportOptions) -> dict[st
         ExportError: if the format cannot hold this model.
     """
     return dict(FORMATS[options.format].encode(prepared, options))
+
+
+def is_looked_for(name: str, file: str) -> bool:
+    """Whether a loader of a format looks for a file of this name in a folder; AudioCraft's looks into any."""
+    return file in OWN_NAMES or name in FORMATS and bool(re.fullmatch(FORMATS[name].looks_for, file))
+
+
+def refuse_family(name: str, config: Config, family: Family) -> None:
+    """Refuse a family that a format cannot hold, by the configuration of a training.
+
+    Raises:
+        CheckpointError: if it cannot.
+    """
+    FORMATS[name].refuse_family(config, family)
 
 
 def require_loader(name: str, family: Family) -> None:
@@ -81,6 +109,12 @@ def _encode_transformers(prepared: PreparedRelease, options: ExportOptions) -> M
     return transformers_files(prepared, options.max_shard_size)
 
 
+def _refuse_for_transformers(config: Config, family: Family) -> None:
+    from .transformers.musicgen.constraints import refuse_family
+    if family is not COMPRESSION_FAMILY:
+        refuse_family(config, family)
+
+
 def _verify_transformers(folder: Path, family: Family, names: Sequence[str]) -> None:
     with progress.phase("loading transformers"):
         from .transformers.verify import verify_with_transformers
@@ -92,7 +126,8 @@ FORMATS: Mapping[str, Format] = {
     "safetensors": Format(
         ("safetensors", "huggingface_hub"),
         lambda prepared, options: to_safetensors(prepared.contents, prepared.manifest, options.max_shard_size),
-        _verify_safetensors),
+        _verify_safetensors, _WEIGHTS),
     "transformers": Format(("safetensors", "huggingface_hub", "transformers"), _encode_transformers,
-                           _verify_transformers),
+                           _verify_transformers, f"{_WEIGHTS}|{_SETTINGS}",
+                           _refuse_for_transformers),
 }

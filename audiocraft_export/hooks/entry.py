@@ -4,17 +4,21 @@ import inspect
 from typing import Any, Optional
 
 COMMIT = "commit"
-_FOREIGN = ("audiocraft_export", "flashy", "torch")  # packages whose methods are no entry of a project's solver
+_FOREIGN = (__package__, "flashy", "torch")  # packages whose methods are no entry of a project's solver
 
 
 def named_entry(cls: Any) -> Optional[str]:
     """The method that trains: `export_after`, or a `run` other than Flashy's, which is not implemented."""
     run = getattr(cls, "run", None)
-    return cls.export_after or ("run" if run and run.__module__.partition(".")[0] not in _FOREIGN else None)
+    return cls.export_after or ("run" if run and not _is_foreign(run) else None)
 
 
 def public_methods(cls: type) -> list[str]:
     """The methods of a project's solver that its main may call."""
     found = {name: inspect.getattr_static(cls, name) for name in dir(cls) if name[0] != "_" or name == "__call__"}
-    return [name for name, method in found.items() if name != COMMIT and inspect.isfunction(method)
-            and method.__module__.partition(".")[0] not in _FOREIGN]
+    return [name for name, method in found.items()
+            if name != COMMIT and inspect.isfunction(method) and not _is_foreign(method)]
+
+
+def _is_foreign(method: Any) -> bool:
+    return any(f"{method.__module__}.".startswith(f"{package}.") for package in _FOREIGN)

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
-from dora.git_save import to_absolute_path
 from dora.hydra import HydraMain
 from dora.log import fatal, simple_log
 from dora.main import _load_main, get_module_name
@@ -31,7 +30,18 @@ from ..experiment.xp import Experiment
 from ..formats.requirements import transformers_problem
 from ..options import ExportOptions
 from .distributed import barrier_is_rank_zero, is_rank_zero
-from .overrides import EXPORT, EXPORTER, MODES, is_override, key_of, quote, read_keys, read_options, split_overrides
+from .overrides import (
+    EXPORT,
+    EXPORTER,
+    MODES,
+    is_override,
+    key_of,
+    quote,
+    read_keys,
+    read_options,
+    split_overrides,
+    with_absolute_paths,
+)
 from .recovery import export_command, failure_after_training
 
 PROVIDER = "audiocraft-export"
@@ -163,12 +173,10 @@ class ExportingMain(HydraMain):
         xp.export_keys = {EXPORT: mode, EXPORTER: asdict(options)}  # type: ignore[attr-defined]  # for ExportMixin
         with open_dict(xp.cfg):
             del xp.cfg[EXPORT], xp.cfg[EXPORTER]
-        if options.folder is not None:
-            options = options.replace(folder=to_absolute_path(str(options.folder)))
+        options = with_absolute_paths(options)
         if mode == "only":
             return _export_without_training(xp, options)
         if mode is True:
-            xp.has_unexported_epochs = False  # type: ignore[attr-defined]  # ExportMixin need not warn of them
             _prepare_export(xp, options)
         result = self._run(overrides)
         if mode is True:
@@ -242,9 +250,9 @@ def _as_overrides(cfg: DictConfig) -> list[str]:
 @_fatal_errors()
 def _prepare_export(xp: XP, options: ExportOptions) -> None:
     """Before a training, check what its export needs, and arrange for exports during it."""
-    if options.needs_extra:
-        from ..pipeline.preflight import check_packages
-        check_packages(options)
+    if not _trains_nothing(xp.cfg):
+        from ..pipeline.preflight import check_before_training
+        check_before_training(Experiment(xp.folder, xp.sig), xp.cfg, options)
     if is_rank_zero() and (problem := transformers_problem()):
         log(problem)
     if options.when != "end" and is_rank_zero() and not _trains_nothing(xp.cfg):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
+from dora.git_save import to_absolute_path
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -50,6 +51,12 @@ def read_options(cfg: DictConfig) -> tuple[Mode, ExportOptions]:
         raise OptionError(f"An interpolation under exporter cannot be resolved ({type(exc).__name__}): write the value "
                           "itself.") from exc
     return mode, ExportOptions.from_mapping(values)
+
+
+def with_absolute_paths(options: ExportOptions) -> ExportOptions:
+    """Options whose paths do not depend on the current folder, which Hydra may change."""
+    paths = {name: to_absolute_path(str(value)) for name in ("folder", "config") if (value := getattr(options, name))}
+    return options.replace(**paths)
 
 
 def exporter_values(node: Any) -> dict[Any, Any]:

@@ -3,11 +3,10 @@
 import atexit
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial, wraps
 from typing import Any, Callable, ClassVar, Optional
 
-from dora.git_save import to_absolute_path
 from dora.log import simple_log
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,17 +20,18 @@ from ..experiment.config import Config, to_container
 from ..experiment.xp import Experiment
 from ..options import ExportOptions
 from ..pipeline.export import export_experiment, export_state
-from ..pipeline.preflight import check_packages
+from ..pipeline.preflight import check_before_training
 from ..release.families.registry import selection_of
-from ..release.metrics import Selection, ToldEpoch, UnfinishedEpoch
+from ..release.metrics import OwnRule, Selection
 from ..release.report import ExportReport
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
 from .entry import COMMIT, named_entry, public_methods
-from .overrides import EXPORT, EXPORTER, exporter_values
+from .overrides import EXPORT, EXPORTER, exporter_values, with_absolute_paths
 from .recovery import failure_after_training
 
 log = partial(simple_log, "Export:")
+_unexported: dict[str, str] = {}  # by signature of the XP, what to say at the end of the process
 
 
 class ExportMixin:
@@ -39,11 +39,11 @@ class ExportMixin:
 
     When `run()` returns normally, the XP is exported if its configuration says `export: true`, with the options under
     `exporter`; for a configuration without that key, `auto_export` decides. (`with_export` gives every configuration
-    that key.) With `exporter.when`, it is exported during `run()` as well, after each `commit()` of a due epoch.
+    that key.) With `exporter.when`, it is exported in training as well, after each `commit()` of a due epoch.
 
-    A solver that trains in another method names it: `export_after = "train"`. Without that and without a `run()`, it is
-    the outermost public method that commits more than one epoch. If a main calls a method once per epoch, a warning at
-    the end of the process says that nothing was exported.
+    A solver that trains in another method names it: `export_after = "train"`. Without that, the outermost public method
+    that commits more than one epoch counts as one, too. If a main calls a method once per epoch, a warning at the end
+    of the process says that its epochs were not exported.
     """
 
     auto_export: ClassVar[bool] = False
@@ -52,20 +52,17 @@ class ExportMixin:
     xp: Any
     stateful: Any
     history: Any
-    # The epoch of the best state by the solver's own rule; None if that is not known.
-    _export_best_epoch: Optional[int] = None
-    # How often the outermost method that runs has committed.
-    _export_commits: int = 0
+    _export_best_epoch: Optional[int] = None  # by `is_best_so_far()` of the solver's own; None if that is not known
+    _export_last_epoch: Optional[int] = None  # that this process has committed
+    _export_commits: int = 0  # of the outermost method, since its last export
+    _is_export_checked: bool = False  # `exporter`, before the training; once is enough
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        entry = named_entry(cls)
-        arounds = {entry: cls._export_around_entry} if entry else dict.fromkeys(public_methods(cls),
-                                                                                cls._export_around_method)
-        for name, around in {**arounds, COMMIT: cls._export_around_commit}.items():
+        for name in {*public_methods(cls), named_entry(cls) or COMMIT, COMMIT}:
             method = getattr(cls, name, None)
-            if method is not None and getattr(method, "exports", None) is not around:
-                setattr(cls, name, _wrap_method(cls, name, around))
+            if method is not None and not hasattr(method, "exports"):
+                setattr(cls, name, _wrap_method(cls, name))
 
     def is_best_so_far(self) -> bool:
         """Whether the last committed epoch is the best one so far, for `exporter.when=best`.
@@ -90,13 +87,14 @@ class ExportMixin:
         chosen = self._export_options(**options)
         if not is_rank_zero():
             return None
-        self.xp.has_unexported_epochs = False
-        if chosen.folder is not None:
-            chosen = chosen.replace(folder=to_absolute_path(str(chosen.folder)))
+        selection = self._selection(chosen)
         if chosen.checkpoint is None and not self._is_stored():
-            return export_state(self.stateful.sources, self.xp.cfg, self.xp.sig, self.xp.folder, chosen,
-                                selection=self._living_selection(chosen))
-        return export_experiment(self._export_source, chosen, selection=self._selection(chosen))
+            report = export_state(self.stateful.sources, self.xp.cfg, self.xp.sig, self.xp.folder, chosen,
+                                  selection=selection, is_unfinished=self._is_between_epochs())
+        else:
+            report = export_experiment(self._export_source, chosen, selection=selection)
+        _unexported.pop(self.xp.sig, None)
+        return report
 
     @property
     def _has_own_rule(self) -> bool:
@@ -105,24 +103,30 @@ class ExportMixin:
     def _selection(self, options: ExportOptions) -> Optional[Selection]:
         """How this solver selects its best state; None if that is unknown."""
         if options.metric is None and self._has_own_rule:
-            return ToldEpoch(number=self._export_best_epoch)
+            return OwnRule(best_epoch=self._export_best_epoch)
         return self._named_selection(options)
-
-    def _living_selection(self, options: ExportOptions) -> Optional[Selection]:
-        """As `_selection`, for the present state, which may be that of an epoch that is not committed yet."""
-        return UnfinishedEpoch() if getattr(self, "_pending_metrics", None) else self._selection(options)
 
     def _named_selection(self, options: ExportOptions) -> Optional[Selection]:
         """The selection by the option `metric`, by `best_metric_name` or by the configuration."""
         if options.metric is None and hasattr(self, "best_metric_name"):
-            return Selection(self.best_metric_name)
+            rule = getattr(type(self), "update_best_state_from_stage", None)  # of AudioCraft's StandardSolver
+            is_audiocraft = getattr(rule, "__module__", "").startswith("audiocraft.")
+            name = self.best_metric_name
+            return Selection(name, is_audiocraft=is_audiocraft) if name or is_audiocraft else None
         return selection_of(Config(to_plain(to_container(self.xp.cfg))), options.metric, options.family)
+
+    def _is_between_epochs(self) -> bool:
+        """Whether the present state may be another one than that after the last epoch."""
+        is_in_stage = getattr(self, "_current_stage", None) is not None
+        return is_in_stage or bool(getattr(self, "_pending_metrics", None)) \
+            or self._export_last_epoch != len(self.history)
 
     def _ask_own_rule(self) -> bool:
         """Whether the last committed epoch is the best by the solver's own rule; remembers the best epoch."""
         before, self._export_best_epoch = self._export_best_epoch, None  # which is unknown if the rule fails
         is_best = self.is_best_so_far()
-        self._export_best_epoch = len(self.history) if is_best else before
+        is_kept = before is not None and before < len(self.history)  # and not one that was taken back
+        self._export_best_epoch = len(self.history) if is_best else before if is_kept else None
         return is_best
 
     @property
@@ -137,24 +141,37 @@ class ExportMixin:
         stored = open_checkpoint(path).state.get("history")  # history.json may be newer than the checkpoint
         return _same_metrics(stored[:len(history)] if isinstance(stored, list) else [], history)
 
+    def _export_around(self, name: str) -> AbstractContextManager[None]:
+        """What is done around the outermost call of a method."""
+        if name == COMMIT:
+            return self._export_around_commit()
+        if name == named_entry(type(self)):
+            return self._export_around_entry()
+        return nullcontext() if self.export_after or _running(self) else self._export_around_method()
+
     @contextmanager
     def _export_around_entry(self) -> Iterator[None]:
         """Around the method that trains, where its name is known."""
         self.xp.exports_itself = True  # EpochExporter leaves it alone
         if self._is_export_wanted():
-            check_packages(self._export_options())  # before the training, not after it
+            self._check_before_training()
         yield
-        self._export_after_training()
+        if self._is_export_wanted() and barrier_is_rank_zero():
+            self._export_after_training()
+
+    def _check_before_training(self) -> None:
+        self._is_export_checked = True
+        check_before_training(self._export_source, self.xp.cfg, self._export_options())
 
     @contextmanager
     def _export_around_method(self) -> Iterator[None]:
         """Around a method that trains if it commits more than once; a main may call one that does so once per epoch."""
-        if _running(self):
-            yield
-            return
+        if not self._is_export_checked and hasattr(self, "xp") and self._is_export_wanted():
+            self._check_before_training()
         self._export_commits = 0
         yield
-        if self._export_commits > 1:
+        # No barrier: where only rank zero commits, the others do not know that this was a training.
+        if self._export_commits > 1 and self._is_export_wanted() and is_rank_zero():
             self._export_after_training()
 
     @contextmanager
@@ -162,13 +179,13 @@ class ExportMixin:
         self.xp.exports_itself = True  # EpochExporter leaves it alone
         yield
         self._export_commits += 1
+        self._export_last_epoch = len(self.history)
         if is_rank_zero():
-            self._warn_if_nobody_exports()
             export_safely(self._export_if_due, log)
 
     def _export_after_training(self) -> None:
-        if not self._is_export_wanted() or not barrier_is_rank_zero():
-            return
+        self._export_commits = 0
+        _unexported.pop(self.xp.sig, None)
         try:
             report = self.export()
         except ExportError as exc:
@@ -176,18 +193,12 @@ class ExportMixin:
         self.xp.export_report = report  # with_export sees that the release is made
         log(report)
 
-    def _warn_if_nobody_exports(self) -> None:
-        """At the end of the process, unless something has exported until then, or the method that trains will."""
-        running = _running(self)
-        is_told = hasattr(self.xp, "has_unexported_epochs") or named_entry(type(self)) in running
-        if self._is_export_wanted() and not is_told:
-            self.xp.has_unexported_epochs = True
-            atexit.register(_warn_of_unexported_epochs, self.xp, type(self).__name__, next(iter(running), None))
-
     def _export_if_due(self) -> Optional[ExportReport]:
         is_best = self._ask_own_rule() if self._has_own_rule else None
-        if not _running(self) or not self._is_export_wanted():
+        if not self._is_export_wanted():
             return None
+        if not hasattr(self.xp, "export_keys"):  # with_export exports at the end in any case
+            _unexported[self.xp.sig] = self._explain_unexported()
         options = self._export_options()
         if is_best is None or options.metric is not None or options.when != "best":
             due = is_due(options.when, plain_numbers(self.history), self._named_selection(options))
@@ -195,20 +206,31 @@ class ExportMixin:
             due = is_best
         return self.export(checkpoint=None, verify=VERIFY_DURING_TRAINING) if due else None
 
+    def _explain_unexported(self) -> str:
+        """What to say at the end of the process if the epochs until now are not exported until then."""
+        method, remedy = next(iter(_running(self)), None), "call its export() after the training"
+        if self.export_after and self.export_after not in _running(self):
+            remedy = f"correct its export_after, as {self.export_after}() was not called, or {remedy}"
+        elif method not in (None, named_entry(type(self))):
+            remedy = f'set export_after = "{method}" in it, or {remedy}'
+        return (f"{type(self).__name__} committed epochs of XP {self.xp.sig} that were not exported although export is "
+                f"on: {remedy}.")
+
     def _is_export_wanted(self) -> bool:
         wanted = self._export_key(EXPORT)
         return wanted if isinstance(wanted, bool) else self.auto_export
 
     def _export_options(self, **options: Any) -> ExportOptions:
-        return ExportOptions.from_mapping(exporter_values(self._export_key(EXPORTER))).replace(**options)
+        chosen = ExportOptions.from_mapping(exporter_values(self._export_key(EXPORTER))).replace(**options)
+        return with_absolute_paths(chosen)
 
     def _export_key(self, key: str) -> Any:
         """What `with_export` has set aside for this XP, or what its configuration says."""
         return _get(getattr(self.xp, "export_keys", self.xp.cfg), key)
 
 
-def _wrap_method(cls: type, name: str, around: Callable[[Any], AbstractContextManager[None]]) -> Callable[..., Any]:
-    """Wrap the outermost call of a method of a class, its own or an inherited one, in a context manager."""
+def _wrap_method(cls: type, name: str) -> Callable[..., Any]:
+    """Wrap a method of a class, its own or an inherited one, in `_export_around`."""
     own = vars(cls).get(name)
 
     @wraps(own or getattr(cls, name))
@@ -218,22 +240,24 @@ def _wrap_method(cls: type, name: str, around: Callable[[Any], AbstractContextMa
         running = _running(self)
         if name in running:  # a subclass called super()
             return method(*args, **kwargs)
-        with around(self):
+        with self._export_around(name):
             running[name] = None
             try:
                 return method(*args, **kwargs)
+            except Exception:
+                _unexported.clear()  # the error says why
+                raise
             finally:
                 running.pop(name, None)
 
-    wrapper.exports = around  # type: ignore[attr-defined]
+    wrapper.exports = True  # type: ignore[attr-defined]
     return wrapper
 
 
-def _warn_of_unexported_epochs(xp: Any, name: str, method: Optional[str]) -> None:
-    if xp.has_unexported_epochs:
-        remedy = f'set export_after = "{method}" in it, or call its export()' if method else "call its export()"
-        log(f"{name} committed epochs of XP {xp.sig}, and nothing was exported although export is on: {remedy} after "
-            "the training.")
+@atexit.register
+def _warn_of_unexported_epochs() -> None:
+    for text in _unexported.values():
+        log(text)
 
 
 def _running(solver: Any) -> dict[str, None]:

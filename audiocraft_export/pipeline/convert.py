@@ -8,17 +8,18 @@ from typing import Optional, Union
 from .. import progress
 from ..checkpoint.torch_file import TorchFile
 from ..errors import ReleaseError, listing, printable
-from ..experiment.xp import AnyPath
+from ..experiment.xp import MANIFEST, AnyPath
 from ..formats.safetensors.layout import from_safetensors, to_safetensors
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content
 from ..release.families import multiband_diffusion
 from ..release.manifest import Manifest
-from ..release.owned_files import is_release_file, matches_manifest, release_file_names
+from ..release.owned_files import OwnedFiles, is_release_file, release_file_names
 from ..release.provenance import nonfinite_warning
 from ..release.report import ExportReport
 from ..sharing.card.update import warn_of_stale_card
 from ..storage.writer import resolve_output
+from ..verification.release import verify
 from .execute import write
 from .preflight import check_folder, check_packages
 
@@ -27,13 +28,14 @@ BOTH = (AUDIOCRAFT, SAFETENSORS)
 
 
 def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
-            max_shard_size: Union[str, int] = ExportOptions.max_shard_size) -> ExportReport:
+            max_shard_size: Union[str, int] = ExportOptions.max_shard_size, force: bool = False) -> ExportReport:
     """Make a release of another format out of one: the very release that an export in that format would be.
 
     Args:
         to: `audiocraft` or `safetensors`.
         into: where it goes; None is the same folder, where it takes the place of the other in one step.
         max_shard_size: bytes of a file of safetensors, or as `5GB`.
+        force: whether to replace a release of another experiment in `into`.
 
     Raises:
         ExportError: if the release is not sound or cannot be converted, or what is made of it cannot be written.
@@ -54,21 +56,23 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
         if to == SAFETENSORS:
             files = to_safetensors(files, manifest, max_shard_size)
             options = {**options, "format": to, "max_shard_size": max_shard_size}
-        check_folder(target, files)
+        owned = OwnedFiles(files, manifest, force=force)
+        check_folder(target, files, owned)
         counted = [nonfinite_warning(file, tensors) for file, tensors in manifest.nonfinite.items()]
         warnings = [text for text in manifest.warnings if text not in counted]  # those that `write` does not add again
-        report = write(target, files, replace(manifest, files=[], nonfinite={}, warnings=warnings, options=options))
+        made = replace(manifest, files=[], nonfinite={}, warnings=warnings, options=options)
+        report = write(target, files, made, owned)
     warn_of_stale_card(target)
     return report
 
 
 def _read_files(folder: Path, manifest: Manifest) -> Mapping[str, Content]:
-    """Read the files of a release in AudioCraft's format, and check each against the manifest."""
+    """Read the files of a release in AudioCraft's format, once it is proved that they are sound."""
     names = release_file_names(manifest)
     progress.set_total(manifest.nbytes, passes=1)
-    wrong = [file.name for file in manifest.files if file.name not in names or not matches_manifest(folder, file)]
+    wrong = [str(each).rstrip(".") for each in verify(folder).problems if each.file in (*names, MANIFEST)]
     if wrong:
-        raise ReleaseError(f"{folder} is not the release that its manifest describes ({listing(wrong)}): export it "
+        raise ReleaseError(f"{folder} is not the release that its manifest describes ({listing(wrong, 2)}): export it "
                            "again, or see what audiocraft-export verify says.")
     if manifest.release_format == SAFETENSORS:
         files = from_safetensors(folder, names)

@@ -22,9 +22,9 @@ from ..release.status import UP_TO_DATE, ReleaseStatus, Wanted, release_status
 from ..sharing.share import share
 from ..storage.durable_file import WrittenFile
 from ..storage.staging import remove_stale
-from ..storage.writer import replace_files, resolve_output, write_release
+from ..storage.writer import check_writable, replace_files, resolve_output, write_release
 from ..verification.against_checkpoint import content_problems, options_of
-from .preflight import preflight
+from .preflight import check_folder, preflight
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class ReleasePlan:
     folder: Path  # where it goes, without symlinks
     files: Mapping[str, Content]  # what its files hold, by name
     options: ExportOptions
+    owned: OwnedFiles  # what may be replaced in `folder`
     status: ReleaseStatus  # of the release in `folder`
     existing: Optional[Manifest]  # of that release, if it stays
 
@@ -44,7 +45,15 @@ class ReleasePlan:
     def summary(self) -> Plan:
         """What executing the plan would do, for a dry run."""
         sizes = {name: encode(content).nbytes for name, content in self.files.items()}
-        return Plan(self.folder, self.prepared.manifest, sizes, self.existing is not None, self.status)
+        return Plan(self.folder, self.prepared.manifest, sizes, self.existing is not None, self.status,
+                    None if self.existing else self.owned.replaced_release(self.folder))
+
+    def check_sources(self, has_room: bool) -> None:
+        """Check that it can be written, and that all that it is made of is intact; raises `ExportError`."""
+        encoders = [encode(content) for content in self.files.values()]
+        check_writable(self.folder, None if has_room else sum(encoder.nbytes for encoder in encoders))
+        for encoder in encoders:
+            encoder.check_sources()
 
     def verify_loads(self, folder: Path) -> None:
         """Rebuild the models of the release in a folder, if the options ask for that; raises `ReleaseError`."""
@@ -62,13 +71,15 @@ def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions, *, any
         ExportError: if it cannot be written there, in that format, with the packages that are installed.
     """
     folder = resolve_output(folder.absolute())
-    files = preflight(prepared, folder, options)
+    files = preflight(prepared, options)
+    owned = OwnedFiles(files, prepared.manifest, prepared.xp_folders, options.force)
+    check_folder(folder, files, owned)
     wanted = Wanted(prepared.manifest, files, options.metric, lambda existing: _identify(existing, prepared, folder))
     file = prepared.models[0].checkpoint.file
     status = release_status(folder, file.path.parent if file else folder, wanted=wanted)
     is_other = options.checkpoint is not None and "checkpoint" in status.options
     stays = status.is_wanted or any_options and status.state == UP_TO_DATE and not is_other
-    return ReleasePlan(prepared, folder, files, options, status, status.manifest if stays else None)
+    return ReleasePlan(prepared, folder, files, options, owned, status, status.manifest if stays else None)
 
 
 def execute(planned: ReleasePlan) -> ExportReport:
@@ -81,19 +92,20 @@ def execute(planned: ReleasePlan) -> ExportReport:
     remove_stale(OwnedFiles.owns, planned.folder.parent, planned.folder)
     name = printable(prepared.manifest.name)
     with progress.track(name, passes=1 if options.verify == "none" else 2):
-        report = _up_to_date(planned) or write(planned.folder, planned.files, prepared.manifest,
-                                               options.verify != "none", planned.verify_loads)
+        report = _up_to_date(planned) or write(planned.folder, planned.files, prepared.manifest, planned.owned,
+                                               options.verify != "none", check=planned.verify_loads)
     with progress.hide():
         for warning in report.manifest.warnings if report.written else ():
             logger.warning("%s: %s", name, printable(warning))
     return share(report, prepared, options) if report.written or planned.status.is_wanted else report
 
 
-def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, read_back: bool = True,
-          check: Callable[[Path], None] = lambda stage: None) -> ExportReport:
+def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, owned: OwnedFiles, read_back: bool = True,
+          *, check: Callable[[Path], None] = lambda stage: None) -> ExportReport:
     """Write files that have passed the preflight, and their manifest; a previous release survives any failure.
 
     Args:
+        owned: what may be replaced in the folder.
         read_back: whether to compare the written files with their content.
         check: verifies the staged folder before it is moved into place.
 
@@ -109,7 +121,9 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, read_b
         check(stage)
         return MANIFEST, describe(written).text.encode("utf-8")
 
-    return ExportReport(folder, describe(write_release(folder, encoders, OwnedFiles(files), finish, read_back)))
+    replaced = owned.replaced_release(folder)
+    written = write_release(folder, encoders, owned, finish, read_back)
+    return ExportReport(folder, describe(written), replaced=replaced)
 
 
 def _up_to_date(planned: ReleasePlan) -> Optional[ExportReport]:

@@ -42,6 +42,19 @@ def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), 
                   selection=selection)
 
 
+def check_export(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions, has_room: bool = False) -> None:
+    """Check all of an export but what only its written release shows; nothing is written.
+
+    Args:
+        has_room: whether there is room on the disk, and need not be.
+
+    Raises:
+        ExportError: if it cannot be done.
+    """
+    planned = plan(prepare(checkpoint, xp_folder, options), options.release_folder(xp_folder), options)
+    planned.check_sources(has_room)
+
+
 def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = ExportOptions(),
                       dora_dir: Optional[AnyPath] = None) -> ExportReport:
     """Export one checkpoint file, wherever it lies, to `folder`; that of the options, and `checkpoint`, do not count.
@@ -56,7 +69,8 @@ def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = E
 
 
 def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path,
-                 options: ExportOptions = ExportOptions(), *, selection: Optional[Selection] = None) -> ExportReport:
+                 options: ExportOptions = ExportOptions(), *, selection: Optional[Selection] = None,
+                 is_unfinished: bool = False) -> ExportReport:
     """Export the state of a living solver, for which no checkpoint is on disk.
 
     Args:
@@ -64,6 +78,7 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
         cfg: the experiment's configuration: OmegaConf, argparse namespace or dict.
         options: how; `checkpoint` does not count here.
         selection: as for `export_experiment`.
+        is_unfinished: whether it may have trained since its last epoch, so that no epoch is that of its weights.
 
     Raises:
         ExportError: if it cannot be released, or the release cannot be written or does not verify.
@@ -71,7 +86,7 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
     from ..checkpoint.torch_tensors import SolverState
     config = Config(to_plain(to_container(cfg))).with_choices(xp_folder / HYDRA_SETTINGS)
     checkpoint = Checkpoint(f"the solver of XP {sig}", SolverState(sources), config, "solver", sig, sig_source="solver",
-                            xp_history=Experiment(xp_folder, sig).history)
+                            xp_history=Experiment(xp_folder, sig).history, is_unfinished=is_unfinished)
     return export(checkpoint, xp_folder, options.release_folder(xp_folder), options, selection=selection)
 
 

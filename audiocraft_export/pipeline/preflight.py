@@ -1,32 +1,66 @@
 """Refuse an export that cannot succeed, before anything is made."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ..experiment.xp import MANIFEST
-from ..formats.registry import FORMATS, encode_release, require_loader
+from ..checkpoint.plain_config import to_plain
+from ..errors import CheckpointError
+from ..experiment.config import Config, to_container
+from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, Experiment
+from ..formats.registry import FORMATS, encode_release, refuse_family, require_loader
 from ..formats.requirements import require_packages
 from ..options import ExportOptions
 from ..release.content import Content
-from ..release.owned_files import OwnedFiles
+from ..release.families.registry import family_of
+from ..release.manifest import Manifest
+from ..release.owned_files import OwnedFiles, refuse_other_experiment, refuse_training_folder
 from ..release.prepare import PreparedRelease
+from ..release.weights import refuse_missing_weights
 from ..storage.swap import refuse_non_files
+from ..storage.writer import check_writable, resolve_output
 
 
-def preflight(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> dict[str, Content]:
-    """Check everything that can be known before a release is written, and return the content of its files by name.
-
-    Only the free disk space is left to the writer: a release that is up to date needs none.
+def preflight(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
+    """Check everything but the folder of a release before it is written, and return the content of its files by name.
 
     Raises:
-        ExportError: if a package or a loader is missing, the format cannot hold this model, or as `check_folder`.
+        ExportError: if a package or a loader is missing, or the format cannot hold this model.
     """
     check_packages(options)
     if options.verify == "load":
         require_loader(options.format, prepared.family)
-    files = encode_release(prepared, options)
-    check_folder(folder, files)
-    return files
+    return encode_release(prepared, options)
+
+
+def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> None:
+    """Check what can be known of an export before its training.
+
+    Args:
+        cfg: the experiment's configuration: OmegaConf, argparse namespace or dict.
+
+    Raises:
+        ExportError: if the export would fail at the end of the training.
+    """
+    check_packages(options)
+    folder, home = resolve_output(options.release_folder(xp.folder).absolute()), Path(os.path.realpath(xp.folder))
+    refuse_training_folder(folder, [home])
+    existing = Manifest.load_or_none(folder)
+    if existing and (existing.sig or existing.bands) and not options.force:
+        refuse_other_experiment(vars(existing), {"sig": xp.sig}, folder, [home])
+    check_writable(folder)
+    if options.config is not None:
+        Config.load(Path(options.config))
+    try:
+        config = Config(to_plain(to_container(cfg))).with_choices(xp.folder / HYDRA_SETTINGS)
+    except CheckpointError:  # only the checkpoint shows whether that matters
+        return
+    family = family_of(config, options.family)
+    refuse_missing_weights(config, options.weights)
+    refuse_family(options.format, config, family)
+    if options.verify == "load":
+        require_loader(options.format, family)
 
 
 def check_packages(options: ExportOptions) -> None:
@@ -42,14 +76,16 @@ def check_packages(options: ExportOptions) -> None:
         require_packages("Pushing to the Hub", "huggingface_hub")
 
 
-def check_folder(folder: Path, files: Mapping[str, Content]) -> None:
+def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles) -> None:
     """Check that files, and a manifest, may be written to a folder.
+
+    Only the free disk space is left to the writer: a release that is up to date needs none.
 
     Raises:
         CheckpointError: if they would replace a training checkpoint.
-        ReleaseError: if they would replace a file of no release, or a folder, a pipe or the like.
+        ReleaseError: if the folder belongs to a training, or they would replace a release of another experiment, a file
+            of no release, or a folder, a pipe or the like.
     """
-    owned = OwnedFiles(files)
     owned.refuse_training_checkpoints(folder)
     refuse_non_files(folder, [*files, MANIFEST])
     owned.refuse_foreign_files(folder, lambda path: _may_hold(path, files[path.name]))

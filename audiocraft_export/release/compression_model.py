@@ -181,6 +181,5 @@ def _exported_content(file: TorchFile, lookup: Lookup) -> tuple[dict[str, Any], 
     compacted = compact(Weights(state, "best_state", "exported before"))
     if not compacted.tensors:
         raise CheckpointError(f"{path} was exported, but holds no tensor: name a {CODEC_FILE} that does.")
-    if lookup.scrub:
-        text = scrub_config(Config.parse(text), lookup.scrub).text
-    return model_content(compacted.state, text, tag), notes
+    config = scrub_config(Config.parse(text), lookup.scrub)
+    return model_content(compacted.state, config.text, tag), notes

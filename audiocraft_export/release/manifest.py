@@ -18,13 +18,6 @@ from .limits import MAX_MANIFEST_BYTES
 from .metrics import is_number
 
 FORMAT = 2  # 1 had no `weights_epoch`, no `sig_source` and no identity of a checkpoint
-_STR_OR_NONE, _DICT_OR_NONE, _LIST_OR_NONE = (str, type(None)), (dict, type(None)), (list, type(None))
-_FIELD_TYPES: Mapping[str, Any] = {
-    "sig": _STR_OR_NONE, "solver": _STR_OR_NONE, "epoch": int, "tensors": int, "parameters": int, "dtypes": dict,
-    "checkpoint": _DICT_OR_NONE, "codec": _DICT_OR_NONE, "best": _DICT_OR_NONE, "options": dict, "warnings": list,
-    "versions": dict, "nonfinite": dict, "bands": _LIST_OR_NONE, "weights_epoch": (int, type(None)),
-    "sig_source": _STR_OR_NONE, "family": _STR_OR_NONE,
-}
 
 
 @dataclass(frozen=True)
@@ -33,7 +26,7 @@ class Manifest:
 
     sig: Optional[str]  # Dora's signature of the experiment
     solver: Optional[str]  # the `solver` of its configuration
-    epoch: int  # number of epochs trained
+    epoch: Optional[int]  # number of epochs trained, if that is known
     weights: str  # section of the checkpoint that the weights come from
     why: str  # why from there
     tensors: int  # number of tensors
@@ -79,8 +72,13 @@ class Manifest:
     @property
     def weights_text(self) -> str:
         """Which weights are released, for a message: their section, and of which epoch they are if that is known."""
-        of_epoch = "" if self.weights_epoch is None else f" of epoch {self.weights_epoch},"
-        return f"{self.weights}{of_epoch} after {self.epoch} epochs"
+        return " ".join(filter(None, (self.weights, self.epochs_text)))
+
+    @property
+    def epochs_text(self) -> str:
+        """Of which epoch the weights are, and after how many, for a message; empty if that is not known."""
+        of_epoch = "" if self.weights_epoch is None else f"of epoch {self.weights_epoch}, "
+        return "" if self.epoch is None else f"{of_epoch}after {self.epoch} epochs"
 
     @property
     def release_format(self) -> str:
@@ -91,6 +89,10 @@ class Manifest:
     def nbytes(self) -> int:
         """Size of the files of the release, in bytes."""
         return sum(file.bytes for file in self.files)
+
+    def nonfinite_in(self, *names: str) -> int:
+        """Number of NaN and infinite values in some of its files, or in all without names."""
+        return sum(sum(self.nonfinite.get(name, {}).values()) for name in names or self.nonfinite)
 
     def is_complete(self, folder: Path) -> bool:
         """Whether its files are in a folder, by their sizes; they are not read."""
@@ -131,12 +133,21 @@ class Manifest:
         return manifest
 
     @staticmethod
-    def unverified_files(folder: Path) -> list[WrittenFile]:
-        """The files in a manifest, even in one that was changed; none if it cannot be read."""
+    def unverified(folder: Path) -> dict[str, Any]:
+        """The values in a manifest, even in one that was changed; empty if it cannot be read."""
         try:
             values = json.loads(_read_text(folder / MANIFEST))
-            return [WrittenFile(str(file["name"]), file["bytes"], file["sha256"]) for file in values["files"]]
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    @classmethod
+    def unverified_files(cls, folder: Path) -> list[WrittenFile]:
+        """The files in a manifest, as `unverified`."""
+        try:
+            return [WrittenFile(str(file["name"]), file["bytes"], file["sha256"])
+                    for file in cls.unverified(folder)["files"]]
+        except (TypeError, KeyError):
             return []
 
     @classmethod
@@ -149,16 +160,58 @@ class Manifest:
 
 
 def _is_valid(manifest: Manifest) -> bool:
-    """Whether every field has the right type: the checksum is no authentication."""
+    """Whether every value has the right type: the checksum is no authentication, and all readers rely on this."""
     return (
-        manifest.format in range(1, FORMAT + 1)
-        and all(isinstance(getattr(manifest, name), types) for name, types in _FIELD_TYPES.items())
-        and bool(manifest.files) and all(map(_is_file, manifest.files))
-        and len({file.name for file in manifest.files}) == len(manifest.files)
-        and all(isinstance(band, dict) and isinstance(band.get("sig"), _STR_OR_NONE) for band in manifest.bands or ())
-        and (manifest.best is None or _is_best(manifest.best))
-        and all(isinstance(tensors, dict) and all(isinstance(count, int) for count in tensors.values())
-                for tensors in manifest.nonfinite.values()))
+        _is_count(manifest.format) and 0 < manifest.format <= FORMAT and _fits(vars(manifest), _SHAPE)
+        and bool(manifest.files) and all(_fits(vars(file), _FILE) for file in manifest.files)
+        and len({file.name for file in manifest.files}) == len(manifest.files))
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    """Whether plain data has a shape: a type, None, a function that accepts it, or one of several shapes (a tuple).
+
+    `[shape]` is a list, `{str: shape}` a mapping, `{"key": shape, ...}` a mapping with these keys, where others may be.
+    """
+    if isinstance(shape, tuple):
+        return any(_fits(value, each) for each in shape)
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_fits(item, shape[0]) for item in value)
+    if isinstance(shape, dict):
+        return isinstance(value, dict) and (all(_fits(item, shape[str]) for item in value.values()) if str in shape
+                                            else all(_fits(value.get(key), inner) for key, inner in shape.items()))
+    if shape is None or isinstance(shape, type):
+        return value is None if shape is None else isinstance(value, shape)
+    return bool(shape(value))
+
+
+def _is_count(value: Any) -> bool:
+    """Whether it is a number of things, such as no file or training has more of: a float can hold it."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+
+
+def _is_best(value: Any) -> bool:
+    """Whether it is what `Selection.describe` gives; without a metric, it has no value."""
+    if not _fits(value, {"epoch": _is_count, "valid": {str: is_number}, "metric": (str, None)}):
+        return False
+    metric = value.get("metric")
+    return metric is None or is_number(value["value"] if "value" in value else value["valid"].get(metric))
+
+
+_FILE = {"name": str, "bytes": _is_count, "sha256": str}
+_SOURCE = {"name": str, "bytes": _is_count, "mtime_ns": int, "identity": (str, None)}
+_CODEC_SOURCE = {**_SOURCE, "name": (str, None)}  # scrubbed, if only the environment of a machine names it
+_PART: Mapping[str, Any] = {  # of a manifest, or of one of its bands
+    "sig": (str, None), "epoch": (_is_count, None), "weights": str, "why": str, "checkpoint": (_SOURCE, None),
+    "config": str,
+    "best": (_is_best, None), "weights_epoch": (_is_count, None),  # `config_sha256` is only compared
+}
+_SHAPE: Mapping[str, Any] = {
+    **_PART, "solver": (str, None), "tensors": _is_count, "parameters": _is_count, "dtypes": {str: _is_count},
+    "codec": ({"sig": (str, None), "pretrained": (str, None), "checkpoint": (_CODEC_SOURCE, None),
+               "file": (_CODEC_SOURCE, None)}, None),
+    "options": dict, "warnings": [str], "versions": {str: str}, "time": str, "nonfinite": {str: {str: _is_count}},
+    "bands": ([_PART], None), "sig_source": (str, None), "family": (str, None),
+}
 
 
 def _checksum(values: Mapping[str, Any]) -> str:
@@ -167,17 +220,6 @@ def _checksum(values: Mapping[str, Any]) -> str:
 
 def _to_json(values: Mapping[str, Any]) -> str:
     return json.dumps(values, indent=2, allow_nan=False) + "\n"
-
-
-def _is_file(file: WrittenFile) -> bool:
-    return isinstance(file.name, str) and isinstance(file.sha256, str) and isinstance(file.bytes, int) \
-        and 0 <= file.bytes < 1 << 63
-
-
-def _is_best(best: Mapping[str, Any]) -> bool:
-    metric, valid = best.get("metric"), best.get("valid")
-    return isinstance(valid, dict) and all(map(is_number, valid.values())) and isinstance(best.get("epoch"), int) \
-        and (metric is None or isinstance(metric, str) and (metric in valid or is_number(best.get("value"))))
 
 
 def _read_text(path: Path) -> str:

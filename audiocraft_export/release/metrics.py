@@ -77,10 +77,6 @@ class Selection:
         found = [index for index, value in numbers.items() if value == best]
         return found[0] if len(found) == 1 else None
 
-    def last_epoch(self, history: Sequence[Any]) -> Optional[int]:
-        """The epoch of the latest state."""
-        return len(history) or None
-
     def describe(self, history: Sequence[Any], epoch: int) -> dict[str, Any]:
         """The metrics of an epoch: `Manifest.best`."""
         value, valid = self.values(history)[epoch - 1], _numbers(_stage(history[epoch - 1], VALID) or {})
@@ -92,24 +88,14 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class ToldEpoch(Selection):
-    """A selection by a rule of the solver, which has told the epoch of its best state; None if it has not."""
+class OwnRule(Selection):
+    """A rule of the solver's own, which has said for each epoch whether it is the best so far."""
 
-    number: Optional[int] = None
-
-    def epoch(self, history: Sequence[Any]) -> Optional[int]:
-        """The epoch that was told, if it is one of this history."""
-        return self.number if self.number is not None and self.number <= len(history) else None
-
-
-class UnfinishedEpoch(Selection):
-    """The selection of a solver in the middle of an epoch: its states may be of no epoch in the history."""
+    best_epoch: Optional[int] = None  # the last one of which it has said so; None if there is none
 
     def epoch(self, history: Sequence[Any]) -> Optional[int]:
-        """None: it is unknown."""
-        return None
-
-    last_epoch = epoch
+        """That epoch, if it is one of this history."""
+        return self.best_epoch if self.best_epoch is not None and self.best_epoch <= len(history) else None
 
 
 def value_of(best: Mapping[str, Any]) -> Any:

@@ -29,6 +29,7 @@ class PreparedRelease:
     models: Sequence[ReleaseModel]  # the model, or one for each band
     with_options: Callable[[ExportOptions], "PreparedRelease"]  # the same with other options
     codec: Optional[CompressionModel] = None
+    xp_folders: Sequence[Path] = ()  # which the experiments are in
 
 
 def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
@@ -50,7 +51,7 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
         contents = {**contents, CODEC_FILE: codec.content}
     manifest = build_manifest(model, options, codec, family.notes(model), selection)
     return PreparedRelease(contents, manifest, family, [model],
-                           lambda other: prepare(checkpoint, xp_folder, other, dora_dir, selection), codec)
+                           lambda other: prepare(checkpoint, xp_folder, other, dora_dir, selection), codec, [xp_folder])
 
 
 def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> PreparedRelease:
@@ -68,7 +69,8 @@ def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> 
     multiband_diffusion.check(models)
     manifest = merge_manifests([build_manifest(model, options) for model in models], multiband_diffusion.notes(*models))
     return PreparedRelease(multiband_diffusion.files(*models), manifest, DIFFUSION_FAMILY, models,
-                           lambda other: prepare_bands(checkpoints, other))
+                           lambda other: prepare_bands(checkpoints, other),
+                           xp_folders=[each.file.path.parent for each in checkpoints if each.file])
 
 
 def _load_model(checkpoint: Checkpoint, options: ExportOptions, family: Family) -> ReleaseModel:

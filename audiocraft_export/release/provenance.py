@@ -27,6 +27,7 @@ from .model import ReleaseModel
 UNKNOWN_VERSION = "unknown"
 BAND_FIELDS = ("sig", "epoch", "weights", "why", "checkpoint", "config", "config_sha256", "best",
                "weights_epoch")
+BEST_SECTIONS, LATEST_SECTIONS = ("best_state", "fsdp_best_state"), ("model", "ema")  # any other is of an unknown epoch
 
 
 def version_tag(asked: Optional[str] = None) -> str:
@@ -42,10 +43,10 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
     """
     checkpoint = model.checkpoint
     selection = selection or selection_of(checkpoint.config, options.metric, options.family)
-    is_best = options.weights == "best"
-    epoch = _weights_epoch(checkpoint.history, options, selection)
+    is_best = model.weights.source in BEST_SECTIONS
+    epoch = _weights_epoch(model, selection)
     return Manifest(
-        sig=checkpoint.sig, solver=solver_of(model.config), epoch=len(checkpoint.history),
+        sig=checkpoint.sig, solver=solver_of(model.config), epoch=checkpoint.epochs,
         weights=model.weights.source, why=model.weights.reason,
         tensors=len(model.weights.tensors), parameters=model.weights.parameters, dtypes=model.weights.dtypes,
         files=[], checkpoint=asdict(checkpoint.file.source) if checkpoint.file else None,
@@ -56,7 +57,7 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
         options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": model.version,
                  **_later_options(options)},
         warnings=[*notes, *_warnings(model, codec, options),
-                  *_metric_warnings(checkpoint.history, options, epoch)],
+                  *(_metric_warnings(checkpoint.history, options.metric) if is_best and epoch is None else ())],
         versions={"audiocraft": model.version, "audiocraft-export": __version__, "python": platform.python_version(),
                   "torch": _package_version("torch"), "omegaconf": _package_version("omegaconf")},
         sig_source=checkpoint.sig_source,
@@ -75,7 +76,7 @@ def merge_manifests(manifests: Sequence[Manifest], notes: Iterable[str]) -> Mani
     own = [f"{each.name}: {text}" for each in manifests for text in each.warnings if text not in shared]
     return replace(
         first, sig=None, checkpoint=None, config_sha256=None, best=None, weights_epoch=None,
-        epoch=min(each.epoch for each in manifests),
+        epoch=first.epoch if all(each.epoch == first.epoch for each in manifests) else None,
         weights=", ".join(dict.fromkeys(each.weights for each in manifests)),
         why=", ".join(dict.fromkeys(each.why for each in manifests)),
         tensors=sum(each.tensors for each in manifests), parameters=sum(each.parameters for each in manifests),
@@ -105,7 +106,10 @@ def _later_options(options: ExportOptions) -> dict[str, Any]:
 
 def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: ExportOptions) -> Iterator[str]:
     checkpoint = model.checkpoint
-    yield from checkpoint.notes
+    odd = [note for note in checkpoint.notes if note.startswith("xp.cfg") and PUBLIC in options.patterns]
+    yield from (note for note in checkpoint.notes if note not in odd)
+    if odd:  # they name classes, keys and values, which may be private
+        yield f"{len(odd)} of the values of the configuration are no plain data: what stands for them was released"
     yield from family_notes(checkpoint.config, options.family)
     if checkpoint.unknown_globals:
         ignored = _describe_globals(checkpoint.unknown_globals, options)
@@ -121,7 +125,9 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: E
         yield f"the checkpoint holds no configuration (xp.cfg): it was taken from {checkpoint.config_source}"
     if checkpoint.config_source == CONFIG_OPTION:
         yield "the checkpoint holds no configuration (xp.cfg): it was taken from the file that was named (config)"
-    if not checkpoint.history:
+    if checkpoint.epochs is None:
+        yield "the checkpoint holds no history: after how many epochs it was stored is not known"
+    elif not checkpoint.epochs:
         yield "no epoch was finished when this state was stored"
     if model.version == UNKNOWN_VERSION and family_of(checkpoint.config, options.family).audiocraft:
         yield "AudioCraft is not installed here and no version was given: the release is tagged unknown"
@@ -129,26 +135,29 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: E
         yield f"scrub={pattern} matches no key of the configuration"
 
 
-def _weights_epoch(history: Sequence[Any], options: ExportOptions, selection: Optional[Selection]) -> Optional[int]:
+def _weights_epoch(model: ReleaseModel, selection: Optional[Selection]) -> Optional[int]:
     """Of which epoch the weights are, if that is known."""
-    if options.weights == "best":
-        return selection.epoch(history) if selection else None
-    return (selection or Selection()).last_epoch(history) if options.weights in ("last", "ema") else None
+    checkpoint, source = model.checkpoint, model.weights.source
+    if checkpoint.is_unfinished:
+        return None
+    if source in BEST_SECTIONS:
+        return selection.epoch(checkpoint.history) if selection else None
+    return checkpoint.epochs or None if source in LATEST_SECTIONS and checkpoint.has_own_history else None
 
 
-def _metric_warnings(history: Sequence[Any], options: ExportOptions, epoch: Optional[int]) -> Iterator[str]:
+def _metric_warnings(history: Sequence[Any], metric: Optional[str]) -> Iterator[str]:
     """Why the option `metric` does not say of which epoch the best weights are."""
-    if options.metric is None or options.weights != "best" or epoch is not None or not history:
+    if metric is None or not history:
         return
-    named = Selection.parse(options.metric)
+    named = Selection.parse(metric)
     if not any(map(is_number, named.values(history))):
         stage = (history[-1] if isinstance(history[-1], dict) else {}).get(named.stage)
         known = listing([*map(str, stage)]) if isinstance(stage, dict) and stage else "none"
-        yield (f"no epoch has a number {named.metric} in the stage {named.stage} (metric={options.metric}): of which "
-               f"epoch the weights are is not known; metrics of that stage: {known}")
+        yield (f"no epoch has a number {named.metric} in the stage {named.stage} (metric={metric}): of which epoch the "
+               f"weights are is not known; metrics of that stage: {known}")
     else:
-        yield (f"metric={options.metric} does not say of which epoch the weights are: several epochs have the best "
-               "value, or the training was in the middle of one")
+        yield (f"metric={metric} does not say of which epoch the weights are: several epochs have the best value, or "
+               "the training was in the middle of one")
 
 
 def _describe_globals(names: Sequence[str], options: ExportOptions) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from ..errors import readable_size
 from .manifest import Manifest
-from .status import NONE, ReleaseStatus
+from .status import DAMAGED, NONE, ReleaseStatus
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class ExportReport:
     manifest: Manifest
     written: bool = True  # False if that very release was there already, and nothing was written
     url: Optional[str] = None  # where it is on the Hub, if it was pushed
+    replaced: Optional[str] = None  # which release was there before, for a message
 
     @property
     def files(self) -> list[Path]:
@@ -31,8 +32,8 @@ class ExportReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        where = {"url": self.url} if self.url else {}
-        return {"folder": str(self.folder), "written": self.written, **where, **self.manifest.to_dict()}
+        known = {name: value for name, value in (("url", self.url), ("replaced", self.replaced)) if value}
+        return {"folder": str(self.folder), "written": self.written, **known, **self.manifest.to_dict()}
 
     @property
     def done(self) -> str:
@@ -42,6 +43,7 @@ class ExportReport:
     def __str__(self) -> str:
         return (f"{self.manifest.name} {self.done}: {self.manifest.weights_text}, "
                 f"{self.manifest.tensors} tensors, {readable_size(self.bytes)} in {self.folder}"
+                f"{f', replaced {self.replaced}' if self.replaced else ''}"
                 f"{f', pushed to {self.url}' if self.url else ''}")
 
 
@@ -54,12 +56,14 @@ class Plan:
     files: Mapping[str, int]  # size by name in bytes, without some kB that the container adds
     is_there: bool  # whether nothing would be written, as the release there is up to date
     status: ReleaseStatus = ReleaseStatus(NONE)  # of the release there; its files are not read
+    replaced: Optional[str] = None  # which other release is there, for a message
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         files = [{"name": name, "bytes": nbytes} for name, nbytes in self.files.items()]
         values = {name: value for name, value in self.manifest.to_dict().items() if name not in ("time", "checksum")}
-        return {"folder": str(self.folder), "is_there": self.is_there, **self.status.to_dict(), **values,
+        known = {"replaced": self.replaced} if self.replaced else {}
+        return {"folder": str(self.folder), "is_there": self.is_there, **known, **self.status.to_dict(), **values,
                 "files": files}
 
     @property
@@ -78,7 +82,8 @@ class Plan:
         return "is exported already" if self.is_there else "would be exported"
 
     def __str__(self) -> str:
-        is_said = self.status.is_wanted or self.status.state == NONE
+        existing = "" if self.status.is_wanted or self.status.state == NONE else f"; the release there is {self.status}"
+        if self.replaced and self.status.state != DAMAGED:
+            existing = f", replacing {self.replaced}, which is {self.status}"
         return (f"{self.manifest.name} {self.done}: {self.manifest.weights_text} "
-                f"({self.manifest.why}), {self.sizes} in {self.folder}"
-                f"{'' if is_said else f'; the release there is {self.status}'}")
+                f"({self.manifest.why}), {self.sizes} in {self.folder}{existing}")

@@ -5,20 +5,32 @@ the shard of rank zero (`audiocraft.solvers.base.StandardSolver`, `audiocraft.ut
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Callable, Optional
 
 from ..checkpoint.allowlist import UnknownGlobal
-from ..checkpoint.checkpoint import Checkpoint
+from ..checkpoint.checkpoint import EXPERIMENT_KEYS, Checkpoint
 from ..checkpoint.plain_config import describe_type, remedy
 from ..checkpoint.tensor import ITEMSIZE, LazyTensor, contiguous
-from ..checkpoint.wrappers import strip_wrappers, wrapper_warnings
-from ..errors import CheckpointError, listing
+from ..checkpoint.wrappers import bare_names, strip_wrappers, wrapper_warnings
+from ..errors import CheckpointError, OptionError, listing
+from ..experiment.config import Config
 from ..storage.lazy_bytes import LazyBytes, slice_stream
-from .limits import MAX_REPEATED_BYTES, MAX_SHOWN_NAME, MAX_TENSOR_NAME, MAX_TEXT, MAX_VALUES
+from .limits import (
+    MAX_OFFERED_DEPTH,
+    MAX_OFFERS,
+    MAX_REPEATED_BYTES,
+    MAX_SHOWN_NAME,
+    MAX_TENSOR_NAME,
+    MAX_TEXT,
+    MAX_VALUES,
+)
 
-OFF = ("", "0", "f", "false", "n", "no", "none", "null", "off")
+OFF = ("", "0", "disabled", "f", "false", "n", "no", "none", "null", "off")
+_NOTHING = "none of its sections holds weights that can be released; export another checkpoint"
 
 
 @dataclass(frozen=True)
@@ -55,27 +67,32 @@ def select_weights(checkpoint: Checkpoint, which: str, of_audiocraft: bool = Fal
     its names lose the prefixes of torch.compile and DDP. Notes say what is left out and renamed.
 
     Raises:
-        CheckpointError: if the checkpoint does not have them, or only a shard of them.
+        CheckpointError: if the checkpoint does not have them, or only a shard of them; the message offers others.
     """
-    if which != "best" and not which.startswith("fsdp_best_state") and _is_sharded(checkpoint):
-        raise CheckpointError(f"{checkpoint.where} was trained with FSDP, where every rank stores its own shard: "
-                              f"weights={which} cannot be released; use weights=best.")
-    if checkpoint.is_bare and which in ("best", "last"):
-        weights = _finish(Weights(checkpoint.state, "state dict", "the only weights in the file"), [], of_audiocraft)
-    elif which in _SELECTORS and not _is_only_a_name(checkpoint, which):
-        weights = _SELECTORS[which](checkpoint, of_audiocraft)
-    else:
-        weights = _select_section(checkpoint, which, of_audiocraft)
     try:
-        tensors = weights.tensors
-    except RecursionError:
-        raise CheckpointError(f"{weights.source} of {checkpoint.where} contains itself or is nested too deeply: "
-                              "keep only tensors and plain data in the model's state.") from None
-    if not tensors:
-        raise CheckpointError(f"{weights.source} of {checkpoint.where} holds no tensor, as "
-                              f"before the first validation: {_offer(checkpoint)}.")
-    return weights if of_audiocraft else replace(
-        weights, notes=(*weights.notes, *wrapper_warnings(weights.state, weights.source)))
+        return _select(checkpoint, which, of_audiocraft)
+    except CheckpointError as exc:
+        text, offer = str(exc), _offer(checkpoint, of_audiocraft)
+        if not text.endswith("."):
+            raise CheckpointError(f"{text}: {offer or _NOTHING}.") from None
+        if offer is None or checkpoint.file is None:
+            raise
+        raise CheckpointError(f"{text.rstrip('.')}, or {offer}.") from None
+
+
+def refuse_missing_weights(config: Config, which: str) -> None:
+    """Refuse weights that no training with this configuration can release, as far as it says so.
+
+    Raises:
+        OptionError: if they are the average of a training without one, or a shard of FSDP.
+    """
+    with suppress(CheckpointError):  # what cannot be resolved says nothing
+        if which == "ema" and _is_off(config.get("optim.ema.use", True)):
+            raise OptionError("weights=ema needs a moving average, and the configuration has optim.ema.use=false: use "
+                              "weights=best or weights=last, or train with optim.ema.use=true.")
+        if which != "best" and not which.startswith("fsdp_best_state") and not _is_off(_fsdp_option(config)):
+            raise OptionError(f"weights={which} cannot be released of a training with FSDP, where every rank stores "
+                              "its own shard: use weights=best.")
 
 
 def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
@@ -105,88 +122,112 @@ def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
     return replace(weights, state=_TensorMapper(compact_once)(weights.state))
 
 
-def _select_best(checkpoint: Checkpoint, of_audiocraft: bool) -> Weights:
+def _select(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Weights:
+    """As `select_weights`; an error that names no remedy ends without a full stop."""
+    if which != "best" and not which.startswith("fsdp_best_state") and _is_sharded(checkpoint):
+        raise CheckpointError(f"{checkpoint.where} was trained with FSDP, where every rank stores its own shard, and "
+                              f"weights={which} cannot be released")
+    if which in ("best", "last") and _is_bare(checkpoint):
+        state = {name: value for name, value in checkpoint.state.items() if name not in EXPERIMENT_KEYS}
+        weights = Weights(state, "state dict", "the only weights in the file")
+    elif which in _SELECTORS and not _is_only_a_name(checkpoint, which):
+        weights = _SELECTORS[which](checkpoint)
+    else:
+        weights = _select_section(checkpoint, which)
+    if which != "last":
+        weights = _take_model(weights, of_audiocraft)
+    try:
+        tensors = weights.tensors
+    except RecursionError:
+        raise CheckpointError(f"{weights.source} of {checkpoint.where} contains itself or is nested too deeply: "
+                              "keep only tensors and plain data in the model's state.") from None
+    if not tensors:
+        raise CheckpointError(f"{weights.source} of {checkpoint.where} holds no tensor, as before the first "
+                              "validation")
+    if not of_audiocraft:
+        return replace(weights, notes=(*weights.notes, *wrapper_warnings(weights.state, weights.source)))
+    if parts := _parts(weights.state):
+        raise CheckpointError(f"{weights.source} of {checkpoint.where} is no state dict, as AudioCraft's loaders take "
+                              f"one, but holds parts ({listing(parts)}): use family=general to release all.")
+    state, notes = strip_wrappers(weights.state, weights.source)
+    return replace(weights, state=state, notes=(*weights.notes, *notes))
+
+
+def _select_best(checkpoint: Checkpoint) -> Weights:
     gathered = checkpoint.state.get("fsdp_best_state")
-    if isinstance(gathered, dict) and (best := _best_parts(gathered, of_audiocraft)):
-        left_out = _left_out(gathered, best)
-        sharded = checkpoint.state.get("best_state") if checkpoint.file and "model" in gathered else None
-        if isinstance(sharded, dict):
-            left_out += [name for name, part in sharded.items() if isinstance(part, dict) and name not in gathered]
-        return _finish(Weights(best, "fsdp_best_state", "best state, gathered from all FSDP ranks"), left_out,
-                       of_audiocraft)
+    if isinstance(gathered, dict) and _holds_tensor(gathered):
+        sharded = checkpoint.state.get("best_state") if checkpoint.file and _parts(gathered) else None
+        missing = [part for part in _parts(sharded) if part not in gathered]
+        notes = [f"{listing(missing)} of best_state is left out of the release: fsdp_best_state does not hold it"]
+        return Weights(gathered, "fsdp_best_state", "best state, gathered from all FSDP ranks",
+                       tuple(notes if missing else ()))
     if _is_sharded(checkpoint):
         raise CheckpointError(f"{checkpoint.where} was trained with FSDP and its fsdp_best_state is empty: best_state "
                               "holds only the shard of one rank and cannot be released; export the checkpoint of "
                               "rank zero after a validation.")
     stored = checkpoint.state.get("best_state")
-    if best := _best_parts(stored, of_audiocraft):
-        return _finish(Weights(best, "best_state", "best state, as the solver kept it"), _left_out(stored, best),
-                       of_audiocraft)
+    if isinstance(stored, dict) and stored:
+        return Weights(stored, "best_state", "best state, as the solver kept it")
     kept = f"no best_state (it has {checkpoint.sections})"
     if "best_state" in checkpoint.state:
         kept = "an empty best_state"
     if isinstance(stored, UnknownGlobal):
         kept = f"{describe_type(stored)} as its best_state"
-    raise CheckpointError(f"{checkpoint.where} has {kept}: {_offer(checkpoint)}.")
+    raise CheckpointError(f"{checkpoint.where} has {kept}")
 
 
-def _left_out(stored: Any, best: Mapping[str, Any]) -> list[Any]:
-    """The parts of a best state that are not released."""
-    return [name for name in stored if name != "model"] if best is not stored else []
+def _take_model(weights: Weights, of_audiocraft: bool) -> Weights:
+    """Take the `model` of several parts if there is nothing else, or for a model of AudioCraft."""
+    state = weights.state
+    if not isinstance(state.get("model"), dict) or len(state) > 1 and not of_audiocraft:
+        return weights
+    left_out = [str(name)[:MAX_SHOWN_NAME] for name in state if name != "model"]
+    notes = [f"{listing(left_out)} of {weights.source} is left out of the release: weights of AudioCraft are `model` "
+             "alone; family=general releases all"]
+    return replace(weights, state=state["model"], notes=(*weights.notes, *(notes if left_out else ())))
 
 
-def _finish(weights: Weights, left_out: list[Any], of_audiocraft: bool) -> Weights:
-    """Note the parts of the best state that are not released, and finish the names."""
-    if left_out:
-        names = listing([str(name)[:MAX_SHOWN_NAME] for name in left_out])
-        remedy = ": weights of AudioCraft are `model` alone; family=general releases all" if of_audiocraft else ""
-        weights = replace(weights, notes=(f"{names} of the best state is left out of the release{remedy}",))
-    return _strip(weights) if of_audiocraft else weights
+def _parts(state: Any) -> list[str]:
+    """The names of the parts with tensors of nested weights; none for a state dict."""
+    return [str(name)[:MAX_SHOWN_NAME] for name, part in state.items() if isinstance(part, (dict, list, tuple))
+            and not str(name).endswith("_extra_state") and _holds_tensor(part)] if isinstance(state, dict) else []
 
 
-def _strip(weights: Weights) -> Weights:
-    """Take the prefixes of wrappers off the names."""
-    state, notes = strip_wrappers(weights.state, weights.source)
-    return replace(weights, state=state, notes=(*weights.notes, *notes))
-
-
-def _select_last(checkpoint: Checkpoint, of_audiocraft: bool) -> Weights:
+def _select_last(checkpoint: Checkpoint) -> Weights:
     model = checkpoint.state.get("model")
     if not isinstance(model, dict) or not model:
-        raise CheckpointError(f"{checkpoint.where} has no weights under the name model (it has {checkpoint.sections}): "
-                              f"{_offer(checkpoint)}, or register the model as `model` in the solver.")
-    weights = Weights(model, "model", "latest weights, as asked for")
-    return _strip(weights) if of_audiocraft else weights
+        raise CheckpointError(f"{checkpoint.where} has no weights under the name model (it has {checkpoint.sections})")
+    return Weights(model, "model", "latest weights, as asked for")
 
 
-def _select_ema(checkpoint: Checkpoint, of_audiocraft: bool) -> Weights:
+def _select_ema(checkpoint: Checkpoint) -> Weights:
     averages: Any = checkpoint.state.get("ema")
     for key in ("state", "model"):
         averages = averages.get(key) if isinstance(averages, dict) else None
     if not isinstance(averages, dict) or not averages:
         section = checkpoint.state.get("ema")
         if isinstance(section, dict) and any(isinstance(value, LazyTensor) for value in section.values()):
-            return _select_section(checkpoint, "ema", of_audiocraft)
-        raise CheckpointError(f"{checkpoint.where} has no moving average (ema) of the model: {_offer(checkpoint)}.")
-    last = _select_last(checkpoint, of_audiocraft)
-    model = last.state
-    averages = strip_wrappers(averages, "ema")[0] if of_audiocraft else averages
+            return _select_section(checkpoint, "ema")
+        raise CheckpointError(f"{checkpoint.where} has no moving average (ema) of the model")
+    model = _select_last(checkpoint).state
+    bare, by_bare = bare_names(model), {bare: averages[name] for name, bare in bare_names(averages).items()}
+    found = {name: averages.get(name, by_bare.get(bare.get(name))) for name in model}
     # Tied tensors stand in the average under one of their names only (named_parameters skips the others).
-    by_view = {_view(model.get(name)): average for name, average in averages.items()}
+    by_view = {_view(model[name]): average for name, average in found.items() if average is not None}
     by_view.pop(None, None)
-    state = {name: averages.get(name, by_view.get(_view(tensor), tensor)) for name, tensor in model.items()}
+    state = {name: by_view.get(_view(tensor), tensor) if found[name] is None else found[name]
+             for name, tensor in model.items()}
     for name, tensor in state.items():
         if tensor is model[name] and isinstance(tensor, LazyTensor) and tensor.is_floating_point:
-            raise CheckpointError(f"The moving average (ema) of {checkpoint.where} lacks {name!r} of the model: use "
-                                  "weights=best or weights=last.")
-    return Weights(state, "ema", "latest moving average, as asked for", last.notes)
+            raise CheckpointError(f"The moving average (ema) of {checkpoint.where} lacks {name!r} of the model")
+    return Weights(state, "ema", "latest moving average, as asked for")
 
 
-def _select_section(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Weights:
+def _select_section(checkpoint: Checkpoint, which: str) -> Weights:
     state = _find_section(checkpoint.state, which)
     if not isinstance(state, dict) or not state:
-        raise CheckpointError(f"{checkpoint.where} has no section {which} with tensors: {_offer(checkpoint)}.")
-    return _finish(Weights(state, which, "a section, as asked for"), [], of_audiocraft)
+        raise CheckpointError(f"{checkpoint.where} has no section {which} with tensors")
+    return Weights(state, which, "a section, as asked for")
 
 
 _SELECTORS = {"best": _select_best, "ema": _select_ema, "last": _select_last}
@@ -198,42 +239,70 @@ def _is_only_a_name(checkpoint: Checkpoint, which: str) -> bool:
     return which in checkpoint.state and bool(others) and not any(name in checkpoint.state for name in others)
 
 
+def _is_bare(checkpoint: Checkpoint) -> bool:
+    """Whether the file holds a bare state dict: tensors by name, and no sections with others."""
+    state = checkpoint.state
+    return checkpoint.file is not None and not _parts(state) and any(
+        isinstance(value, LazyTensor) for value in state.values())
+
+
 def _find_section(state: Mapping[Any, Any], path: str) -> Any:
     """What is at a dotted path; names may have dots in them."""
+    if path in state:
+        return state[path]
     for name in state:
-        if path == name:
-            return state[name]
-        inner = state[name] if path.startswith(f"{name}.") else None
-        found = _find_section(inner, path[len(str(name)) + 1:]) if isinstance(inner, dict) else None
+        inner = state[name] if isinstance(name, str) and path.startswith(f"{name}.") else None
+        found = _find_section(inner, path[len(name) + 1:]) if isinstance(inner, dict) else None
         if found is not None:
             return found
     return None
 
 
-def _offer(checkpoint: Checkpoint) -> str:
-    """The remedy where the weights that were asked for are missing: all that a checkpoint has, as options that work."""
+def _offer(checkpoint: Checkpoint, of_audiocraft: bool) -> Optional[str]:
+    """The weights that a checkpoint has, as a remedy where those that were asked for are missing; None without any."""
     if checkpoint.file is None:  # asking a section of a living solver may involve all ranks
+        if _is_sharded(checkpoint):
+            return "use weights=best"
         return "use weights=last for the latest weights" if "model" in checkpoint.state else "name another section"
-    state, known = checkpoint.state, {"model": "last", "best_state": "best", "fsdp_best_state": "best"}
-    offers = []
+    found = [*islice(_selectable(checkpoint, of_audiocraft, checkpoint.state), MAX_OFFERS)]
+    if not found and _can_be_selected(checkpoint, "best", of_audiocraft):  # a bare state dict
+        found = ["best"]
+    return "use " + " or ".join(f"weights={each}" for each in dict.fromkeys(found)) if found else None
+
+
+def _selectable(checkpoint: Checkpoint, of_audiocraft: bool, state: Mapping[Any, Any], path: str = "") -> Iterator[str]:
+    """The values of the option that select weights: for each section, or the parts of one that cannot be released."""
+    known = {"model": "last", "best_state": "best", "fsdp_best_state": "best"}
     for name, section in state.items():
-        if not isinstance(name, str) or not isinstance(section, dict) or len(name) > MAX_SHOWN_NAME:
+        if not isinstance(name, str) or len(path + name) > MAX_SHOWN_NAME or not isinstance(section, dict) \
+                or "param_groups" in section or not _holds_tensor(section):  # the former is an optimizer's
             continue
-        if name == "ema" and not any(isinstance(value, LazyTensor) for value in section.values()):
-            parts = _find_section(section, "state.model")
-            offers += ["ema"] if _can_be_released(parts) and _can_be_released(state.get("model")) else []
-        elif _can_be_released(section):
-            offers.append(known.get(name, name))
-    if not offers:
-        return "none of its sections holds tensors that can be released; export another checkpoint"
-    return "use " + " or ".join(f"weights={name}" for name in dict.fromkeys(offers))
+        which = f"{path}{name}" if path else known.get(name, name)
+        if _can_be_selected(checkpoint, which, of_audiocraft):
+            yield which
+        elif path.count(".") < MAX_OFFERED_DEPTH and not (which == "ema" and checkpoint.state.get("model")):
+            # an average that does not fit the model is no model by itself
+            yield from _selectable(checkpoint, of_audiocraft, section, f"{path}{name}.")
 
 
-def _can_be_released(state: Any) -> bool:
+def _can_be_selected(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> bool:
     try:
-        return isinstance(state, dict) and bool(Weights(state, "", "").tensors)
-    except (CheckpointError, RecursionError):
+        return bool(_select(checkpoint, which, of_audiocraft))
+    except CheckpointError:
         return False
+
+
+def _holds_tensor(state: Any) -> bool:
+    """Whether there is a tensor in nested data, which may contain itself."""
+    rest, seen = [state], set()
+    while rest:
+        value = rest.pop()
+        if isinstance(value, LazyTensor):
+            return True
+        if isinstance(value, (dict, list, tuple)) and id(value) not in seen:
+            seen.add(id(value))
+            rest.extend(value.values() if isinstance(value, dict) else value)
+    return False
 
 
 def _is_sharded(checkpoint: Checkpoint) -> bool:
@@ -241,18 +310,19 @@ def _is_sharded(checkpoint: Checkpoint) -> bool:
 
     To AudioCraft such a text is true; then it has gathered an `fsdp_best_state`.
     """
-    fsdp = checkpoint.config.get("fsdp")
-    use = checkpoint.config.get("fsdp.use") if hasattr(fsdp, "keys") else fsdp
-    if isinstance(use, str) and use.strip().lower() in OFF:
-        return bool(_best_parts(checkpoint.state.get("fsdp_best_state"), of_audiocraft=True))
+    use = _fsdp_option(checkpoint.config)
+    if isinstance(use, str) and _is_off(use):
+        return _holds_tensor(checkpoint.state.get("fsdp_best_state"))
     return bool(use)
 
 
-def _best_parts(state: Any, of_audiocraft: bool) -> Optional[Mapping[str, Any]]:
-    """What is released of a best state: its `model` if there is nothing else or a model of AudioCraft, or all of it."""
-    if not isinstance(state, dict):
-        return None
-    return state["model"] if isinstance(state.get("model"), dict) and (of_audiocraft or len(state) == 1) else state
+def _fsdp_option(config: Config) -> Any:
+    fsdp = config.get("fsdp")
+    return config.get("fsdp.use") if hasattr(fsdp, "keys") else fsdp
+
+
+def _is_off(use: Any) -> bool:
+    return use.strip().lower() in OFF if isinstance(use, str) else not use
 
 
 def _view(tensor: Any) -> Any:

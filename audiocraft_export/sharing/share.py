@@ -46,7 +46,7 @@ def _push_command(folder: Path, prepared: PreparedRelease, options: ExportOption
     """The command that pushes a release that is written."""
     sources = [str(model.checkpoint.file.path.absolute()) for model in prepared.models if model.checkpoint.file]
     words = ["audiocraft-export", "run", *sources, "--folder", str(folder),
-             *options.replace(checkpoint=None, verify=ExportOptions.verify).flags]
+             *options.replace(checkpoint=None, verify=ExportOptions.verify, force=False).flags]
     if len(sources) > 1:
         words.insert(2, "--bands")
     if not sources:  # of a living solver

@@ -4,9 +4,10 @@ import filecmp
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Callable, Protocol
+from tempfile import TemporaryFile
+from typing import Callable, Optional, Protocol
 
 from .. import progress
 from ..errors import CheckpointError, ReleaseError, reason
@@ -46,7 +47,7 @@ class Ownership(Protocol):
         """The files of the previous release in a folder that the new one does not have."""
 
     def refuse_foreign_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
-        """Refuse to replace a file that belongs to no release, unless it is the same; raises `ReleaseError`."""
+        """Refuse to replace a release of another experiment, or a file of none that differs; raises `ReleaseError`."""
 
 
 def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownership,
@@ -82,6 +83,24 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
             fsync_folder(stage)
             replace_folder(stage, folder, [*files, manifest], ownership.stale_files)
     return written
+
+
+def check_writable(folder: Path, nbytes: Optional[int] = None) -> None:
+    """Check that a release, of that size, can be written to a folder, as `resolve_output` returns it.
+
+    Nothing stays there.
+
+    Raises:
+        ReleaseError: if it cannot.
+    """
+    with _wrap_errors(folder):
+        with suppress(FileNotFoundError):
+            os.lstat(folder)  # its name may be too long, or lead through a file
+        home = staging_parent(folder)
+        with TemporaryFile(dir=next(each for each in (home, *home.parents) if os.path.exists(each))):
+            pass
+        if nbytes is not None:
+            _check_free_space(home, nbytes)
 
 
 def write_file(path: Path, content: Encoder, owns: Owns) -> None:

@@ -16,10 +16,10 @@ from ..formats.registry import encode_release
 from ..formats.safetensors.file import read_safetensors
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content, Tensors
-from ..release.families.registry import CODEC_FILE, LM_FILE, family_of
+from ..release.families.registry import CODEC_FILE, LM_FILE
 from ..release.manifest import Manifest
 from ..release.prepare import prepare
-from ..release.weights import Weights, compact, select_weights
+from ..release.weights import Weights, compact
 from .file import Problem
 
 
@@ -52,14 +52,16 @@ def diff_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
     yield from problems
 
 
-def notes_of_export(path: Path, checkpoint: Checkpoint) -> tuple[str, ...]:
-    """What an export of a checkpoint with the options of a release leaves out of the weights, or renames in them.
+def notes_of_export(path: Path, checkpoint: Checkpoint, xp_folder: Path,
+                    dora_dir: Optional[AnyPath] = None) -> list[str]:
+    """What an export with the options of a release leaves out of the weights, or renames; as `diff_with_checkpoint`.
 
     Raises:
-        CheckpointError: if the checkpoint does not have such weights.
+        ExportError: if the checkpoint cannot be exported.
     """
-    options = options_of(Manifest.load_or_none(_release_folder(path)), path)
-    return select_weights(checkpoint, options.weights, family_of(checkpoint.config, options.family).audiocraft).notes
+    prepared = prepare(checkpoint, xp_folder, options_of(Manifest.load_or_none(_release_folder(path)), path), dora_dir)
+    codec = [f"compression model: {note}" for note in prepared.codec.notes] if prepared.codec else []
+    return [*(note for model in prepared.models for note in model.weights.notes), *codec]
 
 
 def _origin_problems(file: str, manifest: Manifest, checkpoint: Checkpoint) -> Iterator[Problem]:

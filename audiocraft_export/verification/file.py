@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 from typing import Any, Optional
 
+from ..checkpoint.nonfinite import count_nonfinite
 from ..checkpoint.plain_config import describe_type
+from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, listing, printable, reason
 from ..experiment.config import Config
@@ -40,12 +42,20 @@ class Problem:
         return printable(f"{self.file}: {f'{self.key} ' if self.key else ''}{self.what}.")
 
 
-def check_file(path: Path, listed: Optional[WrittenFile], states: dict[str, Mapping[Any, Any]]) -> list[Problem]:
-    """The problems of a file with this entry in the manifest, or none; `states` gets what a file of torch holds."""
+@dataclass
+class Contents:
+    """What was read in the files of a release, by their names."""
+
+    states: dict[str, Mapping[Any, Any]] = field(default_factory=dict)  # what a file of torch holds
+    nonfinite: dict[str, dict[str, int]] = field(default_factory=dict)  # NaN and infinite values by tensor, if any
+
+
+def check_file(path: Path, listed: Optional[WrittenFile], contents: Contents) -> list[Problem]:
+    """The problems of a file with this entry in the manifest, or none; `contents` gets what is in it."""
     if not os.path.isfile(path):
         return [Problem(path.name, None, "is no file" if os.path.lexists(path) else "is missing")]
     try:
-        problems = list(_content_problems(path, listed is not None, states))
+        problems = list(_content_problems(path, listed is not None, contents))
     except CheckpointError as exc:
         problems = [Problem(path.name, None, f"cannot be read ({exc})")]
     if listed and not problems and not matches_manifest(path.parent, listed):
@@ -53,32 +63,32 @@ def check_file(path: Path, listed: Optional[WrittenFile], states: dict[str, Mapp
     return problems
 
 
-def _content_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
+def _content_problems(path: Path, is_listed: bool, contents: Contents) -> Iterator[Problem]:
     if path.suffix == ".yaml":
         Config.load(path)
     elif path.suffix == ".json":
         read_json(path)
     elif path.suffix == ".safetensors":
-        yield from _safetensors_problems(path)
+        yield from _safetensors_problems(path, contents)
     elif path.suffix != ".model":  # a tokenizer's vocabulary: there is only its sha256 to compare
-        yield from _torch_problems(path, is_listed, states)
+        yield from _torch_problems(path, is_listed, contents)
 
 
-def _torch_problems(path: Path, is_listed: bool, states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
+def _torch_problems(path: Path, is_listed: bool, contents: Contents) -> Iterator[Problem]:
     file = TorchFile.read(path)
     if "exported" not in file.state and "xp.sig" in file.state:
         sections = listing([*map(str, file.state)])
         yield Problem(path.name, None, f"is a training checkpoint ({sections}), and no release: export it")
         return
-    states[path.name] = file.state
-    problems = [*key_problems(path.name, file.state), *_tensor_problems(file, compact=is_listed)]
+    contents.states[path.name] = file.state
+    problems = [*key_problems(path.name, file.state), *_tensor_problems(file, is_listed, contents)]
     if file.unknown_globals:
         problems.insert(0, Problem(path.name, None, f"names what no release holds: {listing(file.unknown_globals)}"))
     yield from problems or _torch_load_problems(path)
 
 
-def _safetensors_problems(path: Path) -> Iterator[Problem]:
-    read_safetensors(path)
+def _safetensors_problems(path: Path, contents: Contents) -> Iterator[Problem]:
+    yield from _value_problems(path.name, read_safetensors(path).tensors, contents)
     require_packages(f"Verifying {path.name}", "safetensors")
     import safetensors
     try:
@@ -128,7 +138,16 @@ def _find(state: Any, key: tuple[Any, ...]) -> Any:
     return state
 
 
-def _tensor_problems(file: TorchFile, compact: bool) -> Iterator[Problem]:
+def _value_problems(name: str, tensors: Mapping[str, LazyTensor], contents: Contents) -> Iterator[Problem]:
+    """What is damaged of the values of tensors; `contents` gets how many are NaN or infinite."""
+    for key, found in count_nonfinite(tensors):
+        if isinstance(found, CheckpointError):
+            yield Problem(name, key, f"is damaged ({found})")
+        elif found:
+            contents.nonfinite.setdefault(name, {})[key] = found
+
+
+def _tensor_problems(file: TorchFile, compact: bool, contents: Contents) -> Iterator[Problem]:
     """The problems of the tensors of a file, which in a release are `compact`, and of its other records."""
     name = file.path.name
     try:
@@ -141,10 +160,7 @@ def _tensor_problems(file: TorchFile, compact: bool) -> Iterator[Problem]:
     for key, tensor in tensors.items():
         if compact and (not tensor.is_contiguous or tensor.nbytes != tensor.blob.nbytes or tensor.conj or tensor.neg):
             yield Problem(name, key, "does not own exactly its bytes")
-        try:
-            tensor.blob.verify()
-        except CheckpointError as exc:
-            yield Problem(name, key, f"is damaged ({exc})")
+    yield from _value_problems(name, tensors, contents)
     used = {id(tensor.blob) for tensor in tensors.values()}
     for record in file.archive.names:
         try:

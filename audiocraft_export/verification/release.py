@@ -2,21 +2,23 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Optional
 
-from ..errors import CheckpointError, ReleaseError, printable, reason
+from ..errors import CheckpointError, ReleaseError, listing, printable, reason
 from ..experiment.xp import MANIFEST, AnyPath
-from ..formats.safetensors.layout import from_safetensors
+from ..formats.registry import is_looked_for
+from ..formats.safetensors.file import read_safetensors
+from ..formats.safetensors.layout import INDEX, expected_metadata, from_safetensors, read_json
 from ..options import RELEASE_FOLDER
 from ..release.families.registry import CODEC_FILE, OWN_NAMES, family_named
 from ..release.manifest import Manifest
 from ..release.owned_files import is_torch_file, release_file_names
 from ..release.weights import Weights
 from ..storage.file_version import file_version
-from .file import Problem, check_file, key_problems
+from .file import Contents, Problem, check_file, key_problems
 
 MAX_ATTEMPTS = 10  # for a release that is replaced again and again while it is verified
 WEIGHTS = ("best_state", "model", "model_state")
@@ -29,6 +31,12 @@ class Verification:
     path: Path  # the folder, or the file
     files: list[str]  # the names of those that were checked
     problems: list[Problem]
+    nonfinite: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # NaN and Inf by file and tensor, if any
+
+    @property
+    def nonfinite_by_file(self) -> dict[str, int]:
+        """Number of NaN and infinite values by file, if it has any."""
+        return {name: sum(tensors.values()) for name, tensors in self.nonfinite.items()}
 
     @property
     def ok(self) -> bool:
@@ -36,15 +44,18 @@ class Verification:
         return not self.problems
 
     def __str__(self) -> str:
-        return "; ".join(map(str, self.problems)) or printable(f"{self.path} is what it says it is.")
+        count = sum(self.nonfinite_by_file.values())
+        values = f"; {count} values in it are NaN or infinite" if count else ""
+        return "; ".join(map(str, self.problems)) or printable(f"{self.path} is what it says it is{values}.")
 
 
 def verify(path: AnyPath) -> Verification:
     """Verify a release folder or one of its files, reading all of it.
 
     Checked are the manifest (with its own checksum), the sha256 and the size of every file, the CRC-32 of each record,
-    the keys and the types of their values, the number, dtype and layout of the tensors, the configuration as YAML, and
-    that `torch.load(weights_only=True)` accepts each file; of one without a manifest, all but its sha256.
+    the keys and the types of their values, the number, dtype and layout of the tensors, how many values are NaN or
+    infinite, the configuration as YAML, and that `torch.load(weights_only=True)` accepts each file; of one without a
+    manifest, all but its sha256. NaN is no problem where the manifest says so: `Verification.nonfinite` counts it.
 
     Raises:
         ReleaseError: if there is nothing at `path`.
@@ -87,19 +98,24 @@ def _check_release(path: Path, folder: Path, alone: Optional[str]) -> Verificati
     """Verify a release folder, or the file `alone` in it."""
     manifest, problems = _read_manifest(folder, alone)
     listed = {file.name: file for file in manifest.files} if manifest else {}
-    names = [alone] if alone else _names(folder, manifest)
-    states: dict[str, Mapping[Any, Any]] = {}
+    names = [alone] if alone else release_file_names(manifest) if manifest else _own_names(folder)
+    contents = Contents()
+    states = contents.states
     for name in names:
         if name != MANIFEST:
-            problems += check_file(folder / name, listed.get(name), states)
+            wrong = check_file(folder / name, listed.get(name), contents)
+            if manifest and name in listed and not wrong:
+                wrong += [*_metadata_problems(folder / name, manifest), *_nonfinite_problems(name, manifest, contents)]
+            problems += wrong
     if manifest and not alone:
-        problems += _listing_problems(manifest, names)
         if manifest.release_format == "safetensors" and not problems:
             problems += _unflatten_problems(folder, names, states)
         all_read = len(states) >= sum(map(is_torch_file, names)) and all(problem.key is None for problem in problems)
         if manifest.release_format != "transformers" and all_read:
             problems += _count_problems(manifest, states)
-    return Verification(path, names, problems)
+    if manifest:
+        problems += _listing_problems(folder, manifest, alone)
+    return Verification(path, names, problems, contents.nonfinite)
 
 
 def _unflatten_problems(folder: Path, names: Sequence[str], states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
@@ -126,20 +142,53 @@ def _read_manifest(folder: Path, alone: Optional[str]) -> tuple[Optional[Manifes
         return None, [] if alone else [Problem(MANIFEST, None, missing)]
 
 
-def _names(folder: Path, manifest: Optional[Manifest]) -> list[str]:
-    """The files to check: those of the manifest, and others that AudioCraft would load."""
-    listed = release_file_names(manifest) if manifest else []
-    return [*listed, *(name for name in OWN_NAMES if name not in listed and os.path.lexists(folder / name))]
+def _own_names(folder: Path) -> list[str]:
+    return [name for name in OWN_NAMES if os.path.lexists(folder / name)]
 
 
-def _listing_problems(manifest: Manifest, names: Sequence[str]) -> Iterator[Problem]:
-    listed = [file.name for file in manifest.files]
-    for name in listed:
+def _listing_problems(folder: Path, manifest: Manifest, alone: Optional[str]) -> Iterator[Problem]:
+    """Files that the manifest lists and no release has, and files that it does not list and a loader looks for."""
+    listed, names = [file.name for file in manifest.files], release_file_names(manifest)
+    for name in dict.fromkeys([*listed, *manifest.nonfinite]) if alone is None else []:
         if name not in names:
             yield Problem(MANIFEST, None, f"names {name!r}, which is no file of a release")
-    for name in names:
-        if name not in listed:
+    try:
+        present = sorted(os.listdir(folder)) if alone is None else [alone]
+    except OSError as exc:
+        yield Problem(MANIFEST, None, f"is in a folder that cannot be read ({reason(exc)}): other files may be in it")
+        return
+    for name in present:
+        if name not in listed and is_looked_for(manifest.release_format, name):
             yield Problem(name, None, f"is not in {MANIFEST}, and yet would be loaded: remove it, or export again")
+
+
+def _metadata_problems(path: Path, manifest: Manifest) -> Iterator[Problem]:
+    """What a file of safetensors, or the index of several, says of the release and the manifest does not."""
+    metadata: Any
+    if path.suffix == ".safetensors":
+        metadata = read_safetensors(path).metadata
+    elif path.name.endswith(INDEX):
+        index = read_json(path)
+        metadata, shards = index.get("metadata"), index.get("weight_map")
+        listed = [file.name for file in manifest.files]
+        others = [str(name) for name in shards.values() if name not in listed] if isinstance(shards, dict) else ["?"]
+        if others:
+            yield Problem(path.name, None, f"names files that are not in {MANIFEST} ({listing(others)})")
+    else:
+        return
+    for key, expected in expected_metadata(path.name, manifest).items():
+        found = metadata.get(key) if isinstance(metadata, dict) else None
+        if found != expected:
+            yield Problem(path.name, key, f"is {found!r} in its metadata, and {expected!r} by {MANIFEST}")
+
+
+def _nonfinite_problems(name: str, manifest: Manifest, contents: Contents) -> Iterator[Problem]:
+    """Where the manifest counts other NaN and infinite values than there are in a file."""
+    said, found = manifest.nonfinite.get(name, {}), contents.nonfinite.get(name, {})
+    for tensor in {**said, **found}:
+        if said.get(tensor, 0) != found.get(tensor, 0):
+            yield Problem(MANIFEST, "nonfinite", f"is {said.get(tensor, 0)} for {tensor} of {name}, which has "
+                                                 f"{found.get(tensor, 0)} NaN or infinite values")
 
 
 def _count_problems(manifest: Manifest, states: Mapping[str, Mapping[Any, Any]]) -> Iterator[Problem]:

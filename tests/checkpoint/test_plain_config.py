@@ -2,10 +2,12 @@
 
 import datetime
 import enum
+import operator
 import pickle
 from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,6 +24,40 @@ from audiocraft_export.errors import CheckpointError
 class Color(enum.Enum):
     RED = 1
     BLUE = "blue"
+
+
+class Named(enum.Enum):
+    RED = 1
+
+    def __reduce_ex__(self, protocol):  # of Python 3.11.0 to 3.11.4, and enum.pickle_by_enum_name
+        return getattr, (type(self), self.name)
+
+
+class Perm(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+    def __reduce_ex__(self, protocol):  # as above
+        return (operator.or_, (Perm.WRITE, Perm.READ)) if self.value == 3 else (getattr, (Perm, self.name))
+
+
+class Values(enum.Enum):
+    PAIR = (1, (2, "x"))
+    NOTHING = None
+    HALF = torch.float16
+    RAW = b"\xff"
+
+
+class Outer:
+    class Inner(enum.Enum):
+        ONE = 1
+
+
+class Counted(dict):
+    """A dict that is made with one argument, and then changed."""
+
+    def __reduce__(self):
+        return type(self), ("x",), None, None, iter([("lost", 1)])
 
 
 class Evil:
@@ -97,12 +133,12 @@ ODD = {
     "windows": PureWindowsPath("C:\\data\\x"), "day": datetime.date(2024, 1, 2), "time": datetime.time(1, 2, 3),
     "now": datetime.datetime(2024, 1, 2, 3, 4, 5, tzinfo=datetime.timezone(datetime.timedelta(hours=2))),
     "long": datetime.timedelta(days=1, seconds=5), "set": {"b", "a", 3, 1.5}, "frozen": frozenset([2, 1]),
-    "none": set(),
+    "none": set(), "complex": 1 - 2j, "sets": {frozenset({2, 1})}, "space": SimpleNamespace(a=1),
 }
 PLAIN = {
     "dtype": "torch.float16", "device": "cuda:0", "cpu": "cpu", "windows": "C:\\data\\x", "day": "2024-01-02",
     "time": "01:02:03", "now": "2024-01-02T03:04:05+02:00", "long": "1 day, 0:00:05", "set": [1.5, 3, "a", "b"],
-    "frozen": [1, 2], "none": [],
+    "frozen": [1, 2], "none": [], "complex": "(1-2j)", "sets": [[1, 2]], "space": {"a": 1},
 }
 
 
@@ -134,6 +170,46 @@ def test_an_enumeration_is_released_by_its_name_if_that_is_known_and_else_by_its
 
 def test_a_living_enumeration_has_its_name():
     assert to_plain({"a": Color.RED, "b": [Color.BLUE], Color.RED: 1}) == {"a": "RED", "b": ["BLUE"], "RED": 1}
+    assert to_plain({"a": Perm(0)}) == {"a": 0 if Perm(0).name is None else Perm(0).name}
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_an_enumeration_has_its_name_where_the_pickle_has_it(protocol):
+    cfg, notes = {"a": Named.RED, "b": Perm.READ | Perm.WRITE, Named.RED: Perm.WRITE}, []
+    read, _ = unpickle(pickle.dumps(cfg, protocol), lambda key: None, "here")
+    assert to_plain(read, lambda: {"a": "no"}, notes) == {"a": "RED", "b": "READ|WRITE", "RED": "WRITE"} and not notes
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_the_value_of_an_enumeration_may_be_any_plain_data(protocol):
+    cfg, notes = {"a": [*Values], "inner": Outer.Inner.ONE, "n": 1}, []
+    read, _ = unpickle(pickle.dumps(cfg, protocol), lambda key: None, "here")
+    assert to_plain(read, notes=notes) == {"a": [[1, [2, "x"]], None, "torch.float16", b"\xff"], "inner": 1, "n": 1}
+    assert len(notes) == 5
+
+
+def test_an_enumeration_that_is_a_key_is_named_as_in_the_file_of_hydra_and_else_by_its_value():
+    cfg, notes = {"a": {Color.RED: {"x": Color.RED}, Color.BLUE: 2}}, []
+    read, _ = unpickle(pickle.dumps(cfg), lambda key: None, "here")
+    assert to_plain(read, notes=notes) == {"a": {1: {"x": 1}, "blue": 2}} and len(notes) == 3
+    beside = {"a": {"RED": {"x": "RED"}, "BLUE": 2}}
+    assert to_plain(read, lambda: beside, notes) == beside and len(notes) == 3
+    assert to_plain(read, lambda: {"a": {"RED": 3}}) == {"a": {1: {"x": 1}, "blue": 2}}
+    for key in (Values.PAIR, (1, 2), len):
+        with pytest.raises(CheckpointError, match="which is no plain configuration"):
+            to_plain(unpickle(pickle.dumps({key: 1}), lambda key: None, "here")[0])
+
+
+def test_keys_that_are_the_same_as_plain_data_are_refused():
+    with pytest.raises(CheckpointError, match="keys that are the same"):
+        to_plain({"a": {Color.RED: 1, "RED": 2}})
+
+
+@pytest.mark.parametrize("value", [Counted(), Color, Path.exists, Evil("os.system", "touch made"), len])
+def test_what_is_no_enumeration_is_not_taken_for_one(value):
+    read, _ = unpickle(pickle.dumps({"a": value}), lambda key: None, "here")
+    with pytest.raises(CheckpointError, match="which is no plain configuration"):
+        to_plain(read)
 
 
 @pytest.mark.parametrize("what", [torch.nn.functional.relu, torch.optim.SGD, Evil("os.system", "touch made")])

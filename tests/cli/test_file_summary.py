@@ -102,6 +102,8 @@ def test_an_experiment_without_a_checkpoint_shows_what_dora_knows(train, tmp_pat
     folder = train("11111111", ["lr=1"], [3., 2.])
     train("22222222", [])
     (folder / "checkpoint.th").unlink()
+    with (folder / ".hydra" / "config.yaml").open("a") as config:
+        config.write("compression_model_checkpoint: //sig/c0dec000\n")
     found, = inspected(tmp_path, "11111111", "--diff", "22222222")
     assert (found["kind"], found["epochs"], found["curve"], found["solver"]) == ("experiment", 2, [3., 2.], "musicgen")
     assert {"key": "optim.lr", "here": "1", "there": "0.0001"} in found["differences"]

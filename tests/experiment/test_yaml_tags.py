@@ -27,6 +27,10 @@ def test_a_text_without_tags_stays_as_it_is():
     ("a: !!python/object/apply:torch.device [cuda, 0]", {"a": "cuda:0"}),
     ("a: !!python/object/apply:proj.Color [2]", {"a": 2}), ("a: !custom text", {"a": "text"}),
     ("a: !!set {y, x}", {"a": ["x", "y"]}), ("a: !!python/unicode '1'", {"a": "1"}),
+    ("a: !!set {10, b, 9, 1.5}", {"a": [1.5, 9, 10, "b"]}), ("!!python/object:argparse.Namespace {a: 1}", {"a": 1}),
+    ("a: !!python/object/apply:proj.Color [!!python/tuple [1, 2]]", {"a": [1, 2]}),
+    ("a: !!python/object/apply:proj.Color [!!python/name:torch.float16 '']", {"a": "torch.float16"}),
+    ("a: !!python/object/apply:builtins.frozenset [[10, 9]]", {"a": [9, 10]}),
     ("d: 2024-01-01\ns: '1'\nn: null\nx: !!python/long '3'", {"d": "2024-01-01", "s": "1", "n": None, "x": 3})])
 def test_a_tag_is_read_as_plain_data(text, values):
     assert Config.parse(text).values == values
@@ -42,6 +46,11 @@ def test_what_cannot_be_read_is_an_error_that_names_its_key(tmp_path, text, key)
     with pytest.raises(CheckpointError, match=f"`{key}` of the configuration is !"):
         Config.parse(text.format(tmp_path / "made"))
     assert not (tmp_path / "made").exists()
+
+
+def test_an_object_as_the_whole_configuration_is_refused_without_a_key():
+    with pytest.raises(CheckpointError, match="The configuration is !!python/object:proj.Thing"):
+        Config.parse("!!python/object:proj.Thing {a: 1}")
 
 
 def test_a_path_in_the_configuration_of_hydra_is_released_as_its_string(make_xp, dora_dir):

@@ -53,6 +53,8 @@ def test_a_training_says_that_its_transformers_does_not_fit_before_it_begins(pro
 
 def test_a_transformers_that_is_too_old_is_said_before_it_is_imported(make_xp, dora_dir, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(install(tmp_path, "4.39.3"))
+    (tmp_path / "transformers").mkdir()
+    (tmp_path / "transformers" / "__init__.py").write_text("raise AssertionError")
     with pytest.raises(ExportError, match=r"needs transformers>=4.57, and 4.39.3 is installed here: export in an env"):
         exported(make_xp, dora_dir, ExportOptions(format="transformers"))
 

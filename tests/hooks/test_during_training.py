@@ -120,6 +120,26 @@ def test_a_rule_that_fails_or_was_not_asked_leaves_the_epoch_unknown(tmp_path):
     assert (manifest["weights_epoch"], manifest["best"]) == (None, None)
 
 
+def test_the_best_epoch_of_epochs_that_were_taken_back_is_unknown(tmp_path):
+    class Once(Watched):
+        def is_best_so_far(self):
+            return len(self.history) == 3 and self.is_first
+
+        def run(self):
+            for self.is_first in (True, False):
+                super().run()
+                del self.history[1 if self.is_first else 5:]  # as if it was restored from an older checkpoint
+    manifest = json.loads((trained(tmp_path, Once, save=False).folder / "export" / "export.json").read_text())
+    assert (manifest["epoch"], manifest["weights_epoch"]) == (5, None)
+
+
+@pytest.mark.parametrize(("name", "losses", "epoch"), [
+    ("ce", [3., 1., 2.], 2), ("ce", [3., 1., 1.], None), ("ce", [2., float("nan"), 1.], 3), (None, [3., 1., 2.], None)])
+def test_a_solver_that_is_none_of_audiocraft_may_keep_the_first_of_equal_epochs(tmp_path, name, losses, epoch):
+    solver = trained(tmp_path, type("Named", (Watched,), {"best_metric_name": name, "losses": losses}))
+    assert json.loads((solver.folder / "export" / "export.json").read_text())["weights_epoch"] == epoch
+
+
 @pytest.mark.parametrize(("metric", "released"), [("ce:max", [1, 1, 1, 1, 5]), (None, [1, 2, 3, 4, 5])])
 def test_the_option_metric_decides_when_an_epoch_is_the_best(tmp_path, metric, released):
     class Unknown(Watched):
@@ -170,7 +190,8 @@ def test_a_commit_outside_of_a_run_exports_nothing(tmp_path):
 
 
 def test_the_best_epoch_of_a_manifest_is_that_whose_weights_are_kept(tmp_path):
-    best = json.loads((trained(tmp_path, when="end").folder / "export" / "export.json").read_text())["best"]
+    solver = trained(tmp_path, type("Unequal", (Watched,), {"losses": [3., 2., 4., 1., 5.]}))
+    best = json.loads((solver.folder / "export" / "export.json").read_text())["best"]
     assert best["metric"] == "ce" and best["epoch"] == 4 and best["valid"]["ce"] == 1.
 
 

@@ -5,6 +5,7 @@ import pytest
 from helpers import SOLVER, dora, only_xp
 
 from audiocraft_export import ExportError, ExportMixin
+from audiocraft_export.demo.solver import DemoSolver
 from audiocraft_export.hooks.entry import named_entry, public_methods
 
 from .solvers import Base, Training, xp_of
@@ -23,6 +24,7 @@ ENTRIES = {
     "train": f"def train(self):{LOOP}",
     "nested": f"def fit(self): self.epochs()\n\n        def epochs(self):{LOOP}",
     "called": f"def __call__(self):{LOOP}",
+    "beside run": f"def run(self): 1 / 0\n\n        def fit(self):{LOOP}",
 }
 CALLS = {"train": ".train()", "called": "()"}
 
@@ -69,7 +71,7 @@ def test_a_method_that_the_main_calls_once_per_epoch_exports_nothing_and_a_warni
     result = dora("run", "export=true", cwd=train_project("", CALLED_PER_EPOCH))
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("Solver committed epochs of XP") == 1
-    assert 'set export_after = "step" in it' in result.stderr
+    assert 'set export_after = "step" in it, or call its export() after the training' in result.stderr
     result = dora("run", "export=false", cwd=train_project("", CALLED_PER_EPOCH))
     assert "committed epochs" not in result.stderr
 
@@ -81,6 +83,42 @@ def test_an_export_of_any_kind_needs_no_warning(train_project, call, wrapped):
     result = dora("run", "export=true", cwd=root)
     assert result.returncode == 0 and "committed epochs" not in result.stderr, result.stderr
     assert (only_xp(root) / "export" / "export.json").exists()
+
+
+@pytest.mark.parametrize(("entry", "call", "attribute", "remedy"), [
+    (f"def fit(self):{LOOP}", ".fit()", 'export_after = "fti"', "correct its export_after, as fti() was not called, "),
+    (f"def run(self):{LOOP}            raise SystemExit", ".run()", "pass", "call its export() after the training"),
+    ("", "for _ in range(3):\n        solver.step()", "pass", 'set export_after = "step" in it, ')],
+    ids=["wrong name", "exit", "per epoch"])
+def test_a_training_whose_last_epoch_is_not_exported_ends_with_a_warning(train_project, entry, call, attribute, remedy):
+    root = train_project(entry, call, attribute=attribute)
+    result = dora("run", "epochs=3", "export=true", "+exporter.when=2", cwd=root)
+    assert result.returncode == 0 and result.stderr.count("not exported although export is on: " + remedy) == 1
+
+
+def test_a_failed_training_says_only_why(train_project):
+    result = dora("run", "export=true", cwd=train_project(f"def fit(self):{LOOP}            1 / 0"))
+    assert result.returncode == 1 and "ZeroDivisionError" in result.stderr and "not exported" not in result.stderr
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_epochs_that_the_main_commits_itself_are_exported_when_they_are_due(train_project, wrapped):
+    call = "solver.best_state = {'model': solver.model.state_dict()}\n    for _ in range(4): solver.commit()"
+    when = "exporter.when=2" if wrapped else "+exporter.when=2"
+    result = dora("run", "export=true", when, cwd=train_project("", call, wrapped))
+    assert result.returncode == 0 and " exported: best_state after 2 epochs" in result.stderr, result.stderr
+    assert " exported: best_state after 4 epochs" in result.stderr
+
+
+def test_where_only_rank_zero_commits_no_rank_waits_for_another(train_project):
+    root = train_project("""def fit(self):
+            flashy.distrib.init("gloo")
+            for _ in range(self.cfg.epochs):
+                if flashy.distrib.is_rank_zero():
+                    self.step()
+""")
+    result = dora("run", "-d", "--ddp_workers", "2", "export=true", cwd=root)
+    assert result.returncode == 0 and result.stderr.count(" exported:") == 1, result.stderr
 
 
 def test_epochs_that_are_due_are_exported_in_the_loop(train_project):
@@ -103,6 +141,14 @@ class Fits(ExportMixin, Base):
         pass
 
 
+class Fails(Fits):
+    def __init__(self):
+        self.build()  # before there is an XP
+
+    def build(self):
+        raise KeyError("data")
+
+
 class Renamed(Fits):
     export_after = "outer"
 
@@ -111,7 +157,26 @@ class Renamed(Fits):
         return "done"
 
 
-@pytest.mark.parametrize(("kind", "method"), [(Fits, "fit"), (Renamed, "outer")])
+class Runs(Fits):
+    def run(self):
+        self.fit()
+
+
+class RunsAndFits(Runs):
+    export_after = "all"
+
+    def all(self):
+        self.run()
+        self.run()
+
+
+class FitsByRunning(Runs):
+    def fit_all(self):
+        self.run()
+
+
+@pytest.mark.parametrize(("kind", "method"), [(Fits, "fit"), (Renamed, "outer"), (Runs, "run"), (RunsAndFits, "all"),
+                                              (FitsByRunning, "fit_all")])
 def test_each_outermost_call_exports_and_no_other_method_does(tmp_path, kind, method, monkeypatch):
     made = []
     monkeypatch.setattr(kind, "export", lambda self, **options: made.append(options))
@@ -126,6 +191,11 @@ def test_each_outermost_call_exports_and_no_other_method_does(tmp_path, kind, me
         assert len(made) == 1
 
 
+def test_what_a_solver_raises_before_it_has_an_xp_is_what_is_seen():
+    with pytest.raises(KeyError, match="data"):
+        Fails()
+
+
 def test_a_failed_export_after_another_entry_says_that_the_training_is_safe(tmp_path):
     (tmp_path / "file").touch()
     with xp_of(tmp_path, export=True, exporter={"folder": str(tmp_path / "file"), "weights": "last"}).enter(), \
@@ -137,8 +207,9 @@ def test_entries_are_looked_for_in_the_classes_of_the_project_only():
     class Plain(ExportMixin, flashy.BaseSolver):
         pass
 
-    class Runs(ExportMixin, Training):
+    class Trains(ExportMixin, Training):
         pass
 
-    assert (named_entry(Plain), named_entry(Runs), named_entry(Renamed)) == (None, "run", "outer")
+    assert (named_entry(Plain), named_entry(Trains), named_entry(Renamed)) == (None, "run", "outer")
+    assert named_entry(DemoSolver) == "run"
     assert public_methods(Plain) == [] and public_methods(Fits) == ["fit", "other", "train"]

@@ -3,20 +3,22 @@
 import json
 import shlex
 import shutil
+from types import SimpleNamespace
 
 import pytest
-from helpers import SIG, change_config, command, dora, last_sentence, only_xp
+from helpers import SIG, change_config, command, dora, flip_bit, last_sentence, model_state, only_xp, with_cfg
 
-from audiocraft_export import ExportError, ExportOptions
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
+from audiocraft_export.cli.main import main
 from audiocraft_export.errors import ExperimentError
 from audiocraft_export.experiment.xp import Experiment
-from audiocraft_export.hooks.recovery import export_command, failure_after_training
+from audiocraft_export.hooks.recovery import export_command, failure_after_training, working_options
+from audiocraft_export.storage import writer
 
 
 def test_a_failed_export_says_that_the_training_is_safe_and_how_to_export_later(project):
     root = project()
-    (root / "file").touch()
-    said = last_sentence(dora("run", "export=true", "exporter.folder=file", cwd=root))
+    said = last_sentence(dora("run", "export=true", "exporter.weights=ema", cwd=root))
     xp = only_xp(root)
     assert f"safe in {xp}" in said
     later = said[said.index("audiocraft-export run"):].split()
@@ -43,8 +45,7 @@ def test_export_only_by_signature_refuses_after_a_drift_and_names_the_command_th
 def test_the_named_command_works_in_a_shell_whatever_the_dora_folder_is_called(project):
     root = project(dora_dir="my outputs")
     change_config(root, "  exclude:", "  xps: experiments\n  exclude:")
-    (root / "file").touch()
-    said = last_sentence(dora("run", "export=true", "exporter.folder=file", "exporter.weights=last", cwd=root))
+    said = last_sentence(dora("run", "export=true", "exporter.checkpoint=9", "exporter.weights=last", cwd=root))
     words = shlex.split(said[said.index("audiocraft-export run"):])
     result = command(*words[1:], cwd=root)
     assert result.returncode == 0, result.stderr
@@ -73,3 +74,78 @@ def test_a_training_that_stored_nothing_is_told_what_to_do_if_that_is_why(tmp_pa
 def test_the_command_for_a_copy_of_an_xp_folder_names_its_path(tmp_path):
     words = shlex.split(export_command(Experiment(tmp_path / "a copy", None), ExportOptions(weights="last")))
     assert words == ["audiocraft-export", "run", str(tmp_path / "a copy"), "--weights", "last"]
+
+
+OTHER = "9357e12e"
+LM = with_cfg(solver="musicgen", compression_model_checkpoint="//sig/c0dec000")
+
+
+def release_of_another(make_xp, folder):
+    export_checkpoint(make_xp(OTHER) / "checkpoint.th", folder)
+
+
+def with_a_damaged_checkpoint(make_xp, folder):
+    make_xp(name="checkpoint_1.th")
+    flip_bit(make_xp() / "checkpoint.th", model_state(3)["emb.0.weight"])
+
+
+@pytest.mark.parametrize(("options", "sections", "flags", "prepare"), [
+    ({"weights": "ema"}, {"ema": ...}, "", None),
+    ({"weights": "ema"}, {"ema": ..., "best_state": ...}, "--weights last", None),
+    ({}, {"best_state": {}}, "--weights last", None), ({"weights": "nothing.there"}, {}, "", None),
+    ({"checkpoint": "99"}, {}, "", None), ({"checkpoint": "99", "dtype": "float16"}, {}, "--dtype float16", None),
+    ({"folder": "file"}, {}, "", lambda make_xp, folder: folder.touch()),
+    ({"folder": "file/in/it"}, {}, "", lambda make_xp, folder: folder.parents[1].touch()),
+    ({"folder": "/proc/1/x"}, {}, "", None), ({"folder": "x" * 300}, {}, "", None),
+    ({"folder": "outputs"}, {}, "", None), ({"folder": f"outputs/xps/{SIG}", "force": True}, {}, "--force", None),
+    ({"folder": "theirs"}, {}, "", release_of_another),
+    ({}, {}, "--force", lambda make_xp, folder: release_of_another(make_xp, make_xp() / "export")),
+    ({"family": "musicgen"}, {}, "", None), ({}, {"xp.cfg": LM}, "--codec none", None),
+    ({"format": "transformers"}, {}, "", None), ({"verify": "load"}, {}, "", None),
+    ({"config": "no.yaml"}, {}, "", None),
+    ({}, {}, "--checkpoint 1", with_a_damaged_checkpoint),
+    ({"weights": "ema", "folder": "outputs", "verify": "load", "checkpoint": "9"}, {"ema": ...}, "", None),
+], ids=str)
+def test_the_named_command_succeeds_whatever_the_cause(make_xp, dora_dir, tmp_path, options, sections, flags, prepare):
+    make_xp(**sections)
+    options = {name: str(tmp_path / value) if name == "folder" else value for name, value in options.items()}
+    if prepare:
+        prepare(make_xp, tmp_path / options.get("folder", ""))
+    with pytest.raises(ExportError) as failed:
+        export_xp(SIG, dora_dir, ExportOptions(**options))
+    said = str(failure_after_training(failed.value, Experiment(dora_dir / "xps" / SIG, SIG), ExportOptions(**options)))
+    words = shlex.split(said[said.index("audiocraft-export run"):])
+    assert " ".join(words[5:]) == flags
+    with pytest.raises(SystemExit) as done:
+        main(words[1:])
+    assert done.value.code == 0 and (dora_dir / "xps" / SIG / "export" / "state_dict.bin").exists()
+
+
+def test_what_failed_for_another_reason_is_offered_as_it_was(make_xp, tmp_path):
+    asked = ExportOptions(folder=tmp_path / "r", dtype="float16", scrub=["user"])
+    assert working_options(Experiment(make_xp(), SIG), asked) == asked
+
+
+def test_without_room_the_default_folder_is_offered_or_what_works_once_there_is_some(make_xp, tmp_path, monkeypatch):
+    xp, asked = Experiment(make_xp(), SIG), ExportOptions(folder=tmp_path / "r")
+    for full, folder in (({tmp_path}, None), ({tmp_path, xp.folder}, asked.folder)):
+        monkeypatch.setattr(writer.shutil, "disk_usage", lambda path, full=full: SimpleNamespace(
+            total=1 << 40, free=0 if path in full else 1 << 40))
+        assert working_options(xp, asked).folder == folder
+
+
+def test_no_command_is_named_where_none_can_succeed(make_xp):
+    folder = make_xp()
+    (folder / "checkpoint.th").write_bytes(b"")
+    said = str(failure_after_training(ExportError("No."), Experiment(folder, SIG), ExportOptions()))
+    assert said.endswith("its export failed: No.")
+
+
+def test_after_a_push_that_failed_the_command_that_pushes_is_the_only_one(make_xp, dora_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    folder, options = make_xp(), ExportOptions(hub="me/mine", folder=tmp_path / "r", force=True)
+    with pytest.raises(ExportError, match="no token of the Hub") as failed:
+        export_xp(SIG, dora_dir, options)
+    said = str(failure_after_training(failed.value, Experiment(folder, SIG), options))
+    assert said.count("audiocraft-export") == 1 and "--push-to-hub me/mine" in said and "--force" not in said

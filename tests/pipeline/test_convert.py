@@ -1,11 +1,17 @@
 """A release made into one of another format."""
 
+from dataclasses import replace
+
 import pytest
-from helpers import SIG
+import torch
+from formats.safetensors.releases import fitting
+from helpers import SIG, load
+from verification.releases import rewrite
 
 from audiocraft_export import ExportOptions, export_xp, verify
 from audiocraft_export.errors import ReleaseError
 from audiocraft_export.pipeline.convert import convert
+from audiocraft_export.release.manifest import Manifest
 
 
 def test_a_release_becomes_the_one_of_the_other_format_and_that_one_again(make_xp, dora_dir, tmp_path):
@@ -27,3 +33,39 @@ def test_a_format_of_which_none_comes_back_and_a_damaged_release_are_refused(mak
     with pytest.raises(ReleaseError, match="not the release that its manifest describes"):
         convert(folder, "safetensors", tmp_path / "there")
     assert not (tmp_path / "there").exists()
+
+
+@pytest.mark.parametrize("forge", [
+    lambda folder: rewrite(folder / "state_dict.bin", exported=False),
+    lambda folder: rewrite(folder / "state_dict.bin", optimizer={}),
+    lambda folder: torch.save({**load(folder / "state_dict.bin"), "best_state": {"w": torch.arange(9.)[1:3]}},
+                              folder / "state_dict.bin"),
+    lambda folder: change_manifest(folder, tensors=9),
+    lambda folder: change_manifest(folder, nonfinite={"x": {"w": 1}}),
+    lambda folder: change_manifest(folder, nonfinite={"state_dict.bin": {"best_state.steps": 1}})])
+def test_a_release_that_fits_its_manifest_and_is_not_sound_is_refused(make_xp, dora_dir, tmp_path, forge):
+    make_xp()
+    folder = export_xp(SIG, dora_dir).folder
+    forge(folder)
+    fitting(folder)
+    problem = str(verify(folder).problems[0]).rstrip(".")
+    with pytest.raises(ReleaseError) as refusal:
+        convert(folder, "safetensors", tmp_path / "there")
+    assert problem in str(refusal.value) and not (tmp_path / "there").exists()
+
+
+def test_a_file_that_is_not_listed_is_no_reason_not_to_convert(make_xp, dora_dir, tmp_path):
+    make_xp()
+    folder = export_xp(SIG, dora_dir).folder
+    (folder / "compression_state_dict.bin").write_bytes(b"x")  # as a conversion that was killed may leave one
+    assert convert(folder, "safetensors", tmp_path / "there").written and not verify(folder).ok
+
+
+def test_nan_and_infinity_are_converted_and_counted(make_xp, dora_dir, tmp_path):
+    make_xp(best_state={"model": {"w": torch.full((3,), float("nan"))}})
+    there = convert(export_xp(SIG, dora_dir).folder, "safetensors", tmp_path / "there")
+    assert there.manifest.nonfinite == verify(there.folder).nonfinite == {"model.safetensors": {"w": 3}}
+
+
+def change_manifest(folder, **changes):
+    (folder / "export.json").write_text(replace(Manifest.load(folder), **changes).text)

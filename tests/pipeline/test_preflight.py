@@ -6,7 +6,7 @@ from audiocraft_export import ExportError, ExportOptions, export_checkpoint, exp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.formats import requirements
 from audiocraft_export.pipeline.export import plan_export
-from audiocraft_export.pipeline.preflight import check_folder, check_packages
+from audiocraft_export.pipeline.preflight import check_packages
 
 
 @pytest.mark.parametrize("way", ["{}/checkpoint.th", "{}/new/../checkpoint.th", "{}/../0123abcd/checkpoint.th",
@@ -50,7 +50,7 @@ def test_what_is_no_file_is_never_replaced(make_xp, dora_dir, name):
     folder = make_xp()
     (folder / "export" / name).mkdir(parents=True)
     with pytest.raises(ExportError, match="no file"):
-        check_folder(folder / "export", {"state_dict.bin": {}})
+        plan_export(open_checkpoint(folder / "checkpoint.th"), folder, folder / "export", ExportOptions())
     with pytest.raises(ExportError, match="no file"):
         export_xp(folder.name, dora_dir)
     assert [path.name for path in (folder / "export").iterdir()] == [name]

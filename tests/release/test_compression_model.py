@@ -70,6 +70,13 @@ def test_a_codec_exported_before_there_was_a_flag_for_it_is_embedded(export_with
     assert same(package["best_state"], model_state(6)) and package["version"] == "1.3.0"
 
 
+def test_the_configuration_of_a_codec_exported_before_is_released_as_plain_data(export_with, tmp_path):
+    text = "compression_model: encodec\npath: !!python/object/apply:pathlib.PosixPath [/, x]\n"
+    torch.save({"best_state": model_state(6), "xp.cfg": text}, tmp_path / "old.bin")
+    package = load(export_with(f"//pretrained/{tmp_path}/old.bin").files[1])
+    assert package["xp.cfg"] == "compression_model: encodec\npath: /x\n"
+
+
 @pytest.mark.parametrize("is_exported", [True, False])
 def test_a_codec_loses_the_prefixes_of_wrappers(export_with, codec, tmp_path, is_exported):
     wrapped = {f"module._orig_mod.{name}": value for name, value in model_state(6).items()}
@@ -79,7 +86,9 @@ def test_a_codec_loses_the_prefixes_of_wrappers(export_with, codec, tmp_path, is
     report = export_with(f"//pretrained/{tmp_path}/old.bin" if is_exported else f"//sig/{CODEC}")
     assert same(load(report.files[1])["best_state"], model_state(6))
     assert any("compression model: took the prefix _orig_mod." in note for note in report.manifest.warnings)
-    assert is_exported or any("critic of the best state is left out" in note for note in report.manifest.warnings)
+    assert is_exported or any("critic of best_state is left out" in note for note in report.manifest.warnings)
+    said = command("verify", report.folder, "--against", report.folder.parent, cwd=tmp_path)
+    assert said.returncode == 0 and said.stderr.count("compression model: took the prefix") == 2, said
 
 
 @pytest.mark.parametrize(("content", "says"), [

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 import torch
-from helpers import SIG, load, model_state, same, solver_state
+from helpers import SIG, load, model_state, same, solver_state, with_cfg
 
 from audiocraft_export import ExportOptions, export_xp, verify
 from audiocraft_export.errors import ReleaseError
@@ -19,7 +19,8 @@ def test_release_folder_holds_the_file_and_the_manifest_and_nothing_else(make_xp
 
 
 def test_manifest_is_json_even_with_numbers_that_json_does_not_have(make_xp, dora_dir):
-    folder = make_xp(history=[{"valid": {"ce": float("nan"), "acc": float("inf")}}, {"train": {}}, "broken"])
+    folder = make_xp(history=[{"valid": {"ce": float("nan"), "acc": float("inf")}}, {"train": {}}, "broken"],
+                     **{"xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
     export_xp(SIG, dora_dir)
     manifest = json.loads((folder / "export" / "export.json").read_text(), parse_constant=pytest.fail)
     assert manifest["epoch"] == 3 and manifest["best"] == {"metric": None, "epoch": 1, "valid": {}}

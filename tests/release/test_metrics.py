@@ -3,14 +3,18 @@
 import json
 
 import pytest
+import torch
 from helpers import SIG, with_cfg
 
 from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export.cli.file_summary import inspect
 from audiocraft_export.errors import OptionError
 from audiocraft_export.release import metrics as module
-from audiocraft_export.release.metrics import Selection, ToldEpoch, UnfinishedEpoch, is_number, value_of
+from audiocraft_export.release.manifest import Manifest
+from audiocraft_export.release.metrics import OwnRule, Selection, is_number, value_of
 
 NAN = float("nan")
+MARKS = {"compression_model_checkpoint": "//sig/c0dec000", "compression_model": "encodec"}  # of AudioCraft's models
 HISTORY = [{"valid": {"loss": loss, "acc": acc}, "test": {"f1.5": acc}} for loss, acc in [(.3, .5), (.4, .9), (.5, .8)]]
 
 
@@ -41,7 +45,7 @@ def test_of_a_metric_that_is_named_equal_values_prove_nothing(values, epoch):
 def test_without_a_metric_the_last_validation_counts_and_without_a_validation_none():
     history = [{"valid": {"a": 1}}, {"valid": {"a": 2}}, "odd"]
     assert Selection("ce").best(history) == {"metric": None, "epoch": 2, "valid": {"a": 2}}
-    assert Selection().epoch(history) == 2 and Selection().last_epoch(history) == 3
+    assert Selection().epoch(history) == 2
     assert Selection("ce").best([{"train": {"ce": 1}}, None]) is None and Selection().epoch([{}]) is None
 
 
@@ -84,22 +88,55 @@ def test_a_release_says_of_which_epoch_it_is_only_if_that_is_known(make_xp, dora
     ("musicgen", valid([NAN, 1.]), "best", None, None), ("compression", valid([1., 2.]), "best", 2, None),
     ("mine", valid([1., 2.]), "best", None, None), ("mine", valid([1., 2.]), "ema", 2, None)])
 def test_the_epoch_of_the_weights_by_solver(make_xp, dora_dir, solver, history, weights, epoch, metric):
-    make_xp(history=history, **{"xp.cfg": with_cfg(solver=solver)})
+    make_xp(history=history, **{"xp.cfg": with_cfg(solver=solver, **MARKS)})
     manifest = export_xp(SIG, dora_dir, ExportOptions(weights=weights, codec="none")).manifest
     assert (manifest.weights_epoch, (manifest.best or {}).get("metric")) == (epoch, metric)
     assert manifest.best is None or manifest.best["epoch"] == epoch
 
 
+@pytest.mark.parametrize("options", [{}, {"metric": "acc:max"}, {"weights": "last"}, {"weights": "w"}])
+def test_weights_that_are_neither_the_best_nor_the_latest_state_are_of_an_unknown_epoch(make_xp, dora_dir, options):
+    folder = make_xp()
+    (folder / ".argv.json").write_text("[]")
+    (folder / "history.json").write_text(json.dumps(HISTORY))
+    weights = {"t": torch.ones(2)}
+    torch.save({"w": weights} if "w" in options.values() else weights, folder / "checkpoint.th")
+    (folder / "config.yaml").write_text("lr: 1")
+    manifest = export_xp(SIG, dora_dir, ExportOptions(**options, config=folder / "config.yaml")).manifest
+    assert (manifest.epoch, manifest.weights_epoch, manifest.best) == (3, None, None)
+    assert not any("metric" in text for text in manifest.warnings)
+
+
+@pytest.mark.parametrize(("options", "epoch"), [
+    ({"metric": "acc:max"}, 2), ({"weights": "last"}, None), ({"weights": "model"}, None)])
+def test_the_latest_state_in_a_checkpoint_without_history_may_be_older_than_that_of_the_folder(make_xp, dora_dir,
+                                                                                                options, epoch):
+    folder = make_xp(history=...)
+    (folder / ".argv.json").write_text("[]")
+    (folder / "history.json").write_text(json.dumps(HISTORY))
+    manifest = export_xp(SIG, dora_dir, ExportOptions(**options)).manifest
+    assert (manifest.epoch, manifest.weights_epoch) == (3, epoch)
+
+
+def test_how_many_epochs_a_state_without_any_history_has_is_unknown(make_xp, dora_dir):
+    folder = make_xp(history=..., name="checkpoint_3.th")
+    (folder / ".argv.json").write_text("[]")
+    (folder / "history.json").write_text(json.dumps(HISTORY))  # that of the last checkpoint
+    report = export_xp(SIG, dora_dir, ExportOptions(checkpoint=3))
+    assert report.manifest.epoch is None and " exported: best_state, 3 tensors" in str(report)
+    assert any("after how many epochs it was stored is not known" in text for text in report.manifest.warnings)
+    assert Manifest.load(folder / "export").epoch is None and inspect(folder / "checkpoint_3.th").epochs is None
+
+
 def test_a_cache_written_in_shards_has_no_metric_as_in_audiocraft(make_xp, dora_dir):
     cache = {"path": "/cache", "write": True, "write_num_shards": 2}
-    make_xp(history=[*valid([1., 2.]), {}], **{"xp.cfg": with_cfg(solver="musicgen", cache=cache)})
+    make_xp(history=[*valid([1., 2.]), {}], **{"xp.cfg": with_cfg(solver="musicgen", cache=cache, **MARKS)})
     assert export_xp(SIG, dora_dir, ExportOptions(codec="none")).manifest.weights_epoch == 2
 
 
 def test_what_a_solver_has_not_told_is_unknown():
-    assert ToldEpoch(number=2).epoch(HISTORY) == 2 and ToldEpoch(number=4).epoch(HISTORY) is None
-    assert ToldEpoch().epoch(HISTORY) is None and ToldEpoch().last_epoch(HISTORY) == 3
-    assert UnfinishedEpoch().epoch(HISTORY) is None and UnfinishedEpoch().last_epoch(HISTORY) is None
+    assert OwnRule(best_epoch=2).epoch(HISTORY) == 2 and OwnRule(best_epoch=4).epoch(HISTORY) is None
+    assert OwnRule().epoch(HISTORY) is None
 
 
 def test_no_more_metrics_are_kept_than_anybody_reads_but_the_one_that_counts(monkeypatch):

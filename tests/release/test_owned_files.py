@@ -47,7 +47,8 @@ def test_nor_of_that_of_its_codec_of_a_band_or_of_one_that_lies_where_a_release_
     export_checkpoint(lm, folder / "lm", ExportOptions(version="1"))
     old = (folder / "lm" / "compression_state_dict.bin")
     old.write_bytes((make_xp() / "checkpoint.th").read_bytes())
-    export_checkpoint(old, folder / "lm")  # it is not what the manifest lists, so it is nobody's to remove
+    with pytest.raises(ExportError, match="holds the training checkpoint compression_state_dict.bin"):
+        export_checkpoint(old, folder / "lm")  # it is not what the manifest lists, so it is nobody's to remove
     assert old.exists() and before == {path: path.read_bytes() for path in (codec, band)}
 
 
@@ -57,29 +58,30 @@ def test_another_release_in_the_same_folder_leaves_no_file_of_the_one_before(mak
     options = ExportOptions(folder=folder, version="1")
     export_xp(make_watermark("11111111"), dora_dir, options)
     (folder / "notes.yaml").write_text("mine")
-    export_xp(make_watermark("22222222"), dora_dir, options)
+    export_xp(make_watermark("22222222"), dora_dir, options.replace(force=True))
     make_xp()
-    export_xp(SIG, dora_dir, options)
+    export_xp(SIG, dora_dir, options.replace(force=True))
     assert {path.name for path in folder.iterdir()} == {"state_dict.bin", "export.json", "notes.yaml"}
 
 
 def test_a_manifest_cannot_have_files_removed_that_no_release_has(make_xp, dora_dir, tmp_path):
     make_xp()
-    folder = dora_dir / "xps" / SIG
-    report = export_xp(SIG, dora_dir, ExportOptions(folder=folder))
+    folder = dora_dir / "xps" / SIG / "export"
+    report = export_xp(SIG, dora_dir)
     manifest = json.loads((folder / "export.json").read_text())
     stale = b"of the release before"
-    names = ["checkpoint.th", "../../secret.yaml"]
+    names = ["mine.th", "../../secret.yaml"]
     manifest["files"] += [{**manifest["files"][0], "name": name} for name in names]
     manifest["files"] += [{"name": "compression_state_dict.bin", "bytes": len(stale),
                            "sha256": hashlib.sha256(stale).hexdigest()}]
     manifest["files"] += [{**manifest["files"][0], "name": name} for name in (5, None, ["a"], "folder.yaml")]
     (folder / "folder.yaml").mkdir()
     (folder / "export.json").write_text(json.dumps(manifest))
-    (dora_dir / "secret.yaml").write_text("mine")
+    (folder.parents[1] / "secret.yaml").write_text("mine")
     (folder / "compression_state_dict.bin").write_bytes(stale)
-    assert export_xp(SIG, dora_dir, ExportOptions(folder=folder)).written and report.written
-    assert (folder / "checkpoint.th").exists() and (dora_dir / "secret.yaml").exists()
+    (folder / "mine.th").write_text("mine")
+    assert export_xp(SIG, dora_dir).written and report.written
+    assert (folder / "mine.th").exists() and (folder.parents[1] / "secret.yaml").exists()
     assert not (folder / "compression_state_dict.bin").exists()
 
 

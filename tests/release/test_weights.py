@@ -4,7 +4,8 @@ import re
 
 import pytest
 import torch
-from helpers import NEW_DTYPES, SIG, command, load, model_state, same, with_cfg
+from helpers import NEW_DTYPES, SIG, command, load, model_state, same, solver_state, with_cfg
+from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_xp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
@@ -65,7 +66,7 @@ def test_a_shard_is_never_released(make_xp, dora_dir, empty, weights):
     assert not (folder / "export").exists()
 
 
-@pytest.mark.parametrize("off", ["no", "No", "false", "off", "0", "", 0])
+@pytest.mark.parametrize("off", ["no", "No", "false", "off", "disabled", "0", "", 0])
 @pytest.mark.parametrize("nested", [True, False])
 def test_a_text_that_says_no_is_no_fsdp(make_xp, dora_dir, off, nested):
     cfg = with_cfg(fsdp={"use": off} if nested else off)
@@ -132,9 +133,9 @@ def test_audiocraft_releases_the_model_alone_and_says_what_is_left_out(make_xp, 
     report = export_xp(SIG, dora_dir, ExportOptions(version="1"))
     assert same(load(report.files[0])["best_state"], model_state(1))
     note, = report.manifest.warnings
-    assert "head, scale, epoch of the best state" in note and "family=general" in note
+    assert f"head, scale, epoch of {section}" in note and "family=general" in note
     said = command("verify", report.folder, "--against", SIG, "--dora-dir", dora_dir, cwd=dora_dir)
-    assert said.returncode == 0 and "head, scale, epoch of the best state" in said.stderr, said
+    assert said.returncode == 0 and f"head, scale, epoch of {section}" in said.stderr, said
     everything = ExportOptions(family="general", folder=dora_dir / "all")
     assert [*load(export_xp(SIG, dora_dir, everything).files[0])["best_state"]] == [*PARTS]
 
@@ -143,6 +144,35 @@ def test_a_part_that_no_rank_has_gathered_is_named(make_xp, dora_dir):
     make_xp(best_state=PARTS, fsdp_best_state={"model": model_state(4)})
     report = export_xp(SIG, dora_dir, ExportOptions(version="1"))
     assert same(load(report.files[0])["best_state"], model_state(4)) and "head" in report.manifest.warnings[0]
+
+
+def test_best_parts_that_hold_no_tensor_are_an_empty_best_state(make_xp, dora_dir):
+    state = released(make_xp, dora_dir, fsdp_best_state={"model": {}, "head": {}}, best_state=PARTS)
+    assert [*state] == [*PARTS]
+
+
+@pytest.mark.parametrize(("gathered", "missing"), [({"head": model_state(4)}, "model"),
+                                                   ({"model": model_state(4)}, "heads")])
+def test_what_no_rank_has_gathered_is_said_whatever_it_is(make_xp, dora_dir, gathered, missing):
+    make_xp(best_state={"model": model_state(1), "head": {}, "heads": [model_state(2)]}, fsdp_best_state=gathered)
+    note, = export_xp(SIG, dora_dir, ExportOptions(version="1")).manifest.warnings
+    assert note.startswith(missing) and "fsdp_best_state does not hold" in note and "family" not in note
+
+
+@pytest.mark.parametrize("weights", ["best", "best_state"])
+@pytest.mark.parametrize("best", [{"lm": model_state(5)}, {"lm": model_state(5), "heads": [model_state(6)]},
+                                  {"model": {"lm": model_state(5)}, "head": model_state(6)}])
+def test_parts_that_no_loader_of_audiocraft_takes_are_refused(make_xp, dora_dir, best, weights):
+    make_xp(best_state=best, **{"xp.cfg": with_cfg(**AUDIOCRAFT)})
+    with pytest.raises(ExportError, match=r"parts \(lm.*family=general.*weights=best_state(.model)?.lm"):
+        export_xp(SIG, dora_dir, ExportOptions(weights=weights))
+    assert export_xp(SIG, dora_dir, ExportOptions(weights=weights, family="general")).files
+
+
+def test_a_section_of_several_parts_is_released_as_the_best_state_is(make_xp, dora_dir):
+    state = released(make_xp, dora_dir, "mine", mine=PARTS, **{"xp.cfg": with_cfg(**AUDIOCRAFT)})
+    assert same(state, PARTS["model"])
+    assert [*released(make_xp, dora_dir, "mine", mine=PARTS)] == [*PARTS]
 
 
 PREFIXES = ["_orig_mod.{}", "module.{}", "module._orig_mod.{}", "_orig_mod.module.{}", "_fsdp_wrapped_module.{}"]
@@ -159,7 +189,7 @@ def test_prefixes_of_wrappers_are_taken_off_the_weights_of_audiocraft(make_xp, d
             ema={"state": {"model": average}, "count": 1}, **{"xp.cfg": with_cfg(**AUDIOCRAFT)})
     report = export_xp(SIG, dora_dir, ExportOptions(weights=weights, version="1"))
     assert same(load(report.files[0])["best_state"], plain)
-    assert any(f"off 3 names of {'model' if weights != 'best' else 'best_state'}" in note
+    assert any(f"off 3 names of {report.manifest.weights}" in note
                for note in report.manifest.warnings)
 
 
@@ -172,6 +202,27 @@ def test_prefixes_of_the_weights_of_others_are_kept_and_said(make_xp, dora_dir):
     assert "3 names of best_state have the prefix _orig_mod. of torch.compile" in note
 
 
+@pytest.mark.parametrize("cfg", [{}, AUDIOCRAFT])
+@pytest.mark.parametrize("of", ["model", "ema"])
+def test_the_average_of_a_bare_model_is_that_of_the_wrapped_one(make_xp, dora_dir, cfg, of):
+    plain = released(make_xp, dora_dir, "ema")
+    state = solver_state()
+    named = state["model"] if of == "model" else state["ema"]["state"]["model"]
+    for name in [*named]:
+        named[f"module._orig_mod.{name}"] = named.pop(name)
+    found = released(make_xp, dora_dir, "ema", model=state["model"], ema=state["ema"], **{"xp.cfg": with_cfg(**cfg)})
+    assert same(dict(zip(plain, found.values())), plain) and ([*found] == [*plain]) == (of == "ema" or bool(cfg))
+
+
+def test_a_module_of_audiocraft_that_is_called_module_keeps_its_name(make_xp, dora_dir):
+    own = {"module.weight": torch.ones(2), "steps": torch.tensor(1)}
+    ema = {"state": {"model": {"module.weight": torch.zeros(2)}}}
+    make_xp(best_state={"model": own}, model=own, ema=ema, **{"xp.cfg": with_cfg(**AUDIOCRAFT)})
+    for weights in ("best", "last", "ema"):
+        report = export_xp(SIG, dora_dir, ExportOptions(weights=weights, version="1"))
+        assert [*load(report.files[0])["best_state"]] == [*own] and "1 names" in report.manifest.warnings[0]
+
+
 NO_SECTIONS = dict.fromkeys(("model", "best_state", "fsdp_best_state", "ema", "optimizer"), ...)
 
 
@@ -179,7 +230,8 @@ NO_SECTIONS = dict.fromkeys(("model", "best_state", "fsdp_best_state", "ema", "o
     ("state_dict", {"state_dict": model_state(5)}), ("state", {"state": model_state(5)}),
     ("ema_model", {"ema_model": model_state(5)}), ("ema", {"ema": model_state(5)}), ("best", {"best": model_state(5)}),
     ("last", {"last": model_state(5)}), ("nets.gen", {"nets": {"gen": model_state(5), "disc": model_state(6)}}),
-    ("a.b", {"a.b": model_state(5)}), ("a.b.c", {"a": {"b.c": model_state(5)}}),
+    ("a.b", {"a.b": model_state(5)}), ("a.b", {"a": {"b": model_state(6)}, "a.b": model_state(5)}),
+    ("a.b.c", {"a": {"b.c": model_state(5)}}),
     ("best_state.model", {"best_state": {"model": model_state(5), "head": model_state(6)}})])
 def test_any_section_with_tensors_can_be_named(make_xp, dora_dir, weights, sections):
     make_xp(**{**NO_SECTIONS, **sections})
@@ -193,22 +245,26 @@ def test_any_section_with_tensors_can_be_named(make_xp, dora_dir, weights, secti
     {"nets": {"gen": model_state(5)}, "other": model_state(5)}, {"model": model_state(5)},
     {"best_state": {"model": {}}}, {"ema": {"state": {"model": {}}}},
     {"model": {}, "ema": {"state": {"model": {"w": torch.ones(1)}}}},
-    {"model": {"w": object}, "fine": model_state(5)}])
+    {"model": {"w": object}, "fine": model_state(5)}, {"best_state": {"model": model_state(5), "class": object}},
+    {"trainer": {"nets": {"gen": model_state(5)}, "class": object}}, {"best_state": {"lm": model_state(5)}},
+    {"model": model_state(5), "optimizer": solver_state()["optimizer"], "xp.cfg": with_cfg(fsdp=True)},
+    {"fsdp_best_state": {"model": {}, "head": {}}, "best_state": {"model": model_state(5), "head": model_state(6)}}])
 @pytest.mark.parametrize("weights", ["best", "ema", "last", "nothing", "nets.nothing"])
-def test_what_is_offered_works(make_xp, dora_dir, sections, weights):
-    make_xp(**{**NO_SECTIONS, **sections})
+@pytest.mark.parametrize("cfg", [{}, {"solver": "compression", "compression_model": "encodec"}])
+def test_what_is_offered_works(make_xp, dora_dir, sections, weights, cfg):
+    cfg = OmegaConf.merge(sections.get("xp.cfg", with_cfg()), cfg)
+    make_xp(**{**NO_SECTIONS, **sections, "xp.cfg": cfg})
     try:
         export_xp(SIG, dora_dir, ExportOptions(weights=weights))
     except ExportError as error:
-        offered = re.findall(r"weights=([\w.]+?)(?=[ ,.])", str(error).partition(": use ")[2])
-        whole = ("none of its sections" in str(error)) + ("neither a tensor" in str(error))
-        assert weights not in offered and (offered or whole), error
+        offered = re.findall(r"(?<=use |.or )weights=([\w.]*\w)", str(error))
+        assert not {weights, "optimizer"} & {*offered} and (offered or "; export " in str(error)), error
         for other in offered:
             assert export_xp(SIG, dora_dir, ExportOptions(weights=other)).files
 
 
-@pytest.mark.parametrize(("best", "says"), [(..., "no best_state"), ({}, "empty"), ({"model": {}}, "empty"),
-                                            (None, "empty"), ([], "empty")])
+@pytest.mark.parametrize(("best", "says"), [(..., "no best_state"), ({}, "empty"), ({"model": {}}, "no tensor"),
+                                            (None, "empty"), ([], "empty"), ({"model": {}, "head": {}}, "no tensor")])
 def test_a_checkpoint_without_a_best_state_offers_the_last_weights(make_xp, dora_dir, best, says):
     folder = make_xp(best_state=best)
     with pytest.raises(ExportError, match=f"{says}.*weights=last"):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from enum import Enum
 from types import ModuleType
 
 import pytest
@@ -43,6 +44,17 @@ def test_the_classes_of_a_project_are_listed_and_not_named_for_the_public(make_x
     assert result.returncode == 0 and "1 unknown class or function" in result.stderr, result.stderr
     everything = b"".join([*released(folder).values(), *pushed(hub).values()])
     assert b"mycompany" not in everything and b"1 unknown class or function" in everything
+
+
+def test_an_enumeration_of_a_project_is_not_named_for_the_public(make_xp, hub, export, monkeypatch):
+    module = ModuleType("mycompany_secret")
+    module.Where = Enum("Where", {"HOME": "/home/joe/music", "ON": 1}, module="mycompany_secret")
+    monkeypatch.setitem(sys.modules, "mycompany_secret", module)
+    folder = make_xp(**{"xp.cfg": with_cfg(where=module.Where.HOME, use=module.Where.ON)}) / "export"
+    result = export(*SHARED, "--scrub", "public", "--card")
+    assert result.returncode == 0, result.stderr
+    everything = b"".join([*released(folder).values(), *pushed(hub).values()])
+    assert b"mycompany" not in everything and b"joe" not in everything and b"use: 1" in everything
 
 
 @pytest.mark.parametrize("format", ["audiocraft", "safetensors"])

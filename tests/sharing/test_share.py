@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from helpers import SIG, command, with_cfg
+from huggingface_hub import RepoUrl
 
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
@@ -38,13 +39,28 @@ def test_a_release_is_pushed_in_one_commit_with_its_card_and_nothing_else(make_x
 def test_the_credentials_of_the_hub_are_shown_and_written_nowhere(make_xp, hub, export, flags):
     folder = make_xp() / "export"
     scheme, _, host = hub.url.partition("://")
-    result = export(*SHARED, *flags, HF_ENDPOINT=f"{scheme}://{USER_INFO}@{host}")
-    assert result.returncode == 0 and f"{hub.url}/{REPO}" in result.stdout, result.stderr
-    files = b"".join([*pushed(hub, "v2" if "v2" in flags else "main").values(), *released(folder).values()])
-    said = result.stdout + result.stderr + "".join(hub.repos[REPO].messages)
+    endpoint = f"{scheme}://{USER_INFO}@{host}"
+    result = export(*SHARED, *flags, HF_ENDPOINT=endpoint)
+    if takes_credentials(endpoint, hub.url):
+        assert result.returncode == 0 and f"{hub.url}/{REPO}" in result.stdout, result.stderr
+        there, messages = pushed(hub, "v2" if "v2" in flags else "main"), hub.repos[REPO].messages
+    else:
+        assert result.returncode == 1 and "takes no credentials in HF_ENDPOINT" in result.stderr, result.stderr
+        assert not hub.requests
+        there, messages = {}, []
+    files = b"".join([*there.values(), *released(folder).values()])
+    said = result.stdout + result.stderr + "".join(messages)
     for secret in USER_INFO.split(":"):
         assert secret.encode() not in files and secret not in said
     assert host.encode() not in files  # pictures have relative addresses
+
+
+def takes_credentials(endpoint, public):
+    """Whether this huggingface_hub can use an address with credentials: the last one for Python 3.9 cannot."""
+    try:
+        return bool(RepoUrl(f"{public}/{REPO}", endpoint=endpoint))
+    except ValueError:
+        return False
 
 
 @pytest.mark.parametrize("flags", [SHARED, ["--card"]], ids=["push", "card"])

@@ -52,7 +52,7 @@ def test_names_of_files_may_hold_any_byte(make_xp, dora_dir, tmp_path, capsys):
 
 def test_a_moving_average_that_lacks_a_weight_is_refused(make_xp, dora_dir):
     make_xp(ema={"state": {"model": {"module.emb.0.weight": torch.ones(5, 4)}}, "count": 1})
-    with pytest.raises(ExportError, match="lacks 'emb.0.weight'"):
+    with pytest.raises(ExportError, match="lacks 'linears.0.weight' of the model: use weights=last or weights=best\\."):
         export_xp(SIG, dora_dir, ExportOptions(weights="ema"))
 
 

@@ -35,10 +35,11 @@ def limit():
     resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
 with open(sys.argv[1], "wb") as errors:
     child = subprocess.Popen(sys.argv[2:], stdout=errors, stderr=errors, preexec_fn=limit)
     signal.signal(signal.SIGALRM, lambda *args: child.kill())
-    signal.alarm(20)
+    signal.alarm(600)
     _, status, usage = os.wait4(child.pid, 0)
 code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 print(json.dumps({"code": code, "seconds": usage.ru_utime + usage.ru_stime, "megabytes": usage.ru_maxrss / 1000}))

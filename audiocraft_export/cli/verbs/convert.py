@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", help="where the release goes (default: the same folder, in the place of the other)")
     parser.add_argument("--max-shard-size", default=ExportOptions.max_shard_size, metavar="SIZE",
                         help="of a file of safetensors: a larger model gets several (default: 5GB)")
+    parser.add_argument("--force", action="store_true", help="replace a release of another experiment in that folder")
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -35,5 +36,5 @@ def execute(args: argparse.Namespace) -> int:
     several = len(args.targets) > 1
     if several and args.folder:
         raise OptionError("--folder takes one release: convert these one by one, or leave it out.")
-    jobs = [partial(convert, target, args.to, args.folder, max_shard_size) for target in args.targets]
+    jobs = [partial(convert, target, args.to, args.folder, max_shard_size, args.force) for target in args.targets]
     return run_jobs(args.targets, jobs, None, args, table=several)

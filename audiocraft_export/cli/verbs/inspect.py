@@ -142,6 +142,8 @@ def _facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
         yield "epochs", str(summary.epochs)
     yield from _release_facts(summary)
     yield from _metric_facts(summary, summary.best or {})
+    if summary.nonfinite:
+        yield "values", f"{summary.nonfinite} are NaN or infinite"
     for text in summary.odd:
         yield "odd", text
 
@@ -159,7 +161,9 @@ def _release_facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
         yield "codec", known + where if plan else known
     if plan:
         sizes = f"{'without codec ' if summary.refused else ''}would have {plan.sizes}"
-        yield "release", f"{status} ({plan.sizes})" if plan.is_there else f"{status}; {sizes}"
+        nonfinite = status.manifest.nonfinite_in() if status and status.manifest else 0
+        state = f"{status}, with {nonfinite} NaN or infinite values" if nonfinite else f"{status}"
+        yield "release", f"{state} ({plan.sizes})" if plan.is_there else f"{state}; {sizes}"
     elif status and has_release:
         size = f" ({readable_size(status.manifest.nbytes)})" if status.manifest else ""
         yield "release", f"{status}{size}"

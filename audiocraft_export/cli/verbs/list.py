@@ -109,6 +109,7 @@ def _row(xp: XPSummary, name: str) -> list[str]:
     others = f" +{xp.others}" if xp.others else ""
     release = xp.release if xp.release_bytes is None else f"{xp.release} {readable_size(xp.release_bytes)}"
     release = ", ".join(filter(None, (release, describe_options(xp.release_options))))
+    release += f", {xp.nonfinite} NaN/inf" if xp.nonfinite else ""
     return [cut(xp.sig, MAX_SIG), xp.solver or "?", name, epochs, best, size + others, release,
             _age(time.time() - xp.changed)]
 

@@ -63,17 +63,17 @@ HELP = {
     "metric": "by which the training selects its best state, where that is not known: NAME or STAGE.NAME, and :max if "
               "the highest is the best",
     "revision": "push to this branch of it (default: main)",
-    "family": "release the model as one of this solver of AudioCraft, or as a general one (default: what the "
-              "configuration says)",
+    "family": "release the model as one of a solver of AudioCraft (musicgen, compression, ...), or as a `general` one "
+              "(default: what the configuration says)",
     "config": "YAML file with the configuration of a checkpoint that holds none, such as a bare state dict",
+    "force": "replace a release of another experiment in the release folder",
 }
 SHAPES: dict[str, dict[str, Any]] = {
     "card": {"action": argparse.BooleanOptionalAction}, "private": {"action": argparse.BooleanOptionalAction},
-    "scrub": {"action": "append", "metavar": "PATTERN"}, "hub": {"metavar": "ORG/NAME"},
-    "revision": {"metavar": "BRANCH"}, "max_shard_size": {"metavar": "SIZE"}, "metric": {"metavar": "NAME[:max]"},
-    "family": {"metavar": "NAME"},
-    "weights": {"metavar": "SECTION[.PART]"}, "config": {"metavar": "FILE"},
+    "scrub": {"action": "append", "metavar": "PATTERN"}, "force": {"action": "store_true"},
 }
+METAVARS = {"hub": "ORG/NAME", "revision": "BRANCH", "max_shard_size": "SIZE", "metric": "NAME[:max]", "family": "NAME",
+            "weights": "SECTION[.PART]", "config": "FILE"}
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dora_dir(parser)
     for field in ExportOptions.of_one_export():
         choices = ",".join(filter(None, CHOICES.get(field.name, ())))
-        metavar = f"{{{choices}}}" if choices else field.name.upper()
+        metavar = METAVARS.get(field.name) or (f"{{{choices}}}" if choices else field.name.upper())
         parser.add_argument(ExportOptions.flag_of(field.name), dest=field.name, default=field.default,
                             help=HELP[field.name], **SHAPES.get(field.name, {"type": _value, "metavar": metavar}))
     parser.add_argument("--bands", action="store_true",
@@ -222,19 +222,24 @@ def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOpti
 
 def _jobs(args: argparse.Namespace, names: Sequence[str], dora_dir: DoraDir,
           options: ExportOptions) -> list[Union[Job, ExportError]]:
-    """The export of each target, or the error why it cannot be done."""
+    """The export of each target, or the error why it cannot be done.
+
+    Raises:
+        ExperimentError: if two of them would go to the same folder.
+    """
     jobs: list[Union[Job, ExportError]] = []
-    by_folder: dict[Path, ExportJob] = {}
+    by_folder: dict[str, ExportJob] = {}
     for target, name in zip(args.targets, names):
         try:
             job = _job(target, name, args, dora_dir, options)
-            other = by_folder.setdefault(job.folder, job)
-            if other.source != job.source:
-                raise ExperimentError(f"{name} would overwrite the release of {other.name} in {job.folder}: export it "
-                                      "in a call of its own, with its own --folder.")
             jobs.append(job)
         except ExportError as exc:
             jobs.append(exc)
+            continue
+        other = by_folder.setdefault(os.path.realpath(job.folder), job)
+        if os.path.realpath(other.source) != os.path.realpath(job.source):
+            raise ExperimentError(f"{name} would overwrite the release of {other.name} in {job.folder}: export it in a "
+                                  "call of its own, with its own --folder.")
     return jobs
 
 

@@ -13,6 +13,7 @@ from ..limits import MAX_PROBLEMS
 from ..output import print_err, print_error
 from ..targets import DoraDir, add_dora_dir, open_target
 
+Problems = Sequence[tuple[Optional[str], str]]  # each a key of a file, and what is wrong
 SUMMARY = "prove that releases are sound"
 DESCRIPTION = ("Read releases as a whole, and say of each file whether it is what it should be: manifest, sha256, "
                "CRC-32, keys, tensors, whether torch loads it.")
@@ -51,9 +52,9 @@ def execute(args: argparse.Namespace) -> int:
                 _print(target, [(None, str(exc))], as_json=True)
             wrong.append(target)
             continue
-        for file, problems in files.items():
-            _print(file, problems, args.json)
-        wrong += [file for file, problems in files.items() if problems]
+        for file, (problems, nonfinite) in files.items():
+            _print(file, problems, args.json, nonfinite)
+        wrong += [file for file, (problems, _) in files.items() if problems]
         count += len(files)
     if len(args.targets) > 1:
         result = f"; wrong: {printable(listing(wrong))}." if wrong else ", nothing is wrong."
@@ -61,8 +62,8 @@ def execute(args: argparse.Namespace) -> int:
     return int(bool(wrong))
 
 
-def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir) -> dict[str, list[tuple[Optional[str], str]]]:
-    """The problems of each file of a release folder, or of one file; each is a key of the file, and what is wrong."""
+def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir) -> dict[str, tuple[Problems, int]]:
+    """The problems and the number of NaN and infinite values of each file of a release folder, or of one file."""
     from ...verification.release import check_rebuild, verify
     found = verify(path)
     problems = [*found.problems]
@@ -72,20 +73,23 @@ def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir) -> dict[str,
         from ...verification.against_checkpoint import checkpoint_of, diff_with_checkpoint, notes_of_export
         name = None if os.path.isfile(args.against) else checkpoint_of(path)
         xp, checkpoint = open_target(args.against, dora_dir, name, args.config)
-        problems += diff_with_checkpoint(path, checkpoint, xp.folder, dora_dir.for_codec(xp))
-        for note in notes_of_export(path, checkpoint):
+        against = path, checkpoint, xp.folder, dora_dir.for_codec(xp)
+        problems += diff_with_checkpoint(*against)
+        for note in notes_of_export(*against):
             print_err(f"{path}: {note}")
     folder, names = (path, [*found.files, MANIFEST]) if os.path.isdir(path) else (path.parent, found.files)
-    return {str(folder / name): [(problem.key, problem.what) for problem in problems if problem.file == name]
+    return {str(folder / name): ([(problem.key, problem.what) for problem in problems if problem.file == name],
+                                found.nonfinite_by_file.get(name, 0))
             for name in [*names, *(problem.file for problem in problems)]}
 
 
-def _print(file: str, problems: Sequence[tuple[Optional[str], str]], as_json: bool) -> None:
+def _print(file: str, problems: Problems, as_json: bool, nonfinite: int = 0) -> None:
     if as_json:
-        print(json.dumps({"file": file, "ok": not problems,
+        print(json.dumps({"file": file, "ok": not problems, "nonfinite": nonfinite,
                           "problems": [{"key": key, "what": what} for key, what in problems]}))
         return
-    said = [f"{key} {what}" if key else what for key, what in problems]
+    said = [f"{key} {what}" if key else what for key, what in problems] or ["sound"]
     if len(said) > MAX_PROBLEMS:
         said[MAX_PROBLEMS:] = [f"and {len(said) - MAX_PROBLEMS} more like these"]
-    print(printable(f"{file}: {'; '.join(said) or 'sound'}"))
+    said += [f"{nonfinite} values are NaN or infinite"] if nonfinite else []
+    print(printable(f"{file}: {'; '.join(said)}"))

@@ -16,48 +16,68 @@ from pathlib import Path
 TOKEN, MAIL, PATH, USER, HOST = ("a token", "an e-mail address", "an absolute path", "a user name", "a host name")
 MAX_USERS = 100  # whose home folders stand in one configuration; each is searched for in every value
 START = r"(?:(?<![^\s\"'`=:,;|(\[{>^])|(?<=//pretrained/))"  # of a word, or of what AudioCraft's form is given
+INTERNAL = r"(?:local|lan|internal|intranet|intra|corp|home\.arpa)"  # last names in a network of one's own
 VARIABLE = r"\$\{[^{}\s]{0,200}\}"  # an interpolation, which holds no secret itself
 
 TOKEN_FORMATS = {  # by the prefixes of their makers, as in the rules of gitleaks
-    "Hugging Face": r"\b(?:hf_|api_org_)[A-Za-z0-9]{20,}",
-    "GitHub, GitLab": r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,})",
+    "Hugging Face": r"\b(?:hf_|api_org_)[A-Za-z0-9]{16,}",
+    "GitHub, GitLab": r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
+                      r"|gl(?:pat|cbt|dt|ft|rt|ptt|oas|soat|agent)-[\w-]{16,})",
     "OpenAI, Stripe": r"\b(?:sk-|[sr]k_(?:live|test)_)(?=[\w-]{0,200}\d)[\w-]{20,}",
-    "AWS": r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b",
-    "Google": r"\bAIza[\w-]{35}|\bya29\.[\w-]{20,}",
+    "AWS": r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b|\barn:aws[\w-]{0,10}:[\w-]{0,30}:[\w-]{0,30}:\d{12}:[^\s\"'`]+"
+           r"|(?<![\w+/=.-])(?=[^a-z]{0,39}[a-z])(?=[^A-Z]{0,39}[A-Z])(?=\D{0,39}\d)[A-Za-z0-9+/]{40}(?![\w+/=.-])",
+    "Google": r"\bAIza[\w-]{35}|\bya29\.[\w-]{20,}|\bGOCSPX-[\w-]{20,}",
     "Slack": r"\bxox[a-z]-[\w-]{10,}",
     "npm, PyPI": r"\bnpm_[A-Za-z0-9]{36}|\bpypi-[\w-]{50,}",
     "Docker, NVIDIA": r"\b(?:dckr_pat_|nvapi-)[\w-]{20,}",
-    "Replicate": r"\br8_[A-Za-z0-9]{30,}",
-    "Weights & Biases": r"\bwandb_v\d_\w{20,}",
-    "JSON Web Token": r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}(?:\.[\w-]+)?",
+    "Weights & Biases": r"\bwandb_v\d_\w{20,}|\bwandb login\s{1,3}(?:--\S{1,40}\s{1,3})?[\w-]{20,}",
+    "others": r"\b(?:r8_|LTAI|do[opr]_v1_|dapi|shp(?:at|ss|ca|pa)_|lin_api_|ntn_|secret_|tgp_v1_|gsk_|pplx-|xai-"
+              r"|hv[bs]\.|pul-|glsa_|NRAK-|dp\.(?:pt|st)\.|sntrys_|SG\.|key-|SK)(?=[A-Za-z_-]{0,60}\d)[\w.-]{20,}"
+              r"|\b\w{14}\.atlasv1\.[\w-]{20,}",
+    "JSON Web Token": r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}(?:\.[\w-]+)?|\beyJ[\w+/=-]{40,}",
     "key block": r"-{4,5} ?BEGIN [A-Z0-9 ]{3,60}-{4,5}[^\"']*|\bPuTTY-User-Key-File[^\"']*|\bAGE-SECRET-KEY-1\w{20,}"
-                 r"|\b(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-\S{1,30}) AAAA[\w+/=]{20,}",
+                 r"|\b(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-\S{1,30}) AAAA[\w+/=]{20,}"
+                 r"|\b(?:b3BlbnNzaC1rZXktdj|MI[IG][A-Za-z0-9+/]{40})[\w+/=]*",  # and what such a block begins with
     "user info of an address": rf"(?<=://)(?!git@|{VARIABLE}(?::{VARIABLE})?@)(?:[^\s/?#@\"'`<>]{{1,200}}(?=@)"
                                r"|[^\s:/?#@\"'`<>]{0,200}:(?!\d{1,5}[/?#])[^\s@\"'`<>]{1,200}(?=@))",
-    "query of an address": r"(?<=[?&#;])(?i:x-(?:amz|goog)-(?:signature|credential|security-token)|awsaccesskeyid|sig"
-                           r"|signature|\w{0,20}token|(?:\w{1,20}_)?(?:api_?)?key|auth|code|pw|pwd|pass|password|secret"
-                           rf"|\w{{1,20}}_secret)=(?!{VARIABLE})[^\s&#\"'`<>]{{4,}}",
+    "query of an address": r"(?<=[?&#;])(?i:x-(?:amz|goog)-(?:signature|credential|security-token)"
+                           r"|(?:aws|oss)accesskeyid"
+                           r"|sig|q-ak|(?:q-)?signature|policy|key-pair-id|\w{0,20}token"
+                           r"|(?:\w{1,20}_)?(?:api_?)?key|auth|code|pw|pwd|pass|password|secret"
+                           rf"|\w{{1,20}}_secret)=(?!{VARIABLE})[^\s&#\"'`<>]{{3,}}",
     "chat webhook": r"\bhooks\.slack\.com/[^\s\"'`<>]{8,}"
-                    r"|\bdiscord(?:app)?\.com/api/(?:v\d+/)?webhooks/[^\s\"'`<>]+"
+                    r"|(?<=://)(?!git(?:hub|lab)\.com/)[^\s\"'`<>?#]{1,200}?/(?:bot/v2/|web)?hooks?/[^\s\"'`<>]{6,}"
+                    r"|\bmaker\.ifttt\.com/[^\s\"'`<>]+|\bdiscord(?:app)?\.com/api/(?:v\d+/)?webhooks/[^\s\"'`<>]+"
                     r"|\b(?:webhook\.office|outlook\.office(?:365)?)\.com/webhook[^\s\"'`<>]+"
                     r"|\blogic\.azure\.com[:\d]{0,6}/[^\s\"'`<>]{8,}"
                     r"|\bchat\.googleapis\.com/v1/spaces/[^\s\"'`<>]+"
                     r"|\bapi\.telegram\.org/bot[^\s\"'`<>]+|\b\d{8,10}:AA[\w-]{30,}",
     "Azure": rf"\b(?i:AccountKey|SharedAccessKey|SharedAccessSignature)=(?!{VARIABLE})[^\s;\"'`]{{4,}}"
              r"|(?<![\w+/])[A-Za-z0-9+/]{86}==",
-    "header": rf"\bBearer\s{{1,3}}(?!{VARIABLE})[\w.+/=~-]{{4,}}"
+    "header": rf"\bBearer\s{{1,3}}(?!{VARIABLE})[\w.+/=~-]+"
               r"|\bbearer\s{1,3}(?=[a-zA-Z._-]{0,99}\d)[\w.+/=~-]{8,}"
+              r"|\b(?i:authorization|private-token|(?:set-)?cookie|x-[\w-]{0,20}(?:key|token))[\"']?\s{0,3}[:=]\s{0,3}"
+              rf"[\"']?(?!(?:\w{{1,20}}\s{{1,3}})?{VARIABLE}|null\b)(?:\w{{1,20}}\s{{1,3}})?[^\s\"'`<>]{{4,}}"
               r"|\b(?i:basic\s{1,3})(?=[A-Za-z]{0,99}[\d+/=])[A-Za-z0-9+/]{8,}={0,2}",
     "assignment in a text": r"(?<![A-Za-z0-9])(?i:password|passwd|passphrase|pwd|(?:client_|app_)?secret"
                             r"|\w{0,20}(?:access|secret)_?key(?:_?id)?|api_?key|private_?key(?:_?id)?|(?:access|auth)_?token)"
                             r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?"
                             rf"(?!{VARIABLE}|\?\?\?|(?i:none|null|true|false)\b)[^\s\"'`,;&<>]{{4,}}"
-                            rf"|(?<![\w])(?i:--pass|--pw|pass|pw)=(?!{VARIABLE})[^\s\"'`,;&<>]{{4,}}",
+                                            rf"|(?<![\w])(?i:--pass|--pw|pass|pw)=(?!{VARIABLE})[^\s\"'`,;&<>]{{4,}}"
+                            r"|(?<![\w-])(?i:pass|pw|\w{0,20}token|auth)[\"']?\s{0,3}[:=]\s{0,3}[\"']?"
+                            r"(?=[^\s\d]{0,60}\d)"
+                            rf"(?=[^\sA-Za-z]{{0,60}}[A-Za-z])(?!{VARIABLE})[\w.+/=~-]{{6,}}"
+                            r"|(?<![\w-])--(?:[\w-]{1,20}-)?(?:pass(?:word|wd|phrase)?|pw|token|key|secret)\s{1,3}"
+                            r"(?![-$])\S{4,}"
+                            r"|(?<![\w-])(?:-u|--user)\s{1,3}[\w.+-]{1,64}:[^\s\"'`$]+"
+                            r"|\blogin\s{1,3}\S{1,64}\s{1,3}password\s{1,3}\S+",
 }
 PATH_FORMATS = {
     "file URL": rf"{START}file:/+[^\s\"'`)>]+",
     "remote repository": r"(?<![\w.+/@-])[\w.+-]{1,64}@[A-Za-z0-9][\w.-]{0,253}:[\w./~][^\s\"'`)>]*",
-    "remote storage": r"\b(?:s3|gs|gcs|hdfs|abfss?|nfs|smb|sftp|ssh|rsync)://[^\s\"'`)>]+",
+    "remote storage": r"\b(?:s3a?|gs|gcs|hdfs|abfss?|wasbs?|az|adl|oss|cos|obs|b2|dbfs|nfs|smb|afp|ftps?|sftp|ssh"
+                      r"|rsync):/{1,2}[^\s\"'`)>]+",
+    "encoded": r"(?i:%2F(?:home|users|root|mnt|data|scratch|checkpoint|srv)%2F)[^\s\"'`)>]*",
     "Windows drive": rf"{START}[A-Za-z]:(?:\\|/(?!/))[^\s\"'`]*",
     "Windows share": rf"{START}\\\\+[\w.-]+\\+[^\s\"'`]+",
     "home folder": rf"{START}~[\w.-]*[/\\][^\s\"'`]*",
@@ -71,12 +91,16 @@ HOST_FORMATS = {
     "user at a host": r"(?<![\w.+/:@-])(?!(?i:acc|accuracy|ap|f1|git|hits?|map|mrr|ndcg|pass|precision|recall|top)@)"
                       r"[A-Za-z][\w.+-]{1,63}@(?!(?:v?\d|latest|main|master|head|stable|dev)\b)"
                       r"[A-Za-z][\w-]{1,62}(?![\w@.-])",
-    "list of hosts": r"(?<![\w$.-])[A-Za-z][\w-]{0,62}\[(?!0-9\])\d{1,6}(?:[-,]\d{1,6})+\][\w.-]{0,99}",
-    "service URL": r"\b(?:tcp|grpc|redis|postgres(?:ql)?|mysql|mongodb|amqp)://[^\s\"'`)>]+",
+    "list of hosts": r"(?<![\w$.-])[A-Za-z][\w-]{0,62}\[(?!0-9\])\d{1,6}(?:[-,]\d{1,6})+\][\w.-]{0,99}"
+                     r"|(?<![\w$.-])[A-Za-z][\w-]{0,62}\{\d{1,6}\.\.\d{1,6}\}[\w.-]{0,99}",
+    "internal name": rf"(?<![\w.@/-])(?:[A-Za-z0-9][\w-]{{0,62}}\.){{1,8}}{INTERNAL}(?![\w-]|\.\w)"
+                     rf"|(?<=://)(?!localhost\b)(?:[A-Za-z][\w-]{{1,62}}(?=[:/\s]|$)|[\w.-]{{1,99}}\.{INTERNAL}\b"
+                     r"|\[(?!::1\])[0-9A-Fa-f:.]{3,45}\])",
+    "service URL": r"\b(?:tcp|grpc|redis|postgres(?:ql)?|mysql|mongodb|amqp|ldaps?|kafka|nats|ray|clickhouse)://[^\s\"'`)>]+",
 }
 TOKENS, PATHS, HOSTS = (re.compile("|".join(formats.values()))
                         for formats in (TOKEN_FORMATS, PATH_FORMATS, HOST_FORMATS))
-MAILS = re.compile(r"(?<![\w.+/:-])(?!git@)[\w.+-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b")
+MAILS = re.compile(r"(?<![\w.+/-])(?!git@)[\w.+-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b")
 DETECTORS = ((TOKEN, TOKENS), (MAIL, MAILS), (PATH, PATHS), (HOST, HOSTS))
 
 SECRET_KEYS = re.compile(r"(?:^|_)(?:pass_?(?:word|wd|phrase)|secrets?|credentials?"

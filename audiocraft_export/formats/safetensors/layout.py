@@ -21,7 +21,8 @@ from .file import read_safetensors
 from .flatten import Flattened, unflatten
 from .limits import MAX_TEXT_FILE
 
-_INDEX = ".safetensors.index.json"
+INDEX = ".safetensors.index.json"
+_BESIDE = "compression_"  # prefix of the files of a compression model beside another one
 _CONFIG = re.compile(r"(\w+_)?config(_\d+)?\.yaml")
 
 
@@ -77,7 +78,7 @@ def split_into_shards(stem: str, tensors: Mapping[str, LazyTensor], metadata: Ma
     index = {"metadata": {**split.metadata, **metadata, **text}, "weight_map": split.tensor_to_filename}
     shards: dict[str, Content] = {file: Tensors({name: tensors[name] for name in names}, metadata)
                                   for file, names in split.filename_to_tensors.items()}
-    return {**shards, f"{stem}{_INDEX}": json.dumps(index, indent=2, sort_keys=True) + "\n"}
+    return {**shards, f"{stem}{INDEX}": json.dumps(index, indent=2, sort_keys=True) + "\n"}
 
 
 def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
@@ -87,7 +88,7 @@ def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
         CheckpointError: if they cannot be read, or do not belong together.
     """
     configs = {name: _read_text(folder / name) for name in names if _CONFIG.fullmatch(name)}
-    indexes = {name: _read_index(folder / name, names) for name in names if name.endswith(_INDEX)}
+    indexes = {name: _read_index(folder / name, names) for name in names if name.endswith(INDEX)}
     shards = {shard for index in indexes.values() for shard in index["weight_map"].values()}
     contents: dict[str, Content] = {}
     for name in [name for name in names if name not in configs and name not in shards]:
@@ -108,6 +109,15 @@ def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
     return contents
 
 
+def expected_metadata(name: str, manifest: Manifest) -> dict[str, Optional[str]]:
+    """What the metadata of a file of safetensors, or of an index, has to say of its release; None is nothing."""
+    if name.startswith(_BESIDE) and manifest.codec is not None:
+        sig = manifest.codec.get("sig")
+        return {"format": "pt", "sig": sig if isinstance(sig, str) else None}
+    sig = manifest.sig or "" if manifest.release_format == "transformers" else manifest.name
+    return {"format": "pt", "sig": sig, "weights": manifest.weights}
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a mapping from a file of JSON; CheckpointError if it holds something else."""
     try:
@@ -122,7 +132,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def _stems(name: str, names: Collection[str]) -> tuple[str, str]:
     """The stems of the names of a model and its configuration; a compression model beside another has a prefix."""
     if name in OWN_NAMES:
-        before = "compression_" if name == CODEC_FILE and len(names) > 1 else ""
+        before = _BESIDE if name == CODEC_FILE and len(names) > 1 else ""
         return f"{before}model", f"{before}config"
     return Path(name).stem, f"{Path(name).stem}_config"
 

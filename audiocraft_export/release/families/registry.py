@@ -1,6 +1,5 @@
 """What a release consists of, by the family of the model: the name of its solver, and the keys that mark it."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,22 +91,19 @@ FAMILIES = {  # the names of audiocraft.solvers.builders.get_solver
     "watermarking": WATERMARK_FAMILY,
 }
 GENERAL = "general"  # the name of the general one
-_HYDRA_CHOICE = re.compile(r"\$\{hydra:runtime\.choices\.([\w./@-]+)\}")
 
 
 def solver_of(config: Config) -> Optional[str]:
     """The name of the solver, as one of AudioCraft's or as it is written in the configuration.
 
-    An interpolation that cannot be resolved stands for Hydra's choice of the group `solver`, or of the one it names.
-    None is unknown.
+    An interpolation that cannot be resolved stands for Hydra's choice of the group `solver`. None is unknown.
     """
-    raw = config.raw("solver")
+    written = config.chosen(config.raw("solver"))
     try:
         solver = config.get("solver")
     except CheckpointError:
-        choice = _HYDRA_CHOICE.fullmatch(raw)
-        return config.choices.get(choice[1] if choice else "solver")
-    solver = solver if isinstance(solver, str) and solver in FAMILIES else raw
+        return config.choices.get("solver")
+    solver = solver if isinstance(solver, str) and solver in FAMILIES else written
     return solver if isinstance(solver, str) else None
 
 
@@ -156,7 +152,8 @@ def family_notes(config: Config, chosen: Optional[str] = None) -> Iterator[str]:
     missing = _missing_marks(config, solver)
     if missing and chosen is None:
         yield (f"solver={solver} is the name of a solver of AudioCraft, but the configuration has no {missing}: "
-               f"released as a general model; family={solver} (--family {solver}) makes it {family_named(solver).kind}")
+               f"released as a general model; if it is {family_named(solver).kind} of AudioCraft, use family={solver} "
+               f"(--family {solver})")
 
 
 def describe_model(config: Config, chosen: Optional[str] = None) -> str:

@@ -12,7 +12,7 @@ from http.client import responses
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from ...errors import ReleaseError, reason, without_credentials
+from ...errors import ReleaseError, public_address, reason, without_credentials
 from .endpoint import check_endpoint, credentials_of
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
         from huggingface_hub import HfApi, constants, get_token
         secrets += credentials_of(constants.ENDPOINT)
         with _quiet():
+            if "@" in constants.ENDPOINT:
+                _check_takes_credentials(repo)
             token = get_token()
             if not token:
                 raise PushRefused("no token of the Hub is known here", LOG_IN)
@@ -52,8 +54,20 @@ def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
     except Exception as exc:  # the client's are those of requests, httpx, httpx2 or hf_xet, by its version
         why, remedy = _explain(exc).args
         said = _scrub_secrets(why, [token or "", *secrets])
-        raise ReleaseError(f"The release in {folder} is complete, but pushing it to {repo} failed ("
-                           f"{said}): {remedy}, and run: {later}") from None  # may hold the token
+        error = ReleaseError(f"The release in {folder} is complete, but pushing it to {repo} failed ("
+                             f"{said}): {remedy}, and run: {later}")
+        error.has_command = True
+        raise error from None  # may hold the token
+
+
+def _check_takes_credentials(repo: str) -> None:
+    """Refuse an address with credentials before a client that cannot use one creates a repository there."""
+    from huggingface_hub import RepoUrl, __version__, constants
+    try:
+        RepoUrl(f"{public_address(constants.ENDPOINT).rstrip('/')}/{repo}")  # as the Hub answers
+    except ValueError:
+        raise PushRefused(f"huggingface_hub {__version__} takes no credentials in HF_ENDPOINT",
+                          "leave them out, or install a later one") from None
 
 
 def _scrub_secrets(text: str, secrets: Sequence[str]) -> str:

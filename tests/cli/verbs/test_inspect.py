@@ -4,9 +4,10 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 from helpers import on_terminal, with_cfg
 
-from audiocraft_export import export_xp
+from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.cli.verbs.inspect import _curve
 from audiocraft_export.release.manifest import Manifest
 
@@ -123,3 +124,12 @@ def test_a_checkpoint_is_inspected_on_a_narrow_terminal(train, tmp_path):
 def test_a_curve_has_a_block_for_each_value_or_for_several():
     assert _curve([3., None, 1., 2.], 40) in ("█ ▁▅", "# _=")
     assert len(_curve([float(value) for value in range(100)], 30)) == 25 and _curve([], 30) == ""
+
+
+def test_values_that_are_nan_or_infinite_are_counted(train, tmp_path, dora_dir):
+    checkpoint = train("11111111", [], best_state={"model": {"w": torch.full((4, 3), float("nan"))}}) / "checkpoint.th"
+    path = export_xp("11111111", dora_dir, ExportOptions(codec="none")).files[0]
+    assert [inspected(tmp_path, target)[0]["nonfinite"] for target in (path, checkpoint)] == [12, None]
+    assert inspected(tmp_path, checkpoint, "--values")[0]["nonfinite"] == 12  # what no manifest says
+    assert "values      12 are NaN or infinite\n" in command("inspect", path.parent, cwd=tmp_path).stdout
+    assert ", with 12 NaN or infinite values; would have" in command("inspect", "11111111", cwd=tmp_path).stdout

@@ -25,7 +25,8 @@ def test_a_row_says_what_it_is_how_far_how_good_and_whether_it_is_exported(train
     assert abs(row.pop("changed") - time.time()) < 60
     assert row == {"sig": "11111111", "solver": "musicgen", "argv": ["lr=0.1", "model.dim=3"], "epochs": 3,
                    "planned": 4, "metric": "ce", "best": 1.5, "best_epoch": 2, "checkpoint": size, "others": 1,
-                   "release": "none", "release_options": {}, "release_bytes": None}
+                   "release": "none", "release_options": {}, "release_bytes": None,
+                   "nonfinite": None}
     report = export_xp("11111111", dora_dir)
     head, line = command("list", cwd=tmp_path).stdout.splitlines()
     assert head.split() == ["sig", "solver", "what", "epochs", "best", "checkpoint", "release", "age"]
@@ -191,10 +192,10 @@ def test_list_inspect_and_run_agree_on_what_is_up_to_date(train, tmp_path, dora_
     assert "release     up to date, made with checkpoint=1; " in command("inspect", "11111111", cwd=tmp_path).stdout
     assert "Nothing to export" in command("run", "--all", cwd=tmp_path).stderr
     assert command("run", "11111111", "--dry-run", cwd=tmp_path).stdout.endswith(
-        "; the release there is up to date, made with checkpoint=1\n")
+        ", which is up to date, made with checkpoint=1\n")
     torch.save(solver_state(sig="11111111", best_state={"model": {"w": torch.zeros(1)}}), folder / "checkpoint_1.th")
     assert "release     stale; " in command("inspect", "11111111", cwd=tmp_path).stdout
-    assert "release there is stale" in command("run", "--all", "--dry-run", cwd=tmp_path).stdout
+    assert "which is stale" in command("run", "--all", "--dry-run", cwd=tmp_path).stdout
     assert "1 of 1 exported" in command("run", "--all", cwd=tmp_path).stderr
     assert "release     up to date (state_dict.bin " in command("inspect", "11111111", cwd=tmp_path).stdout
 
@@ -203,3 +204,13 @@ def test_list_inspect_and_run_agree_on_what_is_up_to_date(train, tmp_path, dora_
     (-5, "0 s"), (59, "59 s"), (60, "1 min"), (86400, "1 d"), (3e7, "347 d"), (1e8, "3 y")])
 def test_an_age_is_in_its_largest_unit(seconds, text):
     assert _age(seconds) == text
+
+
+def test_values_of_a_release_that_are_nan_or_infinite_are_counted(train, tmp_path, dora_dir):
+    train("11111111", [], best_state={"model": {"w": torch.full((4, 3), float("nan")), "v": torch.ones(2)}})
+    assert listed(tmp_path)[0]["nonfinite"] is None  # no weight is read
+    export_xp("11111111", dora_dir)
+    assert listed(tmp_path)[0]["nonfinite"] == 12 and ", 12 NaN/inf" in command("list", cwd=tmp_path).stdout
+    train("22222222", [])
+    export_xp("22222222", dora_dir)
+    assert [xp["nonfinite"] for xp in listed(tmp_path, "--sort", "sig")] == [12, 0]

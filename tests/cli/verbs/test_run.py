@@ -1,5 +1,6 @@
 """`audiocraft-export run`: which experiments are exported, and what a dry run says."""
 
+import argparse
 import json
 import os
 import pickle
@@ -10,6 +11,7 @@ import torch
 from helpers import SIG, dora, solver_state, to_format_1
 
 from audiocraft_export import ExportOptions, export_xp, verify
+from audiocraft_export.cli.verbs import run
 from audiocraft_export.cli.verbs.run import ExportJob
 from audiocraft_export.experiment.xp import Experiment
 
@@ -25,7 +27,7 @@ def test_a_dry_run_says_what_would_be_written_and_touches_nothing(train, tmp_pat
     train("22222222", [], [1.], best_state=...)
     before = everything(tmp_path)
     result = command("run", "11111111", "22222222", "--dry-run", cwd=tmp_path, code=1)
-    assert result.stdout.startswith("11111111 would be exported: best_state after 1 epochs (best state, as the solver")
+    assert result.stdout.startswith("11111111 would be exported: best_state of epoch 1, after 1 epochs (best state, ")
     assert "state_dict.bin" in result.stdout and "use weights=last" in result.stderr
     assert result.stderr.endswith("1 of 2 can be exported; failed: 22222222.\n")
     line = json.loads(command("run", "11111111", "--dry-run", "--json", "--folder", "new", cwd=tmp_path).stdout)
@@ -157,9 +159,16 @@ def test_a_call_of_run_that_makes_no_sense_says_why(tmp_path, argv, says):
     assert says in command("run", *argv, cwd=tmp_path, code=2).stderr
 
 
+@pytest.mark.parametrize("name", ["family", "metric", "config", "hub", "revision", "dtype", "folder"])
+def test_null_is_the_default_of_each_option_that_may_be_left_out(name):
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    assert getattr(parser.parse_args([ExportOptions.flag_of(name), "null"]), name) is None
+
+
 def test_two_exports_to_one_folder_are_refused(train, tmp_path):
     folder = train("11111111", [], [1.])
     torch.save(solver_state(sig="11111111"), folder / "checkpoint_7.th")
     result = command("run", "11111111", folder / "checkpoint_7.th", "--folder", "same", cwd=tmp_path, code=1)
     assert "checkpoint_7.th would overwrite the release of 11111111 in" in result.stderr
-    assert result.stdout.count(" exported:") == 1
+    assert not result.stdout and not (tmp_path / "same").exists()

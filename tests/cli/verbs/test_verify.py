@@ -145,3 +145,15 @@ def test_several_problems_of_a_file_are_one_line(capsys):
     problems = [(f"key{number}", "is odd") for number in range(MAX_PROBLEMS + 2)]
     _print("a", problems, as_json=False)
     assert capsys.readouterr().out.endswith("key3 is odd; and 2 more like these\n")
+
+
+@pytest.mark.parametrize("format", ["audiocraft", "safetensors"])
+def test_values_that_are_nan_or_infinite_are_counted_though_the_release_is_sound(train, tmp_path, dora_dir, format):
+    train("11111111", [], best_state={"model": {"w": torch.full((4, 3), float("nan")), "v": torch.ones(2)}})
+    path, *_ = export_xp("11111111", dora_dir, ExportOptions(format=format, card=False, codec="none")).files
+    for target in (path.parent, path):
+        said = command("verify", target, cwd=tmp_path).stdout.splitlines()
+        assert said[0] == f"{path}: sound; 12 values are NaN or infinite"
+        line = json.loads(command("verify", target, "--json", cwd=tmp_path).stdout.splitlines()[0])
+        assert line == {"file": str(path), "ok": True, "nonfinite": 12, "problems": []}
+    assert "12 values in it are NaN or infinite" in str(verify(path.parent))

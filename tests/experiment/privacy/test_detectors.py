@@ -33,6 +33,19 @@ PRIVATE = [
     "api_key=abcd1234", "client_secret: abcd1234", "access_token=abcd", "mysql -u x PASSWORD=hunter2",
     "joe@gpu7", "ssh joe@bigbox", "joe.doe@login-node", "joe@lab.example.org", "git@host:joe/x", "joe@10.0.0.7:/srv/x",
     "git@github.com:joe/x.git", "bigbox.lab.org:8080", "node[01-16]", "gpu[1-7,9]", "dgx-[001,003].cluster",
+    "hf_abcdefgh12345678", "glrt-" + "a1B2" * 5, "GOCSPX-" + "a1B2" * 7, "LTAI5t" + "a1B2" * 5, "dapi" + "0a1b" * 8,
+    "SG." + "a1B2" * 5 + "." + "a1B2" * 10, "shpat_" + "0a1b" * 8, "gsk_" + "a1B2" * 12, "hvs." + "a1B2" * 24,
+    "dop_v1_" + "0a1b" * 16, "SK" + "0a1b" * 8, "secret_" + "a1B2" * 10, "wandb login " + "0a1b" * 10,
+    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "arn:aws:iam::123456789012:role/joe", "eyJ" + "hcGlfYWRk" * 6,
+    "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAE", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7",
+    "https://d1.cloudfront.net/x?Policy=eyJTdGF0&Key-Pair-Id=K2JC", "https://h/x?X-Amz-Security-Token=abc",
+    "https://b.cos.ap.myqcloud.com/k?q-ak=AKIDabcd", "https://mm.lab.org/hooks/0a1b2c3d",
+    "https://hooks.zapier.com/hooks/catch/123/abc/", "https://open.feishu.cn/open-apis/bot/v2/hook/abc-def",
+    "https://maker.ifttt.com/trigger/x/with/key/abcd", "Bearer x", "Authorization: token abcdef", "X-Api-Key: abcdef12",
+    "PRIVATE-TOKEN: abcdef12", "Cookie: session=abcdef", "pass: hunter2", "HF_TOKEN=abcd1234", "auth=abcd1234",
+    "--api-key hunter", "curl -u joe:hunter2", "login joe password hunter2", "mailto:joe@lab.org", "az://lab/x",
+    "%2Fhome%2Fjoe%2Fx", "node{01..16}", "node01.cluster.local", "http://gitlab.internal/x", "http://bigbox:8080/x",
+    "https://bigbox/x", "nas.lan", "http://[2001:db8::1]:8080/", "ldap://dc/x",
     "nodes node[01-16],gpu[2-3]", "sftp://host/x", "/home/joe/x", "C:\\Users\\joe", "10.1.2.3"]
 HARMLESS = [
     "musicgen", "audiogen", "magnet", "compression", "diffusion", "watermarking", "text2music", "text2sound",
@@ -50,6 +63,9 @@ HARMLESS = [
     "https://${oc.env:U}:${oc.env:P}@h/x", "https://h/x?token=${oc.env:TOKEN}", "Bearer ${oc.env:TOKEN}",
     "password=${oc.env:PASSWORD}", "password: null", "the bearer of news", "Basic training", "first pass: train",
     "low_pass=8000", "pass", "pw", "secret", "token", "two passes = 2", "bypass=enabled", "pad_token=<pad>", "sig",
+    "pad_token: none", "token: word", "proj.local.Net", "torch.nn.Internal", "localhost", "http://localhost:8080/x",
+    "http://127.0.0.1:8080/x", "http://[::1]:80/x", "https://github.com/x/y/hooks/pre_commit.py", "0a1b" * 10,
+    "--key ${oc.env:KEY}", "Authorization: Bearer ${oc.env:TOKEN}", "secret_santa", "eyJ", "model_token", "skip-3",
     "crest_factor", "visqol", "fad", "kld", "text_consistency", "chroma_cosine", "si_snr", "msspec", "encodec", "dummy"]
 
 
@@ -83,6 +99,8 @@ def test_pass_and_pw_are_secret_as_whole_keys_only(key, name, is_secret):
 HOSTILE = [
     "a", "://", "://a:", "://a:b", "a@", "a@b", "a@b:", "?sig=", "&token", "secret_", "password", "password=",
     "Bearer ",
+    "https://a/hook", "/hooks/", "authorization: ", "x-key", "a.local", "--key ", "pass1=", "0a1B", "arn:aws:", "gsk_",
+    "wandb login ", "{1..",
     "bearer a", "Basic a", "-----BEGIN ", "-----BEGIN A-----", "ssh-rsa AAAA", "a[1", "a[1,", "[1,1", "1:AA", "A/",
     "hooks.slack.com/", "AccountKey=", "${", "${a}", "a.", "x_access_key", "eyJa.", " ", "1.", "pass="]
 

@@ -82,7 +82,8 @@ def test_general_is_a_family_for_a_model_of_audiocraft(make_xp, dora_dir):
 
 @pytest.mark.parametrize(("text", "choice", "solver"), [
     ("${hydra:runtime.choices.solver}", "tagger", "tagger"), ("${hydra:runtime.choices.trainer}", "tagger", "mine"),
-    ("${now:%Y}", "tagger", "tagger"), ("${hydra:runtime.choices.solver}", None, None)])
+    ("${now:%Y}", "tagger", "tagger"), ("my_${hydra:runtime.choices.solver}", "tagger", "my_tagger"),
+    ("${hydra:runtime.choices.solver}", None, None)])
 def test_a_solver_by_the_choice_of_hydra(make_xp, dora_dir, text, choice, solver):
     folder = make_xp(**{"xp.cfg": with_cfg(solver=text)})
     if choice:
@@ -92,6 +93,14 @@ def test_a_solver_by_the_choice_of_hydra(make_xp, dora_dir, text, choice, solver
     assert report.manifest.solver == solver and text in load(report.files[0])["xp.cfg"]
     scrubbed = ExportOptions(scrub=["solver"], folder=dora_dir / "scrubbed")
     assert export_xp(SIG, dora_dir, scrubbed).manifest.solver is None
+
+
+@pytest.mark.parametrize("fsdp", ["${hydra:runtime.choices.fsdp}", {"use": "${hydra:runtime.choices.fsdp}"}])
+def test_any_value_may_be_a_choice_of_hydra(make_xp, dora_dir, fsdp):
+    folder = make_xp(**{"xp.cfg": OmegaConf.create({"solver": "mine", "fsdp": fsdp})})
+    (folder / ".hydra").mkdir()
+    (folder / ".hydra" / "hydra.yaml").write_text("hydra: {runtime: {choices: {fsdp: 'off'}}}")
+    assert same(load(export_xp(SIG, dora_dir, ExportOptions(weights="last")).files[0])["best_state"], model_state(1))
 
 
 def test_a_choice_of_hydra_that_audiocraft_has_needs_its_marks(make_xp, dora_dir):

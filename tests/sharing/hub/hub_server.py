@@ -8,6 +8,8 @@ import base64
 import hashlib
 import json
 import re
+import socket
+import struct
 import threading
 import time
 import traceback
@@ -34,7 +36,7 @@ class Fault:
     """What goes wrong: at requests that begin so, so often, after so many bytes of what is sent.
 
     Args:
-        status: of the answer; 0 breaks the connection, and -1 does so after what is asked has been done.
+        status: of the answer; 0 resets the connection, and -1 ends it after what is asked has been done.
     """
 
     where: str
@@ -121,6 +123,9 @@ class Hub(ThreadingHTTPServer):
         self.server_close()
         assert not self.errors, self.errors
 
+    def shutdown_request(self, request):
+        self.close_request(request)  # at once: the polite end before it would hide that a connection is reset
+
     def forget(self):
         """All that was pushed, asked and planned; the chunks stay, since clients remember which they have uploaded."""
         self.repos, self.large, self.parts = {}, {}, {}
@@ -172,6 +177,8 @@ class Handler(BaseHTTPRequestHandler):
                     raise Refused(fault.status, fault.said)
                 self.close_connection = True
                 self.mute = True
+                if not fault.status:
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             if not fault or fault.status < 0:
                 with self.server.lock:
                     self.route()

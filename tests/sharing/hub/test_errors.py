@@ -43,7 +43,7 @@ def test_a_failure_is_one_sentence_without_credentials(hub, by_lfs, release, fau
 def test_the_other_way_of_large_files_has_the_same_messages(hub, clients, release):
     hub.faults.append(Fault(f"GET /api/models/{REPO}/xet-write-token", 403))
     error = clients().push(release)["error"]
-    assert "the client of the Hub says: " in error and "403 Forbidden" in error
+    assert "403 Forbidden" in error
     hub.faults.append(Fault("POST /xet/v1/xorbs", 0, times=9, after=20_000))
     impatient = clients(HF_XET_CLIENT_RETRY_MAX_ATTEMPTS="1", HF_XET_CLIENT_RETRY_BASE_DELAY="10ms")
     error = impatient.push(release)["error"]

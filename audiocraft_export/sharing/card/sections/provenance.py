@@ -40,7 +40,8 @@ def _experiment(values: Mapping[str, Any]) -> str:
     sig, checkpoint = values.get("sig"), values.get("checkpoint")
     signature = code(sig) if sig else "of unknown signature"
     file = f", {code(checkpoint['name'])} of {readable_size(checkpoint['bytes'])}" if checkpoint else ""
-    return f"{signature} after {amount(values.get('epoch', 0), 'epoch')}{file}"
+    after = "" if values.get("epoch") is None else f" after {amount(values['epoch'], 'epoch')}"
+    return f"{signature}{after}{file}"
 
 
 def _warnings(manifest: Manifest) -> str:

@@ -22,6 +22,8 @@ def training_section(source: CardSource) -> str:
 
 
 def _summary(manifest: Manifest) -> str:
+    if manifest.epoch is None:
+        return "" if manifest.bands else "How many epochs it was trained is not known."
     if not manifest.epoch:
         return "No epoch was finished."
     epochs, epoch, best = amount(manifest.epoch, "epoch"), manifest.weights_epoch, manifest.known_best or {}
@@ -32,8 +34,8 @@ def _summary(manifest: Manifest) -> str:
 
 
 def _bands(manifest: Manifest) -> str:
-    rows = [(str(index), code(band.get("sig") or "unknown"), str(band.get("epoch")), *_best_of(band.get("best")))
-            for index, band in enumerate(manifest.bands or [])]
+    rows = [(str(index), code(band.get("sig") or "unknown"), str(band.get("epoch") or MISSING),
+             *_best_of(band.get("best"))) for index, band in enumerate(manifest.bands or [])]
     return table(("band", "experiment", "epochs", "best epoch", "metric", "value"), rows) if rows else ""
 
 
@@ -45,7 +47,7 @@ def _best_of(best: Optional[Mapping[str, Any]]) -> tuple[str, str, str]:
 
 def _table(manifest: Manifest, metrics: Metrics) -> str:
     best = manifest.known_best or {}
-    heads = {1: "first", manifest.epoch: "last", **({best["epoch"]: "best"} if best.get("metric") else {})}
+    heads = {1: "first", manifest.epoch or 0: "last", **({best["epoch"]: "best"} if best.get("metric") else {})}
     columns = sorted(epoch for epoch in heads if epoch > 0)
     rows = list(_rows(metrics, columns, best.get("metric")))
     if not rows:
