@@ -27,7 +27,7 @@ def test_a_dry_run_says_what_would_be_written_and_touches_nothing(train, tmp_pat
     train("22222222", [], [1.], best_state=...)
     before = everything(tmp_path)
     result = command("run", "11111111", "22222222", "--dry-run", cwd=tmp_path, code=1)
-    assert result.stdout.startswith("11111111 would be exported: best_state after 1 epochs (best state, as the solver")
+    assert result.stdout.startswith("11111111 would be exported: best_state of epoch 1, after 1 epochs (best state, ")
     assert "state_dict.bin" in result.stdout and "use weights=last" in result.stderr
     assert result.stderr.endswith("1 of 2 can be exported; failed: 22222222.\n")
     line = json.loads(command("run", "11111111", "--dry-run", "--json", "--folder", "new", cwd=tmp_path).stdout)
