@@ -19,5 +19,5 @@ def test_an_experiment_without_any_file_is_summarized(tmp_path):
     assert found.pop("changed") == folder.stat().st_mtime
     assert found == {"sig": "11111111", "solver": None, "argv": None, "epochs": 0, "planned": None, "metric": None,
                      "best": None, "best_epoch": None, "checkpoint": None, "others": 0, "release": "none",
-                     "release_bytes": None, "nonfinite": None}
+                     "release_options": {}, "release_bytes": None, "nonfinite": None}
     assert summarize_xp(Experiment.from_folder(tmp_path / "nowhere")).changed == 0
