@@ -82,7 +82,7 @@ class Plan:
         return "is exported already" if self.is_there else "would be exported"
 
     def __str__(self) -> str:
-        existing = "" if self.is_there or self.status.state == NONE else f"; the release there is {self.status}"
+        existing = "" if self.status.is_wanted or self.status.state == NONE else f"; the release there is {self.status}"
         if self.replaced and self.status.state != DAMAGED:
             existing = f", replacing {self.replaced}, which is {self.status}"
         return (f"{self.manifest.name} {self.done}: {self.manifest.weights_text} "

@@ -105,7 +105,7 @@ def with_a_damaged_checkpoint(make_xp, folder):
     ({"config": "no.yaml"}, {}, "", None),
     ({}, {}, "--checkpoint 1", with_a_damaged_checkpoint),
     ({"weights": "ema", "folder": "outputs", "verify": "load", "checkpoint": "9"}, {"ema": ...}, "", None),
-], ids=str)
+], ids=lambda value: getattr(value, "__name__", str(value)))
 def test_the_named_command_succeeds_whatever_the_cause(make_xp, dora_dir, tmp_path, options, sections, flags, prepare):
     make_xp(**sections)
     options = {name: str(tmp_path / value) if name == "folder" else value for name, value in options.items()}

@@ -58,7 +58,7 @@ class Scene:
 
     def argv(self, side, folder=None, *more):
         return ["run", str(self.root / "outputs" / "xps" / xp(side)), "--folder", str(folder or self.folder),
-                "--version", "1.3.0", *more]
+                "--version", "1.3.0", "--force", *more]
 
     def put(self, side="1", folder=None):
         """A former release, and nothing else."""
