@@ -198,17 +198,13 @@ def _is_best(value: Any) -> bool:
 
 
 _FILE = {"name": str, "bytes": _is_count, "sha256": str}
-_SOURCE = {"name": str, "bytes": _is_count, "identity": (str, None)}  # an odd `mtime_ns` is none
-_CODEC_SOURCE = {**_SOURCE, "name": (str, None)}  # scrubbed, if only the environment of a machine names it
 _PART: Mapping[str, Any] = {  # of a manifest, or of one of its bands
-    "sig": (str, None), "epoch": (_is_count, None), "weights": str, "why": str, "checkpoint": (_SOURCE, None),
-    "config": str,
-    "best": (_is_best, None), "weights_epoch": (_is_count, None),  # `config_sha256` is only compared
-}
+    "sig": (str, None), "epoch": (_is_count, None), "weights": str, "why": str, "checkpoint": (dict, None),
+    "config": str, "best": (_is_best, None), "weights_epoch": (_is_count, None),
+}  # what is in a source, and `config_sha256`, is only compared
 _SHAPE: Mapping[str, Any] = {
     **_PART, "solver": (str, None), "tensors": _is_count, "parameters": _is_count, "dtypes": {str: _is_count},
-    "codec": ({"sig": (str, None), "pretrained": (str, None), "checkpoint": (_CODEC_SOURCE, None),
-               "file": (_CODEC_SOURCE, None)}, None),
+    "codec": ({"sig": (str, None), "pretrained": (str, None), "checkpoint": (dict, None), "file": (dict, None)}, None),
     "options": dict, "warnings": [str], "versions": {str: str}, "time": str, "nonfinite": {str: {str: _is_count}},
     "bands": ([_PART], None), "sig_source": (str, None), "family": (str, None),
 }

@@ -70,8 +70,8 @@ def _origin_problems(file: str, manifest: Manifest, checkpoint: Checkpoint) -> I
     made_of = manifest.checkpoint or {"name": "a living solver"}
     if manifest.sig != checkpoint.sig:
         yield Problem(file, None, f"is of {manifest.sig}, and {checkpoint.where} of {checkpoint.sig}")
-    elif made_of["name"] != source.get("name"):
-        yield Problem(file, None, f"is of {made_of['name']}, and not of {checkpoint.where}")
+    elif made_of.get("name") != source.get("name"):
+        yield Problem(file, None, f"is of {made_of.get('name')}, and not of {checkpoint.where}")
     elif any(made_of.get(key) != source[key] for key in ("bytes", "identity" if "identity" in made_of else "mtime_ns")):
         yield Problem(file, None, f"is of another state of {checkpoint.where} than the one that is there now")
 

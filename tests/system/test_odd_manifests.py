@@ -27,6 +27,8 @@ VALID = [
     {"epoch": 0, "tensors": 0, "parameters": (1 << 63) - 1, "weights_epoch": (1 << 63) - 1},
     {"weights": "", "why": "", "config": "", "time": ""}, {"nonfinite": {"": {}, "x": {"": 0}}},
     {"checkpoint": {**SOURCE, "identity": None, "more": []}}, {"checkpoint": {**SOURCE, "mtime_ns": "x"}},
+    {"checkpoint": {}}, {"checkpoint": {**SOURCE, "bytes": "1"}}, {"checkpoint": {"name": []}}, {"codec": {"file": {}}},
+    {"codec": {"checkpoint": {"name": 1}}},
     {"config_sha256": []},
 ]
 INVALID = [
@@ -34,9 +36,9 @@ INVALID = [
     {"parameters": 1 << 63}, {"parameters": 10 ** 400}, {"dtypes": {"float32": "1"}}, {"warnings": [1]},
     {"warnings": ["", None]}, {"versions": {"torch": 2}}, {"versions": {"torch": None}}, {"format": True},
     {"nonfinite": {"x": {"w": -1}}}, {"nonfinite": {"x": {"w": True}}}, {"weights_epoch": 1.5},
-    {"checkpoint": {}}, {"checkpoint": {**SOURCE, "bytes": "1"}}, {"checkpoint": {**SOURCE, "name": 1}},
+    {"checkpoint": []}, {"checkpoint": "checkpoint.th"}, {"codec": {"checkpoint": "x"}},
     {"codec": {"sig": []}}, {"codec": {"pretrained": 1}},
-    {"codec": {"checkpoint": {"name": 1}}}, {"codec": {"file": "x"}}, {"bands": [{}]},
+    {"codec": {"file": "x"}}, {"bands": [{}]},
     {"bands": [{**BAND, "epoch": ""}]},
     {"bands": [{**BAND, "best": {"epoch": 1}}]}, {"bands": [None]}, {"best": {"metric": "ce", "epoch": 1, "valid": {}}},
     {"best": {"metric": "ce", "epoch": 1, "valid": {}, "value": None}},

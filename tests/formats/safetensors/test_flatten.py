@@ -73,7 +73,7 @@ def test_texts_and_numbers_that_safetensors_cannot_hold_are_refused_in_a_sentenc
     folder = exported(make_xp, dora_dir, ExportOptions())
     torch.save({**load(folder / "state_dict.bin"), **more}, folder / "state_dict.bin")
     fitting(folder)
-    with pytest.raises(ExportError, match="UTF-8|written as JSON"):
+    with pytest.raises(ExportError, match="UTF-8|xp.cfg is no configuration|big does not belong there"):
         convert(folder, "safetensors", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -86,3 +86,8 @@ def test_flat_content_is_named_without_the_one_key_above_it_and_nests_again():
     assert unflatten(flat.text, flat.tensors, {"config.yaml": "lr: 1"}) == content
     with pytest.raises(CheckpointError, match="belong nowhere.*'?more"):
         unflatten(flat.text, {**flat.tensors, "more": weights["a"]}, {"config.yaml": "lr: 1"})
+
+
+def test_a_number_of_too_many_digits_is_refused_in_a_sentence():
+    with pytest.raises(CheckpointError, match="cannot be written as JSON"):
+        Flattened({"big": 1 << 20_000}, {})

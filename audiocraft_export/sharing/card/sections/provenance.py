@@ -39,7 +39,7 @@ def _experiment(values: Mapping[str, Any]) -> str:
     """The experiment of a manifest, or of one of its bands."""
     sig, checkpoint = values.get("sig"), values.get("checkpoint")
     signature = code(sig) if sig else "of unknown signature"
-    file = f", {code(checkpoint['name'])} of {readable_size(checkpoint['bytes'])}" if checkpoint else ""
+    file = f", {code(str(checkpoint.get('name')))} of {readable_size(checkpoint['bytes'])}" if checkpoint else ""
     after = "" if values.get("epoch") is None else f" after {amount(values['epoch'], 'epoch')}"
     return f"{signature}{after}{file}"
 
