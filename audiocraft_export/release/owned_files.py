@@ -75,7 +75,8 @@ class OwnedFiles:
             return None if self._previous_values(folder) is None else "a damaged release"
         is_same = _is_same_experiment(vars(previous), vars(self._manifest))
         whose = "" if is_same else f" of another experiment ({previous.name})"
-        return " ".join(filter(None, (f"the release{whose}", previous.epochs_text)))
+        made = "" if previous.epoch is None else f" made after epoch {previous.epoch}"
+        return f"the release{whose}{made if previous.weights_epoch is None else f' of epoch {previous.weights_epoch}'}"
 
     def refuse_foreign_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
         """Refuse to replace a release of another experiment, or files of no release, such as a person's `config.yaml`.
@@ -226,7 +227,12 @@ def _is_same_part(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """By the signatures; where one is unknown, by the configuration of the training, or as the same checkpoint."""
     if one.get("sig") is not None and other.get("sig") is not None:
         return bool(one["sig"] == other["sig"])
-    config, identity = one.get("config_sha256"), (one.get("checkpoint") or {}).get("identity")
+    config, identity = one.get("config_sha256"), _identity(one)
     is_named = CONFIG_OPTION in (one.get("config"), other.get("config"))  # a person may name one file for any model
     return config is not None and not is_named and bool(config == other.get("config_sha256")) \
-        or identity is not None and bool(identity == (other.get("checkpoint") or {}).get("identity"))
+        or identity is not None and bool(identity == _identity(other))
+
+
+def _identity(values: Mapping[str, Any]) -> Any:
+    checkpoint = values.get("checkpoint")
+    return checkpoint.get("identity") if isinstance(checkpoint, dict) else None

@@ -83,7 +83,6 @@ class Plan:
 
     def __str__(self) -> str:
         existing = "" if self.status.is_wanted or self.status.state == NONE else f"; the release there is {self.status}"
-        if self.replaced and self.status.state != DAMAGED:
-            existing = f", replacing {self.replaced}, which is {self.status}"
+        replacing = f", replacing {self.replaced}" if self.replaced and self.status.state != DAMAGED else ""
         return (f"{self.manifest.name} {self.done}: {self.manifest.weights_text} "
-                f"({self.manifest.why}), {self.sizes} in {self.folder}{existing}")
+                f"({self.manifest.why}), {self.sizes} in {self.folder}{replacing}{existing}")
