@@ -108,10 +108,15 @@ def _other_options(existing: Manifest, wanted: Optional[Wanted]) -> dict[str, An
     other = wanted.manifest.to_dict()["options"] if wanted else {"version": existing.options.get("version")}
     found = {name: existing.options.get(name, _DEFAULTS.get(name)) for name in {**existing.options, **other}}
     options = {name: value for name, value in found.items() if value != other.get(name, _DEFAULTS.get(name))}
-    if wanted and wanted.metric and (existing.weights_epoch, existing.best) != (
-            wanted.manifest.weights_epoch, wanted.manifest.best):
+    if wanted and wanted.metric and not _says_the_same_of_metrics(existing, wanted.manifest):
         options["metric"] = (existing.known_best or {}).get("metric")
     return options
+
+
+def _says_the_same_of_metrics(existing: Manifest, wanted: Manifest) -> bool:
+    """Whether a manifest has the epoch and the metrics of another one, and its warnings: one may be of the metric."""
+    return (existing.weights_epoch, existing.best) == (wanted.weights_epoch, wanted.best) \
+        and {*wanted.warnings} <= {*existing.warnings}
 
 
 def _is_of_another_file(existing: Manifest, wanted: Manifest) -> bool:

@@ -53,7 +53,7 @@ def test_what_to_do_is_in_the_table_on_a_terminal_of_80_columns(train, tmp_path)
     train("22222222", [], [1.], best_state=...)
     code = "import sys; from audiocraft_export.cli.main import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass"
     shown = on_terminal("-c", code, "run", "--all", cwd=tmp_path, columns=96)
-    assert "weights=last for the latest weights." in shown.rpartition("where, or why not")[2].replace("\n", "")
+    assert "use weights=last or weights=ema." in shown.rpartition("where, or why not")[2].replace("\n", "")
 
 
 COLUMNS = (Column("sig"), Column("what", shrink=True, min_width=10), Column("best", drop_order=1),

@@ -27,7 +27,7 @@ def test_a_run_of_many_ends_with_a_table(train, tmp_path, dora_dir):
     assert [row.split("  ")[:2] for row in rows] == [
         ["11111111", "already exported"], ["22222222", "failed"], ["33333333", "exported"]]
     assert rows[0].split("best_state")[1].split()[0] == "2" and rows[0].endswith(str(dora_dir / "xps/11111111/export"))
-    assert rows[1].endswith("use weights=last for the latest weights.")
+    assert rows[1].endswith("use weights=last or weights=ema.")
     assert len(command(*argv, "--json", cwd=tmp_path, code=1).stdout.splitlines()) == 3
     assert len(command("run", "11111111", cwd=tmp_path).stdout.splitlines()) == 1
     for columns in (40, 80):
@@ -42,9 +42,9 @@ def test_a_stopped_run_of_many_says_what_it_has_done(train, tmp_path, monkeypatc
     from audiocraft_export.pipeline import export as pipeline
     export, left = pipeline.export, iter([None])
 
-    def interrupted(*args):
+    def interrupted(*args, **options):
         for _ in left:
-            return export(*args)
+            return export(*args, **options)
         raise KeyboardInterrupt
     monkeypatch.setattr(pipeline, "export", interrupted)
     result = command("run", "11111111", "22222222", "33333333", "nowhere", cwd=tmp_path, code=130)

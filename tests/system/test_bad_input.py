@@ -133,7 +133,7 @@ def test_a_truncated_file_is_refused_wherever_it_was_cut(make_xp, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("args", [["--dtype", "int8"], ["--weights", "worst"], ["--codec", "mp3"], ["--verify", "x"],
+@pytest.mark.parametrize("args", [["--dtype", "int8"], ["--weights", ""], ["--family", "x"], ["--codec", "mp3"], ["--verify", "x"],
                                   ["--checkpoint", "../../x"], ["--folder", ""], ["--bogus", "1"], ["--jobs", "0"]])
 def test_a_wrong_option_is_wrong_usage(make_xp, dora_dir, capsys, args):
     folder = make_xp()
@@ -232,7 +232,7 @@ def test_damage_in_what_is_released_is_found_and_damage_elsewhere_does_not_matte
     path.write_bytes(data.replace(other, b"\1" + other[1:]))
     good = export_xp(SIG, dora_dir)
     path.write_bytes(data.replace(released, b"\1" + released[1:]))
-    for options in (ExportOptions(), ExportOptions(dtype="float16")):
+    for options in (ExportOptions(version="2"), ExportOptions(dtype="float16")):
         with pytest.raises(ExportError, match="damaged"):
             export_xp(SIG, dora_dir, options)
     assert torch.load(good.files[0])["best_state"]["steps"] == 10
