@@ -34,7 +34,7 @@ def opened_by_planning(dora_dir):
     return json.loads(result.stdout)
 
 
-def test_planning_reads_one_file_of_an_experiment_and_lists_one_folder(make_xp, dora_dir):
+def test_planning_reads_manifests_and_which_checkpoint_it_is_and_lists_one_folder(make_xp, dora_dir):
     folder = make_xp()
     report = export_xp(SIG, dora_dir, ExportOptions(version="1.3.0"))
     for count in (20, 60):
@@ -45,7 +45,7 @@ def test_planning_reads_one_file_of_an_experiment_and_lists_one_folder(make_xp, 
                 if not (xp / name).exists():
                     os.link(folder / name, xp / name)
             (xp / "export" / "export.json").write_text(replace(report.manifest, sig=xp.name).text)
-        assert opened_by_planning(dora_dir) == {"open": count + 1, "os.scandir": 1}
+        assert opened_by_planning(dora_dir) == {"open": 2 * (count + 1), "os.scandir": 1}
 
 
 def test_experiments_come_one_after_the_other(make_xp, dora_dir):

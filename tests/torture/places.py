@@ -216,8 +216,7 @@ PLACES = (_link, _empty_link, _link_above, _dangling_link, _loop, _fifo, _plain_
           _foreign_hidden_folder, _no_folder, _long_name, _strange_name, _with_dots, _write_protected_files,
           _folder_of_checkpoints)
 MUST_WORK = (_link, _empty_link, _link_above, _link_for_a_file, _hard_links, _foreign_files, _foreign_only,
-             _foreign_hidden_folder, _no_folder, _long_name, _strange_name, _with_dots, _write_protected_files,
-             _folder_of_checkpoints)
+             _foreign_hidden_folder, _no_folder, _long_name, _strange_name, _with_dots, _write_protected_files)
 
 
 @isolated()

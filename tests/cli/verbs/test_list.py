@@ -192,10 +192,10 @@ def test_list_inspect_and_run_agree_on_what_is_up_to_date(train, tmp_path, dora_
     assert "release     up to date, made with checkpoint=1; " in command("inspect", "11111111", cwd=tmp_path).stdout
     assert "Nothing to export" in command("run", "--all", cwd=tmp_path).stderr
     assert command("run", "11111111", "--dry-run", cwd=tmp_path).stdout.endswith(
-        ", which is up to date, made with checkpoint=1\n")
+        "; the release there is up to date, made with checkpoint=1\n")
     torch.save(solver_state(sig="11111111", best_state={"model": {"w": torch.zeros(1)}}), folder / "checkpoint_1.th")
     assert "release     stale; " in command("inspect", "11111111", cwd=tmp_path).stdout
-    assert "which is stale" in command("run", "--all", "--dry-run", cwd=tmp_path).stdout
+    assert "the release there is stale" in command("run", "--all", "--dry-run", cwd=tmp_path).stdout
     assert "1 of 1 exported" in command("run", "--all", cwd=tmp_path).stderr
     assert "release     up to date (state_dict.bin " in command("inspect", "11111111", cwd=tmp_path).stdout
 
