@@ -133,8 +133,9 @@ def test_a_truncated_file_is_refused_wherever_it_was_cut(make_xp, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("args", [["--dtype", "int8"], ["--weights", ""], ["--family", "x"], ["--codec", "mp3"],
-                                  ["--verify", "x"], ["--checkpoint", "../../x"], ["--folder", ""], ["--bogus", "1"], ["--jobs", "0"]])
+@pytest.mark.parametrize("args", [
+    ["--dtype", "int8"], ["--weights", ""], ["--family", "x"], ["--codec", "mp3"], ["--verify", "x"],
+    ["--checkpoint", "../../x"], ["--folder", ""], ["--bogus", "1"], ["--jobs", "0"]])
 def test_a_wrong_option_is_wrong_usage(make_xp, dora_dir, capsys, args):
     folder = make_xp()
     err = one_sentence(capsys, SIG, "--dora-dir", str(dora_dir), *args, code=2)
