@@ -136,9 +136,12 @@ class StateOf:
         self.state_dict = lambda: state
 
 
-@pytest.mark.parametrize("make", [lambda: torch.nn.LazyLinear(3).state_dict(),
-                                  lambda: {"w": torch.ones(2, 2).to_sparse()},
-                                  lambda: {"w": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])}])
+CANNOT_SAVE_NESTED = pytest.mark.skipif(torch.__version__.startswith("2.1."), reason="torch 2.1 cannot save one")
+
+
+@pytest.mark.parametrize("make", [
+    lambda: torch.nn.LazyLinear(3).state_dict(), lambda: {"w": torch.ones(2, 2).to_sparse()},
+    pytest.param(lambda: {"w": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])}, marks=CANNOT_SAVE_NESTED)])
 @pytest.mark.filterwarnings("ignore")
 def test_a_file_with_such_tensors_is_refused_in_one_sentence(make_xp, dora_dir, make):
     make_xp(best_state={"model": make()})
@@ -149,7 +152,11 @@ def test_a_file_with_such_tensors_is_refused_in_one_sentence(make_xp, dora_dir, 
 @pytest.fixture
 def two_ranks():
     """A process group of two, of which this process is rank zero; nothing is communicated in it."""
-    distributed = pytest.importorskip("torch.distributed.tensor")
+    try:
+        from torch.distributed import tensor as distributed
+        distributed.DTensor  # noqa: B018  # before torch 2.5 the module is another one
+    except (ImportError, AttributeError):
+        distributed = pytest.importorskip("torch.distributed._tensor")
     fake = pytest.importorskip("torch.testing._internal.distributed.fake_pg")
     torch.distributed.init_process_group("fake", store=fake.FakeStore(), rank=0, world_size=2)
     yield distributed, distributed.DeviceMesh("cpu", [0, 1])

@@ -153,7 +153,7 @@ def test_each_kind_is_said_once_for_a_value_and_each_thing_once_for_a_line():
                                    ":/"])
 def test_hostile_text_takes_no_time(piece):
     start = time.process_time()
-    text = piece * (200_000 // len(piece))
+    text = piece * (50_000 // len(piece))
     find_private_values({"x": text, "y": text + "!"}, KnownNames(frozenset({"joe"})))
     exposed_in_text("x", text)
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < 5
