@@ -48,6 +48,7 @@ class Contents:
 
     states: dict[str, Mapping[Any, Any]] = field(default_factory=dict)  # what a file of torch holds
     nonfinite: dict[str, dict[str, int]] = field(default_factory=dict)  # NaN and infinite values by tensor, if any
+    by_torch: bool = True  # whether torch is asked, too
 
 
 def check_file(path: Path, listed: Optional[WrittenFile], contents: Contents) -> list[Problem]:
@@ -84,7 +85,7 @@ def _torch_problems(path: Path, is_listed: bool, contents: Contents) -> Iterator
     problems = [*key_problems(path.name, file.state), *_tensor_problems(file, is_listed, contents)]
     if file.unknown_globals:
         problems.insert(0, Problem(path.name, None, f"names what no release holds: {listing(file.unknown_globals)}"))
-    yield from problems or _torch_load_problems(path)
+    yield from problems or (_torch_load_problems(path) if contents.by_torch else ())
 
 
 def _safetensors_problems(path: Path, contents: Contents) -> Iterator[Problem]:

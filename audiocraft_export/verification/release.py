@@ -49,13 +49,16 @@ class Verification:
         return "; ".join(map(str, self.problems)) or printable(f"{self.path} is what it says it is{values}.")
 
 
-def verify(path: AnyPath) -> Verification:
+def verify(path: AnyPath, *, by_torch: bool = True) -> Verification:
     """Verify a release folder or one of its files, reading all of it.
 
     Checked are the manifest (with its own checksum), the sha256 and the size of every file, the CRC-32 of each record,
     the keys and the types of their values, the number, dtype and layout of the tensors, how many values are NaN or
     infinite, the configuration as YAML, and that `torch.load(weights_only=True)` accepts each file; of one without a
     manifest, all but its sha256. NaN is no problem where the manifest says so: `Verification.nonfinite` counts it.
+
+    Args:
+        by_torch: whether the torch that is installed must accept the files; without it, torch is not imported.
 
     Raises:
         ReleaseError: if there is nothing at `path`.
@@ -68,7 +71,7 @@ def verify(path: AnyPath) -> Verification:
     folder, alone = (path, None) if os.path.isdir(path) else (path.parent, path.name)
     for _ in range(MAX_ATTEMPTS):
         before = file_version(folder / MANIFEST)
-        found = _check_release(path, folder, alone)
+        found = _check_release(path, folder, alone, Contents(by_torch=by_torch))
         if found.ok or before == file_version(folder / MANIFEST):
             break
     return found
@@ -94,12 +97,11 @@ def check_rebuild(folder: Path) -> list[Problem]:
     return []
 
 
-def _check_release(path: Path, folder: Path, alone: Optional[str]) -> Verification:
+def _check_release(path: Path, folder: Path, alone: Optional[str], contents: Contents) -> Verification:
     """Verify a release folder, or the file `alone` in it."""
     manifest, problems = _read_manifest(folder, alone)
     listed = {file.name: file for file in manifest.files} if manifest else {}
     names = [alone] if alone else release_file_names(manifest) if manifest else _own_names(folder)
-    contents = Contents()
     states = contents.states
     for name in names:
         if name != MANIFEST:

@@ -159,8 +159,10 @@ def two_ranks():
         distributed = pytest.importorskip("torch.distributed._tensor")
     fake = pytest.importorskip("torch.testing._internal.distributed.fake_pg")
     torch.distributed.init_process_group("fake", store=fake.FakeStore(), rank=0, world_size=2)
-    yield distributed, distributed.DeviceMesh("cpu", [0, 1])
-    torch.distributed.destroy_process_group()
+    try:
+        yield distributed, distributed.DeviceMesh("cpu", [0, 1])
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_a_shard_of_fsdp2_is_refused_and_a_replica_is_released(two_ranks, make_xp, dora_dir):
