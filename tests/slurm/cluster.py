@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -76,7 +77,8 @@ class Cluster:
         """The ids of all jobs that a project ever had."""
         outputs = Path(cwd, "outputs")
         later = [json.loads(path.read_text())["dependent_job_ids"] for path in outputs.glob("xps/*/job.json")]
-        return sorted({path.name for path in outputs.glob("by_id/*")}.union(*later))
+        found = {path.name for path in outputs.glob("by_id/*")}.union(*later)
+        return sorted(found, key=lambda job: [*map(int, re.findall(r"\d+", job))])
 
     def states(self, cwd):
         """The jobs of a project that are not over, with their states and the reasons of these."""
