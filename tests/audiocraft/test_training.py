@@ -143,7 +143,8 @@ def test_the_epochs_that_are_due_are_exported_while_stock_solvers_train(place):
     xp, = set(place.xps) - before
     losses = [epoch["valid"]["ce"] for epoch in json.loads((xp / "history.json").read_text())]
     due = [epoch for epoch, loss in enumerate(losses, 1) if loss == min(losses[:epoch])]
-    said = re.findall(r"(?<!already )exported: best_state of epoch \d, after (\d) epochs", result.stdout + result.stderr)
+    text = result.stdout + result.stderr
+    said = re.findall(r"(?<!already )exported: best_state of epoch \d, after (\d) epochs", text)
     assert [*map(int, said)] == (due if due[-1] == 3 else [*due, 3])
     assert same(torch.load(xp / "export" / "state_dict.bin")["best_state"], stored(xp)["best_state"]["model"])
     assert "when" not in json.loads((xp / "export" / "export.json").read_text())["options"]
