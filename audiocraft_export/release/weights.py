@@ -33,6 +33,10 @@ OFF = ("", "0", "disabled", "f", "false", "n", "no", "none", "null", "off")
 _NOTHING = "none of its sections holds weights that can be released; export another checkpoint"
 
 
+class _MissingWeights(CheckpointError):
+    """A checkpoint lacks the weights that were asked for; its message has neither a remedy nor a full stop."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """The weights of a release."""
@@ -71,13 +75,13 @@ def select_weights(checkpoint: Checkpoint, which: str, of_audiocraft: bool = Fal
     """
     try:
         return _select(checkpoint, which, of_audiocraft)
+    except _MissingWeights as exc:
+        raise CheckpointError(f"{exc}: {_offer(checkpoint, of_audiocraft) or _NOTHING}.") from None
     except CheckpointError as exc:
-        text, offer = str(exc), _offer(checkpoint, of_audiocraft)
-        if not text.endswith("."):
-            raise CheckpointError(f"{text}: {offer or _NOTHING}.") from None
+        offer = _offer(checkpoint, of_audiocraft)
         if offer is None or checkpoint.file is None:
             raise
-        raise CheckpointError(f"{text.rstrip('.')}, or {offer}.") from None
+        raise CheckpointError(f"{str(exc).rstrip('.')}, or {offer}.") from None
 
 
 def refuse_missing_weights(config: Config, which: str) -> None:
@@ -123,9 +127,9 @@ def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
 
 
 def _select(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Weights:
-    """As `select_weights`; an error that names no remedy ends without a full stop."""
+    """As `select_weights`; `_MissingWeights` where other weights are the remedy."""
     if which != "best" and not which.startswith("fsdp_best_state") and _is_sharded(checkpoint):
-        raise CheckpointError(f"{checkpoint.where} was trained with FSDP, where every rank stores its own shard, and "
+        raise _MissingWeights(f"{checkpoint.where} was trained with FSDP, where every rank stores its own shard, and "
                               f"weights={which} cannot be released")
     if which in ("best", "last") and _is_bare(checkpoint):
         state = {name: value for name, value in checkpoint.state.items() if name not in EXPERIMENT_KEYS}
@@ -142,7 +146,7 @@ def _select(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Weights:
         raise CheckpointError(f"{weights.source} of {checkpoint.where} contains itself or is nested too deeply: "
                               "keep only tensors and plain data in the model's state.") from None
     if not tensors:
-        raise CheckpointError(f"{weights.source} of {checkpoint.where} holds no tensor, as before the first "
+        raise _MissingWeights(f"{weights.source} of {checkpoint.where} holds no tensor, as before the first "
                               "validation")
     if not of_audiocraft:
         return replace(weights, notes=(*weights.notes, *wrapper_warnings(weights.state, weights.source)))
@@ -173,7 +177,7 @@ def _select_best(checkpoint: Checkpoint) -> Weights:
         kept = "an empty best_state"
     if isinstance(stored, UnknownGlobal):
         kept = f"{describe_type(stored)} as its best_state"
-    raise CheckpointError(f"{checkpoint.where} has {kept}")
+    raise _MissingWeights(f"{checkpoint.where} has {kept}")
 
 
 def _take_model(weights: Weights, of_audiocraft: bool) -> Weights:
@@ -196,7 +200,7 @@ def _parts(state: Any) -> list[str]:
 def _select_last(checkpoint: Checkpoint) -> Weights:
     model = checkpoint.state.get("model")
     if not isinstance(model, dict) or not model:
-        raise CheckpointError(f"{checkpoint.where} has no weights under the name model (it has {checkpoint.sections})")
+        raise _MissingWeights(f"{checkpoint.where} has no weights under the name model (it has {checkpoint.sections})")
     return Weights(model, "model", "latest weights, as asked for")
 
 
@@ -208,7 +212,7 @@ def _select_ema(checkpoint: Checkpoint) -> Weights:
         section = checkpoint.state.get("ema")
         if isinstance(section, dict) and any(isinstance(value, LazyTensor) for value in section.values()):
             return _select_section(checkpoint, "ema")
-        raise CheckpointError(f"{checkpoint.where} has no moving average (ema) of the model")
+        raise _MissingWeights(f"{checkpoint.where} has no moving average (ema) of the model")
     model = _select_last(checkpoint).state
     bare, by_bare = bare_names(model), {bare: averages[name] for name, bare in bare_names(averages).items()}
     found = {name: averages.get(name, by_bare.get(bare.get(name))) for name in model}
@@ -219,14 +223,14 @@ def _select_ema(checkpoint: Checkpoint) -> Weights:
              for name, tensor in model.items()}
     for name, tensor in state.items():
         if tensor is model[name] and isinstance(tensor, LazyTensor) and tensor.is_floating_point:
-            raise CheckpointError(f"The moving average (ema) of {checkpoint.where} lacks {name!r} of the model")
+            raise _MissingWeights(f"The moving average (ema) of {checkpoint.where} lacks {name!r} of the model")
     return Weights(state, "ema", "latest moving average, as asked for")
 
 
 def _select_section(checkpoint: Checkpoint, which: str) -> Weights:
     state = _find_section(checkpoint.state, which)
     if not isinstance(state, dict) or not state:
-        raise CheckpointError(f"{checkpoint.where} has no section {which} with tensors")
+        raise _MissingWeights(f"{checkpoint.where} has no section {which} with tensors")
     return Weights(state, which, "a section, as asked for")
 
 
