@@ -36,6 +36,7 @@ class Checkpoint:
     sig: Optional[str]  # Dora's signature, if it is known
     file: Optional[TorchFile] = None  # None for a living solver
     notes: list[str] = field(default_factory=list)  # warnings about it
+    config_notes: Sequence[str] = ()  # those about values of its configuration, which they name
     sig_source: Optional[str] = None  # where the signature comes from: `checkpoint`, `XP folder` or `solver`
     xp_history: list[Any] = field(default_factory=list)  # what Dora has stored, for a state without its history
     is_unfinished: bool = False  # whether a living solver may have trained since its last epoch
@@ -122,14 +123,13 @@ def to_checkpoint(file: TorchFile, config_file: Optional[AnyPath] = None) -> Che
     if "exported" in state:
         raise CheckpointError(f"{path} is a release already (it was exported before): there is nothing to export; "
                               "name the training checkpoint or its signature.")
-    notes: list[str] = []
-    config, config_source = _find_config(file, config_file, notes)
+    config_notes: list[str] = []
+    config, config_source = _find_config(file, config_file, config_notes)
     config.with_choices(path.parent / HYDRA_SETTINGS)
     sig, sig_source = _find_signature(file)
     xp_history = [] if _first_key(state, _HISTORIES) else _find_history(file)
-    if xp_history:
-        notes.append("the checkpoint holds no history: its epochs are those of history.json")
-    return Checkpoint(str(path), state, config, config_source, sig, file, notes, sig_source, xp_history)
+    notes = ["the checkpoint holds no history: its epochs are those of history.json"] if xp_history else []
+    return Checkpoint(str(path), state, config, config_source, sig, file, notes, config_notes, sig_source, xp_history)
 
 
 def _first_key(state: Mapping[Any, Any], keys: Sequence[str]) -> Optional[str]:

@@ -106,9 +106,10 @@ def _later_options(options: ExportOptions) -> dict[str, Any]:
 
 def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: ExportOptions) -> Iterator[str]:
     checkpoint = model.checkpoint
-    odd = [note for note in checkpoint.notes if note.startswith("xp.cfg") and PUBLIC in options.patterns]
-    yield from (note for note in checkpoint.notes if note not in odd)
-    if odd:  # they name classes, keys and values, which may be private
+    odd, is_public = checkpoint.config_notes, PUBLIC in options.patterns
+    yield from () if is_public else odd  # they name classes, keys and values, which may be private
+    yield from checkpoint.notes
+    if odd and is_public:
         yield f"{len(odd)} of the values of the configuration are no plain data: what stands for them was released"
     yield from family_notes(checkpoint.config, options.family)
     if checkpoint.unknown_globals:
