@@ -12,7 +12,7 @@ from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, Experiment
 from ..formats.registry import FORMATS, encode_release, refuse_family, require_loader
 from ..formats.requirements import require_packages
 from ..options import ExportOptions
-from ..release.content import Content
+from ..release.content import Content, text_bytes
 from ..release.families.registry import family_of
 from ..release.manifest import Manifest
 from ..release.owned_files import OwnedFiles, refuse_other_experiment, refuse_training_folder
@@ -93,6 +93,5 @@ def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles) 
 
 def _may_hold(path: Path, content: Content) -> bool:
     """Whether a file may hold some content, as far as that is known before it is encoded."""
-    if isinstance(content, str):
-        content = content.encode("utf-8", "surrogatepass")
-    return not isinstance(content, bytes) or path.read_bytes() == content
+    data = text_bytes(content)
+    return data is None or path.read_bytes() == data

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 from ..checkpoint.tensor import LazyTensor
 
@@ -17,6 +17,13 @@ class Tensors:
 
 
 Content = Union[Mapping[Any, Any], Tensors, str, bytes]
+
+
+def text_bytes(content: Content) -> Optional[bytes]:
+    """The bytes of a file of text; None for one of tensors."""
+    if isinstance(content, str):
+        return content.encode("utf-8", "surrogatepass")
+    return content if isinstance(content, bytes) else None
 
 
 class AttrDict(dict[str, Any]):

@@ -13,7 +13,7 @@ from ..experiment.xp import CHECKPOINT_FILE, CHECKPOINT_NAME, MANIFEST
 from ..options import ExportOptions
 from ..storage.durable_file import WrittenFile
 from ..storage.file_version import same_mtime
-from .content import Content
+from .content import Content, text_bytes
 from .manifest import Manifest
 
 NONE, UP_TO_DATE, STALE, DAMAGED = "none", "up to date", "stale", "damaged"
@@ -150,6 +150,5 @@ def _by_identity(value: Any) -> Any:
 
 def _has_same_text(file: WrittenFile, content: Content) -> bool:
     """Whether a file has a text that comes from elsewhere, such as a tokenizer; tensors are not read for that."""
-    if isinstance(content, str):
-        content = content.encode("utf-8", "surrogatepass")
-    return not isinstance(content, bytes) or file.sha256 == sha256(content).hexdigest()
+    data = text_bytes(content)
+    return data is None or file.sha256 == sha256(data).hexdigest()
