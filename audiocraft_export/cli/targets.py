@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Union
 
 from ..errors import ExperimentError, ExportError
-from ..experiment.xp import AnyPath, Experiment, find_xp
+from ..experiment.xp import XPS, AnyPath, Experiment, find_xp
 
 if TYPE_CHECKING:
     from ..checkpoint.checkpoint import Checkpoint
@@ -57,7 +57,7 @@ class DoraDir:
         that nobody named.
         """
         is_cheap = os.environ.get("AUDIOCRAFT_DORA_DIR") or not os.environ.get("DORA_PACKAGE")
-        is_copy = xp.folder.absolute().parent.name != "xps"
+        is_copy = xp.folder.absolute().parent.name != XPS
         return self.path if self._is_chosen or is_cheap and is_copy else None
 
 

@@ -51,14 +51,14 @@ class Experiment:
         None without the `.argv.json` that Dora writes there, and for a copy with another name.
         """
         folder = Path(os.path.realpath(self.folder))
-        is_stored = folder.parent.name == "xps" or SIGNATURE.fullmatch(folder.name)
+        is_stored = folder.parent.name == XPS or SIGNATURE.fullmatch(folder.name)
         return folder.name if is_stored and folder.name.isprintable() and self.argv is not None else None
 
     @property
     def dora_dir(self) -> Path:
         """The Dora folder; a link to the XP folder, such as one in `grids/`, is followed."""
         folder = self.folder.absolute()
-        if folder.parent.name != "xps":
+        if folder.parent.name != XPS:
             folder = Path(os.path.realpath(folder))
         return folder.parent.parent
 
@@ -130,7 +130,7 @@ class Experiment:
     def _explain_missing(self, path: Path) -> str:
         if os.path.lexists(path):
             return "what has this name is no file, or a link to nothing: mount what it leads to, or restore it."
-        if os.path.isdir(self.folder / "xps"):
+        if os.path.isdir(self.folder / XPS):
             return "this is a Dora folder: name one of its XPs."
         if os.path.isfile(self.folder / MANIFEST):
             return "this is a release: name its XP, or its checkpoint."
@@ -143,7 +143,7 @@ def find_xp(sig: str, dora_dir: AnyPath) -> Experiment:
     Raises:
         ExperimentError: if none matches (similar ones are offered), or more than one.
     """
-    xps = Path(dora_dir) / "xps"
+    xps = Path(dora_dir) / XPS
     if sig not in ("", "..") and Path(sig).name == sig and os.path.isdir(xps / sig):
         return Experiment(xps / sig, sig)
     names = _list_signatures(dora_dir)
@@ -171,7 +171,7 @@ def list_xps(dora_dir: AnyPath) -> list[Experiment]:
 
 def each_xp(dora_dir: AnyPath) -> Iterator[Experiment]:
     """As `list_xps`, one after the other, so that only names take memory."""
-    return (Experiment(Path(dora_dir) / "xps" / name, name) for name in _list_signatures(dora_dir))
+    return (Experiment(Path(dora_dir) / XPS / name, name) for name in _list_signatures(dora_dir))
 
 
 def list_grids(dora_dir: AnyPath) -> list[str]:
@@ -194,7 +194,7 @@ def grid_xps(name: str, dora_dir: AnyPath) -> list[Experiment]:
         sigs, hint = [], f"did you mean {' or '.join(similar)}?" if similar else "dora grid was never run there."
     if not sigs:
         raise ExperimentError(f"No experiments of a grid {name!r} in {grids}; {hint}")
-    return [Experiment(Path(dora_dir) / "xps" / sig, sig) for sig in sigs]
+    return [Experiment(Path(dora_dir) / XPS / sig, sig) for sig in sigs]
 
 
 def read_small_text(path: Path, errors: str = "strict") -> str:
@@ -209,10 +209,10 @@ def read_small_text(path: Path, errors: str = "strict") -> str:
 def _list_signatures(dora_dir: AnyPath) -> list[str]:
     home = Path(dora_dir).absolute()
     try:
-        with os.scandir(Path(dora_dir) / "xps") as entries:
+        with os.scandir(Path(dora_dir) / XPS) as entries:
             return sorted(entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
     except (OSError, ValueError) as exc:
-        right = f"{home.parent}, in which it lies" if home.name == "xps" else "the right one"
+        right = f"{home.parent}, in which it lies" if home.name == XPS else "the right one"
         raise ExperimentError(f"{dora_dir} is no Dora folder: {Path(dora_dir) / 'xps'} cannot be read ({reason(exc)}); "
                               f"name {right} with --dora-dir, or the training package with -P.") from exc
 

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from ..checkpoint.checkpoint import Checkpoint, open_experiment
 from ..errors import ExperimentError, ExportError
-from ..experiment.xp import Experiment
+from ..experiment.xp import XPS, Experiment
 from ..options import AUDIOCRAFT, ExportOptions
 from ..pipeline.export import check_export
 
@@ -48,7 +48,7 @@ def working_options(xp: Experiment, options: ExportOptions) -> Optional[ExportOp
 def export_command(xp: Experiment, options: ExportOptions = ExportOptions()) -> str:
     """The command that exports an experiment, quoted for a shell."""
     target = [str(xp.folder)]
-    if xp.folder.parent.name == "xps":
+    if xp.folder.parent.name == XPS:
         target = [str(xp.sig), "--dora-dir", str(xp.folder.parent.parent)]
     folder = ["--folder", str(options.folder)] if options.folder else []
     return shlex.join(["audiocraft-export", "run", *target, *folder, *options.flags])
