@@ -13,7 +13,7 @@ from ..formats.encoders import encode
 from ..release.compression_model import Lookup, compression_model_by_name
 from ..release.families.registry import describe_model, family_of
 from ..release.model import ReleaseModel
-from ..release.owned_files import OwnedFiles, refuse_training_checkpoints
+from ..release.owned_files import OwnedFiles, refuse_training_checkpoint
 from ..release.provenance import nonfinite_warning, version_tag
 from ..storage.writer import resolve_output, write_file
 
@@ -68,7 +68,7 @@ def _export_best(checkpoint_path: PathOrText, out_file: PathOrText, drop_in: str
 
 def _write(out_file: PathOrText, content: Mapping[str, Any]) -> PathOrText:
     path = resolve_output(Path(out_file), is_valid=os.path.isfile)
-    refuse_training_checkpoints(path)
+    refuse_training_checkpoint(path)
     with progress.track(printable(path.name)):
         encoder = encode(content)
         write_file(path, encoder, OwnedFiles.owns)

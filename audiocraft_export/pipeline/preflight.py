@@ -82,11 +82,10 @@ def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles) 
     Only the free disk space is left to the writer: a release that is up to date needs none.
 
     Raises:
-        CheckpointError: if they would replace a training checkpoint.
         ReleaseError: if the folder belongs to a training, or they would replace a release of another experiment, a file
             of no release, or a folder, a pipe or the like.
     """
-    owned.refuse_training_checkpoints(folder)
+    refuse_training_folder(folder, owned.xp_folders)
     refuse_non_files(folder, [*files, MANIFEST])
     owned.refuse_foreign_files(folder, lambda path: _may_hold(path, files[path.name]))
 

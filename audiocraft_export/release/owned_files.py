@@ -52,7 +52,7 @@ class OwnedFiles:
     def __init__(self, names: Collection[str], manifest: Manifest, xp_folders: Collection[Path] = (),
                  force: bool = False) -> None:
         self._names, self._manifest, self._force = frozenset(names), manifest, force
-        self._xp_folders = [Path(os.path.realpath(each)) for each in xp_folders]
+        self.xp_folders = [Path(os.path.realpath(each)) for each in xp_folders]
 
     @staticmethod
     def owns(name: str) -> bool:
@@ -61,12 +61,10 @@ class OwnedFiles:
 
     def stale_files(self, folder: Path) -> set[str]:
         """The unchanged files of the previous release in a folder that the new one does not have."""
-        return {file.name for file in self._previous_files(folder) if matches_manifest(folder, file)}
-
-    def _previous_files(self, folder: Path) -> list[WrittenFile]:
         previous = Manifest.load_or_none(folder)
         names = {*OWN_NAMES, *(release_file_names(previous) if previous else ())} - self._names
-        return [file for file in Manifest.unverified_files(folder) if file.name in names]
+        return {file.name for file in Manifest.unverified_files(folder)
+                if file.name in names and matches_manifest(folder, file)}
 
     def replaced_release(self, folder: Path) -> Optional[str]:
         """Which release in a folder gives way to the new one, for a message; None if there is none."""
@@ -87,22 +85,12 @@ class OwnedFiles:
             ReleaseError: if there is one.
         """
         if not self._force:
-            refuse_other_experiment(self._previous_values(folder), vars(self._manifest), folder, self._xp_folders)
+            refuse_other_experiment(self._previous_values(folder), vars(self._manifest), folder, self.xp_folders)
         owned = {*OWN_NAMES, *(file.name for file in Manifest.unverified_files(folder))}
         for path in (folder / name for name in sorted(self._names - owned)):
             if os.path.lexists(path) and not (os.path.isfile(path) and may_be_same(path)):
                 raise ReleaseError(f"{path} is there already, and no file of a release by its manifest: move it away, "
                                    "or choose another folder.")
-
-    def refuse_training_checkpoints(self, folder: Path) -> None:
-        """As the functions for files and for a folder.
-
-        Only what is a checkpoint is compared with the manifest: a plan reads no weights.
-        """
-        stale = [folder / file.name for file in self._previous_files(folder)
-                 if _is_training_checkpoint(folder / file.name) and matches_manifest(folder, file)]
-        refuse_training_checkpoints(*(folder / name for name in self._names), *stale)
-        refuse_training_folder(folder, self._xp_folders)
 
     def _previous_values(self, folder: Path) -> Optional[Mapping[str, Any]]:
         """What is known of the release in a folder, even of one without a valid manifest; None if there is none."""
@@ -144,16 +132,15 @@ def refuse_training_folder(folder: Path, xp_folders: Collection[Path]) -> None:
         raise ReleaseError(f"{folder} is no folder for a release: it {what}. Choose another folder.")
 
 
-def refuse_training_checkpoints(*paths: Path) -> None:
-    """Refuse to replace files if one of them is a training checkpoint.
+def refuse_training_checkpoint(path: Path) -> None:
+    """Refuse to replace a file that is a training checkpoint.
 
     Raises:
-        CheckpointError: if one is.
+        CheckpointError: if it is one.
     """
-    for path in paths:
-        if os.path.isfile(path) and _is_training_checkpoint(path):
-            raise CheckpointError(f"The release would take the place of the training checkpoint {path}: write it "
-                                  "elsewhere.")
+    if os.path.isfile(path) and _is_training_checkpoint(path):
+        raise CheckpointError(f"The release would take the place of the training checkpoint {path}: write it "
+                              "elsewhere.")
 
 
 def matches_manifest(folder: Path, file: WrittenFile) -> bool:
