@@ -51,9 +51,9 @@ log = partial(simple_log, "Export:")
 def with_export(main: HydraMain, module: Optional[str] = None) -> HydraMain:
     """Give a Dora main over Hydra the keys `export` and `exporter`; neither enters the signature.
 
-    With `export=true` rank zero exports the XP when `main` returns; with `export=only`, `main` is not run and the XP
-    is exported as it is. DDP workers and Slurm jobs are started by the full name of the module that holds the wrapped
-    main as `main`: `module`, if that is not the module of `main` itself.
+    With `export=true` rank zero exports the XP when `main` returns, or exits with success; with `export=only`, `main`
+    is not run and the XP is exported as it is. DDP workers and Slurm jobs are started by the full name of the module
+    that holds the wrapped main as `main`: `module`, if that is not the module of `main` itself.
 
     Raises:
         OptionError: if `main` is not a Dora main over Hydra.
@@ -178,7 +178,12 @@ class ExportingMain(HydraMain):
             return _export_without_training(xp, options)
         if mode is True:
             _prepare_export(xp, options)
-        result = self._run(overrides)
+        try:
+            result = self._run(overrides)
+        except SystemExit as exc:
+            if mode is True and not exc.code:
+                _export_after_training(xp, options)
+            raise
         if mode is True:
             _export_after_training(xp, options)
         return result

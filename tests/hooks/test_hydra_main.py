@@ -165,6 +165,19 @@ def test_a_failed_first_training_makes_no_release(project):
     assert not (only_xp(root) / "export").exists()
 
 
+@pytest.mark.parametrize("ending", ["exit()", "exit(0)", "exit(False)"])
+def test_a_main_that_exits_with_success_is_exported(project, ending):
+    root = project()
+    main = root / "proj" / "train.py"
+    text = main.read_text().replace("Solver(cfg).run()", f"Solver(cfg).run()\n    import sys\n    sys.{ending}")
+    main.write_text(text)
+    result = dora("run", "export=true", cwd=root)
+    assert result.returncode == 0 and result.stderr.count(" exported:") == 1, result.stderr
+    main.write_text(text.replace(f"sys.{ending}", "sys.exit(3)"))
+    result = dora("run", "export=true", "lr=0.5", cwd=root)
+    assert result.returncode == 3 and "exported" not in result.stderr
+
+
 def test_export_only_without_a_checkpoint_is_one_sentence_and_makes_no_xp(project):
     root = project()
     assert "no checkpoint" in last_sentence(dora("run", "export=only", cwd=root))
