@@ -80,7 +80,8 @@ def cast_chunks(tensor: LazyTensor, dtype: str) -> Iterator[Data]:
 
 
 def _elements(data: Data, tensor: LazyTensor) -> torch.Tensor:
-    return torch.frombuffer(bytearray(data), dtype=getattr(torch, tensor.dtype))
+    dtype = getattr(torch, tensor.dtype)
+    return torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0, dtype=dtype)
 
 
 def _convert(source: torch.Tensor, tensor: LazyTensor, dtype: str) -> memoryview:

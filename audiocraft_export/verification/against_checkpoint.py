@@ -1,8 +1,8 @@
 """Compare a release with what an export of its checkpoint would produce, tensor by tensor."""
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Optional
@@ -30,11 +30,17 @@ def checkpoint_of(path: Path) -> Optional[str]:
     return made_of["name"] if made_of else None
 
 
-def diff_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
-                         dora_dir: Optional[AnyPath] = None) -> Iterator[Problem]:
-    """The differences between a release and what an export of a checkpoint would produce with the same options.
+@dataclass(frozen=True)
+class Comparison:
+    """How a release differs from what an export of its checkpoint would produce with the same options."""
 
-    The release is a folder or one of its files; `xp_folder` and `dora_dir` are as in `prepare`.
+    problems: Sequence[Problem]
+    notes: Sequence[str]  # what that export leaves out of the weights, or renames
+
+
+def compare_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
+                            dora_dir: Optional[AnyPath] = None) -> Comparison:
+    """Compare a release, a folder or one of its files, with a checkpoint; `xp_folder`, `dora_dir` as in `prepare`.
 
     Raises:
         ExportError: if the checkpoint cannot be exported.
@@ -45,23 +51,12 @@ def diff_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
         raise ReleaseError(f"{folder} is made of several experiments ({manifest.name}): no one checkpoint says what "
                            "it should be; leave --against out.")
     options = options_of(manifest, path)
-    contents = encode_release(prepare(checkpoint, xp_folder, options, dora_dir), options)
-    problems = list(content_problems(path, contents, checkpoint.where))
+    prepared = prepare(checkpoint, xp_folder, options, dora_dir)
+    problems = [*content_problems(path, encode_release(prepared, options), checkpoint.where)]
     if problems and manifest is not None:
-        yield from _origin_problems(MANIFEST if path == folder else path.name, manifest, checkpoint)
-    yield from problems
-
-
-def notes_of_export(path: Path, checkpoint: Checkpoint, xp_folder: Path,
-                    dora_dir: Optional[AnyPath] = None) -> list[str]:
-    """What an export with the options of a release leaves out of the weights, or renames; as `diff_with_checkpoint`.
-
-    Raises:
-        ExportError: if the checkpoint cannot be exported.
-    """
-    prepared = prepare(checkpoint, xp_folder, options_of(Manifest.load_or_none(_release_folder(path)), path), dora_dir)
+        problems[:0] = _origin_problems(MANIFEST if path == folder else path.name, manifest, checkpoint)
     codec = [f"compression model: {note}" for note in prepared.codec.notes] if prepared.codec else []
-    return [*(note for model in prepared.models for note in model.weights.notes), *codec]
+    return Comparison(problems, [*(note for model in prepared.models for note in model.weights.notes), *codec])
 
 
 def _origin_problems(file: str, manifest: Manifest, checkpoint: Checkpoint) -> Iterator[Problem]:

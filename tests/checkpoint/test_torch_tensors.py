@@ -47,6 +47,12 @@ def test_tensors_in_memory_share_their_storage_and_come_back():
     assert to_torch(tensors["whole"]).equal(whole) and to_torch(tensors["part"]).equal(whole[2:5])
 
 
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 2)])
+def test_an_empty_tensor_comes_back_empty(shape):
+    empty = torch.empty(shape, dtype=torch.float16)
+    assert to_torch(from_torch({"w": empty})["w"]).equal(empty)
+
+
 def test_a_value_beyond_the_range_of_the_new_dtype_is_refused():
     tensor, = from_torch({"w": torch.tensor([1.0, 1e6])}).values()
     assert b"".join(cast_chunks(tensor, "bfloat16")) == torch.tensor([1.0, 1e6]).bfloat16().view(torch.uint8).numpy(

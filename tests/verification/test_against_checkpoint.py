@@ -5,7 +5,7 @@ from helpers import SIG, command, model_state
 from omegaconf import OmegaConf
 
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
-from audiocraft_export.verification.against_checkpoint import checkpoint_of, diff_with_checkpoint
+from audiocraft_export.verification.against_checkpoint import checkpoint_of, compare_with_checkpoint
 
 
 def test_a_release_is_compared_with_its_checkpoint(make_xp, dora_dir):
@@ -29,9 +29,9 @@ def test_each_tensor_that_differs_is_a_problem_of_its_own_behind_where_the_relea
     state, other = model_state(), model_state(9)
     folder = exported(make_xp, dora_dir, best_state={"model": state})
     path = dora_dir / "xps" / SIG / "checkpoint.th"
-    assert [*diff_with_checkpoint(folder, open_checkpoint(path), path.parent)] == []
+    assert compare_with_checkpoint(folder, open_checkpoint(path), path.parent).problems == []
     assert checkpoint_of(folder) is None  # the last one
     first = min(other)
     make_xp(best_state={"model": {**state, first: other[first]}})
-    origin, *problems = diff_with_checkpoint(folder, open_checkpoint(path), path.parent)
+    origin, *problems = compare_with_checkpoint(folder, open_checkpoint(path), path.parent).problems
     assert "another state" in str(origin) and len(problems) == 1 and problems[0].key.endswith(first)

@@ -70,12 +70,12 @@ def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir) -> dict[str,
     if found.ok and args.load:
         problems += check_rebuild(path)
     if found.ok and args.against is not None and (os.path.isdir(path) or path.name != MANIFEST):
-        from ...verification.against_checkpoint import checkpoint_of, diff_with_checkpoint, notes_of_export
+        from ...verification.against_checkpoint import checkpoint_of, compare_with_checkpoint
         name = None if os.path.isfile(args.against) else checkpoint_of(path)
         xp, checkpoint = open_target(args.against, dora_dir, name, args.config)
-        against = path, checkpoint, xp.folder, dora_dir.for_codec(xp)
-        problems += diff_with_checkpoint(*against)
-        for note in notes_of_export(*against):
+        compared = compare_with_checkpoint(path, checkpoint, xp.folder, dora_dir.for_codec(xp))
+        problems += compared.problems
+        for note in compared.notes:
             print_err(f"{path}: {note}")
     folder, names = (path, [*found.files, MANIFEST]) if os.path.isdir(path) else (path.parent, found.files)
     return {str(folder / name): ([(problem.key, problem.what) for problem in problems if problem.file == name],
