@@ -1,10 +1,14 @@
 """Fixtures of all tests: a Dora folder, XPs in it, and toy Dora projects."""
 
+import signal
 from textwrap import dedent
 
 import pytest
 import torch
 from helpers import CONFIG, SIG, SOLVER, TRAIN, solver_state
+
+# A shell starts what runs in its background with SIGINT ignored, and so would be the processes that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ TRAPS = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.fo
          "os.kill", "os.startfile", "subprocess.Popen", "socket.", "ctypes.", "webbrowser.", "urllib.", "pty.",
          "pickle.find_class", "code.__new__", "function.__new__", "signal.", "sys.settrace", "sys.setprofile", "http.",
          "ftplib.", "smtplib.", "imaplib.", "poplib.", "telnetlib.", "sqlite3.", "builtins.input",
-         "builtins.breakpoint", "compile", "_thread.start_new_thread", "cpython.run_", "gc.")
+         "builtins.breakpoint", "compile", "_thread.start_", "cpython.run_", "gc.")
 PATHS = ("shutil.", "tempfile.", "os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink", "os.rmdir",
          "os.truncate", "os.chmod")
 CODE_OF_OURS = tuple(str(Path(path).resolve()) for path in {os.path.dirname(os.__file__), sys.base_prefix, sys.prefix,
@@ -136,7 +136,7 @@ class Watch:
             self.folder = folder
 
     def judge(self, event, args, folder):
-        if event.startswith(TRAPS):
+        if event.startswith(TRAPS) and not is_thread_of_ours(event, args):
             return f"{event} {args[:1]!r}"[:200]
         if event == "import" and args[0].split(".")[0] not in (*LIBRARIES, *sys.builtin_module_names) \
                 and args[0].split(".")[0] not in getattr(sys, "stdlib_module_names", (args[0].split(".")[0],)):
@@ -164,6 +164,12 @@ class Watch:
         os.environ.pop("INTRUDER", None)
         sys.modules.pop("intruder", None)
         return found
+
+
+def is_thread_of_ours(event, args):
+    """Whether this starts a thread that runs a function of the package."""
+    thread = getattr(args[0], "__self__", None) if event.startswith("_thread.") else None
+    return getattr(getattr(thread, "_target", None), "__module__", "").startswith("audiocraft_export.")
 
 
 def beneath(args):
