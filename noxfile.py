@@ -9,16 +9,16 @@ import nox
 
 nox.options.default_venv_backend = "venv"
 MATRIX = [("3.9", "2.1.0"), ("3.10", "2.4.1"), ("3.11", "2.13.0"), ("3.12", "2.6.0"), ("3.13", "2.13.0")]
+PINS = {"2.1.0": ["numpy<2"], "2.4.1": ["transformers<5"]}  # by torch, where the latest version needs a later one
 
 
 @nox.session
 @nox.parametrize(("python", "torch"), MATRIX)
 def tests(session: nox.Session, torch: str) -> None:
     """Run the tests with one torch."""
-    # torch < 2.3 was built for numpy 1.
-    numpy = ["numpy<2"] if torch == "2.1.0" else []
-    session.install(f"torch=={torch}", *numpy, "setuptools")
-    session.install("-e", ".[dev]", *numpy)
+    pins = PINS.get(torch, [])
+    session.install(f"torch=={torch}", *pins, "setuptools")
+    session.install("-e", ".[dev]", *pins)
     session.run("python", "-m", "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
