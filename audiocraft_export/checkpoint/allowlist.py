@@ -207,15 +207,26 @@ def _flags(metadata: Any, dtype: str) -> dict[str, bool]:
 
 
 def _rebuild_parameter(data: Any, *rest: Any) -> Any:
+    # rest: requires_grad, backward_hooks, state
+    _refuse_other_values(*rest[2:])
     return data
 
 
 def _rebuild_from_type_v2(func: Any, kind: Any, args: Any, state: Any) -> Any:
     if kind not in _TENSOR_TYPES:
         return kind
+    _refuse_other_values(state)
     return func.make(*args) if isinstance(func, AllowedGlobal) and func.make else func
 
 
+def _refuse_other_values(state: Any = None) -> None:
+    """Refuse attributes, also those of slots, by which torch gives a tensor the values of another one."""
+    for attributes in state if isinstance(state, tuple) else (state,):
+        if isinstance(attributes, dict) and not _VALUES.isdisjoint(attributes):
+            raise UnpicklingError("a tensor with an attribute that changes its values")
+
+
+_VALUES = frozenset({"data", "real", "imag"})
 TORCH_DTYPES = (*(name for name, _ in DTYPES.values()), "quint8", "qint8", "qint32", "quint4x2", "quint2x4")
 _PATHLIB = ("pathlib", "pathlib._local")
 # What is made in place of which globals, by module. Those without a maker may stand around a configuration or a tensor

@@ -141,6 +141,25 @@ def test_metadata_of_torch_is_kept():
     assert not unpickled(tensor(torch.FloatStorage, {})).neg and not unpickled(tensor(torch.FloatStorage)).neg
 
 
+@pytest.mark.parametrize(("attributes", "is_refused"), [
+    ({"data": 0}, True), ({"real": 0}, True), ((None, {"imag": 0}), True), ({"_is_flat": True}, False), (None, False)])
+def test_an_attribute_by_which_torch_gives_a_tensor_other_values_is_refused(attributes, is_refused):
+    class Tensor:
+        def __reduce__(self):
+            function, args = tensor(torch.FloatStorage).__reduce__()
+            return torch._tensor._rebuild_from_type_v2, (function, torch.Tensor, args, attributes)
+
+    class Parameter:
+        def __reduce__(self):
+            return torch._utils._rebuild_parameter_with_state, (tensor(torch.FloatStorage), False, None, attributes)
+    for made in (Tensor(), Parameter()):
+        if is_refused:
+            with pytest.raises(ExportError, match="an attribute that changes its values"):
+                unpickled(made)
+        else:
+            assert unpickled(made).shape == (1,)
+
+
 @pytest.mark.parametrize("name", [b"collections\nOrderedDict", b"__builtin__\ndict", b"collections\ndefaultdict"])
 def test_what_a_class_ignores_where_it_is_made_without_its_function_is_refused(name):
     made = b"\x80\x02c" + name + b"\n%s\x81."
