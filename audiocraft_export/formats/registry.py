@@ -46,8 +46,9 @@ def encode_release(prepared: PreparedRelease, options: ExportOptions) -> dict[st
     """The files of a release in the format of the options, by name.
 
     Raises:
-        ExportError: if the format cannot hold this model.
+        ExportError: if the format cannot hold this model, or a package for it is missing.
     """
+    require_packages(f"format={options.format}", *FORMATS[options.format].requires)
     return dict(FORMATS[options.format].encode(prepared, options))
 
 
