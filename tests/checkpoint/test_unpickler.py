@@ -129,6 +129,11 @@ def test_a_storage_has_one_dtype():
         unpickled([storage(torch.FloatStorage, 2), storage(torch.IntStorage, 2)])
 
 
+def test_a_storage_that_torch_gives_no_bytes_is_refused():
+    with pytest.raises(ExportError, match="no storage"):
+        unpickled(("storage", torch.FloatStorage, "0", "meta", 2))
+
+
 @pytest.mark.parametrize("metadata", [{"conj": True}, {"neg": False}, {"neg": 1}, {"neg": "x"}, [1], "neg"])
 def test_metadata_that_torch_takes_otherwise_is_refused(metadata):
     with pytest.raises(ExportError, match="impossible metadata"):
