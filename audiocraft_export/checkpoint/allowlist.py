@@ -201,7 +201,7 @@ def _flags(metadata: Any, dtype: str) -> dict[str, bool]:
         return {}
     flags = {name: metadata[name] for name in ("conj", "neg") if isinstance(metadata, dict) and name in metadata}
     if not isinstance(metadata, dict) or any(value is not True for value in flags.values()) \
-            or "conj" in flags and "complex" not in dtype:
+            or "conj" in flags and "complex" not in dtype or "neg" in flags and dtype not in _NEGATED:
         raise UnpicklingError("a tensor with impossible metadata")
     return flags
 
@@ -227,6 +227,7 @@ def _refuse_other_values(state: Any = None) -> None:
 
 
 _VALUES = frozenset({"data", "real", "imag"})
+_NEGATED = frozenset({"float16", "bfloat16", "float32", "float64", "complex32", "complex64", "complex128"})
 TORCH_DTYPES = (*(name for name, _ in DTYPES.values()), "quint8", "qint8", "qint32", "quint4x2", "quint2x4")
 _PATHLIB = ("pathlib", "pathlib._local")
 # What is made in place of which globals, by module. Those without a maker may stand around a configuration or a tensor

@@ -140,6 +140,12 @@ def test_metadata_that_torch_takes_otherwise_is_refused(metadata):
         unpickled(tensor(torch.FloatStorage, metadata))
 
 
+@pytest.mark.parametrize("kind", [torch.BoolStorage, torch.ByteStorage, torch.LongStorage])
+def test_what_torch_never_negates_lazily_is_refused(kind):
+    with pytest.raises(ExportError, match="impossible metadata"):
+        unpickled(tensor(kind, {"neg": True}))
+
+
 def test_metadata_of_torch_is_kept():
     assert unpickled(tensor(torch.FloatStorage, {"neg": True})).neg
     assert unpickled(tensor(torch.ComplexFloatStorage, {"conj": True})).conj
