@@ -201,21 +201,33 @@ def _flags(metadata: Any, dtype: str) -> dict[str, bool]:
         return {}
     flags = {name: metadata[name] for name in ("conj", "neg") if isinstance(metadata, dict) and name in metadata}
     if not isinstance(metadata, dict) or any(value is not True for value in flags.values()) \
-            or "conj" in flags and "complex" not in dtype:
+            or "conj" in flags and "complex" not in dtype or "neg" in flags and dtype not in _NEGATED:
         raise UnpicklingError("a tensor with impossible metadata")
     return flags
 
 
 def _rebuild_parameter(data: Any, *rest: Any) -> Any:
+    # rest: requires_grad, backward_hooks, state
+    _refuse_other_values(*rest[2:])
     return data
 
 
 def _rebuild_from_type_v2(func: Any, kind: Any, args: Any, state: Any) -> Any:
     if kind not in _TENSOR_TYPES:
         return kind
+    _refuse_other_values(state)
     return func.make(*args) if isinstance(func, AllowedGlobal) and func.make else func
 
 
+def _refuse_other_values(state: Any = None) -> None:
+    """Refuse attributes, also those of slots, by which torch gives a tensor the values of another one."""
+    for attributes in state if isinstance(state, tuple) else (state,):
+        if isinstance(attributes, dict) and not _VALUES.isdisjoint(attributes):
+            raise UnpicklingError("a tensor with an attribute that changes its values")
+
+
+_VALUES = frozenset({"data", "real", "imag"})
+_NEGATED = frozenset({"float16", "bfloat16", "float32", "float64", "complex32", "complex64", "complex128"})
 TORCH_DTYPES = (*(name for name, _ in DTYPES.values()), "quint8", "qint8", "qint32", "quint4x2", "quint2x4")
 _PATHLIB = ("pathlib", "pathlib._local")
 # What is made in place of which globals, by module. Those without a maker may stand around a configuration or a tensor

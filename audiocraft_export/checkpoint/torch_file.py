@@ -70,6 +70,10 @@ class TorchFile:
 
 def _check_numbers(archive: TorchZipReader) -> None:
     """Check the records that say how torch has to read the others; torch refuses what is refused here."""
+    for name in archive.names:
+        if name not in RECORDS and name.lower() in RECORDS:
+            raise CheckpointError(f"{archive.path} is no plain file of torch.save (record {name}, which torch takes "
+                                  f"for {name.lower()}): restore it from a copy.")
     byte_order = archive.blob("byteorder").read_checked() if "byteorder" in archive.names else b"little"
     if byte_order == b"big":
         raise CheckpointError(f"{archive.path} was written on a big-endian machine: load and save it again on this "

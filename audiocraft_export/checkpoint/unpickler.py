@@ -166,9 +166,10 @@ class _Unpickler:
             raise UnpicklingError(f"a pickle that changes a {type(target).__name__.removeprefix('Lazy').lower()}")
 
     def persistent(self, pid: Any) -> None:
-        kind, storage, key, _, numel = pid
+        kind, storage, key, location, numel = pid
         if not isinstance(storage, UnknownGlobal):
-            if kind != "storage" or not isinstance(key, str) or type(numel) is not int:
+            is_empty = location == "meta"  # torch gives it no bytes
+            if kind != "storage" or not isinstance(key, str) or type(numel) is not int or is_empty:
                 raise UnpicklingError("a persistent id that is no storage")
             blob, nbytes = self._find_storage(key), numel * ITEMSIZE[storage.dtype]
             if self._dtypes.setdefault(key, storage.dtype) != storage.dtype:

@@ -107,8 +107,9 @@ class TorchZipReader:
         for info in infos:
             top, _, name = info.filename.partition("/")
             is_first = root is None
+            is_renamed = info.filename != info.orig_filename  # by Python: up to a NUL, or as an extra field says
             if not is_first and top != root or not name or name.lower() in seen or info.header_offset < end \
-                    or is_first and info.header_offset:
+                    or is_first and info.header_offset or is_renamed:
                 raise CheckpointError(f"{self.path} is no plain file of torch.save (record {info.filename!r} is "
                                       "out of place): restore it from a copy.")
             seen.add(name.lower())
@@ -117,6 +118,9 @@ class TorchZipReader:
             what = "code of TorchScript" if "constants.pkl" in records else "no data.pkl"
             raise CheckpointError(f"{self.path} is no checkpoint of torch.save (it has {what}): name the checkpoint.th "
                                   "of an XP.")
+        if not any(info.CRC for info in records.values()):
+            raise CheckpointError(f"{self.path} was saved without checksums (torch.serialization.set_crc32_options), "
+                                  "so that no damage would be found: load it, and save it again with them.")
         return records
 
     def _begin(self, info: zipfile.ZipInfo) -> int:

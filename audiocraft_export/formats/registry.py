@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Callable
+from typing import Callable, Optional
 
 from .. import progress
 from ..errors import ReleaseError, reason
 from ..experiment.config import Config
 from ..options import ExportOptions
 from ..release.content import Content
+from ..release.families import audioseal
 from ..release.families.registry import COMPRESSION_FAMILY, OWN_NAMES, Family
 from ..release.prepare import PreparedRelease
 from .audiocraft.rebuild import loader_for, verify_with_audiocraft
@@ -28,7 +29,8 @@ class Format:
     encode: Callable[[PreparedRelease, ExportOptions], Mapping[str, Content]]  # the files by name
     # Rebuilds the models from a folder, a family and file names, and compares them; ReleaseError if they differ.
     verify: Callable[[Path, Family, Sequence[str]], None]
-    looks_for: str = r"(?!)"  # names of files that loaders look for in a folder, as a pattern, besides `OWN_NAMES`
+    # Names of files that loaders look for in a folder, as a pattern with {} for the signature, besides `OWN_NAMES`.
+    looks_for: str = r"(?!)"
     # Refuses families that it cannot hold, with CheckpointError.
     refuse_family: Callable[[Config, Family], None] = lambda config, family: None
 
@@ -37,6 +39,7 @@ class Format:
 # variants (`model.fp16.safetensors`).
 _WEIGHTS = (r"((pytorch_|compression_)?model|adapter_model|conditioners|tf_model|flax_model)([.-].+)?"
             r"\.(safetensors|bin|h5|msgpack)(\.index(\..+)?\.json)?")
+_PARTS = r"(generator|detector)_{}(-.+)?\.safetensors(\.index\.json)?"  # of AudioSeal, by the signature
 # Configurations, processors and tokenizers, also those that only some versions of transformers know.
 _SETTINGS = (r"\w*config\.json|(tokenizer|special_tokens_map|added_tokens|chat_template)\.json|chat_template\.jinja"
              r"|(spiece|tokenizer|tiktoken)\.model")
@@ -46,14 +49,16 @@ def encode_release(prepared: PreparedRelease, options: ExportOptions) -> dict[st
     """The files of a release in the format of the options, by name.
 
     Raises:
-        ExportError: if the format cannot hold this model.
+        ExportError: if the format cannot hold this model, or a package for it is missing.
     """
+    require_packages(f"format={options.format}", *FORMATS[options.format].requires)
     return dict(FORMATS[options.format].encode(prepared, options))
 
 
-def is_looked_for(name: str, file: str) -> bool:
-    """Whether a loader of a format looks for a file of this name in a folder; AudioCraft's looks into any."""
-    return file in OWN_NAMES or name in FORMATS and bool(re.fullmatch(FORMATS[name].looks_for, file))
+def is_looked_for(name: str, file: str, sig: Optional[str]) -> bool:
+    """Whether a loader of a format looks for a file of this name in a release; AudioCraft's looks into any."""
+    pattern = FORMATS[name].looks_for.replace("{}", re.escape(audioseal.name_of(sig))) if name in FORMATS else r"(?!)"
+    return file in OWN_NAMES or bool(re.fullmatch(pattern, file))
 
 
 def refuse_family(name: str, config: Config, family: Family) -> None:
@@ -126,7 +131,7 @@ FORMATS: Mapping[str, Format] = {
     "safetensors": Format(
         ("safetensors", "huggingface_hub"),
         lambda prepared, options: to_safetensors(prepared.contents, prepared.manifest, options.max_shard_size),
-        _verify_safetensors, _WEIGHTS),
+        _verify_safetensors, f"{_WEIGHTS}|{_PARTS}"),
     "transformers": Format(("safetensors", "huggingface_hub", "transformers"), _encode_transformers,
                            _verify_transformers, f"{_WEIGHTS}|{_SETTINGS}",
                            _refuse_for_transformers),

@@ -1,14 +1,16 @@
 """Plan a release, and execute the plan: the one way in which every export and every conversion is written."""
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Optional
 
 from .. import progress
+from ..checkpoint.checkpoint import Checkpoint, open_checkpoint
 from ..errors import ExportError, ReleaseError, printable
-from ..experiment.xp import MANIFEST
+from ..experiment.xp import CHECKPOINT_NAME, MANIFEST
 from ..formats.encoders import encode
 from ..formats.registry import encode_release, verify_loads
 from ..options import ExportOptions
@@ -139,28 +141,47 @@ def _up_to_date(planned: ReleasePlan) -> Optional[ExportReport]:
     return ExportReport(planned.folder, planned.existing, written=False)
 
 
-def _identify(existing: Manifest, prepared: PreparedRelease, folder: Path) -> Manifest:
-    """Complete a manifest that does not identify its checkpoint, if the release has the content of an export of it."""
-    nbytes = (existing.checkpoint or {}).get("bytes")
-    if existing.is_identified or not prepared.manifest.is_identified or nbytes not in (
-            None, (prepared.manifest.checkpoint or {}).get("bytes")):
+def _identify(existing: Manifest, prepared: PreparedRelease, folder: Path) -> Optional[Manifest]:
+    """Complete a manifest that does not identify its checkpoint, if the release has the content of an export of it.
+
+    None if it has another content; the same manifest where that cannot be compared: size and time have to do.
+    """
+    if existing.is_identified or not prepared.manifest.is_identified:
         return existing
     try:
         options = options_of(existing, folder)
-        own = prepared.with_options(options)
-        if any(content_problems(folder, encode_release(own, options), prepared.manifest.name)):
-            return existing
-    except ExportError:  # what cannot be made again cannot be compared: it is no release of that checkpoint
+        own = prepared.again(options, _other_checkpoint(existing, prepared))
+        contents = encode_release(own, options)
+    except ExportError:  # such as a format whose packages are missing here
         return existing
+    nbytes = (existing.checkpoint or {}).get("bytes")
+    if nbytes not in (None, (own.manifest.checkpoint or {}).get("bytes")) or not _holds(folder, contents):
+        return None
     known = existing if existing.weights_epoch is not None else own.manifest
     names = ("sig", "sig_source", "checkpoint", "codec", "config_sha256", "bands", "family")
     return replace(existing, format=FORMAT, best=known.best, weights_epoch=known.weights_epoch,
                    **{name: getattr(own.manifest, name) for name in names})
 
 
+def _holds(folder: Path, contents: Mapping[str, Content]) -> bool:
+    try:
+        return not any(content_problems(folder, contents, ""))
+    except ExportError:  # damaged
+        return False
+
+
+def _other_checkpoint(existing: Manifest, prepared: PreparedRelease) -> Optional[Checkpoint]:
+    """The other checkpoint of the experiment that a release was made of, if it is there."""
+    file, name = prepared.models[0].checkpoint.file, str((existing.checkpoint or {}).get("name"))
+    if file is None or name == file.path.name or not CHECKPOINT_NAME.fullmatch(name):
+        return None
+    path = file.path.with_name(name)
+    return open_checkpoint(path) if os.path.isfile(path) else None
+
+
 def _record_identity(folder: Path, manifest: Manifest) -> None:
     """Write the manifest of a release that was compared with its checkpoint by content, so that this is done once."""
-    if Manifest.load(folder).is_identified:
+    if not manifest.is_identified or Manifest.load(folder).is_identified:
         return
     try:
         replace_files(folder, {MANIFEST: encode(manifest.text)}, OwnedFiles.owns)

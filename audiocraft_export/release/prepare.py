@@ -27,7 +27,7 @@ class PreparedRelease:
     manifest: Manifest  # without the files
     family: Family
     models: Sequence[ReleaseModel]  # the model, or one for each band
-    with_options: Callable[[ExportOptions], "PreparedRelease"]  # the same with other options
+    again: Callable[[ExportOptions, Optional[Checkpoint]], "PreparedRelease"]  # of other options, or another checkpoint
     codec: Optional[CompressionModel] = None
     xp_folders: Sequence[Path] = ()  # which the experiments are in
 
@@ -50,8 +50,10 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
         codec = find_compression_model(checkpoint.config, Lookup(xp_folder, dora_dir, model.version, options.patterns))
         contents = {**contents, CODEC_FILE: codec.content}
     manifest = build_manifest(model, options, codec, family.notes(model), selection)
-    return PreparedRelease(contents, manifest, family, [model],
-                           lambda other: prepare(checkpoint, xp_folder, other, dora_dir, selection), codec, [xp_folder])
+
+    def again(options: ExportOptions, other: Optional[Checkpoint]) -> PreparedRelease:
+        return prepare(other or checkpoint, xp_folder, options, dora_dir, selection)
+    return PreparedRelease(contents, manifest, family, [model], again, codec, [xp_folder])
 
 
 def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> PreparedRelease:
@@ -69,7 +71,7 @@ def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> 
     multiband_diffusion.check(models)
     manifest = merge_manifests([build_manifest(model, options) for model in models], multiband_diffusion.notes(*models))
     return PreparedRelease(multiband_diffusion.files(*models), manifest, DIFFUSION_FAMILY, models,
-                           lambda other: prepare_bands(checkpoints, other),
+                           lambda other, _: prepare_bands(checkpoints, other),
                            xp_folders=[each.file.path.parent for each in checkpoints if each.file])
 
 

@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional
 
 from ..checkpoint.zip_reader import TorchZipReader
 from ..errors import CheckpointError
-from ..experiment.xp import CHECKPOINT_FILE, CHECKPOINT_NAME, MANIFEST
+from ..experiment.xp import CHECKPOINT_FILE, CHECKPOINT_NAME, MANIFEST, XPS, Experiment
 from ..options import ExportOptions
 from ..storage.durable_file import WrittenFile
 from ..storage.file_version import same_mtime
@@ -48,7 +48,8 @@ class Wanted:
     manifest: Manifest  # without the files
     files: Mapping[str, Content]  # what they hold, by name
     metric: Optional[str]  # the option: without it, an existing manifest may know more of the best epoch
-    identify: Callable[[Manifest], Manifest]  # completes a manifest that does not identify its checkpoint
+    # Completes a manifest that does not identify its checkpoint, if that can be compared; None if another one made it.
+    identify: Callable[[Manifest], Optional[Manifest]]
 
 
 def release_status(folder: Path, xp_folder: Path, *, opens: bool = True, name: Optional[str] = None,
@@ -66,13 +67,16 @@ def release_status(folder: Path, xp_folder: Path, *, opens: bool = True, name: O
     manifest = Manifest.load_or_none(folder)
     if manifest is None or not manifest.is_complete(folder):
         return ReleaseStatus(DAMAGED, manifest)
-    if wanted is not None:
-        manifest = wanted.identify(manifest)
+    identified = wanted.identify(manifest) if wanted else manifest
+    if identified is None:
+        return ReleaseStatus(STALE, manifest)
+    manifest = identified
     options = _other_options(manifest, wanted)
     if wanted is None or _is_of_another_file(manifest, wanted.manifest):
         source = manifest.checkpoint or {}
         made_of = name or str(source.get("name", CHECKPOINT_FILE))
-        is_current = _is_unchanged(source, xp_folder / made_of, opens)
+        is_current = _is_unchanged(source, xp_folder / made_of, opens) \
+            and _is_codec_unchanged(manifest.codec or {}, xp_folder, opens)
         if wanted is not None or made_of not in (name, CHECKPOINT_FILE):
             match = CHECKPOINT_NAME.fullmatch(made_of)
             options["checkpoint"] = match["name"] if match else made_of
@@ -98,9 +102,19 @@ def _is_unchanged(source: Mapping[str, Any], path: Path, opens: bool) -> bool:
             return {"bytes": now.st_size, "identity": TorchZipReader(path).identity}.items() <= source.items()
         except CheckpointError:
             return False
+    return not source or _has_size_and_time(source, now.st_size, now.st_mtime_ns)
+
+
+def _is_codec_unchanged(codec: Mapping[str, Any], xp_folder: Path, opens: bool) -> bool:
+    """As `_is_unchanged`, for a compression model that is an experiment in the same Dora folder."""
+    source = codec.get("checkpoint") or {}
+    folder = Experiment(xp_folder, None).dora_dir / XPS / str(codec.get("sig"))
+    return _is_unchanged(source, folder / str(source.get("name")), opens)
+
+
+def _has_size_and_time(source: Mapping[str, Any], nbytes: int, mtime_ns: int) -> bool:
     then = source.get("mtime_ns")
-    return not source or source.get("bytes") == now.st_size and isinstance(then, int) and same_mtime(
-        now.st_mtime_ns, then)
+    return source.get("bytes") == nbytes and isinstance(then, int) and same_mtime(mtime_ns, then)
 
 
 def _other_options(existing: Manifest, wanted: Optional[Wanted]) -> dict[str, Any]:
@@ -130,22 +144,22 @@ def _is_made_of_the_same(existing: Manifest, wanted: Wanted, options: Mapping[st
     """Whether a release is made of what an export would use, but for other options; never that of a living solver."""
     names = ["sig", "checkpoint"]
     names += [name for name, option in {"codec": "codec", "config_sha256": "scrub"}.items() if option not in options]
-    return wanted.manifest.is_identified and _sources(existing, names) == _sources(wanted.manifest, names) and (
-        bool(options) or [file.name for file in existing.files] == [*wanted.files]
-        and all(_has_same_text(file, wanted.files[file.name]) for file in existing.files))
+    parts, others = (manifest.bands or [manifest.to_dict()] for manifest in (existing, wanted.manifest))
+    is_same = wanted.manifest.is_identified and len(parts) == len(others) and all(
+        _is_same(part.get(name), other.get(name)) for part, other in zip(parts, others) for name in names)
+    return is_same and (bool(options) or [file.name for file in existing.files] == [*wanted.files] and all(
+        _has_same_text(file, wanted.files[file.name]) for file in existing.files))
 
 
-def _sources(manifest: Manifest, names: list[str]) -> list[list[Any]]:
-    parts = manifest.bands or [manifest.to_dict()]
-    return [[_by_identity(part.get(name)) for name in names] for part in parts]
-
-
-def _by_identity(value: Any) -> Any:
-    """Plain data without the names and times of files that are identified by their content."""
-    if not isinstance(value, dict):
-        return value
-    ignored = ("name", "mtime_ns") if "identity" in value else ()
-    return {name: _by_identity(item) for name, item in value.items() if name not in ignored}
+def _is_same(existing: Any, wanted: Any) -> bool:
+    """Whether plain data is equal: files by their content, or by name, size and time where that is not identified."""
+    if not (isinstance(existing, dict) and isinstance(wanted, dict)):
+        return bool(existing == wanted)
+    if "identity" in wanted and "identity" not in existing:
+        return existing.get("name") == wanted["name"] and _has_size_and_time(
+            existing, wanted["bytes"], wanted["mtime_ns"])
+    ignored = {"name", "mtime_ns"} if "identity" in wanted else set()
+    return all(_is_same(existing.get(name), wanted.get(name)) for name in {*existing, *wanted} - ignored)
 
 
 def _has_same_text(file: WrittenFile, content: Content) -> bool:

@@ -160,7 +160,7 @@ def _listing_problems(folder: Path, manifest: Manifest, alone: Optional[str]) ->
         yield Problem(MANIFEST, None, f"is in a folder that cannot be read ({reason(exc)}): other files may be in it")
         return
     for name in present:
-        if name not in listed and is_looked_for(manifest.release_format, name):
+        if name not in listed and is_looked_for(manifest.release_format, name, manifest.sig):
             yield Problem(name, None, f"is not in {MANIFEST}, and yet would be loaded: remove it, or export again")
 
 

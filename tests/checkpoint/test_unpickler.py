@@ -129,16 +129,46 @@ def test_a_storage_has_one_dtype():
         unpickled([storage(torch.FloatStorage, 2), storage(torch.IntStorage, 2)])
 
 
+def test_a_storage_that_torch_gives_no_bytes_is_refused():
+    with pytest.raises(ExportError, match="no storage"):
+        unpickled(("storage", torch.FloatStorage, "0", "meta", 2))
+
+
 @pytest.mark.parametrize("metadata", [{"conj": True}, {"neg": False}, {"neg": 1}, {"neg": "x"}, [1], "neg"])
 def test_metadata_that_torch_takes_otherwise_is_refused(metadata):
     with pytest.raises(ExportError, match="impossible metadata"):
         unpickled(tensor(torch.FloatStorage, metadata))
 
 
+@pytest.mark.parametrize("kind", [torch.BoolStorage, torch.ByteStorage, torch.LongStorage])
+def test_what_torch_never_negates_lazily_is_refused(kind):
+    with pytest.raises(ExportError, match="impossible metadata"):
+        unpickled(tensor(kind, {"neg": True}))
+
+
 def test_metadata_of_torch_is_kept():
     assert unpickled(tensor(torch.FloatStorage, {"neg": True})).neg
     assert unpickled(tensor(torch.ComplexFloatStorage, {"conj": True})).conj
     assert not unpickled(tensor(torch.FloatStorage, {})).neg and not unpickled(tensor(torch.FloatStorage)).neg
+
+
+@pytest.mark.parametrize(("attributes", "is_refused"), [
+    ({"data": 0}, True), ({"real": 0}, True), ((None, {"imag": 0}), True), ({"_is_flat": True}, False), (None, False)])
+def test_an_attribute_by_which_torch_gives_a_tensor_other_values_is_refused(attributes, is_refused):
+    class Tensor:
+        def __reduce__(self):
+            function, args = tensor(torch.FloatStorage).__reduce__()
+            return torch._tensor._rebuild_from_type_v2, (function, torch.Tensor, args, attributes)
+
+    class Parameter:
+        def __reduce__(self):
+            return torch._utils._rebuild_parameter_with_state, (tensor(torch.FloatStorage), False, None, attributes)
+    for made in (Tensor(), Parameter()):
+        if is_refused:
+            with pytest.raises(ExportError, match="an attribute that changes its values"):
+                unpickled(made)
+        else:
+            assert unpickled(made).shape == (1,)
 
 
 @pytest.mark.parametrize("name", [b"collections\nOrderedDict", b"__builtin__\ndict", b"collections\ndefaultdict"])

@@ -1,8 +1,10 @@
 """Reading the zip container of torch.save."""
 
 import io
+import re
 import struct
 import zipfile
+import zlib
 
 import pytest
 import torch
@@ -35,7 +37,7 @@ def read_all(path):
 def entries(container):
     """The offsets of the entries of the directory."""
     with zipfile.ZipFile(io.BytesIO(bytes(container))) as archive:
-        return [container.index(b"PK\1\2", archive.start_dir + 46 * index) for index in range(len(archive.namelist()))]
+        return [match.start() for match in re.finditer(b"PK\1\2", container) if match.start() >= archive.start_dir]
 
 
 @pytest.mark.parametrize(("offset", "value"), [(38, 0x10), (34, 1), (28, 1), (30, 4), (32, 1)])
@@ -64,6 +66,29 @@ def test_names_that_differ_only_in_case_are_refused(container, tmp_path):
         for name, data in [*records, ("archive/DATA.pkl", b"")]:
             archive.writestr(name, data)
     with pytest.raises(ExportError, match="out of place"):
+        TorchZipReader(tmp_path / "x.th")
+
+
+@pytest.mark.parametrize("change", ["nul", "unicode"])
+def test_a_name_that_python_reads_otherwise_than_torch_is_refused(tmp_path, change):
+    info = zipfile.ZipInfo("archive/data.pkl")
+    if change == "unicode":  # Info-ZIP's extra field, which Python heeds from 3.12
+        path = struct.pack("<BL", 1, zlib.crc32(b"archive/data.xxx")) + b"archive/data.pkl"
+        info.extra = struct.pack("<2H", 0x7075, len(path)) + path
+    with zipfile.ZipFile(tmp_path / "x.th", "w") as archive:
+        archive.writestr(info, b"N.")
+        archive.writestr("archive/version", b"3")
+        info.filename = "archive/data.xxx" if change == "unicode" else "archive/data.pkl\0x"  # in the directory
+    with pytest.raises(ExportError, match="out of place|no data.pkl"):
+        TorchZipReader(tmp_path / "x.th")
+
+
+def test_a_file_without_checksums_is_refused_as_that(container, tmp_path):
+    for entry in entries(container):  # as `torch.serialization.set_crc32_options(False)` has it
+        for at in (entry + 16, struct.unpack_from("<L", container, entry + 42)[0] + 14):
+            container[at:at + 4] = bytes(4)
+    (tmp_path / "x.th").write_bytes(container)
+    with pytest.raises(ExportError, match="was saved without checksums"):
         TorchZipReader(tmp_path / "x.th")
 
 

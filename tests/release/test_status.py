@@ -9,10 +9,11 @@ import pytest
 import torch
 from helpers import SIG, model_state, solver_state, to_format_1, with_cfg
 
-from audiocraft_export import ExportOptions, export_xp, verify
+from audiocraft_export import ExportOptions, export_xp, list_xps, verify
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
+from audiocraft_export.cli.verbs.run import _needs_export
 from audiocraft_export.errors import ReleaseError
-from audiocraft_export.pipeline.export import export_state, plan_export
+from audiocraft_export.pipeline.export import export, export_state, plan_export
 from audiocraft_export.release.manifest import Manifest
 from audiocraft_export.release.status import DAMAGED, NONE, STALE, UP_TO_DATE, release_status
 
@@ -29,6 +30,12 @@ def state_of(folder, **options):
     found = release_status(folder / "export", folder)
     assert planned(folder, ExportOptions(**options)).status.state == found.state
     return found.state
+
+
+def all_exported(dora_dir):
+    """Whether each XP with a release that `run --all` does not skip was exported again."""
+    return [export(open_checkpoint(xp.checkpoint()), xp.folder, xp.folder / "export", ExportOptions(),
+                   any_options=True).written for xp in list_xps(dora_dir) if _needs_export(xp, ExportOptions())]
 
 
 def save(folder, name="checkpoint.th", seed=3, ns=None):
@@ -85,7 +92,7 @@ def test_a_compression_model_is_identified_by_its_content(make_xp, dora_dir, is_
         make_xp(CODEC, **{"xp.cfg": with_cfg(solver="compression", compression_model="encodec"),
                           "best_state": {"model": model_state(5)}})
     os.utime(codec, ns=(time, time - 10**15 if is_same else time))
-    assert planned(folder).status.state == (UP_TO_DATE if is_same else STALE)
+    assert state_of(folder) == (UP_TO_DATE if is_same else STALE)
     assert export_xp(SIG, dora_dir).written is not is_same
 
 
@@ -141,6 +148,34 @@ def test_a_release_without_an_identity_is_compared_once_by_content(make_xp, dora
     assert verify(folder / "export").ok and manifest.is_identified
     monkeypatch.setattr("audiocraft_export.pipeline.execute.content_problems", None)
     assert not export_xp(SIG, dora_dir, options).written
+
+
+@pytest.mark.parametrize("is_touched", [True, False])
+def test_a_release_without_an_identity_is_compared_with_the_checkpoint_of_its_own(make_xp, dora_dir, is_touched):
+    folder = make_xp()
+    save(folder, "checkpoint_3.th", seed=5)
+    export_xp(SIG, dora_dir, ExportOptions(checkpoint="3"))
+    to_format_1(folder / "export")
+    if is_touched:
+        os.utime(folder / "checkpoint_3.th", (1e9, 1e9))
+    status = planned(folder).status
+    assert (status.state, status.options) == (UP_TO_DATE, {"checkpoint": "3"})
+    assert all_exported(dora_dir) == [False] and Manifest.load(folder / "export").is_identified
+    save(folder, "checkpoint_3.th", seed=6)
+    assert all_exported(dora_dir) == [True]
+
+
+@pytest.mark.parametrize("is_touched", [True, False])
+def test_a_release_that_cannot_be_compared_here_goes_by_size_and_time(make_xp, dora_dir, monkeypatch, is_touched):
+    folder = make_xp()
+    export_xp(SIG, dora_dir, ExportOptions(format="safetensors", card=False))
+    to_format_1(folder / "export")
+    before = (folder / "export" / "export.json").read_bytes()
+    if is_touched:
+        os.utime(folder / "checkpoint.th", (1e9, 1e9))
+    monkeypatch.setattr("audiocraft_export.formats.requirements.find_spec", lambda name: None)
+    assert all_exported(dora_dir) == [is_touched]
+    assert ((folder / "export" / "export.json").read_bytes() == before) is not is_touched
 
 
 @pytest.mark.parametrize("change", ["checkpoint", "release", "size"])

@@ -174,6 +174,18 @@ def test_one_file_beside_shards_is_named_and_so_is_a_shard_that_only_the_index_k
     assert not verify(index).ok
 
 
+def test_one_file_of_a_watermarking_model_beside_its_shards_is_named(make_xp, dora_dir):
+    state = {f"{part}.{name}": value for part in ("generator", "detector") for name, value in model_state().items()}
+    config = with_cfg(solver="watermarking", audioseal={}, seanet={}, detector={})
+    make_xp(best_state={"model": state}, **{"xp.cfg": config})
+    sharded = ExportOptions(format="safetensors", card=False, max_shard_size="90")
+    folder = export_xp(SIG, dora_dir, sharded).folder
+    shutil.copy(folder / f"generator_{SIG}-00001-of-00002.safetensors", folder / "generator_mine.safetensors")
+    assert verify(folder).ok
+    (folder / "generator_mine.safetensors").rename(folder / f"generator_{SIG}.safetensors")
+    assert [problem[:2] for problem in found(folder)] == [(f"generator_{SIG}.safetensors", None)]
+
+
 @pytest.mark.parametrize(("name", "file", "key", "value"), [
     ("tied-safetensors", "model.safetensors", "sig", "11111111"),
     ("tied-safetensors", "model.safetensors", "format", "tf"),
