@@ -342,24 +342,33 @@ class _TensorMapper:
     def __init__(self, function: Callable[[str, LazyTensor], Any]) -> None:
         self._function = function
         self._values, self._text = 0, 0
+        self._around: set[int] = set()  # the containers around the present value
 
     def __call__(self, state: Any, name: str = "") -> Any:
         self._count(state, name)
         if isinstance(state, LazyTensor):
             return self._function(name, state)
+        if isinstance(state, (dict, list, tuple)):
+            if id(state) in self._around:
+                raise RecursionError
+            self._around.add(id(state))
+            copied = self._copy(state, name)
+            self._around.remove(id(state))
+            return copied
+        if state is None or isinstance(state, (bool, int, float, str, bytes)):
+            return state
+        raise CheckpointError(f"The weights hold {describe_type(state)} at {name!r}, which is neither a tensor nor "
+                              f"plain data: {remedy(state)}.")
+
+    def _copy(self, state: Any, name: str) -> Any:
         if isinstance(state, dict):
             for key in state:
                 if not isinstance(key, int) and not (isinstance(key, str) and len(key) <= MAX_TENSOR_NAME):
                     raise CheckpointError(f"The weights hold {describe_type(key)} as a name at {name!r}: keep it out "
                                           "of the model's state.")
             return {key: self(value, f"{name}.{key}" if name else str(key)) for key, value in state.items()}
-        if isinstance(state, (list, tuple)):
-            items = [self(value, f"{name}.{index}") for index, value in enumerate(state)]
-            return tuple(items) if isinstance(state, tuple) else items
-        if state is None or isinstance(state, (bool, int, float, str, bytes)):
-            return state
-        raise CheckpointError(f"The weights hold {describe_type(state)} at {name!r}, which is neither a tensor nor "
-                              f"plain data: {remedy(state)}.")
+        items = [self(value, f"{name}.{index}") for index, value in enumerate(state)]
+        return tuple(items) if isinstance(state, tuple) else items
 
     def _count(self, state: Any, name: str) -> None:
         self._values += 1

@@ -358,6 +358,6 @@ REAL = (  # those that run with every Python and torch here, so that the trial c
     "a callable from the memo", "INST", "OBJ", "NEWOBJ", "NEWOBJ of an allowed name", "NEWOBJ_EX",
     "BUILD with __setstate__ of argparse.Namespace", "BUILD with __setstate__ of collections.OrderedDict",
     "BUILD of a partial", "APPEND", "APPENDS", "ADDITEMS", "EXT1", "EXT2", "EXT4", "POP",
-    "map and list", "code of marshal", "pathlib . os.system", "a tensor whose type is the callable",
+    "map and list", "code of marshal", "torch . os.system", "a tensor whose type is the callable",
     "a pickle in a pickle of torch", *(f"os.system in protocol {protocol}" for protocol in range(6)),
 )
