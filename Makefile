@@ -7,7 +7,7 @@ READY = $(VENV)/ready
 AUDIOCRAFT = $(abspath build/audiocraft)
 AUDIOCRAFT_SRC ?= $(AUDIOCRAFT)/audiocraft-1.3.0
 
-.PHONY: demo test test-audiocraft test-slurm torture bench screenshots lint wheel clean
+.PHONY: demo test test-system test-audiocraft test-slurm torture bench screenshots lint wheel clean
 
 demo: $(READY)  ## Train the demo project, export it, export it again by its signature, load the release.
 	rm -rf build/demo && mkdir -p build/demo
@@ -17,8 +17,11 @@ demo: $(READY)  ## Train the demo project, export it, export it again by its sig
 	    package = torch.load(glob.glob('outputs/xps/*/export/state_dict.bin')[0], weights_only=True); \
 	    print('loaded:', list(package), len(package['best_state']), 'tensors')"
 
-test: $(READY)  ## Run the tests.
+test: $(READY)  ## Run the tests of the package: some 5 minutes.
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-system: $(READY)  ## Run the tests of the whole: the demo, all commands of the pages, hostile files, attacks.
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/demo tests/system tests/torture
 
 test-audiocraft: $(AUDIOCRAFT)/ready  ## Train, export and load with real AudioCraft: 1.3.0, or the checkout AUDIOCRAFT_SRC.
 	AUDIOCRAFT_SRC=$(AUDIOCRAFT_SRC) PYTHONPATH=$(AUDIOCRAFT_SRC):$(CURDIR) OMP_NUM_THREADS=1 \
