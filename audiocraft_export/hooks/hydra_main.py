@@ -30,6 +30,7 @@ from ..experiment.xp import Experiment
 from ..formats.requirements import transformers_problem
 from ..options import ExportOptions
 from .distributed import barrier_is_rank_zero, is_rank_zero
+from .first_stage import check_first_stage
 from .overrides import (
     EXPORT,
     EXPORTER,
@@ -176,11 +177,12 @@ class ExportingMain(HydraMain):
         options = with_absolute_paths(options)
         if mode == "only":
             return _export_without_training(xp, options)
-        if mode is True:
-            _prepare_export(xp, options)
-        result = self._run(overrides)
-        if mode is True:
-            _export_after_training(xp, options)
+        if mode is not True:
+            return self._run(overrides)
+        _prepare_export(xp, options)
+        with check_first_stage(options):
+            result = self._run(overrides)
+        _export_after_training(xp, options)
         return result
 
     def _run(self, own: Sequence[str]) -> Any:
