@@ -19,7 +19,7 @@ from .recovery import stop_training
 def check_first_stage(options: ExportOptions) -> Iterator[None]:
     """While inside, the first stage of a Flashy solver begins with a check of what it stores: by then it knows.
 
-    A solver with a `state_dict` of its own may store anything.
+    A solver with a `state_dict` of its own may store anything, and one with an `export` of its own may export anything.
     """
     flashy_solver: Any = BaseSolver
     run_stage = flashy_solver.run_stage
@@ -27,7 +27,8 @@ def check_first_stage(options: ExportOptions) -> Iterator[None]:
     @wraps(run_stage)
     def check_and_run(solver: Any, *args: Any, **kwargs: Any) -> Any:
         flashy_solver.run_stage = run_stage
-        if is_foreign(type(solver).state_dict):
+        cls = type(solver)
+        if is_foreign(cls.state_dict) and is_foreign(getattr(cls, "export", run_stage)):
             _check_sections(solver, options)
         return run_stage(solver, *args, **kwargs)
 

@@ -14,6 +14,7 @@ MISTAKES = [
     ({"folder": "/proc/1/x"}, "cannot be written"), ({"folder": "x" * 300}, "cannot be written"),
     ({"folder": "outputs"}, "Dora folder"), ({"folder": "outputs/xps"}, "Dora folder"),
     ({"folder": "outputs/xps/0123abcd", "force": True}, "an XP folder"), ({"folder": "theirs"}, "another experiment"),
+    ({"folder": "changed"}, "another experiment"),
     ({"config": "no.yaml"}, "no.yaml cannot be read"), ({"verify": "load"}, "none of them"),
     ({"format": "transformers"}, "(cannot be released for|needs) transformers"),
     ({"weights": "lats"}, r"lats needs a section that .* \(it stores model, best_state\): use weights=last or"),
@@ -29,7 +30,9 @@ def test_a_mistake_in_the_options_is_found_before_the_training(make_xp, tmp_path
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     (tmp_path / "c.yaml").write_text("solver: mine")
-    export_checkpoint(make_xp("9357e12e") / "checkpoint.th", tmp_path / "theirs")
+    for name in ("theirs", "changed"):
+        manifest = export_checkpoint(make_xp("9357e12e") / "checkpoint.th", tmp_path / name).folder / "export.json"
+    manifest.write_text(manifest.read_text().replace('"epoch": 2', '"epoch": 3'))
     more = exporter.get("more", {})
     xp = xp_of(tmp_path / "outputs", export=True, optim={"ema": {"use": False}}, **more,
                exporter={name: value for name, value in exporter.items() if name != "more"})

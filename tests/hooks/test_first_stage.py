@@ -24,8 +24,13 @@ class Own(Inherited):
         return {**super().state_dict(), "head": self.model.state_dict()}
 
 
+class Choosing(Inherited):
+    def export(self, **options):
+        return super().export(**{**options, "weights": "last"})
+
+
 @pytest.mark.parametrize(("solver", "weights"), [
-    (Inherited, "best_state.model"), (Inherited, "model"), (Late, "head"), (Own, "head")])
+    (Inherited, "best_state.model"), (Inherited, "model"), (Late, "head"), (Own, "head"), (Choosing, "x")])
 def test_what_a_solver_stores_is_no_mistake(tmp_path, solver, weights):
     xp = xp_of(tmp_path, export=True, exporter={"weights": weights})
     with xp.enter():
