@@ -6,8 +6,8 @@ from collections.abc import Sequence
 _MAX_CHARS = 4000  # of a message
 _MAX_CREDENTIALS = 1000  # characters before the `@` of an address
 _CREDENTIALS = re.compile(  # also with a password that is not encoded as it should be (`joe:a/b@host`), but no port
-    rf"(?<=://)(?:[^\s:/?#@\"'`<>]{{0,200}}:(?!\d{{1,5}}[/?#])[^\s\"'`<>]{{1,{_MAX_CREDENTIALS}}}@"
-    rf"|[^\s/?#\"'`<>]{{1,{_MAX_CREDENTIALS}}}@)")
+    rf"(?<=://)(?:[^\s:/?#@\"`<>]{{0,200}}:(?!\d{{1,5}}[/?#])[^\s\"`<>]{{1,{_MAX_CREDENTIALS}}}@"
+    rf"|[^\s/?#\"`<>]{{1,{_MAX_CREDENTIALS}}}@)")
 
 
 class ExportError(Exception):
@@ -59,7 +59,7 @@ def without_credentials(text: str) -> str:
 
 def public_address(address: str) -> str:
     """An address that may be shown: without credentials, query and fragment, any of which may hold a token."""
-    return re.sub(r"[?#].*", "", without_credentials(address), flags=re.DOTALL)
+    return re.sub(r"(?<=://)[^/?#]*@|[?#].*", "", without_credentials(address), flags=re.DOTALL)
 
 
 def listing(names: Sequence[str], most: int = 8) -> str:

@@ -239,9 +239,9 @@ def set_total(nbytes: int, passes: Optional[int] = None) -> None:
     """Start counting the bytes of the export of this thread, if it runs one; `passes` override those of `track`."""
     progress = _progress.get()
     if progress:
+        progress.nbytes, progress.work, progress.done = nbytes, nbytes * (passes or progress.passes), 0
         if _display:
             _display.begin_counting()
-        progress.nbytes, progress.work, progress.done = nbytes, nbytes * (passes or progress.passes), 0
 
 
 def advance(nbytes: int) -> None:

@@ -34,6 +34,7 @@ def test_a_reason_is_one_line_without_the_path():
     ("see ssh://git@host/x, https://a:b@c", "see ssh://host/x, https://c"), ("http://joe:p/w@host", "http://host"),
     ("http://joe:p@ss@host/x@1", "http://1"), ("http://joe:p#w?@host:80/", "http://host:80/"),
     ("http://:pw@[::1]:80/", "http://[::1]:80/"), ("http://host:8080/x@1", "http://host:8080/x@1"),
+    ("http://joe:it's@host", "http://host"),
     ("https://host/@joe", "https://host/@joe"), ("joe@example.org", "joe@example.org"), ("a://b", "a://b")])
 def test_addresses_are_shown_without_credentials(text, shown):
     assert without_credentials(text) == shown and printable(text) == str(ExportError(text)) == shown
@@ -41,7 +42,8 @@ def test_addresses_are_shown_without_credentials(text, shown):
 
 @pytest.mark.parametrize(("address", "shown"), [
     ("https://a:b@host:80/hub?token=x#y", "https://host:80/hub"), ("https://host#sig=x", "https://host"),
-    ("https://huggingface.co", "https://huggingface.co"), ("https://a:b?c@host/x", "https://host/x")])
+    ("https://huggingface.co", "https://huggingface.co"), ("https://a:b?c@host/x", "https://host/x"),
+    ("http://joe:a \"b<@host/x", "http://host/x"), (f"https://{'T0ken' * 900}@host", "https://host")])
 def test_a_public_address_has_neither_query_nor_fragment(address, shown):
     assert public_address(address) == shown
 

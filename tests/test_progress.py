@@ -122,6 +122,17 @@ def test_imports_are_a_phase_and_nothing_is_estimated_from_them(clock, caplog):
                              "x: loading AudioCraft", "x: 60 MB of 100 MB (60%), 3 MB/s, 0:13 left"]
 
 
+def test_nothing_is_estimated_from_a_former_release_that_was_read(clock, caplog):
+    caplog.set_level(logging.INFO, "audiocraft_export")
+    with progress.track("x", passes=1):
+        for done in (100_000_000, 50_000_000):  # read to the end, then written
+            progress.set_total(100_000_000)
+            clock.now += 10
+            progress.advance(done)
+    assert lines(caplog) == ["x: 100 MB of 100 MB (100%), 10 MB/s, 0:00 left",
+                             "x: 50 MB of 100 MB (50%), 5 MB/s, 0:10 left"]
+
+
 @pytest.mark.parametrize(("seconds", "nbytes"), [(4.9, 10**9), (3600., 9_999_999)])
 def test_nothing_is_shown_below_five_seconds_or_ten_megabytes(clock, caplog, seconds, nbytes):
     caplog.set_level(logging.INFO, "audiocraft_export")

@@ -5,7 +5,7 @@ experiment as `xp.cfg` and `xp.sig`; AudioCraft's solvers add `best_state`, `fsd
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -132,7 +132,18 @@ def to_checkpoint(file: TorchFile, config_file: Optional[AnyPath] = None) -> Che
     return Checkpoint(str(path), state, config, config_source, sig, file, notes, config_notes, sig_source, xp_history)
 
 
-def _first_key(state: Mapping[Any, Any], keys: Sequence[str]) -> Optional[str]:
+def refuse_config_file(sections: Collection[Any], config_file: Optional[AnyPath], where: str) -> None:
+    """Refuse to name the configuration of a checkpoint whose sections have their own; `where` is what it is called.
+
+    Raises:
+        CheckpointError: if both are there.
+    """
+    key = _first_key(sections, _CONFIGS)
+    if key and config_file is not None:
+        raise CheckpointError(f"{where} holds its own configuration ({key}): leave config (--config) out.")
+
+
+def _first_key(state: Collection[Any], keys: Sequence[str]) -> Optional[str]:
     return next((key for key in keys if key in state), None)
 
 
@@ -168,8 +179,7 @@ def _find_config(file: TorchFile, config_file: Optional[AnyPath], notes: list[st
             return None
 
     key = _first_key(file.state, _CONFIGS)
-    if key and config_file is not None:
-        raise CheckpointError(f"{file.path} holds its own configuration ({key}): leave config (--config) out.")
+    refuse_config_file(file.state, config_file, str(file.path))
     if key:
         return Config(to_plain(file.state[key], cache(load_beside), notes)), CHECKPOINT
     if config_file is not None:

@@ -10,10 +10,12 @@ from typing import Any
 from ..errors import CheckpointError
 from .limits import MAX_PICKLE
 from .plain_config import describe_type
+from .tensor import LazyTensor
 from .unpickler import unpickle
 from .zip_reader import TorchZipReader
 
 FILE_VERSIONS = range(1, 11)  # that torch reads (caffe2/serialize/versions.h, the same in 2.1 and 2.13)
+_OF_TRAININGS = ("xp.cfg", "dora_cfg", "optim")  # how names of sections begin that only a training checkpoint has
 RECORDS = ("data.pkl", "byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id")
 
 
@@ -64,8 +66,10 @@ class TorchFile:
 
     @property
     def is_training(self) -> bool:
-        """Whether it is a training checkpoint, not a release."""
-        return "xp.cfg" in self.state and "exported" not in self.state and not isinstance(self.state["xp.cfg"], str)
+        """Whether it is a training checkpoint, of Flashy or not, and neither a release nor weights alone."""
+        found = [value for name, value in self.state.items()
+                 if isinstance(name, str) and name.startswith(_OF_TRAININGS)]
+        return "exported" not in self.state and not all(isinstance(value, (str, LazyTensor)) for value in found)
 
 
 def _check_numbers(archive: TorchZipReader) -> None:

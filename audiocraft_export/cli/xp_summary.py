@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from ..errors import without_credentials
 from ..experiment.config import Config
 from ..experiment.xp import (
     CHECKPOINT_FILE,
@@ -71,7 +72,8 @@ def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
         changed = changed or os.stat(xp.folder).st_mtime
     release = release_status(xp.folder / RELEASE_FOLDER, xp.folder, opens=False)
     return XPSummary(
-        sig=xp.sig or xp.folder.name, solver=name, argv=None if argv is None else [*map(str, argv)],
+        sig=xp.sig or xp.folder.name, solver=name,
+        argv=None if argv is None else [without_credentials(str(arg)) for arg in argv],
         epochs=None if xp.is_history_broken else len(history), planned=int(epochs.group(2)) if epochs else None,
         metric=metric, best=value_of(best) if metric else None, best_epoch=best["epoch"] if metric else None,
         checkpoint=last.st_size if last else None, others=len(checkpoints) - (last is not None),

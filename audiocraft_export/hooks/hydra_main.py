@@ -30,6 +30,7 @@ from ..experiment.xp import Experiment
 from ..formats.requirements import transformers_problem
 from ..options import ExportOptions
 from .distributed import barrier_is_rank_zero, is_rank_zero
+from .first_stage import check_first_stage
 from .overrides import (
     EXPORT,
     EXPORTER,
@@ -176,16 +177,17 @@ class ExportingMain(HydraMain):
         options = with_absolute_paths(options)
         if mode == "only":
             return _export_without_training(xp, options)
-        if mode is True:
-            _prepare_export(xp, options)
+        if mode is not True:
+            return self._run(overrides)
+        _prepare_export(xp, options)
         try:
-            result = self._run(overrides)
+            with check_first_stage(options):
+                result = self._run(overrides)
         except SystemExit as exc:
-            if mode is True and not exc.code:
+            if not exc.code:
                 _export_after_training(xp, options)
             raise
-        if mode is True:
-            _export_after_training(xp, options)
+        _export_after_training(xp, options)
         return result
 
     def _run(self, own: Sequence[str]) -> Any:

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from itertools import combinations
-from typing import Any, Optional
+from typing import Any, NoReturn, Optional
+
+from dora.log import fatal
 
 from ..checkpoint.checkpoint import Checkpoint, open_experiment
 from ..errors import ExperimentError, ExportError
@@ -28,6 +30,13 @@ def failure_after_training(exc: ExportError, xp: Experiment, options: ExportOpti
     later = f" To export it later: {export_command(xp, working)}" if working else ""
     return ExportError(f"The training of XP {xp.sig} is finished and its checkpoints are safe in {xp.folder}, but its "
                        f"export failed: {exc}{later}")
+
+
+def stop_training(xp: Any, error: ExportError) -> NoReturn:
+    """Raise an error in a training; under with_export, show its sentence only, and not Hydra's traceback around it."""
+    if hasattr(xp, "export_keys"):
+        fatal(str(error))
+    raise error
 
 
 def working_options(xp: Experiment, options: ExportOptions) -> Optional[ExportOptions]:

@@ -27,8 +27,9 @@ from ..release.report import ExportReport
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
 from .entry import COMMIT, named_entry, public_methods
+from .first_stage import check_first_stage
 from .overrides import EXPORT, EXPORTER, exporter_values, with_absolute_paths
-from .recovery import failure_after_training
+from .recovery import failure_after_training, stop_training
 
 log = partial(simple_log, "Export:")
 _unexported: dict[str, str] = {}  # by signature of the XP, what to say at the end of the process
@@ -153,23 +154,27 @@ class ExportMixin:
     def _export_around_entry(self) -> Iterator[None]:
         """Around the method that trains, where its name is known."""
         self.xp.exports_itself = True  # EpochExporter leaves it alone
-        if self._is_export_wanted():
-            self._check_before_training()
-        yield
+        with self._checked_training():
+            yield
         if self._is_export_wanted() and barrier_is_rank_zero():
             self._export_after_training()
 
-    def _check_before_training(self) -> None:
-        self._is_export_checked = True
-        check_before_training(self._export_source, self.xp.cfg, self._export_options())
+    def _checked_training(self) -> AbstractContextManager[None]:
+        """Check what can be known of an export before its training and, inside, before its first stage."""
+        if not self._is_export_wanted() or hasattr(self.xp, "export_keys"):  # with_export checks it
+            return nullcontext()
+        options = self._export_options()
+        if not self._is_export_checked:
+            self._is_export_checked = True
+            check_before_training(self._export_source, self.xp.cfg, options)
+        return check_first_stage(options)
 
     @contextmanager
     def _export_around_method(self) -> Iterator[None]:
         """Around a method that trains if it commits more than once; a main may call one that does so once per epoch."""
-        if not self._is_export_checked and hasattr(self, "xp") and self._is_export_wanted():
-            self._check_before_training()
         self._export_commits = 0
-        yield
+        with self._checked_training() if hasattr(self, "xp") else nullcontext():  # not yet, in its `__init__`
+            yield
         # No barrier: where only rank zero commits, the others do not know that this was a training.
         if self._export_commits > 1 and self._is_export_wanted() and is_rank_zero():
             self._export_after_training()
@@ -189,7 +194,7 @@ class ExportMixin:
         try:
             report = self.export()
         except ExportError as exc:
-            raise failure_after_training(exc, self._export_source, self._export_options()) from exc
+            stop_training(self.xp, failure_after_training(exc, self._export_source, self._export_options()))
         self.xp.export_report = report  # with_export sees that the release is made
         log(report)
 

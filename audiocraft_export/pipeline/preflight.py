@@ -46,9 +46,10 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     check_packages(options)
     folder, home = resolve_output(options.release_folder(xp.folder).absolute()), Path(os.path.realpath(xp.folder))
     refuse_training_folder(folder, [home])
-    existing = Manifest.load_or_none(folder)
-    if existing and (existing.sig or existing.bands) and not options.force:
-        refuse_other_experiment(vars(existing), {"sig": xp.sig}, folder, [home])
+    previous = Manifest.unverified(folder)
+    is_known = previous.get("sig") is not None or isinstance(previous.get("bands"), list)
+    if is_known and not options.force:  # else only the checkpoint shows whose it is
+        refuse_other_experiment(previous, {"sig": xp.sig}, folder, [home])
     check_writable(folder)
     if options.config is not None:
         Config.load(Path(options.config))

@@ -5,7 +5,7 @@ the shard of rank zero (`audiocraft.solvers.base.StandardSolver`, `audiocraft.ut
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -97,6 +97,21 @@ def refuse_missing_weights(config: Config, which: str) -> None:
         if which != "best" and not which.startswith("fsdp_best_state") and not _is_off(_fsdp_option(config)):
             raise OptionError(f"weights={which} cannot be released of a training with FSDP, where every rank stores "
                               "its own shard: use weights=best.")
+
+
+def refuse_unstored_weights(sections: Collection[str], which: str) -> None:
+    """Refuse weights of a section that a training does not store; it stores these.
+
+    Raises:
+        OptionError: if it does not store them; the message offers others.
+    """
+    stored = [name for name in sections if name not in EXPERIMENT_KEYS]
+    needed = _SECTIONS.get(which, ())
+    if not any(name in needed or which == name or which.startswith(f"{name}.") for name in stored):
+        known = {name: short for short, names in _SECTIONS.items() for name in names}
+        offers = dict.fromkeys(f"weights={known[name]}" for name in stored if name in known)
+        raise OptionError(f"weights={which} needs a section that this training does not store (it stores "
+                          f"{listing(stored)}): use {' or '.join(offers) or 'one of these'}.")
 
 
 def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
@@ -234,12 +249,13 @@ def _select_section(checkpoint: Checkpoint, which: str) -> Weights:
     return Weights(state, which, "a section, as asked for")
 
 
+_SECTIONS = {"best": ("best_state", "fsdp_best_state"), "last": ("model",), "ema": ("ema",)}
 _SELECTORS = {"best": _select_best, "ema": _select_ema, "last": _select_last}
 
 
 def _is_only_a_name(checkpoint: Checkpoint, which: str) -> bool:
     """Whether `best` or `last` is a section, and the checkpoint has none of those that it otherwise stands for."""
-    others = {"best": ("best_state", "fsdp_best_state"), "last": ("model",)}.get(which, ())
+    others = _SECTIONS.get(which, ()) if which != "ema" else ()
     return which in checkpoint.state and bool(others) and not any(name in checkpoint.state for name in others)
 
 

@@ -150,6 +150,14 @@ def test_the_epochs_that_are_due_are_exported_while_stock_solvers_train(place):
     assert "when" not in json.loads((xp / "export" / "export.json").read_text())["options"]
 
 
+def test_weights_that_a_stock_solver_does_not_store_are_refused_before_the_training(place):
+    argv = place.argv([*recipes.MUSICGEN, "label=typo"])
+    result = place.dora("run", *argv, "export=true", "exporter.weights=lats", check=False)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "weights=lats needs a section" in result.stderr and "weights=last" in result.stderr.splitlines()[-1]
+    assert "Train Summary" not in result.stdout + result.stderr
+
+
 def test_verify_rebuilds_a_release_with_the_loaders_of_audiocraft(place, interrupted, tmp_path):
     release, xp = tmp_path / "release", interrupted[1]
     place.export(xp, "--folder", release)

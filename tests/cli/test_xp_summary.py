@@ -21,3 +21,8 @@ def test_an_experiment_without_any_file_is_summarized(tmp_path):
                      "best": None, "best_epoch": None, "checkpoint": None, "others": 0, "release": "none",
                      "release_options": {}, "release_bytes": None, "nonfinite": None}
     assert summarize_xp(Experiment.from_folder(tmp_path / "nowhere")).changed == 0
+
+
+def test_addresses_on_a_command_line_are_summarized_without_credentials(tmp_path):
+    (tmp_path / ".argv.json").write_text('["data=http://joe:pw@host/x", 3]')
+    assert summarize_xp(Experiment.from_folder(tmp_path)).argv == ["data=http://host/x", "3"]

@@ -4,9 +4,13 @@ import flashy
 import torch
 from dora.conf import DoraConfig
 from dora.xp import XP
+from helpers import SOLVER
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportMixin
+
+OF_MIXIN = SOLVER.replace("import flashy\n", "import flashy\n    from audiocraft_export import ExportMixin\n").replace(
+    "flashy.BaseSolver)", "ExportMixin, flashy.BaseSolver)")
 
 
 class Base(flashy.BaseSolver):

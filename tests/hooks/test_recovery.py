@@ -6,7 +6,7 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-from helpers import SIG, change_config, command, dora, flip_bit, last_sentence, model_state, only_xp, with_cfg
+from helpers import SIG, SOLVER, change_config, command, dora, flip_bit, last_sentence, model_state, only_xp, with_cfg
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
 from audiocraft_export.cli.main import main
@@ -15,10 +15,13 @@ from audiocraft_export.experiment.xp import Experiment
 from audiocraft_export.hooks.recovery import export_command, failure_after_training, working_options
 from audiocraft_export.storage import writer
 
+from .solvers import OF_MIXIN
 
-def test_a_failed_export_says_that_the_training_is_safe_and_how_to_export_later(project):
-    root = project()
-    said = last_sentence(dora("run", "export=true", "exporter.weights=ema", cwd=root))
+
+@pytest.mark.parametrize("solver", [SOLVER, OF_MIXIN], ids=["plain", "mixin"])
+def test_a_failed_export_says_that_the_training_is_safe_and_how_to_export_later(project, solver):
+    root = project(solver=solver)
+    said = last_sentence(dora("run", "export=true", "exporter.weights=model.x", cwd=root))
     xp = only_xp(root)
     assert f"safe in {xp}" in said
     later = said[said.index("audiocraft-export run"):].split()

@@ -238,7 +238,7 @@ def test_living_weights_of_every_kind_are_released(xp):
 
 
 def test_a_failed_export_after_a_run_says_that_the_training_is_safe(xp):
-    here = xp(export=True, exporter={"weights": "ema"})
+    here = xp(export=True, exporter={"weights": "model.x"})
     with here.enter(), pytest.raises(ExportError, match=f"safe in {here.folder}.*audiocraft-export run 0123abcd"):
         Inherited().run()
 

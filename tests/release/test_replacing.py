@@ -206,6 +206,16 @@ def test_a_folder_of_a_training_is_never_one_of_a_release(ours, theirs, dora_dir
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("sections", [
+    {"optimizer_states": [], "state_dict": model_state(), "epoch": 3}, {"dora_cfg": {}, "state_dict": model_state()},
+    {"optimizer": {"state": {}, "param_groups": []}, "model": model_state()},
+    {"optimizer_state_dict": {}, "model_state_dict": model_state(), "loss": .5}], ids=lambda sections: min(sections))
+def test_nor_is_one_with_a_checkpoint_of_a_training_without_flashy(ours, tmp_path, sections):
+    torch.save(sections, tmp_path / "epoch=3.ckpt")
+    with pytest.raises(ExportError, match="holds the training checkpoint epoch=3.ckpt"):
+        export_checkpoint(ours, tmp_path, FORCE)
+
+
 def test_nor_is_that_of_an_experiment_without_a_checkpoint_or_in_a_folder_of_another_name(tmp_path):
     xp = xp_of(tmp_path / "outputs")
     with xp.enter():
@@ -221,3 +231,8 @@ def test_nor_is_that_of_an_experiment_without_a_checkpoint_or_in_a_folder_of_ano
         with pytest.raises(ExportError, match="is a Dora folder"):
             export_checkpoint(xps / SIG / "a.th", folder)
     assert sorted(os.listdir(tmp_path / "outputs")) == ["experiments"]
+
+
+def test_a_folder_with_weights_alone_may_be_one_of_a_release(ours, tmp_path):
+    torch.save({**model_state(), "optimizer_net.weight": torch.ones(1)}, tmp_path / "pretrained.bin")
+    assert export_checkpoint(ours, tmp_path).written

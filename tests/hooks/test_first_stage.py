@@ -1,0 +1,56 @@
+"""What a solver stores is checked before its first stage."""
+
+import flashy
+import pytest
+import torch
+
+from audiocraft_export import ExportError, ExportOptions
+from audiocraft_export.hooks.first_stage import check_first_stage
+
+from .solvers import Inherited, Training, xp_of
+
+RUN_STAGE = flashy.BaseSolver.run_stage
+
+
+class Late(Inherited):
+    def run(self):
+        self.head = torch.nn.Linear(1, 1)
+        self.register_stateful("head")
+        return super().run()
+
+
+class Own(Inherited):
+    def state_dict(self):
+        return {**super().state_dict(), "head": self.model.state_dict()}
+
+
+class Choosing(Inherited):
+    def export(self, **options):
+        return super().export(**{**options, "weights": "last"})
+
+
+@pytest.mark.parametrize(("solver", "weights"), [
+    (Inherited, "best_state.model"), (Inherited, "model"), (Late, "head"), (Own, "head"), (Choosing, "x")])
+def test_what_a_solver_stores_is_no_mistake(tmp_path, solver, weights):
+    xp = xp_of(tmp_path, export=True, exporter={"weights": weights})
+    with xp.enter():
+        solver().run()
+    assert (xp.folder / "export" / "state_dict.bin").exists() and flashy.BaseSolver.run_stage is RUN_STAGE
+
+
+def test_only_the_first_stage_inside_is_checked(tmp_path):
+    with xp_of(tmp_path).enter():
+        with check_first_stage(ExportOptions(weights="head")), pytest.raises(ExportError, match="needs a section"):
+            Training().run()
+        Training().run()
+        with check_first_stage(ExportOptions(weights="last")):
+            assert Training(epochs=3).run() == "done"
+    assert flashy.BaseSolver.run_stage is RUN_STAGE
+
+
+def test_without_the_section_of_the_default_the_ones_that_there_are_are_offered(tmp_path):
+    with xp_of(tmp_path).enter(), check_first_stage(ExportOptions()):
+        solver = Training()
+        del solver.stateful.sources["best_state"]
+        with pytest.raises(ExportError, match=r"weights=best needs .* stores model\): use weights=last\."):
+            solver.run()
