@@ -23,9 +23,9 @@ from ..release.manifest import Manifest
 from ..release.metrics import Selection, is_number
 from ..release.owned_files import is_torch_file, release_file_names
 from ..release.report import Plan
-from ..release.status import UP_TO_DATE, ReleaseStatus, release_status
+from ..release.status import NONE, UP_TO_DATE, ReleaseStatus, release_status
 from .limits import MAX_KEY, MAX_SEARCH_DEPTH
-from .xp_summary import lowest_loss
+from .xp_summary import epochs_done, lowest_loss
 
 OTHER = "everything else"
 TRAINING, RELEASE, EXPERIMENT = "training checkpoint", "release", "experiment"
@@ -109,7 +109,7 @@ def inspect(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional[AnyP
 
 
 def inspect_experiment(xp: Experiment, metric: Optional[str] = None) -> FileSummary:
-    """Summarize an experiment that has stored no checkpoint: what Dora and Hydra have written of it, and its release.
+    """Summarize an experiment that has no `checkpoint.th`: what Dora and Hydra have written of it, and its release.
 
     Raises:
         CheckpointError: if its configuration cannot be read.
@@ -117,11 +117,11 @@ def inspect_experiment(xp: Experiment, metric: Optional[str] = None) -> FileSumm
     status = release_status(xp.folder / RELEASE_FOLDER, xp.folder)
     summary = FileSummary(
         EXPERIMENT, xp.folder, sig=xp.sig, status=status, manifest=status.manifest,
-        refused=None if status.state == UP_TO_DATE else "it has no checkpoint: train it first.")
-    summary = _add_training(summary, _read_config(xp.folder / HYDRA_CONFIG), xp.history, metric)
-    if xp.is_history_broken:
-        summary = replace(summary, epochs=None)
-    return replace(summary, odd=[*_broken_history(xp), *_missing_metrics(xp.history)])
+        refused=None if status.state == UP_TO_DATE else _no_checkpoint(xp))
+    history = xp.history
+    summary = _add_training(summary, _read_config(xp.folder / HYDRA_CONFIG), history, metric)
+    return replace(summary, epochs=epochs_done(xp, history, status.state != NONE),
+                   odd=[*_broken_history(xp), *_missing_metrics(history)])
 
 
 def release_files(path: Path) -> list[Path]:
@@ -228,6 +228,12 @@ def _walk_tensors(value: Any, path: tuple[str, ...], seen: set[int]) -> Iterator
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(item, (LazyTensor, dict, list, tuple)):
                 yield from _walk_tensors(item, (*path, str(key)[:MAX_KEY]), seen)
+
+
+def _no_checkpoint(xp: Experiment) -> str:
+    others = listing([path.name for path in xp.checkpoints])
+    return f"it has no {CHECKPOINT_FILE}, but {others}: choose one with --checkpoint." if others else \
+        "it has no checkpoint: train it first."
 
 
 def _broken_history(xp: Experiment) -> Iterator[str]:

@@ -22,7 +22,7 @@ from ..experiment.xp import (
 from ..options import RELEASE_FOLDER
 from ..release.families.registry import selection_of
 from ..release.metrics import Selection, is_number, value_of
-from ..release.status import release_status
+from ..release.status import NONE, release_status
 
 # Parsing the YAML of one configuration takes as long as all else of twenty experiments.
 _SOLVER = re.compile(r"^solver:[ ]*['\"]?([^\s'\"#]+)", re.MULTILINE)
@@ -38,7 +38,7 @@ class XPSummary:
     sig: str  # the name of its folder
     solver: Optional[str]  # of its configuration, if Hydra has stored one
     argv: Optional[list[str]]  # its command line, if Dora has stored one
-    epochs: Optional[int]  # how many are done, None if history.json is broken
+    epochs: Optional[int]  # how many are done, None if history.json does not say it
     planned: Optional[int]  # how many its configuration asks for
     metric: Optional[str]  # the validation metric that selects the best state, or a loss if that is unknown
     best: Optional[float]  # value of that metric
@@ -74,12 +74,18 @@ def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
     return XPSummary(
         sig=xp.sig or xp.folder.name, solver=name,
         argv=None if argv is None else [without_credentials(str(arg)) for arg in argv],
-        epochs=None if xp.is_history_broken else len(history), planned=int(epochs.group(2)) if epochs else None,
+        epochs=epochs_done(xp, history, bool(checkpoints) or release.state != NONE),
+        planned=int(epochs.group(2)) if epochs else None,
         metric=metric, best=value_of(best) if metric else None, best_epoch=best["epoch"] if metric else None,
         checkpoint=last.st_size if last else None, others=len(checkpoints) - (last is not None),
         release=release.state, release_options=release.options,
         release_bytes=release.manifest.nbytes if release.manifest else None,
         nonfinite=release.manifest.nonfinite_in() if release.manifest else None, changed=changed)
+
+
+def epochs_done(xp: Experiment, history: Sequence[Any], is_stored: bool) -> Optional[int]:
+    """How many epochs are done, by Dora's history; None if that is broken, or empty although something `is_stored`."""
+    return len(history) or (None if is_stored or xp.is_history_broken else 0)
 
 
 def lowest_loss(history: Sequence[Any]) -> Selection:

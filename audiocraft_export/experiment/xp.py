@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from ..errors import ExperimentError, listing, reason
+from ..options import RELEASE_FOLDER
 from .limits import MAX_FILE_BYTES
 
 AnyPath = Union[str, "os.PathLike[str]"]
@@ -70,12 +71,16 @@ class Experiment:
     @property
     def history(self) -> list[dict[str, Any]]:
         """The metrics stored by Dora, one entry an epoch; empty if they cannot be read."""
-        return self._read_list(HISTORY) or []
+        return self._read_history() or []
 
     @property
     def is_history_broken(self) -> bool:
         """Whether there is a history.json that holds no list of epochs, or cannot be read."""
-        return os.path.lexists(self.folder / HISTORY) and self._read_list(HISTORY) is None
+        return os.path.lexists(self.folder / HISTORY) and self._read_history() is None
+
+    def _read_history(self) -> Optional[list[dict[str, Any]]]:
+        epochs = self._read_list(HISTORY)
+        return epochs if epochs is not None and all(isinstance(epoch, dict) for epoch in epochs) else None
 
     def _read_list(self, name: str) -> Optional[list[Any]]:
         try:
@@ -134,6 +139,8 @@ class Experiment:
             return "this is a Dora folder: name one of its XPs."
         if os.path.isfile(self.folder / MANIFEST):
             return "this is a release: name its XP, or its checkpoint."
+        if os.path.lexists(self.folder / RELEASE_FOLDER / MANIFEST):
+            return f"this folder has a release ({RELEASE_FOLDER}), and no checkpoint to export again."
         return "this folder has no checkpoint at all: train it first."
 
 

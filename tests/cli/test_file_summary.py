@@ -122,10 +122,22 @@ def test_an_experiment_with_a_release_and_no_checkpoint_describes_the_release(tr
         shown = command("inspect", "11111111", cwd=tmp_path).stdout
         assert "release     up to date (" in shown and "train it first" not in shown
         assert "weights     best_state of epoch 2, after 2 epochs" in shown and "made        20" in shown
+    assert "has a release (export)" in command("run", "11111111", cwd=tmp_path, code=1).stderr
     report.files[0].unlink()
     found, = inspected(tmp_path, "11111111")
     assert found["release_status"] == "damaged" and "train it first" in found["refused"]
     assert "release     damaged" in command("inspect", "11111111", cwd=tmp_path).stdout
+
+
+def test_an_experiment_with_a_release_and_other_checkpoints_describes_the_release(train, tmp_path, dora_dir):
+    folder = train("11111111", ["lr=1"], [3., 2.])
+    report = export_xp("11111111", dora_dir)
+    (folder / "checkpoint.th").rename(folder / "checkpoint_2.th")
+    found, = inspected(tmp_path, "11111111")
+    assert found["release_status"] == "up to date" and found["refused"] is None
+    report.files[0].unlink()
+    found, = inspected(tmp_path, "11111111")
+    assert found["release_status"] == "damaged" and "but checkpoint_2.th" in found["refused"]
 
 
 def test_a_release_is_said_also_where_the_default_options_are_refused(train, tmp_path, dora_dir):

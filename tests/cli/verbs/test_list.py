@@ -68,7 +68,8 @@ def test_no_checkpoint_is_opened(train, tmp_path, dora_dir):
     assert listed(tmp_path)[0]["release"] == "up to date"
 
 
-@pytest.mark.parametrize("broken", [b'[{"valid": ', b"", b'{"odd": [1]}', b"null", b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize("broken", [b'[{"valid": ', b"", b'{"odd": [1]}', b"null", b"\xff\xfe", b"[" * 100_000,
+                                    b"[1, 2]", b'[{"valid": {"ce": 1}}, "x"]'])
 def test_a_broken_history_is_unknown_not_empty(train, tmp_path, broken):
     folder = train("11111111", [], [1., 2.])
     (folder / "history.json").write_bytes(broken)
@@ -79,6 +80,15 @@ def test_a_broken_history_is_unknown_not_empty(train, tmp_path, broken):
     assert found["epochs"] is None and "history.json is broken" in found["odd"][0]
     (folder / "history.json").unlink()
     assert listed(tmp_path)[0]["epochs"] == 0 and not inspected(tmp_path, "11111111")[0]["odd"]
+
+
+def test_a_history_that_is_missing_beside_a_checkpoint_or_a_release_is_unknown(train, tmp_path, dora_dir):
+    folder = train("11111111", [], [1., 2.])
+    (folder / "history.json").unlink()
+    assert listed(tmp_path)[0]["epochs"] is None
+    export_xp("11111111", dora_dir)
+    (folder / "checkpoint.th").unlink()
+    assert listed(tmp_path)[0]["epochs"] is None and inspected(tmp_path, "11111111")[0]["epochs"] is None
 
 
 def test_an_experiment_in_any_state_is_a_row(train, tmp_path, dora_dir):
@@ -96,7 +106,7 @@ def test_an_experiment_in_any_state_is_a_row(train, tmp_path, dora_dir):
     (xps / "55555555" / "history.json").write_text('[3, {"valid": {"ce": "x"}}, {"valid": {"ce": NaN}}]')
     rows = listed(tmp_path, "--sort", "sig")
     assert [(row["sig"], row["solver"], row["epochs"]) for row in rows] == [
-        ("22222222", None, 0), ("33333333", "of_tomorrow", None), ("44444444", None, None), ("55555555", None, 3)]
+        ("22222222", None, 0), ("33333333", "of_tomorrow", None), ("44444444", None, None), ("55555555", None, None)]
     shown = command("list", cwd=tmp_path).stdout
     assert "\x1b" not in shown and shown.count("\n") == 5 and "none" in shown
 
