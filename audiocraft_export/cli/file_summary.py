@@ -121,7 +121,8 @@ def inspect_experiment(xp: Experiment, metric: Optional[str] = None) -> FileSumm
     history = xp.history
     summary = _add_training(summary, _read_config(xp.folder / HYDRA_CONFIG), history, metric)
     return replace(summary, epochs=epochs_done(xp, history, status.state != NONE),
-                   odd=[*_broken_history(xp), *_missing_metrics(history)])
+                   odd=[*_broken_history(xp), *_missing_metrics(history),
+                        *(status.manifest.warnings if status.manifest else ())])
 
 
 def release_files(path: Path) -> list[Path]:

@@ -80,7 +80,7 @@ def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
         checkpoint=last.st_size if last else None, others=len(checkpoints) - (last is not None),
         release=release.state, release_options=release.options,
         release_bytes=release.manifest.nbytes if release.manifest else None,
-        nonfinite=release.manifest.nonfinite_in() if release.manifest else None, changed=changed)
+        nonfinite=release.nonfinite, changed=changed)
 
 
 def epochs_done(xp: Experiment, history: Sequence[Any], is_stored: bool) -> Optional[int]:

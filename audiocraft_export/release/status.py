@@ -33,9 +33,15 @@ class ReleaseStatus:
         """Whether it is the very release that an export would make."""
         return self.state == UP_TO_DATE and not self.options
 
+    @property
+    def nonfinite(self) -> Optional[int]:
+        """Number of its NaN and infinite values, by its manifest; None if that cannot be read."""
+        return self.manifest.nonfinite_in() if self.manifest else None
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {"release_status": self.state, "release_options": dict(self.options)}
+        return {"release_status": self.state, "release_options": dict(self.options),
+                "release_nonfinite": self.nonfinite}
 
     def __str__(self) -> str:
         return f"{self.state}, made with {describe_options(self.options)}" if self.options else self.state

@@ -159,14 +159,13 @@ def _release_facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
                           for key, value in manifest.codec.items() if value is not None)
         where = " (AudioCraft downloads it)" if "pretrained" in manifest.codec else " (at hand)"
         yield "codec", known + where if plan else known
+    state = f"{status}, with {status.nonfinite} NaN or infinite values" if status and status.nonfinite else f"{status}"
     if plan:
         sizes = f"{'without codec ' if summary.refused else ''}would have {plan.sizes}"
-        nonfinite = status.manifest.nonfinite_in() if status and status.manifest else 0
-        state = f"{status}, with {nonfinite} NaN or infinite values" if nonfinite else f"{status}"
         yield "release", f"{state} ({plan.sizes})" if plan.is_there else f"{state}; {sizes}"
     elif status and has_release:
         size = f" ({readable_size(status.manifest.nbytes)})" if status.manifest else ""
-        yield "release", f"{status}{size}"
+        yield "release", f"{state}{size}"
     if manifest and not plan:
         yield "made", f"{manifest.time}, by audiocraft-export {manifest.versions.get('audiocraft-export')}"
     if summary.refused:

@@ -133,3 +133,7 @@ def test_values_that_are_nan_or_infinite_are_counted(train, tmp_path, dora_dir):
     assert inspected(tmp_path, checkpoint, "--values")[0]["nonfinite"] == 12  # what no manifest says
     assert "values      12 are NaN or infinite\n" in command("inspect", path.parent, cwd=tmp_path).stdout
     assert ", with 12 NaN or infinite values; would have" in command("inspect", "11111111", cwd=tmp_path).stdout
+    checkpoint.unlink()
+    assert ", with 12 NaN or infinite values (" in command("inspect", "11111111", cwd=tmp_path).stdout
+    found, = inspected(tmp_path, "11111111")
+    assert found["release_nonfinite"] == 12 and "12 numbers that are NaN or infinite" in found["odd"][-1]
