@@ -1,5 +1,6 @@
 """Convert a release to another format without loss: AudioCraft's own, or safetensors."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from ..release.provenance import nonfinite_warning
 from ..release.report import ExportReport
 from ..sharing.card.update import warn_of_stale_card
 from ..storage.writer import resolve_output
-from ..verification.release import verify
+from ..verification.release import refuse_other_paths, verify
 from .execute import write
 from .preflight import check_folder, check_packages
 
@@ -40,6 +41,9 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
     Raises:
         ExportError: if the release is not sound or cannot be converted, or what is made of it cannot be written.
     """
+    refuse_other_paths(Path(folder))
+    if os.path.isfile(folder):
+        raise ReleaseError(f"{folder} is a file: name the folder of a release.")
     folder = resolve_output(Path(folder).absolute())
     manifest = Manifest.load(folder)
     if manifest.release_format not in BOTH or to not in BOTH:
@@ -47,11 +51,11 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
                            f"without loss: export it again, with format={to}.")
     target = resolve_output(Path(into).absolute()) if into else folder
     has_same_shards = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == max_shard_size
-    if manifest.release_format == to and target == folder and has_same_shards:
-        return ExportReport(folder, manifest, written=False)
     check_packages(ExportOptions(format=to, card=False))
     with progress.track(printable(manifest.name), passes=2):
         files = _read_files(folder, manifest)
+        if manifest.release_format == to and target == folder and has_same_shards:
+            return ExportReport(folder, manifest, written=False)
         options = {name: value for name, value in manifest.options.items() if name not in ("format", "max_shard_size")}
         if to == SAFETENSORS:
             files = to_safetensors(files, manifest, max_shard_size)

@@ -64,10 +64,7 @@ def verify(path: AnyPath, *, by_torch: bool = True) -> Verification:
         ReleaseError: if there is nothing at `path`.
     """
     path = Path(path)
-    if not os.path.lexists(path) and not os.path.isfile(path.parent / MANIFEST):
-        raise ReleaseError(f"There is no file or folder {path}: name a release folder, or a file of one.")
-    if not os.path.lexists(path / MANIFEST) and os.path.isfile(path / RELEASE_FOLDER / MANIFEST):
-        raise ReleaseError(f"{path} is the folder of an experiment: its release is {path / RELEASE_FOLDER}.")
+    refuse_other_paths(path)
     folder, alone = (path, None) if os.path.isdir(path) else (path.parent, path.name)
     for _ in range(MAX_ATTEMPTS):
         before = file_version(folder / MANIFEST)
@@ -75,6 +72,18 @@ def verify(path: AnyPath, *, by_torch: bool = True) -> Verification:
         if found.ok or before == file_version(folder / MANIFEST):
             break
     return found
+
+
+def refuse_other_paths(path: Path) -> None:
+    """Refuse what is neither a release folder nor a file of one.
+
+    Raises:
+        ReleaseError: if there is nothing at `path`, or an experiment with a release.
+    """
+    if not os.path.lexists(path) and not os.path.isfile(path.parent / MANIFEST):
+        raise ReleaseError(f"There is no file or folder {path}: name a release folder, or a file of one.")
+    if not os.path.lexists(path / MANIFEST) and os.path.isfile(path / RELEASE_FOLDER / MANIFEST):
+        raise ReleaseError(f"{path} is the folder of an experiment: its release is {path / RELEASE_FOLDER}.")
 
 
 def check_rebuild(folder: Path) -> list[Problem]:

@@ -32,7 +32,18 @@ def test_a_format_of_which_none_comes_back_and_a_damaged_release_are_refused(mak
     (folder / "state_dict.bin").write_bytes(b"")
     with pytest.raises(ReleaseError, match="not the release that its manifest describes"):
         convert(folder, "safetensors", tmp_path / "there")
+    with pytest.raises(ReleaseError, match="not the release that its manifest describes"):
+        convert(folder, "audiocraft")  # nothing to do, and yet it is not what was asked for
     assert not (tmp_path / "there").exists()
+
+
+def test_what_is_no_release_folder_is_refused_by_its_name(make_xp, dora_dir, tmp_path):
+    xp = make_xp()
+    export_xp(SIG, dora_dir)
+    for path, says in ((tmp_path / "nowhere", "no file or folder"), (xp, "its release is"),
+                       (xp / "export" / "state_dict.bin", "is a file: name"), (xp / "checkpoint.th", "is a file")):
+        with pytest.raises(ReleaseError, match=says):
+            convert(path, "safetensors")
 
 
 @pytest.mark.parametrize("forge", [
