@@ -38,7 +38,7 @@ class Config:
             self.text: str = OmegaConf.to_yaml(OmegaConf.create(self.values))
         except RecursionError:
             raise CheckpointError("The configuration (xp.cfg) is nested too deeply: keep it flat.") from None
-        except (OmegaConfBaseException, YAMLError) as exc:
+        except (OmegaConfBaseException, YAMLError, ValueError) as exc:  # ValueError: a number of too many digits
             raise CheckpointError(f"The configuration (xp.cfg) cannot be written as YAML ({reason(exc)}): keep plain "
                                   "values in it.") from exc
         _check_yaml_size(self.text)
@@ -71,11 +71,13 @@ class Config:
             cfg: Any = OmegaConf.create(without_tags(text))
         except RecursionError:
             raise CheckpointError("The configuration is nested too deeply: keep it flat.") from None
-        except (YAMLError, OmegaConfBaseException, ValueError) as exc:  # ValueError: a number of too many digits
-            raise CheckpointError(f"The configuration is no YAML of OmegaConf ({reason(exc)}): correct its "
-                                  "text.") from exc
         except AssertionError:  # how OmegaConf says that it is a number or a date
             cfg = None
+        except CheckpointError:
+            raise
+        except Exception as exc:  # PyYAML fails in any way at a value that does not fit its tag
+            raise CheckpointError(f"The configuration is no YAML of OmegaConf ({describe_yaml_error(exc)}): correct "
+                                  "its text.") from exc
         if not isinstance(cfg, DictConfig):
             raise CheckpointError("The configuration is no mapping of keys to values: write it as one.")
         return cls(to_container(cfg))
@@ -160,6 +162,12 @@ def is_slow_yaml(text: str) -> bool:
     depths = accumulate((1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", text)), initial=0)
     marks = sum(map(text.count, ",:\n[{?-"))
     return len(text) > MAX_YAML_CHARS or marks > MAX_YAML_MARKS or max(depths) > MAX_YAML_BRACKETS
+
+
+def describe_yaml_error(exc: Exception) -> str:
+    """What is wrong with a YAML text, by the error of the library that reads it."""
+    is_vague = isinstance(exc, (LookupError, AttributeError, TypeError))
+    return "a value does not fit its tag, such as !!bool" if is_vague else reason(exc)
 
 
 def _check_yaml_size(text: str) -> None:

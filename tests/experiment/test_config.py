@@ -29,6 +29,14 @@ def test_a_configuration_that_is_none_or_too_much_is_refused(text, says):
         Config.parse(text)
 
 
+@pytest.mark.parametrize("value", ["!!bool x", "!!timestamp x", "!!int ''", "!!float _", "!!map [1]",
+                                   "1" + ":59" * 999 + ".5", "1" + ":59" * 9999, "0x" + "f" * 4000])
+def test_a_value_that_yaml_cannot_read_or_write_is_refused_in_one_sentence(value):
+    with pytest.raises(CheckpointError, match="is no YAML of OmegaConf|cannot be written as YAML") as error:
+        Config.parse(f"a: {value}")
+    assert "\n" not in str(error.value)
+
+
 def test_our_own_keys_are_no_part_of_a_configuration(tmp_path):
     (tmp_path / "config.yaml").write_text("lr: ${a}\na: 1\nexport: true\nexporter: {dtype: null}\n")
     config = Config.load(tmp_path / "config.yaml")

@@ -7,12 +7,21 @@ from typing import Any
 
 import yaml
 
-from ...errors import ReleaseError, reason
-from ...experiment.config import is_slow_yaml
+from ...errors import ReleaseError
+from ...experiment.config import describe_yaml_error, is_slow_yaml
 from .source import CARD_FILE
 
 FENCED = re.compile(r"\A\s*---[ \t]*\r?\n((?:[^\n]*\n)*?)---[ \t]*(?:\r?\n|\Z)")
 COMMENT = re.compile(r"\s*(#.*)?")
+
+
+class _Loader(yaml.SafeLoader):
+    """As `yaml.SafeLoader`, without aliases."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise _error(" has aliases of YAML (&, *)")
+        return super().compose_node(parent, index)
 
 
 def split_card(card: str) -> tuple[str, str]:
@@ -30,12 +39,11 @@ def parse(text: str) -> dict[Any, Any]:
     if is_slow_yaml(text):
         raise _error(f", between its lines of ---, is no YAML of a card (too long or too deep: {len(text)} characters)")
     try:
-        has_aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader))
-        values = None if has_aliases else yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+        values = yaml.load(text, _Loader)
+    except ReleaseError:
+        raise
+    except Exception as exc:  # PyYAML fails in any way at a value that does not fit its tag
         raise _error(f", between its lines of ---, is no YAML ({_describe(exc)})") from exc
-    if has_aliases:
-        raise _error(" has aliases of YAML (&, *)")
     if not isinstance(values, (dict, type(None))):
         raise _error(", between its lines of ---, is no mapping of keys to values")
     return values or {}
@@ -61,7 +69,7 @@ def _describe(exc: Exception) -> str:
     """What is wrong, and in which line of the card."""
     if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark:
         return f"line {exc.problem_mark.line + 2}: {exc.problem}"
-    return "it is nested too deeply" if isinstance(exc, RecursionError) else reason(exc)
+    return "it is nested too deeply" if isinstance(exc, RecursionError) else describe_yaml_error(exc)
 
 
 def _blocks(text: str) -> list[tuple[Any, str]]:
@@ -82,4 +90,7 @@ def _replace(block: str, value: Mapping[Any, Any]) -> str:
 
 
 def _dump(values: Mapping[Any, Any]) -> str:
-    return str(yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)) if values else ""
+    try:
+        return str(yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)) if values else ""
+    except (ValueError, RecursionError) as exc:  # ValueError: a number of too many digits
+        raise _error(f", between its lines of ---, cannot be written anew ({_describe(exc)})") from exc

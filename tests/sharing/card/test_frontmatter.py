@@ -18,6 +18,9 @@ from .releases import card
     ("---\na: " + "x" * (1 << 20) + "\n---\n", "is no YAML of a card"),
     ("---\nok: 1\n? [x, y]\n: z\n---\n", r"is no YAML \(line 3: found unhashable key\)"),
     ("---\na: !!python/name:os.system x\n---\n", "is no YAML"),
+    ("---\na: !!bool x\n---\n", "a value does not fit its tag"), ("---\na: !!timestamp x\n---\n", "does not fit its"),
+    ("---\na: !!int ''\n---\n", "a value does not fit its tag"), ("---\na: 1" + ":59" * 999 + ".5\n---\n", "no YAML"),
+    ("---\n{a: 0x" + "f" * 4000 + "}\n---\n", "cannot be written anew"),
     ("<!-- audiocraft-export: model -->\ntext\n", "without the mark that belongs to it"),
     ("<!-- /audiocraft-export: model -->\n<!-- audiocraft-export: model -->", "without the mark"),
     ("<!-- audiocraft-export: a -->\n<!-- audiocraft-export: b -->\n<!-- /audiocraft-export: b -->", "the mark")])
