@@ -71,8 +71,16 @@ class CardUpdate:
 
         Returns:
             Whether this card has all of it, so that a push loses nothing.
+
+        Raises:
+            ReleaseError: if the one on the Hub, or here, cannot be read.
         """
-        here, merged = _read_card(self.folder), self._render(remote)
+        here = _read_card(self.folder)
+        try:
+            merged = self._render(remote)
+        except ReleaseError as exc:
+            raise ReleaseError(f"The release in {self.folder} is complete, but not pushed: what is on the Hub "
+                               f"({self.source.repo}) cannot be kept. {exc}") from exc
         if _is_part(merged, here):
             return True
         is_untouched = here == self._render("")

@@ -50,6 +50,8 @@ def remote_card(to: Destination) -> Optional[str]:
                     return download(api, to.repo, branch, CARD_FILE).decode("utf-8")
                 except (EntryNotFoundError, RepositoryNotFoundError):
                     return None
+                except UnicodeDecodeError:
+                    raise PushRefused(f"its {CARD_FILE} there is no text in UTF-8", "correct it there") from None
         return None
 
 

@@ -4,6 +4,7 @@ import builtins
 import errno
 import json
 import os
+import re
 
 import pytest
 import torch
@@ -162,6 +163,17 @@ def test_a_card_that_nobody_needs_may_be_unreadable_or_huge(make_xp, dora_dir, u
     assert export_xp(SIG, dora_dir, ExportOptions(dtype="float16")).written and "larger than any card" in caplog.text
     unreadable(folder / CARD)
     assert convert(folder, "safetensors").written and "cannot be read (Input/output error)" in caplog.text
+
+
+@pytest.mark.parametrize(("card", "says"), [
+    (b"---\na: [\n---\n", r"is on the Hub \(\w+/\w+\) cannot be kept. The front matter of README.md"),
+    (b"\xff\xfe", "its README.md there is no text in UTF-8")])
+def test_a_card_on_the_hub_that_cannot_be_kept_is_said_to_be_there(make_xp, hub, export, card, says):
+    make_xp()
+    assert export(*SHARED).returncode == 0
+    hub.edit(REPO, **{CARD: card})
+    result = export(*SHARED)
+    assert result.returncode == 1 and re.search(says, result.stderr) and "is complete" in result.stderr
 
 
 def test_a_huge_card_is_refused_in_one_sentence_here_and_on_the_hub(make_xp, dora_dir, hub, export):
