@@ -1,8 +1,8 @@
 """What the Hub reads of a card, and what of it a person has changed."""
 
 import json
-import time
 import re
+import time
 from dataclasses import replace
 
 import pytest
