@@ -16,10 +16,13 @@ _INFINITY = {
     "bfloat16": ("<u2", 0xFF << 7), "complex128": ("<u8", 0x7FF << 52), "complex64": ("<u4", 0xFF << 23),
     "complex32": ("<u2", 0x1F << 10), "float8_e5m2": ("u1", 0x1F << 2), "float8_e4m3fn": ("u1", 0x7F),
 }
+_NAN = {"float8_e4m3fnuz": 0x80, "float8_e5m2fnuz": 0x80, "float8_e8m0fnu": 0xFF}  # dtypes with one, and no infinity
 
 
 def nonfinite(data: Data, dtype: str) -> int:
     """Number of NaN and infinite values in the bytes of whole elements."""
+    if dtype in _NAN:
+        return bytes(data).count(_NAN[dtype])
     if dtype not in _INFINITY or not len(data):
         return 0
     kind, infinity = _INFINITY[dtype]
@@ -43,7 +46,7 @@ class NonfiniteCounter:
                 yield piece
 
         self._counts = counts
-        self.blob = replace(blob, read=read) if dtype in _INFINITY else blob
+        self.blob = replace(blob, read=read) if dtype in (*_INFINITY, *_NAN) else blob
 
     @property
     def count(self) -> int:

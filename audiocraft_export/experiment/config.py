@@ -21,6 +21,8 @@ from .limits import MAX_INTERPOLATIONS, MAX_YAML_BRACKETS, MAX_YAML_CHARS, MAX_Y
 from .yaml_tags import without_tags
 
 OWN_KEYS = ("export", "exporter")
+# What PyYAML raises for a value that does not fit its tag, such as `!!int ''`, and for a number of too many digits.
+YAML_ERRORS = (YAMLError, ValueError, AttributeError, LookupError)
 _CHOICE = re.compile(r"\$\{hydra:runtime\.choices\.([\w./@-]+)\}")
 
 
@@ -71,7 +73,7 @@ class Config:
             cfg: Any = OmegaConf.create(without_tags(text))
         except RecursionError:
             raise CheckpointError("The configuration is nested too deeply: keep it flat.") from None
-        except (YAMLError, OmegaConfBaseException, ValueError) as exc:  # ValueError: a number of too many digits
+        except (*YAML_ERRORS, OmegaConfBaseException) as exc:
             raise CheckpointError(f"The configuration is no YAML of OmegaConf ({reason(exc)}): correct its "
                                   "text.") from exc
         except AssertionError:  # how OmegaConf says that it is a number or a date

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from helpers import SIG
+from helpers import NEW_DTYPES, SIG
 
 from audiocraft_export import export_checkpoint, export_lm, export_xp, verify
 from audiocraft_export.checkpoint.nonfinite import NonfiniteCounter, nonfinite
@@ -46,3 +46,11 @@ def test_values_are_counted_while_somebody_else_reads_them():
     assert nonfinite(data, "float32") == 2 and nonfinite(data, "int32") == nonfinite(b"", "float32") == 0
     counter = NonfiniteCounter(LazyBytes.from_data(data), "float32")
     assert counter.count == 0 and b"".join(counter.blob.iter_chunks()) == data and counter.count == 2
+
+
+@pytest.mark.parametrize("dtype", [name for name in NEW_DTYPES + ["float8_e5m2", "float8_e4m3fn"]
+                                   if name.startswith("float8") and hasattr(torch, name)])
+def test_of_all_values_of_eight_bits_those_are_counted_that_torch_calls_not_finite(dtype):
+    values = torch.arange(256).to(torch.uint8)
+    expected = int((~values.view(getattr(torch, dtype)).float().isfinite()).sum())
+    assert nonfinite(values.numpy().tobytes(), dtype) == expected > 0

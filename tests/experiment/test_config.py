@@ -47,3 +47,9 @@ def test_what_a_model_is_built_from_has_all_its_values():
 def test_the_data_of_any_kind_of_configuration():
     assert to_container(OmegaConf.create({"a": "${b}"})) == {"a": "${b}"}
     assert to_container(Namespace(a=1)) == {"a": 1} and to_container("text") == "text"
+
+
+@pytest.mark.parametrize("value", ["!!int ''", "!!float ''", "!!bool maybe", "!!timestamp x"])
+def test_a_value_that_does_not_fit_its_tag_is_no_yaml(value):
+    with pytest.raises(CheckpointError, match="is no YAML of OmegaConf"):
+        Config.parse(f"a: {value}\n")

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from ...errors import ReleaseError, reason
-from ...experiment.config import is_slow_yaml
+from ...experiment.config import YAML_ERRORS, is_slow_yaml
 from .source import CARD_FILE
 
 FENCED = re.compile(r"\A\s*---[ \t]*\r?\n((?:[^\n]*\n)*?)---[ \t]*(?:\r?\n|\Z)")
@@ -32,7 +32,7 @@ def parse(text: str) -> dict[Any, Any]:
     try:
         has_aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader))
         values = None if has_aliases else yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+    except (*YAML_ERRORS, RecursionError) as exc:
         raise _error(f", between its lines of ---, is no YAML ({_describe(exc)})") from exc
     if has_aliases:
         raise _error(" has aliases of YAML (&, *)")

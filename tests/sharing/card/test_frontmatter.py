@@ -17,6 +17,8 @@ from .releases import card
     ("---\n" + "".join(f"k{number}: 1\n" for number in range(100_000)) + "---\n", "is no YAML of a card"),
     ("---\na: " + "x" * (1 << 20) + "\n---\n", "is no YAML of a card"),
     ("---\nok: 1\n? [x, y]\n: z\n---\n", r"is no YAML \(line 3: found unhashable key\)"),
+    ("---\na: !!int ''\n---\n", "is no YAML"), ("---\na: !!bool maybe\n---\n", "is no YAML"),
+    ("---\na: !!timestamp x\n---\n", "is no YAML"),
     ("---\na: !!python/name:os.system x\n---\n", "is no YAML"),
     ("<!-- audiocraft-export: model -->\ntext\n", "without the mark that belongs to it"),
     ("<!-- /audiocraft-export: model -->\n<!-- audiocraft-export: model -->", "without the mark"),
