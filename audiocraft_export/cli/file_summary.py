@@ -12,7 +12,7 @@ from ..checkpoint.checkpoint import Checkpoint, to_checkpoint
 from ..checkpoint.nonfinite import count_nonfinite
 from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
-from ..errors import ExportError, ReleaseError, listing
+from ..errors import ExperimentError, ExportError, ReleaseError, listing
 from ..experiment.config import Config
 from ..experiment.xp import CHECKPOINT_FILE, HISTORY, HYDRA_CONFIG, HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
 from ..formats.safetensors.file import read_safetensors
@@ -114,10 +114,13 @@ def inspect_experiment(xp: Experiment, metric: Optional[str] = None) -> FileSumm
     Raises:
         CheckpointError: if its configuration cannot be read.
     """
-    status = release_status(xp.folder / RELEASE_FOLDER, xp.folder)
-    summary = FileSummary(
-        EXPERIMENT, xp.folder, sig=xp.sig, status=status, manifest=status.manifest,
-        refused=None if status.state == UP_TO_DATE else "it has no checkpoint: train it first.")
+    status, refused = release_status(xp.folder / RELEASE_FOLDER, xp.folder), None
+    if status.state != UP_TO_DATE:
+        try:
+            xp.checkpoint()
+        except ExperimentError as exc:
+            refused = str(exc)
+    summary = FileSummary(EXPERIMENT, xp.folder, sig=xp.sig, status=status, manifest=status.manifest, refused=refused)
     summary = _add_training(summary, _read_config(xp.folder / HYDRA_CONFIG), xp.history, metric)
     if xp.is_history_broken:
         summary = replace(summary, epochs=None)

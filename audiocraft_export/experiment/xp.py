@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from ..errors import ExperimentError, listing, reason
+from ..options import RELEASE_FOLDER
 from .limits import MAX_FILE_BYTES
 
 AnyPath = Union[str, "os.PathLike[str]"]
@@ -70,19 +71,19 @@ class Experiment:
     @property
     def history(self) -> list[dict[str, Any]]:
         """The metrics stored by Dora, one entry an epoch; empty if they cannot be read."""
-        return self._read_list(HISTORY) or []
+        return self._read_list(HISTORY, dict) or []
 
     @property
     def is_history_broken(self) -> bool:
         """Whether there is a history.json that holds no list of epochs, or cannot be read."""
-        return os.path.lexists(self.folder / HISTORY) and self._read_list(HISTORY) is None
+        return os.path.lexists(self.folder / HISTORY) and self._read_list(HISTORY, dict) is None
 
-    def _read_list(self, name: str) -> Optional[list[Any]]:
+    def _read_list(self, name: str, kind: type = object) -> Optional[list[Any]]:
         try:
             value = json.loads(read_small_text(self.folder / name))
         except (ValueError, RecursionError):
             return None
-        return value if isinstance(value, list) else None
+        return value if isinstance(value, list) and all(isinstance(item, kind) for item in value) else None
 
     @property
     def checkpoints(self) -> list[Path]:
@@ -134,6 +135,8 @@ class Experiment:
             return "this is a Dora folder: name one of its XPs."
         if os.path.isfile(self.folder / MANIFEST):
             return "this is a release: name its XP, or its checkpoint."
+        if os.path.isfile(self.folder / RELEASE_FOLDER / MANIFEST):
+            return f"this folder has no checkpoint, only its release {self.folder / RELEASE_FOLDER}."
         return "this folder has no checkpoint at all: train it first."
 
 

@@ -108,7 +108,7 @@ def test_an_experiment_without_a_checkpoint_shows_what_dora_knows(train, tmp_pat
     assert (found["kind"], found["epochs"], found["curve"], found["solver"]) == ("experiment", 2, [3., 2.], "musicgen")
     assert {"key": "optim.lr", "here": "1", "there": "0.0001"} in found["differences"]
     shown = command("inspect", "11111111", cwd=tmp_path).stdout
-    assert "best 2 in epoch 2 of 2" in shown and "it has no checkpoint: train it first" in shown
+    assert "best 2 in epoch 2 of 2" in shown and "no checkpoint at all: train it first" in shown
 
 
 def test_an_experiment_with_a_release_and_no_checkpoint_describes_the_release(train, tmp_path, dora_dir):
@@ -124,7 +124,7 @@ def test_an_experiment_with_a_release_and_no_checkpoint_describes_the_release(tr
         assert "weights     best_state of epoch 2, after 2 epochs" in shown and "made        20" in shown
     report.files[0].unlink()
     found, = inspected(tmp_path, "11111111")
-    assert found["release_status"] == "damaged" and "train it first" in found["refused"]
+    assert found["release_status"] == "damaged" and "no checkpoint, only its release" in found["refused"]
     assert "release     damaged" in command("inspect", "11111111", cwd=tmp_path).stdout
 
 

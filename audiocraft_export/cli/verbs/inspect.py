@@ -92,7 +92,7 @@ def _readers(target: str, args: argparse.Namespace, checkpoint: Optional[str] = 
         return [partial(inspect, path, values=values) for path in paths]
     dora_dir = DoraDir(args)
     xp = find_experiment(target, dora_dir)
-    is_released = os.path.lexists(xp.folder / RELEASE_FOLDER / MANIFEST) and not xp.checkpoints
+    is_released = os.path.lexists(xp.folder / RELEASE_FOLDER / MANIFEST) and not os.path.lexists(xp.checkpoint_path())
     if checkpoint is None and not os.path.isfile(target) and (xp.is_untrained or is_released):
         return [partial(inspect_experiment, xp, args.metric)]
     return [partial(inspect, find_checkpoint(target, xp, checkpoint), xp, dora_dir.for_codec(xp), values, args.metric)]

@@ -133,3 +133,14 @@ def test_values_that_are_nan_or_infinite_are_counted(train, tmp_path, dora_dir):
     assert inspected(tmp_path, checkpoint, "--values")[0]["nonfinite"] == 12  # what no manifest says
     assert "values      12 are NaN or infinite\n" in command("inspect", path.parent, cwd=tmp_path).stdout
     assert ", with 12 NaN or infinite values; would have" in command("inspect", "11111111", cwd=tmp_path).stdout
+
+
+def test_an_experiment_with_a_release_and_only_a_checkpoint_of_an_epoch_is_summarized(train, tmp_path, dora_dir):
+    folder = train("11111111", [])
+    export_xp("11111111", dora_dir)
+    (folder / "checkpoint.th").rename(folder / "checkpoint_2.th")
+    found, = inspected(tmp_path, "11111111")
+    assert found["kind"] == "experiment" and found["release_status"] == "up to date" and found["refused"] is None
+    (folder / "export" / "state_dict.bin").unlink()
+    found, = inspected(tmp_path, "11111111")
+    assert found["release_status"] == "damaged" and "option checkpoint: 2" in found["refused"]
