@@ -17,7 +17,7 @@ _INFINITY = {
     "complex32": ("<u2", 0x1F << 10), "bcomplex32": ("<u2", 0xFF << 7), "float8_e5m2": ("u1", 0x1F << 2),
     "float8_e4m3fn": ("u1", 0x7F),
 }
-_NAN = {"float8_e4m3fnuz": b"\x80", "float8_e5m2fnuz": b"\x80", "float8_e8m0fnu": b"\xff"}  # the only one; no infinity
+_NAN = {"float8_e4m3fnuz": 0x80, "float8_e5m2fnuz": 0x80, "float8_e8m0fnu": 0xFF}  # dtypes with one, and no infinity
 
 
 def nonfinite(data: Data, dtype: str) -> int:
@@ -47,7 +47,7 @@ class NonfiniteCounter:
                 yield piece
 
         self._counts = counts
-        self.blob = replace(blob, read=read) if dtype in {*_INFINITY, *_NAN} else blob
+        self.blob = replace(blob, read=read) if dtype in (*_INFINITY, *_NAN) else blob
 
     @property
     def count(self) -> int:

@@ -12,7 +12,7 @@ from ..checkpoint.checkpoint import Checkpoint, to_checkpoint
 from ..checkpoint.nonfinite import count_nonfinite
 from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
-from ..errors import ExportError, ReleaseError, listing
+from ..errors import ExperimentError, ExportError, ReleaseError, listing
 from ..experiment.config import Config
 from ..experiment.xp import CHECKPOINT_FILE, HISTORY, HYDRA_CONFIG, HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
 from ..formats.safetensors.file import read_safetensors
@@ -114,10 +114,13 @@ def inspect_experiment(xp: Experiment, metric: Optional[str] = None) -> FileSumm
     Raises:
         CheckpointError: if its configuration cannot be read.
     """
-    status = release_status(xp.folder / RELEASE_FOLDER, xp.folder)
-    summary = FileSummary(
-        EXPERIMENT, xp.folder, sig=xp.sig, status=status, manifest=status.manifest,
-        refused=None if status.state == UP_TO_DATE else _no_checkpoint(xp))
+    status, refused = release_status(xp.folder / RELEASE_FOLDER, xp.folder), None
+    if status.state != UP_TO_DATE:
+        try:
+            xp.checkpoint()
+        except ExperimentError as exc:
+            refused = str(exc)
+    summary = FileSummary(EXPERIMENT, xp.folder, sig=xp.sig, status=status, manifest=status.manifest, refused=refused)
     history = xp.history
     summary = _add_training(summary, _read_config(xp.folder / HYDRA_CONFIG), history, metric)
     return replace(summary, epochs=epochs_done(xp, history, status.state != NONE),
@@ -229,12 +232,6 @@ def _walk_tensors(value: Any, path: tuple[str, ...], seen: set[int]) -> Iterator
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(item, (LazyTensor, dict, list, tuple)):
                 yield from _walk_tensors(item, (*path, str(key)[:MAX_KEY]), seen)
-
-
-def _no_checkpoint(xp: Experiment) -> str:
-    others = listing([path.name for path in xp.checkpoints])
-    return f"it has no {CHECKPOINT_FILE}, but {others}: choose one with --checkpoint." if others else \
-        "it has no checkpoint: train it first."
 
 
 def _broken_history(xp: Experiment) -> Iterator[str]:

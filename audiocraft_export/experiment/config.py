@@ -21,6 +21,8 @@ from .limits import MAX_INTERPOLATIONS, MAX_YAML_BRACKETS, MAX_YAML_CHARS, MAX_Y
 from .yaml_tags import without_tags
 
 OWN_KEYS = ("export", "exporter")
+# What PyYAML raises for a value that does not fit its tag, such as `!!int ''`, and for a number of too many digits.
+YAML_ERRORS = (YAMLError, ValueError, AttributeError, LookupError, OverflowError, TypeError)
 _CHOICE = re.compile(r"\$\{hydra:runtime\.choices\.([\w./@-]+)\}")
 
 
@@ -71,13 +73,11 @@ class Config:
             cfg: Any = OmegaConf.create(without_tags(text))
         except RecursionError:
             raise CheckpointError("The configuration is nested too deeply: keep it flat.") from None
+        except (*YAML_ERRORS, OmegaConfBaseException) as exc:
+            raise CheckpointError(f"The configuration is no YAML of OmegaConf ({reason(exc)}): correct its "
+                                  "text.") from exc
         except AssertionError:  # how OmegaConf says that it is a number or a date
             cfg = None
-        except CheckpointError:
-            raise
-        except Exception as exc:  # PyYAML fails in any way at a value that does not fit its tag
-            raise CheckpointError(f"The configuration is no YAML of OmegaConf ({describe_yaml_error(exc)}): correct "
-                                  "its text.") from exc
         if not isinstance(cfg, DictConfig):
             raise CheckpointError("The configuration is no mapping of keys to values: write it as one.")
         return cls(to_container(cfg))
@@ -162,12 +162,6 @@ def is_slow_yaml(text: str) -> bool:
     depths = accumulate((1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", text)), initial=0)
     marks = sum(map(text.count, ",:\n[{?-"))
     return len(text) > MAX_YAML_CHARS or marks > MAX_YAML_MARKS or max(depths) > MAX_YAML_BRACKETS
-
-
-def describe_yaml_error(exc: Exception) -> str:
-    """What is wrong with a YAML text, by the error of the library that reads it."""
-    is_vague = isinstance(exc, (LookupError, AttributeError, TypeError))
-    return "a value does not fit its tag, such as !!bool" if is_vague else reason(exc)
 
 
 def _check_yaml_size(text: str) -> None:

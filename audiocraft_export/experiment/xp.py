@@ -71,23 +71,19 @@ class Experiment:
     @property
     def history(self) -> list[dict[str, Any]]:
         """The metrics stored by Dora, one entry an epoch; empty if they cannot be read."""
-        return self._read_history() or []
+        return self._read_list(HISTORY, dict) or []
 
     @property
     def is_history_broken(self) -> bool:
         """Whether there is a history.json that holds no list of epochs, or cannot be read."""
-        return os.path.lexists(self.folder / HISTORY) and self._read_history() is None
+        return os.path.lexists(self.folder / HISTORY) and self._read_list(HISTORY, dict) is None
 
-    def _read_history(self) -> Optional[list[dict[str, Any]]]:
-        epochs = self._read_list(HISTORY)
-        return epochs if epochs is not None and all(isinstance(epoch, dict) for epoch in epochs) else None
-
-    def _read_list(self, name: str) -> Optional[list[Any]]:
+    def _read_list(self, name: str, kind: type = object) -> Optional[list[Any]]:
         try:
             value = json.loads(read_small_text(self.folder / name))
         except (ValueError, RecursionError):
             return None
-        return value if isinstance(value, list) else None
+        return value if isinstance(value, list) and all(isinstance(item, kind) for item in value) else None
 
     @property
     def checkpoints(self) -> list[Path]:
@@ -139,8 +135,8 @@ class Experiment:
             return "this is a Dora folder: name one of its XPs."
         if os.path.isfile(self.folder / MANIFEST):
             return "this is a release: name its XP, or its checkpoint."
-        if os.path.lexists(self.folder / RELEASE_FOLDER / MANIFEST):
-            return f"this folder has a release ({RELEASE_FOLDER}), and no checkpoint to export again."
+        if os.path.isfile(self.folder / RELEASE_FOLDER / MANIFEST):
+            return f"this folder has no checkpoint, only its release {self.folder / RELEASE_FOLDER}."
         return "this folder has no checkpoint at all: train it first."
 
 

@@ -69,12 +69,14 @@ def release_status(folder: Path, xp_folder: Path, *, opens: bool = True, name: O
         wanted: what an export would make; None is anything, with the default options.
     """
     if not os.path.lexists(folder / MANIFEST):
-        return ReleaseStatus(NONE)
+        from .families.registry import OWN_NAMES  # imports omegaconf, which a report does not need
+        return ReleaseStatus(DAMAGED if any(os.path.lexists(folder / name) for name in OWN_NAMES) else NONE)
     manifest = Manifest.load_or_none(folder)
     if manifest is None or not manifest.is_complete(folder):
         return ReleaseStatus(DAMAGED, manifest)
     identified = wanted.identify(manifest) if wanted else manifest
-    if identified is None:
+    known = Experiment(xp_folder, None).stored_sig
+    if identified is None or wanted is None and None not in (manifest.sig, known) and manifest.sig != known:
         return ReleaseStatus(STALE, manifest)
     manifest = identified
     options = _other_options(manifest, wanted)

@@ -6,6 +6,7 @@ import os
 import pytest
 from helpers import SIG
 
+from audiocraft_export import export_xp
 from audiocraft_export.errors import ExperimentError
 from audiocraft_export.experiment.limits import MAX_FILE_BYTES
 from audiocraft_export.experiment.xp import Experiment, find_xp, grid_xps, list_grids, list_xps, read_small_text
@@ -123,3 +124,18 @@ def test_a_folder_that_dora_has_made_is_named_by_its_signature(tmp_path, place, 
     (tmp_path / "link").symlink_to(folder)
     assert Experiment(folder, None).stored_sig == Experiment(tmp_path / "link", None).stored_sig == sig
     assert Experiment.from_folder(folder).sig == sig
+
+
+def test_an_experiment_with_a_release_and_no_checkpoint_names_the_release(make_xp, dora_dir):
+    folder = make_xp()
+    export_xp(SIG, dora_dir)
+    (folder / "checkpoint.th").unlink()
+    with pytest.raises(ExperimentError, match=f"no checkpoint, only its release {folder / 'export'}"):
+        export_xp(SIG, dora_dir)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '[{"valid": {}}, null]', '[["valid"]]'])
+def test_a_history_is_a_list_of_mappings(tmp_path, text):
+    (tmp_path / "history.json").write_text(text)
+    xp = Experiment(tmp_path, None)
+    assert xp.is_history_broken and xp.history == []

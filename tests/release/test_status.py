@@ -57,6 +57,24 @@ def test_a_release_is_none_up_to_date_stale_or_damaged(make_xp, dora_dir):
     assert state_of(folder) == DAMAGED and export_xp(SIG, dora_dir).written and state_of(folder) == UP_TO_DATE
 
 
+def test_a_release_of_another_experiment_is_stale_for_this_one(make_xp, dora_dir):
+    export_xp(make_xp("11111111").name, dora_dir)
+    folder = make_xp("22222222")
+    (folder / ".argv.json").write_text("[]")
+    shutil.copytree(dora_dir / "xps/11111111/export", folder / "export")
+    (folder / "checkpoint.th").unlink()
+    assert release_status(folder / "export", folder).state == STALE
+    assert release_status(folder / "export", folder, opens=False).state == STALE
+
+
+def test_a_release_without_its_manifest_is_damaged(make_xp, dora_dir):
+    folder = make_xp()
+    export_xp(SIG, dora_dir)
+    (folder / "export" / "export.json").unlink()
+    assert release_status(folder / "export", folder).state == DAMAGED
+    assert planned(folder).replaced == "a damaged release"
+
+
 @pytest.mark.parametrize("age", [0, -10**9, -10**15, 1])
 def test_another_checkpoint_of_the_same_size_is_exported_whatever_its_time(make_xp, dora_dir, age):
     before = save(make_xp())

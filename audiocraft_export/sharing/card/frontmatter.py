@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from ...errors import ReleaseError
-from ...experiment.config import describe_yaml_error, is_slow_yaml
+from ...errors import ReleaseError, reason
+from ...experiment.config import YAML_ERRORS, is_slow_yaml
 from .source import CARD_FILE
 
 FENCED = re.compile(r"\A\s*---[ \t]*\r?\n((?:[^\n]*\n)*?)---[ \t]*(?:\r?\n|\Z)")
@@ -40,9 +40,7 @@ def parse(text: str) -> dict[Any, Any]:
         raise _error(f", between its lines of ---, is no YAML of a card (too long or too deep: {len(text)} characters)")
     try:
         values = yaml.load(text, _Loader)
-    except ReleaseError:
-        raise
-    except Exception as exc:  # PyYAML fails in any way at a value that does not fit its tag
+    except (*YAML_ERRORS, RecursionError) as exc:
         raise _error(f", between its lines of ---, is no YAML ({_describe(exc)})") from exc
     if not isinstance(values, (dict, type(None))):
         raise _error(", between its lines of ---, is no mapping of keys to values")
@@ -69,7 +67,7 @@ def _describe(exc: Exception) -> str:
     """What is wrong, and in which line of the card."""
     if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark:
         return f"line {exc.problem_mark.line + 2}: {exc.problem}"
-    return "it is nested too deeply" if isinstance(exc, RecursionError) else describe_yaml_error(exc)
+    return "it is nested too deeply" if isinstance(exc, RecursionError) else reason(exc)
 
 
 def _blocks(text: str) -> list[tuple[Any, str]]:

@@ -55,8 +55,8 @@ def _merge_value(key: str, theirs: Any, ours: Any, last: Any) -> Any:
 
 def _merge_tags(theirs: list[Any], ours: list[Any], last: Any) -> Optional[list[Any]]:
     """Tags of a person as they are, and ours where the last ones were or behind them, but for those they deleted."""
-    last = last if isinstance(last, list) else []
-    kept = [tag for tag in theirs if tag in ours or tag not in last]
+    last = {tag for tag in last if isinstance(tag, str)} if isinstance(last, list) else set()
+    kept = [tag for tag in theirs if tag in ours or not isinstance(tag, str) or tag not in last]
     tags = [*kept, *(tag for tag in ours if tag not in kept and tag not in last)]
     return tags or None
 

@@ -137,3 +137,14 @@ def test_values_that_are_nan_or_infinite_are_counted(train, tmp_path, dora_dir):
     assert ", with 12 NaN or infinite values (" in command("inspect", "11111111", cwd=tmp_path).stdout
     found, = inspected(tmp_path, "11111111")
     assert found["release_nonfinite"] == 12 and "12 numbers that are NaN or infinite" in found["odd"][-1]
+
+
+def test_an_experiment_with_a_release_and_only_a_checkpoint_of_an_epoch_is_summarized(train, tmp_path, dora_dir):
+    folder = train("11111111", [])
+    export_xp("11111111", dora_dir)
+    (folder / "checkpoint.th").rename(folder / "checkpoint_2.th")
+    found, = inspected(tmp_path, "11111111")
+    assert found["kind"] == "experiment" and found["release_status"] == "up to date" and found["refused"] is None
+    (folder / "export" / "state_dict.bin").unlink()
+    found, = inspected(tmp_path, "11111111")
+    assert found["release_status"] == "damaged" and "option checkpoint: 2" in found["refused"]

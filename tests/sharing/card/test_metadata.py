@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -56,6 +57,14 @@ def test_a_key_follows_the_export_until_a_person_changes_it():
     assert merge({"library_name": "mine"}, new, old) == {"library_name": "mine"} and merge({}, new, old) == {}
     assert merge(old, {}, old) == {} and merge({"tags": "a"}, {"tags": ["b"]}, {}) == {"tags": ["a", "b"]}
     assert to_remember({"model-index": [3], "tags": ["a"]}) == {"model-index": True, "tags": ["a"]}
+
+
+def test_tags_of_any_number_and_type_take_no_time():
+    theirs = [*map(str, range(20_000)), {"odd": 1}]
+    start = time.process_time()
+    assert merge({"tags": theirs}, {"tags": ["a"]}, {"tags": [*map(str, range(10_000, 400_000)), []]}) == {
+        "tags": [*theirs[:10_000], {"odd": 1}, "a"]}
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(("index", "kept"), [
