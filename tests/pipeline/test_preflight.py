@@ -16,10 +16,10 @@ def test_a_training_checkpoint_is_never_replaced_by_a_release(make_xp, tmp_path,
     for folder in (xp, other):
         (folder / "link").symlink_to(folder / "checkpoint.th")
         before = (folder / "checkpoint.th").read_bytes()
-        with pytest.raises(ExportError, match="the training checkpoint"):
+        with pytest.raises(ExportError, match="take the place of the training checkpoint"):
             export_lm(xp / "checkpoint.th", way.format(folder).replace("0123abcd", folder.name))
         (folder / "checkpoint.th").rename(folder / "state_dict.bin")
-        with pytest.raises(ExportError, match="the training checkpoint"):
+        with pytest.raises(ExportError, match="holds the training checkpoint state_dict.bin"):
             export_checkpoint(make_xp("11111111") / "checkpoint.th", f"{folder}/new/..")
         (folder / "state_dict.bin").rename(folder / "checkpoint.th")
         assert (folder / "checkpoint.th").read_bytes() == before

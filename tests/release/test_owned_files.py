@@ -21,8 +21,9 @@ def test_a_release_never_takes_the_place_of_the_checkpoint_that_it_is_made_of(ma
     checkpoint = make_xp() / "checkpoint.th"
     before = checkpoint.read_bytes()
     (tmp_path / "state_dict.bin").symlink_to(checkpoint)
-    for export in (lambda: export_lm(checkpoint, checkpoint), lambda: export_checkpoint(checkpoint, tmp_path)):
-        with pytest.raises(ExportError, match="the training checkpoint"):
+    for export, says in ((lambda: export_lm(checkpoint, checkpoint), "take the place of the training checkpoint"),
+                         (lambda: export_checkpoint(checkpoint, tmp_path), "holds the training checkpoint state_dict")):
+        with pytest.raises(ExportError, match=says):
             export()
     assert checkpoint.read_bytes() == before
 
@@ -39,10 +40,11 @@ def test_nor_of_that_of_its_codec_of_a_band_or_of_one_that_lies_where_a_release_
     band = band.rename(folder / "diffusion_state_dict.bin")
     before = {path: path.read_bytes() for path in (codec, band)}
     result = command("run", "--bands", band, "--folder", folder, cwd=tmp_path)
-    assert "holds the training checkpoint" in result.stderr
-    for export in (lambda: export_checkpoint(lm, folder), lambda: export_checkpoint(codec, folder),
-                   lambda: export_pretrained_compression_model(codec, codec)):
-        with pytest.raises(ExportError, match="the training checkpoint"):
+    assert "holds the training checkpoint compression_state_dict.bin" in result.stderr
+    held, replaced = "holds the training checkpoint compression_state_dict", "take the place of the training checkpoint"
+    for export, says in ((lambda: export_checkpoint(lm, folder), held), (lambda: export_checkpoint(codec, folder), held),
+                         (lambda: export_pretrained_compression_model(codec, codec), replaced)):
+        with pytest.raises(ExportError, match=says):
             export()
     export_checkpoint(lm, folder / "lm", ExportOptions(version="1"))
     old = (folder / "lm" / "compression_state_dict.bin")
