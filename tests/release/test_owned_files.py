@@ -42,7 +42,8 @@ def test_nor_of_that_of_its_codec_of_a_band_or_of_one_that_lies_where_a_release_
     result = command("run", "--bands", band, "--folder", folder, cwd=tmp_path)
     assert "holds the training checkpoint compression_state_dict.bin" in result.stderr
     held, replaced = "holds the training checkpoint compression_state_dict", "take the place of the training checkpoint"
-    for export, says in ((lambda: export_checkpoint(lm, folder), held), (lambda: export_checkpoint(codec, folder), held),
+    for export, says in ((lambda: export_checkpoint(lm, folder), held),
+                         (lambda: export_checkpoint(codec, folder), held),
                          (lambda: export_pretrained_compression_model(codec, codec), replaced)):
         with pytest.raises(ExportError, match=says):
             export()
