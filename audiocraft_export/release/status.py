@@ -75,8 +75,7 @@ def release_status(folder: Path, xp_folder: Path, *, opens: bool = True, name: O
     if manifest is None or not manifest.is_complete(folder):
         return ReleaseStatus(DAMAGED, manifest)
     identified = wanted.identify(manifest) if wanted else manifest
-    known = Experiment(xp_folder, None).stored_sig
-    if identified is None or wanted is None and None not in (manifest.sig, known) and manifest.sig != known:
+    if identified is None or wanted is None and _is_of_another_experiment(manifest, xp_folder):
         return ReleaseStatus(STALE, manifest)
     manifest = identified
     options = _other_options(manifest, wanted)
@@ -99,8 +98,17 @@ def describe_options(options: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={'null' if value is None else value}" for name, value in shown.items())
 
 
+def _is_of_another_experiment(manifest: Manifest, xp_folder: Path) -> bool:
+    """Whether a release is of another experiment than the one that Dora has stored in this folder."""
+    if manifest.sig in (None, Path(os.path.realpath(xp_folder)).name):  # which needs no file of Dora
+        return False
+    return Experiment(xp_folder, None).stored_sig not in (None, manifest.sig)
+
+
 def _is_unchanged(source: Mapping[str, Any], path: Path, opens: bool) -> bool:
     """Whether a file is still the checkpoint that a manifest names, as far as both are known."""
+    if not source:
+        return True
     try:
         now = os.stat(path)
     except (OSError, ValueError):
@@ -110,7 +118,7 @@ def _is_unchanged(source: Mapping[str, Any], path: Path, opens: bool) -> bool:
             return {"bytes": now.st_size, "identity": TorchZipReader(path).identity}.items() <= source.items()
         except CheckpointError:
             return False
-    return not source or _has_size_and_time(source, now.st_size, now.st_mtime_ns)
+    return _has_size_and_time(source, now.st_size, now.st_mtime_ns)
 
 
 def _is_codec_unchanged(codec: Mapping[str, Any], xp_folder: Path, opens: bool) -> bool:

@@ -255,7 +255,7 @@ _SELECTORS = {"best": _select_best, "ema": _select_ema, "last": _select_last}
 
 def _is_only_a_name(checkpoint: Checkpoint, which: str) -> bool:
     """Whether `best` or `last` is a section, and the checkpoint has none of those that it otherwise stands for."""
-    others = _SECTIONS.get(which, ()) if which != "ema" else ()
+    others = _SECTIONS.get(which, ())
     return which in checkpoint.state and bool(others) and not any(name in checkpoint.state for name in others)
 
 
