@@ -8,11 +8,10 @@ from typing import Any
 from flashy.solver import BaseSolver
 
 from ..checkpoint.checkpoint import refuse_config_file
-from ..errors import ExportError
 from ..options import ExportOptions
 from ..release.weights import refuse_unstored_weights
 from .entry import is_foreign
-from .recovery import stop_training
+from .recovery import fatal_errors
 
 
 @contextmanager
@@ -41,8 +40,6 @@ def check_first_stage(options: ExportOptions) -> Iterator[None]:
 
 def _check_sections(solver: Any, options: ExportOptions) -> None:
     sections = [*solver.stateful.sources]
-    try:
+    with fatal_errors(hasattr(solver.xp, "export_keys")):
         refuse_config_file(sections, options.config, f"What {type(solver).__name__} stores")
         refuse_unstored_weights(sections, options.weights)
-    except ExportError as exc:
-        stop_training(solver.xp, exc)

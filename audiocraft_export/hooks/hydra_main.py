@@ -4,8 +4,8 @@ This is no Hydra callback: an exception in one of those becomes a warning and ex
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import asdict
 from functools import partial
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from dora.hydra import HydraMain
-from dora.log import fatal, simple_log
+from dora.log import simple_log
 from dora.main import _load_main, get_module_name
 from dora.xp import XP, get_xp, is_xp
 from hydra import compose, initialize_config_dir
@@ -43,7 +43,7 @@ from .overrides import (
     split_overrides,
     with_absolute_paths,
 )
-from .recovery import export_command, failure_after_training
+from .recovery import export_command, failure_after_training, fatal_errors
 
 PROVIDER = "audiocraft-export"
 log = partial(simple_log, "Export:")
@@ -71,15 +71,6 @@ def with_export(main: HydraMain, module: Optional[str] = None) -> HydraMain:
         wrapped.package = package or "unknown"
         wrapped._full_name = f"{name}.main"
     return wrapped
-
-
-@contextmanager
-def _fatal_errors() -> Iterator[None]:
-    """End the process with the sentence of an ExportError, as Dora does."""
-    try:
-        yield
-    except ExportError as exc:
-        fatal(str(exc))
 
 
 class ExportSearchPath(SearchPathPlugin):
@@ -127,7 +118,7 @@ class ExportingMain(HydraMain):
             arg = [f"{key}={quote(value)}" if key == EXPORTER else {key: value} for key, value in arg.items()]
         return list(super().value_to_argv(arg))
 
-    @_fatal_errors()
+    @fatal_errors()
     def get_xp(self, argv: Sequence[str]) -> XP:
         """The XP of a command line without our keys, which its configuration has all the same.
 
@@ -145,7 +136,7 @@ class ExportingMain(HydraMain):
         xp.argv = [*xp.argv, *own]  # Dora sends it to Slurm
         return xp
 
-    @_fatal_errors()
+    @fatal_errors()
     def init_xp(self, xp: XP) -> XP:
         """Create the XP folder; the command line stored in it has none of our keys.
 
@@ -254,7 +245,7 @@ def _as_overrides(cfg: DictConfig) -> list[str]:
     return [f"++{EXPORT}={quote(cfg[EXPORT])}", f"++{EXPORTER}={quote(exporter)}"]
 
 
-@_fatal_errors()
+@fatal_errors()
 def _prepare_export(xp: XP, options: ExportOptions) -> None:
     """Before a training, check what its export needs, and arrange for exports during it."""
     if not _trains_nothing(xp.cfg):
@@ -267,14 +258,14 @@ def _prepare_export(xp: XP, options: ExportOptions) -> None:
         EpochExporter(xp, options, log)
 
 
-@_fatal_errors()
+@fatal_errors()
 def _export_without_training(xp: XP, options: ExportOptions) -> None:
     from ..pipeline.export import export_experiment
     if is_rank_zero():
         log(export_experiment(Experiment(xp.folder, xp.sig), options))
 
 
-@_fatal_errors()
+@fatal_errors()
 def _export_after_training(xp: XP, options: ExportOptions) -> None:
     from ..pipeline.export import export_experiment
     if idle := _trains_nothing(xp.cfg):

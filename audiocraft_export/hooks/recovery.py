@@ -2,10 +2,10 @@
 
 import shlex
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import combinations
-from typing import Any, NoReturn, Optional
+from typing import Any, Optional
 
 from dora.log import fatal
 
@@ -32,11 +32,15 @@ def failure_after_training(exc: ExportError, xp: Experiment, options: ExportOpti
                        f"export failed: {exc}{later}")
 
 
-def stop_training(xp: Any, error: ExportError) -> NoReturn:
-    """Raise an error in a training; under with_export, show its sentence only, and not Hydra's traceback around it."""
-    if hasattr(xp, "export_keys"):
-        fatal(str(error))
-    raise error
+@contextmanager
+def fatal_errors(is_wrapped: bool = True) -> Iterator[None]:
+    """Under with_export, end the process with the sentence of an ExportError, without Hydra's traceback around it."""
+    try:
+        yield
+    except ExportError as exc:
+        if is_wrapped:
+            fatal(str(exc))
+        raise
 
 
 def working_options(xp: Experiment, options: ExportOptions) -> Optional[ExportOptions]:

@@ -29,7 +29,7 @@ from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
 from .entry import COMMIT, named_entry, public_methods
 from .first_stage import check_first_stage
 from .overrides import EXPORT, EXPORTER, exporter_values, with_absolute_paths
-from .recovery import failure_after_training, stop_training
+from .recovery import failure_after_training, fatal_errors
 
 log = partial(simple_log, "Export:")
 _unexported: dict[str, str] = {}  # by signature of the XP, what to say at the end of the process
@@ -191,10 +191,11 @@ class ExportMixin:
     def _export_after_training(self) -> None:
         self._export_commits = 0
         _unexported.pop(self.xp.sig, None)
-        try:
-            report = self.export()
-        except ExportError as exc:
-            stop_training(self.xp, failure_after_training(exc, self._export_source, self._export_options()))
+        with fatal_errors(hasattr(self.xp, "export_keys")):
+            try:
+                report = self.export()
+            except ExportError as exc:
+                raise failure_after_training(exc, self._export_source, self._export_options()) from exc
         self.xp.export_report = report  # with_export sees that the release is made
         log(report)
 
