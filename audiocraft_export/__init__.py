@@ -7,28 +7,35 @@ from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .errors import ExportError
-    from .experiment.xp import find_xp, list_xps
     from .hooks.hydra_main import with_export
     from .hooks.solver import ExportMixin
     from .options import ExportOptions
+    from .pipeline.convert import convert
     from .pipeline.drop_ins import export_encodec, export_lm, export_pretrained_compression_model
+    from .pipeline.experiments import find_xp, list_xps
     from .pipeline.export import export_checkpoint, export_xp
+    from .pipeline.inspect import inspect
+    from .pipeline.loaded_release import load_release
     from .release.report import ExportReport
     from .verification.release import verify
 
 __all__ = [
-    "ExportError", "ExportMixin", "ExportOptions", "ExportReport", "export_checkpoint", "export_encodec", "export_lm",
-    "export_pretrained_compression_model", "export_xp", "find_xp", "list_xps", "verify", "with_export",
+    "ExportError", "ExportMixin", "ExportOptions", "ExportReport", "convert", "export_checkpoint", "export_encodec",
+    "export_lm", "export_pretrained_compression_model", "export_xp", "find_xp", "inspect", "list_xps", "load_release",
+    "verify", "with_export",
 ]
 
 _MODULES = {
     "errors": ["ExportError"],
-    "experiment.xp": ["find_xp", "list_xps"],
     "hooks.hydra_main": ["with_export"],
     "hooks.solver": ["ExportMixin"],
     "options": ["ExportOptions"],
+    "pipeline.convert": ["convert"],
     "pipeline.drop_ins": ["export_encodec", "export_lm", "export_pretrained_compression_model"],
+    "pipeline.experiments": ["find_xp", "list_xps"],
     "pipeline.export": ["export_checkpoint", "export_xp"],
+    "pipeline.inspect": ["inspect"],
+    "pipeline.loaded_release": ["load_release"],
     "release.report": ["ExportReport"],
     "verification.release": ["verify"],
 }

@@ -1,6 +1,6 @@
-"""Progress of exports: one bar on a terminal, else lines in the log; nothing for short or small exports.
+"""Show the progress of exports: a bar on a terminal, log lines elsewhere, nothing for short or small exports.
 
-An export reports its progress in its own thread, from any module; all exports of a process are shown together.
+Any module may report the progress of the export that runs in its thread; all exports of a process share one display.
 """
 
 import logging
@@ -14,12 +14,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-from .errors import readable_size, reason
+from .errors import coded_warning, readable_size, reason, show_warning
 from .signals import exit_on_sigterm
 
-INITIAL_DELAY = 5.  # seconds in which nothing is shown
-MIN_BYTES = 10_000_000  # of a single release; nothing is shown for less
-BAR_EVERY, LINE_EVERY = 0.2, 5.  # seconds; lines get rarer in a long export
+INITIAL_DELAY = 5.  # seconds before anything is shown
+MIN_BYTES = 10_000_000  # nothing is shown for a single release that is smaller
+BAR_EVERY, LINE_EVERY = 0.2, 5.  # seconds; the interval of lines grows during a long export
 
 logger = logging.getLogger(__name__)
 
@@ -29,71 +29,73 @@ class Progress:
     """The progress of one export."""
 
     name: str
-    passes: int  # how often each byte of its release is counted: when it is written, and when it is read back
+    passes: int  # how many times each byte of the release is counted: 2 if it is written and read back
     nbytes: int = 0  # size of the release
     work: int = 0  # bytes to count, `nbytes` times `passes`
     done: int = 0  # bytes counted so far
-    phase: str = ""  # what it does instead of counting bytes, such as an import
+    phase: str = ""  # current activity if it is not counting bytes, such as an import
 
     @property
     def fraction(self) -> float:
-        """How much is done, from 0 to 1."""
+        """Fraction of the work that is done, from 0 to 1."""
         return min(self.done / self.work, 1.) if self.work else 0.
 
     @property
     def nbytes_done(self) -> float:
-        """How much of the release is done, in bytes; one that is not read back yet is not done."""
+        """Bytes of the release that are done; a release that is written and not yet read back is half done."""
         return self.nbytes * self.fraction
 
 
 class Display:
-    """All exports of a process, shown on a terminal or in the log."""
+    """Show all exports of a process on a terminal or in the log."""
 
     def __init__(self) -> None:
         self.users = self.exports = 0
         self._running: dict[int, Progress] = {}
         self._finished, self._failed, self._nbytes_finished = 0, 0, 0.
         self._start = time.monotonic()
-        self._idle = 0.  # seconds in which no byte could be counted: before the first export writes, and in phases
+        self._idle = 0.  # seconds without counting: before the first export writes, and in phases
         self._next_refresh = self._start + INITIAL_DELAY
         self._lock = threading.RLock()
         self._bar: Any = None
 
     def update(self, key: int, progress: Progress) -> None:
-        """Show the progress of a running export from now on."""
+        """Add a running export, or replace its progress; `key` identifies the export."""
         with self._lock:
-            if progress.work:  # of another process
+            if progress.work:  # the progress comes from another process, which counts bytes already
                 self.begin_counting()
             self._running[key] = progress
             self.exports = max(self.exports, self._finished + len(self._running))
 
     def end(self, key: int, failed: bool) -> None:
-        """Count an export as finished, or as one that will never start."""
+        """Count an export as finished, or as failed if it cannot be started."""
         with self._lock:
             self._finished += 1
             self._failed += failed
             self._nbytes_finished += self._running.pop(key, Progress("", 1)).nbytes_done
 
     def refresh(self) -> None:
-        """Show the present state, if it is time to."""
+        """Update the bar or log a line, if the interval has passed."""
         with self._lock:
-            if time.monotonic() < self._next_refresh or self._only and self._only.nbytes < MIN_BYTES:
+            is_small, is_quiet = self._only and self._only.nbytes < MIN_BYTES, not logger.isEnabledFor(logging.WARNING)
+            if time.monotonic() < self._next_refresh or is_small or is_quiet:
                 return
             try:
                 self._show()
-            except Exception as exc:  # a terminal that is gone is no reason to lose a release
+            except Exception as exc:  # an export must not fail because its terminal was closed
                 self._next_refresh = math.inf
-                logger.warning("The progress cannot be shown (%s); the export goes on.", reason(exc))
+                logger.warning(show_warning(coded_warning(
+                    "progress-not-shown", f"progress cannot be shown ({reason(exc)}); the export continues")))
 
     def begin_counting(self) -> None:
-        """Estimate the rate from now on, if no byte was counted yet."""
+        """Start measuring the rate, if no bytes have been counted yet."""
         with self._lock:
             if not self._nbytes_finished and not any(each.done for each in self._running.values()):
                 self._idle = time.monotonic() - self._start
 
     @contextmanager
     def phase(self, progress: Progress, name: str) -> Iterator[None]:
-        """While inside, an export does something else than counting bytes; nothing is estimated from that."""
+        """Show `name` instead of the rate in the `with` block, and exclude its time from estimates."""
         begin, progress.phase = time.monotonic(), name
         self.refresh()
         try:
@@ -105,7 +107,7 @@ class Display:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """While inside, there is no bar."""
+        """Remove the bar in the `with` block."""
         with self._lock:
             if self._bar is not None:
                 with suppress(OSError):
@@ -115,10 +117,12 @@ class Display:
 
     @property
     def _only(self) -> Optional[Progress]:
+        """The progress of the only export of this process; None if there are several exports."""
         return next(iter(self._running.values()), None) if self.exports == 1 else None
 
     @property
     def _name(self) -> str:
+        """The label of the bar: the name of the only export, or the number of exports in each state."""
         if self._only:
             return self._only.name
         running = len(self._running)
@@ -131,6 +135,7 @@ class Display:
 
     @property
     def _state(self) -> str:
+        """The text next to the bar: the current phase, or the bytes, the rate and the remaining time."""
         if self._only and self._only.phase:
             return self._only.phase
         seconds, fraction = max(time.monotonic() - self._start - self._idle, 1e-3), self._fraction
@@ -140,6 +145,7 @@ class Display:
         return f"{readable_size(nbytes)}{of_all} ({fraction:.0%}), {readable_size(nbytes / seconds)}/s{left}"
 
     def _show(self) -> None:
+        """Draw the bar if stderr is a terminal, or log a line."""
         from rich.console import Console
         console, now = Console(stderr=True), time.monotonic()
         if sys.stderr is None or not console.is_interactive:
@@ -160,11 +166,16 @@ class Display:
 
 
 class ForwardingDisplay(Display):
-    """Send the progress of the export of this process to another one, with `put`, `every` so many seconds."""
+    """Send the progress of the export in this process to another process.
+
+    Args:
+        put: sends a progress.
+        every: seconds between two messages.
+    """
 
     def __init__(self, put: Callable[[Progress], None], every: float) -> None:
         super().__init__()
-        self.users, self._next_refresh = 1, self._start  # for good, and at once
+        self.users, self._next_refresh = 1, self._start  # keeps this display in use; the first refresh sends at once
         self._put, self._every = put, every
         self._progress = Progress("", 1)
 
@@ -174,11 +185,11 @@ class ForwardingDisplay(Display):
         self._put(progress)
 
     def end(self, key: int, failed: bool) -> None:
-        """Send the progress of the export at its end."""
+        """Send the final progress of the export."""
         self._put(self._progress)
 
     def refresh(self) -> None:
-        """Send the present state, if it is time to."""
+        """Send the current progress, if the interval has passed."""
         if time.monotonic() >= self._next_refresh:
             self._next_refresh = time.monotonic() + self._every
             self._put(self._progress)
@@ -186,19 +197,19 @@ class ForwardingDisplay(Display):
 
 _display: Optional[Display] = None
 _lock = threading.Lock()
-_progress: ContextVar[Optional[Progress]] = ContextVar("_progress", default=None)  # of the export of this thread
+_progress: ContextVar[Optional[Progress]] = ContextVar("_progress", default=None)  # of this thread's export
 
 
 @contextmanager
 def show_progress(exports: int = 0) -> Iterator[Display]:
-    """While inside, show all exports of this process together: `exports` of them, if that is known."""
+    """Show all exports of this process in the `with` block; `exports` is their number, if known."""
     global _display
     with _lock:
         _display = display = _display or Display()
         display.users += 1
         display.exports = max(display.exports, exports)
     try:
-        with exit_on_sigterm():  # a terminal whose process is killed under a bar is left without a cursor
+        with exit_on_sigterm():  # killing the process while a bar is shown would leave the terminal without a cursor
             yield display
     finally:
         with _lock:
@@ -211,7 +222,12 @@ def show_progress(exports: int = 0) -> Iterator[Display]:
 
 @contextmanager
 def track(name: str, passes: int = 2) -> Iterator[None]:
-    """While inside, this thread runs an export; one inside another is a part of that. See `Progress`."""
+    """Track the export that this thread runs in the `with` block; a nested block belongs to the same export.
+
+    Args:
+        name: the name to show.
+        passes: how many times each byte of the release is counted.
+    """
     outer = _progress.get()
     if outer:
         outer.name, outer.passes = name, passes
@@ -230,13 +246,13 @@ def track(name: str, passes: int = 2) -> Iterator[None]:
 
 
 def forward_to(put: Callable[[Progress], None], every: float) -> None:
-    """From now on, send the progress of this process to another one, and show nothing; see `ForwardingDisplay`."""
+    """Send the progress of this process to another process from now on, and show nothing; see `ForwardingDisplay`."""
     global _display
     _display = ForwardingDisplay(put, every)
 
 
 def set_total(nbytes: int, passes: Optional[int] = None) -> None:
-    """Start counting the bytes of the export of this thread, if it runs one; `passes` override those of `track`."""
+    """Start counting the bytes of the export in this thread, if any; `passes` overrides that of `track`."""
     progress = _progress.get()
     if progress:
         progress.nbytes, progress.work, progress.done = nbytes, nbytes * (passes or progress.passes), 0
@@ -245,7 +261,7 @@ def set_total(nbytes: int, passes: Optional[int] = None) -> None:
 
 
 def advance(nbytes: int) -> None:
-    """Count bytes of the export of this thread, if it runs one."""
+    """Count bytes of the export in this thread, if any."""
     progress = _progress.get()
     if progress and _display:
         progress.done += nbytes
@@ -253,17 +269,18 @@ def advance(nbytes: int) -> None:
 
 
 def phase(name: str) -> AbstractContextManager[None]:
-    """While inside, this thread does something else for its export, if it runs one: an import, as `name` says."""
+    """Show an activity of the export in this thread that is not counted in bytes, such as an import."""
     progress = _progress.get()
     return _display.phase(progress, name) if progress and _display else nullcontext()
 
 
 def hide() -> AbstractContextManager[None]:
-    """While inside, hide the bar, so that text can be printed."""
+    """Hide the progress bar in the `with` block, so that text can be printed."""
     return _display.pause() if _display else nullcontext()
 
 
 def _clock(seconds: float) -> str:
+    """Format a duration as `M:SS` or `H:MM:SS`."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

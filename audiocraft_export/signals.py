@@ -1,4 +1,4 @@
-"""Turn SIGTERM and SIGHUP into SystemExit, so that partial output is removed."""
+"""Turn SIGTERM, SIGHUP and SIGBREAK into SystemExit, so that partial output is removed."""
 
 import math
 import signal
@@ -8,21 +8,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-CLEANUP_PERIOD = 10.  # seconds: another signal within them must not cut short the cleanup that the first one has begun
+SIGNALS = ("SIGTERM", "SIGHUP", "SIGBREAK")  # Windows has no SIGHUP, other systems have no SIGBREAK
+CLEANUP_PERIOD = 10.  # seconds in which further signals are ignored, so that they do not interrupt the cleanup
 
-_last_signal = -math.inf  # time.monotonic() of it
+_last_signal = -math.inf  # value of time.monotonic() at the last signal
+
+
+def available(*names: str) -> list[signal.Signals]:
+    """Return the signals with these names that the system has."""
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
 
 
 @contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-    """While inside, raise SystemExit on a signal that would end the process at once.
+    """Raise SystemExit in the `with` block on a signal that would otherwise end the process without cleanup.
 
-    Only in the main thread, and only signals without a handler; the exit code is the usual one, 128 + the number.
+    Applies to the main thread, and to signals without a handler. The exit code is 128 + the number of the signal, as
+    in a shell.
     """
     global _last_signal
     is_main = threading.current_thread() is threading.main_thread()
-    numbers = [number for number in SIGNALS if is_main and signal.getsignal(number) is signal.SIG_DFL]
+    numbers = [number for number in available(*SIGNALS) if is_main and signal.getsignal(number) is signal.SIG_DFL]
     for number in numbers:
         signal.signal(number, _exit)
     if numbers:
@@ -31,11 +37,12 @@ def exit_on_sigterm() -> Iterator[None]:
         yield
     finally:
         for number in numbers:
-            if signal.getsignal(number) is _exit:  # nobody has replaced it since
+            if signal.getsignal(number) is _exit:  # no other code has replaced the handler since
                 signal.signal(number, signal.SIG_DFL)
 
 
 def _exit(number: int, frame: Any) -> None:
+    """Handle a signal: exit, unless another signal has started the cleanup already."""
     global _last_signal
     if time.monotonic() > _last_signal + CLEANUP_PERIOD:
         _last_signal = time.monotonic()

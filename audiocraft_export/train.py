@@ -1,16 +1,17 @@
-"""Stock AudioCraft's main under `with_export`: `dora -P audiocraft_export run solver=... export=true`."""
+"""AudioCraft's own main with `with_export`: `dora -P audiocraft_export run solver=... export=true`."""
 
-from dora.log import fatal
-
-from audiocraft_export import with_export
+from audiocraft_export import ExportError, with_export
 from audiocraft_export.formats.requirements import transformers_problem
+from audiocraft_export.hooks.messages import fatal_errors
 
-try:
-    from audiocraft import train
-except Exception as exc:  # whatever AudioCraft or its configuration lacks here
-    fatal(f"AudioCraft cannot be imported ({type(exc).__name__}: {' '.join(str(exc).split())}): " + (
-        transformers_problem() or "install what it needs, and stand in the folder of its clone, which has its "
-                                  "configuration (the wheel on PyPI has none)."))
+with fatal_errors():
+    try:
+        from audiocraft import train
+    except Exception as exc:  # AudioCraft or its configuration may be incomplete in any way
+        raise transformers_problem() or ExportError(
+            "package-import-failed", f"Cannot import AudioCraft: {type(exc).__name__}: {' '.join(str(exc).split())}",
+            "run this in the folder of a clone of AudioCraft, which has the configuration that its wheel lacks"
+        ) from exc
 
 main = with_export(train.main, module=__name__)
 main.dora.grid_package = main.dora.grid_package or "audiocraft.grids"

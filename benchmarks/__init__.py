@@ -1,1 +1,1 @@
-"""What an export costs, each against its own baseline in the same run: `make bench`."""
+"""Benchmarks of exports and commands, each against a baseline in the same run: `make bench`."""

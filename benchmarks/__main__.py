@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure everything, print the table, and write it to RESULTS.md beside this file."""
+"""`python -m benchmarks`: run all benchmarks, print the table, and write it to RESULTS.md next to this file."""
 
 import argparse
 import logging
@@ -12,43 +12,55 @@ HERE = Path(__file__).parent
 
 
 def main():
-    """Run the benchmarks of the command line, or all."""
+    """Run the benchmarks that the command line names, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("groups", nargs="*",
-                        help="exports, commands, batches, planning; default: all, written to RESULTS.md")
-    parser.add_argument("--runs", type=int, default=5, help="of each, of which the median counts")
-    parser.add_argument("--folder", type=Path, default=HERE.parent / "build" / "bench", help="for some 15 GB")
+                        help="exports, stages, commands, batches, planning; default: all, written to RESULTS.md")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each benchmark; the median is reported")
+    parser.add_argument("--folder", type=Path, default=HERE.parent / "build" / "bench",
+                        help="working folder; needs about 15 GB")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    os.chdir(args.folder)  # where the demo has its outputs
+    os.chdir(args.folder)  # the demo writes to ./outputs
     warnings.simplefilter("ignore")
     logging.disable()
 
     from . import batches, commands, exports, growth, planning, report
     groups = {"exports": exports, "commands": commands, "batches": batches, "planning": planning}
+    names = args.groups or [*groups, "stages"]
     rows = []
-    for name in args.groups or groups:
+    for name in [name for name in names if name in groups]:
         for row in groups[name].rows(args.runs):
             print(*row.cells, sep="  ", file=sys.stderr, flush=True)
             rows.append(row)
-    print(report.table(rows))
+    stages = report.stage_table(exports.stages(args.runs)) if "stages" in names else ""
+    print(report.table(rows), stages, sep="\n\n")
     if not args.groups:
         (HERE / "RESULTS.md").write_text(TEXT.format(
             runs=args.runs, machine=report.machine(), table=report.table(rows), growth=growth.section(rows),
-            day=datetime.now(timezone.utc).date()))
+            stages=stages, day=datetime.now(timezone.utc).date()))
 
 
 TEXT = """\
 # What an export costs
 
-Written by `make bench` on {day}: medians of {runs}, in turns with what each is compared with, warm cache unless it says
-cold. {machine}.
+Written by `make bench` on {day}. Each value is the median of {runs} runs, alternating with its baseline. The page cache
+is warm. {machine}.
 
 {table}
 
-`export` is `export_checkpoint` with all its checks: the CRC-32 of what is read, the sha256 and the fsync of what is
-written, and the CRC-32 of that read back. `cp + fsync` copies the file that it wrote. AudioCraft's way is that of
-`audiocraft.utils.export.export_lm`: `torch.load` of everything, `torch.save`; it syncs nothing and checks nothing.
+`export` calls `export_checkpoint` with all its checks: sha256 and fsync of the written files, and CRC-32 of all bytes,
+read back from the disk. With `verify=cache` they are read back from memory. `cp + fsync` copies the file that the
+export wrote, `sha256` hashes its bytes in memory: no export with a sha256 can be faster than the slower of the two.
+"AudioCraft's way" does what `audiocraft.utils.export.export_lm` does: `torch.load` of the whole checkpoint, then
+`torch.save`, without fsync and without checks. `torch.save` and `save_file` get the tensors in memory.
+
+## Processor time
+
+Seconds of all threads, by stage. `NaN/inf` counts values that are not finite, `digest` is the content digest, `other`
+reads the pickle, casts, and runs the rest of Python.
+
+{stages}
 
 ## Growth
 

@@ -1,4 +1,4 @@
-"""Many small experiments in one call."""
+"""Time to export many small experiments with one command."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ COUNT = 50
 
 
 def rows(runs):
-    """One process, and two."""
+    """Measure one process and two processes."""
     folders = [experiment(**SMALL, seed=seed) for seed in range(COUNT)]
     _run(folders, 1)
     nbytes = sum((folder / "export" / "state_dict.bin").stat().st_size for folder in folders)

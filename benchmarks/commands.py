@@ -1,4 +1,4 @@
-"""What the command line and a training feel of us: help, lists, finding an experiment, the start of a training."""
+"""Time of `--help`, of lists, of finding an experiment, and of the start of a training."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from audiocraft_export import find_xp, list_xps
 
-from .experiments import dora_folder
+from .experiments import dora_folder, listed
 from .measure import command, medians, seconds
 from .report import Row
 
@@ -22,6 +22,14 @@ for xp in list_xps(sys.argv[1]):
 if "torch" in sys.modules:
     sys.exit("torch was imported")
 """
+BARE = """
+import os, sys
+xps = os.path.join(sys.argv[1], "xps")
+for sig in os.listdir(xps):
+    for name in (".argv.json", "history.json", ".hydra/config.yaml", "export/export.json"):
+        with open(f"{xps}/{sig}/{name}", "rb") as stream:
+            stream.read()
+"""
 TRAIN = """\
 from dora import hydra_main
 {start}
@@ -33,7 +41,7 @@ CONFIG = "lr: 1\nexport: false\ndora:\n  dir: {name}_outputs\n  exclude: [export
 
 
 def rows(runs):
-    """All of them."""
+    """Run all benchmarks of this module."""
     import_s, help_s = medians(runs, partial(command, sys.executable, "-c", "import torch"),
                                partial(command, BIN / "audiocraft-export", "--help"))
     yield Row("audiocraft-export --help", None, "whole command", help_s, most=0.25)
@@ -44,12 +52,17 @@ def rows(runs):
 
 
 def _lists(runs):
-    """A process that finds all XPs of a Dora folder, and reads what a list shows of them."""
+    """Measure a process that finds all XPs of a Dora folder and reads what `list` shows."""
     most = {1000: 0.6, 20_000: 8}
     for count in COUNTS:
         folder = dora_folder(Path(f"xps_{count}"), count)
         taken, = medians(runs, partial(command, sys.executable, "-c", LIST, folder))
         yield Row(f"list {count:,} XPs", None, "process", taken, most=most.get(count))
+    folder = dora_folder(Path(f"listed_{COUNTS[-1]}"), COUNTS[-1], listed())
+    taken, bare = medians(runs, partial(command, BIN / "audiocraft-export", "list", "--dora-dir", folder),
+                          partial(command, sys.executable, "-c", BARE, folder))
+    yield Row(f"audiocraft-export list of {COUNTS[-1]:,} XPs", None, "whole command", taken,
+              "open and read their files", bare, most=1.5)
 
 
 def _finding(runs):
@@ -58,6 +71,9 @@ def _finding(runs):
                      for count in (COUNTS[0], COUNTS[-1]))
         yield Row(f"find an XP by its {what}", None, f"of {COUNTS[-1]:,}", many, f"of {COUNTS[0]}", few,
                   most=2 if length == 8 else None)
+    folder = dora_folder(Path(f"xps_{COUNTS[-1]}"), COUNTS[-1])
+    listing, = medians(runs, partial(seconds, os.listdir, folder / "xps"))
+    yield Row("find an XP by its prefix", None, f"of {COUNTS[-1]:,}", many, "os.listdir", listing, most=2)
 
 
 def _finding_one(runs, folder, length):
@@ -68,7 +84,7 @@ def _finding_one(runs, folder, length):
 
 
 def _starts(runs):
-    """`dora run export=false` of a main that does nothing, and the same without us."""
+    """Measure `dora run export=false` of an empty main, with and without `with_export`."""
     for name, start in ("bare", ""), ("wrapped", "from audiocraft_export import with_export\n\n\n@with_export"):
         (Path(name) / "config").mkdir(parents=True, exist_ok=True)
         (Path(name) / "__init__.py").touch()

@@ -1,5 +1,6 @@
-"""One export: against copying its release, against AudioCraft's way, against safetensors; its memory; the command."""
+"""Time of one export against its floor, AudioCraft's way, torch and safetensors; its memory; the whole command."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -11,12 +12,15 @@ import torch
 from safetensors.torch import save_file
 
 from audiocraft_export import ExportOptions, export_checkpoint
+from audiocraft_export.storage.platform import drop_cache
 
 from .experiments import SIZES, experiment
-from .measure import can_drop_caches, command, medians, memory, seconds, settle
+from .measure import command, medians, medians_of, memory, seconds, settle
 from .report import Row
+from .stages import seconds_by_stage
 
 OUT = Path("release")
+CACHE = ExportOptions(verify="cache")  # all checks except the read from the disk
 MIB = 1 << 20
 PLAIN = """
 import sys, time, torch
@@ -31,44 +35,68 @@ print(time.perf_counter() - began)
 
 
 def rows(runs):
-    """All of them, for each size."""
+    """Run all benchmarks of this module, for each size of the model."""
     for size, lm in SIZES.items():
-        checkpoint = experiment(**lm) / "checkpoint.th"
-        for cold in (False, True) if can_drop_caches() else (False,):
-            yield from _exports(size, checkpoint, runs, cold)
-    checkpoint = experiment(**SIZES["150M"]) / "checkpoint.th"
-    yield from _other_weights(checkpoint, runs)
+        yield from _exports(size, experiment(**lm) / "checkpoint.th", runs)
+    yield from _other_weights(experiment(**SIZES["150M"]) / "checkpoint.th", runs)
     for size, lm in SIZES.items():
         yield from _memory(size, experiment(**lm) / "checkpoint.th")
     for size, lm in SIZES.items():
         yield from _command(size, experiment(**lm), runs)
 
 
-def _exports(size, checkpoint, runs, cold):
-    """Ours, `cp` with fsync, AudioCraft's way and safetensors, in turns."""
+def _exports(size, checkpoint, runs):
+    """Measure the export, its floor, and other ways to write the same weights, alternating."""
     ours(checkpoint)  # the release that is copied
-    name = f"{size}, {checkpoint.stat().st_size / 1e9:.2f} GB" + (", cold" if cold else "")
     nbytes = (OUT / "state_dict.bin").stat().st_size
+    name = f"{size}, {checkpoint.stat().st_size / 1e9:.2f} GB"
     tensors = torch.load(OUT / "state_dict.bin", weights_only=True)["best_state"]
-    ours_s, copy_s, plain_s, safe_s = medians(
-        runs, partial(ours, checkpoint, cold=cold), partial(copy, cold=cold), partial(plain, checkpoint, cold=cold),
-        partial(safetensors, tensors, cold=cold))
-    large = nbytes > 285e6
-    yield Row(f"export ({name})", nbytes, "ours", ours_s, "cp + fsync", copy_s, most=2.5 if large else None)
-    yield Row(f"AudioCraft's way ({name})", nbytes, "load + save", plain_s, "ours", ours_s,
-              least=15 if size == "150M" and not cold else None)
-    yield Row(f"safetensors ({name})", nbytes, "save_file + fsync", safe_s, "ours", ours_s)
+    cached, device, copied, hashed, read, plain_s, save_s, safe_s = medians(
+        runs, partial(ours, checkpoint, CACHE), partial(ours, checkpoint), copy, sha256, read_cold,
+        partial(plain, checkpoint), partial(saved, torch_save, tensors), partial(saved, save_file, tensors))
+    yield Row(f"export, verify=cache ({name})", nbytes, "ours", cached, *floor(copied, hashed),
+              most=1.2 if nbytes > 285e6 else 1.8)
+    yield Row(f"export ({name})", nbytes, "ours", device, "cp + fsync + read from the disk", copied + read,
+              most=1.2 if nbytes > 285e6 else None)
+    yield Row(f"AudioCraft's way ({name})", nbytes, "load + save", plain_s, "ours", device)
+    yield Row(f"torch ({name})", nbytes, "torch.save + fsync", save_s, "ours", device)
+    yield Row(f"safetensors ({name})", nbytes, "save_file + fsync", safe_s, "ours", device)
 
 
 def _other_weights(checkpoint, runs):
     for options in ({"weights": "ema"}, {"dtype": "float32"}, {"weights": "ema", "dtype": "bfloat16"}):
-        chosen = ExportOptions(**options)
+        chosen = ExportOptions(verify="cache", **options)
         ours(checkpoint, chosen)
         nbytes = (OUT / "state_dict.bin").stat().st_size
-        ours_s, copy_s = medians(runs, partial(ours, checkpoint, chosen), copy)
+        ours_s, copied, hashed = medians(runs, partial(ours, checkpoint, chosen), copy, sha256)
         name = ", ".join(f"{key}={value}" for key, value in options.items())
-        yield Row(f"export (150M, {name})", nbytes, "ours", ours_s, "cp + fsync", copy_s,
-                  most=None if "dtype" in options else 2.5)
+        yield Row(f"export, verify=cache (150M, {name})", nbytes, "ours", ours_s, *floor(copied, hashed),
+                  most=2 if "dtype" in options else 1.2)
+
+
+def stages(runs):
+    """Return the processor seconds of an export by stage, for each size of the model and kind of export."""
+    digest = ExportOptions(digest=True)
+    for size, lm in SIZES.items():
+        checkpoint = experiment(**lm) / "checkpoint.th"
+        for name, options in (("", ExportOptions()), (", verify=cache", CACHE), (", digest=true", digest)):
+            [found] = medians_of(runs, partial(_stages, checkpoint, options))
+            yield f"{size}{name}", found
+    for options in ({"dtype": "float32"}, {"weights": "ema", "dtype": "bfloat16"}):
+        [found] = medians_of(runs, partial(_stages, experiment(**SIZES["150M"]) / "checkpoint.th",
+                                           ExportOptions(**options)))
+        yield "150M, " + ", ".join(f"{key}={value}" for key, value in options.items()), found
+
+
+def _stages(checkpoint, options):
+    shutil.rmtree(OUT, ignore_errors=True)
+    settle()
+    return seconds_by_stage(export_checkpoint, checkpoint, OUT, options)
+
+
+def floor(copied, hashed):
+    """Return the name and the value of the larger of two durations: of a copy with fsync, and of a sha256."""
+    return max(("cp + fsync", copied), ("sha256", hashed), key=lambda each: each[1])
 
 
 def _memory(size, checkpoint):
@@ -79,12 +107,12 @@ def _memory(size, checkpoint):
     shutil.rmtree(OUT, ignore_errors=True)
     anonymous, file = memory(setup, code % "")
     nbytes = (OUT / "state_dict.bin").stat().st_size
-    yield Row(f"memory, anonymous ({name})", nbytes, "ours", anonymous / MIB, most=48, unit="MiB")
+    yield Row(f"memory, anonymous ({name})", nbytes, "ours", anonymous / MIB, most=16, unit="MiB")
     yield Row(f"memory, file-backed ({name})", nbytes, "ours", file / MIB, unit="MiB")
     shutil.rmtree(OUT)
     anonymous, file = memory(f"import torch; {setup}", code % "dtype='float32'")
     nbytes = (OUT / "state_dict.bin").stat().st_size
-    yield Row(f"memory, anonymous, dtype=float32 ({name})", nbytes, "ours", anonymous / MIB, most=48 + nbytes // MIB,
+    yield Row(f"memory, anonymous, dtype=float32 ({name})", nbytes, "ours", anonymous / MIB, most=16,
               unit="MiB")
 
 
@@ -103,32 +131,53 @@ def _command(size, folder, runs):
               import_s + 2.5 * copy_s, most=1)
 
 
-def ours(checkpoint, options=ExportOptions(), cold=False):
-    """How long an export takes, with all its checks."""
+def ours(checkpoint, options=ExportOptions()):
+    """Return the duration of an export with all its checks."""
     shutil.rmtree(OUT, ignore_errors=True)
-    settle(cold)
+    settle()
     return seconds(export_checkpoint, checkpoint, OUT, options)
 
 
-def copy(cold=False):
-    """How long a copy of the released file takes, until it is on the disk."""
-    settle(cold)
+def copy():
+    """Return the duration of a copy of the released file, with fsync."""
+    settle()
     taken = seconds(_copy)
     os.unlink("copy.bin")
     return taken
 
 
-def plain(checkpoint, cold=False):
-    """How long it takes the way of `audiocraft.utils.export.export_lm`, in a new process, its imports not counted."""
-    settle(cold)
+def sha256():
+    """Return the duration of the sha256 of the released file, from memory."""
+    data = (OUT / "state_dict.bin").read_bytes()
+    return seconds(hashlib.sha256, data)
+
+
+def read_cold():
+    """Return the duration of reading the released file from its disk."""
+    settle()
+    with open(OUT / "state_dict.bin", "rb") as stream:
+        drop_cache(stream.fileno())
+    return seconds(_read)
+
+
+def plain(checkpoint):
+    """Return the duration of what `audiocraft.utils.export.export_lm` does, in a new process, without imports."""
+    settle()
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", PLAIN, checkpoint], check=True, capture_output=True)
     return float(done.stdout)
 
 
-def safetensors(tensors, cold=False):
-    """How long safetensors takes for the same tensors, which are in memory."""
-    settle(cold)
-    return seconds(_safetensors, tensors)
+def saved(save, tensors):
+    """Return the duration of saving tensors that are already in memory, with fsync."""
+    settle()
+    taken = seconds(_saved, save, tensors)
+    os.unlink("saved.bin")
+    return taken
+
+
+def torch_save(tensors, path):
+    """Save tensors as `save_file` of safetensors does, with torch."""
+    torch.save(tensors, path)
 
 
 def _copy():
@@ -136,9 +185,16 @@ def _copy():
     _fsync("copy.bin")
 
 
-def _safetensors(tensors):
-    save_file(tensors, "copy.safetensors")
-    _fsync("copy.safetensors")
+def _read():
+    buffer = bytearray(1 << 20)
+    with open(OUT / "state_dict.bin", "rb", buffering=0) as stream:
+        while stream.readinto(buffer):
+            pass
+
+
+def _saved(save, tensors):
+    save(tensors, "saved.bin")
+    _fsync("saved.bin")
 
 
 def _fsync(path):

@@ -1,4 +1,4 @@
-"""Measuring: seconds and memory, in turns, so that what disturbs the machine disturbs all alike."""
+"""Measure time and memory. Trials alternate, so that other load on the machine affects all of them alike."""
 
 import os
 import statistics
@@ -7,45 +7,36 @@ import sys
 import time
 from pathlib import Path
 
-DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
-
-def settle(cold=False):
-    """Have the disk quiet, and with `cold` nothing of it in memory."""
+def settle():
+    """Flush all writes."""
     os.sync()
-    if cold:
-        DROP_CACHES.write_text("3")
-
-
-def can_drop_caches():
-    """Whether this process may empty the cache of the disk."""
-    return os.access(DROP_CACHES, os.W_OK)
 
 
 def seconds(do, *args):
-    """How long a call takes."""
+    """Return the duration of a call."""
     began = time.perf_counter()
     do(*args)
     return time.perf_counter() - began
 
 
 def command(*argv, **options):
-    """How long a command takes; it has to succeed."""
+    """Return the duration of a command, which must succeed."""
     return seconds(lambda: subprocess.run(argv, check=True, capture_output=True, **options))
 
 
 def medians(runs, *trials):
-    """Do some trials in turns, each of which gives a number, and give the median of each; a first turn is not counted.
+    """Run trials alternately and return the median result of each; the first round is a warm-up.
 
     Args:
-        runs: how often.
-        trials: functions.
+        runs: number of counted rounds.
+        trials: functions that return a number.
     """
     return [statistics.median(column) for column in _turns(runs, trials)]
 
 
 def medians_of(runs, *trials):
-    """As `medians`, of trials that give several numbers each."""
+    """Return medians as `medians` does, for trials that return several numbers."""
     return [[statistics.median(numbers) for numbers in zip(*column)] for column in _turns(runs, trials)]
 
 
@@ -55,10 +46,7 @@ def _turns(runs, trials):
 
 
 def first_line(*argv):
-    """How long a command takes on one core until it prints something, and its resident memory at the peak until then.
-
-    It is killed then.
-    """
+    """Return time and peak resident memory of a command on one core until its first output; then kill it."""
     with _on_one_core(*argv) as process:
         began = time.perf_counter()
         if not process.stdout.readline():
@@ -69,7 +57,7 @@ def first_line(*argv):
 
 
 def whole(*argv):
-    """How long a command takes on one core, and its resident memory at the peak; it has to succeed."""
+    """Return time and peak resident memory of a command on one core; it must succeed."""
     began = time.perf_counter()
     with _on_one_core(*argv) as process:
         peak = max(_peak(process.pid) for _ in process.stdout)
@@ -84,13 +72,13 @@ def _on_one_core(*argv):
 
 
 def _peak(pid):
-    """What `wait4` says of a child is never less than what its parent has."""
+    """Return the peak resident memory; `wait4` would include that of the parent."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return max([int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")], default=0)
 
 
 def memory(setup, code):
-    """What a call adds to the resident memory of a process at its peak.
+    """Return what a call adds to the resident memory of a process at its peak.
 
     Args:
         setup: Python code that runs before, such as imports.

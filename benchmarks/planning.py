@@ -1,4 +1,4 @@
-"""What `run --all` costs before it exports: on one core, in Dora folders of many experiments of every kind."""
+"""Time and memory of `run --all` until its first export: on one core, in Dora folders with many experiments."""
 
 import shutil
 import sys
@@ -6,8 +6,8 @@ from functools import partial
 from itertools import count as numbers
 from pathlib import Path
 
-from .experiments import dora_folder, mixture
-from .measure import first_line, medians_of, whole
+from .experiments import dora_folder, mixture, up_to_date
+from .measure import command, first_line, medians, medians_of, whole
 from .report import Row
 
 COUNTS = (1000, 10_000)
@@ -16,13 +16,16 @@ _numbers = numbers()
 
 
 def rows(runs):
-    """Until the first export of those without a fresh release, of all; a dry run of those without."""
+    """Measure until the first export, for stale XPs and for all XPs; then a dry run."""
     put = mixture()
     folders = [dora_folder(Path(f"mixed_{count}"), count, put) for count in COUNTS]
     yield from _first(runs, "run --all", [partial(_command, folder) for folder in folders], most=1.25)
     yield from _first(runs, "run --all --folder", [partial(_elsewhere, folder) for folder in folders])
     few, many = medians_of(1, *(partial(whole, *_argv(folder), "--dry-run") for folder in folders))
     yield from _rows("run --all --dry-run", "whole command, once", few, many)
+    current = dora_folder(Path(f"current_{COUNTS[-1]}"), COUNTS[-1], up_to_date())
+    seconds, = medians(runs, partial(command, *_argv(current), "--dry-run"))
+    yield Row(f"run --all --dry-run of {COUNTS[-1]:,} up-to-date XPs", None, "whole command", seconds, most=10)
 
 
 def _first(runs, what, trials, most=None):
@@ -46,7 +49,7 @@ def _command(folder):
 
 
 def _elsewhere(folder):
-    """To a folder in which there is nothing yet: all are to be exported."""
+    """Measure with an empty output folder, so that all XPs have to be exported."""
     other = Path(f"elsewhere_{next(_numbers)}")
     try:
         return first_line(*_argv(folder), "--folder", other)

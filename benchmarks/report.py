@@ -1,4 +1,4 @@
-"""The table of the results, and what it is measured on."""
+"""The table of the results, and the description of the machine."""
 
 import importlib.metadata
 import os
@@ -11,15 +11,15 @@ from typing import Optional
 
 @dataclass
 class Row:
-    """One comparison.
+    """One measurement, with its baseline and target.
 
     Args:
-        what: is measured.
-        nbytes: of what is written; None where that does not matter.
-        name, value: the first figure, a time in seconds.
-        base, base_value: what it is compared with; nothing for a figure that stands alone.
-        most: the ratio (or the figure that stands alone) that is allowed.
-        least: the ratio that is asked for.
+        what: name of the measurement.
+        nbytes: number of bytes written; None if not relevant.
+        name, value: the measured value, in `unit`.
+        base, base_value: the baseline; empty without one.
+        most: maximum of the ratio, or of the value without a baseline.
+        least: minimum of the same.
     """
 
     what: str
@@ -34,19 +34,19 @@ class Row:
 
     @property
     def ratio(self):
-        """The first figure over the second; the first one where it stands alone."""
+        """The value divided by its baseline, or the value itself."""
         return self.value / self.base_value if self.base else self.value
 
     @property
     def is_met(self):
-        """Whether the target is met; None where there is none."""
+        """Whether the target is met; None without a target."""
         if self.most is None and self.least is None:
             return None
         return self.ratio <= self.most if self.most is not None else self.ratio >= self.least
 
     @property
     def cells(self):
-        """What stands in the table."""
+        """The cells of the row."""
         target = f"<= {self.most:g}" if self.most is not None else f">= {self.least:g}" if self.least else ""
         target += "" if self.base or not target else f" {self.unit}"
         return [self.what, _size(self.nbytes) if self.nbytes else "", f"{self.name} {_figure(self.value, self.unit)}",
@@ -58,7 +58,7 @@ HEAD = ["what", "bytes", "a", "b", "a / b", "target", "met"]
 
 
 def table(rows):
-    """Rows as Markdown that is also readable as it is."""
+    """Return rows as an aligned Markdown table."""
     cells = [HEAD, *(row.cells for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells)]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in cells]
@@ -66,8 +66,16 @@ def table(rows):
     return "\n".join(lines)
 
 
+def stage_table(stages):
+    """Return the processor seconds by stage as a Markdown table."""
+    from .stages import STAGES
+    lines = [("export", *STAGES, "total"), ("---",) * (len(STAGES) + 2)]
+    lines += [(name, *(f"{value:.3f}" for value in [*values, sum(values)])) for name, values in stages]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def machine():
-    """What it was measured on, and with."""
+    """Return the hardware, the system and the package versions."""
     processor = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                       if line.startswith("model name")), platform.processor())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,7 +1,7 @@
-"""Draw `list` and `inspect` as a terminal shows them: `python docs/screenshots.py FOLDER` trains in a new folder first.
+"""Draw the output of `list` and `inspect` as SVG: `python docs/screenshots.py FOLDER` trains in a new folder first.
 
-The Dora folder is a real one: six trainings of the demo, of which one was stopped, two were exported while they went on
-or when they were done, and the release of one was damaged.
+The Dora folder has six trainings of the demo: one was killed, one was exported while it was running, two were exported
+at their end, and the release of one of these was damaged.
 """
 
 import os
@@ -21,13 +21,13 @@ WIDE = "lm.dim=512 optim.lr=1e-3"
 
 
 def train(folder: Path, overrides: str) -> "subprocess.Popen[bytes]":
-    """Begin a training of the demo in a folder."""
+    """Start a training of the demo in a folder."""
     command = [sys.executable, "-m", "dora", "-P", "audiocraft_export.demo", "run", "optim.epochs=12"]
     return subprocess.Popen([*command, *overrides.split()], cwd=folder, stderr=subprocess.DEVNULL)
 
 
 def after_epochs(training: "subprocess.Popen[bytes]", folder: Path, before: set[Path], epochs: int) -> Path:
-    """The XP folder of a training that was just begun, once it has stored so many epochs."""
+    """Wait until a new training has stored a number of epochs, and return its XP folder."""
     while training.poll() is None:
         for xp in {*folder.glob("outputs/xps/*")} - before:
             history = xp / "history.json"
@@ -38,12 +38,12 @@ def after_epochs(training: "subprocess.Popen[bytes]", folder: Path, before: set[
 
 
 def export(folder: Path, *argv: str) -> None:
-    """Run our command in a folder."""
+    """Run `audiocraft-export` in a folder."""
     subprocess.run([sys.executable, "-m", "audiocraft_export", *argv], cwd=folder, check=True)
 
 
 def train_all(folder: Path) -> Path:
-    """Make the Dora folder; gives the XP that is shown."""
+    """Create the Dora folder, and return the XP folder for `inspect`."""
     for overrides in SWEEP:
         before = {*folder.glob("outputs/xps/*")}
         if train(folder, overrides).wait():
@@ -63,7 +63,7 @@ def train_all(folder: Path) -> Path:
 
 
 def on_terminal(folder: Path, *argv: str) -> str:
-    """What our command shows on a terminal."""
+    """Return the output of `audiocraft-export` on a terminal."""
     said: list[bytes] = []
 
     def read(terminal: int) -> bytes:
@@ -76,7 +76,7 @@ def on_terminal(folder: Path, *argv: str) -> str:
 
 
 def draw(folder: Path, path: Path, *argv: str) -> None:
-    """Write what our command shows in a folder as an SVG."""
+    """Write the output of `audiocraft-export` in a folder as SVG."""
     console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
     command = " ".join(["audiocraft-export", *argv])
     console.print(Text(f"$ {command}\n"), Text.from_ansi(on_terminal(folder, *argv).replace(f"{folder}/", "")), sep="")

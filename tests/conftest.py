@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers import CONFIG, SIG, SOLVER, TRAIN, solver_state
 
-# A shell starts what runs in its background with SIGINT ignored, and so would be the processes that tests interrupt.
+# A shell starts background jobs with SIGINT ignored, which the processes that tests interrupt would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -29,7 +29,7 @@ def make_xp(dora_dir):
 
 @pytest.fixture
 def project(tmp_path):
-    """Write a Flashy + Dora + Hydra project and give the folder to stand in."""
+    """Write a Flashy + Dora + Hydra project, and return its folder."""
     def make(package="proj", wrapped=True, config_path="conf", config_name="config", version_base="1.3", config="",
              solver=SOLVER, root=tmp_path, dora_dir="outputs"):
         home = root.joinpath(*package.split("."))

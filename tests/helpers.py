@@ -1,10 +1,11 @@
-"""What the tests share: checkpoints made by torch, toy Dora projects, and the real `dora`."""
+"""Helpers of the tests: checkpoints made by torch, toy Dora projects, and the real `dora`."""
 
 import collections
 import fcntl
 import json
 import os
 import pty
+import re
 import socket
 import struct
 import subprocess
@@ -18,7 +19,7 @@ import warm
 from omegaconf import OmegaConf
 
 SIG = "0123abcd"
-# Those that this torch can store without a storage class of their own: none in 2.1, more with each version.
+# dtypes without a storage class that this torch can store: none in 2.1, more in later versions
 NEW_DTYPES = sorted(str(dtype)[len("torch."):] for dtype in getattr(torch.storage, "_new_dtypes", set)())
 
 
@@ -32,7 +33,7 @@ def model_state(seed=0, dtype=torch.float32):
 
 
 def solver_state(sig=SIG, **sections):
-    """The sections that AudioCraft's StandardSolver stores; each weight set is another one."""
+    """Return the sections that AudioCraft's StandardSolver stores, each with different weights."""
     cfg = {"solver": "mine", "fsdp": {"use": False}, "optim": {"lr": 1e-4}, "user": "${oc.env:USER}"}
     state = {
         "history": [{"valid": {"ce": 2.0}}, {"valid": {"ce": 1.0}}],
@@ -55,12 +56,12 @@ def with_cfg(**changes):
 
 
 def load(path):
-    """What torch loads, with nothing allowed but tensors and plain data."""
+    """Load a file with torch, allowing only tensors and plain data."""
     return torch.load(path, weights_only=True)
 
 
 def same(left, right):
-    """Same names in the same order, same dtypes, same bits."""
+    """Return whether two state dicts have equal names in the same order, equal dtypes and equal bits."""
     return list(left) == list(right) and all(
         left[name].dtype == right[name].dtype and left[name].shape == right[name].shape
         and left[name].detach().contiguous().view(-1).view(torch.uint8).equal(
@@ -69,25 +70,25 @@ def same(left, right):
 
 
 def clean(env):
-    """The environment of a user who has none of Dora's variables, with some more."""
+    """Return the environment without Dora's variables, with additional variables."""
     environ = {key: value for key, value in os.environ.items()
                if key not in ("AUDIOCRAFT_DORA_DIR", "DORA_PACKAGE", "DORA_MAIN_MODULE", "RANK", "WORLD_SIZE")}
     return {**environ, **env, "PYTHONWARNINGS": "ignore"}
 
 
 def run(*command, cwd, **env):
-    """Run a command as a user would; the package comes from where the tests import it."""
+    """Run a command as a user would, with the package that the tests import."""
     return subprocess.run([sys.executable, "-m", *command], cwd=cwd, env=clean(env), text=True,
                           capture_output=True, timeout=600)
 
 
 def started(*command, cwd, **env):
-    """What `run` does, 1.5 s sooner: torch, Dora and Hydra are imported already."""
+    """Run a command as `run` does, but 1.5 s faster: torch, Dora and Hydra are imported already."""
     return warm.run(*command, cwd=cwd, env=clean(env), timeout=600)
 
 
 def free_port():
-    """Dora takes the port of its workers from the signature, whether it is free or not."""
+    """Choose a free port for the workers, because Dora derives it from the signature."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return str(found.getsockname()[1])
@@ -104,7 +105,7 @@ def command(*args, cwd, **env):
 
 
 def on_terminal(*argv, cwd, columns=80, **env):
-    """What Python shows on a terminal of so many columns."""
+    """Return what a Python script shows on a terminal with this number of columns."""
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
     environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
@@ -115,7 +116,7 @@ def on_terminal(*argv, cwd, columns=80, **env):
     while True:
         try:
             shown += os.read(terminal, 1 << 16)
-        except OSError:  # how Linux says that nobody writes any more
+        except OSError:  # On Linux, this error means that the other end of the terminal is closed.
             break
     os.close(terminal)
     assert process.wait() == 0, shown
@@ -123,10 +124,12 @@ def on_terminal(*argv, cwd, columns=80, **env):
 
 
 def last_sentence(result, code=1):
-    """The last line on stderr of a run that was refused."""
+    """Return the last error on stderr of a failed run with its hint, in one line."""
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr, result.stderr
-    return result.stderr.splitlines()[-1]
+    _, found, error = result.stderr.rpartition("error[")
+    assert found, result.stderr
+    return " ".join(re.sub(r"\x1b\[[\d;]*m", "", f"error[{error}").replace("Export:", "").split())
 
 
 def change_config(root, old, new):
@@ -136,11 +139,11 @@ def change_config(root, old, new):
 
 
 def run_python(*argv, cwd):
-    """Run Python as it is, with the environment of the tests."""
+    """Run a Python script with the environment of the tests."""
     return subprocess.run([sys.executable, *argv], cwd=cwd, text=True, capture_output=True, timeout=600)
 
 
-# Sections of a checkpoint that takes several chunks to copy.
+# Sections of a checkpoint that is copied in several chunks.
 LARGE_STATE = {"model": {"w": torch.randn(1 << 20), "v": torch.randn(3, 5), "steps": torch.tensor(3)}}
 
 
@@ -150,6 +153,13 @@ def flip_bit(path, tensor):
     at = bytes(data).index(tensor.numpy().tobytes()[-64:])
     data[at] ^= 1
     path.write_bytes(data)
+
+
+def on_disk(path):
+    """Return whether a file is on a disk, not in memory (tmpfs)."""
+    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    kind = max((len(mount), kind) for mount, kind in mounts if Path(mount) in (path, *path.parents))[1]
+    return kind not in ("tmpfs", "ramfs", "overlay")
 
 
 SOLVER = """
@@ -166,8 +176,7 @@ SOLVER = """
             self.register_stateful("model", "best_state")
 
         def run(self):
-            if self.checkpoint_path.exists():
-                self.load_state_dict(torch.load(self.checkpoint_path, weights_only=False))
+            self.restore()
             for _ in range(self.epoch, self.cfg.epochs + 1):
                 self.run_stage("train", self.train)
                 self.best_state = {"model": {name: value.clone() for name, value in self.model.state_dict().items()}}
@@ -206,13 +215,13 @@ CONFIG = """
 
 
 def only_xp(folder):
-    """The one XP of a project that has trained one."""
+    """Return the only XP of a project."""
     found = [path for path in (Path(folder) / "outputs" / "xps").iterdir() if path.is_dir()]
     assert len(found) == 1, found
     return found[0]
 
 
-# Configurations of two families, and the state of the processor of a diffusion model.
+# Configurations of two families, and the processor state of a diffusion model.
 PROCESSOR = {"counts": torch.ones(1), "sum_x": torch.arange(3.0)}
 DIFFUSION = {
     "solver": "diffusion", "sample_rate": 16000, "channels": 1,
@@ -226,7 +235,7 @@ AUDIOSEAL = {"solver": "watermarking", "device": "cuda", "sample_rate": 16000, "
 
 
 def to_format_1(folder):
-    """Write the manifest of a release folder as it was before checkpoints were identified."""
+    """Rewrite the manifest of a release folder in format 1, which has no identity of the checkpoint."""
     path = folder / "export.json"
     values = {name: value for name, value in json.loads(path.read_text()).items()
               if name not in ("checksum", "weights_epoch", "sig_source", "family")}

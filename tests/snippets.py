@@ -1,4 +1,4 @@
-"""The code of a model card: what the card says that a person can run, taken out of it."""
+"""Extract the code blocks of a model card."""
 
 import re
 
@@ -7,10 +7,10 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks_of(readme):
-    """Language and text of each block of code that says how to use the model, in their order."""
+    """Return language and text of each code block in the section `usage`, in order."""
     return BLOCK.findall(USAGE.search(readme.replace("\r\n", "\n"))[1])
 
 
 def snippet_of(readme):
-    """The first Python of a card: it loads the release from the folder that one stands in, and uses it."""
+    """Return the first Python block of a card, which loads the release from the current folder."""
     return next(text for language, text in blocks_of(readme) if language == "python")

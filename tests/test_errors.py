@@ -1,15 +1,72 @@
-"""How values are shown in messages."""
+"""Errors with code and hint, and helpers to show values in messages."""
 
+import pickle
 import time
 
 import pytest
 
 from audiocraft_export import ExportError
-from audiocraft_export.errors import listing, printable, public_address, readable_size, reason, without_credentials
+from audiocraft_export.errors import (
+    CheckpointError,
+    ExperimentError,
+    OptionError,
+    ReleaseError,
+    coded_warning,
+    listing,
+    printable,
+    public_address,
+    readable_size,
+    reason,
+    show_warning,
+    without_credentials,
+)
+from audiocraft_export.jobs.local import WorkerDiedError
+from audiocraft_export.jobs.worker import run_job
+
+
+def every_subclass(kind):
+    return [kind, *(each for sub in kind.__subclasses__() for each in every_subclass(sub))]
+
+
+@pytest.mark.parametrize(("hint", "text"), [("", "x is missing."), ("use y", "x is missing. Use y."),
+                                            ("did you mean y?", "x is missing. Did you mean y?")])
+def test_an_error_is_a_code_a_message_and_a_hint(hint, text):
+    error = ExportError("read-failed", "x is missing", hint)
+    assert error.to_dict() == {"code": "read-failed", "message": "x is missing", "hint": hint} and str(error) == text
+    assert error.lines == ["error[read-failed]: x is missing", *([f"  hint: {hint}"] if hint else [])]
+
+
+def test_every_error_survives_pickling():
+    kinds = every_subclass(ExportError)
+    assert {ExportError, OptionError, ExperimentError, CheckpointError, ReleaseError, WorkerDiedError} <= {*kinds}
+    for kind in kinds:
+        error = kind("worker-died", "The worker died", "retry")
+        copy = pickle.loads(pickle.dumps(error))
+        assert type(copy) is kind and copy.args == error.args and copy.to_dict() == error.to_dict()
+        assert copy.code == "worker-died" and copy.message == "The worker died" and copy.hint == "retry"
+
+
+def fail():
+    raise ReleaseError("disk-full", "No space left", "free some")
+
+
+def test_the_error_of_a_job_arrives_unchanged():
+    sent = pickle.loads(pickle.dumps(run_job(pickle.dumps(fail), lambda message: None)))
+    with pytest.raises(ReleaseError) as arrived:
+        sent.get()
+    assert arrived.value.lines == ["error[disk-full]: No space left", "  hint: free some"]
+
+
+def test_a_warning_is_shown_with_its_code_and_one_of_format_1_without():
+    warning = coded_warning("unknown-epoch", "a\nb")
+    assert show_warning(warning) == "warning[unknown-epoch]: a\\nb"
+    assert show_warning(warning, "x") == "warning[unknown-epoch]: x: a\\nb"
+    assert show_warning("w: 3 values are NaN", "x") == "warning: x: w: 3 values are NaN"
 
 
 def test_a_message_is_one_printable_line_of_limited_length():
-    assert str(ExportError("a\nb\x1b[2J\udcff é")) == "a\\nb\\x1b[2J\\udcff é"
+    assert ExportError("read-failed", "a\nb\x1b[2J\udcff é").message == "a\\nb\\x1b[2J\\udcff é"
+    assert ExportError("read-failed", "x", "a\nb").hint == "a\\nb"
     assert printable("x" * 4000) == "x" * 4000 and printable("x" * 4001) == "x" * 4000 + "..."
     assert printable("\0" * 2000) == "\\x00" * 1000 + "..."
 
@@ -37,7 +94,9 @@ def test_a_reason_is_one_line_without_the_path():
     ("http://joe:it's@host", "http://host"),
     ("https://host/@joe", "https://host/@joe"), ("joe@example.org", "joe@example.org"), ("a://b", "a://b")])
 def test_addresses_are_shown_without_credentials(text, shown):
-    assert without_credentials(text) == shown and printable(text) == str(ExportError(text)) == shown
+    error = ExportError("read-failed", text, text)
+    assert without_credentials(text) == printable(text) == error.message == error.hint == shown
+    assert error.lines == [f"error[read-failed]: {shown}", f"  hint: {shown}"]
 
 
 @pytest.mark.parametrize(("address", "shown"), [

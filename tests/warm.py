@@ -1,8 +1,7 @@
-"""`python -m MODULE ARGS` that need not wait for its imports: a process that has them, and forks one for each command.
+"""Run `python -m MODULE ARGS` in a fork of a process that has the imports already.
 
-It has imported what a training imports that is not ours: torch, Dora, Flashy and Hydra; nothing of this package, and
-nothing of a project. It is sent a command as JSON, with the ends of two pipes, and answers with the pid of the fork
-and then with its exit code.
+The process has imported torch, Dora, Flashy and Hydra, but neither this package nor a project. It receives a command as
+JSON with the ends of two pipes, and answers with the process ID of the fork, and later with its exit code.
 """
 
 import atexit
@@ -26,15 +25,15 @@ def server():
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process = subprocess.Popen([sys.executable, __file__, str(there.fileno())], pass_fds=[there.fileno()],
                                env={**os.environ, "PYTHONWARNINGS": "ignore"}, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # pipes, as those of its forks
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # pipes inherited by the forks
     there.close()
     atexit.register(process.communicate)
-    atexit.register(here.close)  # first: then it ends
+    atexit.register(here.close)  # closed first, which ends the process
     return here
 
 
 def run(module, *args, cwd, env, timeout):
-    """What `subprocess.run([sys.executable, "-m", module, *args], text=True, capture_output=True)` does."""
+    """Do what `subprocess.run([sys.executable, "-m", module, *args], text=True, capture_output=True)` does."""
     pipes = [os.pipe() for _ in range(2)]
     server().settimeout(timeout)
     socket.send_fds(server(), [json.dumps([module, args, str(cwd), env]).encode()], [end for _, end in pipes])
@@ -57,10 +56,10 @@ def read(pipe):
         return stream.read()
 
 
-# In the other process
+# runs in the other process
 
 def serve(commands):
-    """Fork for each command, and give it there."""
+    """Fork for each command, and run it in the fork."""
     while True:
         command, pipes, *_ = socket.recv_fds(commands, 1 << 20, 2)
         if not command:
@@ -76,7 +75,7 @@ def serve(commands):
 
 
 def become(module, args, cwd, env, pipes):
-    """What `python -m` does once it has started."""
+    """Run a module as `python -m` does."""
     for number, stream in enumerate([os.open(os.devnull, os.O_RDONLY), *pipes]):
         os.dup2(stream, number)
         os.close(stream)
@@ -91,7 +90,7 @@ def become(module, args, cwd, env, pipes):
 if __name__ == "__main__":
     for name in IMPORTED:
         import_module(name)
-    gc.freeze()  # what no fork looks at need not be copied
+    gc.freeze()  # so that garbage collection in a fork does not copy shared memory
     command = serve(socket.socket(fileno=int(sys.argv[1])))
     if command:
         become(*command)

@@ -1,1 +1,1 @@
-"""Reading a file of torch.save without running anything in it."""
+"""Read files of torch.save without running any code in them."""

@@ -1,6 +1,6 @@
-"""The globals that may stand in the pickle of a checkpoint, and what each is replaced by.
+"""The globals that a pickle of a checkpoint may use, each with the function that replaces it.
 
-Everything here is inert: plain data, descriptions of tensors, unknown globals.
+All results are inert: plain data, descriptions of tensors, unknown globals.
 """
 
 import datetime
@@ -11,29 +11,29 @@ from pickle import UnpicklingError
 from typing import Any, Callable, Optional, Union
 
 from ..storage.lazy_bytes import LazyBytes
-from .limits import MAX_HASHED_ITEMS, MAX_HASHED_NUMBER
+from .limits import MAX_DIMENSIONS, MAX_HASHED_ITEMS, MAX_HASHED_NUMBER
 from .numpy_scalars import CODES, NumpyDtype
-from .tensor import DTYPES, ITEMSIZE, NEW_DTYPES, LazyTensor, is_shape
+from .tensor import DTYPES, ITEMSIZE, NEW_DTYPES, LazyTensor, are_sizes
 
 
 @dataclass(eq=False)
 class UnknownGlobal:
-    """A global outside the list, or what would have been made with it; does nothing."""
+    """Inert placeholder for a global that is not allowed, or for the result of calling one."""
 
     name: str
-    is_attribute: bool = False  # whether it was looked up in another one, as a member of an enumeration
+    is_attribute: bool = False  # whether it is an attribute of another global, such as a member of an enumeration
 
 
 @dataclass(eq=False)
 class AllowedGlobal(UnknownGlobal):
-    """A global of the list: `make` is called in its place; without it the global is as inert as an unknown one."""
+    """An allowed global: the function `make` replaces it; without `make` it is inert like an unknown global."""
 
     make: Optional[Callable[..., Any]] = None
 
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """A storage class, or a dtype; with `blob`, its bytes, a storage."""
+    """A torch storage class or dtype; with `blob`, a storage and its bytes."""
 
     dtype: str
     blob: Optional[LazyBytes] = None
@@ -41,22 +41,22 @@ class Storage:
 
 @dataclass(eq=False)
 class UnknownCall(UnknownGlobal):
-    """What calling an unknown global with one argument would have made: this is how an enumeration is stored."""
+    """Placeholder for an unknown global called with one argument, which is how pickle stores an enumeration."""
 
     value: Any = None
-    is_changed: bool = False  # by the pickle, afterwards: then it is no enumeration
+    is_changed: bool = False  # whether the pickle changed it afterwards, which it never does with an enumeration
 
 
 @dataclass(eq=False)
 class SetItems:
-    """The items of a set, in the order of the file."""
+    """The items of a set in the order of the file."""
 
     items: list[Any]
     name: str = "builtins.set"
 
 
 class Node:
-    """A node of an OmegaConf configuration, or an argparse namespace: its state, and nothing else."""
+    """The state of a node of an OmegaConf configuration, or of an argparse namespace."""
 
     __slots__ = ("state",)
 
@@ -64,14 +64,18 @@ class Node:
         self.state: Mapping[Any, Any] = {}
 
     def build(self, state: Any) -> None:
-        """Take the state that the pickle gives it; raises `UnpicklingError` if it is no dict, or the second one."""
+        """Store the state from the pickle.
+
+        Raises:
+            UnpicklingError: if the state is not a dict, or is set twice.
+        """
         if not isinstance(state, dict) or self.state:
-            raise UnpicklingError("a configuration that is not built as one")
+            raise UnpicklingError("invalid state of a configuration node")
         self.state = state
 
 
 class _NamespaceNode(Node):
-    """A namespace, such as the configuration of a Dora main without Hydra."""
+    """The state of an argparse namespace, which is the configuration of a Dora main without Hydra."""
 
     def build(self, state: Any) -> None:
         super().build(state)
@@ -79,61 +83,63 @@ class _NamespaceNode(Node):
 
 
 def to_key(value: Any) -> Any:
-    """A dict key; an unknown global where hashing may take long: nested tuples, numbers made to collide.
+    """Return a value as a dict key, or an unknown global if hashing may be slow (nested tuples, colliding numbers).
 
     Raises:
-        UnpicklingError: if it cannot be hashed.
+        UnpicklingError: if the value cannot be hashed.
     """
     if isinstance(value, (list, dict)):
-        raise UnpicklingError(f"a key that is a {type(value).__name__}")
+        raise UnpicklingError(f"dict key of type {type(value).__name__}")
     parts = value if isinstance(value, tuple) else (value,)
     quick = len(parts) <= MAX_HASHED_ITEMS and all(map(_is_quickly_hashed, parts))
-    return value if quick else UnknownGlobal("a large key")
+    return value if quick else UnknownGlobal("a large dict key")
 
 
 def _is_quickly_hashed(value: Any) -> bool:
+    """Return whether hashing a value takes constant time and collides rarely."""
     if isinstance(value, (int, float)):
         return -MAX_HASHED_NUMBER < value < MAX_HASHED_NUMBER
     return not isinstance(value, (tuple, list, dict))
 
 
 def _dict(*args: Any) -> Any:
-    """A dict, ordered or not, of another one or of pairs."""
+    """Create a dict for a dict or OrderedDict of the pickle, from dicts or lists of pairs."""
     found: dict[Any, Any] = {}
     for items in args:
         if isinstance(items, UnknownGlobal):
             return items
         if not isinstance(items, (dict, list, tuple)):
-            raise UnpicklingError(f"a dict of a {type(items).__name__}")
+            raise UnpicklingError(f"dict made from {type(items).__name__}")
         pairs = items.items() if isinstance(items, dict) else items
         found.update((to_key(name), value) for name, value in pairs)
     return found
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How protocol 2 writes bytes."""
+    """Create bytes from the string in which pickle protocol 2 stores them."""
     if encoding != "latin1":
-        raise UnpicklingError(f"bytes in the encoding {encoding}")
+        raise UnpicklingError(f"unexpected encoding {encoding} of bytes")
     return text.encode(encoding)
 
 
 def _set(items: Any = ()) -> Any:
+    """Create the items of a set or frozenset, in the order of the file."""
     if isinstance(items, UnknownGlobal):
         return items
     if not isinstance(items, (list, tuple)):
-        raise UnpicklingError(f"a set of a {type(items).__name__}")
+        raise UnpicklingError(f"set made from {type(items).__name__}")
     return SetItems([*items])
 
 
 def _device(kind: Any, index: Optional[int] = None) -> Any:
-    """The text of a torch.device."""
+    """Return the string form of a torch.device."""
     if not isinstance(kind, str) or not isinstance(index, (int, type(None))):
-        raise UnpicklingError("a torch.device without a type")
+        raise UnpicklingError("invalid torch.device")
     return kind if index is None else f"{kind}:{index}"
 
 
 def _getattr(owner: Any, name: Any) -> UnknownGlobal:
-    """A nested class in protocol 2, or a member of an enumeration by its name, as Python 3.11.0 to 3.11.4 stores it."""
+    """Look up a nested class (protocol 2) or a member of an enumeration by name (Python 3.11.0 to 3.11.4)."""
     is_class = type(owner) is UnknownGlobal and owner.name.rpartition(".")[2][:1].isupper()
     if is_class and isinstance(name, str):
         return UnknownGlobal(f"{owner.name}.{name}", is_attribute=True)
@@ -141,32 +147,32 @@ def _getattr(owner: Any, name: Any) -> UnknownGlobal:
 
 
 def _or(left: Any, right: Any) -> UnknownGlobal:
-    """Several flags, each by its name; the pickle has the first one last."""
+    """Combine the names of two enum flags, such as `Flag.A|B`; the pickle stores them in reverse order."""
     if all(isinstance(flag, UnknownGlobal) and flag.is_attribute for flag in (left, right)):
         return UnknownGlobal(f"{right.name}|{left.name.rpartition('.')[2]}", is_attribute=True)
     return UnknownGlobal("operator.or_")
 
 
 def _of_python(kind: Callable[..., Any]) -> Callable[..., Any]:
-    """A maker of a date, time, duration, time zone or complex number of Python, from what it stores itself."""
+    """Wrap a class of the standard library: if an argument is an unknown global, the result is that argument."""
     def make(*args: Any) -> Any:
         return next((arg for arg in args if isinstance(arg, UnknownGlobal)), None) or kind(*args)
     return make
 
 
 def _numpy_dtype(code: Any, *flags: Any) -> Union[NumpyDtype, UnknownGlobal]:
-    """The dtype of real numbers by its name, such as `f8`; any other is unknown."""
+    """Return the numpy dtype named `code`, such as `f8`; only dtypes of real numbers are known."""
     if isinstance(code, str) and code in CODES:
         return NumpyDtype(code)
     return UnknownGlobal(f"numpy.dtype {code}" if isinstance(code, str) else "numpy.dtype")
 
 
 def _numpy_scalar(dtype: Any, data: Any = b"") -> Any:
-    """The number that a scalar of numpy is; unknown if its dtype is."""
+    """Convert a numpy scalar to a Python number; return an unknown global if its dtype is unknown."""
     if isinstance(dtype, UnknownGlobal):
         return dtype
     if not isinstance(dtype, NumpyDtype):
-        raise UnpicklingError("a scalar of numpy without a dtype")
+        raise UnpicklingError("numpy scalar without a dtype")
     number = dtype.decode(data)
     return UnknownGlobal(f"numpy.dtype {dtype.code}") if number is None else number
 
@@ -182,27 +188,39 @@ def _rebuild_tensor_v3(storage: Any, offset: Any, shape: Any, stride: Any, *rest
 
 
 def _tensor(kinds: tuple[Any, Any], offset: Any, shape: Any, stride: Any, metadata: Any = None) -> Any:
-    """A tensor, by what gives its bytes and what gives its dtype; unknown if one of them is."""
+    """Describe a tensor.
+
+    Args:
+        kinds: the storage that has the bytes, and the storage or dtype that has the dtype; if one is an unknown global,
+            so is the tensor.
+        offset: in elements, as `shape` and `stride`.
+        shape: the sizes.
+        stride: the strides.
+        metadata: the lazy operations on the elements (`conj`, `neg`).
+
+    Raises:
+        UnpicklingError: if the description is invalid, or exceeds the storage.
+    """
     for kind in kinds:
         if isinstance(kind, UnknownGlobal):
             return kind
     blob, dtype = kinds[0].blob, kinds[1].dtype
-    if not all(map(is_shape, ([offset], shape, stride))) or len(shape) != len(stride):
-        raise UnpicklingError("a tensor with an impossible shape")
+    if len(shape) != len(stride) or len(shape) > MAX_DIMENSIONS or not are_sizes((*shape, *stride, offset)):
+        raise UnpicklingError("tensor with invalid offset, shape or stride")
     tensor = LazyTensor(blob, dtype, offset, tuple(shape), tuple(stride), **_flags(metadata, dtype))
     if (offset + tensor.span) * ITEMSIZE[dtype] > blob.nbytes:
-        raise UnpicklingError("a tensor that reaches beyond its storage")
+        raise UnpicklingError("tensor exceeds its storage")
     return tensor
 
 
 def _flags(metadata: Any, dtype: str) -> dict[str, bool]:
-    """What torch still has to do with the elements; it does so for a name that is there, whatever its value."""
+    """Return the lazy operations of a tensor (`conj`, `neg`); torch applies each key, whatever its value."""
     if not metadata:
         return {}
     flags = {name: metadata[name] for name in ("conj", "neg") if isinstance(metadata, dict) and name in metadata}
     if not isinstance(metadata, dict) or any(value is not True for value in flags.values()) \
             or "conj" in flags and "complex" not in dtype or "neg" in flags and dtype not in _NEGATED:
-        raise UnpicklingError("a tensor with impossible metadata")
+        raise UnpicklingError("tensor with invalid metadata")
     return flags
 
 
@@ -213,6 +231,7 @@ def _rebuild_parameter(data: Any, *rest: Any) -> Any:
 
 
 def _rebuild_from_type_v2(func: Any, kind: Any, args: Any, state: Any) -> Any:
+    """Rebuild a tensor of a given type; return an unknown global unless the type is a plain tensor."""
     if kind not in _TENSOR_TYPES:
         return kind
     _refuse_other_values(state)
@@ -220,18 +239,19 @@ def _rebuild_from_type_v2(func: Any, kind: Any, args: Any, state: Any) -> Any:
 
 
 def _refuse_other_values(state: Any = None) -> None:
-    """Refuse attributes, also those of slots, by which torch gives a tensor the values of another one."""
+    """Refuse attributes, including slots, with which torch would replace the values of a tensor."""
     for attributes in state if isinstance(state, tuple) else (state,):
         if isinstance(attributes, dict) and not _VALUES.isdisjoint(attributes):
-            raise UnpicklingError("a tensor with an attribute that changes its values")
+            raise UnpicklingError("tensor attribute that replaces its values")
 
 
+CONSTANT_TIME = frozenset({_rebuild_tensor_v2, _rebuild_tensor_v3})  # whatever the size of each argument
 _VALUES = frozenset({"data", "real", "imag"})
 _NEGATED = frozenset({"float16", "bfloat16", "float32", "float64", "complex32", "complex64", "complex128"})
 TORCH_DTYPES = (*(name for name, _ in DTYPES.values()), "quint8", "qint8", "qint32", "quint4x2", "quint2x4")
 _PATHLIB = ("pathlib", "pathlib._local")
-# What is made in place of which globals, by module. Those without a maker may stand around a configuration or a tensor
-# and mean nothing for a release.
+# The function that replaces each global, by module. Globals without a function occur around configurations and tensors,
+# and a release does not need them.
 _MAKERS: tuple[tuple[Optional[Callable[..., Any]], Mapping[str, str]], ...] = (
     (_dict, {"builtins": "dict", "__builtin__": "dict", "collections": "OrderedDict"}),
     (lambda factory=None, *args: _dict(*args), {"collections": "defaultdict"}),

@@ -1,59 +1,60 @@
-"""A training checkpoint: its sections as Flashy stored them, without loading any tensor.
+"""Open a training checkpoint: its sections, configuration and signature, without loading tensors.
 
-Flashy's `BaseSolver.commit` stores the state of every registered attribute under its name, and the
+Flashy's `BaseSolver.commit` stores the state of each registered attribute under its name, and the
 experiment as `xp.cfg` and `xp.sig`; AudioCraft's solvers add `best_state`, `fsdp_best_state` and `ema`.
 """
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, coded_warning
 from ..experiment.config import Config
 from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, AnyPath, Experiment
 from .limits import MAX_SIGNATURE
 from .plain_config import describe_type, to_plain
 from .torch_file import TorchFile
 
-CHECKPOINT, XP_FOLDER = "checkpoint", "XP folder"  # where a configuration or a signature comes from
-CONFIG_OPTION = "config"  # the option, as the source of a configuration
-# What Flashy stores, or else what Dora stores of PyTorch Lightning.
+CHECKPOINT, XP_FOLDER = "checkpoint", "XP folder"  # sources of a configuration or a signature
+CONFIG_OPTION = "config"  # the option `config` as the source of a configuration
+# Keys of Flashy, and keys of Dora for PyTorch Lightning.
 _SIGNATURES, _CONFIGS, _HISTORIES = ("xp.sig", "dora_sig"), ("xp.cfg", "dora_cfg"), ("history", "dora_link_history")
 EXPERIMENT_KEYS = (*_SIGNATURES, *_CONFIGS, *_HISTORIES)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a solver: from a file, or of a living one."""
+    """The state of a solver, from a file or in memory."""
 
-    where: str  # what messages call it
+    where: str  # name of the checkpoint in messages
     state: Mapping[Any, Any]  # the sections by name
     config: Config
-    config_source: str  # where the configuration comes from
-    sig: Optional[str]  # Dora's signature, if it is known
-    file: Optional[TorchFile] = None  # None for a living solver
-    notes: list[str] = field(default_factory=list)  # warnings about it
-    config_notes: Sequence[str] = ()  # those about values of its configuration, which they name
-    sig_source: Optional[str] = None  # where the signature comes from: `checkpoint`, `XP folder` or `solver`
-    xp_history: list[Any] = field(default_factory=list)  # what Dora has stored, for a state without its history
-    is_unfinished: bool = False  # whether a living solver may have trained since its last epoch
+    config_source: str  # `checkpoint`, `config`, `.hydra/config.yaml` or `solver`
+    sig: Optional[str]  # Dora's signature, or None if it is unknown
+    file: Optional[TorchFile] = None  # None for a solver in memory
+    notes: list[str] = field(default_factory=list)  # coded warnings about the checkpoint
+    config_notes: Sequence[str] = ()  # coded warnings that name values of the configuration
+    sig_source: Optional[str] = None  # `checkpoint`, `XP folder` or `solver`
+    xp_history: list[Any] = field(default_factory=list)  # history.json of the XP folder, if the state has no history
+    is_unfinished: bool = False  # whether a solver in memory may have trained since its last epoch
 
     @property
     def history(self) -> list[Any]:
-        """The metrics, one entry an epoch."""
+        """The metrics, one entry per epoch."""
         return self._history or []
 
     @property
     def epochs(self) -> Optional[int]:
-        """How many epochs were done when it was stored, if that is known."""
+        """Number of epochs that were finished when the state was stored; None if it is unknown."""
         return None if self._history is None else len(self._history)
 
     @property
     def has_own_history(self) -> bool:
-        """Whether its history is its own; that of the XP folder may be of more epochs."""
+        """True if the history is stored in the state; the file history.json may have more epochs."""
         return _first_key(self.state, _HISTORIES) is not None
 
     @property
@@ -64,7 +65,7 @@ class Checkpoint:
 
     @property
     def unknown_globals(self) -> list[str]:
-        """Globals and records in the file that were ignored."""
+        """Globals and records of the file that were ignored."""
         return self.file.unknown_globals if self.file else []
 
     def check_experiment(self, xp: Experiment) -> None:
@@ -74,117 +75,169 @@ class Checkpoint:
             CheckpointError: if the signatures differ.
         """
         if xp.sig is not None and self.sig not in (None, xp.sig):
-            raise CheckpointError(f"{self.where} was written by the experiment {self.sig}, not {xp.sig}, in "
-                                  f"whose folder it lies: export {self.sig}, or name the file and a folder of its own.")
+            raise CheckpointError("experiment-mismatch", f"{self.where} was written by experiment {self.sig}, but is "
+                                  f"in the folder of {xp.sig}", f"export experiment {self.sig}, or pass the path of "
+                                  "the file and --folder DIR")
 
     def note_missing_epochs(self, xp: Experiment) -> None:
-        """Note if the experiment has more epochs than its last checkpoint."""
+        """Add a warning if history.json of the experiment has more epochs than its last checkpoint."""
         epochs = len(xp.history) if self.file is not None and self.file.path.name == CHECKPOINT_FILE else 0
         if self.epochs is not None and epochs > self.epochs:
-            self.notes.append(f"history.json has {epochs} epochs, this checkpoint {self.epochs}: the later ones were "
-                              "not stored")
+            self.notes.append(coded_warning("history-mismatch", f"history.json has {epochs} epochs, but the checkpoint "
+                                            f"has {self.epochs}: the later epochs were not stored"))
 
     @property
     def sections(self) -> str:
-        """The names of the sections, for a message."""
+        """The section names as one string, for a message."""
         return ", ".join(str(name) for name in self.state) or "nothing"
 
 
 def open_checkpoint(path: Path, config: Optional[AnyPath] = None) -> Checkpoint:
-    """Open a training checkpoint that a Flashy solver, or Dora's Lightning, wrote with `torch.save`.
+    """Open a training checkpoint of Flashy, or of Dora with PyTorch Lightning.
 
-    `config` is a YAML file with the configuration of a checkpoint that holds none.
+    Args:
+        path: a file of `torch.save`.
+        config: a YAML file with the configuration, for a checkpoint that has none.
 
     Raises:
-        CheckpointError: if it is no intact training checkpoint.
+        CheckpointError: if the file cannot be read, is corrupted, or is not a training checkpoint.
     """
     return to_checkpoint(TorchFile.read(path), config)
 
 
-def open_experiment(xp: Experiment, path: Path, config: Optional[AnyPath] = None) -> Checkpoint:
-    """Open a checkpoint of an experiment, as `open_checkpoint`.
+def open_own_checkpoint(xp: Experiment, path: Path, config: Optional[AnyPath] = None) -> Checkpoint:
+    """Open a checkpoint as `open_checkpoint`, and check that it belongs to the experiment.
 
     Raises:
-        CheckpointError: if it is no intact training checkpoint, or one of another experiment.
+        CheckpointError: as `open_checkpoint`, or if another experiment wrote the checkpoint.
     """
     checkpoint = open_checkpoint(path, config)
     checkpoint.check_experiment(xp)
+    return checkpoint
+
+
+def open_experiment(xp: Experiment, path: Path, config: Optional[AnyPath] = None, by_path: bool = False) -> Checkpoint:
+    """Open a checkpoint of an experiment as `open_own_checkpoint`; the hint of an error offers another checkpoint.
+
+    Args:
+        xp: the experiment.
+        path: one of its checkpoints.
+        config: as for `open_checkpoint`.
+        by_path: whether the hint names the other checkpoint by its path, not by the option that chooses it.
+
+    Raises:
+        CheckpointError: as `open_own_checkpoint`.
+    """
+    try:
+        checkpoint = open_own_checkpoint(xp, path, config)
+    except CheckpointError as exc:
+        raise with_offer(exc, xp, path, partial(can_open, xp, config=config), by_path) from exc.__cause__
     checkpoint.note_missing_epochs(xp)
     return checkpoint
 
 
+def can_open(xp: Experiment, path: Path, config: Optional[AnyPath] = None) -> bool:
+    """Return whether `open_own_checkpoint` opens a checkpoint."""
+    with suppress(CheckpointError):
+        return bool(open_own_checkpoint(xp, path, config))
+    return False
+
+
+def with_offer(exc: CheckpointError, xp: Experiment, path: Path, is_valid: Callable[[Path], bool],
+               by_path: bool = False) -> CheckpointError:
+    """Return the error of a checkpoint with a hint that also offers another checkpoint of the experiment.
+
+    The arguments are those of `Experiment.offer_other`.
+    """
+    offer = "" if exc.code == "file-changed" else xp.offer_other(path, is_valid, by_path)
+    return CheckpointError(exc.code, exc.message, ", or ".join(filter(None, (exc.hint, offer))))
+
+
 def to_checkpoint(file: TorchFile, config_file: Optional[AnyPath] = None) -> Checkpoint:
-    """The training checkpoint in a file.
+    """Find the configuration, signature and history of a checkpoint.
+
+    Args:
+        file: the content of the checkpoint.
+        config_file: a YAML file with the configuration, for a checkpoint that has none.
 
     Raises:
-        CheckpointError: if it is a release, or has no configuration.
+        CheckpointError: if the file is a release, or has no configuration or an invalid one.
     """
     path, state = file.path, file.state
     if "exported" in state:
-        raise CheckpointError(f"{path} is a release already (it was exported before): there is nothing to export; "
-                              "name the training checkpoint or its signature.")
+        raise CheckpointError("already-exported", f"{path} is a release, not a training checkpoint",
+                              "use the training checkpoint, or the signature of its experiment")
     config_notes: list[str] = []
     config, config_source = _find_config(file, config_file, config_notes)
     config.with_choices(path.parent / HYDRA_SETTINGS)
     sig, sig_source = _find_signature(file)
     xp_history = [] if _first_key(state, _HISTORIES) else _find_history(file)
-    notes = ["the checkpoint holds no history: its epochs are those of history.json"] if xp_history else []
+    note = coded_warning("history-mismatch", "the checkpoint has no history; used the epochs of history.json")
+    notes = [note] if xp_history else []
     return Checkpoint(str(path), state, config, config_source, sig, file, notes, config_notes, sig_source, xp_history)
 
 
 def refuse_config_file(sections: Collection[Any], config_file: Optional[AnyPath], where: str) -> None:
-    """Refuse to name the configuration of a checkpoint whose sections have their own; `where` is what it is called.
+    """Refuse the option `config` for a checkpoint that has its own configuration.
+
+    Args:
+        sections: the names of the sections of the checkpoint.
+        config_file: the value of the option.
+        where: the name of the checkpoint in the message.
 
     Raises:
-        CheckpointError: if both are there.
+        CheckpointError: if the checkpoint has a configuration and the option is set.
     """
     key = _first_key(sections, _CONFIGS)
     if key and config_file is not None:
-        raise CheckpointError(f"{where} holds its own configuration ({key}): leave config (--config) out.")
+        raise CheckpointError("conflicting-options", f"{where} has its own configuration ({key}), so config cannot be "
+                              "used", "omit config (--config)")
 
 
 def _first_key(state: Collection[Any], keys: Sequence[str]) -> Optional[str]:
+    """Return the first key of `keys` that exists in the state, or None."""
     return next((key for key in keys if key in state), None)
 
 
 def _find_signature(file: TorchFile) -> tuple[Optional[str], Optional[str]]:
-    """The signature in a checkpoint, or that of the XP folder that it lies in, and where it comes from."""
+    """Return the signature of a checkpoint and its source: the checkpoint itself, or else the XP folder."""
     key = _first_key(file.state, _SIGNATURES)
     if key is None or file.state[key] is None:
         sig = Experiment.from_folder(file.path.parent).stored_sig
         return (sig, XP_FOLDER) if sig is not None and len(sig) <= MAX_SIGNATURE else (None, None)
     sig = file.state[key]
     if not (isinstance(sig, str) and len(sig) <= MAX_SIGNATURE):
-        what = f"a text of {len(sig)} characters" if isinstance(sig, str) else describe_type(sig)
-        raise CheckpointError(f"xp.sig of {file.path} is {what}, no signature: name a checkpoint that "
-                              "a training of Dora wrote.")
+        what = f"{len(sig)} characters" if isinstance(sig, str) else describe_type(sig)
+        raise CheckpointError("experiment-mismatch", f"Invalid signature {key} in {file.path}: expected a string of at "
+                              f"most {MAX_SIGNATURE} characters, got {what}", "use a checkpoint that Dora wrote")
     return sig, CHECKPOINT
 
 
 def _find_history(file: TorchFile) -> list[Any]:
-    """The epochs that Dora has stored of the experiment whose last checkpoint this is; none of a foreign one's."""
+    """Return the epochs of history.json if the file is the last checkpoint of the XP in its folder, else []."""
     xp = Experiment.from_folder(file.path.parent)
     is_own = _find_signature(file)[0] == xp.stored_sig
     return xp.history if file.path.name == CHECKPOINT_FILE and xp.argv is not None and is_own else []
 
 
 def _find_config(file: TorchFile, config_file: Optional[AnyPath], notes: list[str]) -> tuple[Config, str]:
-    """The configuration in a checkpoint, in the named file or beside it, and its source; adds warnings to `notes`."""
-    beside = file.path.parent / HYDRA_CONFIG
+    """Return the configuration of a checkpoint and its source, and add warnings about its values to `notes`."""
+    hydra_config = file.path.parent / HYDRA_CONFIG
 
-    def load_beside() -> Optional[dict[Any, Any]]:
+    def load_hydra_config() -> Optional[dict[Any, Any]]:
         try:
-            return Config.load(beside).values if os.path.isfile(beside) else None
+            return Config.load(hydra_config).values if os.path.isfile(hydra_config) else None
         except CheckpointError:
             return None
 
     key = _first_key(file.state, _CONFIGS)
     refuse_config_file(file.state, config_file, str(file.path))
     if key:
-        return Config(to_plain(file.state[key], cache(load_beside), notes)), CHECKPOINT
+        return Config(to_plain(file.state[key], cache(load_hydra_config), notes)), CHECKPOINT
     if config_file is not None:
         return Config.load(Path(config_file)), CONFIG_OPTION
-    if os.path.isfile(beside):
-        return Config.load(beside), HYDRA_CONFIG.as_posix()
-    raise CheckpointError(f"{file.path} holds no configuration (xp.cfg), and no {HYDRA_CONFIG} lies beside it: "
-                          "put that file of the XP folder beside it, or name a YAML file with config (--config FILE).")
+    if os.path.isfile(hydra_config):
+        return Config.load(hydra_config), HYDRA_CONFIG.as_posix()
+    raise CheckpointError("missing-config", f"{file.path} has no configuration (xp.cfg) and no {HYDRA_CONFIG} next to "
+                          "it", f"copy {HYDRA_CONFIG} of the XP folder next to it, or name a YAML file with config "
+                          "(--config FILE)")

@@ -1,14 +1,14 @@
-"""Limits of what is read from a checkpoint: a hostile file must cost neither much memory nor much time."""
+"""Limits for reading checkpoints, so that a hostile file can exhaust neither memory nor time."""
 
-MAX_SIGNATURE = 100  # characters; Dora's have 8
-MAX_PICKLE = 50_000_000  # bytes of all that is no tensor
-MAX_STEPS = 5_200_000  # of unpickling; a training of 3.3 billion parameters takes some 300,000
-CHARACTERS_PER_STEP = 16  # of a string that a call is given; each item of a container costs a step
-MAX_SHOWN_NAME = 100  # characters of a global that are worth showing
-MAX_HASHED_NUMBER = 1 << 61  # beyond it, Python gives many numbers the same hash
-MAX_HASHED_ITEMS = 16  # of a tuple that is a key
-MAX_DIMENSIONS = 64  # of a tensor, as in torch
-MAX_DIRECTORY = 1 << 24  # bytes of a zip directory: some 200,000 records
-MAX_CONFIG_VALUES = 10_000  # AudioCraft's configurations have some 500
-MAX_CONFIG_BITS = 1024  # of a number: converting longer ones to decimal takes quadratic time
+MAX_SIGNATURE = 100  # characters of a signature; those of Dora have 8
+MAX_PICKLE = 50_000_000  # bytes of all non-tensor data
+MAX_STEPS = 5_200_000  # operations of a pickle; a checkpoint of 3.3 billion parameters takes about 300,000
+CHARACTERS_PER_STEP = 16  # string characters that count as one operation; a container item counts as one
+MAX_SHOWN_NAME = 100  # characters of the name of a global in a message
+MAX_HASHED_NUMBER = 1 << 61  # absolute value of a number used as a dict key: larger numbers may share their hash
+MAX_HASHED_ITEMS = 16  # items of a tuple used as a dict key
+MAX_DIMENSIONS = 64  # dimensions of a tensor, as in torch
+MAX_DIRECTORY = 1 << 24  # bytes of the central directory of a zip file: about 200,000 records
+MAX_CONFIG_VALUES = 10_000  # values in a configuration; those of AudioCraft have about 500
+MAX_CONFIG_BITS = 1024  # bits of an integer, because converting it to decimal takes quadratic time
 MAX_INTERPOLATION = 10_000  # characters of a string with `${`: OmegaConf parses it with a slow grammar

@@ -10,18 +10,20 @@ from ..errors import CheckpointError
 from ..storage.lazy_bytes import Data, LazyBytes
 from .tensor import ITEMSIZE, LazyTensor, iter_elements
 
-# By dtype: its bits as an unsigned integer, and those of infinity; without the sign, NaN is above it (IEEE 754).
+# By dtype: the unsigned integer of the same size, and the bits of infinity. Without the sign bit, NaN is larger
+# than infinity (IEEE 754).
 _INFINITY = {
     "float64": ("<u8", 0x7FF << 52), "float32": ("<u4", 0xFF << 23), "float16": ("<u2", 0x1F << 10),
     "bfloat16": ("<u2", 0xFF << 7), "complex128": ("<u8", 0x7FF << 52), "complex64": ("<u4", 0xFF << 23),
     "complex32": ("<u2", 0x1F << 10), "bcomplex32": ("<u2", 0xFF << 7), "float8_e5m2": ("u1", 0x1F << 2),
     "float8_e4m3fn": ("u1", 0x7F),
 }
-_NAN = {"float8_e4m3fnuz": 0x80, "float8_e5m2fnuz": 0x80, "float8_e8m0fnu": 0xFF}  # dtypes with one, and no infinity
+# By dtype without infinity: the bits of its only NaN.
+_NAN = {"float8_e4m3fnuz": 0x80, "float8_e5m2fnuz": 0x80, "float8_e8m0fnu": 0xFF}
 
 
 def nonfinite(data: Data, dtype: str) -> int:
-    """Number of NaN and infinite values in the bytes of whole elements."""
+    """Count the NaN and infinite values in the bytes of whole elements."""
     if dtype in _NAN:
         return bytes(data).count(_NAN[dtype])
     if dtype not in _INFINITY or not len(data):
@@ -29,19 +31,20 @@ def nonfinite(data: Data, dtype: str) -> int:
     kind, infinity = _INFINITY[dtype]
     bits: Any = np.frombuffer(data, kind)
     sign = 1 << 8 * bits.itemsize - 1
-    # The largest as a number with a sign, and as one without: of the positive ones, and of the negative ones.
+    # Fast path: the signed maximum covers the positive values, the unsigned maximum the negative values.
     if bits.view(kind.replace("u", "i")).max() < infinity and bits.max() < sign + infinity:
         return 0
     return int(((bits & bits.dtype.type(sign - 1)) >= infinity).sum())
 
 
 class NonfiniteCounter:
-    """Counts the NaN and infinite values of a tensor while somebody else reads its bytes from `blob`."""
+    """Count the NaN and infinite values of a tensor while its bytes are read from `blob`."""
 
     def __init__(self, blob: LazyBytes, dtype: str) -> None:
         counts: list[int] = []
 
-        def read(begin: int, end: int) -> Iterator[Data]:  # without a reference to self: no circle
+        # Uses `counts`, because a reference to `self` would be a cycle.
+        def read(begin: int, end: int) -> Iterator[Data]:
             for piece, elements in iter_elements(blob.read(begin, end), ITEMSIZE[dtype]):
                 counts.append(nonfinite(elements, dtype))
                 yield piece
@@ -51,14 +54,15 @@ class NonfiniteCounter:
 
     @property
     def count(self) -> int:
-        """How many have been read."""
+        """Number of NaN and infinite values read so far."""
         return sum(self._counts)
 
 
 def count_nonfinite(tensors: Mapping[str, LazyTensor]) -> Iterator[tuple[str, Union[int, CheckpointError]]]:
-    """Read all bytes of tensors: for each its name and the number of its NaN and infinite values, or how it is damaged.
+    """Read all bytes of tensors, and count their NaN and infinite values.
 
-    Of tied tensors only the first is given.
+    Yields:
+        The name of each tensor, with the count or the error if its bytes are corrupted; of tied tensors only the first.
     """
     counters: dict[tuple[int, str], tuple[str, NonfiniteCounter]] = {}
     for name, tensor in tensors.items():

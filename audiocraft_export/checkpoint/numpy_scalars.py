@@ -1,6 +1,4 @@
-"""Scalars of numpy as numbers of Python: in a pickle by their dtype and bytes, or living ones.
-
-numpy itself is not imported.
+"""Convert numpy scalars, from a pickle or from a solver in memory, to Python numbers without importing numpy.
 
 Format: `numpy.dtype.__reduce__` and `numpy.generic.__reduce__`, the same since numpy 1.0; numpy 2 renamed the module.
 """
@@ -11,20 +9,20 @@ from numbers import Integral, Real
 from pickle import UnpicklingError
 from typing import Any, Optional, Union
 
-_STRUCT_CODES = {  # of `struct`, by the name of the dtype
+_STRUCT_CODES = {  # format characters of `struct` by dtype name
     "b1": "?", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q",
     "f2": "e", "f4": "f", "f8": "d",
 }
-_LONG_DOUBLES = ("f16", "f12")  # of x86: 10 bytes, the rest is whatever stood in memory
-_EXPONENT_BIAS = 16383  # of these, and of the 16 bytes of other machines that go by the same name
-_MAX_EXPONENT = 1100  # of a double, and some more
+_LONG_DOUBLES = ("f16", "f12")  # on x86, 10 bytes hold the value; the other bytes are uninitialized
+_EXPONENT_BIAS = 16383  # of long doubles on x86, and of all 16-byte floats (numpy: f16)
+_MAX_EXPONENT = 1100  # slightly more than the exponent of any double
 
 Number = Union[bool, int, float]
-CODES = (*_STRUCT_CODES, *_LONG_DOUBLES)  # the names of the dtypes of real numbers
+CODES = (*_STRUCT_CODES, *_LONG_DOUBLES)  # names of the dtypes of real numbers
 
 
 class NumpyDtype:
-    """The dtype of a real number, by one of `CODES`; the pickle gives its byte order after it was made."""
+    """A numpy dtype of real numbers; the pickle sets its byte order after creating it."""
 
     __slots__ = ("code", "_order")
 
@@ -33,20 +31,24 @@ class NumpyDtype:
         self._order = ""
 
     def build(self, state: Any) -> None:
-        """Take the byte order; raises `UnpicklingError` if there is none, or for the second one."""
+        """Set the byte order from the state in the pickle.
+
+        Raises:
+            UnpicklingError: if the state is invalid, or is set twice.
+        """
         if self._order or not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", ">", "|", "="):
-            raise UnpicklingError("a dtype of numpy that is not built as one")
+            raise UnpicklingError("invalid state of a numpy dtype")
         self._order = ">" if state[1] == ">" else "<"
 
     def decode(self, data: Any) -> Optional[Number]:
-        """The number in the bytes of one element; None if it is a long double that may be of another machine.
+        """Decode the bytes of one element; None for a long double that another machine may have written.
 
         Raises:
-            UnpicklingError: if these are no bytes, or another number of them.
+            UnpicklingError: if the data is not bytes of the right size.
         """
         layout = (self._order or "<") + _STRUCT_CODES.get(self.code, f"{self.code[1:]}s")
         if not isinstance(data, bytes) or len(data) != struct.calcsize(layout):
-            raise UnpicklingError(f"a scalar of numpy without the bytes of its dtype {self.code}")
+            raise UnpicklingError(f"numpy scalar with the wrong number of bytes for dtype {self.code}")
         if self.code in _LONG_DOUBLES:
             return None if self._order == ">" else _decode_long_double(data)
         number: Number = struct.unpack(layout, data)[0]
@@ -54,7 +56,7 @@ class NumpyDtype:
 
 
 def _decode_long_double(data: bytes) -> Optional[float]:
-    """The nearest float; where another machine may have written the bytes, they may be another number: None."""
+    """Decode a long double of x86 to the nearest float; None if another machine may have written the bytes."""
     mantissa, head = struct.unpack_from("<QH", data)
     exponent = (head & 0x7FFF) - _EXPONENT_BIAS
     is_special = exponent == _EXPONENT_BIAS + 1
@@ -66,11 +68,11 @@ def _decode_long_double(data: bytes) -> Optional[float]:
     sign = -1.0 if head & 0x8000 else 1.0
     if is_special:
         return sign * math.inf if mantissa == 1 << 63 else math.nan
-    return sign * math.ldexp(mantissa, exponent - 63) if exponent < 1023 else None  # beyond it, rounding may overflow
+    return sign * math.ldexp(mantissa, exponent - 63) if exponent < 1023 else None  # rounding may overflow above
 
 
 def plain_numbers(value: Any) -> Any:
-    """Copy nested data of a living solver with the real scalars of numpy in it as numbers of Python."""
+    """Copy nested data, and convert its real numpy scalars to Python numbers and its tuples to lists."""
     if isinstance(value, dict):
         return {key: plain_numbers(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -79,7 +81,7 @@ def plain_numbers(value: Any) -> Any:
 
 
 def to_number(value: Any) -> Any:
-    """A real scalar of numpy as a number of Python; anything else as it is."""
+    """Convert a real numpy scalar to a Python number; return any other value unchanged."""
     kind = type(value)
     if kind.__module__ != "numpy":
         return value

@@ -1,4 +1,4 @@
-"""A configuration as plain data, from a checkpoint or from a living solver."""
+"""Convert a configuration, from a checkpoint or from a solver in memory, to plain data."""
 
 from argparse import Namespace
 from datetime import date, time, timedelta
@@ -8,50 +8,57 @@ from pathlib import PurePath
 from types import SimpleNamespace
 from typing import Any, Callable, Optional
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, coded_warning
 from ..experiment.limits import MAX_INTERPOLATIONS, MAX_YAML_CHARS
 from .allowlist import TORCH_DTYPES, AllowedGlobal, Node, SetItems, Storage, UnknownCall, UnknownGlobal
 from .limits import MAX_CONFIG_BITS, MAX_CONFIG_VALUES, MAX_INTERPOLATION
 from .numpy_scalars import to_number
 from .tensor import NEW_DTYPES
 
-SHARD_REMEDY = "gather it on all ranks before it is stored, with full_tensor() or with get_model_state_dict of " \
-               "torch.distributed.checkpoint.state_dict and its option full_state_dict"
-_REMEDIES = {  # by the last part of an unknown global
+SHARD_REMEDY = "gather it on all ranks before saving, with full_tensor() or with get_model_state_dict() of " \
+               "torch.distributed.checkpoint.state_dict and full_state_dict=True"
+INITIALIZE_REMEDY = "run the model once on an input before saving"
+_REMEDIES = {  # hints, by the last part of the name of an unknown global
     "DTensor": SHARD_REMEDY, "ShardedTensor": SHARD_REMEDY,
-    "UninitializedParameter": "run the model once on an input before it is stored",
-    "UninitializedBuffer": "run the model once on an input before it is stored",
+    "UninitializedParameter": INITIALIZE_REMEDY, "UninitializedBuffer": INITIALIZE_REMEDY,
 }
+_FLATTEN = "use a flat configuration"
+_SHRINK = "keep large data out of the configuration"
 _SCALARS = (bool, int, float, str, bytes)
-_CONTENT = ("_content", "_val", "content", "val")  # of a node; the last two in OmegaConf 1.4
+_CONTENT = ("_content", "_val", "content", "val")  # attributes that hold a node's value; the last two: OmegaConf 1
 _Path = tuple[Any, ...]
 
 
-def to_plain(cfg: Any, beside: Callable[[], Any] = lambda: None, notes: Optional[list[str]] = None) -> dict[Any, Any]:
-    """`xp.cfg` as plain data; interpolations and `???` stay as they are, sets become sorted lists, all else text.
+def to_plain(cfg: Any, load_hydra_config: Callable[[], Any] = lambda: None,
+             notes: Optional[list[str]] = None) -> dict[Any, Any]:
+    """Convert a configuration (`xp.cfg`) to plain data.
+
+    Interpolations and `???` are kept, sets become sorted lists, and paths, dates, dtypes and the like become strings.
 
     Args:
-        beside: gives the configuration that lies beside the checkpoint, or None: its value of the same key is taken for
-            what is no plain data, and for an enumeration, of which a pickle holds no name.
-        notes: takes a warning for each value that is not what the checkpoint says.
+        cfg: an OmegaConf configuration, an argparse namespace or a dict, in memory or from a pickle.
+        load_hydra_config: returns the configuration of `.hydra/config.yaml` or None. It replaces values that are not
+            plain data, and enumerations, because a pickle does not have their names.
+        notes: receives a coded warning for each replaced value.
 
     Raises:
-        CheckpointError: if it holds something else (the message names it), is no mapping, or has no end.
+        CheckpointError: if the configuration is not a mapping, is too large, or has an unsupported value.
     """
     try:
-        values = _PlainConverter(beside, [] if notes is None else notes).convert(cfg, ())
+        values = _PlainConverter(load_hydra_config, [] if notes is None else notes).convert(cfg, ())
     except RecursionError:
-        raise CheckpointError("The configuration (xp.cfg) is nested too deeply: keep it flat.") from None
+        raise CheckpointError("invalid-config", "The configuration (xp.cfg) is nested too deeply", _FLATTEN) from None
     if not isinstance(values, dict):
-        raise CheckpointError("The configuration (xp.cfg) is no mapping of keys to values: write it as one.")
+        raise CheckpointError("invalid-config", "The configuration (xp.cfg) must be a mapping, got "
+                              f"{describe_type(values)}")
     return values
 
 
 class _PlainConverter:
-    """Converts values, and counts them: shared references may expand to more than any memory holds."""
+    """Convert nested values, and limit their number: shared references may expand exponentially."""
 
-    def __init__(self, beside: Callable[[], Any], notes: list[str]) -> None:
-        self._beside, self._notes = beside, notes
+    def __init__(self, load_hydra_config: Callable[[], Any], notes: list[str]) -> None:
+        self._load_hydra_config, self._notes = load_hydra_config, notes
         self._values, self._text, self._references = 0, 0, 0
 
     def convert(self, value: Any, path: _Path) -> Any:
@@ -76,80 +83,89 @@ class _PlainConverter:
             name = self._convert_key(key, path, index, len(items))
             converted[name] = self.convert(item, (*path, name))
         if len(converted) < len(items):
-            raise CheckpointError(f"{_show(path)} has keys that are the same as plain data: give each another name.")
+            raise CheckpointError("unsupported-config-value", f"{_show(path)} has keys that become equal when "
+                                  "converted to plain data", "rename all but one of these keys")
         return converted
 
     def _replace(self, value: Any, path: _Path, found: Any) -> Any:
-        """What stands for what is no plain data: its name, what was found beside the checkpoint, or its value."""
+        """Replace a value that is not plain data by an enum name, by `found` in Hydra's file, or by an enum value."""
         if isinstance(value, UnknownGlobal) and value.is_attribute and all(map(_is_class, _split(value.name))):
             return _split(value.name)[1]
         is_enum = isinstance(value, UnknownCall) and not value.is_changed and _is_class(value.name)
         if found is not None and not (is_enum and isinstance(found, (dict, list))):
             if not is_enum:
-                self._notes.append(f"{_show(path)} is {describe_type(value)}, which is no plain configuration: it was "
-                                   "taken from .hydra/config.yaml")
+                self._note(f"{_show(path)} is {describe_type(value)}, which is not plain data; used the value of "
+                           ".hydra/config.yaml")
             return self.convert(found, path)
         if is_enum:
-            self._notes.append(f"{_show(path)} is {value.name}({value.value!r}), whose name is not in the checkpoint: "
-                               "it was released by its value")
+            self._note(f"{_show(path)} is {value.name}({value.value!r}), whose name is not in the checkpoint; used its "
+                       "value")
             return self.convert(value.value, path)
         raise _refusal(value, path)
 
+    def _note(self, text: str) -> None:
+        self._notes.append(coded_warning("config-value-replaced", text))
+
     def _convert_key(self, key: Any, path: _Path, index: int, count: int) -> Any:
+        """Convert the key at `index` of a mapping with `count` items."""
         self._count(key)
         plain = _to_scalar(to_number(key))
         if plain is None and key is not None:
             if not isinstance(key, UnknownGlobal):
-                key = UnknownGlobal(f"a key that is a {type(key).__name__}")
+                key = UnknownGlobal(f"a dict key of type {type(key).__name__}")
             found = self._select(path)
-            is_same = isinstance(found, dict) and len(found) == count  # then its keys are in the same order
+            is_same = isinstance(found, dict) and len(found) == count  # equal lengths imply the same order of keys
             plain = self._replace(key, path, [*found][index] if is_same else None)
         if isinstance(plain, (dict, list)):
             raise _refusal(key, path)
         return plain
 
     def _select(self, path: _Path) -> Any:
-        """The value in the configuration beside the checkpoint; None if it has none."""
-        values = self._beside()
+        """Return the value at a path in `.hydra/config.yaml`; None if it is missing."""
+        values = self._load_hydra_config()
         for key in path:
-            is_there = isinstance(values, dict) and key in values \
+            exists = isinstance(values, dict) and key in values \
                 or isinstance(values, list) and isinstance(key, int) and key < len(values)
-            if not is_there:
+            if not exists:
                 return None
             values = values[key]
         return values
 
     def _count(self, value: Any) -> None:
+        """Count a value, its characters and its interpolations; raise an error beyond the limits."""
         self._values += 1
         self._text += len(value) if isinstance(value, (str, bytes)) else 0
         references = value.count("${") if isinstance(value, str) else 0
         self._references += references
         if self._values > MAX_CONFIG_VALUES or self._text > MAX_YAML_CHARS:
-            raise CheckpointError(f"The configuration (xp.cfg) has more than {MAX_CONFIG_VALUES} values, or "
-                                  f"{MAX_YAML_CHARS} characters: keep it small, flat and plain.")
+            raise CheckpointError("limit-exceeded", f"The configuration (xp.cfg) has more than {MAX_CONFIG_VALUES} "
+                                  f"values or {MAX_YAML_CHARS} characters", _SHRINK)
         if isinstance(value, int) and value.bit_length() > MAX_CONFIG_BITS or self._references > MAX_INTERPOLATIONS \
                 or references and len(value) > MAX_INTERPOLATION:
-            raise CheckpointError(f"The configuration (xp.cfg) has a number of more than {MAX_CONFIG_BITS} bits, more "
-                                  f"than {MAX_INTERPOLATIONS} interpolations, or one of more than {MAX_INTERPOLATION} "
-                                  "characters: keep it small, flat and plain.")
+            raise CheckpointError("limit-exceeded", "The configuration (xp.cfg) has a number of more than "
+                                  f"{MAX_CONFIG_BITS} bits, more than {MAX_INTERPOLATIONS} interpolations, or an "
+                                  f"interpolation of more than {MAX_INTERPOLATION} characters", _SHRINK)
 
 
 def _refusal(value: Any, path: _Path) -> CheckpointError:
-    return CheckpointError(f"{_show(path)} is {describe_type(value)}, which is no plain configuration: keep numbers, "
-                           "texts, lists and mappings in it.")
+    return CheckpointError("unsupported-config-value", "Unsupported value in the configuration: "
+                           f"{_show(path)} is {describe_type(value)}", "use numbers, strings, lists and mappings")
 
 
 def describe_type(value: Any) -> str:
-    """What to call an unexpected value in a message."""
+    """Describe an unexpected value for a message: its type, such as `a list`, or the name of an unknown global."""
     if isinstance(value, (UnknownGlobal, SetItems)):
         return value.name
-    return f"a {type(value).__name__.removeprefix('Lazy').lower()}"
+    if value is None:
+        return "None"
+    name = type(value).__name__.removeprefix("Lazy").lower()
+    return f"{'an' if name.startswith(tuple('aeiou')) else 'a'} {name}"
 
 
 def _to_scalar(value: Any) -> Any:
-    """A scalar, or the text of a path, date, dtype or device, or the name of an enumeration; None if it is neither."""
+    """Convert a scalar, path, date, dtype, device or enumeration to plain data; return None for any other value."""
     if isinstance(value, Enum):
-        return value.value if value.name is None else value.name  # several flags have no name before Python 3.11
+        return value.value if value.name is None else value.name  # Combined flags have no name before Python 3.11.
     if isinstance(value, _SCALARS):
         base: Any = next(kind for kind in _SCALARS if isinstance(value, kind))
         return value if type(value) is base else base(value)
@@ -166,27 +182,28 @@ def _to_scalar(value: Any) -> Any:
 
 
 def _sorted(items: list[Any]) -> list[Any]:
-    """The items of a set: numbers, then all else by its text."""
+    """Sort the items of a set: numbers first, then all other items by their string form."""
     numbers = sorted(item for item in items if isinstance(item, (int, float)))
     return numbers + sorted((item for item in items if not isinstance(item, (int, float))), key=str)
 
 
 def _is_class(name: str) -> bool:
-    """Whether a global has the name of a class or of a member of an enumeration: a function is no data."""
+    """Return whether a global is named like a class or a member of an enumeration, and not like a function."""
     return name.rpartition(".")[2][:1].isupper()
 
 
 def _split(name: str) -> tuple[str, str]:
-    """A global and its attribute."""
+    """Split the name of a global into its owner and attribute."""
     owner, _, attribute = name.rpartition(".")
     return owner, attribute
 
 
 def _show(path: _Path) -> str:
+    """Format the path of a value for a message, such as `xp.cfg.optim.betas[0]`."""
     return "xp.cfg" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
 
 
 def remedy(value: Any) -> str:
-    """What to do about an unexpected value in the weights."""
+    """Return a hint for an unexpected value in the weights."""
     name = value.name.rpartition(".")[2] if isinstance(value, UnknownGlobal) else ""
     return _REMEDIES.get(name, "keep it out of the model's state")

@@ -1,18 +1,17 @@
-"""What a command does for each of its targets, alone or many at once, and what is said of it."""
+"""Run the job of each target, one by one or in parallel, and print the results."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from .. import progress
-from ..errors import ExportError, printable, readable_size
-from .limits import MAX_ERROR_LENGTH
-from .output import Column, cut, print_err, print_table, print_target_error
+from ..errors import ExportError, plural, show_warning, unexpected_error
+from .output import print_err, print_json, print_result, print_target_error
 
 if TYPE_CHECKING:
     from ..jobs.batch import Executor
@@ -22,39 +21,49 @@ logger = logging.getLogger(__name__)
 Done = Union["ExportReport", "Plan"]
 Result = Union[Done, ExportError]
 Job = Callable[[], Done]
-COLUMNS = (Column("xp", style="bold"), Column("result"), Column("weights", drop_order=1),
-           Column("epochs", right=True, drop_order=2), Column("bytes", right=True),
-           Column("where, or why not", shrink=True, tail=True, min_width=24, drop_order=3))
+UP_TO_DATE = "up to date"
+RESULTS = {"already exported": UP_TO_DATE, "already converted": UP_TO_DATE}  # other names in the summary
 
 
 def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
-             args: argparse.Namespace, table: bool) -> int:
-    """Do all jobs, which are called like their targets, and say what came of each; gives the exit code.
+             args: argparse.Namespace, skipped: Optional[Mapping[str, int]] = None, *, noun: str = "XP") -> int:
+    """Run the jobs, print the result of each, and return the exit code.
 
     Args:
-        jobs: what to do, or why it cannot be done.
-        executor: where, if not one after the other in this process.
-        table: whether to say at the end what came of all.
+        targets: the names of the jobs.
+        jobs: the jobs, or the errors that prevent them.
+        executor: runs the jobs elsewhere; None runs them one by one in this process.
+        args: the parsed arguments.
+        skipped: the number of other targets by the reason to skip them; None for a single target, whose errors do not
+            name it, and which has no summary.
+        noun: what the summary counts.
     """
     done: dict[int, Result] = {}
-    shown = 0
+    shown, several = 0, skipped is not None
     try:
         with closing(run_in_order(jobs, executor, done)) as numbers:
             for number in numbers:
                 shown = number + 1
                 with progress.hide():
-                    _print_result(targets[number], done[number], args)
-    finally:  # also of what was done before somebody stopped it
+                    _print_result(targets[number], done[number], args, several)
+    finally:  # An interrupted run prints its finished jobs as well.
         for number in sorted(done)[shown:]:
-            _print_result(targets[number], done[number], args)
-        if table and done:
-            _print_summary(targets, done, args)
+            _print_result(targets[number], done[number], args, several)
+        if skipped is not None and done:
+            print_err(summary(_count(done, len(targets), skipped), noun))
     return int(any(isinstance(result, ExportError) for result in done.values()))
+
+
+def summary(counts: Mapping[str, int], noun: str = "XP") -> str:
+    """Return the last line of a batch: the number of targets, and of those with each result."""
+    total = sum(counts.values())
+    parts = ", ".join(f"{count} {result}" for result, count in counts.items() if count)
+    return f"{total} {plural(total, noun)}: {parts}"
 
 
 def run_in_order(jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
                  done: dict[int, Result]) -> Generator[int, None, None]:
-    """Do all jobs; gives the number of each in their order. `done` gets what came of each as soon as that is known."""
+    """Run the jobs; add each result to `done` as soon as it is known, and yield the job numbers in order."""
     done.update((number, job) for number, job in enumerate(jobs) if isinstance(job, ExportError))
     exports = {number: job for number, job in enumerate(jobs) if not isinstance(job, ExportError)}
     numbers, next_one = [*exports], 0
@@ -65,12 +74,12 @@ def run_in_order(jobs: Sequence[Union[Job, ExportError]], executor: Optional[Exe
             while next_one in done:
                 yield next_one
                 next_one += 1
-    yield from range(next_one, len(jobs))  # where there is nothing but errors
+    yield from range(next_one, len(jobs))  # the remaining results are errors
 
 
 def _results(jobs: Sequence[Job], executor: Optional[Executor],
              display: progress.Display) -> Generator[tuple[int, Job], None, None]:
-    """The index of each job, and what gives its value or raises its error: here, by doing it when it is its turn."""
+    """Yield the index of each job with a function that returns its result or raises its error."""
     if executor is None or not jobs:
         yield from enumerate(jobs)
         return
@@ -79,42 +88,31 @@ def _results(jobs: Sequence[Job], executor: Optional[Executor],
 
 
 def _attempt(job: Job) -> Result:
+    """Return the result of a job, or its error."""
     try:
         return job()
     except ExportError as exc:
         return exc
-    except Exception as exc:  # a mistake of ours in one target must not cost the others
-        error = ExportError(f"An unexpected {type(exc).__name__} ({exc}): please report it with what --debug shows.")
-        error.__cause__ = exc
-        return error
+    except Exception as exc:  # A bug in one export must not stop the others.
+        return unexpected_error(exc)
 
 
-def _print_result(target: str, result: Result, args: argparse.Namespace) -> None:
+def _print_result(target: str, result: Result, args: argparse.Namespace, several: bool) -> None:
     if isinstance(result, ExportError):
-        print_target_error(target, result, args.json, args.debug)
+        print_target_error(target, result, args.json, args.debug, several)
     elif args.json:
-        print(json.dumps({"target": target, **result.to_dict()}))
+        print_json(target=target, **result.to_dict())
     else:
-        print(printable(str(result)))
-        for warning in result.manifest.warnings if args.dry_run else ():  # an export logs them itself
-            logger.warning("%s: %s", printable(result.manifest.name), printable(warning))
+        print_result(str(result))
+        for warning in result.manifest.warnings if args.dry_run else ():  # An export logs its warnings itself.
+            logger.warning(show_warning(warning, result.manifest.name))
 
 
-def _print_summary(targets: Sequence[str], done: Mapping[int, Result], args: argparse.Namespace) -> None:
-    results = [(targets[number], result) for number, result in sorted(done.items())]
-    if not args.json:
-        print()
-        print_table(COLUMNS, [_row(target, result) for target, result in results])
-    failed = [target for target, result in results if isinstance(result, ExportError)]
-    which = f"; failed: {printable(', '.join(failed))}" if failed else ""
-    rest = f"; stopped before the other {len(targets) - len(done)}" if len(done) < len(targets) else ""
-    print_err(f"{len(done) - len(failed)} of {len(targets)} {'can be ' if args.dry_run else ''}exported{which}{rest}.")
-
-
-def _row(target: str, result: Result) -> list[str]:
-    if isinstance(result, ExportError):
-        return [target, "failed", "", "", "", cut(str(result), MAX_ERROR_LENGTH, tail=True)]  # its end has what to do
-    manifest = result.manifest
-    epochs = "?" if manifest.epoch is None else str(manifest.epoch)
-    return [manifest.sig or target, result.done, manifest.weights, epochs, readable_size(result.bytes),
-            str(result.folder)]
+def _count(done: Mapping[int, Result], total: int, skipped: Mapping[str, int]) -> Counter[str]:
+    """Return the number of targets by result, including those that were skipped or not finished."""
+    found = Counter("failed" if isinstance(result, ExportError) else RESULTS.get(result.done, result.done)
+                    for result in done.values())
+    counts = Counter({result: found[result] for result in ("exported", "would be exported", "converted", UP_TO_DATE)})
+    counts.update(skipped)
+    counts.update({"failed": found["failed"], "not finished": total - len(done)})
+    return counts

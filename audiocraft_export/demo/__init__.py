@@ -1,1 +1,1 @@
-"""The smallest Flashy, Dora and Hydra project."""
+"""A minimal Flashy, Dora and Hydra project that trains and exports a small model."""

@@ -5,7 +5,15 @@ from torch import nn
 
 
 class CodebookLM(nn.Module):
-    """A transformer that predicts the next of `card` tokens of every codebook; `card` itself is the special one."""
+    """A transformer that predicts the next token of each codebook.
+
+    Args:
+        card: tokens per codebook; the token `card` marks the start.
+        n_q: codebooks.
+        dim: width of the transformer.
+        num_heads: attention heads.
+        num_layers: layers.
+    """
 
     def __init__(self, card: int, n_q: int, dim: int, num_heads: int, num_layers: int) -> None:
         super().__init__()
@@ -18,7 +26,7 @@ class CodebookLM(nn.Module):
         self.register_buffer("n_steps", torch.zeros((), dtype=torch.long))
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        """Logits `[B, K, T, card]` of the token at each step of `codes` (`[B, K, T]`), given those before it."""
+        """Return logits `[B, K, T, card]` for each step of `codes` (`[B, K, T]`), given the steps before it."""
         past = nn.functional.pad(codes[..., :-1], (1, 0), value=self.card)
         x = torch.stack([emb(past[:, k]) for k, emb in enumerate(self.emb)]).sum(dim=0)
         mask = nn.Transformer.generate_square_subsequent_mask(codes.shape[-1])
@@ -27,7 +35,7 @@ class CodebookLM(nn.Module):
 
 
 def synthetic_codes(batch_size: int, n_q: int, length: int, card: int, generator: torch.Generator) -> torch.Tensor:
-    """Tokens `[B, K, T]` that count up, each codebook with its own step: easy to learn."""
+    """Return tokens `[B, K, T]` that count up with one step size per codebook: easy to learn."""
     start = torch.randint(card, (batch_size, n_q, 1), generator=generator)
     step = torch.arange(1, n_q + 1).view(1, n_q, 1)
     return (start + step * torch.arange(length)) % card

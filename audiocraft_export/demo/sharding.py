@@ -1,4 +1,4 @@
-"""FSDP on CPU workers, with the state dicts that AudioCraft stores under it (`audiocraft.optim.fsdp`)."""
+"""FSDP on CPU workers, with state dicts as `audiocraft.optim.fsdp` stores them."""
 
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,7 +11,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 
 
 class Sharded(FSDP):
-    """A model, the same on all workers, sharded over them; `state_dict` gives the shard of this one."""
+    """A model sharded over all workers; `state_dict` returns the shard of this worker."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model, sharding_strategy=ShardingStrategy.SHARD_GRAD_OP, device_id=torch.device("cpu"),
@@ -19,7 +19,7 @@ class Sharded(FSDP):
         FSDP.set_state_dict_type(self, StateDictType.LOCAL_STATE_DICT)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The parameters by name, without FSDP's own view of all of them."""
+        """Return the parameters of this shard by name, without FSDP's flat parameter."""
         state = super().state_dict(*args, **kwargs)
         return {name: value for name, value in state.items() if not isinstance(value, ShardedTensor)}
 
@@ -31,7 +31,7 @@ class Sharded(FSDP):
 
 
 def full_state_dict(model: Sharded) -> AbstractContextManager[None]:
-    """While inside, `state_dict` gives the full model on rank zero, and nothing on the others."""
-    # offload_to_cpu=True crashes torch 2.13 where the model is on the CPU already.
+    """Let `state_dict` return the full model on rank zero, and nothing on other ranks, inside this context."""
+    # offload_to_cpu=True crashes torch 2.13 if the model is on the CPU.
     config = FullStateDictConfig(offload_to_cpu=False, rank0_only=True)
     return FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT, config)

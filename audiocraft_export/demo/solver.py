@@ -1,4 +1,4 @@
-"""Train, validate, keep the best state and write checkpoints, as AudioCraft's StandardSolver does."""
+"""The demo solver: train, validate, keep the best state and write checkpoints, as AudioCraft's StandardSolver."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -24,7 +24,7 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
         flashy.distrib.broadcast_model(self.model)
         if cfg.fsdp.use:
             if not flashy.distrib.is_distributed():
-                raise ValueError("fsdp.use=true shards over several workers: start them with `dora run -d`.")
+                raise ValueError("fsdp.use=true needs several workers: start them with `dora run -d`")
             self.model = Sharded(self.model)
         has_ema = cfg.optim.ema.use and not cfg.fsdp.use
         self.ema = EMA(self.model, cfg.optim.ema.decay) if has_ema else None
@@ -61,24 +61,24 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
         return flashy.distrib.average_metrics(metrics, self.cfg.optim.updates_per_epoch)
 
     def valid(self) -> dict[str, float]:
-        """Measure the cross entropy, in nats per token, on the same sequences in every epoch."""
+        """Return the cross entropy, in nats per token, on the same sequences in every epoch."""
         self.model.eval()
         losses = [self.loss(codes).item() for codes in self.batches(self.cfg.dataset.valid_batches, seed=0)]
         return flashy.distrib.average_metrics({"ce": sum(losses) / len(losses)}, len(losses))
 
     def loss(self, codes: torch.Tensor) -> torch.Tensor:
-        """Cross entropy of the model for tokens of shape `[B, K, T]`."""
+        """Return the cross entropy of the model for tokens of shape `[B, K, T]`."""
         return torch.nn.functional.cross_entropy(self.model(codes).flatten(0, 2), codes.flatten())
 
     def batches(self, count: int, seed: int) -> Any:
-        """This worker's share of `count` batches of tokens of shape `[B, K, T]`."""
+        """Return the share of this worker of `count` batches of tokens of shape `[B, K, T]`."""
         cfg, workers = self.cfg, flashy.distrib.world_size()
         generator = torch.Generator().manual_seed(seed * workers + flashy.distrib.rank())
         return [synthetic_codes(cfg.dataset.batch_size // workers, cfg.lm.n_q, cfg.dataset.length, cfg.lm.card,
                                 generator) for _ in range(count)]
 
     def update_best_state(self, ce: float) -> None:
-        """Keep the present weights if their cross entropy is the lowest so far."""
+        """Keep the current weights if their cross entropy is the lowest so far."""
         if ce > min((epoch["valid"]["ce"] for epoch in self.history), default=ce):
             return
         self.best_state["model"] = copy_state(self.model.state_dict())
@@ -87,7 +87,7 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
                 self.fsdp_best_state["model"] = copy_state(self.model.state_dict())
 
     def shard_path(self, path: Path) -> Path:
-        """The path of this rank's checkpoint; under FSDP every rank stores a shard, rank 1 in `checkpoint.th.1`."""
+        """Return the path of the checkpoint of this rank; with FSDP, rank 1 stores its shard in `checkpoint.th.1`."""
         rank = flashy.distrib.rank()
         return path.with_name(f"{path.name}.{rank}") if rank and self.cfg.fsdp.use else path
 
@@ -106,8 +106,8 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
                 torch.save(self.state_dict(), stream)
 
     def restore(self) -> bool:
-        """Load the last checkpoint of this XP; false if there is none."""
+        """Load the last checkpoint of this XP; return whether it exists."""
         path = self.shard_path(self.checkpoint_path)
-        if path.exists():  # our own file; torch >= 2.6 would refuse the configuration in it
-            self.load_state_dict(torch.load(path, "cpu", weights_only=False))
+        if path.exists():
+            self.load_state_dict(torch.load(path, "cpu"))
         return path.exists()

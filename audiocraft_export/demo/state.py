@@ -1,4 +1,4 @@
-"""Copies and the moving average of the weights of a model, stored as AudioCraft stores them."""
+"""Copy and average the weights of a model, in the layout of AudioCraft's checkpoints."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +9,12 @@ from torch import nn
 
 
 def copy_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A copy of a state dict that later training does not change."""
+    """Return a copy of a state dict that later training does not change."""
     return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
 
 class EMA:
-    """Moving average of the floating point tensors of a model, as AudioCraft's ModuleDictEMA."""
+    """Exponential moving average of the floating-point tensors of a model, as AudioCraft's ModuleDictEMA."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = model
@@ -28,14 +28,14 @@ class EMA:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Add the present weights to the average, without bias towards the first ones."""
+        """Update the average with the current weights, without bias towards the initial weights."""
         self.count = self.count * self.decay + 1
         for name, tensor in self._tensors().items():
             self.state["model"][name].lerp_(tensor, 1 / self.count)
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """While inside, the model has the averaged weights."""
+        """Give the model the averaged weights inside this context."""
         own = copy_state(self.model.state_dict())
         self.model.load_state_dict({**own, **self.state["model"]})
         try:
@@ -44,7 +44,7 @@ class EMA:
             self.model.load_state_dict(own)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state to store in a checkpoint."""
+        """Return the state to store in a checkpoint."""
         return {"state": self.state, "count": self.count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

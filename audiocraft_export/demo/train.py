@@ -1,20 +1,21 @@
-"""The entry point of the project, which Dora imports."""
+"""The entry point of the demo project, which Dora imports."""
 
 import flashy
 import torch
 from dora import hydra_main
-from dora.log import fatal
 
 from audiocraft_export import with_export
 from audiocraft_export.formats.requirements import transformers_problem
+from audiocraft_export.hooks.messages import fatal_errors
 
-try:
-    from .solver import DemoSolver
-except Exception:  # torch 2.1 imports transformers with its FSDP
-    problem = transformers_problem()
-    if problem is None:
-        raise
-    fatal(problem)
+with fatal_errors():
+    try:
+        from .solver import DemoSolver
+    except Exception as exc:  # FSDP of torch 2.1 imports transformers
+        problem = transformers_problem()
+        if problem is None:
+            raise
+        raise problem from exc
 
 
 @with_export

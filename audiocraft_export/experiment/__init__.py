@@ -1,1 +1,1 @@
-"""An experiment (XP): its folder by Dora signature, and its configuration."""
+"""Find an experiment (XP) by its Dora signature, and read its configuration."""

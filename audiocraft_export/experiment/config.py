@@ -1,7 +1,8 @@
-"""The configuration of an experiment (`xp.cfg`): plain data, its YAML text, values in it."""
+"""Hold the configuration of an experiment (`xp.cfg`) as plain data and as YAML, and resolve its values."""
 
 from __future__ import annotations
 
+import errno
 import re
 from argparse import Namespace
 from collections.abc import Collection, Mapping
@@ -13,36 +14,38 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import AliasEvent, YAMLError
+from yaml import AliasEvent, ScalarNode, YAMLError
 
-from ..errors import CheckpointError, reason
+from ..errors import CheckpointError, permission_hint, reason
 from .interpolation import is_endless, without_resolvers
 from .limits import MAX_INTERPOLATIONS, MAX_YAML_BRACKETS, MAX_YAML_CHARS, MAX_YAML_MARKS
 from .yaml_tags import without_tags
 
-OWN_KEYS = ("export", "exporter")
-# What PyYAML raises for a value that does not fit its tag, such as `!!int ''`, and for a number of too many digits.
+OWN_KEYS = ("export", "exporter")  # keys of this package, which are never released
+# Exceptions of PyYAML for a value that does not match its tag, such as `!!int ''`, or a number with too many digits.
 YAML_ERRORS = (YAMLError, ValueError, AttributeError, LookupError, OverflowError, TypeError)
+_WRITE_VALUE = "write the value itself into the configuration of the training"
 _CHOICE = re.compile(r"\$\{hydra:runtime\.choices\.([\w./@-]+)\}")
 
 
 class Config:
-    """An XP's configuration: plain data, unresolved (interpolations are strings), without the keys of this package.
+    """The configuration of an XP: plain data with unresolved interpolations, without the keys of this package.
 
     Raises:
-        CheckpointError: if OmegaConf cannot hold it.
+        CheckpointError: if OmegaConf does not support a value, or the configuration is too large or nested too deeply.
     """
 
     def __init__(self, values: Mapping[Any, Any]) -> None:
         self.values = {key: value for key, value in values.items() if key not in OWN_KEYS}
-        self.choices: Mapping[str, str] = {}  # Hydra's choices of config groups, never released
+        self.choices: Mapping[str, str] = {}  # Hydra's choices for config groups; they are never released
         try:
             self.text: str = OmegaConf.to_yaml(OmegaConf.create(self.values))
         except RecursionError:
-            raise CheckpointError("The configuration (xp.cfg) is nested too deeply: keep it flat.") from None
-        except (OmegaConfBaseException, YAMLError, ValueError) as exc:  # ValueError: a number of too many digits
-            raise CheckpointError(f"The configuration (xp.cfg) cannot be written as YAML ({reason(exc)}): keep plain "
-                                  "values in it.") from exc
+            raise CheckpointError("invalid-config", "The configuration (xp.cfg) is nested too deeply") from None
+        except (OmegaConfBaseException, YAMLError, ValueError) as exc:  # ValueError: a number with too many digits
+            raise CheckpointError("unsupported-config-value",
+                                  f"The configuration (xp.cfg) cannot be written as YAML: {reason(exc)}",
+                                  "use only numbers, strings, lists and mappings") from exc
         _check_yaml_size(self.text)
 
     @classmethod
@@ -50,42 +53,55 @@ class Config:
         """Read a YAML file, such as Hydra's `.hydra/config.yaml`.
 
         Raises:
-            CheckpointError: if it cannot be read or is not a mapping.
+            CheckpointError: if the file cannot be read, or is not a valid configuration.
         """
         try:
+            if path.exists() and not path.is_file():  # a pipe would block
+                raise OSError(errno.EINVAL, "not a regular file")
             with open(path, encoding="utf-8") as stream:
                 return cls.parse(stream.read(MAX_YAML_CHARS + 1))
-        except (OSError, UnicodeDecodeError, CheckpointError) as exc:
-            raise CheckpointError(f"The configuration {path} cannot be read ({reason(exc)}): mend that file.") from exc
+        except OSError as exc:
+            raise CheckpointError("path-not-found" if isinstance(exc, FileNotFoundError) else "read-failed",
+                                  f"Cannot read configuration {path}: {reason(exc)}",
+                                  permission_hint(exc)) from exc
+        except UnicodeDecodeError as exc:
+            raise CheckpointError("invalid-config", f"Configuration {path} is not valid UTF-8: {reason(exc)}") from exc
+        except CheckpointError as exc:
+            raise CheckpointError(exc.code, f"Invalid configuration {path}: {exc.message}", exc.hint) from exc
 
     @classmethod
     def parse(cls, text: str) -> Config:
-        """Parse the YAML text of a configuration.
+        """Parse a configuration from YAML.
 
         Raises:
-            CheckpointError: if it is not a mapping in YAML.
+            CheckpointError: if the text is not a YAML mapping, has aliases, or is too large or nested too deeply.
         """
         _check_yaml_size(text)
         try:
             if "*" in text and "&" in text and any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
-                raise CheckpointError("The configuration has aliases of YAML (&, *), which may stand for any amount: "
-                                      "write out what they stand for.")
+                # A few nested aliases can expand to more values than fit into memory.
+                raise CheckpointError("invalid-config", "YAML aliases (&, *) are not supported in a configuration",
+                                      "write out the values instead of the aliases")
             cfg: Any = OmegaConf.create(without_tags(text))
+            # OmegaConf makes the mapping {text: None} of a text without keys, such as a web page.
+            if isinstance(cfg, DictConfig) and [*to_container(cfg).values()] == [None] \
+                    and isinstance(yaml.compose(text, yaml.SafeLoader), ScalarNode):
+                cfg = None
         except RecursionError:
-            raise CheckpointError("The configuration is nested too deeply: keep it flat.") from None
+            raise CheckpointError("invalid-config", "The configuration is nested too deeply") from None
         except (*YAML_ERRORS, OmegaConfBaseException) as exc:
-            raise CheckpointError(f"The configuration is no YAML of OmegaConf ({reason(exc)}): correct its "
-                                  "text.") from exc
-        except AssertionError:  # how OmegaConf says that it is a number or a date
+            raise CheckpointError("invalid-config", "The configuration is not valid YAML for OmegaConf: "
+                                  f"{describe_yaml_error(exc)}", "correct its syntax") from exc
+        except AssertionError:  # OmegaConf raises this if the text is a single number or date
             cfg = None
         if not isinstance(cfg, DictConfig):
-            raise CheckpointError("The configuration is no mapping of keys to values: write it as one.")
+            raise CheckpointError("invalid-config", "The configuration must be a mapping of keys to values")
         return cls(to_container(cfg))
 
     def with_choices(self, path: Path) -> Config:
-        """Add the choices of config groups in Hydra's `.hydra/hydra.yaml`, if something may stand for one.
+        """Add the choices of config groups from `.hydra/hydra.yaml`, if an interpolation may refer to them.
 
-        A file that is missing or cannot be read counts as one without choices.
+        No choices are added if the file is missing or cannot be read.
         """
         if (_has_reference(self.raw("solver")) or "${hydra:" in self.text) and path.is_file():
             with suppress(CheckpointError):
@@ -94,17 +110,17 @@ class Config:
         return self
 
     def chosen(self, value: Any) -> Any:
-        """A value in which Hydra's choices stand for their interpolations, as far as they are known."""
+        """Replace the interpolations of Hydra's choices (`${hydra:runtime.choices.X}`) in a string, as far as known."""
         is_text = isinstance(value, str)
         return _CHOICE.sub(lambda found: self.choices.get(found[1], found[0]), value) if is_text else value
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of a dotted key, resolved if it is a string; `default` if it is absent, missing (`???`) or null.
+        """Return the value of a dotted key, resolved if it is a string; `default` if it is absent, `???` or null.
 
-        Of all resolvers only that of environment variables is run.
+        The only resolver that is run is `oc.env`, which reads environment variables.
 
         Raises:
-            CheckpointError: if its interpolation cannot be resolved (the value is not shown: it may be a secret).
+            CheckpointError: if an interpolation cannot be resolved. The message omits its value, which may be secret.
         """
         value: Any = self.values
         for name in key.split("."):
@@ -114,51 +130,62 @@ class Config:
                 value = None
         value = self.chosen(value)
         if _has_reference(value):
-            value = self._resolve(key, deep=False, but=("oc.env",))
+            value = self._resolve(key, deep=False, allowed=("oc.env",))
         return default if value is None or value == "???" else value
 
     def require(self, *keys: str) -> dict[str, Any]:
-        """Some top-level values with all interpolations in them resolved: what a model is built from.
+        """Return the values of top-level keys that a model is built from, with all interpolations resolved.
 
         Raises:
-            CheckpointError: if one is missing, or refers to something outside the configuration, such as the
-                environment: that is never released.
+            CheckpointError: if a value is missing, or refers to something outside the configuration, such as an
+                environment variable, which is never released.
         """
         values = {}
         for key in keys:
             try:
                 values[key] = self._resolve(key, deep=True)
-                missing = "null" if values[key] is None else None
+                problem = "is missing or null" if values[key] is None else ""
             except CheckpointError as exc:
-                missing = type(exc.__context__ or exc).__name__
-            if missing:
-                raise CheckpointError(f"`{key}` of the configuration (xp.cfg), from which the model is built, is "
-                                      f"missing or stands for something that is not in it ({missing}): a release "
-                                      "needs the value itself.") from None
+                kind = type(exc.__context__ or exc).__name__
+                problem = f"refers to a value that is not in the configuration ({kind})"
+            if problem:
+                raise CheckpointError("unresolved-config", f"`{key}` of the configuration (xp.cfg), which the model is "
+                                      f"built from, {problem}", _WRITE_VALUE) from None
         return values
 
-    def _resolve(self, key: str, deep: bool, but: Collection[str] = ()) -> Any:
-        """Resolve the value of a dotted key, with `deep` also all that is in it, and run no resolvers `but` these."""
+    def _resolve(self, key: str, deep: bool, allowed: Collection[str] = ()) -> Any:
+        """Resolve the value of a dotted key, running only the resolvers in `allowed`.
+
+        Args:
+            deep: whether to resolve the values inside of a section or a list as well.
+        """
         if is_endless(self.values, key):
-            raise CheckpointError(f"`{key}` of the configuration (xp.cfg) refers to so much else that it cannot be "
-                                  "resolved: write the value itself.")
+            raise CheckpointError("unresolved-config", f"`{key}` of the configuration (xp.cfg) cannot be resolved: it "
+                                  "refers to too many other keys, or to itself", _WRITE_VALUE)
         try:
-            cfg = OmegaConf.create(without_resolvers(self.values, but))
+            cfg = OmegaConf.create(without_resolvers(self.values, allowed))
             value = OmegaConf.select(cfg, key, throw_on_missing=True)
             if OmegaConf.is_config(value):
                 value = OmegaConf.to_container(value, resolve=deep, throw_on_missing=deep)
             return value
         except (OmegaConfBaseException, RecursionError) as exc:
-            raise CheckpointError(f"`{key}` of the configuration (xp.cfg) cannot be resolved on this machine "
-                                  f"({type(exc).__name__}): set what it refers to.") from None
+            raise CheckpointError("unresolved-config", f"`{key}` of the configuration (xp.cfg) cannot be resolved on "
+                                  f"this machine ({type(exc).__name__})",
+                                  "set the key or the environment variable that it refers to") from None
 
     def raw(self, key: str) -> Any:
-        """The value of a top-level key as it was written, for a message."""
+        """Return the unresolved value of a top-level key."""
         return self.values.get(key)
 
 
+def describe_yaml_error(exc: Exception) -> str:
+    """Return the reason of an exception in `YAML_ERRORS` in one line."""
+    is_own = isinstance(exc, (YAMLError, OmegaConfBaseException))
+    return reason(exc) if is_own else "a value does not match its YAML tag, or is a number with too many digits"
+
+
 def is_slow_yaml(text: str) -> bool:
-    """Whether YAML takes longer to read than anybody waits."""
+    """Return whether a YAML text is so large or so deeply nested that parsing it could take minutes."""
     depths = accumulate((1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", text)), initial=0)
     marks = sum(map(text.count, ",:\n[{?-"))
     return len(text) > MAX_YAML_CHARS or marks > MAX_YAML_MARKS or max(depths) > MAX_YAML_BRACKETS
@@ -166,8 +193,10 @@ def is_slow_yaml(text: str) -> bool:
 
 def _check_yaml_size(text: str) -> None:
     if is_slow_yaml(text) or text.count("${") > MAX_INTERPOLATIONS:
-        raise CheckpointError(f"The configuration is larger than that of any training ({len(text)} characters of "
-                              "YAML): keep it small, flat and plain.")
+        raise CheckpointError("limit-exceeded", f"The configuration is too large ({len(text)} characters of YAML): the "
+                              f"limits are {MAX_YAML_CHARS} characters, {MAX_YAML_MARKS} separators, "
+                              f"{MAX_YAML_BRACKETS} nested brackets and {MAX_INTERPOLATIONS} interpolations",
+                              "store large data in a separate file")
 
 
 def _has_reference(value: Any) -> bool:
@@ -175,7 +204,7 @@ def _has_reference(value: Any) -> bool:
 
 
 def to_container(cfg: Any) -> Any:
-    """The plain data in a configuration (OmegaConf, argparse namespace), unresolved; other values as they are."""
+    """Convert an OmegaConf configuration or an argparse namespace to unresolved plain data; keep other values."""
     if OmegaConf.is_config(cfg):
         return OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
     return vars(cfg) if isinstance(cfg, Namespace) else cfg

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-KeyPath = tuple[str, ...]  # keys, and indices as text
+KeyPath = tuple[str, ...]  # keys, and indices as strings
 
 
 def items_of(value: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Name in a path, key and value of each item of a section or a list; none of anything else."""
+    """Yield name, key and value of each item of a mapping, list or tuple; the name is the key or index as a string."""
     if isinstance(value, Mapping):
         yield from ((str(key), key, item) for key, item in value.items())
     elif isinstance(value, (list, tuple)):
@@ -15,7 +15,7 @@ def items_of(value: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 def walk(value: Any, *path: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """The leaves of nested data, in order, each with the path of keys and indices that leads to it."""
+    """Yield each leaf of nested data, in order, after its path of keys and indices."""
     if not isinstance(value, (Mapping, list, tuple)):
         yield path, value
     for _, key, item in items_of(value):

@@ -1,7 +1,7 @@
-"""Experiments on disk: a Dora folder has `xps/<signature>`, each with its own checkpoints.
+"""Find experiments on disk: a Dora folder has a folder `xps/<signature>` with checkpoints for each of them.
 
-To find an experiment, Dora composes its stored `argv` with today's configuration, and so may find another one; here
-only the folder counts.
+Dora finds an experiment by composing its stored overrides with the current configuration, which may have changed since
+and lead to another signature. This module uses only the name of the folder.
 """
 
 from __future__ import annotations
@@ -9,47 +9,61 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, Union
 
-from ..errors import ExperimentError, listing, reason
+from ..errors import ExperimentError, alternatives, did_you_mean, listing, permission_hint, reason
 from ..options import RELEASE_FOLDER
+from ..storage.small_file import read_small_file
 from .limits import MAX_FILE_BYTES
 
 AnyPath = Union[str, "os.PathLike[str]"]
 CHECKPOINT_FILE = "checkpoint.th"
-MANIFEST = "export.json"  # of a release
+MANIFEST = "export.json"  # name of the manifest in a release folder
 HISTORY = "history.json"
 HYDRA_CONFIG = Path(".hydra/config.yaml")
 HYDRA_SETTINGS = Path(".hydra/hydra.yaml")
-ARGV = ".argv.json"  # of Dora
+ARGV = ".argv.json"  # written by Dora
 XPS = "xps"
 GRIDS_FOLDER = "grids"
+MAX_OFFERED = 3  # checkpoints that are tried instead of a damaged one
 CHECKPOINT_NAME = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
+# The top-level key of a configuration: parsing the YAML of all experiments would take too long.
+# It begins with the line break before the key, because searching for `^` is slow; so does the text.
+SOLVER = re.compile(r"\nsolver:[ ]*['\"]?([^\s'\"#]+)")
 SIGNATURE = re.compile(r"[0-9a-f]{8}")
+CODE = "code"  # Dora's link to the clone that a training runs in
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+WORKING_DIRECTORY = re.compile(r"^    cwd: ['\"]?([^'\"\n]*)", re.MULTILINE)  # hydra.runtime.cwd
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An XP folder in any state; its files are read when they are asked for."""
+    """An XP folder in any state; its files are read on demand.
 
-    folder: Path  # `<dora_dir>/xps/<sig>` or a copy of one
-    sig: Optional[str]  # Dora's signature, which the checkpoints must have too; None if it is unknown
+    Attributes:
+        folder: `<dora_dir>/xps/<sig>`, or a copy of such a folder.
+        sig: Dora's signature, which the checkpoints must also have; None if unknown.
+    """
+
+    folder: Path
+    sig: Optional[str]
 
     @classmethod
     def from_folder(cls, folder: Path) -> Experiment:
-        """The experiment in a folder; the signature is unknown unless it is the name of the folder."""
+        """Return the experiment in a folder; the signature is the folder name, if it looks like one."""
         name = folder.absolute().name
         return cls(folder, name if SIGNATURE.fullmatch(name) else cls(folder, None).stored_sig)
 
     @property
     def stored_sig(self) -> Optional[str]:
-        """The signature by which Dora has stored it: the name of a folder in `xps`, or one like a signature.
+        """The signature under which Dora stored the experiment, from the folder name; None if unknown.
 
-        None without the `.argv.json` that Dora writes there, and for a copy with another name.
+        The folder must have the `.argv.json` that Dora writes, and lie in `xps` or have a name like a signature.
         """
         folder = Path(os.path.realpath(self.folder))
         is_stored = folder.parent.name == XPS or SIGNATURE.fullmatch(folder.name)
@@ -57,7 +71,7 @@ class Experiment:
 
     @property
     def dora_dir(self) -> Path:
-        """The Dora folder; a link to the XP folder, such as one in `grids/`, is followed."""
+        """The Dora folder; a symlink to the XP folder, such as those in `grids/`, is followed."""
         folder = self.folder.absolute()
         if folder.parent.name != XPS:
             folder = Path(os.path.realpath(folder))
@@ -65,29 +79,54 @@ class Experiment:
 
     @property
     def argv(self) -> Optional[list[str]]:
-        """The overrides stored by Dora; None if they cannot be read."""
+        """The overrides that Dora stored; None if they cannot be read."""
         return self._read_list(ARGV)
 
     @property
+    def git(self) -> Optional[dict[str, Any]]:
+        """The commit that the last run of the training used, if Dora recorded it (`git_save`); else None.
+
+        Dora links `code` to a clone named by its commit, and refuses uncommitted changes except in the package of the
+        grids. Hydra stores the working directory of the last run, which is in the clone unless the run was started
+        without `git_save`. The clone itself is not read: it may have changed since.
+
+        Source: `dora.git_save` (dora-search 0.1.13).
+        """
+        try:
+            commit = os.path.basename(os.readlink(self.folder / CODE))
+        except (OSError, ValueError):
+            return None
+        cwd = WORKING_DIRECTORY.search(read_small_text(self.folder / HYDRA_SETTINGS, "replace"))
+        is_recorded = COMMIT.fullmatch(commit) and cwd and commit in cwd[1].split("/")
+        return {"commit": commit, "dirty": False} if is_recorded else None
+
+    @property
+    def solver(self) -> Optional[str]:
+        """The name of the solver in `.hydra/config.yaml`; None if it cannot be read."""
+        found = SOLVER.search("\n" + read_small_text(self.folder / HYDRA_CONFIG, "replace"))
+        return found and found[1]
+
+    @property
     def history(self) -> list[dict[str, Any]]:
-        """The metrics stored by Dora, one entry an epoch; empty if they cannot be read."""
+        """The metrics that Dora stored, one entry per epoch; empty if they cannot be read."""
         return self._read_list(HISTORY, dict) or []
 
     @property
     def is_history_broken(self) -> bool:
-        """Whether there is a history.json that holds no list of epochs, or cannot be read."""
+        """True if `history.json` exists but cannot be read, or is not a list of epochs."""
         return os.path.lexists(self.folder / HISTORY) and self._read_list(HISTORY, dict) is None
 
-    def _read_list(self, name: str, kind: type = object) -> Optional[list[Any]]:
+    def _read_list(self, name: str, kind: Optional[type] = None) -> Optional[list[Any]]:
+        """Return the items of a JSON file; None unless it is a list, of items of type `kind`."""
         try:
-            value = json.loads(read_small_text(self.folder / name))
+            value = json.loads(read_small_text(os.path.join(self.folder, name)))
         except (ValueError, RecursionError):
             return None
-        return value if isinstance(value, list) and all(isinstance(item, kind) for item in value) else None
+        return value if isinstance(value, list) and (kind is None or {*map(type, value)} <= {kind}) else None
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The checkpoint files, sorted by name; empty if there is no folder.
+        """The checkpoint files, sorted by name; empty if the folder does not exist.
 
         Raises:
             ExperimentError: if the folder cannot be read.
@@ -98,141 +137,215 @@ class Experiment:
         except FileNotFoundError:
             return []
         except OSError as exc:
-            raise ExperimentError(f"The XP folder {self.folder} cannot be read ({reason(exc)}): check its "
-                                  "permissions.") from exc
+            raise ExperimentError("read-failed", f"Cannot read XP folder {self.folder}: {reason(exc)}",
+                                  permission_hint(exc)) from exc
         return [self.folder / name for name in names]
 
     @property
     def is_untrained(self) -> bool:
-        """Whether Dora has started it and it has stored no checkpoint."""
+        """True if Dora has started the experiment and no checkpoint is stored yet."""
         stored = os.path.lexists(self.checkpoint_path()) or bool(self.checkpoints)
         return not stored and (self.argv is not None or bool(self.history))
 
     def checkpoint_path(self, name: Union[str, int, None] = None) -> Path:
-        """The path of `checkpoint.th` or `checkpoint_<name>.th`, whether it exists or not."""
-        return self.folder / (CHECKPOINT_FILE if name is None else f"checkpoint_{name}.th")
+        """Return the path of `checkpoint.th` or `checkpoint_<name>.th`, whether the file exists or not."""
+        return self.folder / checkpoint_name(name)
 
     def checkpoint(self, name: Union[str, int, None] = None) -> Path:
-        """The path of an existing checkpoint.
+        """Return the path of an existing checkpoint.
 
         Raises:
-            ExperimentError: if there is no such file; the message lists those that exist.
+            ExperimentError: if the file does not exist; the hint lists the checkpoints that do.
         """
         path = self.checkpoint_path(name)
-        if os.path.isfile(path):  # unlike Path.is_file, false for any path that cannot be seen
+        if os.path.isfile(path):  # unlike Path.is_file, this is false for a path that cannot be accessed
             return path
         names = [other.stem.partition("_")[2] for other in self.checkpoints]
-        named = ", ".join(filter(None, names))
-        choices = [f"choose one of these with the option checkpoint: {named}"] if named else []
-        choices += ["leave that option out for checkpoint.th"] if "" in names else []
-        hint = f"{', or '.join(choices)}." if choices else self._explain_missing(path)
-        raise ExperimentError(f"No {path.name} in {self.folder}; {hint}")
+        named = [name for name in names if name]
+        choices = [_option(named[0]) if len(named) == 1 else f"{_option('NAME')}, where NAME is one of {listing(named)}"
+                   ] if named else []
+        choices += ["omit the option checkpoint to use checkpoint.th"] if "" in names else []
+        if choices:
+            raise ExperimentError("checkpoint-not-found", f"No {path.name} in {self.folder}", ", or ".join(choices))
+        raise self._explain_missing(path)
 
-    def _explain_missing(self, path: Path) -> str:
+    def offer_other(self, path: Path, is_valid: Callable[[Path], bool], by_path: bool = False) -> str:
+        """Return a hint that offers the latest valid checkpoint other than `path`, or an empty one.
+
+        Args:
+            path: the checkpoint that cannot be exported.
+            is_valid: returns whether a checkpoint can be exported.
+            by_path: name the other checkpoint by its path instead of the option that chooses it.
+        """
+        others = sorted((other for other in self.checkpoints if other.name != path.name), key=_training_order)
+        found = next(filter(is_valid, others[:MAX_OFFERED]), None)
+        if found is None:
+            return ""
+        if by_path:
+            return f"export {found}"
+        name = found.stem.partition("_")[2]
+        return _option(name) if name else f"omit the option checkpoint to export {found.name}"
+
+    def _explain_missing(self, path: Path) -> ExperimentError:
+        """Return the error for a missing checkpoint, with a hint about other files in the folder."""
+        folder = self.folder
+        is_xps = folder.absolute().name == XPS
+        if not os.path.lexists(folder):
+            return ExperimentError("experiment-not-found", f"No XP folder {folder}: the experiment was never trained",
+                                   "train it first, or correct the overrides")
+        if os.path.islink(path):
+            return ExperimentError("read-failed", f"{path} is a dangling symlink", "make its target available")
         if os.path.lexists(path):
-            return "what has this name is no file, or a link to nothing: mount what it leads to, or restore it."
-        if os.path.isdir(self.folder / XPS):
-            return "this is a Dora folder: name one of its XPs."
-        if os.path.isfile(self.folder / MANIFEST):
-            return "this is a release: name its XP, or its checkpoint."
-        if os.path.isfile(self.folder / RELEASE_FOLDER / MANIFEST):
-            return f"this folder has no checkpoint, only its release {self.folder / RELEASE_FOLDER}."
-        return "this folder has no checkpoint at all: train it first."
+            return ExperimentError("wrong-target", f"{path} is not a regular file: expected a checkpoint")
+        if is_xps or os.path.isdir(folder / XPS):
+            home = folder.absolute().parent if is_xps else folder
+            names = _list_signatures(home)
+            kind = "the xps folder of a Dora folder" if is_xps else "a Dora folder"
+            return ExperimentError("wrong-target", f"{folder} is {kind}, not an XP folder",
+                                   f"name one of its XPs with --dora-dir {shlex.quote(str(home))}: {listing(names)}"
+                                   if names else "")
+        if os.path.isfile(folder / MANIFEST):
+            return ExperimentError("wrong-target", f"{folder} is a release, not an XP folder",
+                                   f"name its XP {folder.parent}" if os.path.isfile(folder.parent / CHECKPOINT_FILE)
+                                   else "name the XP that it was exported from")
+        if os.path.isfile(folder / RELEASE_FOLDER / MANIFEST):
+            return ExperimentError("checkpoint-not-found",
+                                   f"No {path.name} in {folder}: it has only a release ({RELEASE_FOLDER})")
+        return ExperimentError("checkpoint-not-found", f"No {path.name} in {folder}: the folder has no checkpoint",
+                               "train the experiment first" if self.is_untrained else "")
+
+
+def checkpoint_name(name: Union[str, int, None]) -> str:
+    """Return the file name of a checkpoint: `checkpoint.th`, or `checkpoint_<name>.th`."""
+    return CHECKPOINT_FILE if name is None else f"checkpoint_{name}.th"
+
+
+def _option(name: str) -> str:
+    return f"use checkpoint={name} (--checkpoint {name})"
 
 
 def find_xp(sig: str, dora_dir: AnyPath) -> Experiment:
-    """Find an experiment by its Dora signature, or by a prefix that only one experiment has.
+    """Find an experiment by its Dora signature, or by an unambiguous prefix of one.
 
     Raises:
-        ExperimentError: if none matches (similar ones are offered), or more than one.
+        ExperimentError: if no experiment matches (the hint offers similar signatures), or more than one does.
     """
     xps = Path(dora_dir) / XPS
     if sig not in ("", "..") and Path(sig).name == sig and os.path.isdir(xps / sig):
         return Experiment(xps / sig, sig)
-    names = _list_signatures(dora_dir)
-    found = [name for name in names if sig and name.startswith(sig)]
+    found = _list_signatures(dora_dir, sig) if sig else []
     if len(found) == 1:
         return Experiment(xps / found[0], found[0])
     if found:
-        raise ExperimentError(f"{sig} is the start of {len(found)} experiments in {xps}: "
-                              f"{listing(found)}; give more of the signature.")
-    if similar := get_close_matches(sig, names, n=3, cutoff=0.6) or _find_similar_prefixes(sig, names):
-        hint = f"did you mean {' or '.join(similar)}?"
-    else:
-        hint = f"it holds {listing(names) or 'no experiment'}."
-    raise ExperimentError(f"No XP {sig!r} in {xps}; {hint}")
+        raise ExperimentError("ambiguous-signature", f"{sig!r} matches {len(found)} experiments in {xps}: "
+                              f"{listing(found)}", "give more characters of the signature")
+    names = _list_signatures(dora_dir)
+    if not names:
+        raise ExperimentError("experiment-not-found", f"No XP {sig!r} in {xps}: the folder has no experiments")
+    similar = get_close_matches(sig, names, n=3, cutoff=0.6) or _find_similar_prefixes(sig, names)
+    raise ExperimentError("experiment-not-found", f"No XP {sig!r} in {xps}",
+                          f"did you mean {alternatives(similar)}?" if similar else f"choose one of {listing(names)}")
 
 
 def list_xps(dora_dir: AnyPath) -> list[Experiment]:
-    """All experiments of a Dora folder, sorted by signature.
+    """Return all experiments of a Dora folder, sorted by signature.
 
     Raises:
-        ExperimentError: if this is not a Dora folder.
+        ExperimentError: if the folder is not a Dora folder, or cannot be read.
     """
     return list(each_xp(dora_dir))
 
 
 def each_xp(dora_dir: AnyPath) -> Iterator[Experiment]:
-    """As `list_xps`, one after the other, so that only names take memory."""
-    return (Experiment(Path(dora_dir) / XPS / name, name) for name in _list_signatures(dora_dir))
+    """Yield all experiments of a Dora folder one by one, sorted by signature.
+
+    Raises:
+        ExperimentError: as `list_xps`; raised by the call, before the first experiment.
+    """
+    xps = Path(dora_dir) / XPS
+    return (Experiment(xps / name, name) for name in _list_signatures(dora_dir))
 
 
 def list_grids(dora_dir: AnyPath) -> list[str]:
-    """The names of the grids that were run in a Dora folder, sorted."""
+    """Return the names of the grids that were run in a Dora folder, sorted.
+
+    Raises:
+        ExperimentError: if the permissions of the folder `grids` do not allow it to be read.
+    """
     return _list_folder(Path(dora_dir) / GRIDS_FOLDER)
 
 
 def grid_xps(name: str, dora_dir: AnyPath) -> list[Experiment]:
-    """The experiments of a grid, as the last `dora grid` left them: links in `<dora_dir>/grids/<name>`.
+    """Return the experiments that the last `dora grid` linked in `<dora_dir>/grids/<name>`.
 
     Raises:
-        ExperimentError: if there is no such grid, or nothing in it.
+        ExperimentError: if the grid does not exist, has no experiments, or cannot be read.
     """
     grids, names = Path(dora_dir) / GRIDS_FOLDER, list_grids(dora_dir)
     if name in names:
         sigs = [sig for sig in _list_folder(grids / name) if os.path.islink(grids / name / sig)]
-        hint = f"the last dora grid {name} left none: run it again."
-    else:
-        similar = get_close_matches(name, names, n=3) or names[:3]
-        sigs, hint = [], f"did you mean {' or '.join(similar)}?" if similar else "dora grid was never run there."
-    if not sigs:
-        raise ExperimentError(f"No experiments of a grid {name!r} in {grids}; {hint}")
-    return [Experiment(Path(dora_dir) / XPS / sig, sig) for sig in sigs]
+        if not sigs:
+            raise ExperimentError("grid-not-found", f"Grid {name!r} in {grids} has no experiments",
+                                  f"run dora grid {name} again")
+        return [Experiment(Path(dora_dir) / XPS / sig, sig) for sig in sigs]
+    if not names:
+        raise ExperimentError("grid-not-found", f"No grid {name!r} in {grids}: dora grid was never run in this folder")
+    raise ExperimentError("grid-not-found", f"No grid {name!r} in {grids}", did_you_mean(name, names))
 
 
-def read_small_text(path: Path, errors: str = "strict") -> str:
-    """Read a file of Dora or Hydra; empty if it cannot be read or is too large."""
+def read_small_text(path: AnyPath, errors: str = "strict") -> str:
+    """Return the text of a small file, such as `history.json`; empty if it is too large or unreadable."""
     try:
-        readable = os.path.isfile(path) and os.path.getsize(path) <= MAX_FILE_BYTES
-        return path.read_text("utf-8", errors) if readable else ""
+        text = read_small_file(path, MAX_FILE_BYTES).decode("utf-8", errors)
     except (OSError, ValueError):
         return ""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def _list_signatures(dora_dir: AnyPath) -> list[str]:
+def _list_signatures(dora_dir: AnyPath, prefix: str = "") -> list[str]:
+    """Return the names of the folders in `xps` that start with a prefix, sorted."""
     home = Path(dora_dir).absolute()
     try:
+        if prefix:  # `listdir` takes half the time of `scandir`, and leaves few names to examine
+            names = [name for name in os.listdir(Path(dora_dir) / XPS) if name.startswith(prefix)]
+            return sorted(name for name in names
+                          if not name.startswith(".") and os.path.isdir(Path(dora_dir) / XPS / name))
         with os.scandir(Path(dora_dir) / XPS) as entries:
             return sorted(entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
     except (OSError, ValueError) as exc:
-        right = f"{home.parent}, in which it lies" if home.name == XPS else "the right one"
-        raise ExperimentError(f"{dora_dir} is no Dora folder: {Path(dora_dir) / 'xps'} cannot be read ({reason(exc)}); "
-                              f"name {right} with --dora-dir, or the training package with -P.") from exc
+        xps, why = Path(dora_dir) / XPS, reason(exc)
+        if isinstance(exc, PermissionError):
+            raise ExperimentError("read-failed", f"Cannot read {xps}: {why}", permission_hint(exc)) from exc
+        hint = "name the Dora folder with --dora-dir, or the training package with -P"
+        near = next((folder.parent for folder in (home, home.parent) if folder.name == XPS and home.is_dir()), None)
+        if near is not None:
+            hint = f"did you mean --dora-dir {shlex.quote(str(near))}?"
+        raise ExperimentError("dora-folder-not-found", f"{dora_dir} is not a Dora folder: cannot read {xps} ({why})",
+                              hint) from exc
 
 
 def _list_folder(folder: Path) -> list[str]:
+    """Return the names in a folder, sorted; empty if the folder does not exist."""
     try:
         return sorted(os.listdir(folder))
+    except PermissionError as exc:
+        raise ExperimentError("read-failed", f"Cannot read {folder}: {reason(exc)}", permission_hint(exc)) from exc
     except OSError:
         return []
 
 
+def _training_order(path: Path) -> tuple[bool, int]:
+    """Return a sort key: first `checkpoint.th`, the latest state, then epochs in descending order, then other names."""
+    name = path.stem.partition("_")[2]
+    return bool(name), -int(name) if name.isdecimal() else 0
+
+
 def _find_similar_prefixes(sig: str, names: Sequence[str]) -> list[str]:
-    """The names that begin similarly; a prefix of one or two characters is similar to anything."""
+    """Return signatures that begin similarly; empty for one or two characters, which resemble any signature."""
     by_prefix = {name[:len(sig)]: name for name in names} if len(sig) > 2 else {}
     return [by_prefix[prefix] for prefix in get_close_matches(sig, by_prefix, n=3, cutoff=0.6)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder or a link to one; only a link costs a system call."""
+    """Return whether an entry is a folder or a symlink to one; only a symlink costs a system call."""
     return entry.is_dir(follow_symlinks=False) or entry.is_symlink() and os.path.isdir(entry)

@@ -1,6 +1,6 @@
-"""Tags of Python in the YAML of a configuration, as plain data: none of them is ever constructed.
+"""Convert Python tags in the YAML of a configuration to plain data, without constructing any object.
 
-Hydra writes them for what OmegaConf holds besides plain values: a path is `!!python/object/apply:pathlib.PosixPath`.
+Hydra writes such tags for values that are not plain YAML: a path is `!!python/object/apply:pathlib.PosixPath`.
 """
 
 from pathlib import PurePosixPath, PureWindowsPath
@@ -13,7 +13,7 @@ from ..errors import CheckpointError
 
 _YAML, _PYTHON = "tag:yaml.org,2002:", "tag:yaml.org,2002:python/"
 _PLAIN = {f"{_YAML}{name}" for name in (
-    "null", "bool", "int", "float", "str", "seq", "map", "binary", "merge", "value", "timestamp")}  # a date stays text
+    "null", "bool", "int", "float", "str", "seq", "map", "binary", "merge", "value", "timestamp")}  # dates stay strings
 _SAME = {"none": "null", "bool": "bool", "str": "str", "unicode": "str", "int": "int", "long": "int", "float": "float",
          "bytes": "binary", "list": "seq", "tuple": "seq", "dict": "map"}
 _PATHS = {f"{module}.{prefix}{kind}Path": flavour for module in ("pathlib", "pathlib._local")
@@ -23,11 +23,11 @@ _NAMESPACES = ("argparse.Namespace", "types.SimpleNamespace")
 
 
 def without_tags(text: str) -> str:
-    """The YAML text of a configuration without tags: what they name is inert text, a path is its string.
+    """Replace the tags in a YAML text by plain data: a path by its string, a class or function by its name.
 
     Raises:
-        CheckpointError: if something with a tag cannot be read as plain data; the message names its key.
-        yaml.YAMLError: if it is no YAML.
+        CheckpointError: if a tagged value cannot be converted to plain data; the message names its key.
+        yaml.YAMLError: if the text is not valid YAML.
     """
     root = yaml.compose(text, Loader=yaml.SafeLoader) if "!" in text else None
     if root is None or not _has_tags(root):
@@ -51,8 +51,8 @@ def _children(node: Node) -> list[Node]:
 
 
 def _to_plain(node: Node, where: str) -> Node:
-    """A copy of a node in which nothing has a tag."""
-    while _is_tagged(node):  # an argument of what is applied may have a tag, too
+    """Copy a node without tags; `where` is its dotted key."""
+    while _is_tagged(node):  # the argument of a call may have a tag as well
         node = _replace(node, where)
     if isinstance(node, ScalarNode):
         return node
@@ -64,7 +64,7 @@ def _to_plain(node: Node, where: str) -> Node:
 
 
 def _replace(node: Node, where: str) -> Node:
-    """A node with the standard tag that stands for the one it has."""
+    """Return a node with a standard tag for a node with a Python tag."""
     kind, _, name = node.tag[len(_PYTHON):].partition(":") if node.tag.startswith(_PYTHON) else ("", "", "")
     if kind in _SAME:
         return _copy(node, f"{_YAML}{_SAME[kind]}")
@@ -76,14 +76,15 @@ def _replace(node: Node, where: str) -> Node:
         return _copy(node, f"{_YAML}map")
     value = _applied(name, node) if kind == "object/apply" and isinstance(node, SequenceNode) else None
     if value is None:
-        of = f"`{where}` of the configuration" if where else "The configuration"
-        raise CheckpointError(f"{of} is {node.tag.replace(_YAML, '!!')}, which is no plain "
-                              "configuration: keep numbers, texts, lists and mappings in it.")
+        key = f"`{where}` of the configuration" if where else "The configuration"
+        raise CheckpointError("unsupported-config-value",
+                              f"{key} has the unsupported YAML tag {node.tag.replace(_YAML, '!!')}",
+                              "use only numbers, strings, lists and mappings")
     return value
 
 
 def _applied(name: str, node: SequenceNode) -> Optional[Node]:
-    """What a call stands for: a path, a device, a set, or else its one argument, as of an enumeration."""
+    """Convert a tag that calls a class: path, device, set or enumeration; return None for other classes."""
     values = [item.value for item in node.value]
     if name in (*_PATHS, "torch.device") and all(isinstance(value, str) for value in values):
         return _text(str(_PATHS[name](*values)) if name in _PATHS else ":".join(values))
@@ -94,13 +95,14 @@ def _applied(name: str, node: SequenceNode) -> Optional[Node]:
 
 
 def _sorted(items: list[Node]) -> Node:
-    """The items of a set: numbers, then all else by its text."""
+    """Return the items of a set as a list: sorted numbers, then all other items sorted by their text."""
     numbers = [item for item in items if item.tag in (f"{_YAML}int", f"{_YAML}float")]
     others = sorted((item for item in items if item not in numbers), key=lambda item: str(item.value))
     return SequenceNode(f"{_YAML}seq", [*sorted(numbers, key=lambda item: float(yaml.safe_load(item.value))), *others])
 
 
 def _copy(node: Node, tag: str) -> Node:
+    """Copy a node with another tag."""
     kind: Any = type(node)
     copied: Node = kind(tag, node.value)
     return copied

@@ -1,1 +1,1 @@
-"""A prepared release as files, in each format."""
+"""Encode a prepared release as files of each format."""

@@ -1,4 +1,4 @@
-"""The formats of a release: the files of each, the packages that it requires, and how to verify that it loads."""
+"""Release formats: how each is encoded, which packages it requires, and how to verify that it loads."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,8 @@ from ..release.content import Content
 from ..release.families import audioseal
 from ..release.families.registry import COMPRESSION_FAMILY, OWN_NAMES, Family
 from ..release.prepare import PreparedRelease
-from .audiocraft.rebuild import loader_for, verify_with_audiocraft
+from ..storage.writer import DISK_FULL
+from .audiocraft.rebuild import SKIP, loader_for, verify_with_audiocraft
 from .encoders import dump
 from .requirements import require_packages
 from .safetensors.layout import from_safetensors, to_safetensors
@@ -23,89 +24,107 @@ from .safetensors.layout import from_safetensors, to_safetensors
 
 @dataclass(frozen=True)
 class Format:
-    """A format of a release."""
+    """A release format."""
 
-    requires: tuple[str, ...]  # packages of the extra `hf`
-    encode: Callable[[PreparedRelease, ExportOptions], Mapping[str, Content]]  # the files by name
-    # Rebuilds the models from a folder, a family and file names, and compares them; ReleaseError if they differ.
+    requires: tuple[str, ...]  # packages
+    encode: Callable[[PreparedRelease, ExportOptions], Mapping[str, Content]]  # returns contents by file name
+    # Loads the models from a folder, a family and file names, and compares them. Raises ReleaseError if they differ.
     verify: Callable[[Path, Family, Sequence[str]], None]
-    # Names of files that loaders look for in a folder, as a pattern with {} for the signature, besides `OWN_NAMES`.
+    # Pattern of the file names that loaders look for in addition to `OWN_NAMES`; {} is the signature.
     looks_for: str = r"(?!)"
-    # Refuses families that it cannot hold, with CheckpointError.
+    # Raises CheckpointError for a family that the format does not support.
     refuse_family: Callable[[Config, Family], None] = lambda config, family: None
 
 
-# Weights that `from_pretrained` of transformers, PEFT and huggingface_hub look for, in one file or in several, also as
-# variants (`model.fp16.safetensors`).
+# Weight files that `from_pretrained` of transformers, PEFT and huggingface_hub look for: single files, shards and
+# variants such as `model.fp16.safetensors`.
 _WEIGHTS = (r"((pytorch_|compression_)?model|adapter_model|conditioners|tf_model|flax_model)([.-].+)?"
             r"\.(safetensors|bin|h5|msgpack)(\.index(\..+)?\.json)?")
-_PARTS = r"(generator|detector)_{}(-.+)?\.safetensors(\.index\.json)?"  # of AudioSeal, by the signature
-# Configurations, processors and tokenizers, also those that only some versions of transformers know.
+_PARTS = r"(generator|detector)_{}(-.+)?\.safetensors(\.index\.json)?"  # files of AudioSeal; {} is the signature
+# Configurations, processors and tokenizers, including those that only some versions of transformers load.
 _SETTINGS = (r"\w*config\.json|(tokenizer|special_tokens_map|added_tokens|chat_template)\.json|chat_template\.jinja"
              r"|(spiece|tokenizer|tiktoken)\.model")
 
 
 def encode_release(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
-    """The files of a release in the format of the options, by name.
+    """Encode a release in the format of the options.
+
+    Returns:
+        The contents of the files by file name.
 
     Raises:
-        ExportError: if the format cannot hold this model, or a package for it is missing.
+        ExportError: if the format does not support this model, or a package that it requires is missing.
     """
     require_packages(f"format={options.format}", *FORMATS[options.format].requires)
     return dict(FORMATS[options.format].encode(prepared, options))
 
 
 def is_looked_for(name: str, file: str, sig: Optional[str]) -> bool:
-    """Whether a loader of a format looks for a file of this name in a release; AudioCraft's looks into any."""
+    """Return whether a loader looks for this file in a release of the format `name`.
+
+    AudioCraft's loaders look for `OWN_NAMES` in releases of all formats.
+    """
     pattern = FORMATS[name].looks_for.replace("{}", re.escape(audioseal.name_of(sig))) if name in FORMATS else r"(?!)"
     return file in OWN_NAMES or bool(re.fullmatch(pattern, file))
 
 
 def refuse_family(name: str, config: Config, family: Family) -> None:
-    """Refuse a family that a format cannot hold, by the configuration of a training.
+    """Check that a format supports a family of models.
+
+    Args:
+        name: the name of the format.
+        config: the configuration of the training.
+        family: the family of the model.
 
     Raises:
-        CheckpointError: if it cannot.
+        CheckpointError: if the format does not support the family.
     """
     FORMATS[name].refuse_family(config, family)
 
 
 def require_loader(name: str, family: Family) -> None:
-    """Check for what `verify_loads` needs, before anything is written.
+    """Check that `verify_loads` can run, before anything is written.
 
     Raises:
-        ReleaseError: if a package, or a loader for the family, is missing.
+        ReleaseError: if the format is unknown, or a package or a loader for the family is missing.
     """
     require_packages(f"verify=load of format={name}", *_find_format(name).requires)
     loader_for(family)
 
 
 def verify_loads(name: str, folder: Path, family: Family, names: Sequence[str]) -> None:
-    """Rebuild the models of a release with the libraries that it is for, and compare them.
+    """Load the models of a release with the libraries that its format is for, and compare them.
+
+    Args:
+        name: the name of the format.
+        folder: the release folder.
+        family: the family of the models.
+        names: names of the files of the release.
 
     Raises:
-        ReleaseError: if they cannot be rebuilt, or differ.
+        ReleaseError: if the format is unknown, a model cannot be loaded, or it differs.
     """
     _find_format(name).verify(folder, family, names)
 
 
 def _find_format(name: str) -> Format:
     if name not in FORMATS:
-        raise ReleaseError(f"This release is in the format {name!r}, unknown here: use the audiocraft-export that made "
-                           "it.")
+        raise ReleaseError("unknown-format", f"Unknown release format {name!r}",
+                           "use the version of audiocraft-export that made the release")
     return FORMATS[name]
 
 
 def _verify_safetensors(folder: Path, family: Family, names: Sequence[str]) -> None:
-    """Rebuild the models with AudioCraft's loaders, from temporary files of torch."""
+    """Restore the files for AudioCraft in a temporary folder, and load the models from there."""
     contents = from_safetensors(folder, names)
     try:
         with TemporaryDirectory(prefix="audiocraft-export-") as name:
             dump(Path(name), contents)
             verify_with_audiocraft(Path(name), family, list(contents))
     except OSError as exc:
-        raise ReleaseError(f"verify=load puts the model together once more in a temporary folder, and cannot "
-                           f"({reason(exc)}): make room, set TMPDIR, or use verify=bytes.") from exc
+        raise ReleaseError("disk-full" if exc.errno in DISK_FULL else "write-failed",
+                           f"Cannot write the temporary files that loading the model needs: {reason(exc)}",
+                           f"set TMPDIR to another folder, or {SKIP}") from exc
 
 
 def _encode_transformers(prepared: PreparedRelease, options: ExportOptions) -> Mapping[str, Content]:

@@ -1,1 +1,1 @@
-"""Exports that a training triggers: ExportMixin, with_export."""
+"""Export from a training: `ExportMixin`, `with_export`."""

@@ -1,4 +1,4 @@
-"""Which worker of a distributed training exports."""
+"""Determine whether this worker has rank zero; only rank zero exports."""
 
 import torch.distributed
 from dora.distrib import get_distrib_spec
@@ -7,12 +7,12 @@ from ..errors import ExportError
 
 
 def is_rank_zero() -> bool:
-    """Whether this worker exports; known even after the process group is gone."""
+    """Return whether this worker has rank zero; also works after the process group was destroyed."""
     return bool(get_distrib_spec().rank == 0)  # type: ignore[no-untyped-call]
 
 
 def barrier_is_rank_zero() -> bool:
-    """As `is_rank_zero`, once all workers of the process group, if there still is one, got here.
+    """Wait for all workers of the process group, if it still exists, and return whether this one has rank zero.
 
     Raises:
         ExportError: if another worker failed.
@@ -21,5 +21,6 @@ def barrier_is_rank_zero() -> bool:
         try:
             torch.distributed.barrier()
         except RuntimeError as exc:
-            raise ExportError("Another worker of this training failed, so nothing is exported: see its log.") from exc
+            raise ExportError("rank-failed", "Another rank of this training failed, so nothing is exported",
+                              "see the log of that rank for the cause") from exc
     return is_rank_zero()

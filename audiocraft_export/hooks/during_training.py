@@ -11,23 +11,29 @@ from dora.link import Link
 
 from ..checkpoint.checkpoint import Checkpoint, open_checkpoint
 from ..checkpoint.numpy_scalars import plain_numbers
-from ..errors import ExportError
+from ..errors import ExportError, coded_warning, reason, show_warning
 from ..experiment.xp import CHECKPOINT_FILE, Experiment
 from ..options import ExportOptions
 from ..pipeline.export import export
+from ..pipeline.former_scrub import keep_scrub
 from ..release.families.registry import selection_of
 from ..release.metrics import Selection
 from ..release.report import ExportReport
 from ..storage.file_version import file_version
+from .messages import log_error
 
-VERIFY_DURING_TRAINING = "none"  # a training waits for the copy only; the export at its end is read back
+VERIFY_DURING_TRAINING = "none"  # the training waits for each export, so only the last one is read back
 
 
 def is_due(when: Union[str, int], history: Sequence[Any], selection: Optional[Selection] = None) -> bool:
-    """Whether to export after the last epoch of a history.
+    """Return whether the last epoch of a history is due for an export.
 
-    The metric of the selection decides which epoch is best. If no epoch has it, each epoch with its stage is the best
-    so far, as in AudioCraft's `StandardSolver`; without that stage, or if the selection is unknown, each epoch.
+    Args:
+        when: `exporter.when`.
+        history: the metrics of all epochs.
+        selection: decides which epoch is the best. If no epoch has its metric, each epoch that has its stage counts
+            as the best so far, as in AudioCraft's `StandardSolver`. If no epoch has the stage, or with None, every
+            epoch counts as the best so far.
     """
     if when == "best":
         best = selection.best(history) if selection else None
@@ -36,43 +42,48 @@ def is_due(when: Union[str, int], history: Sequence[Any], selection: Optional[Se
 
 
 def export_safely(export_if_due: Callable[[], Optional[ExportReport]], log: Callable[[str], None]) -> None:
-    """Export, if that is due, and log the result; no error but that of a signal handler ends the training."""
+    """Export if an epoch is due, and log the result; errors are logged, except those that signal handlers raise."""
     with _propagate_handler_errors():
         try:
             report = export_if_due()
         except ExportError as exc:
-            log(f"the export after this epoch failed, and the training goes on: {exc}")
-        except Exception as exc:  # a mistake of ours must not cost a training
-            log(f"the export after this epoch failed, and the training goes on: an unexpected {type(exc).__name__} "
-                f"({exc}); please report it.")
+            _log_failure(exc, log)
+        except Exception as exc:  # a bug in an export must not end a training
+            _log_failure(ExportError("unexpected-error", f"Unexpected {type(exc).__name__}: {reason(exc)}",
+                                     "report this bug"), log)
         else:
             if report is not None:
                 log(str(report))
 
 
+def _log_failure(error: ExportError, log: Callable[[str], None]) -> None:
+    log("the export after this epoch failed; the training continues")
+    log_error(error, log)
+
+
 class _HandlerError(BaseException):
-    pass
+    """Carries the exception of a signal handler through `except Exception`."""
 
 
 @contextmanager
 def _propagate_handler_errors() -> Iterator[None]:
-    """While inside, let exceptions that signal handlers raise pass through `except Exception`.
+    """Let exceptions raised by signal handlers pass through `except Exception` inside this context.
 
-    A scheduler may end a job so: submitit raises, when the time is up and the job is not to be requeued.
+    For example, the signal handler of submitit raises an exception at the time limit of a job that is not requeued.
     """
     is_main = threading.current_thread() is threading.main_thread()
-    theirs = {number: signal.getsignal(number) for number in (signal.valid_signals() if is_main else ())}
-    ours = {number: partial(_call_handler, handler) for number, handler in theirs.items() if callable(handler)}
-    for number, handler in ours.items():
+    originals = {number: signal.getsignal(number) for number in (signal.valid_signals() if is_main else ())}
+    wrapped = {number: partial(_call_handler, handler) for number, handler in originals.items() if callable(handler)}
+    for number, handler in wrapped.items():
         signal.signal(number, handler)
     try:
         yield
     except _HandlerError as raised:
         raise raised.args[0] from None
     finally:
-        for number, handler in ours.items():
-            if signal.getsignal(number) is handler:  # nobody has replaced it since
-                signal.signal(number, theirs[number])
+        for number, handler in wrapped.items():
+            if signal.getsignal(number) is handler:  # otherwise it was replaced meanwhile
+                signal.signal(number, originals[number])
 
 
 def _call_handler(handler: Callable[[int, Any], Any], number: int, frame: Any) -> None:
@@ -83,7 +94,7 @@ def _call_handler(handler: Callable[[int, Any], Any], number: int, frame: Any) -
 
 
 class ObservedLink(Link):
-    """Dora's link to an XP, which also calls an observer after each epoch; a copy of it is a plain `Link`."""
+    """Dora's link to an XP that also calls an observer after each epoch; its copies are plain `Link` objects."""
 
     def __init__(self, link: Link, observer: Callable[[], None]) -> None:
         vars(self).update(vars(link))
@@ -106,9 +117,14 @@ class ObservedLink(Link):
 class EpochExporter:
     """Export the checkpoint of an XP after each epoch that is due.
 
-    It observes the XP's link to Dora, which any training calls, and needs no change to the training's own classes.
-    AudioCraft calls it once the checkpoint of the epoch is stored; Flashy's own `commit` just before, so that an epoch
-    is exported when the next one is finished.
+    It observes the XP's link to Dora, which every training calls, so that solvers need no change. AudioCraft calls the
+    link after it has stored the checkpoint of the epoch. Flashy's `commit` calls the link before it stores the
+    checkpoint, so an epoch is exported when the next epoch is finished.
+
+    Args:
+        xp: Dora's XP; its `link` is replaced.
+        options: how to export.
+        log: writes one line.
     """
 
     def __init__(self, xp: Any, options: ExportOptions, log: Callable[[str], None]) -> None:
@@ -117,12 +133,12 @@ class EpochExporter:
         self._path = self._experiment.checkpoint_path()
         self._version, self._epochs, self._has_warned = file_version(self._path), 0, False
         if self._version is not None:
-            with suppress(Exception):  # it is opened again after an epoch, and errors are logged there
+            with suppress(Exception):  # errors are logged when the checkpoint is opened again after an epoch
                 self._epochs = len(open_checkpoint(self._path).history)
         xp.link = ObservedLink(xp.link, self)
 
     def __call__(self) -> None:
-        """Export after an epoch, unless ExportMixin does."""
+        """Export if an epoch is due, unless the solver does so itself (ExportMixin)."""
         if not getattr(self._xp, "exports_itself", False):
             export_safely(self._export_if_due, self._log)
 
@@ -130,8 +146,9 @@ class EpochExporter:
         version = file_version(self._path)
         if version is None and not self._has_warned and len(self._xp.link.history) > 1:
             self._has_warned = True
-            self._log(f"nothing is exported before {CHECKPOINT_FILE} is stored: a solver that stores none needs "
-                      "ExportMixin for exporter.when.")
+            self._log(show_warning(coded_warning(
+                "epochs-not-exported", f"nothing is exported before {CHECKPOINT_FILE} is stored. If the solver stores "
+                "no checkpoint, let it inherit from ExportMixin for exporter.when")))
         if version in (None, self._version):
             return None
         self._version = version
@@ -139,11 +156,12 @@ class EpochExporter:
         checkpoint.check_experiment(self._experiment)
         if not self._has_due_epoch(checkpoint):
             return None
-        return export(checkpoint, self._xp.folder, self._options.release_folder(self._xp.folder),
-                      self._options.replace(verify=VERIFY_DURING_TRAINING))
+        folder = self._options.release_folder(self._xp.folder)
+        options = keep_scrub(folder, self._options.replace(verify=VERIFY_DURING_TRAINING))
+        return export(checkpoint, self._xp.folder, folder, options)
 
     def _has_due_epoch(self, checkpoint: Checkpoint) -> bool:
-        """Whether any epoch since the last checkpoint is due; a training may store only some."""
+        """Return whether any epoch since the last checkpoint is due, because a training may not store every epoch."""
         history = plain_numbers(self._xp.link.history)[:len(checkpoint.history) or None]
         selection = selection_of(checkpoint.config, self._options.metric, self._options.family)
         new_epochs = range(self._epochs + 1, len(history) + 1)

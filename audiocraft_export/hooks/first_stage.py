@@ -1,4 +1,4 @@
-"""What only a solver shows of its export before it trains: which sections it stores."""
+"""Check, before the first stage of a solver, that it stores the sections that the export needs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,19 +6,21 @@ from functools import wraps
 from typing import Any
 
 from flashy.solver import BaseSolver
+from hydra.core.hydra_config import HydraConfig
 
 from ..checkpoint.checkpoint import refuse_config_file
 from ..options import ExportOptions
 from ..release.weights import refuse_unstored_weights
-from .entry import is_foreign
-from .recovery import fatal_errors
+from .entry import is_library_method
+from .messages import fatal_errors
 
 
 @contextmanager
 def check_first_stage(options: ExportOptions) -> Iterator[None]:
-    """While inside, the first stage of a Flashy solver begins with a check of what it stores: by then it knows.
+    """Check the stored sections of the first Flashy solver that runs a stage inside this context.
 
-    A solver with a `state_dict` of its own may store anything, and one with an `export` of its own may export anything.
+    All sections are registered only then. Solvers that override `state_dict` or `export` are not checked, because they
+    may store or export anything.
     """
     flashy_solver: Any = BaseSolver
     run_stage = flashy_solver.run_stage
@@ -27,7 +29,7 @@ def check_first_stage(options: ExportOptions) -> Iterator[None]:
     def check_and_run(solver: Any, *args: Any, **kwargs: Any) -> Any:
         flashy_solver.run_stage = run_stage
         cls = type(solver)
-        if is_foreign(cls.state_dict) and is_foreign(getattr(cls, "export", run_stage)):
+        if is_library_method(cls.state_dict) and is_library_method(getattr(cls, "export", run_stage)):
             _check_sections(solver, options)
         return run_stage(solver, *args, **kwargs)
 
@@ -40,6 +42,6 @@ def check_first_stage(options: ExportOptions) -> Iterator[None]:
 
 def _check_sections(solver: Any, options: ExportOptions) -> None:
     sections = [*solver.stateful.sources]
-    with fatal_errors(hasattr(solver.xp, "export_keys")):
-        refuse_config_file(sections, options.config, f"What {type(solver).__name__} stores")
+    with fatal_errors(HydraConfig.initialized()):
+        refuse_config_file(sections, options.config, f"The state of {type(solver).__name__}")
         refuse_unstored_weights(sections, options.weights)

@@ -1,6 +1,6 @@
-"""`with_export` wraps a Dora main over Hydra, so that `export=true` exports when it returns.
+"""`with_export` wraps a Dora main over Hydra, so that `export=true` exports when the main returns.
 
-This is no Hydra callback: an exception in one of those becomes a warning and exit code 0.
+This is not a Hydra callback, because Hydra turns exceptions in callbacks into warnings and exits with code 0.
 """
 
 import sys
@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
 from dora.hydra import HydraMain
-from dora.log import simple_log
 from dora.main import _load_main, get_module_name
 from dora.xp import XP, get_xp, is_xp
 from hydra import compose, initialize_config_dir
@@ -31,6 +29,7 @@ from ..formats.requirements import transformers_problem
 from ..options import ExportOptions
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .first_stage import check_first_stage
+from .messages import fatal_errors, log, log_error
 from .overrides import (
     EXPORT,
     EXPORTER,
@@ -43,26 +42,35 @@ from .overrides import (
     split_overrides,
     with_absolute_paths,
 )
-from .recovery import export_command, failure_after_training, fatal_errors
+from .recovery import export_command, failure_after_training
+from .safe_globals import allow_config_classes
 
 PROVIDER = "audiocraft-export"
-log = partial(simple_log, "Export:")
 
 
 def with_export(main: HydraMain, module: Optional[str] = None) -> HydraMain:
-    """Give a Dora main over Hydra the keys `export` and `exporter`; neither enters the signature.
+    """Add the keys `export` and `exporter` to a Dora main over Hydra; they do not change the signature.
 
-    With `export=true` rank zero exports the XP when `main` returns, or exits with success; with `export=only`, `main`
-    is not run and the XP is exported as it is. DDP workers and Slurm jobs are started by the full name of the module
-    that holds the wrapped main as `main`: `module`, if that is not the module of `main` itself.
+    With `export=true`, rank zero exports the XP when `main` returns or exits with code 0. With `export=only`, the
+    stored XP is exported without running `main`.
+
+    Args:
+        main: a function decorated with `@dora.hydra_main`.
+        module: full name of the module that has the wrapped main as its attribute `main`, if it is not the module of
+            `main`. DDP workers and Slurm jobs import it.
+
+    Returns:
+        The wrapped main.
 
     Raises:
         OptionError: if `main` is not a Dora main over Hydra.
     """
     if not isinstance(main, HydraMain):
-        raise OptionError(f"with_export wraps a main over Hydra, and {main!r} is none: write @with_export above "
-                          "@hydra_main; for an argparse main, let the solver inherit ExportMixin.")
-    # A project may have its own kind of HydraMain, or wrap a main that another one has wrapped already.
+        raise OptionError("unsupported-main",
+                          f"with_export expects a function decorated with @dora.hydra_main, got {main!r}",
+                          "write @with_export above @hydra_main; for an argparse main, let the solver inherit from "
+                          "ExportMixin")
+    # A project may subclass HydraMain, or pass a main that is wrapped already.
     bases = (type(main),) if isinstance(main, ExportingMain) else (ExportingMain, type(main))
     wrapped: HydraMain = type("ExportingMain", bases, {})(main)
     name = module and get_module_name(module)  # type: ignore[no-untyped-call]
@@ -74,7 +82,7 @@ def with_export(main: HydraMain, module: Optional[str] = None) -> HydraMain:
 
 
 class ExportSearchPath(SearchPathPlugin):
-    """Let Hydra find the config group `exporter`, after all folders of the project."""
+    """Add the config group `exporter` to Hydra's search path, after all folders of the project."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append the config folder of this package."""
@@ -83,47 +91,48 @@ class ExportSearchPath(SearchPathPlugin):
         search_path.append(PROVIDER, f"file://{folder}")
 
 
-# Before `hydra_main` composes a project's configuration: that may choose from our group in its defaults.
+# Registered on import: the defaults of a project, which `hydra_main` composes, may choose from the group.
 Plugins.instance().register(ExportSearchPath)
 
 
 class ExportingMain(HydraMain):
-    """A Dora main that exports; everything else is that of the main it replaces.
+    """A Dora main that exports, and otherwise behaves as the main that it wraps.
 
-    Its configuration is not composed again: projects change it after decoration (AudioCraft its Slurm settings).
+    Copies the attributes of the wrapped main instead of composing its configuration again: projects change them after
+    decoration (AudioCraft changes its Slurm settings).
     """
 
     def __init__(self, main: HydraMain) -> None:
         vars(self).update(vars(main))
         self.dora.exclude = [*self.dora.exclude, EXPORT, EXPORTER, f"{EXPORTER}.*"]
         self._config_groups = [*(group for group in self._config_groups if group != EXPORTER), EXPORTER]
-        self._requested: tuple[str, list[str]] = "", []  # the signature of `-f SIG`, and its stored command line
+        self._requested: tuple[str, list[str]] = "", []  # the signature of `-f SIG`, and its stored overrides
         self._composed: dict[tuple[str, ...], DictConfig] = {}
 
     def __reduce__(self) -> Any:
-        """Pickle the name by which Slurm jobs and the processes of `dora grid` import this."""
+        """Pickle this main by name; Slurm jobs and the processes of `dora grid` import it."""
         module = f"{self.package}.{self.main_module}"
         is_main = getattr(sys.modules.get(module), "main", None) is self
         return _load_main, (f"{module}.main" if is_main else self._full_name,)
 
     def get_argv_from_sig(self, sig: str) -> Sequence[str]:
-        """The stored command line of an XP, which Dora asks for with `-f SIG`."""
+        """Return the stored overrides of an XP, which Dora needs for `-f SIG`."""
         argv = list(super().get_argv_from_sig(sig))
         self._requested = sig, argv
         return argv
 
     def value_to_argv(self, arg: Any) -> list[str]:
-        """The overrides that a grid binds; options in a dictionary are no name in the group `exporter`."""
+        """Return the overrides of a grid; a dictionary for `exporter` is a value, not a config group."""
         if isinstance(arg, dict) and isinstance(arg.get(EXPORTER), dict):
             arg = [f"{key}={quote(value)}" if key == EXPORTER else {key: value} for key, value in arg.items()]
         return list(super().value_to_argv(arg))
 
     @fatal_errors()
     def get_xp(self, argv: Sequence[str]) -> XP:
-        """The XP of a command line without our keys, which its configuration has all the same.
+        """Return the XP of a command line; `export` and `exporter` enter its configuration, not its signature.
 
         Raises:
-            SystemExit: if `export` or `exporter` is wrong there.
+            SystemExit: if `export` or `exporter` is invalid.
         """
         own, others = split_overrides(argv)
         self._refuse_drift(own, others)
@@ -132,13 +141,13 @@ class ExportingMain(HydraMain):
         read_keys(keys)
         with open_dict(xp.cfg):
             xp.cfg.update(keys)
-        read_options(xp.cfg)  # only there can all interpolations be resolved
-        xp.argv = [*xp.argv, *own]  # Dora sends it to Slurm
+        read_options(xp.cfg)  # interpolations can be resolved only in the whole configuration
+        xp.argv = [*xp.argv, *own]  # Dora passes it to Slurm jobs
         return xp
 
     @fatal_errors()
     def init_xp(self, xp: XP) -> XP:
-        """Create the XP folder; the command line stored in it has none of our keys.
+        """Create the XP folder; `export` and `exporter` are not stored with its overrides.
 
         Raises:
             SystemExit: with `export=only`, if there is nothing to export.
@@ -153,15 +162,15 @@ class ExportingMain(HydraMain):
         return xp
 
     def _main(self) -> Any:
-        if not is_xp():  # a multirun of Hydra, which Dora does not follow
+        if not is_xp():  # Dora has no XP in a multirun of Hydra
             keys = self._compose_keys(self._base_cfg, split_overrides(sys.argv[1:])[0])
             if keys[EXPORT]:
-                log("a multirun has no XP, so nothing is exported.")
+                log("a multirun has no XP, so nothing is exported")
             return self._run(_as_overrides(keys))
         xp = get_xp()
         mode, options = read_options(xp.cfg)
         overrides = _as_overrides(xp.cfg)
-        # Solvers store the configuration of their XP, which must not have our keys.
+        # Solvers store the configuration of their XP in checkpoints, where these keys must not appear.
         xp.export_keys = {EXPORT: mode, EXPORTER: asdict(options)}  # type: ignore[attr-defined]  # for ExportMixin
         with open_dict(xp.cfg):
             del xp.cfg[EXPORT], xp.cfg[EXPORTER]
@@ -182,7 +191,8 @@ class ExportingMain(HydraMain):
         return result
 
     def _run(self, own: Sequence[str]) -> Any:
-        """Run the wrapped main, with these overrides instead of all of `export` and `exporter` on the command line."""
+        """Run the wrapped main, with `own` instead of the overrides of `export` and `exporter` on the command line."""
+        allow_config_classes()
         argv = list(sys.argv)
         last = max((at for at, arg in enumerate(argv) if at and is_override(arg)), default=len(argv) - 1)
         sys.argv[1:] = [*split_overrides(argv[1:last + 1])[1], *own, *argv[last + 1:]]
@@ -192,67 +202,84 @@ class ExportingMain(HydraMain):
             sys.argv[:] = argv
 
     def _compose_keys(self, project: DictConfig, own: Sequence[str]) -> DictConfig:
-        """Compose `export` and `exporter` from the defaults, the project's configuration and the command line."""
+        """Compose `export` and `exporter` from the defaults, the configuration of the project and the overrides."""
         if any(group.partition("/")[0] == EXPORT for group in self._config_groups):
-            raise OptionError("This project has a config group named export, a key that audiocraft-export needs: "
-                              "rename the group.")
+            raise OptionError("config-group-conflict", "The project has a config group named export, a key that "
+                              "audiocraft-export needs", "rename the group")
         mode, exporter = read_keys(project)
         keys = [key_of(arg) for arg in own]
         ExportOptions.check_names(key[len(EXPORTER) + 1:] for key in keys if key.startswith(f"{EXPORTER}."))
-        if all(arg in MODES for arg in own) and not self._has_exporter_group():  # Hydra would take longer than all else
+        if all(arg in MODES for arg in own) and not self._has_exporter_group():  # composing is slow
             mode = MODES[own[-1]] if own else mode
             return OmegaConf.create({EXPORT: mode, EXPORTER: {**asdict(ExportOptions()), **exporter}})
         overrides = [f"+{EXPORT}={quote(mode)}", f"+{EXPORTER}=default"]
-        if EXPORTER not in keys:  # a group that the user chooses replaces what the project has
+        if EXPORTER not in keys:  # a config that the user chooses replaces the values of the project
             overrides += [f"{EXPORTER}.{name}={quote(value)}" for name, value in exporter.items()]
-        return self._compose((*overrides, *(arg.lstrip("+") for arg in own)))
+        return self._compose((*overrides, *(arg.lstrip("+") for arg in own)), own)
 
-    def _compose(self, overrides: tuple[str, ...]) -> DictConfig:
-        if overrides not in self._composed:  # a run asks for its XP three times
+    def _compose(self, overrides: tuple[str, ...], own: Sequence[str]) -> DictConfig:
+        if overrides not in self._composed:  # Dora calls `get_xp` three times in a run
             try:
                 with self._hydra():
                     self._composed[overrides] = compose(None, list(overrides))
             except (HydraException, ValueError) as exc:
-                raise OptionError(" ".join(str(exc).split("Config search path")[0].split())) from exc
+                text = str(exc).split("Config search path")[0].split("\nSee ")[0]
+                text = text.removeprefix("In '_dummy_empty_config_': ")  # Hydra's name for composing without a file
+                text, _, available = text.partition("\nAvailable options in")  # followed by one name per line
+                what = " ".join(arg for arg in own if arg not in MODES) or EXPORTER
+                names = available.partition(":")[2].split()
+                raise OptionError("invalid-override", f"Hydra cannot compose {what}: {' '.join(text.split())}",
+                                  f"use one of {', '.join(names)}" if names else "") from exc
         return self._composed[overrides]
 
     def _has_exporter_group(self) -> bool:
-        """Whether the project has a group `exporter`, or a plugin brings one."""
+        """Return whether the project or a plugin has a config group `exporter`."""
         with self._hydra():
             sources = GlobalHydra.instance().config_loader().get_sources()
             return any(source.is_group(EXPORTER) for source in sources if source.provider != PROVIDER)
 
     def _hydra(self) -> AbstractContextManager[Any]:
+        """Initialize Hydra with the config folder of the project."""
         return initialize_config_dir(str(self.full_config_path), job_name=self._job_name, **self.hydra_kwargs)
 
     def _refuse_drift(self, own: Sequence[str], others: Sequence[str]) -> None:
-        """With `-f SIG export=only`, refuse if today's configuration makes another experiment of SIG."""
+        """With `-f SIG export=only`, check that the overrides of SIG still give the signature SIG.
+
+        Raises:
+            ExperimentError: if the configuration of the project was changed since then.
+        """
         sig, stored = self._requested
         if not sig or list(others[:len(stored)]) != stored or self._compose_keys(self._base_cfg, own)[EXPORT] != "only":
             return
         try:
             found = super().get_xp(stored).sig
         except (HydraException, OmegaConfBaseException, AssertionError):
-            found = "none at all"
+            found = None
         if found != sig:
             xp = Experiment(self.dora.dir / self.dora.xps / sig, sig)
-            raise ExperimentError(f"The training configuration has changed since XP {sig}: its command line gives "
-                                  f"{found} today. Export the files of its day: {export_command(xp)}")
+            now = f"now give signature {found}" if found else "can no longer be composed"
+            raise ExperimentError("experiment-changed", f"The training configuration has changed since XP {sig}: its "
+                                  f"stored overrides {now}", f"export the stored files with: {export_command(xp)}")
 
 
 def _as_overrides(cfg: DictConfig) -> list[str]:
-    exporter = OmegaConf.to_container(cfg[EXPORTER], resolve=False)
-    return [f"++{EXPORT}={quote(cfg[EXPORT])}", f"++{EXPORTER}={quote(exporter)}"]
+    """Return the overrides that set `export` and `exporter` to their values in a configuration.
+
+    Hydra stores them in files, so they do not have the path of the key.
+    """
+    exporter: Any = OmegaConf.to_container(cfg[EXPORTER], resolve=False)
+    unsigned = {**exporter, "sign": None, "attest": False}
+    return [f"++{EXPORT}={quote(cfg[EXPORT])}", f"++{EXPORTER}={quote(unsigned)}"]
 
 
 @fatal_errors()
 def _prepare_export(xp: XP, options: ExportOptions) -> None:
-    """Before a training, check what its export needs, and arrange for exports during it."""
+    """Check the export before its training, and set up exports during the training if they are configured."""
     if not _trains_nothing(xp.cfg):
         from ..pipeline.preflight import check_before_training
         check_before_training(Experiment(xp.folder, xp.sig), xp.cfg, options)
     if is_rank_zero() and (problem := transformers_problem()):
-        log(problem)
+        log_error(problem)
     if options.when != "end" and is_rank_zero() and not _trains_nothing(xp.cfg):
         from .during_training import EpochExporter
         EpochExporter(xp, options, log)
@@ -268,15 +295,17 @@ def _export_without_training(xp: XP, options: ExportOptions) -> None:
 @fatal_errors()
 def _export_after_training(xp: XP, options: ExportOptions) -> None:
     from ..pipeline.export import export_experiment
+    from ..pipeline.former_scrub import keep_scrub
     if idle := _trains_nothing(xp.cfg):
-        log(f"nothing was trained ({idle}), so nothing is exported.")
+        log(f"nothing was trained ({idle}), so nothing is exported")
         return
     experiment = Experiment(xp.folder, xp.sig)
-    done = getattr(xp, "export_report", None)  # of ExportMixin
+    done = getattr(xp, "export_report", None)  # set by ExportMixin
     try:
-        # What ExportMixin has made of a living solver cannot be made again from the disk.
+        # A release that ExportMixin made from the solver in memory cannot be made again from the disk.
         if not barrier_is_rank_zero() or done and done.manifest.checkpoint is None:
             return
+        options = keep_scrub(options.release_folder(xp.folder), options)
         report = export_experiment(experiment, options)
     except ExportError as exc:
         raise failure_after_training(exc, experiment, options) from exc
@@ -285,7 +314,7 @@ def _export_after_training(xp: XP, options: ExportOptions) -> None:
 
 
 def _trains_nothing(cfg: DictConfig) -> Optional[str]:
-    """The override with which AudioCraft's main trains nothing, if there is one."""
+    """Return the setting that keeps AudioCraft's main from training; None if it trains."""
     keys = ("show", "execute_only")
     if not all(key in cfg for key in keys):
         return None

@@ -1,57 +1,63 @@
-"""After a training whose export failed: what is safe, and the command that exports it later."""
+"""Report a failed export at the end of a training, with a command that exports the experiment later."""
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from itertools import combinations
 from typing import Any, Optional
 
-from dora.log import fatal
-
-from ..checkpoint.checkpoint import Checkpoint, open_experiment
+from ..checkpoint.checkpoint import Checkpoint, open_own_checkpoint
 from ..errors import ExperimentError, ExportError
 from ..experiment.xp import XPS, Experiment
 from ..options import AUDIOCRAFT, ExportOptions
-from ..pipeline.export import check_export
 
-MAX_CHANGES = 3  # of options, by the command that is offered
-MAX_CHECKPOINTS = 3  # that are tried
+MAX_CHANGES = 3  # options that the offered command may change
+MAX_CHECKPOINTS = 3  # checkpoints that are tried
 
 
 def failure_after_training(exc: ExportError, xp: Experiment, options: ExportOptions) -> ExportError:
-    """The error to show if only the export after a training failed."""
+    """Return the error to show if the export at the end of a training failed; it has the code of the cause.
+
+    Args:
+        exc: the error of the export.
+        xp: the experiment that was trained.
+        options: the options of the failed export.
+    """
+    failed = f"The training of XP {xp.sig} is finished"
     if not xp.checkpoints:
-        remedy = " Store checkpoints, or export from the living solver (ExportMixin, whose export_after names the " \
-                 "method that trains)."
-        return ExportError(f"The training of XP {xp.sig} is finished, but it stored no checkpoint and its export "
-                           f"failed: {exc}{remedy if isinstance(exc, ExperimentError) else ''}")
-    working = None if exc.has_command else working_options(xp, options)
-    later = f" To export it later: {export_command(xp, working)}" if working else ""
-    return ExportError(f"The training of XP {xp.sig} is finished and its checkpoints are safe in {xp.folder}, but its "
-                       f"export failed: {exc}{later}")
-
-
-@contextmanager
-def fatal_errors(is_wrapped: bool = True) -> Iterator[None]:
-    """Under with_export, end the process with the sentence of an ExportError, without Hydra's traceback around it."""
-    try:
-        yield
-    except ExportError as exc:
-        if is_wrapped:
-            fatal(str(exc))
-        raise
+        hint = "store checkpoints, or let the solver inherit from ExportMixin, whose export_after names the method " \
+               "that trains" if isinstance(exc, ExperimentError) else exc.hint
+        return ExportError(exc.code, f"{failed}, but it stored no checkpoint and its export failed: "
+                           f"{exc.message}", hint)
+    failed = f"{failed} and its checkpoints are safe in {xp.folder}, but"
+    if exc.code in ("push-failed", "hub-conflict"):
+        return ExportError(exc.code, f"{failed} its release was not pushed: {exc.message}", exc.hint)
+    # `working_options` reads no values, and would offer the same dtype again.
+    unsigned = options.replace(sign=None, attest=False)  # the command does not show the path of the key
+    wanted = unsigned.replace(dtype=None) if exc.code == "dtype-overflow" else unsigned
+    working, hint = working_options(xp, wanted), exc.hint
+    if working:
+        # If unchanged options can succeed, the cause is elsewhere, such as a full disk: show its hint first.
+        first = f"{hint}, then " if hint and working == unsigned else ""
+        signed = " (add --sign to sign it)" if options.sign is not None else ""
+        hint = f"{first}export it{signed} with: {export_command(xp, working)}"
+    return ExportError(exc.code, f"{failed} its export failed: {exc.message}", hint)
 
 
 def working_options(xp: Experiment, options: ExportOptions) -> Optional[ExportOptions]:
-    """The options with which an export can succeed, as few as possible of them changed; None if there are none."""
+    """Return options with which an export can succeed, with as few changes as possible, or None."""
+    from ..pipeline.export import check_export  # here, because every training imports this module when it starts
+    from ..pipeline.former_scrub import with_former_scrub
+
     @cache
     def checkpoint(name: Any, config: Any) -> Checkpoint:
-        return open_experiment(xp, xp.checkpoint(name), config)
+        return open_own_checkpoint(xp, xp.checkpoint(name), config)
 
-    for has_room in (False, True):  # if no disk has any, somebody has to make some
+    for has_room in (False, True):  # Ignore full disks only if nothing fits: the user must free space.
         for changed in _candidates(xp, options):
             with suppress(ExportError):
+                changed = with_former_scrub(changed.release_folder(xp.folder), changed)
                 opened = checkpoint(changed.checkpoint, str(changed.config) if changed.config else None)
                 check_export(opened, xp.folder, changed, has_room)
                 return changed
@@ -59,7 +65,7 @@ def working_options(xp: Experiment, options: ExportOptions) -> Optional[ExportOp
 
 
 def export_command(xp: Experiment, options: ExportOptions = ExportOptions()) -> str:
-    """The command that exports an experiment, quoted for a shell."""
+    """Return the command that exports an experiment, quoted for a shell."""
     target = [str(xp.folder)]
     if xp.folder.parent.name == XPS:
         target = [str(xp.sig), "--dora-dir", str(xp.folder.parent.parent)]
@@ -68,17 +74,19 @@ def export_command(xp: Experiment, options: ExportOptions = ExportOptions()) -> 
 
 
 def _candidates(xp: Experiment, options: ExportOptions) -> Iterator[ExportOptions]:
-    if options.verify == "load":  # whether that succeeds, only a written release shows
+    """Yield the options without changes, then with one change, two changes, and so on."""
+    if options.verify == "load":  # only a written release can be loaded
         options = options.replace(verify="bytes")
     changes = [(name, value) for name, value in _changes(xp) if getattr(options, name) != value]
     for count in range(MAX_CHANGES + 1):
         for chosen in map(dict, combinations(changes, count)):
             if len(chosen) == count:
-                yield options.replace(**chosen)
+                sizes = {"max_shard_size": ExportOptions.max_shard_size} if "format" in chosen else {}
+                yield options.replace(**chosen, **sizes)
 
 
 def _changes(xp: Experiment) -> Iterator[tuple[str, Any]]:
-    """Changes of options that may make an export possible, the least harmful ones first."""
+    """Yield changes of single options that may make an export possible, changes with fewer effects first."""
     yield "folder", None
     names = [path.stem.partition("_")[2] for path in xp.checkpoints]
     numbered = sorted(names, key=lambda name: int(name) if name.isdecimal() else -1, reverse=True)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial, wraps
 from typing import Any, Callable, ClassVar, Optional
 
-from dora.log import simple_log
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -15,36 +15,42 @@ from ..checkpoint.allowlist import UnknownGlobal
 from ..checkpoint.checkpoint import open_checkpoint
 from ..checkpoint.numpy_scalars import plain_numbers, to_number
 from ..checkpoint.plain_config import to_plain
-from ..errors import ExportError, OptionError
+from ..errors import ExportError, OptionError, coded_warning, show_warning
 from ..experiment.config import Config, to_container
 from ..experiment.xp import Experiment
 from ..options import ExportOptions
 from ..pipeline.export import export_experiment, export_state
+from ..pipeline.former_scrub import keep_scrub
 from ..pipeline.preflight import check_before_training
 from ..release.families.registry import selection_of
 from ..release.metrics import OwnRule, Selection
 from ..release.report import ExportReport
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
-from .entry import COMMIT, named_entry, public_methods
+from .entry import COMMIT, RESTORE, named_entry, public_methods
 from .first_stage import check_first_stage
+from .messages import fatal_errors, log
 from .overrides import EXPORT, EXPORTER, exporter_values, with_absolute_paths
-from .recovery import failure_after_training, fatal_errors
+from .recovery import failure_after_training
+from .safe_globals import allow_config_classes
 
-log = partial(simple_log, "Export:")
-_unexported: dict[str, str] = {}  # by signature of the XP, what to say at the end of the process
+_unexported: dict[str, str] = {}  # warnings to log at the end of the process, by signature
 
 
 class ExportMixin:
-    """For a `flashy.BaseSolver`, in any place among its bases.
+    """Add exports to a `flashy.BaseSolver`; the order of the bases does not matter.
 
-    When `run()` returns normally, the XP is exported if its configuration says `export: true`, with the options under
-    `exporter`; for a configuration without that key, `auto_export` decides. (`with_export` gives every configuration
-    that key.) With `exporter.when`, it is exported in training as well, after each `commit()` of a due epoch.
+    When `run()` returns normally, the XP is exported if its configuration has `export: true`, with the options under
+    `exporter`. Without the key `export`, `auto_export` decides (`with_export` adds the key to every configuration).
+    With `exporter.when`, the XP is also exported during the training, after each `commit()` of an epoch that is due.
 
-    A solver that trains in another method names it: `export_after = "train"`. Without that, the outermost public method
-    that commits more than one epoch counts as one, too. If a main calls a method once per epoch, a warning at the end
-    of the process says that its epochs were not exported.
+    A solver that trains in another method names it in `export_after`, such as `export_after = "train"`. Without
+    `export_after`, the outermost public method that commits more than one epoch also exports when it returns. If a main
+    calls a method once per epoch, a warning at the end of the process names the epochs that were not exported.
+
+    Attributes:
+        auto_export: whether to export if the configuration has no key `export`.
+        export_after: the name of the method that trains, if it is not `run`.
     """
 
     auto_export: ClassVar[bool] = False
@@ -53,41 +59,48 @@ class ExportMixin:
     xp: Any
     stateful: Any
     history: Any
-    _export_best_epoch: Optional[int] = None  # by `is_best_so_far()` of the solver's own; None if that is not known
-    _export_last_epoch: Optional[int] = None  # that this process has committed
-    _export_commits: int = 0  # of the outermost method, since its last export
-    _is_export_checked: bool = False  # `exporter`, before the training; once is enough
+    _export_best_epoch: Optional[int] = None  # according to an overridden `is_best_so_far()`; None if unknown
+    _export_last_epoch: Optional[int] = None  # the last epoch that this process has committed
+    _export_commits: int = 0  # commits in the outermost method since its last export
+    _is_export_checked: bool = False  # whether the options were checked before the training
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in {*public_methods(cls), named_entry(cls) or COMMIT, COMMIT}:
+        for name in {*public_methods(cls), named_entry(cls) or COMMIT, COMMIT, RESTORE}:
             method = getattr(cls, name, None)
             if method is not None and not hasattr(method, "exports"):
                 setattr(cls, name, _wrap_method(cls, name))
 
     def is_best_so_far(self) -> bool:
-        """Whether the last committed epoch is the best one so far, for `exporter.when=best`.
+        """Return whether the last committed epoch is the best so far, for `exporter.when=best`.
 
-        By `best_metric_name`, as AudioCraft's solvers have it (the lowest value is the best), or by AudioCraft's rule
-        for its solvers. If none of them is known, each epoch is. A solver with another rule overrides this: it is
-        called once after each `commit()`, and the last epoch for which it is true is that of the best state.
-        `exporter.metric` has priority over both.
+        By default, the epoch with the lowest value of `best_metric_name` is the best, or the rule of AudioCraft's
+        solver applies; if neither is known, every epoch is the best so far. Override this method for another rule. It
+        is called once after each `commit()`, and the last epoch for which it returns true is the epoch of the best
+        state. `exporter.metric` takes precedence over this method.
         """
         selection = self._named_selection(self._export_options().replace(metric=None))
         return is_due("best", plain_numbers(self.history), selection)
 
     def export(self, **options: Any) -> Optional[ExportReport]:
-        """Export this experiment now, with options (those of `ExportOptions`) that override its configuration.
+        """Export the experiment now.
 
-        The last stored checkpoint is exported; if the solver has epochs that are not stored (`save_last: false`), its
-        present state. All ranks but zero do nothing, and get None.
+        Exports the last stored checkpoint. If it lacks epochs of the solver (`save_last: false`), the state in memory
+        is exported.
+
+        Args:
+            **options: options of `ExportOptions` that override the configuration.
+
+        Returns:
+            The report on rank zero; None on all other ranks, which export nothing.
 
         Raises:
-            ExportError: if an option is wrong, the state cannot be released, or the release cannot be written.
+            ExportError: if an option is invalid, or the release cannot be made or written.
         """
         chosen = self._export_options(**options)
         if not is_rank_zero():
             return None
+        chosen = keep_scrub(chosen.release_folder(self.xp.folder), chosen)
         selection = self._selection(chosen)
         if chosen.checkpoint is None and not self._is_stored():
             report = export_state(self.stateful.sources, self.xp.cfg, self.xp.sig, self.xp.folder, chosen,
@@ -102,31 +115,31 @@ class ExportMixin:
         return type(self).is_best_so_far is not ExportMixin.is_best_so_far
 
     def _selection(self, options: ExportOptions) -> Optional[Selection]:
-        """How this solver selects its best state; None if that is unknown."""
+        """Return how this solver selects its best state; None if unknown."""
         if options.metric is None and self._has_own_rule:
             return OwnRule(best_epoch=self._export_best_epoch)
         return self._named_selection(options)
 
     def _named_selection(self, options: ExportOptions) -> Optional[Selection]:
-        """The selection by the option `metric`, by `best_metric_name` or by the configuration."""
+        """Return the selection by the option `metric`, by `best_metric_name` or by the configuration."""
         if options.metric is None and hasattr(self, "best_metric_name"):
-            rule = getattr(type(self), "update_best_state_from_stage", None)  # of AudioCraft's StandardSolver
+            rule = getattr(type(self), "update_best_state_from_stage", None)  # defined by AudioCraft's StandardSolver
             is_audiocraft = getattr(rule, "__module__", "").startswith("audiocraft.")
             name = self.best_metric_name
             return Selection(name, is_audiocraft=is_audiocraft) if name or is_audiocraft else None
         return selection_of(Config(to_plain(to_container(self.xp.cfg))), options.metric, options.family)
 
     def _is_between_epochs(self) -> bool:
-        """Whether the present state may be another one than that after the last epoch."""
+        """Return whether the solver may have trained since its last committed epoch."""
         is_in_stage = getattr(self, "_current_stage", None) is not None
         return is_in_stage or bool(getattr(self, "_pending_metrics", None)) \
             or self._export_last_epoch != len(self.history)
 
     def _ask_own_rule(self) -> bool:
-        """Whether the last committed epoch is the best by the solver's own rule; remembers the best epoch."""
-        before, self._export_best_epoch = self._export_best_epoch, None  # which is unknown if the rule fails
+        """Call the overridden `is_best_so_far()`, and remember the best epoch."""
+        before, self._export_best_epoch = self._export_best_epoch, None  # stays unknown if the rule raises
         is_best = self.is_best_so_far()
-        is_kept = before is not None and before < len(self.history)  # and not one that was taken back
+        is_kept = before is not None and before < len(self.history)  # false if the epoch was rolled back
         self._export_best_epoch = len(self.history) if is_best else before if is_kept else None
         return is_best
 
@@ -135,7 +148,7 @@ class ExportMixin:
         return Experiment(self.xp.folder, self.xp.sig)
 
     def _is_stored(self) -> bool:
-        """Whether `checkpoint.th` has all epochs of this solver; more than those if it was not restored yet."""
+        """Return whether `checkpoint.th` has all epochs of this solver; it has more before the solver is restored."""
         path, history = self._export_source.checkpoint_path(), list(self.history)
         if not path.exists():
             return False
@@ -143,45 +156,50 @@ class ExportMixin:
         return _same_metrics(stored[:len(history)] if isinstance(stored, list) else [], history)
 
     def _export_around(self, name: str) -> AbstractContextManager[None]:
-        """What is done around the outermost call of a method."""
+        """Return the context in which the outermost call of a method runs."""
         if name == COMMIT:
             return self._export_around_commit()
+        if name == RESTORE:
+            allow_config_classes()
+            return nullcontext()
         if name == named_entry(type(self)):
             return self._export_around_entry()
         return nullcontext() if self.export_after or _running(self) else self._export_around_method()
 
     @contextmanager
     def _export_around_entry(self) -> Iterator[None]:
-        """Around the method that trains, where its name is known."""
-        self.xp.exports_itself = True  # EpochExporter leaves it alone
+        """Check before and export after the method that trains, if its name is known."""
+        self.xp.exports_itself = True  # EpochExporter ignores this XP
         with self._checked_training():
             yield
         if self._is_export_wanted() and barrier_is_rank_zero():
             self._export_after_training()
 
     def _checked_training(self) -> AbstractContextManager[None]:
-        """Check what can be known of an export before its training and, inside, before its first stage."""
-        if not self._is_export_wanted() or hasattr(self.xp, "export_keys"):  # with_export checks it
+        """Check the export before the training and, inside the context, again before the first stage."""
+        if not self._is_export_wanted() or hasattr(self.xp, "export_keys"):  # with_export has checked it
             return nullcontext()
-        options = self._export_options()
-        if not self._is_export_checked:
-            self._is_export_checked = True
-            check_before_training(self._export_source, self.xp.cfg, options)
+        with fatal_errors(HydraConfig.initialized()):
+            options = self._export_options()
+            if not self._is_export_checked:
+                self._is_export_checked = True
+                check_before_training(self._export_source, self.xp.cfg, options)
         return check_first_stage(options)
 
     @contextmanager
     def _export_around_method(self) -> Iterator[None]:
-        """Around a method that trains if it commits more than once; a main may call one that does so once per epoch."""
+        """Export after a method that commits more than once, unlike a method that a main calls once per epoch."""
         self._export_commits = 0
-        with self._checked_training() if hasattr(self, "xp") else nullcontext():  # not yet, in its `__init__`
+        with self._checked_training() if hasattr(self, "xp") else nullcontext():  # `__init__` may still run
             yield
-        # No barrier: where only rank zero commits, the others do not know that this was a training.
+        # No barrier: if only rank zero commits, the other ranks cannot know that this method has trained.
         if self._export_commits > 1 and self._is_export_wanted() and is_rank_zero():
             self._export_after_training()
 
     @contextmanager
     def _export_around_commit(self) -> Iterator[None]:
-        self.xp.exports_itself = True  # EpochExporter leaves it alone
+        """Count a commit, and export after it if its epoch is due."""
+        self.xp.exports_itself = True  # EpochExporter ignores this XP
         yield
         self._export_commits += 1
         self._export_last_epoch = len(self.history)
@@ -191,19 +209,19 @@ class ExportMixin:
     def _export_after_training(self) -> None:
         self._export_commits = 0
         _unexported.pop(self.xp.sig, None)
-        with fatal_errors(hasattr(self.xp, "export_keys")):
+        with fatal_errors(HydraConfig.initialized()):
             try:
                 report = self.export()
             except ExportError as exc:
                 raise failure_after_training(exc, self._export_source, self._export_options()) from exc
-        self.xp.export_report = report  # with_export sees that the release is made
+        self.xp.export_report = report  # tells with_export that the release is made
         log(report)
 
     def _export_if_due(self) -> Optional[ExportReport]:
         is_best = self._ask_own_rule() if self._has_own_rule else None
         if not self._is_export_wanted():
             return None
-        if not hasattr(self.xp, "export_keys"):  # with_export exports at the end in any case
+        if not hasattr(self.xp, "export_keys"):  # with_export always exports at the end
             _unexported[self.xp.sig] = self._explain_unexported()
         options = self._export_options()
         if is_best is None or options.metric is not None or options.when != "best":
@@ -213,14 +231,14 @@ class ExportMixin:
         return self.export(checkpoint=None, verify=VERIFY_DURING_TRAINING) if due else None
 
     def _explain_unexported(self) -> str:
-        """What to say at the end of the process if the epochs until now are not exported until then."""
-        method, remedy = next(iter(_running(self)), None), "call its export() after the training"
+        """Return the warning to log at the end of the process if committed epochs were not exported."""
+        method, hint = next(iter(_running(self)), None), "call its export() after the training"
         if self.export_after and self.export_after not in _running(self):
-            remedy = f"correct its export_after, as {self.export_after}() was not called, or {remedy}"
+            hint = f"correct its export_after ({self.export_after}() was not called), or {hint}"
         elif method not in (None, named_entry(type(self))):
-            remedy = f'set export_after = "{method}" in it, or {remedy}'
-        return (f"{type(self).__name__} committed epochs of XP {self.xp.sig} that were not exported although export is "
-                f"on: {remedy}.")
+            hint = f'set export_after = "{method}" in it, or {hint}'
+        return coded_warning("epochs-not-exported", f"{type(self).__name__} committed epochs of XP {self.xp.sig} that "
+                             f"were not exported, although export is on: {hint}")
 
     def _is_export_wanted(self) -> bool:
         wanted = self._export_key(EXPORT)
@@ -231,17 +249,17 @@ class ExportMixin:
         return with_absolute_paths(chosen)
 
     def _export_key(self, key: str) -> Any:
-        """What `with_export` has set aside for this XP, or what its configuration says."""
+        """Return the value of `export` or `exporter`, which `with_export` removes from the configuration."""
         return _get(getattr(self.xp, "export_keys", self.xp.cfg), key)
 
 
 def _wrap_method(cls: type, name: str) -> Callable[..., Any]:
-    """Wrap a method of a class, its own or an inherited one, in `_export_around`."""
+    """Wrap a method that a class defines or inherits in `_export_around`."""
     own = vars(cls).get(name)
 
     @wraps(own or getattr(cls, name))
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # An inherited method is looked up in each call: which class is the next one depends on that of `self`.
+        # Inherited methods are looked up in each call: the next class depends on the class of `self`.
         method = partial(own, self) if own else getattr(super(cls, self), name)
         running = _running(self)
         if name in running:  # a subclass called super()
@@ -251,7 +269,7 @@ def _wrap_method(cls: type, name: str) -> Callable[..., Any]:
             try:
                 return method(*args, **kwargs)
             except Exception:
-                _unexported.clear()  # the error says why
+                _unexported.clear()  # the error explains why nothing was exported
                 raise
             finally:
                 running.pop(name, None)
@@ -262,18 +280,18 @@ def _wrap_method(cls: type, name: str) -> Callable[..., Any]:
 
 @atexit.register
 def _warn_of_unexported_epochs() -> None:
-    for text in _unexported.values():
-        log(text)
+    for warning in _unexported.values():
+        log(show_warning(warning))
 
 
 def _running(solver: Any) -> dict[str, None]:
-    """The names of the wrapped methods of a solver that are running, the outermost first."""
+    """Return the names of the wrapped methods of a solver that are running, the outermost first."""
     running: dict[str, None] = vars(solver).setdefault("_export_running", {})
     return running
 
 
 def _same_metrics(stored: Any, present: Any) -> bool:
-    """Whether metrics are equal, as far as they can be read: some are stored as unknown globals."""
+    """Return whether metrics are equal; unknown globals of a checkpoint equal anything."""
     if isinstance(stored, UnknownGlobal):
         return True
     if isinstance(stored, dict) and isinstance(present, dict):
@@ -284,7 +302,11 @@ def _same_metrics(stored: Any, present: Any) -> bool:
 
 
 def _get(cfg: Any, key: str) -> Any:
-    """The value of a key in an XP's configuration of any kind, resolved; None if it is absent."""
+    """Return the resolved value of a key in a configuration of any kind; None if the key is absent.
+
+    Raises:
+        OptionError: if the value cannot be resolved.
+    """
     if isinstance(cfg, Namespace):
         return getattr(cfg, key, None)
     if not isinstance(cfg, (DictConfig, dict)) or key not in cfg:
@@ -292,4 +314,5 @@ def _get(cfg: Any, key: str) -> Any:
     try:
         return OmegaConf.to_container(cfg[key], resolve=True) if OmegaConf.is_config(cfg[key]) else cfg[key]
     except OmegaConfBaseException as exc:
-        raise OptionError(f"{key} cannot be resolved ({type(exc).__name__}): write the value itself.") from exc
+        raise OptionError("unresolved-option", f"Cannot resolve an interpolation in {key} ({type(exc).__name__})",
+                          "write the value itself") from exc

@@ -1,1 +1,1 @@
-"""Many exports at once: worker processes on this machine, or a Slurm job array."""
+"""Run many exports in parallel: in worker processes on this machine, or as a Slurm job array."""

@@ -1,4 +1,4 @@
-"""Run many jobs at once, in worker processes or on a cluster, and show their progress and log records."""
+"""Run jobs in parallel, in worker processes or on a cluster, and show their progress and log records."""
 
 import logging
 from collections.abc import Generator, Sequence
@@ -9,13 +9,13 @@ from ..progress import Display, Progress
 from .worker import Job, JobResult
 
 Message = tuple[int, Any]  # index of a job, and a Progress, a LogRecord or a JobResult
-IDLE: Message = (-1, None)  # nothing has arrived
-Executor = Callable[[Sequence[Job]], Generator[Message, None, None]]  # runs jobs; yields messages, `IDLE` between them
+IDLE: Message = (-1, None)  # sent while no message arrives
+Executor = Callable[[Sequence[Job]], Generator[Message, None, None]]  # runs jobs; yields messages and `IDLE`
 
 
 def results(jobs: Sequence[Job], executor: Executor,
             display: Display) -> Generator[tuple[int, Callable[[], Any]], None, None]:
-    """Run jobs; yields the index of each when it is done, and a function that returns its value or raises its error."""
+    """Run jobs; yield the index of each finished job, and a function that returns its value or raises its error."""
     with closing(executor(jobs)) as messages:
         for index, message in messages:
             if isinstance(message, JobResult):
@@ -25,5 +25,12 @@ def results(jobs: Sequence[Job], executor: Executor,
                 display.update(index, message)
             elif isinstance(message, logging.LogRecord):
                 with display.pause():
-                    logging.getLogger(message.name).handle(message)
+                    _log(message)
             display.refresh()
+
+
+def _log(record: logging.LogRecord) -> None:
+    """Log a record of a worker, which does not know the level of this process."""
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)

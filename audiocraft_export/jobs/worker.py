@@ -1,4 +1,4 @@
-"""The worker: a process that runs jobs one after the other, and sends their progress, log records and results."""
+"""The worker process: runs jobs in order, and sends their progress, log records and results to its parent."""
 
 import logging
 import os
@@ -7,21 +7,22 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
-from multiprocessing.connection import Connection
 from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any, Callable, Optional
+from typing import IO, Any, Callable, Optional
 
 from .. import progress
 
-REPORT_INTERVAL = 0.2  # seconds between two reports of a job's progress
+READY = b"ready\n"  # the first line of a worker; what Python prints while it starts comes before
+_SIZE = 8  # bytes of the size before each message
+REPORT_INTERVAL = 0.2  # seconds between two progress messages of a job
 Job = Callable[[], Any]
 
 
 @dataclass
 class JobResult:
-    """The value of a job, or the exception that it has raised."""
+    """The value that a job returned, or the exception that it raised."""
 
     value: Any = None
     error: Optional[Exception] = None
@@ -33,26 +34,57 @@ class JobResult:
         return self.value
 
 
-def main(connection_fd: int, parent_pipe: int) -> None:
-    """Run the jobs that come by a connection, until that ends, or the pipe of the parent does (file descriptors)."""
-    Thread(target=_exit_with_parent, args=(parent_pipe,), daemon=True).start()
-    connection, lock = Connection(connection_fd), Lock()
+def main() -> None:
+    """Run the jobs that arrive on stdin, and write messages to stdout; end when stdin is closed.
+
+    A process inherits only the standard streams in the same way on all systems. A job can neither read nor write them:
+    while it runs, their descriptors refer to the null device.
+    """
+    incoming, outgoing, lock = _take_stream(0, "rb"), _take_stream(1, "wb"), Lock()
+    jobs: SimpleQueue[Optional[bytes]] = SimpleQueue()
 
     def send(message: Any) -> None:
-        with lock:  # threads of a job may log at the same time
-            connection.send(message)
+        with lock:  # several threads of a job may log at the same time
+            write_message(outgoing, message)
     progress.forward_to(send, REPORT_INTERVAL)
     handler = QueueHandler(SimpleQueue())
     handler.enqueue = send  # type: ignore[assignment, method-assign]
     logging.getLogger().addHandler(handler)
-    with suppress(EOFError, ConnectionError):  # the parent has no more jobs, or is no more
-        send(None)  # ready
-        while True:
-            send(run_job(connection.recv_bytes(), send))
+    Thread(target=_receive_jobs, args=(incoming, jobs.put), daemon=True).start()
+    with suppress(OSError), outgoing:  # the parent has ended
+        outgoing.write(b"\n" + READY)
+        outgoing.flush()
+        for job in iter(jobs.get, None):
+            send(run_job(job, send))
+
+
+def write_message(stream: IO[bytes], message: Any) -> None:
+    """Pickle a message, and write it.
+
+    Raises:
+        OSError: if the other process has closed the stream.
+        Exception: if the message cannot be pickled.
+    """
+    data = pickle.dumps(message)
+    stream.write(len(data).to_bytes(_SIZE, "big") + data)
+    stream.flush()
+
+
+def read_message(stream: IO[bytes]) -> bytes:
+    """Read a pickled message.
+
+    Raises:
+        EOFError: if the stream ends.
+    """
+    size = int.from_bytes(stream.read(_SIZE), "big")
+    data = stream.read(size)
+    if not size or len(data) < size:
+        raise EOFError
+    return data
 
 
 def run_job(pickled: bytes, send: Callable[[Any], None]) -> JobResult:
-    """Run a pickled job; `send` hears of its begin."""
+    """Run a pickled job; `send` is first called with an empty progress, which shows the job as running."""
     send(progress.Progress("", 1))
     try:
         return JobResult(pickle.loads(pickled)())
@@ -61,14 +93,27 @@ def run_job(pickled: bytes, send: Callable[[Any], None]) -> JobResult:
 
 
 def _to_picklable(exc: Exception) -> Exception:
+    """Return an exception with its traceback, or a RuntimeError if it cannot be pickled."""
     error: Exception = ExceptionWithTraceback(exc, exc.__traceback__)
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # not every exception can be pickled, and not every pickled one be made again
+    except Exception:  # some exceptions cannot be pickled, others cannot be unpickled
         return RuntimeError(f"{type(exc).__name__}: {exc}")
     return error
 
 
-def _exit_with_parent(parent_pipe: int) -> None:
-    os.read(parent_pipe, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
+def _take_stream(descriptor: int, mode: str) -> IO[bytes]:
+    """Return a new stream for an open file, and let its descriptor refer to the null device instead."""
+    stream = os.fdopen(os.dup(descriptor), mode)
+    with open(os.devnull, mode) as null:
+        os.dup2(null.fileno(), descriptor)
+    return stream
+
+
+def _receive_jobs(stream: IO[bytes], put: Callable[[Optional[bytes]], None]) -> None:
+    """Queue jobs until the parent has closed the stream, or has ended; then end this process."""
+    with suppress(EOFError):
+        while True:
+            put(read_message(stream))
+    signal.raise_signal(signal.SIGTERM)
+    put(None)  # the process ignores SIGTERM, or removes partial output first

@@ -1,1 +1,1 @@
-"""From a checkpoint to a release: export, convert, AudioCraft's drop-ins."""
+"""Make releases: export checkpoints, convert releases, and drop-ins for AudioCraft's export functions."""

@@ -1,94 +1,128 @@
-"""Convert a release to another format without loss: AudioCraft's own, or safetensors."""
+"""Convert a release between the formats `audiocraft` and `safetensors`, without loss."""
 
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Optional, Union
 
 from .. import progress
-from ..checkpoint.torch_file import TorchFile
-from ..errors import ReleaseError, listing, printable
-from ..experiment.xp import MANIFEST, AnyPath
-from ..formats.safetensors.layout import from_safetensors, to_safetensors
-from ..options import AUDIOCRAFT, ExportOptions
+from ..checkpoint.checkpoint import can_open
+from ..checkpoint.zip_reader import refuse_lfs_pointer
+from ..errors import CheckpointError, ReleaseError, listing, printable
+from ..experiment.xp import CHECKPOINT_NAME, MANIFEST, AnyPath, Experiment
+from ..formats.decoders import CONVERTIBLE, SAFETENSORS, read_contents
+from ..formats.safetensors.layout import to_safetensors
+from ..options import AUDIOCRAFT, RELEASE_FOLDER, ExportOptions
 from ..release.content import Content
-from ..release.families import multiband_diffusion
 from ..release.manifest import Manifest
-from ..release.owned_files import OwnedFiles, is_release_file, release_file_names
-from ..release.provenance import nonfinite_warning
+from ..release.owned_files import OwnedFiles, refuse_training_checkpoint, release_file_names
+from ..release.provenance import without_nonfinite_warnings
 from ..release.report import ExportReport
+from ..release.status import release_status
 from ..sharing.card.update import warn_of_stale_card
+from ..signing.signer import Signer
+from ..storage.file_reader import FileReader
 from ..storage.writer import resolve_output
 from ..verification.release import refuse_other_paths, verify
 from .execute import write
 from .preflight import check_folder, check_packages
 
-SAFETENSORS = "safetensors"
-BOTH = (AUDIOCRAFT, SAFETENSORS)
-
 
 def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
-            max_shard_size: Union[str, int] = ExportOptions.max_shard_size, force: bool = False) -> ExportReport:
-    """Make a release of another format out of one: the very release that an export in that format would be.
+            max_shard_size: Union[str, int] = ExportOptions.max_shard_size, force: bool = False, *,
+            sign: Optional[AnyPath] = None) -> ExportReport:
+    """Convert a release to another format; the result is the same as an export in that format.
 
     Args:
+        folder: the release folder.
         to: `audiocraft` or `safetensors`.
-        into: where it goes; None is the same folder, where it takes the place of the other in one step.
-        max_shard_size: bytes of a file of safetensors, or as `5GB`.
-        force: whether to replace a release of another experiment in `into`.
+        into: the folder of the new release; None replaces the release in `folder`, atomically.
+        max_shard_size: maximum size of a safetensors file, in bytes or as `5GB`.
+        force: replace a release of another experiment in `into`.
+        sign: the private key to sign the new release with, an EC key in a PEM file.
 
     Raises:
-        ExportError: if the release is not sound or cannot be converted, or what is made of it cannot be written.
+        ExportError: if the release is damaged or cannot be converted, or the new one cannot be written.
     """
-    refuse_other_paths(Path(folder))
-    if os.path.isfile(folder):
-        raise ReleaseError(f"{folder} is a file: name the folder of a release.")
+    refuse_other_paths(Path(folder), "a release folder")
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        kind = "file" if os.path.exists(folder) else "dangling symlink"
+        raise ReleaseError("wrong-target", f"{folder} is a {kind}, not a release folder",
+                           _folder_hint(Path(folder), to))
     folder = resolve_output(Path(folder).absolute())
+    if not os.path.lexists(folder / MANIFEST):
+        raise ReleaseError("wrong-target", f"{folder} is not a release folder: {MANIFEST} is missing",
+                           "give a release folder, or export the experiment again")
     manifest = Manifest.load(folder)
-    if manifest.release_format not in BOTH or to not in BOTH:
-        raise ReleaseError(f"{folder} is in the format {manifest.release_format}, and cannot be converted to {to} "
-                           f"without loss: export it again, with format={to}.")
+    if manifest.release_format not in CONVERTIBLE or to not in CONVERTIBLE:
+        raise ReleaseError("lossy-conversion", f"Cannot convert {folder} from {manifest.release_format} to {to} "
+                           "without loss", f"export the experiment again, with format={to}")
+    if into:
+        refuse_training_checkpoint(Path(into))
     target = resolve_output(Path(into).absolute()) if into else folder
     has_same_shards = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == max_shard_size
-    check_packages(ExportOptions(format=to, card=False))
+    check_packages(ExportOptions(format=to, max_shard_size=max_shard_size, card=False, sign=sign))
+    signer = Signer(sign)
     with progress.track(printable(manifest.name), passes=2):
         files = _read_files(folder, manifest)
-        if manifest.release_format == to and target == folder and has_same_shards:
-            return ExportReport(folder, manifest, written=False)
+        is_same = manifest.release_format == to and target == folder and has_same_shards
+        if is_same and not signer.problems(folder, manifest):
+            return _with_sources(ExportReport(folder, manifest, written=False, signed=sign is not None), folder)
         options = {name: value for name, value in manifest.options.items() if name not in ("format", "max_shard_size")}
         if to == SAFETENSORS:
             files = to_safetensors(files, manifest, max_shard_size)
             options = {**options, "format": to, "max_shard_size": max_shard_size}
         owned = OwnedFiles(files, manifest, force=force)
-        check_folder(target, files, owned)
-        counted = [nonfinite_warning(file, tensors) for file, tensors in manifest.nonfinite.items()]
-        warnings = [text for text in manifest.warnings if text not in counted]  # those that `write` does not add again
-        made = replace(manifest, files=[], nonfinite={}, warnings=warnings, options=options)
-        report = write(target, files, made, owned)
+        check_folder(target, files, owned, signer)
+        warnings = without_nonfinite_warnings(manifest)  # `write` adds the warnings about NaN and infinity again
+        made = replace(manifest, files=[], nonfinite={}, warnings=warnings, options=options, content_digest=None)
+        has_digest = manifest.content_digest is not None or signer.key is not None
+        report = write(target, files, made, owned, digest=has_digest, signer=signer)
     warn_of_stale_card(target)
-    return report
+    return _with_sources(report, folder)
+
+
+def _with_sources(report: ExportReport, folder: Path) -> ExportReport:
+    """Add the state of a release to its report and, if the release in `folder` is in its XP folder, the sources."""
+    report, manifest = replace(report, verb="converted"), report.manifest
+    xp = Experiment.from_folder(folder.parent)
+    if xp.sig is None or xp.sig != manifest.sig:
+        return replace(report, status=release_status(report.folder, report.folder))
+    path = xp.folder / str((manifest.checkpoint or {}).get("name"))
+    return replace(report, status=release_status(report.folder, xp.folder), xp=xp.folder,
+                   checkpoint=path if os.path.isfile(path) else None)
 
 
 def _read_files(folder: Path, manifest: Manifest) -> Mapping[str, Content]:
-    """Read the files of a release in AudioCraft's format, once it is proved that they are sound."""
+    """Verify the files of a release, and read them as content in AudioCraft's format."""
     names = release_file_names(manifest)
     progress.set_total(manifest.nbytes, passes=1)
     problems = verify(folder, by_torch=False).problems
     wrong = [str(each).rstrip(".") for each in problems if each.file in (*names, MANIFEST)]
     if wrong:
-        raise ReleaseError(f"{folder} is not the release that its manifest describes ({listing(wrong, 2)}): export it "
-                           "again, or see what audiocraft-export verify says.")
-    if manifest.release_format == SAFETENSORS:
-        files = from_safetensors(folder, names)
-        if not all(is_release_file(name, manifest.sig) for name in files):
-            raise ReleaseError(f"{folder} names files that no release has ({listing([*files])}): export it again.")
-        return files
-    return {name: _read_file(folder / name) for name in names}
+        _refuse_unreadable(folder / name for name in names)
+        raise ReleaseError("damaged-release", f"The files of {folder} do not match its manifest: {listing(wrong, 2)}",
+                           "export the experiment again")
+    return read_contents(folder, manifest)
 
 
-def _read_file(path: Path) -> Content:
-    if path.name.endswith(".yaml"):
-        return path.read_bytes()
-    state = TorchFile.read(path).state
-    return multiband_diffusion.as_written(state) if path.name == multiband_diffusion.FILE else state
+def _folder_hint(file: Path, to: str) -> str:
+    """Return a hint that names the release folder of a file that was given instead of it."""
+    found = [folder for folder in (file.parent, file.parent / RELEASE_FOLDER) if os.path.isfile(folder / MANIFEST)]
+    if found:
+        return f"give the release folder {found[0]}"
+    if CHECKPOINT_NAME.fullmatch(file.name) and can_open(Experiment.from_folder(file.parent), file):
+        return f"export it first: {shlex.join(['audiocraft-export', 'run', str(file), '--format', to])}"
+    return "give a release folder"
+
+
+def _refuse_unreadable(paths: Iterable[Path]) -> None:
+    """Raise the error of the first file that cannot be read or is a pointer of Git LFS; ignore missing files."""
+    for path in paths:
+        try:
+            refuse_lfs_pointer(FileReader(path, "release"))
+        except CheckpointError as exc:
+            if exc.code in ("read-failed", "not-a-checkpoint"):
+                raise

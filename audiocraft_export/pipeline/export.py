@@ -1,4 +1,4 @@
-"""Export an experiment by its signature, a checkpoint file, the state of a living solver, or several bands."""
+"""Export an experiment, a checkpoint file, the state of a running solver, or the bands of a diffusion model."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any, Optional
 from ..checkpoint.checkpoint import Checkpoint, open_checkpoint, open_experiment
 from ..checkpoint.plain_config import to_plain
 from ..experiment.config import Config, to_container
+from ..experiment.dora_dir import default_dora_dir
 from ..experiment.xp import HYDRA_SETTINGS, AnyPath, Experiment, find_xp
 from ..options import ExportOptions
 from ..release.metrics import Selection
@@ -16,26 +17,37 @@ from ..sharing.privacy_warning import warn_of_private_values
 from .execute import execute, plan
 
 
-def export_xp(sig: str, dora_dir: AnyPath, options: ExportOptions = ExportOptions()) -> ExportReport:
-    """Export the experiment with a Dora signature, or a prefix that no other has, in the folder that holds `xps/`.
+def export_xp(sig: str, dora_dir: Optional[AnyPath] = None, options: ExportOptions = ExportOptions(),
+              **keywords: Any) -> ExportReport:
+    """Export the experiment with a Dora signature.
+
+    Args:
+        sig: the signature, or an unambiguous prefix.
+        dora_dir: the Dora folder, which has the subfolder `xps`; None finds it as the command does.
+        options: how to export.
+        keywords: options by name, such as `dtype="float16"`; they override `options`.
 
     Raises:
-        ExportError: if there is none, it cannot be released, or the release cannot be written or does not verify.
+        ExportError: if an option is invalid, the experiment is not found or cannot be exported, or the release cannot
+            be written or does not verify.
     """
-    return export_experiment(find_xp(sig, dora_dir), options)
+    options = options.replace(**keywords)
+    return export_experiment(find_xp(sig, default_dora_dir() if dora_dir is None else dora_dir), options)
 
 
 def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), path: Optional[Path] = None,
                       dora_dir: Optional[AnyPath] = None, *, selection: Optional[Selection] = None) -> ExportReport:
-    """Export an experiment that was found.
+    """Export an experiment.
 
     Args:
-        path: the checkpoint, if it is not to be found by `options.checkpoint`.
-        dora_dir: the Dora folder that a compression model of the form `//sig/` is in, if `xp` is not in it.
-        selection: how a living solver selects its best state; None is as the options and the configuration say.
+        xp: the experiment.
+        options: how to export.
+        path: the checkpoint file; None is the one that `options.checkpoint` names.
+        dora_dir: the Dora folder to look up a compression model `//sig/...` in; None is the folder of `xp`.
+        selection: how the solver selects its best state; None derives it from the options and the configuration.
 
     Raises:
-        ExportError: as `export_xp`.
+        ExportError: if the experiment cannot be exported, or the release cannot be written or does not verify.
     """
     checkpoint = open_experiment(xp, path or xp.checkpoint(options.checkpoint), options.config)
     return export(checkpoint, xp.folder, options.release_folder(xp.folder), options, dora_dir,
@@ -43,45 +55,58 @@ def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), 
 
 
 def check_export(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions, has_room: bool = False) -> None:
-    """Check all of an export but what only its written release shows; nothing is written.
+    """Check an export as far as possible without writing anything.
 
     Args:
-        has_room: whether there is room on the disk, and need not be.
+        checkpoint: the open checkpoint.
+        xp_folder: the XP folder.
+        options: how to export.
+        has_room: skip the check of free disk space.
 
     Raises:
-        ExportError: if it cannot be done.
+        ExportError: if the export cannot succeed.
     """
     planned = plan(prepare(checkpoint, xp_folder, options), options.release_folder(xp_folder), options)
     planned.check_sources(has_room)
 
 
-def export_checkpoint(path: AnyPath, folder: AnyPath, options: ExportOptions = ExportOptions(),
-                      dora_dir: Optional[AnyPath] = None) -> ExportReport:
-    """Export one checkpoint file, wherever it lies, to `folder`; that of the options, and `checkpoint`, do not count.
+def export_checkpoint(path: AnyPath, folder: Optional[AnyPath] = None, options: ExportOptions = ExportOptions(),
+                      dora_dir: Optional[AnyPath] = None, **keywords: Any) -> ExportReport:
+    """Export a checkpoint file to a folder.
 
-    A compression model of the form `//sig/` is in the Dora folder `dora_dir`, if `path` is not in it.
+    Args:
+        path: the checkpoint file, in any folder.
+        folder: the release folder; None is `options.folder`, or else the subfolder `export` next to the file.
+        options: how to export; `checkpoint` is ignored.
+        dora_dir: the Dora folder to look up a compression model `//sig/...` in; None is the folder of `path`.
+        keywords: options by name, such as `dtype="float16"`; they override `options`.
 
     Raises:
-        ExportError: if it cannot be released, or the release cannot be written or does not verify.
+        ExportError: if an option is invalid, the checkpoint cannot be exported, or the release cannot be written or
+            does not verify.
     """
-    checkpoint = open_checkpoint(Path(path), options.config)
-    return export(checkpoint, Path(path).absolute().parent, Path(folder), options, dora_dir)
+    options, home = options.replace(**keywords), Path(path).absolute().parent
+    target = options.release_folder(home) if folder is None else Path(folder)
+    return export(open_checkpoint(Path(path), options.config), home, target, options, dora_dir)
 
 
 def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path,
                  options: ExportOptions = ExportOptions(), *, selection: Optional[Selection] = None,
                  is_unfinished: bool = False) -> ExportReport:
-    """Export the state of a living solver, for which no checkpoint is on disk.
+    """Export the state of a running solver that has no checkpoint on disk.
 
     Args:
-        sources: by the name of the section, what gives its state (`flashy.state.StateDictSource`).
-        cfg: the experiment's configuration: OmegaConf, argparse namespace or dict.
-        options: how; `checkpoint` does not count here.
+        sources: the sources of state (`flashy.state.StateDictSource`) by section.
+        cfg: the configuration of the experiment: OmegaConf, argparse namespace or dict.
+        sig: the signature of the experiment.
+        xp_folder: the XP folder.
+        options: how to export; `checkpoint` is ignored.
         selection: as for `export_experiment`.
-        is_unfinished: whether it may have trained since its last epoch, so that no epoch is that of its weights.
+        is_unfinished: whether the solver may have trained since its last epoch, so that the epoch of the weights is
+            unknown.
 
     Raises:
-        ExportError: if it cannot be released, or the release cannot be written or does not verify.
+        ExportError: if the state cannot be exported, or the release cannot be written or does not verify.
     """
     from ..checkpoint.torch_tensors import SolverState
     config = Config(to_plain(to_container(cfg))).with_choices(xp_folder / HYDRA_SETTINGS)
@@ -92,36 +117,45 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
 
 def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
                  options: ExportOptions = ExportOptions()) -> ExportReport:
-    """Export one checkpoint for each band of a MultiBand Diffusion, in their order, as one release in `folder`.
+    """Export the bands of a MultiBand Diffusion as one release.
+
+    Args:
+        checkpoints: the open checkpoints, one per band, in the order of the bands.
+        folder: the release folder.
+        options: how to export.
 
     Raises:
-        ExportError: if they are not the bands of one model, complete and in order, or as `export_xp`.
+        ExportError: if the checkpoints are not all bands of one model in order, or the release cannot be written or
+            does not verify.
     """
     return execute(plan(prepare_bands(checkpoints, options), folder, options))
 
 
 def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
-           dora_dir: Optional[AnyPath] = None, *, selection: Optional[Selection] = None,
-           any_options: bool = False) -> ExportReport:
-    """Export an open checkpoint to `folder`; that of the options, and `checkpoint`, do not count.
+           dora_dir: Optional[AnyPath] = None, *, selection: Optional[Selection] = None) -> ExportReport:
+    """Export an open checkpoint to a folder.
 
-    A compression model of the form `//sig/` is looked up beside `xp_folder`, or in the Dora folder `dora_dir` instead.
-    With `any_options`, an up-to-date release stays that was made with other options.
+    Args:
+        checkpoint: the open checkpoint.
+        xp_folder: the XP folder.
+        folder: the release folder.
+        options: how to export; `folder` and `checkpoint` are ignored.
+        dora_dir: the Dora folder to look up a compression model `//sig/...` in; None is the folder of `xp_folder`.
+        selection: as for `export_experiment`.
 
     Raises:
-        ExportError: if it cannot be released, or the release cannot be written or does not verify.
+        ExportError: if the checkpoint cannot be exported, or the release cannot be written or does not verify.
     """
-    prepared = prepare(checkpoint, xp_folder, options, dora_dir, selection)
-    return execute(plan(prepared, folder, options, any_options=any_options))
+    return execute(plan(prepare(checkpoint, xp_folder, options, dora_dir, selection), folder, options))
 
 
 def plan_export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
-                dora_dir: Optional[AnyPath] = None, *, any_options: bool = False) -> Plan:
-    """What `export` would do with the same arguments; nothing is written, no weight is read unless `plan` must.
+                dora_dir: Optional[AnyPath] = None) -> Plan:
+    """Return what `export` would do with the same arguments, without writing anything.
 
     Raises:
-        ExportError: if it cannot be released.
+        ExportError: if the checkpoint cannot be exported.
     """
-    planned = plan(prepare(checkpoint, xp_folder, options, dora_dir), folder, options, any_options=any_options)
+    planned = plan(prepare(checkpoint, xp_folder, options, dora_dir), folder, options)
     warn_of_private_values(planned.prepared, options)
     return planned.summary

@@ -1,12 +1,12 @@
-"""Refuse an export that cannot succeed, before anything is made."""
+"""Check an export before anything is written, or before its training starts."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from ..checkpoint.plain_config import to_plain
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ReleaseError, listing, permission_hint, reason
 from ..experiment.config import Config, to_container
 from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, Experiment
 from ..formats.registry import FORMATS, encode_release, refuse_family, require_loader
@@ -14,16 +14,26 @@ from ..formats.requirements import require_packages
 from ..options import ExportOptions
 from ..release.content import Content, text_bytes
 from ..release.families.registry import family_of
-from ..release.manifest import Manifest
-from ..release.owned_files import OwnedFiles, refuse_other_experiment, refuse_training_folder
+from ..release.manifest import SIGNATURE, Manifest
+from ..release.owned_files import (
+    OwnedFiles,
+    refuse_other_experiment,
+    refuse_training_checkpoint,
+    refuse_training_folder,
+)
 from ..release.prepare import PreparedRelease
 from ..release.weights import refuse_missing_weights
+from ..signing.check import other_files
+from ..signing.keys import read_private_key
+from ..signing.signer import Signer
+from ..signing.statement import IGNORED
+from ..storage.staging import STAGING_NAME
 from ..storage.swap import refuse_non_files
 from ..storage.writer import check_writable, resolve_output
 
 
 def preflight(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
-    """Check everything but the folder of a release before it is written, and return the content of its files by name.
+    """Check everything about a release except its folder, and return the content of its files by name.
 
     Raises:
         ExportError: if a package or a loader is missing, or the format cannot hold this model.
@@ -35,27 +45,32 @@ def preflight(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Co
 
 
 def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> None:
-    """Check what can be known of an export before its training.
+    """Check an export as far as possible before its training.
 
     Args:
-        cfg: the experiment's configuration: OmegaConf, argparse namespace or dict.
+        xp: the experiment.
+        cfg: the configuration of the experiment: OmegaConf, argparse namespace or dict.
+        options: how to export.
 
     Raises:
         ExportError: if the export would fail at the end of the training.
     """
     check_packages(options)
+    refuse_training_checkpoint(options.release_folder(xp.folder))
     folder, home = resolve_output(options.release_folder(xp.folder).absolute()), Path(os.path.realpath(xp.folder))
     refuse_training_folder(folder, [home])
     previous = Manifest.unverified(folder)
     is_known = previous.get("sig") is not None or isinstance(previous.get("bands"), list)
-    if is_known and not options.force:  # else only the checkpoint shows whose it is
+    if is_known and not options.force:  # without a signature, only the checkpoint can prove the experiment
         refuse_other_experiment(previous, {"sig": xp.sig}, folder, [home])
+    if options.sign is not None:
+        refuse_unsigned_files(folder, OwnedFiles.owns)
     check_writable(folder)
     if options.config is not None:
         Config.load(Path(options.config))
     try:
         config = Config(to_plain(to_container(cfg))).with_choices(xp.folder / HYDRA_SETTINGS)
-    except CheckpointError:  # only the checkpoint shows whether that matters
+    except CheckpointError:  # the export checks the configuration in the checkpoint again
         return
     family = family_of(config, options.family)
     refuse_missing_weights(config, options.weights)
@@ -65,33 +80,68 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
 
 
 def check_packages(options: ExportOptions) -> None:
-    """Check that the packages for the format, the model card and the Hub are installed; before a training, too.
+    """Check that the packages for the format, the model card, the Hub and the signature are installed.
 
     Raises:
-        ReleaseError: if one is missing or too old.
+        ReleaseError: if a package is missing or too old, or the key of the signature cannot be read.
     """
-    require_packages(f"format={options.format}", *FORMATS[options.format].requires)
-    if options.has_card:
-        require_packages("A model card (card=true, which --no-card leaves out)", "huggingface_hub", "matplotlib")
+    card = ("huggingface_hub", "matplotlib") if options.has_card else ()
+    require_packages(f"format={options.format}", *FORMATS[options.format].requires, others=card)
+    require_packages("A model card (disable it with card=false or --no-card)", *card)
     if options.hub:
         require_packages("Pushing to the Hub", "huggingface_hub")
+    if options.sign is not None:
+        read_private_key(options.sign)
 
 
-def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles) -> None:
-    """Check that files, and a manifest, may be written to a folder.
+def refuse_unsigned_files(folder: Path, is_signed: Callable[[str], bool]) -> None:
+    """Refuse to sign a folder with other files than those of its release: a signature covers all files of a folder.
 
-    Only the free disk space is left to the writer: a release that is up to date needs none.
+    Args:
+        folder: the release folder.
+        is_signed: returns whether a file, by its path in the folder, belongs to the new release or is removed with the
+            previous one.
 
     Raises:
-        ReleaseError: if the folder belongs to a training, or they would replace a release of another experiment, a file
-            of no release, or a folder, a pipe or the like.
+        ReleaseError: if the folder has other files, or a file `model.sig` without a release.
+    """
+    try:
+        names = other_files(folder, IGNORED) if os.path.isdir(folder) else []
+    except OSError as exc:
+        raise ReleaseError("read-failed", f"Cannot read {folder}: {reason(exc)}", permission_hint(exc)) from exc
+    found = [name for name in names if not is_signed(name) and not STAGING_NAME.match(name)]
+    if os.path.lexists(folder / SIGNATURE) and not os.path.lexists(folder / MANIFEST):
+        found.append(SIGNATURE)
+    if found:
+        raise ReleaseError("unsigned-files", f"A signature covers all files of {folder}, but {listing(found)} "
+                           f"{'does' if len(found) == 1 else 'do'} not belong to the release",
+                           "move them, choose another folder, or export without sign")
+
+
+def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles, signer: Signer) -> None:
+    """Check that files and their manifest may be written to a folder.
+
+    Free disk space is checked later, by the writer: a release that is up to date needs none.
+
+    Args:
+        folder: the output folder.
+        files: content by file name.
+        owned: the files in the folder that may be replaced.
+        signer: signs the release.
+
+    Raises:
+        ReleaseError: if the folder belongs to a training, or a release of another experiment, an unrelated file, a
+            folder or a pipe would be replaced, or the release would be signed with unrelated files beside it.
     """
     refuse_training_folder(folder, owned.xp_folders)
-    refuse_non_files(folder, [*files, MANIFEST])
-    owned.refuse_foreign_files(folder, lambda path: _may_hold(path, files[path.name]))
+    refuse_non_files(folder, [*files, MANIFEST, SIGNATURE])
+    owned.refuse_unrelated_files(folder, lambda path: _may_hold(path, files[path.name]))
+    if signer.key is not None:
+        signed = {*files, MANIFEST, *owned.stale_files(folder)}
+        refuse_unsigned_files(folder, signed.__contains__)
 
 
 def _may_hold(path: Path, content: Content) -> bool:
-    """Whether a file may hold some content, as far as that is known before it is encoded."""
+    """Return whether a file may already have the given content; tensors are not compared."""
     data = text_bytes(content)
     return data is None or path.read_bytes() == data

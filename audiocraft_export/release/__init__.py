@@ -1,1 +1,1 @@
-"""What is released of a checkpoint: weights, compression model, manifest, owned files."""
+"""The content of a release: weights, compression model, manifest, owned files."""

@@ -1,4 +1,4 @@
-"""The installed AudioCraft: its version and its reference folder."""
+"""Read the version and the reference folder of the installed AudioCraft."""
 
 import os
 import re
@@ -8,29 +8,32 @@ from typing import Optional
 
 from ..errors import CheckpointError
 
+UNKNOWN_VERSION = "unknown"  # the version tag of a release if AudioCraft is not installed
+
 
 def audiocraft_version() -> Optional[str]:
-    """`audiocraft.__version__`, the tag of AudioCraft's own exports, without the 5 s of importing it."""
+    """Return `audiocraft.__version__`, the tag of AudioCraft's own exports, without importing it, which takes 5 s."""
     try:
         spec = find_spec("audiocraft")
         text = Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
-    except OSError:  # one of the folders in which Python looks for modules cannot be read
+    except OSError:  # an unreadable folder in `sys.path`
         return None
     found = re.search(r"""^__version__ = ['"](.+?)['"]""", text, re.M)
     return found and found[1]
 
 
 def reference_folder() -> Path:
-    """The folder that `//reference/` stands for: $AUDIOCRAFT_REFERENCE_DIR, or that of AudioCraft's team settings.
+    """Return the folder of `//reference/`: `$AUDIOCRAFT_REFERENCE_DIR` or AudioCraft's team settings.
 
     Raises:
-        CheckpointError: if neither says.
+        CheckpointError: if neither is set.
     """
     if folder := os.environ.get("AUDIOCRAFT_REFERENCE_DIR"):
         return Path(folder)
     try:
         from audiocraft.environment import AudioCraftEnvironment
         return Path(AudioCraftEnvironment.get_reference_dir())
-    except Exception as exc:  # whatever stands in the team settings
-        raise CheckpointError("where //reference/ is, this machine does not say, and neither does AudioCraft "
-                              f"({type(exc).__name__}: {exc}): set AUDIOCRAFT_REFERENCE_DIR.") from exc
+    except Exception as exc:  # Reading the team settings may raise any exception.
+        raise CheckpointError("codec-not-found", "No folder for //reference/: AUDIOCRAFT_REFERENCE_DIR is not set, and "
+                              f"AudioCraft has none ({type(exc).__name__}: {exc})",
+                              "set AUDIOCRAFT_REFERENCE_DIR") from exc

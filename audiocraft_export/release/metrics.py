@@ -1,28 +1,31 @@
-"""How a training selects its best state, and the metrics of an epoch."""
+"""Find the epoch of a best state, and its metrics."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Optional
 
-from ..errors import OptionError
+from ..errors import OptionError, did_you_mean
 from ..options import METRIC
 from .limits import MAX_METRIC_NAME, MAX_METRICS
 
-VALID = "valid"  # the stage by which a best state is selected, where no other is named
+VALID = "valid"  # the default stage of the metric
+DURATION = "duration"  # Flashy stores the seconds of a stage under this name
+_LARGEST = sys.float_info.max
+LOSSES = ("ce", "loss")  # metrics that are shown if the metric of the solver is unknown
 
 
 @dataclass(frozen=True)
 class Selection:
-    """By which metric a training selects its best state.
+    """The rule by which a training selects its best state.
 
     Args:
-        metric: its name in the stage; None if each epoch with that stage is the best so far.
-        stage: of the history.
+        metric: name of the metric in the stage; None if every epoch with this stage replaces the best state.
+        stage: name of the stage in the history.
         maximize: whether the highest value is the best.
-        is_audiocraft: whether it is selected as in AudioCraft's `StandardSolver.update_best_state_from_stage`: each
-            epoch has the metric, and of equal values the last one counts. For other trainings that is unknown.
+        is_audiocraft: whether the rule is that of AudioCraft's `StandardSolver.update_best_state_from_stage`: every
+            epoch has the metric, and the last of equal values wins. For other trainings, ties are undecidable.
     """
 
     metric: Optional[str] = None
@@ -32,40 +35,48 @@ class Selection:
 
     @classmethod
     def parse(cls, text: str) -> "Selection":
-        """The selection that the option `metric` names.
+        """Parse the option `metric`, as `loss` or `valid.accuracy:max`.
 
         Raises:
-            OptionError: if it is invalid.
+            OptionError: if the value is invalid.
         """
         match = METRIC.fullmatch(text)
         if match is None:
-            raise OptionError(f"metric={text} is no option: it takes NAME or STAGE.NAME, with :min or :max behind it.")
+            raise OptionError("invalid-option", f"Invalid value {text!r} for metric: expected NAME or STAGE.NAME, "
+                              "optionally followed by :min or :max")
         return cls(match["name"], match["stage"] or VALID, match["direction"] == "max", is_audiocraft=False)
 
     @property
     def name(self) -> Optional[str]:
-        """The metric, with its stage where that is another one than `valid`."""
+        """The name of the metric, prefixed with its stage unless that is `valid`."""
         return self.metric if self.stage == VALID or self.metric is None else f"{self.stage}.{self.metric}"
 
     def values(self, history: Sequence[Any]) -> list[Any]:
-        """The metric in each epoch, whatever it is; None where it is absent."""
-        stages = [_stage(epoch, self.stage) for epoch in history]
-        return [None if stage is None or self.metric is None else stage.get(self.metric) for stage in stages]
+        """Return the value of the metric in each epoch, of any type; None where the metric is missing."""
+        stages = [epoch.get(self.stage) if isinstance(epoch, dict) else None for epoch in history]
+        return [stage.get(self.metric) if isinstance(stage, dict) else None for stage in stages]
+
+    def value(self, epoch: Any) -> Any:
+        """Return the value of the metric in an epoch, of any type; None if the metric is missing."""
+        return self.values([epoch])[0]
 
     def best(self, history: Sequence[Any]) -> Optional[dict[str, Any]]:
-        """The epoch with the best finite number, of equal ones the last; without any, the last epoch with that stage.
+        """Describe the epoch with the best finite value; of equal values, or without any value, the last epoch.
 
-        That is no proof that a training has kept the state of that epoch: see `epoch`.
+        The training may have kept the state of another epoch; `epoch` returns only what the history proves.
+
+        Returns:
+            As `describe`; None if no epoch has the stage.
         """
-        sign = -1 if self.maximize else 1
-        scored = [(sign * value, -index) for index, value in enumerate(self.values(history), 1) if is_number(value)]
+        numbers = {index: value for index, value in enumerate(self.values(history), 1) if is_number(value)}
+        if numbers:
+            best = (max if self.maximize else min)(numbers.values())
+            return self.describe(history, [index for index, value in numbers.items() if value == best][-1])
         validated = [index for index, epoch in enumerate(history, 1) if _stage(epoch, self.stage) is not None]
-        if not validated:
-            return None
-        return self.describe(history, -min(scored)[1] if scored else validated[-1])
+        return self.describe(history, validated[-1]) if validated else None
 
     def epoch(self, history: Sequence[Any]) -> Optional[int]:
-        """The epoch of the best state, from 1; None if the metrics do not prove it."""
+        """Return the epoch of the best state, counted from 1; None if the history does not determine it."""
         if self.metric is None:
             return max((index for index, epoch in enumerate(history, 1) if _stage(epoch, self.stage) is not None),
                        default=None)
@@ -78,8 +89,8 @@ class Selection:
         return found[0] if len(found) == 1 else None
 
     def describe(self, history: Sequence[Any], epoch: int) -> dict[str, Any]:
-        """The metrics of an epoch: `Manifest.best`."""
-        value, valid = self.values(history)[epoch - 1], _numbers(_stage(history[epoch - 1], VALID) or {})
+        """Return the metrics of an epoch, counted from 1, in the structure of `Manifest.best`."""
+        value, valid = self.value(history[epoch - 1]), _numbers(_stage(history[epoch - 1], VALID) or {})
         if self.metric is None or not is_number(value):
             return {"metric": None, "epoch": epoch, "valid": valid}
         if self.stage == VALID:
@@ -89,31 +100,71 @@ class Selection:
 
 @dataclass(frozen=True)
 class OwnRule(Selection):
-    """A rule of the solver's own, which has said for each epoch whether it is the best so far."""
+    """The rule of a solver that decides in each epoch whether its state is the best so far."""
 
-    best_epoch: Optional[int] = None  # the last one of which it has said so; None if there is none
+    best_epoch: Optional[int] = None  # the last epoch that the solver called the best
 
     def epoch(self, history: Sequence[Any]) -> Optional[int]:
-        """That epoch, if it is one of this history."""
+        """Return `best_epoch` if the history includes that epoch."""
         return self.best_epoch if self.best_epoch is not None and self.best_epoch <= len(history) else None
 
 
+def lowest_loss(history: Sequence[Any]) -> Selection:
+    """Return a selection by the first known loss, for a training whose own metric is unknown."""
+    found = (Selection(metric, is_audiocraft=False) for metric in LOSSES)
+    return next((each for each in found if any(map(is_number, map(each.value, history)))), Selection())
+
+
+def metric_names(history: Sequence[Any]) -> list[str]:
+    """Return the metrics of a history by the names that the option `metric` accepts, sorted."""
+    stages = [(str(stage), metrics) for epoch in history if isinstance(epoch, dict)
+              for stage, metrics in epoch.items() if isinstance(metrics, dict)]
+    return sorted({name if stage == VALID else f"{stage}.{name}" for stage, metrics in stages
+                   for name in _numbers(metrics)})
+
+
+def check_metric(metric: str, histories: Sequence[Sequence[Any]], others: Iterable[str] = ()) -> None:
+    """Check that one of the histories has a metric, unless none has any.
+
+    Args:
+        metric: as the option `metric`.
+        histories: the histories of the experiments.
+        others: names that the hint offers besides those of the metrics.
+
+    Raises:
+        OptionError: with the closest name in its hint, or else with all names.
+    """
+    chosen = Selection.parse(metric)
+    names = sorted({name for history in histories for name in metric_names(history)})
+    if names and all(value is None for history in histories for value in chosen.values(history)):
+        raise OptionError("invalid-option", f"no experiment has the metric {chosen.name!r}",
+                          did_you_mean(str(chosen.name), [*names, *others]))
+
+
+def durations(epoch: Any) -> list[float]:
+    """Return the seconds of each stage of an epoch, as far as they are known."""
+    stages = epoch.values() if isinstance(epoch, dict) else ()
+    return [stage[DURATION] for stage in stages if isinstance(stage, dict) and is_number(stage.get(DURATION))]
+
+
 def value_of(best: Mapping[str, Any]) -> Any:
-    """The value of the metric in a `Manifest.best` that has one."""
+    """Return the value of the metric in a `Manifest.best` that has a metric."""
     return best["value"] if "value" in best else best["valid"][best["metric"]]
 
 
 def is_number(value: Any) -> bool:
-    """Whether a metric is a finite number, and no bool."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < sys.float_info.max
+    """Return whether a value is a finite number; a bool is not."""
+    if type(value) is float:  # the only type in most histories
+        return -_LARGEST < value < _LARGEST
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _epoch_of_audiocraft(values: Sequence[Any], maximize: bool) -> Optional[int]:
-    """The last epoch whose value equals `min` of all until then; none after NaN, if that is the first value."""
+    """Return the last epoch whose value equals the running minimum; None if the first value is NaN."""
     found: Optional[int] = None
     lowest: Any = None
     for index, value in enumerate(values, 1):
-        if not isinstance(value, (int, float)):  # AudioCraft would have stopped there
+        if not isinstance(value, (int, float)):  # AudioCraft would have raised an error.
             return None
         score = -value if maximize else value
         lowest = score if lowest is None or score < lowest else lowest

@@ -1,4 +1,4 @@
-"""A trained model on its way from a checkpoint into a release."""
+"""A trained model, taken from a checkpoint for a release."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from .weights import Weights, compact, select_weights
 
 @dataclass(frozen=True)
 class ReleaseModel:
-    """A trained model, as it is released."""
+    """A trained model, with the weights and the configuration to release."""
 
-    checkpoint: Checkpoint  # where it comes from
+    checkpoint: Checkpoint  # the source of the model
     weights: Weights  # selected and compacted
     version: str  # AudioCraft version tag
-    config: Config  # the released part of its configuration; all of it is `checkpoint.config`
+    config: Config  # the scrubbed configuration; the whole one is `checkpoint.config`
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, version: str, which: str = "best", dtype: Optional[str] = None,
                         scrub: Sequence[str] = (), *, of_audiocraft: bool = False) -> ReleaseModel:
-        """Take the model out of a checkpoint, as `select_weights`, `compact` and `scrub_config`.
+        """Select the weights and the configuration to release from a checkpoint.
+
+        The arguments are those of `select_weights`, `compact` and `scrub_config`.
 
         Raises:
-            CheckpointError: if the checkpoint does not have these weights, or only a shard, or as `scrub_config`.
-            OptionError: if `scrub` holds an invalid pattern.
+            CheckpointError: if the weights are missing or only a shard, or the configuration cannot be scrubbed.
+            OptionError: if a pattern of `scrub` is invalid.
         """
         weights = compact(select_weights(checkpoint, which, of_audiocraft), dtype)
         return cls(checkpoint, weights, version, scrub_config(checkpoint.config, scrub))
 
     @property
     def content(self) -> dict[str, Any]:
-        """The four keys of an exported model."""
+        """The content of the exported file, with the four keys that AudioCraft's exports have."""
         return model_content(self.weights.state, self.config.text, self.version)

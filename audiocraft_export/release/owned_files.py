@@ -1,4 +1,4 @@
-"""File name patterns of releases, and which files of a folder an export may replace; others are never touched."""
+"""File name patterns of releases, and checks of what an export may replace; other files are never touched."""
 
 import hashlib
 import os
@@ -16,9 +16,10 @@ from ..experiment.xp import ARGV, CHECKPOINT_NAME, HYDRA_CONFIG, MANIFEST, XPS
 from ..storage.durable_file import WrittenFile
 from .families import audioseal
 from .families.registry import FAMILIES, GENERAL_FAMILY, OWN_NAMES
-from .manifest import Manifest
+from .manifest import ATTESTATIONS, SIGNATURE, Manifest
 
-_CHUNK_SIZE = 1 << 20  # bytes
+_CHUNK_SIZE = 1 << 20  # bytes that are hashed at once
+_REPLACE = "choose another folder, or replace the release with force=true (--force)"
 _SHARD = r"(-\d{5}-of-\d{5})?\.safetensors|\.safetensors\.index\.json"
 _SAFETENSORS = (rf"(compression_)?model({_SHARD}|\.json)", r"(compression_)?config(_\d+)?\.yaml",
                 rf"(generator|detector)_{{}}({_SHARD})")
@@ -27,26 +28,33 @@ _TRANSFORMERS = (r"(|generation_|preprocessor_|processor_|tokenizer_)config\.jso
 
 
 def is_release_file(name: Any, sig: Optional[str]) -> bool:
-    """Whether a file of a release may have this name, which stands in a manifest with that signature."""
+    """Return whether a manifest of the experiment `sig` may list a file of this name."""
     return isinstance(name, str) and _is_release_name(name, re.escape(audioseal.name_of(sig)))
 
 
 def release_file_names(manifest: Manifest) -> list[str]:
-    """The files of a release by its manifest, but for names that no file of a release has."""
+    """Return the names of the files in a manifest, except names that no release may have."""
     return [file.name for file in manifest.files if is_release_file(file.name, manifest.sig)]
 
 
+def model_file_names(manifest: Manifest) -> list[str]:
+    """Return the names as `release_file_names`, without the attestations."""
+    return [name for name in release_file_names(manifest) if name not in ATTESTATIONS]
+
+
 def is_torch_file(name: str) -> bool:
-    """Whether a file of a release is one of torch."""
+    """Return whether a file of a release is a file of torch.save, judging by its name."""
     return name.endswith((".bin", ".pth"))
 
 
 class OwnedFiles:
-    """Which files of a folder belong to a release: only those give way to the files of a new one, `names`.
+    """Decide which files of a folder a new release may replace: only files of a release.
 
     Args:
-        manifest: that of the new release: one of another experiment gives way only with `force`.
-        xp_folders: of its experiments; in the folders in them, a release without a signature is theirs.
+        names: the file names of the new release.
+        manifest: the manifest of the new release.
+        xp_folders: the XP folders of its experiments; a release without a signature in one of them counts as theirs.
+        force: whether the release of another experiment may be replaced.
     """
 
     def __init__(self, names: Collection[str], manifest: Manifest, xp_folders: Collection[Path] = (),
@@ -56,44 +64,51 @@ class OwnedFiles:
 
     @staticmethod
     def owns(name: str) -> bool:
-        """Whether some release may have a file of this name."""
-        return name == MANIFEST or _is_release_name(name, r"[\w-]+")
+        """Return whether any release may have a file of this name."""
+        return name in (MANIFEST, SIGNATURE) or _is_release_name(name, r"[\w-]+")
 
     def stale_files(self, folder: Path) -> set[str]:
-        """The unchanged files of the previous release in a folder that the new one does not have."""
+        """Return the unchanged files of the previous release that are not part of the new release, and its signature.
+
+        A signature is never valid for another release.
+        """
         previous = Manifest.load_or_none(folder)
         names = {*OWN_NAMES, *(release_file_names(previous) if previous else ())} - self._names
-        return {file.name for file in Manifest.unverified_files(folder)
-                if file.name in names and matches_manifest(folder, file)}
+        signature = {SIGNATURE} if os.path.lexists(folder / MANIFEST) and os.path.lexists(folder / SIGNATURE) else set()
+        return signature | {file.name for file in Manifest.unverified_files(folder)
+                            if file.name in names and matches_manifest(folder, file)}
 
     def replaced_release(self, folder: Path) -> Optional[str]:
-        """Which release in a folder gives way to the new one, for a message; None if there is none."""
+        """Describe the release in a folder that the new release would replace; None without one."""
         previous = Manifest.load_or_none(folder)
         if previous is None:
             return None if self._previous_values(folder) is None else "a damaged release"
         is_same = _is_same_experiment(vars(previous), vars(self._manifest))
         whose = "" if is_same else f" of another experiment ({previous.name})"
         made = "" if previous.epoch is None else f" made after epoch {previous.epoch}"
-        return f"the release{whose}{made if previous.weights_epoch is None else f' of epoch {previous.weights_epoch}'}"
+        return f"the release{whose}{made}"
 
-    def refuse_foreign_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
-        """Refuse to replace a release of another experiment, or files of no release, such as a person's `config.yaml`.
+    def refuse_unrelated_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
+        """Refuse to replace the release of another experiment, or a file that is not of a release (`config.yaml`).
 
-        A file that may have the bytes of the new one is no loss: a killed export leaves such without their manifest.
+        Args:
+            folder: the folder of the new release.
+            may_be_same: returns whether an existing file may be equal to the new one. An equal file may be replaced:
+                a killed export leaves files without a manifest.
 
         Raises:
-            ReleaseError: if there is one.
+            ReleaseError: if the folder has a release of another experiment, or an unrelated file.
         """
         if not self._force:
             refuse_other_experiment(self._previous_values(folder), vars(self._manifest), folder, self.xp_folders)
         owned = {*OWN_NAMES, *(file.name for file in Manifest.unverified_files(folder))}
         for path in (folder / name for name in sorted(self._names - owned)):
             if os.path.lexists(path) and not (os.path.isfile(path) and may_be_same(path)):
-                raise ReleaseError(f"{path} is there already, and no file of a release by its manifest: move it away, "
-                                   "or choose another folder.")
+                raise ReleaseError("file-exists", f"{path} exists and does not belong to a release",
+                                   "move it or choose another folder")
 
     def _previous_values(self, folder: Path) -> Optional[Mapping[str, Any]]:
-        """What is known of the release in a folder, even of one without a valid manifest; None if there is none."""
+        """Return the known manifest values of the release in a folder; None without a release."""
         bare = [folder / name for name in OWN_NAMES if name in self._names and os.path.lexists(folder / name)]
         if not bare and not os.path.lexists(folder / MANIFEST):
             return None
@@ -102,49 +117,59 @@ class OwnedFiles:
 
 def refuse_other_experiment(previous: Optional[Mapping[str, Any]], new: Mapping[str, Any], folder: Path,
                             xp_folders: Collection[Path]) -> None:
-    """Refuse to replace the release in a folder, unless it is shown to be of the same experiment as the new one.
+    """Refuse to replace a release, unless the new release is provably of the same experiment.
 
     Args:
-        previous: values of its manifest, as far as they are known; None if there is none.
-        new: those of the new release.
-        xp_folders: of the experiments of the new release.
+        previous: manifest values of the existing release, as far as they are known; None without a release.
+        new: manifest values of the new release.
+        folder: the folder of both.
+        xp_folders: the XP folders of the experiments of the new release.
 
     Raises:
-        ReleaseError: if it may be of another one.
+        ReleaseError: if the existing release may be of another experiment.
     """
     if previous is None or _is_same_experiment(previous, new):
         return
     sigs = [part.get("sig") for part in _parts(previous)]
     if sigs == [None] and folder.parent in xp_folders:
         return
+    if sigs == [None]:
+        raise ReleaseError("other-experiment", f"{folder} has files with the names of a release, but without a "
+                           "signature: they may belong to another experiment",
+                           "choose another folder, or replace the files with force=true (--force)")
     whose = ", ".join(str(sig or "without a signature") for sig in sigs)
-    raise ReleaseError(f"{folder} has the release of another experiment ({whose}): choose another folder, or replace "
-                       "it with force=true (--force).")
+    raise ReleaseError("other-experiment", f"{folder} has the release of another experiment ({whose})",
+                       _REPLACE)
 
 
 def refuse_training_folder(folder: Path, xp_folders: Collection[Path]) -> None:
-    """Refuse a release folder that belongs to a training, that of one of these XP folders or any other.
+    """Refuse a release folder that belongs to a training.
+
+    Args:
+        folder: the folder of the release.
+        xp_folders: known XP folders; others are recognized by their files.
 
     Raises:
-        ReleaseError: if it holds a training checkpoint, or is an XP folder or a Dora folder.
+        ReleaseError: if the folder has a training checkpoint, or is an XP folder or a Dora folder.
     """
     if what := _describe_training_folder(folder, xp_folders):
-        raise ReleaseError(f"{folder} is no folder for a release: it {what}. Choose another folder.")
+        raise ReleaseError("training-folder", f"{folder} cannot be a release folder: it {what}",
+                           "choose another folder")
 
 
 def refuse_training_checkpoint(path: Path) -> None:
     """Refuse to replace a file that is a training checkpoint.
 
     Raises:
-        CheckpointError: if it is one.
+        CheckpointError: if the file is a training checkpoint.
     """
     if os.path.isfile(path) and _is_training_checkpoint(path):
-        raise CheckpointError(f"The release would take the place of the training checkpoint {path}: write it "
-                              "elsewhere.")
+        raise CheckpointError("training-folder", f"Refusing to overwrite the training checkpoint {path}",
+                              "choose another output path")
 
 
 def matches_manifest(folder: Path, file: WrittenFile) -> bool:
-    """Whether a file of a release folder has the size and the checksum in its manifest."""
+    """Return whether a file has the size and the checksum that the manifest lists."""
     sha256 = hashlib.sha256()
     try:
         if os.path.getsize(folder / file.name) != file.bytes:
@@ -159,9 +184,9 @@ def matches_manifest(folder: Path, file: WrittenFile) -> bool:
 
 
 def _is_release_name(name: str, sig: str) -> bool:
-    """Whether a name matches a pattern of any format, where `sig` is a regular expression for the signature."""
+    """Return whether a name matches a pattern of any format; `sig` is a regular expression for the signature."""
     families = {family.names for family in (GENERAL_FAMILY, *FAMILIES.values())}
-    own = [re.escape(each).replace(r"\{\}", "{}") for names in families for each in names]
+    own = [re.escape(each).replace(r"\{\}", "{}") for names in (*families, ATTESTATIONS) for each in names]
     return any(re.fullmatch(pattern.replace("{}", sig), name) for pattern in (*own, *_SAFETENSORS, *_TRANSFORMERS))
 
 
@@ -173,13 +198,16 @@ def _is_training_checkpoint(path: Path) -> bool:
 
 
 def _describe_training_folder(folder: Path, xp_folders: Collection[Path]) -> Optional[str]:
+    """Return why a folder belongs to a training, as a clause for a message; None if it does not."""
     names = []
     with suppress(OSError):
         names = sorted(os.listdir(folder))
+    released = [(file.name, file.bytes) for file in Manifest.unverified_files(folder)]  # need not be unpickled
     for name in names:
         path = folder / name
-        if os.path.isfile(path) and (CHECKPOINT_NAME.fullmatch(name) or _is_training_checkpoint(path)):
-            return f"holds the training checkpoint {name}"
+        if os.path.isfile(path) and (CHECKPOINT_NAME.fullmatch(name) or (
+                name, os.path.getsize(path)) not in released and _is_training_checkpoint(path)):
+            return f"has the training checkpoint {name}"
     if folder in xp_folders or {ARGV, HYDRA_CONFIG.parts[0]} & {*names}:
         return "is an XP folder"
     homes = [each.parent for each in xp_folders if each.parent.name == XPS or os.path.lexists(each / ARGV)]
@@ -188,7 +216,7 @@ def _describe_training_folder(folder: Path, xp_folders: Collection[Path]) -> Opt
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:
-    """What a release without a manifest says of its experiment."""
+    """Return the manifest values that can be derived from a release file without a manifest."""
     try:
         text = TorchFile.read(path).state.get("xp.cfg")
     except CheckpointError:
@@ -199,23 +227,23 @@ def _read_config(path: Path) -> Mapping[str, Any]:
 
 
 def _parts(values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The experiments of a release by its manifest, which may be of any types."""
+    """Return the manifest values of each experiment of a release, without validating their types."""
     bands = values.get("bands")
     return [band for band in bands if isinstance(band, dict)] if isinstance(bands, list) else [values]
 
 
 def _is_same_experiment(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two releases are shown to be of the same experiments, by what their manifests say."""
+    """Return whether manifest values prove that two releases are of the same experiments."""
     ones, others = _parts(one), _parts(other)
     return len(ones) == len(others) and all(map(_is_same_part, ones, others))
 
 
 def _is_same_part(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """By the signatures; where one is unknown, by the configuration of the training, or as the same checkpoint."""
+    """Compare two experiments by signature; if one is unknown, by configuration or checkpoint."""
     if one.get("sig") is not None and other.get("sig") is not None:
         return bool(one["sig"] == other["sig"])
     config, identity = one.get("config_sha256"), _identity(one)
-    is_named = CONFIG_OPTION in (one.get("config"), other.get("config"))  # a person may name one file for any model
+    is_named = CONFIG_OPTION in (one.get("config"), other.get("config"))  # The same file may be used for any model.
     return config is not None and not is_named and bool(config == other.get("config_sha256")) \
         or identity is not None and bool(identity == _identity(other))
 

@@ -1,7 +1,7 @@
-"""What is released of a checkpoint, in no format yet."""
+"""Prepare the content of a release from checkpoints, before a format encodes it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -21,26 +21,30 @@ from .provenance import build_manifest, merge_manifests, version_tag
 
 @dataclass(frozen=True)
 class PreparedRelease:
-    """What a release is made of."""
+    """The content of a release, and a function that prepares it again with other options."""
 
-    contents: Mapping[str, Content]  # of its files in the format of AudioCraft, by name
-    manifest: Manifest  # without the files
+    contents: Mapping[str, Content]  # content of each file in AudioCraft's format
+    manifest: Manifest  # complete except for `files`
     family: Family
-    models: Sequence[ReleaseModel]  # the model, or one for each band
-    again: Callable[[ExportOptions, Optional[Checkpoint]], "PreparedRelease"]  # of other options, or another checkpoint
+    models: Sequence[ReleaseModel]  # one model, or one for each band
+    again: Callable[[ExportOptions, Optional[Checkpoint]], "PreparedRelease"]  # prepares it again
     codec: Optional[CompressionModel] = None
-    xp_folders: Sequence[Path] = ()  # which the experiments are in
+    xp_folders: Sequence[Path] = ()  # the folders of the experiments
 
 
 def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
             dora_dir: Optional[AnyPath] = None, selection: Optional[Selection] = None) -> PreparedRelease:
-    """Decide what a release of a checkpoint consists of; nothing is written, no weight is read.
+    """Prepare the release of a checkpoint; nothing is written, and no weights are read.
 
-    A compression model of the form `//sig/` is looked up in `dora_dir`; None is the Dora folder around `xp_folder`.
-    `selection` is that of a living solver.
+    Args:
+        checkpoint: a checkpoint file or the state of a solver.
+        xp_folder: base of relative paths in the configuration.
+        options: what to release, and how.
+        dora_dir: where to look for a compression model of the form `//sig/`; None is the Dora folder of `xp_folder`.
+        selection: how the solver selects its best state; None derives it from the options and the configuration.
 
     Raises:
-        ExportError: if it cannot be released.
+        ExportError: if the checkpoint cannot be released.
     """
     family = family_of(checkpoint.config, options.family)
     model = _load_model(checkpoint, options, family)
@@ -49,7 +53,7 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
         dora_dir = dora_dir or Experiment.from_folder(xp_folder).dora_dir
         codec = find_compression_model(checkpoint.config, Lookup(xp_folder, dora_dir, model.version, options.patterns))
         contents = {**contents, CODEC_FILE: codec.content}
-    manifest = build_manifest(model, options, codec, family.notes(model), selection)
+    manifest = _with_git(build_manifest(model, options, codec, family.notes(model), selection), xp_folder)
 
     def again(options: ExportOptions, other: Optional[Checkpoint]) -> PreparedRelease:
         return prepare(other or checkpoint, xp_folder, options, dora_dir, selection)
@@ -57,22 +61,29 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
 
 
 def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> PreparedRelease:
-    """Decide what a release of the bands of one MultiBand Diffusion, in their order, consists of.
+    """Prepare one release of all bands of a MultiBand Diffusion model, given in their order.
 
     Raises:
-        ExportError: if they are not the bands of one model, complete and in order, or cannot be released.
+        ExportError: if the checkpoints are not all bands of one model in order, or cannot be released.
     """
     for checkpoint in checkpoints:
         if family_of(checkpoint.config, options.family) is not DIFFUSION_FAMILY:
             what = describe_model(checkpoint.config, options.family)
-            raise CheckpointError(f"{checkpoint.where} is {what}, no band of MultiBand "
-                                  "Diffusion: export it without --bands.")
+            raise CheckpointError("family-mismatch", f"{checkpoint.where} is {what}, not a band of MultiBand Diffusion",
+                                  "export it without --bands")
     models = [_load_model(checkpoint, options, DIFFUSION_FAMILY) for checkpoint in checkpoints]
     multiband_diffusion.check(models)
-    manifest = merge_manifests([build_manifest(model, options) for model in models], multiband_diffusion.notes(*models))
+    folders = [each.file.path.parent for each in checkpoints if each.file]
+    manifests = [_with_git(build_manifest(model, options), folder) for model, folder in zip(models, folders)]
+    manifest = merge_manifests(manifests, multiband_diffusion.notes(*models))
     return PreparedRelease(multiband_diffusion.files(*models), manifest, DIFFUSION_FAMILY, models,
-                           lambda other, _: prepare_bands(checkpoints, other),
-                           xp_folders=[each.file.path.parent for each in checkpoints if each.file])
+                           lambda other, _: prepare_bands(checkpoints, other), xp_folders=folders)
+
+
+def _with_git(manifest: Manifest, xp_folder: Path) -> Manifest:
+    """Add the commit of the training, if the folder is that of its experiment."""
+    xp = Experiment.from_folder(xp_folder)
+    return replace(manifest, git=xp.git) if manifest.sig is not None and xp.sig == manifest.sig else manifest
 
 
 def _load_model(checkpoint: Checkpoint, options: ExportOptions, family: Family) -> ReleaseModel:

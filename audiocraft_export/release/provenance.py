@@ -1,4 +1,4 @@
-"""What is known of a release before its files are written: the manifest without `files`."""
+"""Build the manifest of a release: its provenance and warnings."""
 
 import platform
 from collections import Counter
@@ -10,8 +10,10 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Optional
 
+from .. import progress
 from ..checkpoint.checkpoint import CONFIG_OPTION
-from ..errors import listing
+from ..checkpoint.torch_file import TorchFile
+from ..errors import coded_warning, listing, printable, split_warning, warning_about
 from ..experiment.privacy.scrub import unmatched_patterns
 from ..experiment.xp import HYDRA_CONFIG
 from ..options import AUDIOCRAFT, PUBLIC, ExportOptions
@@ -19,27 +21,32 @@ from ..storage.durable_file import WrittenFile
 from ..version import __version__
 from .compression_model import CompressionModel
 from .families.registry import family_name, family_notes, family_of, selection_of, solver_of
-from .installed_audiocraft import audiocraft_version
+from .installed_audiocraft import UNKNOWN_VERSION, audiocraft_version
 from .manifest import Manifest
 from .metrics import Selection, is_number
 from .model import ReleaseModel
 
-UNKNOWN_VERSION = "unknown"
 BAND_FIELDS = ("sig", "epoch", "weights", "why", "checkpoint", "config", "config_sha256", "best",
-               "weights_epoch")
-BEST_SECTIONS, LATEST_SECTIONS = ("best_state", "fsdp_best_state"), ("model", "ema")  # any other is of an unknown epoch
+               "weights_epoch", "git")
+# The epoch of the weights is known only for these sections.
+BEST_SECTIONS, LATEST_SECTIONS = ("best_state", "fsdp_best_state"), ("model", "ema")
 
 
 def version_tag(asked: Optional[str] = None) -> str:
-    """The AudioCraft version tag of a release: the one asked for, that of the installed AudioCraft, or `unknown`."""
+    """Return the AudioCraft version tag: `asked`, or else the installed version, or else `unknown`."""
     return asked or audiocraft_version() or UNKNOWN_VERSION
 
 
 def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[CompressionModel] = None,
                    notes: Iterable[str] = (), selection: Optional[Selection] = None) -> Manifest:
-    """Build the manifest of one model, without its files; `notes` are warnings of its family.
+    """Build the manifest of one model, complete except for `files`.
 
-    Without a selection (of a living solver), the options and the configuration say how the best state is selected.
+    Args:
+        model: the model.
+        options: the options of the export.
+        codec: the compression model, if one is released too.
+        notes: coded warnings of the family.
+        selection: how a running solver selects its best state; None derives it from options and configuration.
     """
     checkpoint = model.checkpoint
     selection = selection or selection_of(checkpoint.config, options.metric, options.family)
@@ -67,15 +74,19 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
 
 
 def merge_manifests(manifests: Sequence[Manifest], notes: Iterable[str]) -> Manifest:
-    """Merge the manifests of several experiments into that of the one release made of them.
+    """Merge the manifests of several experiments into the manifest of one release.
 
-    `notes` are about all together; a warning that all have is given once, any other with the name of its experiment.
+    A warning that all experiments have is listed once; any other warning names its experiment.
+
+    Args:
+        manifests: the manifests of the experiments.
+        notes: coded warnings about the experiments together.
     """
     first = manifests[0]
     shared = [text for text in first.warnings if all(text in each.warnings for each in manifests)]
-    own = [f"{each.name}: {text}" for each in manifests for text in each.warnings if text not in shared]
+    own = [warning_about(each.name, text) for each in manifests for text in each.warnings if text not in shared]
     return replace(
-        first, sig=None, checkpoint=None, config_sha256=None, best=None, weights_epoch=None,
+        first, sig=None, checkpoint=None, config_sha256=None, best=None, weights_epoch=None, git=None,
         epoch=first.epoch if all(each.epoch == first.epoch for each in manifests) else None,
         weights=", ".join(dict.fromkeys(each.weights for each in manifests)),
         why=", ".join(dict.fromkeys(each.why for each in manifests)),
@@ -86,58 +97,101 @@ def merge_manifests(manifests: Sequence[Manifest], notes: Iterable[str]) -> Mani
     )
 
 
+def with_source_digests(manifest: Manifest, models: Sequence[ReleaseModel],
+                        codec: Optional[CompressionModel]) -> Manifest:
+    """Add the sha256 of each checkpoint file to a manifest, where it is missing; the whole file is read.
+
+    Raises:
+        CheckpointError: if a file cannot be read, or was modified since it was opened.
+    """
+    files = [model.checkpoint.file for model in models]
+    if manifest.bands:
+        bands = [_with_source_digest(band, "checkpoint", file) for band, file in zip(manifest.bands, files)]
+        return replace(manifest, bands=[*bands])
+    origin = manifest.codec
+    for key in ("checkpoint", "file"):
+        origin = origin and _with_source_digest(origin, key, codec.file if codec else None)
+    checkpoint = _with_source_digest(vars(manifest), "checkpoint", files[0])["checkpoint"]
+    return replace(manifest, checkpoint=checkpoint, codec=origin)
+
+
+def _with_source_digest(values: Mapping[str, Any], key: str, file: Optional[TorchFile]) -> Mapping[str, Any]:
+    """Add the sha256 of a file to the source under a key, if there is a source without one."""
+    source = values.get(key)
+    if file is None or not isinstance(source, dict) or "sha256" in source:
+        return values
+    with progress.phase(f"hashing {printable(file.path.name)}"):
+        return {**values, key: {**source, "sha256": file.archive.sha256()}}
+
+
 def with_files(manifest: Manifest, files: list[WrittenFile], nonfinite: Mapping[str, Mapping[str, int]]) -> Manifest:
-    """Complete a manifest with what was written; `nonfinite` counts NaN and infinite values by file and tensor."""
+    """Add the written files to a manifest; `nonfinite` has the number of NaN and infinite values by file and tensor."""
     counts = {file: tensors for file, tensors in nonfinite.items() if tensors}
     warnings = [nonfinite_warning(file, tensors) for file, tensors in counts.items()]
     return replace(manifest, files=files, nonfinite=counts, warnings=[*manifest.warnings, *warnings])
 
 
+def without_nonfinite_warnings(manifest: Manifest) -> list[str]:
+    """Return the warnings of a manifest, except those about NaN and infinite values that `with_files` added."""
+    counted = tuple(f"{file} " for file in manifest.nonfinite)
+    return [warning for warning in manifest.warnings
+            if split_warning(warning)[0] != "nonfinite-values" and not warning.startswith(counted)]
+
+
 def nonfinite_warning(file: str, tensors: Mapping[str, int]) -> str:
-    """The warning about the NaN and infinite values of a file, counted by tensor."""
-    return f"{file} holds {sum(tensors.values())} numbers that are NaN or infinite, in {listing(list(tensors))}"
+    """Return the warning about the NaN and infinite values of a file; `tensors` has their number by tensor."""
+    count = sum(tensors.values())
+    return coded_warning("nonfinite-values", f"{file} has {count} NaN or infinite values in {listing(list(tensors))}")
 
 
 def _later_options(options: ExportOptions) -> dict[str, Any]:
-    """Options added after format 1, omitted at their defaults so that older manifests still match."""
-    names = ["scrub", "family"] if options.format == AUDIOCRAFT else ["format", "max_shard_size", "scrub", "family"]
+    """Return options added after format 1; omitted at their defaults so that older manifests still match."""
+    names = ["scrub", "family", "metric"]
+    names += [] if options.format == AUDIOCRAFT else ["format", "max_shard_size"]
     return {name: value for name, value in asdict(options).items() if name in names and value is not None}
 
 
 def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: ExportOptions) -> Iterator[str]:
+    """Yield the coded warnings about a model, its checkpoint and its compression model."""
     checkpoint = model.checkpoint
-    odd, is_public = checkpoint.config_notes, PUBLIC in options.patterns
-    yield from () if is_public else odd  # they name classes, keys and values, which may be private
+    config_notes, is_public = checkpoint.config_notes, PUBLIC in options.patterns
+    yield from () if is_public else config_notes  # The notes name classes, keys and values, which may be private.
     yield from checkpoint.notes
-    if odd and is_public:
-        yield f"{len(odd)} of the values of the configuration are no plain data: what stands for them was released"
+    if config_notes and is_public:
+        yield coded_warning("config-value-replaced", f"{len(config_notes)} values of the configuration are not plain "
+                            "data and were replaced")
     yield from family_notes(checkpoint.config, options.family)
     if checkpoint.unknown_globals:
         ignored = _describe_globals(checkpoint.unknown_globals, options)
-        yield f"ignored in the checkpoint, neither imported nor released: {ignored}"
+        yield coded_warning("unknown-globals", "the checkpoint has unknown globals, neither imported nor released: "
+                            f"{ignored}")
     yield from model.weights.notes
-    yield from (f"compression model: {note}" for note in (codec.notes if codec else ()))
+    yield from (warning_about("compression model", note) for note in (codec.notes if codec else ()))
     if codec is not None and codec.checkpoint is not None and codec.checkpoint.unknown_globals:
         ignored = _describe_globals(codec.checkpoint.unknown_globals, options)
-        yield f"ignored in that of the compression model: {ignored}"
+        yield coded_warning("codec-globals", "the compression model has unknown globals, neither imported nor "
+                            f"released: {ignored}")
     if checkpoint.sig is None:
-        yield "the checkpoint holds no signature (xp.sig): nothing proves that it belongs to this experiment"
-    if checkpoint.config_source == HYDRA_CONFIG.as_posix():
-        yield f"the checkpoint holds no configuration (xp.cfg): it was taken from {checkpoint.config_source}"
-    if checkpoint.config_source == CONFIG_OPTION:
-        yield "the checkpoint holds no configuration (xp.cfg): it was taken from the file that was named (config)"
+        yield coded_warning("missing-signature", "the checkpoint has no signature (xp.sig): cannot verify that it "
+                            "belongs to this experiment")
+    if checkpoint.config_source in (HYDRA_CONFIG.as_posix(), CONFIG_OPTION):
+        is_option = checkpoint.config_source == CONFIG_OPTION
+        used = "the option config" if is_option else checkpoint.config_source
+        yield coded_warning("config-from-file", "the checkpoint has no configuration (xp.cfg): the release has the "
+                            f"configuration from {used}")
     if checkpoint.epochs is None:
-        yield "the checkpoint holds no history: after how many epochs it was stored is not known"
+        yield coded_warning("missing-history", "the checkpoint has no history: the number of trained epochs is unknown")
     elif not checkpoint.epochs:
-        yield "no epoch was finished when this state was stored"
+        yield coded_warning("missing-history", "the checkpoint was stored before the first epoch was finished")
     if model.version == UNKNOWN_VERSION and family_of(checkpoint.config, options.family).audiocraft:
-        yield "AudioCraft is not installed here and no version was given: the release is tagged unknown"
+        yield coded_warning("unknown-version", "AudioCraft is not installed and no version was given: the version tag "
+                            "of the release is `unknown`")
     for pattern in unmatched_patterns(checkpoint.config, options.patterns):
-        yield f"scrub={pattern} matches no key of the configuration"
+        yield coded_warning("scrub-unmatched", f"scrub={pattern} matches no key of the configuration")
 
 
 def _weights_epoch(model: ReleaseModel, selection: Optional[Selection]) -> Optional[int]:
-    """Of which epoch the weights are, if that is known."""
+    """Return the epoch of the weights; None if unknown."""
     checkpoint, source = model.checkpoint, model.weights.source
     if checkpoint.is_unfinished:
         return None
@@ -147,22 +201,23 @@ def _weights_epoch(model: ReleaseModel, selection: Optional[Selection]) -> Optio
 
 
 def _metric_warnings(history: Sequence[Any], metric: Optional[str]) -> Iterator[str]:
-    """Why the option `metric` does not say of which epoch the best weights are."""
+    """Explain why the option `metric` does not determine the epoch of the best weights."""
     if metric is None or not history:
         return
     named = Selection.parse(metric)
     if not any(map(is_number, named.values(history))):
         stage = (history[-1] if isinstance(history[-1], dict) else {}).get(named.stage)
         known = listing([*map(str, stage)]) if isinstance(stage, dict) and stage else "none"
-        yield (f"no epoch has a number {named.metric} in the stage {named.stage} (metric={metric}): of which epoch the "
-               f"weights are is not known; metrics of that stage: {known}")
+        yield coded_warning("unknown-epoch", "the epoch of the weights is unknown: no epoch has a numeric value of "
+                            f"{named.metric} in the stage {named.stage} (metric={metric}); metrics of this stage: "
+                            f"{known}")
     else:
-        yield (f"metric={metric} does not say of which epoch the weights are: several epochs have the best value, or "
-               "the training was in the middle of one")
+        yield coded_warning("unknown-epoch", "the epoch of the weights is unknown: several epochs have the best value "
+                            f"of metric={metric}, or the checkpoint was stored during an epoch")
 
 
 def _describe_globals(names: Sequence[str], options: ExportOptions) -> str:
-    """The names of unknown classes and functions; for the public only their number: a project's modules are private."""
+    """Return the names of unknown globals, or with scrub=public only their number: module names may be private."""
     if PUBLIC not in options.patterns:
         return listing(names, 20)
     return f"{len(names)} unknown {'class or function' if len(names) == 1 else 'classes and functions'}"
@@ -172,5 +227,5 @@ def _describe_globals(names: Sequence[str], options: ExportOptions) -> str:
 def _package_version(package: str) -> str:
     try:
         return version(package)
-    except (PackageNotFoundError, OSError):  # its metadata cannot be read
+    except (PackageNotFoundError, OSError):  # OSError: unreadable metadata
         return UNKNOWN_VERSION

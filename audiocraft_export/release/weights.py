@@ -1,7 +1,7 @@
-"""Which weights a release gets, and in what form.
+"""Select the weights of a release from a checkpoint, and make them compact.
 
-The rules are those of AudioCraft: `fsdp_best_state` is the whole model where `best_state` holds only
-the shard of rank zero (`audiocraft.solvers.base.StandardSolver`, `audiocraft.utils.export.export_lm`).
+The rules are those of AudioCraft: `fsdp_best_state` is the whole model where `best_state` is only the
+shard of rank zero (`audiocraft.solvers.base.StandardSolver`, `audiocraft.utils.export.export_lm`).
 """
 
 from collections import Counter
@@ -13,10 +13,10 @@ from typing import Any, Callable, Optional
 
 from ..checkpoint.allowlist import UnknownGlobal
 from ..checkpoint.checkpoint import EXPERIMENT_KEYS, Checkpoint
-from ..checkpoint.plain_config import describe_type, remedy
-from ..checkpoint.tensor import ITEMSIZE, LazyTensor, contiguous
+from ..checkpoint.plain_config import SHARD_REMEDY, describe_type, remedy
+from ..checkpoint.tensor import ITEMSIZE, LazyTensor, contiguous, holds_tensor
 from ..checkpoint.wrappers import bare_names, strip_wrappers, wrapper_warnings
-from ..errors import CheckpointError, OptionError, listing
+from ..errors import CheckpointError, OptionError, alternatives, coded_warning, listing, readable_size
 from ..experiment.config import Config
 from ..storage.lazy_bytes import LazyBytes, slice_stream
 from .limits import (
@@ -30,104 +30,123 @@ from .limits import (
 )
 
 OFF = ("", "0", "disabled", "f", "false", "n", "no", "none", "null", "off")
-_NOTHING = "none of its sections holds weights that can be released; export another checkpoint"
 
 
 class _MissingWeights(CheckpointError):
-    """A checkpoint lacks the weights that were asked for; its message has neither a remedy nor a full stop."""
+    """The requested weights are missing; `select_weights` adds the hint that names other weights."""
 
 
 @dataclass(frozen=True)
 class Weights:
     """The weights of a release."""
 
-    state: Mapping[str, Any]  # tensors by name; nested where the solver's best state is
-    source: str  # section of the checkpoint that they come from
-    reason: str  # why from there, for the manifest
-    notes: tuple[str, ...] = ()  # what is odd about it
+    state: Mapping[str, Any]  # tensors by name, nested as in the solver's best state
+    source: str  # name of the section in the checkpoint
+    reason: str  # why this section was selected, for the manifest
+    notes: tuple[str, ...] = ()  # coded warnings about the weights
 
     @property
     def tensors(self) -> dict[str, LazyTensor]:
-        """All tensors by their dotted name."""
+        """The tensors by dotted name."""
         found: dict[str, LazyTensor] = {}
         _TensorMapper(found.setdefault)(self.state)
         return found
 
     @property
     def parameters(self) -> int:
-        """Number of elements in the tensors; tied ones count once."""
+        """Number of elements in the tensors; tied tensors count once."""
         return sum({id(tensor.blob): tensor.numel for tensor in self.tensors.values()}.values())
 
     @property
     def dtypes(self) -> dict[str, int]:
-        """Number of tensors by element type."""
+        """Number of tensors by dtype."""
         return dict(sorted(Counter(tensor.dtype for tensor in self.tensors.values()).items()))
 
 
 def select_weights(checkpoint: Checkpoint, which: str, of_audiocraft: bool = False) -> Weights:
-    """Choose the weights of a release: `best`, `ema`, `last`, or SECTION[.PART] of the checkpoint.
+    """Select the weights of a release.
 
-    Of a best state in several parts all are released, but for a model of AudioCraft, whose loaders take `model` alone;
-    its names lose the prefixes of torch.compile and DDP. Notes say what is left out and renamed.
+    A best state may have several parts. All of them are released, except for a model of AudioCraft: its loaders take
+    only the part `model`, without the prefixes of torch.compile and DDP. Warnings name what is left out or renamed.
+
+    Args:
+        checkpoint: a checkpoint file or the state of a solver.
+        which: `best`, `ema`, `last`, or SECTION[.PART] of the checkpoint.
+        of_audiocraft: whether AudioCraft's loaders must be able to load the weights.
 
     Raises:
-        CheckpointError: if the checkpoint does not have them, or only a shard of them; the message offers others.
+        CheckpointError: if the weights are missing, unsupported or only a shard; the hint names weights that exist.
     """
     try:
         return _select(checkpoint, which, of_audiocraft)
     except _MissingWeights as exc:
-        raise CheckpointError(f"{exc}: {_offer(checkpoint, of_audiocraft) or _NOTHING}.") from None
+        offer = _offer(checkpoint, which, of_audiocraft)
+        if offer is None:
+            raise CheckpointError(exc.code, f"{exc.message}, and no other section has weights that can be "
+                                  "released") from None
+        raise CheckpointError(exc.code, exc.message, offer) from None
     except CheckpointError as exc:
-        offer = _offer(checkpoint, of_audiocraft)
+        offer = _offer(checkpoint, which, of_audiocraft)
         if offer is None or checkpoint.file is None:
             raise
-        raise CheckpointError(f"{str(exc).rstrip('.')}, or {offer}.") from None
+        raise CheckpointError(exc.code, exc.message, f"{exc.hint}, or {offer}" if exc.hint else offer) from None
 
 
 def refuse_missing_weights(config: Config, which: str) -> None:
-    """Refuse weights that no training with this configuration can release, as far as it says so.
+    """Refuse weights that a training with this configuration never stores, before it starts.
 
     Raises:
-        OptionError: if they are the average of a training without one, or a shard of FSDP.
+        OptionError: if `which` is `ema` and the training has no EMA, or if FSDP stores these weights in shards.
     """
-    with suppress(CheckpointError):  # what cannot be resolved says nothing
+    with suppress(CheckpointError):  # A value that cannot be resolved yet is checked again by the export itself.
         if which == "ema" and _is_off(config.get("optim.ema.use", True)):
-            raise OptionError("weights=ema needs a moving average, and the configuration has optim.ema.use=false: use "
-                              "weights=best or weights=last, or train with optim.ema.use=true.")
+            raise OptionError("missing-weights", "weights=ema requires an EMA, but the configuration has "
+                              "optim.ema.use=false", "use weights=best or weights=last, or train with "
+                              "optim.ema.use=true")
         if which != "best" and not which.startswith("fsdp_best_state") and not _is_off(_fsdp_option(config)):
-            raise OptionError(f"weights={which} cannot be released of a training with FSDP, where every rank stores "
-                              "its own shard: use weights=best.")
+            raise OptionError("sharded-weights", f"weights={which} cannot be exported from a training with FSDP: each "
+                              "rank stores only its own shard", "use weights=best")
 
 
 def refuse_unstored_weights(sections: Collection[str], which: str) -> None:
-    """Refuse weights of a section that a training does not store; it stores these.
+    """Refuse weights of a section that a training does not store.
+
+    Args:
+        sections: the names of the sections that the training stores.
+        which: the option `weights`.
 
     Raises:
-        OptionError: if it does not store them; the message offers others.
+        OptionError: if the section is missing; the hint names weights that are stored.
     """
     stored = [name for name in sections if name not in EXPERIMENT_KEYS]
     needed = _SECTIONS.get(which, ())
     if not any(name in needed or which == name or which.startswith(f"{name}.") for name in stored):
         known = {name: short for short, names in _SECTIONS.items() for name in names}
         offers = dict.fromkeys(f"weights={known[name]}" for name in stored if name in known)
-        raise OptionError(f"weights={which} needs a section that this training does not store (it stores "
-                          f"{listing(stored)}): use {' or '.join(offers) or 'one of these'}.")
+        raise OptionError("missing-weights", f"weights={which} requires a section that this training does not store; "
+                          f"it stores {listing(stored) or 'none'}",
+                          f"use {' or '.join(offers) or 'weights=SECTION with one of these'}" if stored else "")
 
 
 def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
-    """Make the tensors contiguous, each over exactly its own bytes; tied tensors stay tied.
+    """Make the tensors contiguous, each with exactly its own bytes; tied tensors stay tied.
 
-    Nothing is read here. `dtype` casts floating point tensors; None is as stored.
+    No tensor data is read: the bytes are converted when the release is written.
+
+    Args:
+        weights: tensors of any layout.
+        dtype: cast floating-point tensors to this dtype; None keeps the stored dtype.
 
     Raises:
-        CheckpointError: if they would be far larger than what is stored, as tensors that repeat an element are.
+        CheckpointError: if expanded views need far more bytes than are stored.
     """
     tensors = weights.tensors.values()
     claimed = sum({_view(tensor): tensor.nbytes for tensor in tensors}.values())
     stored = sum({id(tensor.blob): tensor.blob.nbytes for tensor in tensors}.values())
     if claimed > 2 * stored + MAX_REPEATED_BYTES:
-        raise CheckpointError(f"The tensors of {weights.source} claim {claimed} bytes, where {stored} are stored, as "
-                              "those of no model do: store them with .contiguous().")
+        raise CheckpointError("expanded-tensors", f"Expanded views in {weights.source}: the tensors need "
+                              f"{readable_size(claimed)}, but only {readable_size(stored)} are stored",
+                              "call .contiguous() on them before saving")
     compacted: dict[Any, LazyBytes] = {}
 
     def compact_once(name: str, tensor: LazyTensor) -> LazyTensor:
@@ -142,10 +161,10 @@ def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
 
 
 def _select(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Weights:
-    """As `select_weights`; `_MissingWeights` where other weights are the remedy."""
+    """Select weights as `select_weights`; raise `_MissingWeights` if the checkpoint may have other weights."""
     if which != "best" and not which.startswith("fsdp_best_state") and _is_sharded(checkpoint):
-        raise _MissingWeights(f"{checkpoint.where} was trained with FSDP, where every rank stores its own shard, and "
-                              f"weights={which} cannot be released")
+        raise _MissingWeights("sharded-weights", f"weights={which} of {checkpoint.where} cannot be exported: the "
+                              "training used FSDP, where each rank stores only its own shard")
     if which in ("best", "last") and _is_bare(checkpoint):
         state = {name: value for name, value in checkpoint.state.items() if name not in EXPERIMENT_KEYS}
         weights = Weights(state, "state dict", "the only weights in the file")
@@ -158,68 +177,74 @@ def _select(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Weights:
     try:
         tensors = weights.tensors
     except RecursionError:
-        raise CheckpointError(f"{weights.source} of {checkpoint.where} contains itself or is nested too deeply: "
-                              "keep only tensors and plain data in the model's state.") from None
+        raise CheckpointError("unsupported-weights", f"{weights.source} of {checkpoint.where} contains itself or is "
+                              "nested too deeply", "keep only tensors and plain data in the model's state") from None
     if not tensors:
-        raise _MissingWeights(f"{weights.source} of {checkpoint.where} holds no tensor, as before the first "
-                              "validation")
+        why = " (no validation has run yet)" if weights.source in _SECTIONS["best"] else ""
+        raise _MissingWeights("missing-weights", f"{weights.source} of {checkpoint.where} has no tensors{why}")
     if not of_audiocraft:
         return replace(weights, notes=(*weights.notes, *wrapper_warnings(weights.state, weights.source)))
     if parts := _parts(weights.state):
-        raise CheckpointError(f"{weights.source} of {checkpoint.where} is no state dict, as AudioCraft's loaders take "
-                              f"one, but holds parts ({listing(parts)}): use family=general to release all.")
+        raise CheckpointError("unexpected-parts", f"{weights.source} of {checkpoint.where} has several parts "
+                              f"({listing(parts)}), but AudioCraft's loaders expect a single state dict",
+                              "use family=general to release all parts")
     state, notes = strip_wrappers(weights.state, weights.source)
     return replace(weights, state=state, notes=(*weights.notes, *notes))
 
 
 def _select_best(checkpoint: Checkpoint) -> Weights:
+    """Return the best state: gathered from all FSDP ranks (`fsdp_best_state`) if possible, else `best_state`."""
     gathered = checkpoint.state.get("fsdp_best_state")
-    if isinstance(gathered, dict) and _holds_tensor(gathered):
+    if isinstance(gathered, dict) and holds_tensor(gathered):
         sharded = checkpoint.state.get("best_state") if checkpoint.file and _parts(gathered) else None
         missing = [part for part in _parts(sharded) if part not in gathered]
-        notes = [f"{listing(missing)} of best_state is left out of the release: fsdp_best_state does not hold it"]
+        notes = [coded_warning("weights-left-out", f"{listing(missing)} of best_state not released: missing in "
+                               "fsdp_best_state")]
         return Weights(gathered, "fsdp_best_state", "best state, gathered from all FSDP ranks",
                        tuple(notes if missing else ()))
     if _is_sharded(checkpoint):
-        raise CheckpointError(f"{checkpoint.where} was trained with FSDP and its fsdp_best_state is empty: best_state "
-                              "holds only the shard of one rank and cannot be released; export the checkpoint of "
-                              "rank zero after a validation.")
+        raise CheckpointError("sharded-weights", f"fsdp_best_state of {checkpoint.where} is empty, and best_state is "
+                              "only the shard of one rank (the training used FSDP)",
+                              "export the checkpoint of rank 0 after a validation")
     stored = checkpoint.state.get("best_state")
     if isinstance(stored, dict) and stored:
-        return Weights(stored, "best_state", "best state, as the solver kept it")
-    kept = f"no best_state (it has {checkpoint.sections})"
-    if "best_state" in checkpoint.state:
-        kept = "an empty best_state"
+        return Weights(stored, "best_state", "best state of the solver")
     if isinstance(stored, UnknownGlobal):
-        kept = f"{describe_type(stored)} as its best_state"
-    raise _MissingWeights(f"{checkpoint.where} has {kept}")
+        raise _MissingWeights("unsupported-weights", f"best_state of {checkpoint.where} is {describe_type(stored)}: "
+                              "expected a state dict")
+    if "best_state" in checkpoint.state:
+        raise _MissingWeights("missing-weights", f"best_state of {checkpoint.where} is empty (no validation has run "
+                              "yet)")
+    raise _MissingWeights("missing-weights", f"{checkpoint.where} has no best_state; it has {checkpoint.sections}")
 
 
 def _take_model(weights: Weights, of_audiocraft: bool) -> Weights:
-    """Take the `model` of several parts if there is nothing else, or for a model of AudioCraft."""
+    """Unwrap the part `model` if it is the only part, or if AudioCraft's loaders expect it."""
     state = weights.state
     if not isinstance(state.get("model"), dict) or len(state) > 1 and not of_audiocraft:
         return weights
     left_out = [str(name)[:MAX_SHOWN_NAME] for name in state if name != "model"]
-    notes = [f"{listing(left_out)} of {weights.source} is left out of the release: weights of AudioCraft are `model` "
-             "alone; family=general releases all"]
+    notes = [coded_warning("weights-left-out", f"{listing(left_out)} of {weights.source} not released: AudioCraft's "
+                           "loaders take only `model`; use family=general to release all parts")]
     return replace(weights, state=state["model"], notes=(*weights.notes, *(notes if left_out else ())))
 
 
 def _parts(state: Any) -> list[str]:
-    """The names of the parts with tensors of nested weights; none for a state dict."""
+    """Return the names of the nested parts that have tensors; empty for a state dict."""
     return [str(name)[:MAX_SHOWN_NAME] for name, part in state.items() if isinstance(part, (dict, list, tuple))
-            and not str(name).endswith("_extra_state") and _holds_tensor(part)] if isinstance(state, dict) else []
+            and not str(name).endswith("_extra_state") and holds_tensor(part)] if isinstance(state, dict) else []
 
 
 def _select_last(checkpoint: Checkpoint) -> Weights:
     model = checkpoint.state.get("model")
     if not isinstance(model, dict) or not model:
-        raise _MissingWeights(f"{checkpoint.where} has no weights under the name model (it has {checkpoint.sections})")
-    return Weights(model, "model", "latest weights, as asked for")
+        raise _MissingWeights("missing-weights", f"{checkpoint.where} has no weights in `model`; its sections are "
+                              f"{checkpoint.sections}")
+    return Weights(model, "model", "latest weights, as requested")
 
 
 def _select_ema(checkpoint: Checkpoint) -> Weights:
+    """Return the EMA of the model, completed with tensors of the model that are not averaged."""
     averages: Any = checkpoint.state.get("ema")
     for key in ("state", "model"):
         averages = averages.get(key) if isinstance(averages, dict) else None
@@ -227,26 +252,26 @@ def _select_ema(checkpoint: Checkpoint) -> Weights:
         section = checkpoint.state.get("ema")
         if isinstance(section, dict) and any(isinstance(value, LazyTensor) for value in section.values()):
             return _select_section(checkpoint, "ema")
-        raise _MissingWeights(f"{checkpoint.where} has no moving average (ema) of the model")
+        raise _MissingWeights("missing-weights", f"{checkpoint.where} has no EMA of the model")
     model = _select_last(checkpoint).state
     bare, by_bare = bare_names(model), {bare: averages[name] for name, bare in bare_names(averages).items()}
     found = {name: averages.get(name, by_bare.get(bare.get(name))) for name in model}
-    # Tied tensors stand in the average under one of their names only (named_parameters skips the others).
+    # The EMA has only one name of tied tensors, because named_parameters skips further names.
     by_view = {_view(model[name]): average for name, average in found.items() if average is not None}
     by_view.pop(None, None)
     state = {name: by_view.get(_view(tensor), tensor) if found[name] is None else found[name]
              for name, tensor in model.items()}
     for name, tensor in state.items():
         if tensor is model[name] and isinstance(tensor, LazyTensor) and tensor.is_floating_point:
-            raise _MissingWeights(f"The moving average (ema) of {checkpoint.where} lacks {name!r} of the model")
-    return Weights(state, "ema", "latest moving average, as asked for")
+            raise _MissingWeights("missing-weights", f"The EMA of {checkpoint.where} lacks {name!r} of the model")
+    return Weights(state, "ema", "latest EMA, as requested")
 
 
 def _select_section(checkpoint: Checkpoint, which: str) -> Weights:
     state = _find_section(checkpoint.state, which)
     if not isinstance(state, dict) or not state:
-        raise _MissingWeights(f"{checkpoint.where} has no section {which} with tensors")
-    return Weights(state, which, "a section, as asked for")
+        raise _MissingWeights("missing-weights", f"{checkpoint.where} has no section {which} with tensors")
+    return Weights(state, which, "section of the checkpoint, as requested")
 
 
 _SECTIONS = {"best": ("best_state", "fsdp_best_state"), "last": ("model",), "ema": ("ema",)}
@@ -254,20 +279,20 @@ _SELECTORS = {"best": _select_best, "ema": _select_ema, "last": _select_last}
 
 
 def _is_only_a_name(checkpoint: Checkpoint, which: str) -> bool:
-    """Whether `best` or `last` is a section, and the checkpoint has none of those that it otherwise stands for."""
+    """Return whether `best` or `last` names a section of the checkpoint, because the usual sections are missing."""
     others = _SECTIONS.get(which, ())
     return which in checkpoint.state and bool(others) and not any(name in checkpoint.state for name in others)
 
 
 def _is_bare(checkpoint: Checkpoint) -> bool:
-    """Whether the file holds a bare state dict: tensors by name, and no sections with others."""
+    """Return whether the file is a bare state dict: tensors by name, without sections."""
     state = checkpoint.state
     return checkpoint.file is not None and not _parts(state) and any(
         isinstance(value, LazyTensor) for value in state.values())
 
 
 def _find_section(state: Mapping[Any, Any], path: str) -> Any:
-    """What is at a dotted path; names may have dots in them."""
+    """Return the value at a dotted path, or None; names may contain dots themselves."""
     if path in state:
         return state[path]
     for name in state:
@@ -278,30 +303,31 @@ def _find_section(state: Mapping[Any, Any], path: str) -> Any:
     return None
 
 
-def _offer(checkpoint: Checkpoint, of_audiocraft: bool) -> Optional[str]:
-    """The weights that a checkpoint has, as a remedy where those that were asked for are missing; None without any."""
-    if checkpoint.file is None:  # asking a section of a living solver may involve all ranks
+def _offer(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Optional[str]:
+    """Return a hint that names weights which can be exported instead of `which`, or None."""
+    if checkpoint.file is None:  # The state_dict() of a section of a solver may be a collective call of all ranks.
         if _is_sharded(checkpoint):
             return "use weights=best"
-        return "use weights=last for the latest weights" if "model" in checkpoint.state else "name another section"
+        has_last = "model" in checkpoint.state and which not in ("last", "model")
+        return "use weights=last for the latest weights" if has_last else "use weights=SECTION with another section"
     found = [*islice(_selectable(checkpoint, of_audiocraft, checkpoint.state), MAX_OFFERS)]
     if not found and _can_be_selected(checkpoint, "best", of_audiocraft):  # a bare state dict
         found = ["best"]
-    return "use " + " or ".join(f"weights={each}" for each in dict.fromkeys(found)) if found else None
+    return f"use {alternatives([f'weights={each}' for each in dict.fromkeys(found)])}" if found else None
 
 
 def _selectable(checkpoint: Checkpoint, of_audiocraft: bool, state: Mapping[Any, Any], path: str = "") -> Iterator[str]:
-    """The values of the option that select weights: for each section, or the parts of one that cannot be released."""
+    """List the values of `weights` that can be exported: sections, or parts of a section that cannot be exported."""
     known = {"model": "last", "best_state": "best", "fsdp_best_state": "best"}
     for name, section in state.items():
         if not isinstance(name, str) or len(path + name) > MAX_SHOWN_NAME or not isinstance(section, dict) \
-                or "param_groups" in section or not _holds_tensor(section):  # the former is an optimizer's
+                or "param_groups" in section or not holds_tensor(section):  # An optimizer has `param_groups`.
             continue
         which = f"{path}{name}" if path else known.get(name, name)
         if _can_be_selected(checkpoint, which, of_audiocraft):
             yield which
         elif path.count(".") < MAX_OFFERED_DEPTH and not (which == "ema" and checkpoint.state.get("model")):
-            # an average that does not fit the model is no model by itself
+            # An EMA that lacks parameters of the model is not a complete model.
             yield from _selectable(checkpoint, of_audiocraft, section, f"{path}{name}.")
 
 
@@ -312,53 +338,49 @@ def _can_be_selected(checkpoint: Checkpoint, which: str, of_audiocraft: bool) ->
         return False
 
 
-def _holds_tensor(state: Any) -> bool:
-    """Whether there is a tensor in nested data, which may contain itself."""
-    rest, seen = [state], set()
-    while rest:
-        value = rest.pop()
-        if isinstance(value, LazyTensor):
-            return True
-        if isinstance(value, (dict, list, tuple)) and id(value) not in seen:
-            seen.add(id(value))
-            rest.extend(value.values() if isinstance(value, dict) else value)
-    return False
-
-
 def _is_sharded(checkpoint: Checkpoint) -> bool:
-    """Whether FSDP was in use: the truth value of `fsdp.use`, as in AudioCraft, where the text `no` means no.
+    """Return whether the training used FSDP: `fsdp.use`, where a string such as `no` means false.
 
-    To AudioCraft such a text is true; then it has gathered an `fsdp_best_state`.
+    AudioCraft treats the string as true, and then stores an `fsdp_best_state`, by which this case is recognized.
     """
     use = _fsdp_option(checkpoint.config)
     if isinstance(use, str) and _is_off(use):
-        return _holds_tensor(checkpoint.state.get("fsdp_best_state"))
+        return holds_tensor(checkpoint.state.get("fsdp_best_state"))
     return bool(use)
 
 
 def _fsdp_option(config: Config) -> Any:
+    """Return the value of `fsdp.use`, or of `fsdp` if that is not a section."""
     fsdp = config.get("fsdp")
     return config.get("fsdp.use") if hasattr(fsdp, "keys") else fsdp
 
 
 def _is_off(use: Any) -> bool:
+    """Return whether an option is false, also if it is a string such as `no`."""
     return use.strip().lower() in OFF if isinstance(use, str) else not use
 
 
 def _view(tensor: Any) -> Any:
-    """A key that two tensors share if they are the same view of the same bytes; None for anything else."""
+    """Return a key to compare tensors: equal keys mean the same view of the same bytes; None for other values."""
     if not isinstance(tensor, LazyTensor):
         return None
     return id(tensor.blob), tensor.dtype, tensor.offset, tensor.shape, tensor.stride
 
 
 class _TensorMapper:
-    """Copies nested weights with a function applied to every tensor; plain data stays, anything else is an error."""
+    """Copy nested weights, applying a function to every tensor; plain data is copied unchanged.
+
+    Calls count values and characters, because shared references in a small file can expand exponentially.
+
+    Raises:
+        CheckpointError: for other types, names that are neither strings nor integers, and beyond the limits.
+        RecursionError: if the weights contain themselves.
+    """
 
     def __init__(self, function: Callable[[str, LazyTensor], Any]) -> None:
         self._function = function
         self._values, self._text = 0, 0
-        self._around: set[int] = set()  # the containers around the present value
+        self._around: set[int] = set()  # ids of the containers around the current value
 
     def __call__(self, state: Any, name: str = "") -> Any:
         self._count(state, name)
@@ -373,29 +395,34 @@ class _TensorMapper:
             return copied
         if state is None or isinstance(state, (bool, int, float, str, bytes)):
             return state
-        raise CheckpointError(f"The weights hold {describe_type(state)} at {name!r}, which is neither a tensor nor "
-                              f"plain data: {remedy(state)}.")
+        hint = remedy(state)
+        raise CheckpointError("sharded-weights" if hint == SHARD_REMEDY else "unsupported-weights",
+                              f"Unsupported value in the weights: {describe_type(state)} at {name!r}; only tensors and "
+                              "plain data can be exported", hint)
 
     def _copy(self, state: Any, name: str) -> Any:
         if isinstance(state, dict):
             for key in state:
                 if not isinstance(key, int) and not (isinstance(key, str) and len(key) <= MAX_TENSOR_NAME):
-                    raise CheckpointError(f"The weights hold {describe_type(key)} as a name at {name!r}: keep it out "
-                                          "of the model's state.")
+                    what = f"a string of {len(key)} characters" if isinstance(key, str) else describe_type(key)
+                    raise CheckpointError("unsupported-weights", f"Unsupported key in the weights: {what} in {name!r}",
+                                          "keep it out of the model's state")
             return {key: self(value, f"{name}.{key}" if name else str(key)) for key, value in state.items()}
         items = [self(value, f"{name}.{index}") for index, value in enumerate(state)]
         return tuple(items) if isinstance(state, tuple) else items
 
     def _count(self, state: Any, name: str) -> None:
+        """Count a value and its characters; raise an error beyond the limits."""
         self._values += 1
         self._text += len(name) + (len(state) if isinstance(state, (str, bytes)) else 0)
         if self._values > MAX_VALUES or self._text > MAX_TEXT or len(name) > MAX_TENSOR_NAME:
-            raise CheckpointError(f"The weights hold more than {MAX_VALUES} values, {MAX_TEXT} characters of names "
-                                  f"and texts, or a name of more than {MAX_TENSOR_NAME}, as no model does: keep them "
-                                  "out of its state.")
+            raise CheckpointError("limit-exceeded", f"The weights exceed the limits of {MAX_VALUES} values, {MAX_TEXT} "
+                                  f"characters of names and strings, or {MAX_TENSOR_NAME} characters of a name",
+                                  "keep only tensors and a little plain data in the model's state")
 
 
 def _compact_bytes(tensor: LazyTensor, dtype: str) -> LazyBytes:
+    """Return the bytes of a tensor in row-major order, cast to a dtype while they are read."""
     if tensor.is_contiguous and dtype == tensor.dtype and not (tensor.conj or tensor.neg):
         return tensor.own_bytes
     from ..checkpoint.torch_tensors import cast_chunks

@@ -1,1 +1,1 @@
-"""After a release: its model card, the Hugging Face Hub, warnings of private values."""
+"""Share a release: model card, upload to the Hugging Face Hub, warnings about private values."""

@@ -1,11 +1,11 @@
-"""Warn of private values that a push to the Hugging Face Hub would publish."""
+"""Warn about private values that a push to the Hugging Face Hub would publish."""
 
 import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import printable
+from ..errors import coded_warning, printable, show_warning
 from ..experiment.config import Config
 from ..experiment.privacy.exposure import find_private_values
 from ..experiment.xp import MANIFEST
@@ -19,20 +19,22 @@ logger = logging.getLogger(__name__)
 
 
 def warn_of_private_values(prepared: PreparedRelease, options: ExportOptions) -> None:
-    """Warn of private values in what goes to the Hub, if it goes there."""
+    """Log a warning for each private value that the push would publish; do nothing without the option `hub`."""
     if options.hub is None:
         return
     found = [*_private_values(prepared), *([] if PUBLIC in options.patterns else _private_classes(prepared))]
     if found or not options.scrub:
-        what = f"{len(found)} values that look private" if found else "its whole configuration"
-        remedy = "look whether they should" if PUBLIC in options.patterns else \
-            "scrub=public leaves out what nobody needs to load the model"
-        logger.warning("%s goes to %s with %s: %s.", printable(prepared.manifest.name), options.hub, what, remedy)
+        what = f"{len(found)} values that look private" if found else "the whole configuration"
+        remedy = "check that they may be published" if PUBLIC in options.patterns else \
+            "scrub=public removes what is not needed to load the model"
+        warning = coded_warning("private-values", f"the push to {options.hub} publishes {what}; {remedy}")
+        logger.warning(show_warning(warning, prepared.manifest.name))
     for line in found:
-        logger.warning("published: %s", line)
+        logger.warning("private value: %s", line)
 
 
 def _private_values(prepared: PreparedRelease) -> Iterator[str]:
+    """Describe the private values in the configurations and the manifest."""
     for model in prepared.models:
         yield from _describe(model.config.values)
     codec_config = prepared.codec.content.get("xp.cfg") if prepared.codec else None
@@ -42,7 +44,7 @@ def _private_values(prepared: PreparedRelease) -> Iterator[str]:
 
 
 def _private_classes(prepared: PreparedRelease) -> Iterator[str]:
-    """The classes of a project that the warnings of the manifest and of the card name."""
+    """Describe the classes of a project that are named in warnings of the manifest and the card."""
     checkpoints = [*(model.checkpoint for model in prepared.models), prepared.codec and prepared.codec.checkpoint]
     names = {name for checkpoint in checkpoints if checkpoint for name in checkpoint.unknown_globals}
     for name in sorted(name for name in names if name.partition(".")[0] not in PUBLIC_PACKAGES):
@@ -50,7 +52,7 @@ def _private_classes(prepared: PreparedRelease) -> Iterator[str]:
 
 
 def _describe(values: Any, prefix: str = "") -> Iterator[str]:
-    """The private values in plain data, one line each with all its kinds."""
+    """Describe the private values in plain data, one line per value with all its kinds."""
     kinds = defaultdict(list)
     for exposure in find_private_values(values):
         kinds[exposure.key, exposure.value].append(exposure.kind)

@@ -1,5 +1,6 @@
-"""After a release: write its model card, and push it to the Hugging Face Hub."""
+"""Write the model card of a release and push it to the Hugging Face Hub."""
 
+import os
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Optional
 from .. import progress
 from ..experiment.xp import MANIFEST
 from ..options import ExportOptions
+from ..release.manifest import SIGNATURE
 from ..release.prepare import PreparedRelease
 from ..release.report import ExportReport
 from .card.update import CardUpdate, warn_of_stale_card
@@ -15,10 +17,13 @@ from .privacy_warning import warn_of_private_values
 
 
 def share(report: ExportReport, prepared: PreparedRelease, options: ExportOptions) -> ExportReport:
-    """Write the card of a release, and push it, as far as the options ask for it.
+    """Write the model card of a release and push it, if the options ask for it.
+
+    Returns:
+        The report, with the URL on the Hub after a push.
 
     Raises:
-        ReleaseError: if it cannot be done; the release stays as it is.
+        ReleaseError: if the card cannot be written or the push fails; the release on disk stays valid.
     """
     card = CardUpdate.of(report, prepared, options) if options.has_card else None
     if card:
@@ -33,23 +38,25 @@ def share(report: ExportReport, prepared: PreparedRelease, options: ExportOption
 
 
 def _push(report: ExportReport, card: Optional[CardUpdate], later: str, options: ExportOptions) -> str:
+    """Push a release, including edits of the card on the Hub, and return its URL."""
     from .hub.push import Destination, push, remote_card
     to = Destination(report.folder, str(options.hub), later, options.private, options.revision)
     remote = remote_card(to) if card else None
     merged = remote if card and remote is not None and card.merge_remote(remote) else None
-    names = [*(file.name for file in report.manifest.files), *(card.names if card else []), MANIFEST]
+    signature = [SIGNATURE] if os.path.lexists(report.folder / SIGNATURE) else []
+    names = [*(file.name for file in report.manifest.files), *(card.names if card else []), MANIFEST, *signature]
     message = f"{report.manifest.name}: {report.manifest.weights_text}"
     return push(to, names, message, merged)
 
 
 def _push_command(folder: Path, prepared: PreparedRelease, options: ExportOptions) -> str:
-    """The command that pushes a release that is written."""
+    """Return the command that pushes a release that is complete on disk."""
     sources = [str(model.checkpoint.file.path.absolute()) for model in prepared.models if model.checkpoint.file]
     words = ["audiocraft-export", "run", *sources, "--folder", str(folder),
              *options.replace(checkpoint=None, verify=ExportOptions.verify, force=False).flags]
     if len(sources) > 1:
         words.insert(2, "--bands")
-    if not sources:  # of a living solver
+    if not sources:  # the state of a solver in memory
         words = ["hf", "upload", str(options.hub), str(folder), "."]
         words += ["--revision", options.revision] if options.revision else []
         words += ["--private"] if options.private else []

@@ -1,1 +1,1 @@
-"""Bytes on a disk: checked reads, durable writes, staging folders, atomic replacement."""
+"""Read and write files safely: checked reads, durable writes, staging folders, atomic replacement."""

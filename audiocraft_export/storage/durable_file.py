@@ -3,22 +3,23 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Callable
+from typing import Callable
 
 from .. import progress
 from .lazy_bytes import Data
+from .platform import drop_cache
 from .threads import background
 
-_BATCH_SIZE = 1 << 16  # bytes; fewer are not worth a second thread and a system call
-_FLUSH_INTERVAL = 8 << 20  # bytes after which writeback is started, so that the final fsync waits for little
+_BATCH_SIZE = 1 << 17  # bytes; smaller chunks are joined, because each chunk costs system calls and a queue item
+_FLUSH_INTERVAL = 8 << 20  # bytes after which writeback is started, which shortens the final fsync
 
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """Name, size in bytes and checksum of a file of a release, as written."""
+    """Name, size in bytes and sha256 of a written file of a release."""
 
     name: str
     bytes: int
@@ -26,17 +27,22 @@ class WrittenFile:
 
 
 class HashingWriter:
-    """Writes a file, and hashes it by `update`; `nbytes` and `sha256` are those of all of it once it is closed."""
+    """Write a file and pass all bytes to a hash function; `nbytes` and `sha256` are final once the file is closed.
 
-    def __init__(self, stream: BinaryIO, update: Callable[[Data], None]) -> None:
+    Args:
+        descriptor: the file.
+        update: the `update` method of a hash.
+    """
+
+    def __init__(self, descriptor: int, update: Callable[[Data], None]) -> None:
         self.nbytes = 0
         self.sha256 = ""
-        self._stream, self._update = stream, update
+        self._descriptor, self._update = descriptor, update
         self._small: list[Data] = []
         self._waiting = self._flushed = 0
 
     def write(self, data: Data) -> None:
-        """Append bytes, which must not change afterwards."""
+        """Append bytes, which the caller must not change afterwards."""
         if len(data) >= _BATCH_SIZE:
             self.flush()
         self._small.append(data)
@@ -45,31 +51,39 @@ class HashingWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Hash and write the bytes that are waiting."""
+        """Hash and write the buffered bytes.
+
+        Raises:
+            OSError: if they cannot be written.
+        """
         data = self._small[0] if len(self._small) == 1 else b"".join(self._small)
         self._small, self._waiting = [], 0
         self._update(data)
-        self._stream.write(data)
+        _write_all(self._descriptor, data)
         self.nbytes += len(data)
         progress.advance(len(data))
-        if self.nbytes >= self._flushed + _FLUSH_INTERVAL and hasattr(os, "posix_fadvise"):
+        if self.nbytes >= self._flushed + _FLUSH_INTERVAL:
             begin, self._flushed = self._flushed, self.nbytes
-            with suppress(OSError):  # on this advice, Linux starts writing to the disk without waiting for it
-                os.posix_fadvise(self._stream.fileno(), begin, self._flushed - begin, os.POSIX_FADV_DONTNEED)
+            drop_cache(self._descriptor, begin, self._flushed - begin)  # starts the writeback
 
 
 @contextmanager
 def open_durable(path: Path) -> Iterator[HashingWriter]:
-    """Create a file; on exit it is on the disk, and its `sha256` is known.
+    """Create a file; when the block ends, the file is flushed to the disk, and its `sha256` is known.
 
     Raises:
-        OSError: if it is there already, or cannot be written.
+        OSError: if the file exists, or cannot be written.
     """
     sha256 = hashlib.sha256()
-    with open(path, "xb") as stream, background(sha256.update) as update:
-        file = HashingWriter(stream, update)
+    with open(path, "xb", buffering=0) as stream, background(sha256.update) as update:
+        file = HashingWriter(stream.fileno(), update)
         yield file
         file.flush()
-        stream.flush()
         os.fsync(stream.fileno())
     file.sha256 = sha256.hexdigest()
+
+
+def _write_all(descriptor: int, data: Data) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):  # a full disk or a signal may interrupt it
+        written += os.write(descriptor, memoryview(data)[written:])

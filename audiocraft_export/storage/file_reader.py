@@ -7,62 +7,68 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import CheckpointError, reason
+from ..errors import CheckpointError, permission_hint, reason
 from .file_version import same_mtime
 from .lazy_bytes import CHUNK_SIZE
+from .platform import open_binary, read_at
 
 
 class FileReader:
-    """A regular file, of a `kind` for messages, that stays open: one that replaces it meanwhile is not read.
+    """A regular file that is kept open, so that a file that replaces it meanwhile is not read.
+
+    Args:
+        kind: the kind of file that is expected, for messages, such as `torch.save`.
 
     Raises:
-        CheckpointError: if it cannot be opened, or is no regular file.
+        CheckpointError: if the file cannot be opened, or is not a regular file.
     """
 
     def __init__(self, path: Path, kind: str) -> None:
-        self.path, self._kind = path, kind
+        self.path = path
         try:
-            self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would wait for its writer
+            self.descriptor = open_binary(path)
             weakref.finalize(self, os.close, self.descriptor)
             self.stat = os.fstat(self.descriptor)
         except (OSError, ValueError) as exc:
-            raise self._unreadable(reason(exc)) from exc
+            raise self._unreadable(exc) from exc
         if not stat.S_ISREG(self.stat.st_mode):
-            raise self._unreadable("Is a directory" if stat.S_ISDIR(self.stat.st_mode) else "it is no regular file")
+            found = "a directory" if stat.S_ISDIR(self.stat.st_mode) else "not a regular file"
+            raise CheckpointError("wrong-target", f"{path} is {found}: expected a {kind} file")
 
     @property
     def nbytes(self) -> int:
-        """Size of the file."""
+        """Size of the file in bytes."""
         return self.stat.st_size
 
     def read(self, begin: int, end: int) -> Iterator[bytes]:
-        """Yield the bytes from one position to another in chunks.
+        """Yield the bytes between two positions in chunks.
 
         Raises:
-            CheckpointError: if they cannot be read, or the file was modified since it was opened.
+            CheckpointError: if the file cannot be read, or was modified since it was opened.
         """
         while begin < end:
             try:
-                piece = os.pread(self.descriptor, min(end - begin, CHUNK_SIZE), begin)
+                piece = read_at(self.descriptor, min(end - begin, CHUNK_SIZE), begin)
                 now = os.fstat(self.descriptor)
             except OSError as exc:
-                raise self._rewritten() if exc.errno == errno.ESTALE else self._unreadable(reason(exc)) from exc
+                raise self._modified() if exc.errno == errno.ESTALE else self._unreadable(exc) from exc
             if not piece or now.st_size != self.stat.st_size or not same_mtime(now.st_mtime_ns, self.stat.st_mtime_ns):
-                raise self._rewritten()
+                raise self._modified()
             begin += len(piece)
             yield piece
 
     def read_bytes(self, begin: int, end: int) -> bytes:
-        """The bytes from one position to another; a position before the file counts as its start.
+        """Return the bytes between two positions; negative positions count as 0.
 
         Raises:
             CheckpointError: as `read`.
         """
         return b"".join(self.read(max(begin, 0), end))
 
-    def _unreadable(self, why: str) -> CheckpointError:
-        return CheckpointError(f"{self.path} cannot be read ({why}): name a file of {self._kind}.")
+    def _unreadable(self, exc: Exception) -> CheckpointError:
+        return CheckpointError("path-not-found" if isinstance(exc, FileNotFoundError) else "read-failed",
+                               f"Cannot read {self.path}: {reason(exc)}", permission_hint(exc))
 
-    def _rewritten(self) -> CheckpointError:
-        return CheckpointError(f"{self.path} was written to while it was read: export it again when its writer has "
-                               "finished.")
+    def _modified(self) -> CheckpointError:
+        return CheckpointError("file-changed", f"{self.path} was modified while it was read",
+                               "try again when the process that writes it has finished")

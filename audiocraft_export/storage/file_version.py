@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 from typing import Optional
 
-_STEPS = [10**power for power in range(9, -1, -1)]  # nanoseconds: what disks, nodes and copies truncate times to
+_STEPS = [10**power for power in range(9, -1, -1)]  # nanoseconds: file systems and copies truncate times
 
 
 def file_version(path: Path) -> Optional[tuple[int, int, int]]:
-    """Inode, size and mtime of a file; None if there is no file."""
+    """Return inode, size and mtime of a file; None if it does not exist."""
     try:
         stat = os.stat(path)
     except OSError:
@@ -17,6 +17,8 @@ def file_version(path: Path) -> Optional[tuple[int, int, int]]:
 
 
 def same_mtime(one: int, other: int) -> bool:
-    """Whether two mtimes of a file, in nanoseconds, are equal at the resolution of the coarser one."""
+    """Return whether two mtimes, in nanoseconds, are equal at the resolution of the coarser one."""
+    if one == other:
+        return True
     step = next(step for step in _STEPS if not one % step or not other % step)
     return bool(one // step == other // step)

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Protocol, Union
 
 from ..errors import CheckpointError
+from .checksum import crc32
 
-CHUNK_SIZE = 1 << 18  # bytes; a chunk stays in the processor's cache while it is hashed and written
+CHUNK_SIZE = 1 << 19  # bytes; small enough that a chunk stays in the CPU cache while it is hashed and written
 Data = Union[bytes, memoryview]
 
 
 class Sink(Protocol):
-    """Takes bytes, one chunk after the other; they must not change afterwards."""
+    """A stream that bytes are written to, chunk by chunk; the caller must not change them afterwards."""
 
     def write(self, data: Data, /) -> Any:
-        """Append them."""
+        """Append bytes."""
 
 
 @dataclass(eq=False)
 class LazyBytes:
-    """The bytes of a record, read when they are needed."""
+    """The bytes of a record, read on demand."""
 
     nbytes: int
-    read: Callable[[int, int], Iterator[Data]]  # yields the bytes from one position to another in chunks
-    crc: Optional[int] = None  # their expected CRC-32, if it is known
-    name: str = "data"  # in error messages
-    parent: Optional[LazyBytes] = None  # the record that these bytes are a slice of; its CRC-32 is checked first
+    read: Callable[[int, int], Iterator[Data]]  # yields the bytes between two positions in chunks
+    crc: Optional[int] = None  # expected CRC-32, if known
+    name: str = "data"  # name in error messages
+    parent: Optional[LazyBytes] = None  # the record that this one is a slice of; its CRC-32 is checked first
     _sound: bool = False
 
     @classmethod
@@ -37,71 +37,72 @@ class LazyBytes:
         return cls(len(data), lambda begin, end: iter_chunks(data, begin, end))
 
     def iter_chunks(self) -> Iterator[Data]:
-        """Yield all bytes in chunks; the caller passes their CRC-32 to `check_crc` afterwards.
+        """Yield all bytes in chunks; the caller passes the CRC-32 of all chunks to `check_crc` afterwards.
 
         Raises:
-            CheckpointError: if they cannot be read, or the parent is damaged.
+            CheckpointError: if the bytes cannot be read, or the parent record is corrupted.
         """
         if self.parent is not None:
             self.parent.verify()
         return self.read(0, self.nbytes)
 
     def check_crc(self, crc: int) -> None:
-        """Compare the CRC-32 of the bytes that were read with the expected one.
+        """Compare the CRC-32 of all bytes with the expected one.
 
         Raises:
-            CheckpointError: if they are damaged.
+            CheckpointError: if they differ.
         """
         if self.crc not in (None, crc):
-            raise CheckpointError(f"{self.name} is damaged (its CRC-32 differs): restore the file from a copy.")
+            raise CheckpointError("corrupted-file", f"{self.name} is corrupted: its CRC-32 differs",
+                                  "restore the file from a backup")
         self._sound = True
 
     def iter_checked(self) -> Iterator[Data]:
-        """Yield all bytes in chunks, and check their CRC-32 after the last one.
+        """Yield all bytes in chunks, and check the CRC-32 after the last chunk.
 
         Raises:
-            CheckpointError: if they are damaged.
+            CheckpointError: if the bytes cannot be read, or are corrupted.
         """
         crc = 0
         for piece in self.iter_chunks():
-            crc = zlib.crc32(piece, crc)
+            crc = crc32(piece, crc)
             yield piece
         self.check_crc(crc)
 
     def verify(self) -> None:
-        """Check the CRC-32 of all bytes, once.
+        """Check the CRC-32 of all bytes, unless that was done before.
 
         Raises:
-            CheckpointError: if they are damaged.
+            CheckpointError: if the bytes cannot be read, or are corrupted.
         """
         if not self._sound:
             for _ in self.iter_checked():
                 pass
 
     def read_checked(self, begin: int = 0, end: Optional[int] = None) -> bytes:
-        """The bytes from one position to another, after checking the CRC-32 of all.
+        """Return the bytes between two positions, after checking the CRC-32 of all bytes.
 
         Raises:
-            CheckpointError: if they are damaged.
+            CheckpointError: if the bytes cannot be read, or are corrupted.
         """
         self.verify()
         return b"".join(self.read(begin, self.nbytes if end is None else end))
 
     def slice(self, begin: int, nbytes: int) -> LazyBytes:
-        """Some of the bytes."""
+        """Return `nbytes` bytes from a position as a separate record."""
         return LazyBytes(nbytes, lambda first, last: self.read(begin + first, begin + last),
                          name=self.name, parent=self)
 
 
 def iter_chunks(data: Data, begin: int, end: int) -> Iterator[Data]:
-    """Yield bytes in memory from one position to another in chunks."""
+    """Yield the bytes in memory between two positions in chunks."""
     view = memoryview(data)
     for first in range(begin, end, CHUNK_SIZE):
         yield view[first:min(first + CHUNK_SIZE, end)]
 
 
 def slice_stream(stream: Iterable[Data], begin: int, end: int) -> Iterator[Data]:
-    """Yield the bytes from one position to another of a stream that is read from its start."""
+    """Yield the bytes between two positions of a stream that is read from its start."""
     position = 0
     for piece in stream:
         if position >= end:

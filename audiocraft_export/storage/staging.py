@@ -1,6 +1,7 @@
-"""Staging folders: a release is written into one, then moved into place; those of dead processes are removed.
+"""Create staging folders, which a release is written to before it is moved into place, and remove stale ones.
 
-`.export-<machine>-<process>-<its start time>-<token>`: the name identifies the owner, so that no lock is needed.
+Their names, `.export-<machine>-<process ID>-<start time of the process>-<random token>`, identify the process that owns
+them, so that no lock is needed to find the folders of dead processes.
 """
 
 import errno
@@ -16,22 +17,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Optional
 
-MAX_REMOTE_AGE = 24 * 3600  # seconds; the process of an older folder of another machine is taken for dead
-_FEW_ENTRIES = 1000  # a folder with more is not scanned for stale ones each time
-STAGED = "staged"  # the name of a single file until it is complete
-BACKUP = "former"  # folder in a staging folder, for the files of the previous release
-Owns = Callable[[str], bool]  # whether a file of this name is one of a release, and may be removed
+from .platform import copy_owner, is_running
+
+MAX_UNKNOWN_AGE = 24 * 3600  # seconds; the owner of an older folder is assumed to be dead if that cannot be found out
+_FEW_ENTRIES = 1000  # a folder with more entries is not scanned for stale staging folders each time
+STAGED = "staged"  # temporary name of a single file in a staging folder
+BACKUP = "former"  # subfolder of a staging folder, with the files of the previous release
+Owns = Callable[[str], bool]  # returns whether a file name is that of a release file; such files may be removed
 
 _scans_to_skip: dict[Path, int] = {}
 
 
 def _machine() -> str:
-    """Identify this machine, its boot and its PID namespace: machines on one shared disk may have the same name."""
+    """Identify this machine, its boot and its PID namespace: machines that share a disk may have the same host name."""
     processes = boot = ""
     with suppress(OSError):
         processes = os.readlink("/proc/self/ns/pid")
     with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii")[:8]
     return re.sub(r"\W+", "_", f"{platform.node()[:64]} {processes} {boot}").strip("_")
 
 
@@ -40,21 +43,21 @@ STAGING_NAME = re.compile(r"\.export-(?P<machine>\w+)-(?P<process>\d{1,9})-(?P<b
 
 
 def staging_parent(folder: Path) -> Path:
-    """Where to stage a release for a folder: beside it, so that one rename moves it into place.
+    """Return the folder to create the staging folder in: the parent of the release folder, so that one rename suffices.
 
-    In it, if it is a mount point, if only one of the two is writable, or if it is the current folder of this process:
-    exchanging that would leave its shell in a removed folder.
+    It is the release folder itself if that is a mount point, if the parent is not writable, or if the release folder is
+    the current folder of this process: a shell in it would be left in a removed folder.
     """
-    beside = folder.parent
+    parent = folder.parent
     if not os.path.isdir(folder):
-        return beside
-    usable = all(os.access(each, os.R_OK | os.W_OK | os.X_OK) for each in (folder, beside))
-    return beside if usable and not _is_mounted(folder) and not _is_cwd(folder) else folder
+        return parent
+    usable = all(os.access(each, os.R_OK | os.W_OK | os.X_OK) for each in (folder, parent))
+    return parent if usable and not _is_mounted(folder) and not _is_cwd(folder) else folder
 
 
 @contextmanager
 def staging(home: Path, owns: Owns, like: Optional[Path] = None) -> Iterator[Path]:
-    """Create a staging folder in `home`, and `home` itself if missing; both are removed after a failure.
+    """Create a staging folder in `home`, and `home` itself if it is missing; both are removed after a failure.
 
     Args:
         like: an existing folder whose owner, permissions and attributes are copied.
@@ -67,8 +70,7 @@ def staging(home: Path, owns: Owns, like: Optional[Path] = None) -> Iterator[Pat
         stage.mkdir()
         if like is not None and os.path.isdir(like):
             found = os.stat(like)
-            with suppress(OSError):
-                os.chown(stage, found.st_uid, found.st_gid)
+            copy_owner(found, stage)
             shutil.copystat(like, stage)
         yield stage
         for folder in made:
@@ -77,7 +79,7 @@ def staging(home: Path, owns: Owns, like: Optional[Path] = None) -> Iterator[Pat
     finally:
         try:
             discard(stage, owns)
-        finally:  # where an interrupt has stopped that
+        finally:  # repeated, in case a signal has interrupted the first attempt
             discard(stage, owns)
             for folder in made:
                 with suppress(OSError):
@@ -85,11 +87,11 @@ def staging(home: Path, owns: Owns, like: Optional[Path] = None) -> Iterator[Pat
 
 
 def discard(stage: Path, owns: Owns) -> None:
-    """Remove a staging folder: files of a release, and files that are hard-linked elsewhere; other files stay."""
+    """Remove release files and hard links from a staging folder, and the folder if that leaves it empty."""
     with suppress(OSError):
         for entry in [*os.scandir(stage)]:
             if entry.name == BACKUP:
-                shutil.rmtree(entry.path, ignore_errors=True)
+                discard(Path(entry.path), lambda _: True)
             elif entry.name == STAGED or owns(entry.name) or entry.stat(follow_symlinks=False).st_nlink > 1:
                 os.unlink(entry.path)
         os.rmdir(stage)
@@ -98,7 +100,7 @@ def discard(stage: Path, owns: Owns) -> None:
 def remove_stale(owns: Owns, *homes: Path) -> None:
     """Remove the staging folders of dead processes.
 
-    A folder of very many releases is not scanned for each of them: that would take longer than the exports.
+    A folder with thousands of entries is not scanned each time: that would take longer than the exports.
     """
     for home in homes:
         with suppress(OSError):
@@ -109,7 +111,9 @@ def remove_stale(owns: Owns, *homes: Path) -> None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Flush the entries of a folder to the disk, where the system supports that and permissions allow it.
+    """Flush the entries of a folder to the disk, if the system supports it and the permissions allow it.
+
+    Windows does not: it refuses to open a folder.
 
     Raises:
         OSError: if the disk fails.
@@ -128,6 +132,7 @@ def fsync_folder(folder: Path) -> None:
 
 
 def _entries_to_scan(home: Path) -> list[str]:
+    """Return the names in a folder; empty for most calls if the folder has very many entries."""
     skips = _scans_to_skip.pop(home, 0)
     if skips:
         _scans_to_skip[home] = skips - 1
@@ -139,37 +144,33 @@ def _entries_to_scan(home: Path) -> list[str]:
 
 
 def _is_stale(stage: Path, owner: re.Match[str]) -> bool:
+    """Return whether the process that owns a staging folder has ended; the age decides if that is unknown."""
     try:
         found = os.lstat(stage)
     except OSError:
         return False
     if not stat.S_ISDIR(found.st_mode):
         return False
-    if owner["machine"] != MACHINE:
-        return found.st_mtime + MAX_REMOTE_AGE < time.time()
-    now, then = _start_time(int(owner["process"])), int(owner["began"])
-    return now is None or (now != then and 0 not in (now, then))
+    if owner["machine"] == MACHINE:
+        now, then = _start_time(int(owner["process"])), int(owner["began"])
+        if now is None or 0 not in (now, then):
+            return now != then
+    return found.st_mtime + MAX_UNKNOWN_AGE < time.time()
 
 
 def _start_time(process: int) -> Optional[int]:
-    """Start time of a process in clock ticks; 0 where the system does not tell, None if it does not exist."""
+    """Return the start time of a process in clock ticks: 0 if unknown, None if the process does not exist."""
     with suppress(OSError, ValueError, IndexError):
-        state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        state, *fields = Path(f"/proc/{process}/stat").read_text("latin-1").rpartition(")")[2].split()
         return None if state in "ZX" else int(fields[18])
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:  # a process of another user
-        pass
-    return 0
+    return None if is_running(process) is False else 0
 
 
 def _is_mounted(folder: Path) -> bool:
-    """Whether a folder is a mount point, also of the same disk (`mount --bind`), which os.path.ismount misses."""
+    """Return whether a folder is a mount point; os.path.ismount misses bind mounts of the same disk."""
     mounts = []
     with suppress(OSError):
-        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        mounts = [line.split()[4] for line in os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).splitlines()]
     return os.path.ismount(folder) or str(folder) in {
         re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), mount) for mount in mounts}
 

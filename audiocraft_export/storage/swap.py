@@ -1,6 +1,5 @@
-"""Atomically replace a release folder with a staged one: at any moment there is the previous release or the new one."""
+"""Atomically replace a release folder with a staged one: at any time, the previous or the new release is complete."""
 
-import ctypes
 import errno
 import os
 import shutil
@@ -10,29 +9,30 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ..errors import ReleaseError
+from .platform import Exchange, folder_exchange
 from .staging import BACKUP, fsync_folder
 
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux
-_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP}
+_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP,
+                errno.ENOTSUP}
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}
 StaleFiles = Callable[[Path], Collection[str]]
 
 
 def replace_folder(stage: Path, folder: Path, names: Sequence[str], stale_files: StaleFiles) -> None:
-    """Make a staged folder the release folder.
+    """Move a staged release into place.
 
-    In one step where there is no release folder, or where the system can exchange two folders (Linux; not NFS); files
-    that belong to no release go along. Otherwise, and where the folder has subfolders, file by file, the manifest last,
-    and a failure restores the previous files.
+    This is one atomic rename if the release folder is new, or if the system can exchange two folders (on Linux and
+    macOS, except on NFS); files that belong to no release are kept. Otherwise, or if the folder has subfolders, the
+    files are replaced one by one, the manifest last, and a failure restores the previous ones.
 
     Args:
-        stage: the staged folder, beside `folder` or in it.
+        stage: the staged folder, in `folder` or in its parent.
         names: the files in `stage`, in the order in which they are to appear.
-        stale_files: returns the names of the previous release's files in a folder, which are removed. Called as late
-            as possible: another process may export to the same folder.
+        stale_files: returns the names of the previous release's files in a folder, which are removed. It is called as
+            late as possible, because another process may export to the same folder.
 
     Raises:
-        OSError: if it cannot be done.
+        OSError: if a file cannot be replaced.
     """
     if stage.parent == folder.parent and _rename_folder(stage, folder, names, stale_files):
         fsync_folder(folder.parent)
@@ -42,21 +42,26 @@ def replace_folder(stage: Path, folder: Path, names: Sequence[str], stale_files:
 
 
 def refuse_non_files(folder: Path, names: Collection[str]) -> None:
-    """Refuse to replace anything that is not a regular file or a symlink.
+    """Refuse to replace anything except regular files and symlinks.
 
     Raises:
-        ReleaseError: if a folder, a pipe or the like has one of the names.
+        ReleaseError: if one of the names belongs to a folder, a pipe, a device or a socket.
     """
     for name in names:
         path = folder / name
         if os.path.lexists(path) and not os.path.isfile(path) and not os.path.islink(path):
-            raise ReleaseError(f"{path} is there already and no file: move it away, or choose another folder.")
+            raise ReleaseError("invalid-output", f"{path} exists and is not a regular file",
+                               "move it, or choose another folder")
 
 
 def _rename_folder(stage: Path, folder: Path, names: Collection[str], stale_files: StaleFiles) -> bool:
-    """Rename the staged folder to the release folder, or exchange the two, with the other files of `folder` in both.
+    """Move the staged folder to the release folder by one rename.
 
-    False where neither is possible.
+    If the release folder exists, all files in it that belong to no release are hard-linked into the staged folder, and
+    then the two folders are exchanged.
+
+    Returns:
+        False if the folders cannot be renamed or exchanged.
     """
     if os.path.isdir(folder) and not _have_same_owner(stage, folder):
         return False
@@ -66,11 +71,13 @@ def _rename_folder(stage: Path, folder: Path, names: Collection[str], stale_file
     except OSError as exc:
         if exc.errno not in _NOT_EMPTY | _UNSUPPORTED or not os.path.isdir(folder):
             raise
-    if not _link_other_files(stage, folder, names, stale_files) or not _exchange(stage, folder):
+    exchange = folder_exchange()
+    if exchange is None or not _link_other_files(stage, folder, names, stale_files) \
+            or not _exchange(stage, folder, exchange):
         return False
     owned = {*names, *stale_files(stage)}
     for entry in [*os.scandir(stage)]:
-        if entry.name not in owned and not _is_same_entry(entry, folder):  # appeared in the meantime
+        if entry.name not in owned and not _is_same_entry(entry, folder):  # created since the files were linked
             os.replace(entry.path, folder / entry.name)
     return True
 
@@ -81,9 +88,9 @@ def _have_same_owner(stage: Path, folder: Path) -> bool:
 
 
 def _link_other_files(stage: Path, folder: Path, names: Collection[str], stale_files: StaleFiles) -> bool:
-    """Hard-link the files of `folder` that belong to no release into `stage`; False where that is not possible."""
+    """Hard-link the files of `folder` that belong to no release into `stage`; return whether that was possible."""
     while True:
-        descriptor = os.open(folder, os.O_RDONLY)  # while it is open, its inode is not reused
+        descriptor = os.open(folder, os.O_RDONLY)  # the inode of an open folder is not reused
         try:
             owned = {*names, *stale_files(folder)}
             linked = _link_all([entry for entry in os.scandir(folder) if entry.name not in owned], stage)
@@ -94,12 +101,12 @@ def _link_other_files(stage: Path, folder: Path, names: Collection[str], stale_f
                 return True
         finally:
             os.close(descriptor)
-        for path in linked:  # another release took the folder's place: which files are owned has to be asked again
+        for path in linked:  # another process has replaced the folder, which may have other files now
             path.unlink()
 
 
 def _link_all(entries: Collection[os.DirEntry[str]], target: Path) -> Optional[list[Path]]:
-    """Hard-link files into a folder; None if one is a folder or cannot be linked."""
+    """Hard-link files into a folder, and return the links; None if an entry is a folder or cannot be linked."""
     if any(entry.is_dir(follow_symlinks=False) for entry in entries):
         return None
     try:
@@ -111,26 +118,22 @@ def _link_all(entries: Collection[os.DirEntry[str]], target: Path) -> Optional[l
 
 
 def _is_same_entry(entry: os.DirEntry[str], folder: Path) -> bool:
+    """Return whether a folder has an entry of the same name that is a hard link to the same file."""
     with suppress(FileNotFoundError):
         return os.path.samestat(entry.stat(follow_symlinks=False), os.lstat(folder / entry.name))
     return False
 
 
-def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two folders in one step; False where the system or the disk cannot."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "renameat2"):
-        return False
-    if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number not in _UNSUPPORTED:
+def _exchange(one: Path, other: Path, exchange: Exchange) -> bool:
+    """Exchange two folders atomically; return False if the file system does not support it."""
+    number = exchange(one, other)
+    if number and number not in _UNSUPPORTED:
         raise OSError(number, os.strerror(number))
-    return False
+    return not number
 
 
 def _replace_files(stage: Path, folder: Path, names: Sequence[str], stale: Collection[str]) -> None:
-    """Replace files one by one and remove the stale ones; restore all of them after a failure."""
+    """Replace files one by one and remove the stale ones; restore all files after a failure."""
     backup = stage / BACKUP
     backup.mkdir()
     for name in (*names, *stale):
@@ -146,18 +149,20 @@ def _replace_files(stage: Path, folder: Path, names: Sequence[str], stale: Colle
         raise
 
 
-def _back_up(path: Path, copy: Path) -> None:
+def _back_up(path: Path, backup: Path) -> None:
+    """Hard-link a file to its backup, or copy it; do nothing if the file does not exist."""
     try:
-        os.link(path, copy, follow_symlinks=False)
+        os.link(path, backup, follow_symlinks=False)
     except FileNotFoundError:
         pass
-    except OSError:  # a disk without hard links
-        shutil.copy2(path, copy, follow_symlinks=False)
+    except (OSError, NotImplementedError):  # the file system has no hard links, or none to symlinks
+        shutil.copy2(path, backup, follow_symlinks=False)
 
 
-def _restore(path: Path, copy: Path) -> None:
+def _restore(path: Path, backup: Path) -> None:
+    """Move a backup back, or remove a file without a backup, which did not exist before."""
     with suppress(OSError):
-        if os.path.lexists(copy):
-            os.replace(copy, path)
+        if os.path.lexists(backup):
+            os.replace(backup, path)
         else:
             path.unlink()

@@ -1,7 +1,7 @@
 """Overlap hashing with I/O in a second thread: both release the GIL.
 
-A signal may interrupt the thread that hands out the work at any step. `SimpleQueue` survives that; `Queue` and the
-executors, which are built on conditions, may keep a lock that is never released.
+A signal handler may raise in the main thread at any point. `SimpleQueue` tolerates that; `Queue` and the executors
+use conditions, which may then keep a lock forever.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Callable, TypeVar
 
-_QUEUE_SIZE = 8  # items that wait for the other thread, in memory
+_QUEUE_SIZE = 8  # items in memory that wait for the second thread
 _END = object()
 
 T = TypeVar("T")
@@ -19,10 +19,11 @@ T = TypeVar("T")
 
 @contextmanager
 def background(do: Callable[[T], Any]) -> Iterator[Callable[[T], Any]]:
-    """Call `do` with one item after another in a second thread.
+    """Call a function with one item after another in a second thread.
 
     Yields:
-        A function that queues the next item. On exit all items are done, and what `do` raised is raised.
+        A function that queues the next item. When the block ends, all items are processed, and the first error of
+        `do` is raised.
     """
     todo: SimpleQueue[Any] = SimpleQueue()
     free: SimpleQueue[None] = SimpleQueue()
@@ -59,8 +60,12 @@ def background(do: Callable[[T], Any]) -> Iterator[Callable[[T], Any]]:
 
 
 def map_two(do: Callable[[T], Any], items: Iterable[T], then: Callable[[T], Any]) -> None:
-    """Call `do` with all items, two at a time, and `then` in this thread with each that is done; an error ends it."""
-    left = iter(list(items))  # both threads take the next one
+    """Call `do` with all items in two threads, and `then` in this thread with each item that is done.
+
+    Raises:
+        Exception: the first error of `do` or `then`; no further items are started.
+    """
+    left = iter(list(items))  # shared: each thread takes the next item
     done: deque[T] = deque()
 
     def do_some(others: Iterator[T]) -> None:

@@ -1,23 +1,47 @@
-"""Write a release so that nothing is lost: stage, fsync, read back, swap."""
+"""Write a release durably: stage its files, flush them to the disk, read them back, and move them into place."""
 
+import errno
 import filecmp
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Callable, Optional, Protocol
 
 from .. import progress
-from ..errors import CheckpointError, ReleaseError, reason
+from ..errors import CheckpointError, ReleaseError, readable_size, reason
 from ..signals import exit_on_sigterm
 from .durable_file import WrittenFile, open_durable
 from .lazy_bytes import Sink
+from .platform import bytes_read_from_disks, free_space
+from .read_back import Part, compare
 from .staging import STAGED, Owns, fsync_folder, staging, staging_parent
 from .swap import refuse_non_files, replace_folder
 
-_OVERHEAD = 1 << 16  # bytes that a release takes beside its tensors, at least
+_OVERHEAD = 1 << 16  # bytes; estimated size of headers, configuration and manifest
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FREE_SPACE = "free some disk space, or choose another folder"
+_PERMISSIONS = "check the permissions of the folder, or choose another folder"
+_HINTS = {**dict.fromkeys(DISK_FULL, _FREE_SPACE), **dict.fromkeys((errno.EACCES, errno.EPERM), _PERMISSIONS),
+          errno.EFBIG: "raise the limit of the size of files (ulimit -f), or choose another file system",
+          errno.ENOENT: "choose another folder", errno.EROFS: "choose a folder on a writable file system",
+          errno.ENAMETOOLONG: "choose a shorter path"}
+
+
+# How written files are compared with their content, as a manifest says: read from the disk after they left the page
+# cache, read from the page cache, or not at all.
+DEVICE, CACHE, NONE = "device", "cache", "none"
+
+
+@dataclass(frozen=True)
+class Written:
+    """The written files of a release, except the manifest, and how they were read back."""
+
+    files: list[WrittenFile]
+    read_back: str
 
 
 class Encoder(Protocol):
@@ -25,47 +49,52 @@ class Encoder(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Size of the content, without what its container adds."""
+        """Size of the content in bytes, without the overhead of its container."""
 
-    def write(self, stream: Sink, checked: bool) -> None:
-        """Write it; with `checked`, compare the CRC-32 of all that is read for it."""
-
-    def read_back(self, path: Path) -> None:
-        """Compare a written file with it; raises `CheckpointError` where they differ."""
+    def write(self, stream: Sink, checked: bool) -> list[Part]:
+        """Write the content, and return its parts; with `checked`, compare the CRC-32 of all bytes read for it."""
 
     def check_sources(self) -> None:
-        """Read its sources again; raises `CheckpointError` where they are damaged."""
+        """Read the sources of the content again; raise `CheckpointError` if they are corrupted."""
 
 
 class Ownership(Protocol):
-    """Which files of a folder belong to a release and may be replaced or removed."""
+    """Decide which files of a folder belong to a release, and may be replaced or removed."""
 
     def owns(self, name: str) -> bool:
-        """Whether some release may have a file of this name."""
+        """Return whether a file of this name may belong to a release."""
 
     def stale_files(self, folder: Path) -> Collection[str]:
-        """The files of the previous release in a folder that the new one does not have."""
+        """Return the names of files of the previous release that are not part of the new release."""
 
-    def refuse_foreign_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
-        """Refuse to replace a release of another experiment, or a file of none that differs; raises `ReleaseError`."""
+    def refuse_unrelated_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
+        """Refuse to replace the release of another experiment, or a file that is not part of a release.
+
+        Raises:
+            ReleaseError: if the folder has a release of another experiment, or an unrelated file.
+        """
 
 
 def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownership,
-                  finish: Callable[[Path, list[WrittenFile]], tuple[str, bytes]],
-                  read_back: bool = True) -> list[WrittenFile]:
-    """Write a release, and return its files but for the manifest; whatever fails, the previous one stays as it is.
+                  finish: Callable[[Path, Written], Mapping[str, bytes]], read_back: str = DEVICE) -> Written:
+    """Write a release; after any failure, the previous release is unchanged.
 
     Args:
         folder: the release folder, as `resolve_output` returns it; created if missing.
         files: the content of each file, by name.
-        finish: called with the staging folder and its files once they are complete; returns the name and the
-            content of the manifest, the file that appears last.
-        read_back: whether to compare the staged files with their content before they are moved into place.
+        ownership: decides which existing files may be replaced.
+        finish: called with the staging folder and its files once they are complete; returns the contents of the
+            manifest and of the files that depend on the others, by name, in the order in which they are to appear.
+        read_back: how to compare the staged files with their content before they are moved into place.
+
+    Returns:
+        The written files, except those of `finish`; they were read back from the cache if the system cannot read them
+        from the device.
 
     Raises:
-        ReleaseError: if it cannot be written, or what was written does not read back.
-        CheckpointError: if bytes read from the checkpoint are damaged.
-        ExportError: whatever `finish` raises.
+        ReleaseError: if the release cannot be written, or differs from its content when it is read back.
+        CheckpointError: if bytes read from the checkpoint are corrupted.
+        ExportError: any error that `finish` raises.
     """
     nbytes = sum(content.nbytes for content in files.values())
     progress.set_total(nbytes)
@@ -73,29 +102,31 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
         home = staging_parent(folder)
         _check_free_space(home, nbytes)
         with staging(home, ownership.owns, like=folder if home == folder.parent else None) as stage:
-            written = [_write_staged(stage / name, content, not read_back) for name, content in files.items()]
-            for name, content in files.items() if read_back else ():
-                _read_back(stage / name, content)
-            ownership.refuse_foreign_files(folder, lambda path: filecmp.cmp(stage / path.name, path, shallow=False))
-            manifest, data = finish(stage, written)
-            with open_durable(stage / manifest) as stream:
-                stream.write(data)
+            made = [_write_staged(stage / name, content, read_back) for name, content in files.items()]
+            written = Written([file.written for file in made], _read_back(made, read_back))
+            ownership.refuse_unrelated_files(folder, lambda path: filecmp.cmp(stage / path.name, path, shallow=False))
+            last = finish(stage, written)
+            for name, data in last.items():
+                with open_durable(stage / name) as stream:
+                    stream.write(data)
             fsync_folder(stage)
-            replace_folder(stage, folder, [*files, manifest], ownership.stale_files)
+            replace_folder(stage, folder, [*files, *last], ownership.stale_files)
     return written
 
 
 def check_writable(folder: Path, nbytes: Optional[int] = None) -> None:
-    """Check that a release, of that size, can be written to a folder, as `resolve_output` returns it.
+    """Check that a release can be written to a folder; nothing is left there.
 
-    Nothing stays there.
+    Args:
+        folder: the release folder, as `resolve_output` returns it.
+        nbytes: size of the release, if the free disk space is to be checked.
 
     Raises:
-        ReleaseError: if it cannot.
+        ReleaseError: if the folder is not writable, or the disk is full.
     """
     with _wrap_errors(folder):
         with suppress(FileNotFoundError):
-            os.lstat(folder)  # its name may be too long, or lead through a file
+            os.lstat(folder)  # fails if the name is too long, or a parent is a file
         home = staging_parent(folder)
         with TemporaryFile(dir=next(each for each in (home, *home.parents) if os.path.exists(each))):
             pass
@@ -104,19 +135,18 @@ def check_writable(folder: Path, nbytes: Optional[int] = None) -> None:
 
 
 def write_file(path: Path, content: Encoder, owns: Owns) -> None:
-    """Write a single file; an existing one survives any failure.
+    """Write a single file; after any failure, an existing file is unchanged.
 
     Raises:
-        ReleaseError: if it cannot be written, or what was written does not read back.
-        CheckpointError: if bytes read from the checkpoint are damaged.
+        ReleaseError: if the file cannot be written, or differs from its content when it is read back.
+        CheckpointError: if bytes read from the checkpoint are corrupted.
     """
     progress.set_total(content.nbytes)
     with _wrap_errors(path), exit_on_sigterm():
         refuse_non_files(path.parent, [path.name])
         _check_free_space(path.parent, content.nbytes)
         with staging(path.parent, owns) as stage:
-            _write_staged(stage / STAGED, content, checked=False)
-            _read_back(stage / STAGED, content)
+            _read_back([_write_staged(stage / STAGED, content, DEVICE)], DEVICE)
             if os.path.exists(path):
                 shutil.copymode(path, stage / STAGED)
             os.replace(stage / STAGED, path)
@@ -124,61 +154,93 @@ def write_file(path: Path, content: Encoder, owns: Owns) -> None:
 
 
 def replace_files(folder: Path, contents: Mapping[str, Encoder], owns: Owns) -> None:
-    """Write files into an existing release folder, each in place of the one with its name.
+    """Write files to an existing release folder, and replace those with the same names.
 
     Raises:
-        ReleaseError: if they cannot be written; existing files survive that.
+        ReleaseError: if a file cannot be written; the existing file is unchanged then.
     """
     with _wrap_errors(folder), exit_on_sigterm(), staging(folder, owns) as stage:
         refuse_non_files(folder, contents)
         for name, content in contents.items():
-            _write_staged(stage / STAGED, content, checked=True)
+            _write_staged(stage / STAGED, content, NONE)
             os.replace(stage / STAGED, folder / name)
         fsync_folder(folder)
 
 
 def resolve_output(path: Path, is_valid: Callable[[str], bool] = os.path.isdir) -> Path:
-    """Resolve the symlinks of an output path: a release folder; or a file, with `is_valid=os.path.isfile`.
+    """Resolve the symlinks of an output path.
+
+    Args:
+        path: a release folder, or a file with `is_valid=os.path.isfile`.
+        is_valid: returns whether an existing path is of the right kind.
 
     Raises:
-        ReleaseError: if something else exists there, or a dangling symlink: creating a folder behind one would fill
-            the wrong disk.
+        ReleaseError: if the path exists and is of another kind, or is a dangling symlink: creating a folder at its
+            target could fill the wrong disk.
     """
     with _wrap_errors(path):
         if os.path.lexists(path) and not is_valid(str(path)):
-            what = "a link to nothing"
-            if os.path.exists(path):
-                what = "no folder" if is_valid is os.path.isdir else "no file"
-            raise ReleaseError(f"{path} is there already, and {what}: choose another place, or move it away.")
+            if not os.path.exists(path):
+                raise ReleaseError("invalid-output", f"Output path {path} is a dangling symlink",
+                                   "remove the symlink, or choose another path")
+            kind = "folder" if is_valid is os.path.isdir else "regular file"
+            raise ReleaseError("invalid-output", f"Output path {path} exists and is not a {kind}",
+                               "move it, or choose another path")
         return Path(os.path.realpath(path))
 
 
-def _write_staged(path: Path, content: Encoder, checked: bool) -> WrittenFile:
+@dataclass(frozen=True)
+class _StagedFile:
+    path: Path
+    content: Encoder
+    parts: list[Part]
+    written: WrittenFile
+
+
+def _write_staged(path: Path, content: Encoder, read_back: str) -> _StagedFile:
     with open_durable(path) as file:
-        content.write(file, checked)
-    return WrittenFile(path.name, file.nbytes, file.sha256)
+        parts = content.write(file, checked=read_back == NONE)
+    return _StagedFile(path, content, parts, WrittenFile(path.name, file.nbytes, file.sha256))
 
 
-def _read_back(path: Path, content: Encoder) -> None:
-    """Compare a written file with its content; raises `CheckpointError` if what that was read from is damaged."""
-    try:
-        content.read_back(path)
-    except CheckpointError as exc:
-        content.check_sources()
-        raise ReleaseError(f"What was written does not read back ({exc}): check the disk and export again.") from exc
+def _read_back(files: Collection[_StagedFile], read_back: str) -> str:
+    """Compare files with what was written.
+
+    Returns:
+        Where the bytes came from: the device, or the cache if the system has kept them there.
+
+    Raises:
+        CheckpointError: if the source of the content is corrupted.
+        ReleaseError: if a file differs from its content.
+    """
+    before = bytes_read_from_disks()
+    for file in files if read_back != NONE else ():
+        try:
+            compare(file.path, file.parts, from_disk=read_back == DEVICE)
+        except CheckpointError as exc:
+            file.content.check_sources()
+            raise ReleaseError("read-back-failed", f"The written file differs from its content: {exc.message}",
+                               "check the disk, and export again") from exc
+    nbytes = sum(file.written.bytes for file in files)
+    return CACHE if read_back == DEVICE and bytes_read_from_disks() - before < nbytes else read_back
 
 
 @contextmanager
 def _wrap_errors(path: Path) -> Iterator[None]:
+    """Convert an OSError, or a ValueError for an invalid path, to a ReleaseError with a hint for its cause."""
     try:
         yield
     except (OSError, ValueError) as exc:
-        raise ReleaseError(f"The release cannot be written to {path} ({reason(exc)}): make room, or choose another "
-                           "folder.") from exc
+        if isinstance(exc, (FileExistsError, NotADirectoryError)):
+            raise ReleaseError("invalid-output", f"Cannot write the release to {path}: a parent of this path is not a "
+                               "folder", "choose another path") from exc
+        number = getattr(exc, "errno", None) or 0
+        raise ReleaseError("disk-full" if number in DISK_FULL else "write-failed",
+                           f"Cannot write the release to {path}: {reason(exc)}", _HINTS.get(number, "")) from exc
 
 
 def _check_free_space(home: Path, nbytes: int) -> None:
-    disk = shutil.disk_usage(next(folder for folder in (home, *home.parents) if os.path.exists(folder)))
-    if disk.total and disk.free < nbytes + _OVERHEAD:
-        raise ReleaseError(f"The release takes {nbytes + _OVERHEAD} bytes, and the disk of {home} has {disk.free} "
-                           "free: make room, or choose another folder.")
+    free = free_space(next(folder for folder in (home, *home.parents) if os.path.exists(folder)))
+    if free < nbytes + _OVERHEAD:
+        raise ReleaseError("disk-full", f"Not enough disk space in {home}: need {readable_size(nbytes + _OVERHEAD)}, "
+                           f"{readable_size(int(free))} available", _FREE_SPACE)

@@ -1,1 +1,1 @@
-"""Checking a release: intact, loadable, and equal to its checkpoint."""
+"""Verify a release: file integrity, loading, and equality with its checkpoint."""

@@ -1,16 +1,15 @@
-"""Compare a release with what an export of its checkpoint would produce, tensor by tensor."""
+"""Compare a release, tensor by tensor, with what an export of its checkpoint would produce."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Optional
 
 from ..checkpoint.checkpoint import Checkpoint
 from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
-from ..errors import ReleaseError
+from ..errors import ReleaseError, warning_about
 from ..experiment.xp import CHECKPOINT_NAME, MANIFEST, AnyPath
 from ..formats.registry import encode_release
 from ..formats.safetensors.file import read_safetensors
@@ -20,11 +19,12 @@ from ..release.families.registry import CODEC_FILE, LM_FILE
 from ..release.manifest import Manifest
 from ..release.prepare import prepare
 from ..release.weights import Weights, compact
+from ..storage.checksum import sha256_of
 from .file import Problem
 
 
 def checkpoint_of(path: Path) -> Optional[str]:
-    """The checkpoint of a release folder or file, as the option `checkpoint` names it; None is `checkpoint.th`."""
+    """Return which checkpoint a release was made from, as a value of the option `checkpoint` (None: checkpoint.th)."""
     manifest = Manifest.load_or_none(_release_folder(path))
     made_of = CHECKPOINT_NAME.fullmatch(str((manifest.checkpoint or {}).get("name"))) if manifest else None
     return made_of["name"] if made_of else None
@@ -32,61 +32,68 @@ def checkpoint_of(path: Path) -> Optional[str]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a release differs from what an export of its checkpoint would produce with the same options."""
+    """The differences between a release and a new export of its checkpoint with the same options."""
 
     problems: Sequence[Problem]
-    notes: Sequence[str]  # what that export leaves out of the weights, or renames
+    notes: Sequence[str]  # warnings about weights that the export leaves out or renames
 
 
 def compare_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
                             dora_dir: Optional[AnyPath] = None) -> Comparison:
-    """Compare a release, a folder or one of its files, with a checkpoint; `xp_folder`, `dora_dir` as in `prepare`.
+    """Compare a release with a checkpoint, tensor by tensor.
+
+    Args:
+        path: a release folder, or a file of a release.
+        checkpoint: the checkpoint to compare with.
+        xp_folder: the XP folder of the checkpoint.
+        dora_dir: the Dora folder with the experiment of the compression model; None is the one that has `xp_folder`.
 
     Raises:
-        ExportError: if the checkpoint cannot be exported.
+        ExportError: if the checkpoint cannot be exported, or the release was made from several experiments.
     """
     folder = _release_folder(path)
     manifest = Manifest.load_or_none(folder)
     if manifest is not None and manifest.bands:
-        raise ReleaseError(f"{folder} is made of several experiments ({manifest.name}): no one checkpoint says what "
-                           "it should be; leave --against out.")
+        raise ReleaseError("wrong-target", f"{folder} was made from several experiments ({manifest.name}), so it "
+                           "cannot be compared with one checkpoint", "omit --against")
     options = options_of(manifest, path)
     prepared = prepare(checkpoint, xp_folder, options, dora_dir)
     problems = [*content_problems(path, encode_release(prepared, options), checkpoint.where)]
     if problems and manifest is not None:
         problems[:0] = _origin_problems(MANIFEST if path == folder else path.name, manifest, checkpoint)
-    codec = [f"compression model: {note}" for note in prepared.codec.notes] if prepared.codec else []
+    codec = [warning_about("compression model", note) for note in prepared.codec.notes] if prepared.codec else []
     return Comparison(problems, [*(note for model in prepared.models for note in model.weights.notes), *codec])
 
 
 def _origin_problems(file: str, manifest: Manifest, checkpoint: Checkpoint) -> Iterator[Problem]:
-    """Why a release differs from a checkpoint, as far as its manifest tells."""
+    """Explain differences by the origin of the release in its manifest."""
     source = asdict(checkpoint.file.source) if checkpoint.file else {}
-    made_of = manifest.checkpoint or {"name": "a living solver"}
+    made_of = manifest.checkpoint or {"name": "a solver in memory"}
     if manifest.sig != checkpoint.sig:
-        yield Problem(file, None, f"is of {manifest.sig}, and {checkpoint.where} of {checkpoint.sig}")
+        yield Problem(file, None, f"made from experiment {manifest.sig}, but {checkpoint.where} is of {checkpoint.sig}")
     elif made_of.get("name") != source.get("name"):
-        yield Problem(file, None, f"is of {made_of.get('name')}, and not of {checkpoint.where}")
+        yield Problem(file, None, f"made from {made_of.get('name')}, not from {checkpoint.where}")
     elif any(made_of.get(key) != source[key] for key in ("bytes", "identity" if "identity" in made_of else "mtime_ns")):
-        yield Problem(file, None, f"is of another state of {checkpoint.where} than the one that is there now")
+        yield Problem(file, None, f"made from another version of {checkpoint.where}, which has changed since")
 
 
 def content_problems(path: Path, contents: Mapping[str, Content], where: str) -> Iterator[Problem]:
-    """The differences between a release, or one of its files, and what an export of a checkpoint would write."""
+    """Compare a release folder or file with the content that an export of a checkpoint would write."""
     folder = _release_folder(path)
     for name in contents if path == folder else [path.name]:
         if name not in contents:
-            yield Problem(name, None, f"is in no release of {where}")
+            yield Problem(name, None, f"unexpected file: a release of {where} does not have it")
         elif not os.path.isfile(folder / name):
-            yield Problem(name, None, f"is missing, and in a release of {where}")
+            yield Problem(name, None, f"missing: a release of {where} has it")
         else:
             yield from _file_problems(folder / name, contents[name])
 
 
 def _file_problems(path: Path, expected: Content) -> Iterator[Problem]:
+    """Compare a file with its expected content."""
     if isinstance(expected, (str, bytes)):
         if path.read_bytes() != (expected if isinstance(expected, bytes) else expected.encode("utf-8")):
-            yield Problem(path.name, None, "is not what the checkpoint says")
+            yield Problem(path.name, None, "content differs from the checkpoint")
     elif isinstance(expected, Tensors):
         found = read_safetensors(path)
         yield from _diff(path.name, "", dict(expected.tensors), dict(found.tensors))
@@ -97,7 +104,7 @@ def _file_problems(path: Path, expected: Content) -> Iterator[Problem]:
 
 
 def options_of(manifest: Optional[Manifest], path: Path) -> ExportOptions:
-    """The options of a release folder or file; those of AudioCraft's own format if it has no manifest."""
+    """Return the options that a release was made with; without a manifest, those of AudioCraft's format."""
     folder, name = (path, LM_FILE) if os.path.isdir(path) else (path.parent, path.name)
     codec = "auto" if os.path.isfile(folder / CODEC_FILE) and (path == folder or name == CODEC_FILE) else "none"
     if manifest is not None:
@@ -113,30 +120,23 @@ def _release_folder(path: Path) -> Path:
 
 
 def _diff(file: str, key: str, expected: Any, found: Any) -> Iterator[Problem]:
-    """The differences between two nested values, by dotted key."""
+    """Compare two nested values and yield the differences by dotted key."""
     if isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)) and len(expected) == len(found):
         expected, found = dict(enumerate(expected)), dict(enumerate(found))
     if isinstance(expected, dict) and isinstance(found, dict):
         for name in {**expected, **found}:
             inner = f"{key}.{name}" if key else str(name)
             if name not in found:
-                yield Problem(file, inner, "is missing, and in the checkpoint")
+                yield Problem(file, inner, "missing, but in the checkpoint")
             elif name not in expected:
-                yield Problem(file, inner, "is not in the checkpoint")
+                yield Problem(file, inner, "not in the checkpoint")
             else:
                 yield from _diff(file, inner, expected[name], found[name])
     elif isinstance(expected, LazyTensor) and isinstance(found, LazyTensor):
         shown, wanted = (f"{tensor.dtype} {list(tensor.shape)}" for tensor in (found, expected))
         if shown != wanted:
-            yield Problem(file, key, f"is {shown}, and {wanted} by the checkpoint")
-        elif _digest(found) != _digest(expected):
-            yield Problem(file, key, "has other numbers than the checkpoint")
+            yield Problem(file, key, f"{shown}, but {wanted} in the checkpoint")
+        elif sha256_of(found.blob.iter_checked()) != sha256_of(expected.blob.iter_checked()):
+            yield Problem(file, key, "values differ from the checkpoint")
     elif type(expected) is not type(found) or expected != found:
-        yield Problem(file, key, "is not what the checkpoint says")
-
-
-def _digest(tensor: LazyTensor) -> bytes:
-    sha = sha256()
-    for piece in tensor.blob.iter_checked():
-        sha.update(piece)
-    return sha.digest()
+        yield Problem(file, key, "differs from the checkpoint")

@@ -1,108 +1,186 @@
-"""Verify a release: its manifest, its bytes, its keys, its tensors, and that torch or its own library loads it."""
+"""Verify a release: manifest, bytes, keys, tensors, and loading by torch or the library of its format."""
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
-from ..errors import CheckpointError, ReleaseError, listing, printable, reason
-from ..experiment.xp import MANIFEST, AnyPath
+from ..checkpoint.checkpoint import can_open
+from ..errors import CheckpointError, ReleaseError, listing, permission_hint, plural, printable, reason
+from ..experiment.xp import CHECKPOINT_NAME, MANIFEST, XPS, AnyPath, Experiment, each_xp
 from ..formats.registry import is_looked_for
 from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import INDEX, expected_metadata, from_safetensors, read_json
+from ..notebook import html_table
 from ..options import RELEASE_FOLDER
 from ..release.families.registry import CODEC_FILE, OWN_NAMES, family_named
-from ..release.manifest import Manifest
-from ..release.owned_files import is_torch_file, release_file_names
+from ..release.manifest import SIGNATURE, Manifest
+from ..release.owned_files import is_torch_file, model_file_names, release_file_names
 from ..release.weights import Weights
+from ..signing.check import signature_problems
+from ..signing.keys import read_public_key
 from ..storage.file_version import file_version
-from .file import Contents, Problem, check_file, key_problems
+from .file import Contents, Problem, check_file, key_problems, without_path
 
-MAX_ATTEMPTS = 10  # for a release that is replaced again and again while it is verified
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+WITHOUT_CHECKSUM = (".yaml", ".json", ".model")  # kinds of files whose content only the manifest can prove
+MAX_ATTEMPTS = 10  # repetitions if the release is replaced while it is verified
 WEIGHTS = ("best_state", "model", "model_state")
 
 
 @dataclass(frozen=True)
 class Verification:
-    """The result of verifying a release."""
+    """The result of verifying a release.
 
-    path: Path  # the folder, or the file
-    files: list[str]  # the names of those that were checked
+    Attributes:
+        path: the release folder or the file.
+        files: names of the checked files.
+        problems: the problems; `str()` describes one, with its file and key.
+        nonfinite: number of NaN and infinite values, by file and tensor.
+        signed: whether the release has a valid signature; None if no key was given.
+    """
+
+    path: Path
+    files: list[str]
     problems: list[Problem]
-    nonfinite: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # NaN and Inf by file and tensor, if any
+    nonfinite: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    signed: Optional[bool] = None
 
     @property
     def nonfinite_by_file(self) -> dict[str, int]:
-        """Number of NaN and infinite values by file, if it has any."""
+        """Number of NaN and infinite values of each file that has any."""
         return {name: sum(tensors.values()) for name, tensors in self.nonfinite.items()}
 
     @property
     def ok(self) -> bool:
-        """Whether there are no problems."""
+        """True if no problems were found."""
         return not self.problems
 
     def __str__(self) -> str:
         count = sum(self.nonfinite_by_file.values())
-        values = f"; {count} values in it are NaN or infinite" if count else ""
-        return "; ".join(map(str, self.problems)) or printable(f"{self.path} is what it says it is{values}.")
+        values = f"; {count} values are NaN or infinite" if count else ""
+        signed = " and signed with this key" if self.signed else ""
+        return "; ".join(map(str, self.problems)) or printable(f"{self.path} is intact{signed}{values}")
+
+    def _repr_html_(self) -> str:
+        rows = [(problem.file, problem.key, problem.what) for problem in self.problems]
+        rows += [(name, None, f"{count} NaN/inf {plural(count, 'value')}")
+                 for name, count in self.nonfinite_by_file.items()]
+        intact = [(name, None, "intact") for name in self.files if name not in [row[0] for row in rows]]
+        return html_table(f"{self.path} {'is intact' if self.ok else 'has problems'}", [*rows, *intact],
+                          ("file", "key", "result"))
 
 
-def verify(path: AnyPath, *, by_torch: bool = True) -> Verification:
-    """Verify a release folder or one of its files, reading all of it.
+def verify(path: AnyPath, *, by_torch: bool = True, key: Optional[AnyPath] = None) -> Verification:
+    """Verify a release folder or one of its files.
 
-    Checked are the manifest (with its own checksum), the sha256 and the size of every file, the CRC-32 of each record,
-    the keys and the types of their values, the number, dtype and layout of the tensors, how many values are NaN or
-    infinite, the configuration as YAML, and that `torch.load(weights_only=True)` accepts each file; of one without a
-    manifest, all but its sha256. NaN is no problem where the manifest says so: `Verification.nonfinite` counts it.
+    All bytes are read. The checks cover the manifest with its checksum, size and sha256 of every file, the CRC-32 of
+    each record, keys and types, number, dtype and layout of the tensors, the number of NaN and infinite values, the
+    YAML of the configuration, and that `torch.load(weights_only=True)` loads each file. Without a manifest, the sha256
+    of a file cannot be checked. NaN and infinite values that the manifest lists are not a problem: see
+    `Verification.nonfinite`.
 
     Args:
-        by_torch: whether the torch that is installed must accept the files; without it, torch is not imported.
+        path: a release folder, or a file of a release.
+        by_torch: whether to load the files with torch; if False, torch is not imported.
+        key: the public key of the signer, in a PEM file: a release without a valid signature for this key, or with
+            files that are not signed, has problems.
+
+    Returns:
+        The problems that were found, and the number of NaN and infinite values.
 
     Raises:
-        ReleaseError: if there is nothing at `path`.
+        ReleaseError: if `path` does not exist, or is an XP folder; if the key cannot be read, or `path` is a file.
     """
     path = Path(path)
     refuse_other_paths(path)
+    _refuse_checkpoint(path)
     folder, alone = (path, None) if os.path.isdir(path) else (path.parent, path.name)
+    public = None if key is None else _read_key(key, path)
     for _ in range(MAX_ATTEMPTS):
         before = file_version(folder / MANIFEST)
         found = _check_release(path, folder, alone, Contents(by_torch=by_torch))
+        if public is not None:
+            found = _check_signature(found, public)
         if found.ok or before == file_version(folder / MANIFEST):
             break
     return found
 
 
-def refuse_other_paths(path: Path) -> None:
-    """Refuse what is neither a release folder nor a file of one.
+def refuse_other_paths(path: Path, expected: str = "a release folder or a file of a release") -> None:
+    """Refuse a path that is neither a release folder nor a file in a release folder.
+
+    Args:
+        path: the path.
+        expected: what to give, for the hint.
 
     Raises:
-        ReleaseError: if there is nothing at `path`, or an experiment with a release.
+        ReleaseError: if `path` does not exist or cannot be accessed, or is an XP folder or a Dora folder.
     """
+    try:
+        os.lstat(path / MANIFEST)
+        return
+    except PermissionError as exc:
+        raise ReleaseError("read-failed", f"Cannot read {path}: {reason(exc)}", permission_hint(exc)) from exc
+    except (OSError, ValueError):
+        pass
     if not os.path.lexists(path) and not os.path.isfile(path.parent / MANIFEST):
-        raise ReleaseError(f"There is no file or folder {path}: name a release folder, or a file of one.")
-    if not os.path.lexists(path / MANIFEST) and os.path.isfile(path / RELEASE_FOLDER / MANIFEST):
-        raise ReleaseError(f"{path} is the folder of an experiment: its release is {path / RELEASE_FOLDER}.")
+        example = "" if path.parent.name else ", such as outputs/xps/SIG/export"
+        raise ReleaseError("path-not-found", f"No such file or folder: {path}", f"give {expected}{example}")
+    if os.path.isfile(path / RELEASE_FOLDER / MANIFEST):
+        raise ReleaseError("wrong-target", f"{path} is an experiment folder, not a release",
+                           f"give its release {path / RELEASE_FOLDER}")
+    if os.path.isdir(path) and not _own_names(path):
+        _refuse_training_folder(path)
+
+
+def _refuse_checkpoint(path: Path) -> None:
+    """Refuse a training checkpoint, by its name."""
+    if os.path.isfile(path) and CHECKPOINT_NAME.fullmatch(path.name):
+        can_export = can_open(Experiment.from_folder(path.parent), path)
+        raise ReleaseError("wrong-target", f"{path} is a training checkpoint, not a release", f"export it first: "
+                           f"{shlex.join(['audiocraft-export', 'run', str(path)])}" if can_export else "")
+
+
+def _refuse_training_folder(path: Path) -> None:
+    """Refuse an XP folder without a release, and a Dora folder; `path` is a folder without files of a release."""
+    xp = Experiment.from_folder(path)
+    if xp.checkpoints:
+        can_export = can_open(xp, xp.checkpoint_path())
+        raise ReleaseError("wrong-target", f"{path} is an experiment folder, and has no release", f"export it first: "
+                           f"{shlex.join(['audiocraft-export', 'run', str(path)])}" if can_export else "")
+    home = path.absolute().parent if path.absolute().name == XPS else path
+    if os.path.isdir(home / XPS):
+        folders = [str(xp.folder / RELEASE_FOLDER) for xp in each_xp(home)]
+        found = [folder for folder in folders if os.path.isfile(os.path.join(folder, MANIFEST))]
+        raise ReleaseError("wrong-target", f"{path} is a Dora folder, not a release",
+                           f"give the release of an experiment: {listing(found, 3)}" if found else "")
 
 
 def check_rebuild(folder: Path) -> list[Problem]:
-    """What is wrong with a release that the library that it is for cannot rebuild; empty if it can.
+    """Build the model of a release with the library of its format.
+
+    Returns:
+        A problem if the library cannot build the model; otherwise an empty list.
 
     Raises:
-        ReleaseError: if it is no folder with a manifest, or the library is not installed.
+        ReleaseError: if `folder` is not a folder with a valid manifest, or the library is not installed.
     """
     from ..formats.registry import require_loader, verify_loads
     if not os.path.isdir(folder):
-        raise ReleaseError(f"--load rebuilds what a whole release folder holds, and {folder} is a file: name its "
-                           "folder.")
+        raise ReleaseError("wrong-target", f"--load needs a release folder, and {folder} is a file", "give its folder")
     manifest = Manifest.load(folder)
-    family, names = family_named(manifest.family or manifest.solver), [file.name for file in manifest.files]
+    family, names = family_named(manifest.family or manifest.solver), [file.name for file in manifest.model_files]
     require_loader(manifest.release_format, family)
     try:
         verify_loads(manifest.release_format, folder, family, names)
     except ReleaseError as exc:
-        return [Problem(names[0], None, f"is not rebuilt ({reason(exc)})")]
+        return [Problem(names[0], None, f"cannot load the model ({exc.message})")]
     return []
 
 
@@ -115,12 +193,14 @@ def _check_release(path: Path, folder: Path, alone: Optional[str], contents: Con
     for name in names:
         if name != MANIFEST:
             wrong = check_file(folder / name, listed.get(name), contents)
+            if not wrong and name not in listed and (folder / name).suffix in WITHOUT_CHECKSUM:
+                wrong = [Problem(name, None, f"cannot be verified: no {MANIFEST} lists it")]
             if manifest and name in listed and not wrong:
                 wrong += [*_metadata_problems(folder / name, manifest), *_nonfinite_problems(name, manifest, contents)]
             problems += wrong
     if manifest and not alone:
         if manifest.release_format == "safetensors" and not problems:
-            problems += _unflatten_problems(folder, names, states)
+            problems += _unflatten_problems(folder, model_file_names(manifest), states)
         all_read = len(states) >= sum(map(is_torch_file, names)) and all(problem.key is None for problem in problems)
         if manifest.release_format != "transformers" and all_read:
             problems += _count_problems(manifest, states)
@@ -129,12 +209,31 @@ def _check_release(path: Path, folder: Path, alone: Optional[str], contents: Con
     return Verification(path, names, problems, contents.nonfinite)
 
 
+def _read_key(key: AnyPath, path: Path) -> "EllipticCurvePublicKey":
+    if not os.path.isdir(path):
+        raise ReleaseError("wrong-target", f"A signature is of a release folder, and {path} is a file",
+                           "give its folder")
+    return read_public_key(key)
+
+
+def _check_signature(found: Verification, key: "EllipticCurvePublicKey") -> Verification:
+    """Add the problems of the signature to a verification, which has compared the files with the manifest."""
+    manifest = Manifest.load_or_none(found.path)
+    if manifest is None:
+        return replace(found, signed=False)
+    wrong = {problem.file for problem in found.problems}
+    known = {file.name: file.sha256 for file in manifest.files if file.name in found.files and file.name not in wrong}
+    problems = [Problem(name, None, what) for name, what in signature_problems(found.path, manifest, key, known)]
+    return replace(found, files=[*found.files, SIGNATURE], problems=[*found.problems, *problems],
+                   signed=not found.problems and not problems)
+
+
 def _unflatten_problems(folder: Path, names: Sequence[str], states: dict[str, Mapping[Any, Any]]) -> Iterator[Problem]:
-    """The problems of files of safetensors as one release; `states` gets the files of torch that they stand for."""
+    """Check the .safetensors files of a release together; `states` receives the equivalent files of torch.save."""
     try:
         contents = from_safetensors(folder, names)
     except CheckpointError as exc:
-        yield Problem(MANIFEST, None, f"names files that do not belong together ({exc})")
+        yield Problem(MANIFEST, None, f"the listed files do not fit together ({exc.message})")
         return
     for name, content in contents.items():
         if isinstance(content, dict):
@@ -143,38 +242,41 @@ def _unflatten_problems(folder: Path, names: Sequence[str], states: dict[str, Ma
 
 
 def _read_manifest(folder: Path, alone: Optional[str]) -> tuple[Optional[Manifest], list[Problem]]:
-    """The manifest and its problems; a file alone need not have one."""
+    """Read the manifest and return it with its problems; the manifest of a single file is optional."""
     try:
         return Manifest.load(folder), []
     except ReleaseError as exc:
         if os.path.lexists(folder / MANIFEST):
-            return None, [Problem(MANIFEST, None, f"proves nothing ({exc})")]
-        missing = "is missing, so nothing proves that this release is whole: export again, or name its files one by one"
+            is_unread, why = exc.code == "read-failed", without_path(exc.message, folder / MANIFEST)
+            return None, [Problem(MANIFEST, None, why if is_unread else f"invalid manifest ({why})")]
+        missing = "missing: cannot verify that the release is complete; export it again or verify single files"
         return None, [] if alone else [Problem(MANIFEST, None, missing)]
 
 
 def _own_names(folder: Path) -> list[str]:
+    """Return the names of the release files in a folder without a manifest."""
     return [name for name in OWN_NAMES if os.path.lexists(folder / name)]
 
 
 def _listing_problems(folder: Path, manifest: Manifest, alone: Optional[str]) -> Iterator[Problem]:
-    """Files that the manifest lists and no release has, and files that it does not list and a loader looks for."""
+    """Check for listed files with invalid names, and for unlisted files that a loader would read."""
     listed, names = [file.name for file in manifest.files], release_file_names(manifest)
     for name in dict.fromkeys([*listed, *manifest.nonfinite]) if alone is None else []:
         if name not in names:
-            yield Problem(MANIFEST, None, f"names {name!r}, which is no file of a release")
+            yield Problem(MANIFEST, None, f"lists {name!r}, which is not the name of a release file")
     try:
         present = sorted(os.listdir(folder)) if alone is None else [alone]
     except OSError as exc:
-        yield Problem(MANIFEST, None, f"is in a folder that cannot be read ({reason(exc)}): other files may be in it")
+        yield Problem(MANIFEST, None, f"cannot list the folder ({reason(exc)}): it may have unexpected files")
         return
     for name in present:
         if name not in listed and is_looked_for(manifest.release_format, name, manifest.sig):
-            yield Problem(name, None, f"is not in {MANIFEST}, and yet would be loaded: remove it, or export again")
+            what = f"not listed in {MANIFEST}, but a loader would read it: remove it or export again"
+            yield Problem(name, None, what)
 
 
 def _metadata_problems(path: Path, manifest: Manifest) -> Iterator[Problem]:
-    """What a file of safetensors, or the index of several, says of the release and the manifest does not."""
+    """Check the metadata of a .safetensors file or a shard index against the manifest."""
     metadata: Any
     if path.suffix == ".safetensors":
         metadata = read_safetensors(path).metadata
@@ -184,26 +286,26 @@ def _metadata_problems(path: Path, manifest: Manifest) -> Iterator[Problem]:
         listed = [file.name for file in manifest.files]
         others = [str(name) for name in shards.values() if name not in listed] if isinstance(shards, dict) else ["?"]
         if others:
-            yield Problem(path.name, None, f"names files that are not in {MANIFEST} ({listing(others)})")
+            yield Problem(path.name, None, f"lists files that are not in {MANIFEST} ({listing(others)})")
     else:
         return
     for key, expected in expected_metadata(path.name, manifest).items():
         found = metadata.get(key) if isinstance(metadata, dict) else None
         if found != expected:
-            yield Problem(path.name, key, f"is {found!r} in its metadata, and {expected!r} by {MANIFEST}")
+            yield Problem(path.name, key, f"{found!r} in the metadata, {expected!r} in {MANIFEST}")
 
 
 def _nonfinite_problems(name: str, manifest: Manifest, contents: Contents) -> Iterator[Problem]:
-    """Where the manifest counts other NaN and infinite values than there are in a file."""
+    """Check the number of NaN and infinite values of a file against the manifest."""
     said, found = manifest.nonfinite.get(name, {}), contents.nonfinite.get(name, {})
     for tensor in {**said, **found}:
         if said.get(tensor, 0) != found.get(tensor, 0):
-            yield Problem(MANIFEST, "nonfinite", f"is {said.get(tensor, 0)} for {tensor} of {name}, which has "
+            yield Problem(MANIFEST, "nonfinite", f"{said.get(tensor, 0)} for {tensor} of {name}, which has "
                                                  f"{found.get(tensor, 0)} NaN or infinite values")
 
 
 def _count_problems(manifest: Manifest, states: Mapping[str, Mapping[Any, Any]]) -> Iterator[Problem]:
-    """What the manifest says of the weights and is wrong; it does not count the compression model beside others."""
+    """Check the statistics of the weights in the manifest, which exclude an included compression model."""
     mine = {name: state for name, state in states.items() if name != CODEC_FILE} or states
     weights = Weights({name: _select_weights(state) for name, state in mine.items()}, "", "")
     configs = [state["xp.cfg"] for state in mine.values() if "xp.cfg" in state]
@@ -212,10 +314,10 @@ def _count_problems(manifest: Manifest, states: Mapping[str, Mapping[Any, Any]])
         found["config_sha256"] = sha256(configs[0].encode()).hexdigest()
     for key, value in found.items():
         if value != getattr(manifest, key):
-            yield Problem(MANIFEST, key, f"is {getattr(manifest, key)}, and {value} in the files")
+            yield Problem(MANIFEST, key, f"{getattr(manifest, key)} in the manifest, {value} in the files")
 
 
 def _select_weights(state: Any) -> dict[Any, Any]:
-    """The weights in the content of a file: those of each band, if there are several."""
+    """Return the weights in the content of a file; for several bands, the weights of each band."""
     return {key: value if key in WEIGHTS else _select_weights(value) for key, value in state.items()
             if key in WEIGHTS or isinstance(value, dict)}

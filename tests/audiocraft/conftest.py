@@ -1,4 +1,4 @@
-"""What the tests on real AudioCraft share: its environment, its music, and trainings through the real `dora`."""
+"""Fixtures for the tests on real AudioCraft: its environment, its music, and trainings by the real `dora`."""
 
 import pytest
 import recipes
@@ -8,7 +8,7 @@ from place import IS_MAIN, Place
 from snippets import snippet_of
 
 FOR_TRANSFORMERS = ["test_cards.py", *(f"test_transformers{part}.py" for part in ("", "_codec", "_training"))]
-IS_OLD = transformers.__version__ < "4.57"  # older than what the extra `hf` asks for: that of AudioCraft's own pin
+IS_OLD = transformers.__version__ < "4.57"  # AudioCraft pins an older version than the transformers format requires
 collect_ignore = [*([] if IS_MAIN else ["test_git_main.py"]), *(FOR_TRANSFORMERS if IS_OLD else [])]
 
 
@@ -23,23 +23,23 @@ def encodec(place):
 
 
 def stored(xp_folder):
-    """The training checkpoint, as AudioCraft reads it."""
+    """Load the training checkpoint as AudioCraft does."""
     return torch.load(xp_folder / "checkpoint.th", "cpu", weights_only=False)
 
 
 def load(path):
-    """What torch loads, with nothing allowed but tensors and plain data."""
+    """Load a file with torch, allowing only tensors and plain data."""
     return torch.load(path, "cpu", weights_only=True)
 
 
 def same(left, right):
-    """Same names in the same order, same dtypes, same bits."""
+    """Return whether two state dicts have equal names in the same order, equal dtypes and equal bits."""
     return list(left) == list(right) and all(
         left[name].dtype == right[name].dtype and torch.equal(left[name], right[name]) for name in left)
 
 
 def public_release(folder, *xps):
-    """A release of some XPs with scrub=public, in a folder; nothing private is in its texts."""
+    """Release some XPs with scrub=public, and check that the texts of the release have no private values."""
     from experiment.privacy.text import exposed_in_text
 
     from audiocraft_export import ExportOptions, export_checkpoint
@@ -62,7 +62,7 @@ def public_release(folder, *xps):
 
 
 def heard(folder):
-    """What the code of a model card makes, run as it stands there: in the folder of the release."""
+    """Run the code of a model card unchanged in the release folder, and return what it makes."""
     names = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -71,7 +71,7 @@ def heard(folder):
 
 
 def as_audiocraft(function, source, folder):
-    """What a function of audiocraft.utils.export makes; it is given what torch >= 2.6 refuses it."""
+    """Return the output of a function of audiocraft.utils.export, with `weights_only=False` for torch >= 2.6."""
     from audiocraft.utils import export
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")

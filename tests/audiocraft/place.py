@@ -1,4 +1,4 @@
-"""Where real AudioCraft trains: its source, its music, a Dora folder, and the real `dora`."""
+"""The environment of trainings with real AudioCraft: source, music, a Dora folder, and the real `dora`."""
 
 import json
 import os
@@ -9,11 +9,11 @@ from pathlib import Path
 SOURCE = Path(os.environ["AUDIOCRAFT_SRC"]).resolve()
 IS_MAIN = (SOURCE / "audiocraft" / "solvers" / "watermark.py").exists()
 OURS, STOCK = "audiocraft_export", "audiocraft"
-os.environ.setdefault("USER", "tester")  # AudioCraft's configuration asks for it
+os.environ.setdefault("USER", "tester")  # required by AudioCraft's configuration
 
 
 class Place:
-    """A Dora folder and music, and AudioCraft's own folder, or a clone of it, to stand in."""
+    """A Dora folder, music, and the current folder: that of AudioCraft or a clone."""
 
     def __init__(self, folder, source=SOURCE):
         self.root, self.source = folder, source
@@ -21,8 +21,6 @@ class Place:
         self.music = write_music(folder / "music")
         self.env = {**os.environ, "AUDIOCRAFT_DORA_DIR": str(self.dora_dir), "HF_HUB_OFFLINE": "1",
                     "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
-        # AudioCraft itself reads its training checkpoints as torch did before 2.6. Exporting never needs this.
-        self.env["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
 
     def python(self, *args, check=True, **env):
         result = subprocess.run([sys.executable, *args], cwd=self.source, env={**self.env, **env}, text=True,
@@ -38,7 +36,7 @@ class Place:
         return [*recipe, *(f"datasource.{split}={self.music}" for split in splits)]
 
     def train(self, recipe, *args, check=True, **env):
-        """Train through `dora run`, and give the XP folder that this makes."""
+        """Train with `dora run`, and return the new XP folder."""
         before = set(self.xps)
         result = self.dora("run", *self.argv(recipe), *args, check=check, **env)
         made = set(self.xps) - before
@@ -54,7 +52,7 @@ class Place:
 
 
 def write_music(folder):
-    """AudioCraft's example music as a dataset, with the metadata that its conditioners ask for."""
+    """Write AudioCraft's example music as a dataset with the metadata that its conditioners need."""
     import av
     folder.mkdir(parents=True)
     lines = []

@@ -6,7 +6,7 @@ TINY = [
     "dataset.generate.num_samples=2", "evaluate.num_workers=0", "generate.num_workers=0",
     "logging.log_tensorboard=false",
 ]
-# A lookup conditioner needs no T5 from a hub and has weights of its own. Without ema.updates=1 no average is taken.
+# A lookup conditioner needs no T5 from the Hub, and has its own weights. Without ema.updates=1 there is no EMA.
 # get_pretrained refuses a segment that is not longer than its default stride of 18 s.
 LANGUAGE_MODEL = [
     *TINY, "dset=audio/example", "model/lm/model_scale=xsmall", "autocast=false",
@@ -43,12 +43,12 @@ DIFFUSION = ["solver=diffusion/debug", *TINY, "dset=audio/example", "sample_rate
              "dataset.generate.segment_duration=1", "dataset.evaluate.batch_size=1", "n_q=4",
              "compression_model_checkpoint=//pretrained/debug_compression_model", "diffusion_unet.codec_dim=32",
              "diffusion_unet.hidden=8", "diffusion_unet.growth=2", "processor.use=true", "processor.num_samples=4"]
-# Only in AudioCraft's git main (1.4.0a). The loudness loss needs torchaudio's compiled filters.
+# only in AudioCraft's git main (1.4.0a); the loudness loss needs compiled filters of torchaudio
 WATERMARK = ["solver=watermark/robustness", *TINY, "dset=audio/example", "dataset.segment_duration=1",
              "dataset.generate.segment_duration=1", "dataset.evaluate.batch_size=1",
              "dataset.evaluate.segment_duration=1", "audio_effects.encodec.ckpt=//pretrained/debug_compression_model",
              "audio_effects.encodec.n_qs=[1]", "losses.tf_loudnessratio=-1", "seanet.n_filters=2",
              "seanet.dimension=16", "detector.output_dim=4"]
-# Not to be trained: the published code gives its transformer keys that it does not have.
+# Cannot be trained: the published code passes its transformer keys that it does not have.
 JASCO = ["solver=jasco/chords", *LANGUAGE_MODEL, "compression_model_checkpoint=//pretrained/debug_compression_model",
          "compression_model_latent_dim=32", "compression_model_framerate=25"]

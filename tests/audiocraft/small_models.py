@@ -1,4 +1,4 @@
-"""Small models at the names under which AudioCraft asks for large ones that nobody can download here."""
+"""Small models under the names of the large public models that AudioCraft downloads."""
 
 import io
 import json
@@ -11,7 +11,7 @@ HASH = "0" * 40
 
 
 def text_encoder(cache, name="t5-small", d_model=512):
-    """A T5 of two layers and its sentencepiece model, in the layout of the Hugging Face cache (`$HF_HUB_CACHE`)."""
+    """Write a T5 of two layers and its sentencepiece model to the Hugging Face cache (`$HF_HUB_CACHE`)."""
     from transformers import T5Config, T5EncoderModel
     home = Path(cache) / f"models--{name.replace('/', '--')}"
     folder = home / "snapshots" / HASH
@@ -31,7 +31,7 @@ def text_encoder(cache, name="t5-small", d_model=512):
 
 
 def separator(hub):
-    """A demucs of some thousand weights, where torch's hub (`$TORCH_HOME/hub`) keeps the one that demucs asks for."""
+    """Write a small demucs to the cache of torch.hub (`$TORCH_HOME/hub`), under the name that demucs loads."""
     from demucs.htdemucs import HTDemucs
     from demucs.pretrained import SOURCES
     options = {"sources": SOURCES, "channels": 8, "depth": 4, "t_layers": 1, "t_heads": 2, "samplerate": 44100,
@@ -55,7 +55,7 @@ def _sentencepiece():
 
 
 def codec(sample_rate=32000, bins=400, n_q=4):
-    """A codec in the form of transformers, of 25 steps a second."""
+    """Write a codec in the transformers format with 25 frames per second."""
     from transformers import EncodecConfig, EncodecFeatureExtractor, EncodecModel
 
     from audiocraft_export.checkpoint.torch_tensors import from_torch
@@ -74,18 +74,18 @@ def codec(sample_rate=32000, bins=400, n_q=4):
 
 
 def use(folder, patch):
-    """Have Hugging Face and torch look into a folder, and nowhere else; `patch` is pytest's monkeypatch."""
+    """Let Hugging Face and torch look for models only in a folder; `patch` is pytest's monkeypatch."""
     patch.setenv("HF_HUB_OFFLINE", "1")
     patch.setenv("HF_HUB_CACHE", str(folder / "hub"))
     patch.setenv("TORCH_HOME", str(folder / "torch"))
     import huggingface_hub.constants
     patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     patch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder / "hub"))
-    patch.setattr("transformers.utils.hub.TRANSFORMERS_CACHE", str(folder / "hub"), raising=False)  # of version 4
+    patch.setattr("transformers.utils.hub.TRANSFORMERS_CACHE", str(folder / "hub"), raising=False)  # transformers 4
 
 
 def write(parts, folder, config):
-    """A release in the form of transformers, as the proof reads it."""
+    """Write a release in the transformers format."""
     from safetensors.torch import save_file
 
     from audiocraft_export.checkpoint.torch_tensors import to_torch

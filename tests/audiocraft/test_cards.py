@@ -1,4 +1,4 @@
-"""The code of model cards for transformers, run as it stands there; other tests run that of what AudioCraft trained."""
+"""The code of model cards for transformers runs unchanged."""
 
 import pytest
 import transformers
@@ -10,7 +10,7 @@ from audiocraft_export.sharing.card.source import CardSource
 
 
 def run(architecture, folder, monkeypatch):
-    """What the code for a class of transformers makes, in a folder."""
+    """Run the code for a transformers class in a folder, and return what it makes."""
     usage = usage_section(CardSource(None, Config({}), format="transformers", architecture=architecture))
     monkeypatch.chdir(folder)
     names = {}

@@ -1,4 +1,4 @@
-"""MultiBand Diffusion: one training a band, one release of all, and the sound of it."""
+"""Train the bands of MultiBand Diffusion, release them together, and generate sound."""
 
 import pytest
 import recipes
@@ -11,7 +11,7 @@ FILE = "diffusion_state_dict.bin"
 
 @pytest.fixture(scope="module")
 def bands(place):
-    """The XPs of a model of two bands; the second one rescales its signal, with statistics of its own."""
+    """Train the two bands of a model; the second one rescales its signal with its own statistics."""
     split = ["filter.use=true", "filter.n_bands=2"]
     return [place.train([*recipes.DIFFUSION, *split, f"filter.idx_band={index}", f"processor.use={use}"],
                         "export=true", "exporter.verify=load") for index, use in [(0, "false"), (1, "true")]]
@@ -48,7 +48,7 @@ def test_the_code_of_their_card_makes_a_sound(release):
     assert heard(release)["decoded"].shape == (1, 1, 32000)
 
 
-def test_the_bands_sound_the_same_without_what_is_private(bands, release, tmp_path):
+def test_scrubbed_bands_sound_the_same(bands, release, tmp_path):
     public = public_release(tmp_path / "public", *bands)
     assert torch.equal(sound_of(public), sound_of(release))
     for part in (load(public / FILE)[index] for index in range(2)):
@@ -68,17 +68,17 @@ def sound_of(release):
     return mbd.regenerate(torch.randn(1, 1, 32000), 32000)
 
 
-def test_one_band_alone_is_a_release_that_says_so(bands):
+def test_a_release_of_one_band_has_a_warning(bands):
     content = load(bands[1] / "export" / FILE)
     assert content["n_bands"] == 1 and content["sample_rate"] == 32000 and content["exported"] is True
-    assert "band 1 of 2 alone" in (bands[1] / "export" / "export.json").read_text()
+    assert "only band 1 of 2" in (bands[1] / "export" / "export.json").read_text()
 
 
 def test_bands_that_are_not_all_or_not_in_order_are_refused(place, bands, tmp_path):
     first, second = bands
-    for names, says in [([second, first], f"not in order ({second.name}: 1, {first.name}: 0): name them as "
-                                          f"{first.name} {second.name}"),
-                        ([first], "not all bands"), ([first, first], "not all bands")]:
+    for names, says in [([second, first], f"not in order ({second.name}: 1, {first.name}: 0)\n  hint: give them in "
+                                          f"this order: {first.name} {second.name}\n"),
+                        ([first], "Missing or repeated bands"), ([first, first], "Missing or repeated bands")]:
         result = place.export("--bands", *names, "--folder", tmp_path / "mbd", check=False)
         assert result.returncode == 1 and says in result.stderr, result.stderr
     assert not (tmp_path / "mbd").exists()

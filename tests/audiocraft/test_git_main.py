@@ -1,4 +1,4 @@
-"""What only AudioCraft's git main (1.4.0a) has: AudioSeal and JASCO."""
+"""Models that only AudioCraft's git main (1.4.0a) has: AudioSeal and JASCO."""
 
 import json
 
@@ -24,14 +24,14 @@ def test_audiocraft_loads_a_released_watermarking_model_and_it_marks(watermark):
     assert model.detect_watermark(model(wav, torch.zeros(1, 16, dtype=torch.int32))).shape == (1, 18, 16000)
 
 
-def test_a_watermarking_model_loads_without_what_is_private(watermark, tmp_path):
+def test_a_scrubbed_watermarking_model_loads(watermark, tmp_path):
     from audiocraft.models.loaders import load_audioseal_models
     folder = public_release(tmp_path / "public", watermark)
     model = load_audioseal_models(str(folder), filename=watermark.name)
     assert same(dict(model.state_dict()), stored(watermark)["best_state"]["model"])
 
 
-def test_another_yaml_in_the_release_folder_is_none_of_the_release(place, watermark):
+def test_an_unrelated_yaml_in_the_release_folder_is_ignored(place, watermark):
     (watermark / "export" / "a.yaml").write_text("mine: 1")
     assert "already exported" in place.export(watermark, "--verify", "load").stdout
 
@@ -42,7 +42,7 @@ def test_a_released_watermarking_model_is_not_bound_to_the_device_of_its_trainin
 
 @pytest.fixture(scope="module")
 def jasco(place):
-    """The checkpoint of a JASCO model that AudioCraft has built; its published code cannot train one."""
+    """Write the checkpoint of a JASCO model built by AudioCraft, whose published code cannot train one."""
     from audiocraft.models import CompressionModel, builders
     from audiocraft.train import main
     from omegaconf import OmegaConf, open_dict
@@ -69,7 +69,7 @@ def test_audiocraft_loads_a_released_jasco_model(place, jasco):
     assert same(dict(model.state_dict()), dict(stored(jasco)["best_state"]["model"]))
 
 
-def test_a_jasco_model_loads_without_what_is_private(jasco, tmp_path):
+def test_a_scrubbed_jasco_model_loads(jasco, tmp_path):
     from audiocraft.models.loaders import load_compression_model, load_jasco_model
     folder = public_release(tmp_path / "public", jasco)
     model = load_jasco_model(str(folder), load_compression_model(str(folder)))

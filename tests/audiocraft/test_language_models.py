@@ -1,4 +1,4 @@
-"""MusicGen, AudioGen and MAGNeT: trained, exported by the hook, loaded and heard, with AudioCraft's own code."""
+"""Train MusicGen, AudioGen and MAGNeT, export them by the hook, and generate sound with AudioCraft."""
 
 import pytest
 import recipes
@@ -19,14 +19,14 @@ def trained(request, place):
 
 
 def pretrained(name, folder):
-    """The model, as the public API loads it."""
+    """Load the model with the public API."""
     from audiocraft.models import AudioGen, MAGNeT, MusicGen
     loader = MAGNeT if "magnet" in name else AudioGen if name == "audiogen" else MusicGen
     return loader.get_pretrained(str(folder), device="cpu")
 
 
 def generated(name, folder):
-    """One second of audio from a text, and the model."""
+    """Generate one second of audio from a text; return the audio and the model."""
     torch.manual_seed(0)
     model = pretrained(name, folder)
     model.set_generation_params(**{"decoding_steps": [2, 1, 1, 1]} if "magnet" in name else {"duration": 1})
@@ -52,7 +52,7 @@ def test_the_release_generates_and_its_weights_are_the_best_state(trained):
     assert best and same(dict(model.lm.state_dict()), best)
 
 
-def test_a_release_without_what_is_private_is_the_very_same_model(trained, tmp_path):
+def test_a_scrubbed_release_is_the_same_model(trained, tmp_path):
     name, xp = trained
     public, whole = (pretrained(name, folder) for folder in (public_release(tmp_path / "public", xp), xp / "export"))
     assert same(dict(public.lm.state_dict()), dict(whole.lm.state_dict()))
@@ -77,13 +77,13 @@ def test_a_release_in_safetensors_is_proven_by_audiocraft_and_comes_back(trained
                for name in ("state_dict.bin", "compression_state_dict.bin"))
 
 
-@pytest.mark.skipif(IS_OLD, reason="the extra `hf` asks for another transformers")
+@pytest.mark.skipif(IS_OLD, reason="the pins of AudioCraft have an older transformers")
 def test_transformers_gets_the_decoder_alone_where_it_knows_no_conditioner_and_no_magnet(trained, tmp_path):
     from transformers import MusicgenForCausalLM
     name, xp = trained
     options = ExportOptions(format="transformers", verify="load")
     if "magnet" in name:
-        with pytest.raises(ExportError, match="transformers has no MAGNeT.* use format=safetensors"):
+        with pytest.raises(ExportError, match="transformers has no MAGNeT.* Use format=safetensors"):
             export_checkpoint(xp / "checkpoint.th", tmp_path / "release", options)
         assert not (tmp_path / "release").exists()
         return
@@ -97,7 +97,7 @@ def test_a_model_that_loads_only_with_its_codec_is_not_verified_without(trained,
     name, xp = trained
     result = place.export(xp, "--codec", "none", "--verify", "load", "--folder", tmp_path / "lm", check=False)
     if "magnet" in name:
-        assert result.returncode == 1 and "only with its compression model beside it" in result.stderr
+        assert result.returncode == 1 and "builds this model only together with it" in result.stderr
     else:
         assert result.returncode == 0
 

@@ -1,4 +1,4 @@
-"""AudioCraft's own configurations: what they would expose, and what is left of them for the public."""
+"""Private values in AudioCraft's own configurations, and what scrub=public leaves of them."""
 
 import pytest
 from experiment.privacy.text import exposed_in_text

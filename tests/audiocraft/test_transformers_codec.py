@@ -1,4 +1,4 @@
-"""Codecs of AudioCraft as EncodecModel of transformers: the same codes, the same audio, the same weights back."""
+"""Convert codecs of AudioCraft to EncodecModel and back: codes, audio and weights are equal."""
 
 import copy
 import json
@@ -41,7 +41,7 @@ ARCHITECTURES = [
     "seanet.lstm=0 channels=2 encodec.causal=false seanet.norm=time_group_norm seanet.n_residual_layers=2",
     "seanet.lstm=1 seanet.decoder.trim_right_ratio=0.3",
     "seanet.ratios=[5,3] rvq.n_q=9 rvq.bins=2",
-    "seanet.ratios=[7] sample_rate=11025 rvq.n_q=17",  # 11025 / 7 frames a second
+    "seanet.ratios=[7] sample_rate=11025 rvq.n_q=17",  # 11025 / 7 frames per second
     "seanet.ratios=[8,5,4,4] sample_rate=32000 rvq.bins=2048 encodec.causal=false",
     "seanet.n_residual_layers=3 seanet.dilation_base=3 seanet.true_skip=false seanet.compress=1",
     "seanet.n_residual_layers=0 seanet.kernel_size=4 seanet.last_kernel_size=2 seanet.pad_mode=replicate",
@@ -63,12 +63,12 @@ def composed(*overrides):
 
 @cache
 def built(*overrides):
-    """A codec of AudioCraft that has seen some sound, and the content of its release."""
+    """Build and train a codec of AudioCraft; return it and the content of its release."""
     from audiocraft.models import builders
     cfg = composed(*overrides)
     torch.manual_seed(0)
     model = builders.get_compression_model(cfg)
-    for _ in range(2):  # its codebooks start with what they are given first
+    for _ in range(2):  # codebooks are initialized with their first input
         model(waveforms(model.sample_rate, model.channels) * 2)
     return model.eval(), content_of(model, cfg)
 
@@ -98,7 +98,7 @@ def changed(folder, **values):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A codec in the form of transformers."""
+    """Write a codec in the transformers format."""
     return written(built("seanet.n_residual_layers=2")[1], tmp_path)
 
 
@@ -114,14 +114,14 @@ def test_transformers_gives_the_codes_and_the_audio_that_audiocraft_gives(overri
     sound = waveforms(model.sample_rate, model.channels)
     with torch.inference_mode():
         codes, scale = model.encode(sound)
-        assert model.decode(codes, scale).std() > 1e-3 < sound.std()  # sound, and not silence
+        assert model.decode(codes, scale).std() > 1e-3 < sound.std()  # sound instead of silence
     assert agreement.codes == codes.numel() and agreement.audio <= 1e-4
     assert codes.shape[1] == model.total_codebooks and len(codes.unique()) > min(codes.shape[-1], model.cardinality) / 4
     back = from_encodec(to_encodec(content).tensors, Config.parse(content["xp.cfg"]))
     assert same(loaded(back), dict(model.state_dict()))
 
 
-def test_a_trained_codec_loads_in_transformers_as_it_is(encodec, tmp_path):
+def test_a_trained_codec_loads_in_transformers(encodec, tmp_path):
     from audiocraft.models.encodec import HFEncodecCompressionModel
     content = trained_content(encodec)
     folder = written(content, tmp_path)
@@ -130,7 +130,7 @@ def test_a_trained_codec_loads_in_transformers_as_it_is(encodec, tmp_path):
     assert isinstance(model, EncodecModel) and model.config.num_quantizers == 4
     inputs = processor(raw_audio=waveforms(32000, 1)[0, 0].numpy(), sampling_rate=32000, return_tensors="pt")
     assert model(**inputs).audio_codes.shape[:3] == (1, 1, 4)
-    assert HFEncodecCompressionModel(model).num_codebooks == 4  # what AudioCraft makes of it, once it is on the hub
+    assert HFEncodecCompressionModel(model).num_codebooks == 4  # what AudioCraft loads once the codec is on the Hub
     back = from_encodec(to_encodec(content).tensors, Config.parse(content["xp.cfg"]))
     assert same(loaded(back), stored(encodec)["best_state"]["model"])
 
@@ -149,13 +149,14 @@ def test_a_codec_in_half_precision_is_proven_in_single(encodec, tmp_path):
     ({"normalize": True}, "codes differ"),
     ({"dilation_growth_rate": 3}, "codes differ"),
     ({"trim_right_ratio": 0.5}, "decoded samples differ by up to "),
-    ({"sampling_rate": 15990}, "samples at 15990 Hz of transformers, [2, 1, 18560] at 16000 Hz of AudioCraft"),
+    ({"sampling_rate": 15990},
+     "samples at 15990 Hz in transformers, [2, 1, 18560] at 16000 Hz in AudioCraft"),
     ({"target_bandwidths": [0.9]}, "unexpected keys quantizer.layers.3.codebook"),
-    ({"target_bandwidths": [0.9, 1.2]}, "are [2, 3, 58] of transformers, [2, 4, 58] of AudioCraft"),
+    ({"target_bandwidths": [0.9, 1.2]}, "have the shape [2, 3, 58] in transformers, [2, 4, 58] in AudioCraft"),
     ({"num_lstm_layers": 3}, "missing keys decoder.layers.1.lstm.bias_hh_l2"),
     ({"kernel_size": 5}, "RuntimeError: "),
-    ({"model_type": "dac"}, "but a DacModel (missing keys ")])
-def test_a_folder_that_is_not_the_codec_is_said_with_numbers(values, says, folder):
+    ({"model_type": "dac"}, "it is a DacModel, missing keys ")])
+def test_a_folder_that_is_not_the_codec_is_reported_with_numbers(values, says, folder):
     changed(folder, **values)
     with pytest.raises(ReleaseError) as failure:
         verify_encodec(folder)
@@ -173,17 +174,17 @@ def test_weights_that_are_not_the_codec_s_are_found(tmp_path):
         compare_codecs(theirs, ours)
 
 
-def test_weights_that_were_cut_short_are_said(folder):
+def test_weights_that_were_cut_short_are_reported(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ReleaseError, match=r"The weights in .* cannot be read \(.*\): export again"):
+    with pytest.raises(ReleaseError, match=r"Cannot read the weights in .*: .*\. Export again"):
         verify_encodec(folder)
 
 
-def test_a_configuration_that_builds_another_codec_of_audiocraft_is_said(folder):
+def test_a_configuration_that_builds_another_codec_of_audiocraft_is_reported(folder):
     text = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(text.replace("n_filters: 4", "n_filters: 5"))
-    with pytest.raises(ReleaseError, match="AudioCraft builds no codec of this release .RuntimeError: .*size mismatch"):
+    with pytest.raises(ReleaseError, match="AudioCraft cannot load the codec .*: RuntimeError: .*size mismatch"):
         verify_encodec(folder)
 
 
@@ -193,12 +194,12 @@ def test_a_configuration_that_builds_another_codec_of_audiocraft_is_said(folder)
     "seanet.disable_norm_outer_blocks=1", "encodec.quantizer=no_quant", "channels=3", "rvq.bins=400",
     "seanet.encoder.compress=1", "seanet.decoder.lstm=1",
     "encodec.causal=false seanet.norm=time_group_norm seanet.norm_params.eps=0.001"])
-def test_what_audiocraft_builds_and_transformers_does_not_is_refused(overrides):
+def test_models_that_transformers_cannot_build_are_refused(overrides):
     from audiocraft.models import builders
     cfg = composed(*overrides.split())
     model = builders.get_compression_model(cfg)
     key = overrides.split()[-1].split("=")[0].split(".")[-1]
-    with pytest.raises(CheckpointError, match=rf"cannot represent this codec .*{key}.*use format=safetensors"):
+    with pytest.raises(CheckpointError, match=rf"does not support this codec .*{key}.*Use format=safetensors"):
         to_encodec(content_of(model, cfg))
 
 

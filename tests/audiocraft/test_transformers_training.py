@@ -1,4 +1,4 @@
-"""A MusicGen on a T5 and a codec of its own: trained, released by the hook for transformers, proven and heard."""
+"""Train a MusicGen with its own T5 and codec, release it for transformers by the hook, and verify it."""
 
 import pytest
 import recipes
@@ -28,7 +28,7 @@ def musicgen(place, cache, encodec):
                        "export=true", "exporter=transformers", "exporter.verify=load", "exporter.scrub=public", **cache)
 
 
-def test_the_hook_releases_what_transformers_loads_as_it_is(musicgen):
+def test_transformers_loads_the_release_of_the_hook(musicgen):
     from transformers import AutoProcessor, MusicgenForConditionalGeneration
     _, info = MusicgenForConditionalGeneration.from_pretrained(musicgen / "export", output_loading_info=True)
     assert not any(info.values()) and AutoProcessor.from_pretrained(musicgen / "export").tokenizer("happy rock")
@@ -42,16 +42,16 @@ def test_a_codec_is_released_for_transformers_and_its_card_runs(encodec, tmp_pat
     assert heard(report.folder)["codes"].shape[-2] == 4
 
 
-def test_what_is_no_tensor_is_named_and_not_left_out(encodec, tmp_path):
+def test_unsupported_values_are_refused_by_name(encodec, tmp_path):
     state = stored(encodec)
     state["best_state"]["model"]["_extra_state"] = 3
     torch.save(state, tmp_path / "checkpoint.th")
-    with pytest.raises(ExportError, match=r"no tensor \(_extra_state\).*format=safetensors"):
+    with pytest.raises(ExportError, match=r"has other values: _extra_state.*format=safetensors"):
         export_checkpoint(tmp_path / "checkpoint.th", tmp_path / "release", ExportOptions(format="transformers"))
 
 
 @pytest.mark.parametrize("name", ["mine.safetensors", "model-mine.safetensors"])
-def test_what_somebody_keeps_beside_a_release_is_no_part_of_its_proof(encodec, tmp_path, name):
+def test_unrelated_files_in_a_release_folder_are_not_verified(encodec, tmp_path, name):
     from safetensors.torch import save_file
     options = ExportOptions(format="transformers", verify="load", card=False, max_shard_size="200KB")
     report = export_checkpoint(encodec / "checkpoint.th", tmp_path / "release", options)
@@ -63,7 +63,7 @@ def test_what_somebody_keeps_beside_a_release_is_no_part_of_its_proof(encodec, t
 def test_the_command_proves_what_was_released_and_compares_it_with_its_checkpoint(place, cache, musicgen):
     against = ["--against", musicgen.name, "--dora-dir", place.dora_dir]
     result = place.python("-m", "audiocraft_export", "verify", musicgen / "export", "--load", *against, **cache)
-    assert result.stdout.count(": sound") == len([*(musicgen / "export").iterdir()]) - 2  # the card and its picture
+    assert result.stdout.count(": intact") == len([*(musicgen / "export").iterdir()]) - 2  # the card and its plot
     assert "Loading weights" not in result.stderr
 
 

@@ -11,7 +11,7 @@ from audiocraft_export import ExportError, ExportOptions, export_xp
 def test_damage_in_the_checkpoint_is_named_as_that_and_nothing_is_left(make_xp, dora_dir, verify, options):
     folder = make_xp(best_state=LARGE_STATE)
     flip_bit(folder / "checkpoint.th", LARGE_STATE["model"]["w"])
-    with pytest.raises(ExportError, match=r"checkpoint.th: record data/\d+ is damaged"):
+    with pytest.raises(ExportError, match=r"checkpoint.th: record data/\d+ is corrupted"):
         export_xp(SIG, dora_dir, ExportOptions(verify=verify, **options))
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.th"]
 
@@ -22,5 +22,5 @@ def test_damage_that_makes_numbers_too_large_is_named_as_damage(make_xp, dora_di
     at = bytes(data).index(LARGE_STATE["model"]["w"].numpy().tobytes()[:64])
     data[at + 3] = 0x7E
     (folder / "checkpoint.th").write_bytes(data)
-    with pytest.raises(ExportError, match="is damaged"):
+    with pytest.raises(ExportError, match="is corrupted"):
         export_xp(SIG, dora_dir, ExportOptions(dtype="float16"))

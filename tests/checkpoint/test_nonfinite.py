@@ -1,4 +1,4 @@
-"""NaN and infinite values: counted while they are exported."""
+"""Count NaN and infinite values while they are exported."""
 
 import json
 
@@ -11,7 +11,7 @@ from audiocraft_export.checkpoint.nonfinite import NonfiniteCounter, nonfinite
 from audiocraft_export.storage.lazy_bytes import LazyBytes
 
 
-def test_numbers_that_are_none_are_exported_counted_and_said(make_xp, dora_dir, caplog, tmp_path):
+def test_nonfinite_values_are_exported_counted_and_warned_about(make_xp, dora_dir, caplog, tmp_path):
     best = {"w": torch.tensor([1.0, float("nan"), float("inf"), -float("inf")]), "ok": torch.full((3,), 3.4e38),
             "half": torch.tensor([float("nan"), 65504.0]).half(), "brain": torch.tensor([-float("inf"), 1]).bfloat16(),
             "double": torch.tensor([float("nan"), 1e300], dtype=torch.float64), "n": torch.tensor([-1]),
@@ -21,11 +21,11 @@ def test_numbers_that_are_none_are_exported_counted_and_said(make_xp, dora_dir, 
     assert report.manifest.nonfinite == {"state_dict.bin": {
         "best_state.w": 3, "best_state.half": 1, "best_state.brain": 1, "best_state.double": 1, "best_state.z": 1}}
     assert json.loads((report.folder / "export.json").read_text())["nonfinite"] == report.manifest.nonfinite
-    assert "7 numbers that are NaN or infinite" in report.manifest.warnings[-1] and "best_state.w" in caplog.text
+    assert "7 NaN or infinite values" in report.manifest.warnings[-1] and "best_state.w" in caplog.text
     assert verify(report.folder).ok
     caplog.clear()
     export_lm(xp / "checkpoint.th", tmp_path / "lm.bin")
-    assert "7 numbers that are NaN or infinite" in caplog.text
+    assert "7 NaN or infinite values" in caplog.text
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -41,7 +41,7 @@ def test_every_nan_and_infinity_is_counted_and_no_other_number(make_xp, tmp_path
     assert report.manifest.nonfinite["state_dict.bin"]["best_state.w"] == expected > 0
 
 
-def test_values_are_counted_while_somebody_else_reads_them():
+def test_values_are_counted_while_their_bytes_are_read():
     data = torch.tensor([1.0, float("nan"), -float("inf"), 2.0]).numpy().tobytes()
     assert nonfinite(data, "float32") == 2 and nonfinite(data, "int32") == nonfinite(b"", "float32") == 0
     counter = NonfiniteCounter(LazyBytes.from_data(data), "float32")

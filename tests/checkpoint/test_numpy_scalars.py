@@ -1,4 +1,4 @@
-"""Scalars of numpy are numbers of Python, wherever they stand in a checkpoint or in a living solver."""
+"""Convert numpy scalars to Python numbers, anywhere in a checkpoint or in a running solver."""
 
 import json
 import math
@@ -59,7 +59,7 @@ def scalar_of(code, data, state=b"(K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\
 
 @pytest.mark.parametrize(("code", "data"), [(b"f8", b"1234567"), (b"f8", b""), (b"b1", b"12"), (b"f16", b"1" * 12)])
 def test_another_number_of_bytes_is_refused(code, data):
-    with pytest.raises(CheckpointError, match="without the bytes of its dtype"):
+    with pytest.raises(CheckpointError, match="wrong number of bytes for dtype"):
         read(scalar_of(code, data))
 
 
@@ -74,13 +74,13 @@ def test_a_hostile_dtype_is_unknown(code):
     b"\x80\x02cnumpy.core.multiarray\nscalar\nK\x01C\x01a\x86R.", b"\x80\x02cnumpy.core.multiarray\nscalar\n)R.",
     scalar_of(b"f8", b"12345678", b"N" + b"b"), b"\x80\x02cnumpy.core.multiarray\nscalar\n(]]tR.",
     scalar_of(b"f8", b"12345678", b"(K\x03X\x01\0\0\0<tb(K\x03X\x01\0\0\0>tb")])
-def test_what_only_looks_like_a_scalar_is_refused(data):
-    with pytest.raises(CheckpointError, match="nothing in it was run"):
+def test_lookalikes_of_scalars_are_refused(data):
+    with pytest.raises(CheckpointError, match="no code in it was run"):
         read(data)
 
 
 def test_a_long_double_that_may_be_of_another_machine_is_unknown():
-    quad = bytes(14) + b"\xff\x3f"  # 1.0 of aarch64
+    quad = bytes(14) + b"\xff\x3f"  # bytes of 1.0 on aarch64
     assert isinstance(read(scalar_of(b"f16", quad))[0], UnknownGlobal)
 
 
@@ -100,7 +100,7 @@ def test_extra_state_of_numpy_is_released_as_numbers(make_xp, dora_dir):
     assert extra == {"steps": 3, "scale": 0.5, "on": True} and [*map(type, extra.values())] == [int, float, bool]
 
 
-def test_living_numbers_become_plain():
+def test_numbers_in_memory_become_plain():
     metrics = {"a": np.float32(0.5), "n": np.int64(2), "b": np.bool_(0), "t": (1, np.uint8(3))}
     assert repr(plain_numbers([{"valid": metrics}])) == "[{'valid': {'a': 0.5, 'n': 2, 'b': False, 't': [1, 3]}}]"
     assert to_number(np.complex64(1)) == np.complex64(1) and to_number("x") == "x"

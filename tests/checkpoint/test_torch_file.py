@@ -1,4 +1,4 @@
-"""Files of torch.save as a whole."""
+"""Read whole files of torch.save."""
 
 import zipfile
 
@@ -18,12 +18,12 @@ def test_a_file_is_its_content_and_where_it_comes_from(tmp_path):
 
 def test_a_file_that_holds_no_dict_is_refused(tmp_path):
     torch.save([1], tmp_path / "x.th")
-    with pytest.raises(ExportError, match="holds a list"):
+    with pytest.raises(ExportError, match="expected a dict, found a list"):
         TorchFile.read(tmp_path / "x.th")
 
 
 def rewritten(path, **contents):
-    """A file of torch.save with these contents of records, which this torch may not write itself, or without them."""
+    """Rewrite a file of torch.save with other records, including ones that this torch cannot write."""
     torch.save({"w": torch.ones(2)}, path)
     with zipfile.ZipFile(path) as archive:
         records = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
@@ -37,9 +37,9 @@ def rewritten(path, **contents):
 @pytest.mark.parametrize(("contents", "says"), [
     ({"byteorder": b"little-endian"}, "byte order b'little-endian'"), ({"byteorder": b"big"}, "big-endian machine"),
     ({"version": b"11\n"}, "version b'11'"), ({"version": b"0\n"}, "version b'0'"), ({"version": b"x"}, "version b'x'"),
-    ({"version": None}, "no record version"), ({".storage_alignment": b"x"}, "alignment b'x'"),
-    ({"byteorder": None, "ByteOrder": b"big"}, "record ByteOrder, which torch takes for byteorder")])
-def test_what_torch_cannot_read_is_refused(tmp_path, contents, says):
+    ({"version": None}, "record version is missing"), ({".storage_alignment": b"x"}, "alignment b'x'"),
+    ({"byteorder": None, "ByteOrder": b"big"}, "record ByteOrder, which torch reads as byteorder")])
+def test_files_that_torch_cannot_read_are_refused(tmp_path, contents, says):
     path = rewritten(tmp_path / "x.th", **contents)
     with pytest.raises(ExportError, match=says):
         TorchFile.read(path)
@@ -49,6 +49,6 @@ def test_what_torch_cannot_read_is_refused(tmp_path, contents, says):
 
 
 @pytest.mark.parametrize("contents", [{}, {"byteorder": None}, {".storage_alignment": None}, {"version": b"10\n"}])
-def test_what_older_and_newer_versions_of_torch_write_is_read(tmp_path, contents):
+def test_files_of_older_and_newer_versions_of_torch_are_read(tmp_path, contents):
     path = rewritten(tmp_path / "x.th", **contents)
     assert [*TorchFile.read(path).state] == [*torch.load(path, weights_only=True)]

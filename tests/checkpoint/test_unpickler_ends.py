@@ -1,4 +1,4 @@
-"""Pickles that are incomplete, or go on after their end."""
+"""Pickles that are truncated, or have bytes after their end."""
 
 import pytest
 
@@ -7,6 +7,7 @@ from audiocraft_export.checkpoint.unpickler import unpickle
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80\x02", b"\x80\x02N", b"\x80\x02N.N", b"\x80\x02\xff.", b"\x80\x02J\x00."])
-def test_a_pickle_that_ends_too_early_or_too_late_or_is_none_is_refused(data):
-    with pytest.raises(ExportError, match="damaged, or not written by torch.save"):
+def test_a_pickle_that_is_invalid_truncated_or_too_long_is_refused(data):
+    with pytest.raises(ExportError, match="is corrupted or was not written by torch.save") as info:
         unpickle(data, {}.__getitem__, "x.th")
+    assert info.value.code == "corrupted-file"

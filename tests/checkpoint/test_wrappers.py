@@ -8,20 +8,20 @@ from audiocraft_export.errors import CheckpointError
 
 
 def compiled():
-    """A model whose encoder is compiled and wrapped as by DDP, and which is compiled itself."""
+    """Build a compiled model whose encoder is compiled and wrapped as by DDP."""
     model = torch.nn.ModuleDict({"encoder": torch.nn.Sequential(torch.nn.Linear(2, 2)), "head": torch.nn.Linear(2, 2)})
     plain = list(model.state_dict())
     model["encoder"] = torch.nn.DataParallel(torch.compile(model["encoder"]))
     return torch.compile(model).state_dict(), plain
 
 
-def test_names_lose_the_prefixes_that_torch_puts_there_anywhere():
+def test_prefixes_of_wrappers_are_removed_at_any_level():
     state, plain = compiled()
     assert "_orig_mod.encoder.module._orig_mod.0.weight" in state
     stripped, notes = strip_wrappers(state, "best_state")
     assert list(stripped) == plain and [*stripped.values()] == [*state.values()]
-    assert "took the prefix _orig_mod. (torch.compile) off 4 names of best_state" in notes
-    assert any("module. (DistributedDataParallel or DataParallel) off 2 names" in note for note in notes)
+    assert "prefix-removed: removed the prefix _orig_mod. (torch.compile) from 4 names of best_state" in notes
+    assert any("module. (DistributedDataParallel or DataParallel) from 2 names" in note for note in notes)
 
 
 @pytest.mark.parametrize("name", ["a.module", "module", "_orig_mod", "modules.0.a", "x_orig_mod.a", 3, ""])
@@ -34,10 +34,11 @@ def test_other_names_stay(name):
     (["_orig_mod.module.a", "_orig_mod.b"], ["module.a", "b"]), (["module.module.a", "module.b"], ["module.a", "b"]),
     (["module.module.a"], ["a"]), (["_orig_mod.a", "b"], ["a", "b"]), (["x.module.a", "y.b"], ["x.a", "y.b"]),
     (["n_averaged", "module.a"], ["n_averaged", "a"])])
-def test_a_module_that_has_siblings_is_none_of_ddp(names, bare):
+def test_a_module_with_siblings_is_not_the_prefix_of_ddp(names, bare):
     stripped, notes = strip_wrappers(dict.fromkeys(names, 1), "x")
     assert [*stripped] == (bare or names)
-    assert any("keep the part module." in note for note in notes) == any("module." in name for name in stripped)
+    is_kept = any(note.startswith("prefix-kept: kept module.") for note in notes)
+    assert is_kept == any("module." in name for name in stripped)
 
 
 @pytest.mark.parametrize("names", [("_orig_mod.a", "a"), ("_orig_mod.a", "_orig_mod._orig_mod.a"),
@@ -55,7 +56,7 @@ def test_warnings_are_of_names_that_only_a_wrapper_gives(names, counts):
     state = dict.fromkeys(names, 1)
     for nested in (state, {"model": state, "head": {"w": 1}}):
         said = [*wrapper_warnings(nested, "best_state")]
-        assert [int(text.split()[0]) for text in said] == counts
+        assert [int(text.removeprefix("prefix-kept: ").split()[0]) for text in said] == counts
 
 
 def test_names_of_any_length_take_no_time():

@@ -1,13 +1,13 @@
-"""Runs the command as it is typed, and reads what it prints as JSON."""
+"""Run the command, and parse its JSON output."""
 
 import io
-import json
 import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
+from schema import check_line
 
 from audiocraft_export.cli import main as cli
 
@@ -15,7 +15,7 @@ PRETRAINED = "//pretrained/facebook/encodec_32khz"
 
 
 def command(*argv, cwd, code=0, **env):
-    """What a command prints; in this process, which has imported torch already, unless the environment decides."""
+    """Run the command, and return its output; in this process, which has torch loaded, if no environment is given."""
     argv = [*map(str, argv)]
     if env or "--jobs" in argv:
         result = subprocess.run([sys.executable, "-m", "audiocraft_export", *argv], cwd=cwd, text=True,
@@ -23,7 +23,17 @@ def command(*argv, cwd, code=0, **env):
     else:
         result = in_process(argv, cwd)
     assert result.returncode == code and "Traceback" not in result.stderr, result.stderr
+    if "--json" in argv:
+        check_lines(argv, result.stdout)
     return result
+
+
+def check_lines(argv, stdout):
+    """Check that all lines are JSON that follows the schema of the verb."""
+    names = {name: verb for verb in cli.VERBS for name in (verb, *cli.ALIASES.get(verb, ()))}
+    verb = next((names[word] for word in argv if word in names), "run")  # wrong usage has the same line for all
+    for line in stdout.splitlines():
+        check_line(verb, line)
 
 
 def in_process(argv, cwd):
@@ -38,8 +48,13 @@ def in_process(argv, cwd):
 
 
 def listed(cwd, *argv):
-    return [json.loads(line) for line in command("list", "--json", *argv, cwd=cwd).stdout.splitlines()]
+    return lines("list", *argv, cwd=cwd)
 
 
 def inspected(cwd, *argv):
-    return [json.loads(line) for line in command("inspect", "--json", *argv, cwd=cwd).stdout.splitlines()]
+    return lines("inspect", *argv, cwd=cwd)
+
+
+def lines(verb, *argv, cwd, code=0):
+    """Return the lines of `--json`, checked against the schema."""
+    return [check_line(verb, line) for line in command(verb, "--json", *argv, cwd=cwd, code=code).stdout.splitlines()]

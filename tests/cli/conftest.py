@@ -1,4 +1,4 @@
-"""An experiment as Dora, Hydra and a solver of AudioCraft leave it."""
+"""An experiment as Dora, Hydra and an AudioCraft solver store it."""
 
 import json
 
@@ -10,7 +10,7 @@ from .commands import PRETRAINED
 
 @pytest.fixture
 def train(make_xp):
-    """What Dora and Hydra store beside the checkpoint of an XP."""
+    """Write the files that Dora and Hydra store next to the checkpoint of an XP."""
     def make(sig, argv, losses=(), solver="musicgen", epochs=4, **sections):
         history = [{"train": {"ce": 9.}, "valid": {"ce": loss, "ppl": 1.}} for loss in losses]
         folder = make_xp(sig, **{"history": history, "xp.cfg": with_cfg(

@@ -1,4 +1,4 @@
-"""What stands behind --slurm."""
+"""Parse the settings of --slurm."""
 
 import pytest
 
@@ -14,8 +14,8 @@ def test_defaults_give_way_to_settings():
 
 
 @pytest.mark.parametrize("setting", ["time", "=3", "Time=3", "mem_gb=0", "mem_gb=inf", "cpus=-1", "signal=USR2"])
-def test_what_is_no_option_is_refused(setting):
-    with pytest.raises(OptionError, match=f"^--slurm {setting} is no option: "):
+def test_unknown_options_are_refused(setting):
+    with pytest.raises(OptionError, match=f"^Invalid setting '{setting}' for --slurm: "):
         sbatch_options([setting])
 
 
@@ -30,8 +30,9 @@ def test_settings_are_options_of_sbatch(settings, expected):
 
 
 @pytest.mark.parametrize(("setting", "says"), [
-    ("time=", "it takes key=value"), ("mem_gb=much", "much is no positive"), ("mem_gb=nan", "no positive number"),
-    ("cpus=1.5", "1.5 is no positive whole"), ("array=1-3", "array is decided by"), ("output=x", "output is decided")])
-def test_a_setting_that_is_none_is_said(setting, says):
+    ("time=", "expected KEY=VALUE"), ("mem_gb=much", "expected a positive number"),
+    ("mem_gb=nan", "expected a positive number"), ("cpus=1.5", "expected a positive integer"),
+    ("array=1-3", "array follows from"), ("output=x", "output follows from")])
+def test_an_invalid_setting_is_reported(setting, says):
     with pytest.raises(OptionError, match=says):
         sbatch_options([setting])

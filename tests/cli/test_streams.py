@@ -1,4 +1,4 @@
-"""Standard output and error that cannot be written."""
+"""Standard output and error that cannot be written to."""
 
 import json
 import subprocess

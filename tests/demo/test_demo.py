@@ -1,4 +1,4 @@
-"""The demo project, as a user runs it: training, DDP, FSDP, resuming, releases."""
+"""Run the demo project as a user does: training, DDP, FSDP, resuming, releases."""
 
 import json
 
@@ -92,7 +92,7 @@ def test_two_workers_train_one_model_and_make_one_release(tmp_path):
 
 @pytest.mark.skipif(torch.__version__.startswith("2.1."), reason="FSDP of torch 2.1 has no CPU (nox runs newer ones)")
 def test_under_fsdp_the_gathered_best_state_is_released(tmp_path):
-    for _ in range(2):  # the second one resumes, and exports again
+    for _ in range(2):  # the second run resumes, and exports again
         result = dora("run", "-d", "--ddp_workers", "2", "fsdp.use=true", "export=true", "optim.epochs=1",
                       cwd=tmp_path, package=DEMO)
         assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""Interpolations of a checkpoint's configuration: what they may run, and what they may cost."""
+"""Analyze the interpolations of a configuration: the resolvers they run, their references and their cost."""
 
 import pytest
 from helpers import SIG, load, with_cfg
@@ -12,7 +12,7 @@ CODEC = "compression_model_checkpoint"
 
 @pytest.fixture
 def ran():
-    """A resolver as training code registers them, and the arguments that it was run with."""
+    """Register a resolver as training code does; return the arguments that it was called with."""
     calls = []
     OmegaConf.register_new_resolver("run", lambda *args: calls.append(args) or "musicgen")
     yield calls
@@ -31,7 +31,7 @@ def test_a_resolver_of_the_training_code_is_never_run(make_xp, dora_dir, ran, ke
     assert ran == []
 
 
-def test_a_resolver_at_a_key_that_nobody_needs_is_released_as_text(make_xp, dora_dir, ran):
+def test_a_resolver_of_an_unused_key_is_released_as_a_string(make_xp, dora_dir, ran):
     fsdp = {"use": False, "dtype": "${run:1}", "folder": "${oc.env:NOT_SET}"}
     make_xp(**{"xp.cfg": with_cfg(steps="${run:3}", path="${oc.env:NOT_SET}/x", fsdp=fsdp)})
     assert "steps: ${run:3}" in load(export_xp(SIG, dora_dir).files[0])["xp.cfg"] and ran == []

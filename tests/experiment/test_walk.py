@@ -1,4 +1,4 @@
-"""Walking through nested data."""
+"""Walk through nested data."""
 
 from audiocraft_export.experiment.walk import walk
 

@@ -1,4 +1,4 @@
-"""Tags of Python in a configuration are plain data in a release, and nothing is constructed for them."""
+"""Python tags in a configuration become plain data in a release, and no object is constructed."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from audiocraft_export.experiment.config import Config
 from audiocraft_export.experiment.yaml_tags import without_tags
 
 
-def test_a_text_without_tags_stays_as_it_is():
+def test_a_text_without_tags_is_unchanged():
     for text in ("a: 1\n", "a: 'hello!'\nb: 1e-4\nd: 2024-01-01\n", "a: !!str 1\n"):
         assert without_tags(text) == text
 
@@ -42,14 +42,15 @@ def test_a_tag_is_read_as_plain_data(text, values):
     ("a: !!python/object/new:os.system ['touch {}']", "a"), ("a: !strange [1]", "a"),
     ("a: !!python/object/apply:numpy.core.multiarray.scalar\n- !!python/object/apply:numpy.dtype [f8]\n- !!binary |\n"
      "  AAAAAAAA8D8=", "a")])
-def test_what_cannot_be_read_is_an_error_that_names_its_key(tmp_path, text, key):
-    with pytest.raises(CheckpointError, match=f"`{key}` of the configuration is !"):
+def test_an_unsupported_tag_is_an_error_that_names_its_key(tmp_path, text, key):
+    with pytest.raises(CheckpointError, match=f"`{key}` of the configuration has the unsupported YAML tag !") as error:
         Config.parse(text.format(tmp_path / "made"))
+    assert error.value.code == "unsupported-config-value"
     assert not (tmp_path / "made").exists()
 
 
 def test_an_object_as_the_whole_configuration_is_refused_without_a_key():
-    with pytest.raises(CheckpointError, match="The configuration is !!python/object:proj.Thing"):
+    with pytest.raises(CheckpointError, match="^The configuration has the unsupported YAML tag !!python.*:proj.Thing"):
         Config.parse("!!python/object:proj.Thing {a: 1}")
 
 

@@ -1,4 +1,4 @@
-"""The formats by name."""
+"""The registry of formats."""
 
 from pathlib import Path
 
@@ -17,5 +17,6 @@ def test_every_value_of_the_option_is_a_format():
 def test_a_format_of_a_later_version_is_refused():
     for check in (lambda: require_loader("later", family_named("mine")),
                   lambda: verify_loads("later", Path("x"), family_named("mine"), [])):
-        with pytest.raises(ExportError, match="'later', unknown here"):
+        with pytest.raises(ExportError, match="Unknown release format 'later'") as caught:
             check()
+        assert caught.value.code == "unknown-format"

@@ -14,7 +14,7 @@ OF_MIXIN = SOLVER.replace("import flashy\n", "import flashy\n    from audiocraft
 
 
 class Base(flashy.BaseSolver):
-    """Trains one weight; keeps its best state without AudioCraft."""
+    """A solver without AudioCraft that trains one weight and keeps its best state."""
 
     def __init__(self, epochs=2, save=True):
         super().__init__()

@@ -28,6 +28,15 @@ def test_a_worker_that_fails_keeps_rank_zero_from_exporting(project):
     assert not (only_xp(root) / "export").exists()
 
 
+def test_the_error_of_a_slow_rank_zero_is_shown_once(project):
+    root = project()
+    train = root / "proj" / "train.py"
+    train.write_text("import os, time\ntime.sleep(os.environ.get('RANK') == '0')\n" + train.read_text())
+    result = dora("run", "-d", "--ddp_workers", "2", "export=true", "exporter.folder=outputs", cwd=root)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert result.stderr.count("error[training-folder]") == result.stderr.count("hint: ") == 1
+
+
 def test_a_failed_worker_at_the_barrier_is_an_export_error(monkeypatch):
     assert distributed.is_rank_zero() and distributed.barrier_is_rank_zero()  # without a process group
 
@@ -36,5 +45,6 @@ def test_a_failed_worker_at_the_barrier_is_an_export_error(monkeypatch):
 
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.barrier", fail)
-    with pytest.raises(ExportError, match="Another worker of this training failed"):
+    with pytest.raises(ExportError, match="Another rank of this training failed") as failed:
         distributed.barrier_is_rank_zero()
+    assert failed.value.code == "rank-failed"

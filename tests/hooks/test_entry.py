@@ -1,4 +1,4 @@
-"""Solvers that train in another method than `run()`."""
+"""Solvers that train in a method other than `run()`."""
 
 import flashy
 import pytest
@@ -10,7 +10,7 @@ from audiocraft_export.hooks.entry import named_entry, public_methods
 
 from .solvers import Base, Training, xp_of
 
-# What the solver of the toy project has instead of `run`, by kind, and how its main calls that.
+# By kind: the method of the toy solver that replaces `run`, and the call in its main.
 STEP = """
         def step(self, *_):
             self.best_state = {"model": self.model.state_dict()}
@@ -31,7 +31,7 @@ CALLS = {"train": ".train()", "called": "()"}
 
 @pytest.fixture
 def train_project(project):
-    """A project whose solver has the mixin and another entry than `run`; with or without `with_export`."""
+    """Train a project whose solver has the mixin and another entry than `run`, with or without `with_export`."""
     def make(entry, call=".fit()", wrapped=False, attribute="pass"):
         head = SOLVER[:SOLVER.index("def run")].replace("flashy.BaseSolver", "ExportMixin, flashy.BaseSolver")
         text = head.replace("import flashy\n", "import flashy\n    from audiocraft_export import ExportMixin\n", 1)
@@ -57,7 +57,7 @@ def test_the_method_that_commits_more_than_once_exports_when_it_returns(train_pr
 @pytest.mark.parametrize("wrapped", [True, False])
 @pytest.mark.parametrize("save", ["true", "false"])
 def test_the_named_method_exports_once_also_under_with_export(train_project, save, wrapped):
-    entry = "def advance(self): self.step()"  # no loop: only its name says what it is
+    entry = "def advance(self): self.step()"  # a single epoch: only the name of the method shows that it trains
     root = train_project(entry, ".advance()", wrapped, 'export_after = "advance"')
     result = dora("run", "export=true", f"save_last={save}", cwd=root)
     assert result.returncode == 0, result.stderr
@@ -67,10 +67,10 @@ def test_the_named_method_exports_once_also_under_with_export(train_project, sav
 CALLED_PER_EPOCH = "for _ in range(2):\n        solver.step()"
 
 
-def test_a_method_that_the_main_calls_once_per_epoch_exports_nothing_and_a_warning_says_so(train_project):
+def test_a_method_called_once_per_epoch_does_not_export_but_warns(train_project):
     result = dora("run", "export=true", cwd=train_project("", CALLED_PER_EPOCH))
     assert result.returncode == 0, result.stderr
-    assert result.stderr.count("Solver committed epochs of XP") == 1
+    assert result.stderr.count("warning[epochs-not-exported]: Solver committed epochs of XP") == 1
     assert 'set export_after = "step" in it, or call its export() after the training' in result.stderr
     result = dora("run", "export=false", cwd=train_project("", CALLED_PER_EPOCH))
     assert "committed epochs" not in result.stderr
@@ -86,17 +86,17 @@ def test_an_export_of_any_kind_needs_no_warning(train_project, call, wrapped):
 
 
 @pytest.mark.parametrize(("entry", "call", "attribute", "remedy"), [
-    (f"def fit(self):{LOOP}", ".fit()", 'export_after = "fti"', "correct its export_after, as fti() was not called, "),
+    (f"def fit(self):{LOOP}", ".fit()", 'export_after = "fti"', "correct its export_after (fti() was not called), "),
     (f"def run(self):{LOOP}            raise SystemExit", ".run()", "pass", "call its export() after the training"),
     ("", "for _ in range(3):\n        solver.step()", "pass", 'set export_after = "step" in it, ')],
     ids=["wrong name", "exit", "per epoch"])
 def test_a_training_whose_last_epoch_is_not_exported_ends_with_a_warning(train_project, entry, call, attribute, remedy):
     root = train_project(entry, call, attribute=attribute)
     result = dora("run", "epochs=3", "export=true", "+exporter.when=2", cwd=root)
-    assert result.returncode == 0 and result.stderr.count("not exported although export is on: " + remedy) == 1
+    assert result.returncode == 0 and result.stderr.count("not exported, although export is on: " + remedy) == 1
 
 
-def test_a_failed_training_says_only_why(train_project):
+def test_a_failed_training_shows_only_its_error(train_project):
     result = dora("run", "export=true", cwd=train_project(f"def fit(self):{LOOP}            1 / 0"))
     assert result.returncode == 1 and "ZeroDivisionError" in result.stderr and "not exported" not in result.stderr
 
@@ -143,7 +143,7 @@ class Fits(ExportMixin, Base):
 
 class Fails(Fits):
     def __init__(self):
-        self.build()  # before there is an XP
+        self.build()  # before the XP exists
 
     def build(self):
         raise KeyError("data")
@@ -191,12 +191,12 @@ def test_each_outermost_call_exports_and_no_other_method_does(tmp_path, kind, me
         assert len(made) == 1
 
 
-def test_what_a_solver_raises_before_it_has_an_xp_is_what_is_seen():
+def test_an_exception_of_a_solver_without_an_xp_is_raised_unchanged():
     with pytest.raises(KeyError, match="data"):
         Fails()
 
 
-def test_a_failed_export_after_another_entry_says_that_the_training_is_safe(tmp_path):
+def test_a_failed_export_after_another_entry_reports_that_the_training_is_safe(tmp_path):
     with xp_of(tmp_path, export=True, exporter={"checkpoint": "9"}).enter(), \
             pytest.raises(ExportError, match="is finished and its checkpoints are safe"):
         Fits().fit()

@@ -1,4 +1,4 @@
-"""What a solver stores is checked before its first stage."""
+"""Check the sections that a solver stores before its first stage."""
 
 import flashy
 import pytest
@@ -31,7 +31,7 @@ class Choosing(Inherited):
 
 @pytest.mark.parametrize(("solver", "weights"), [
     (Inherited, "best_state.model"), (Inherited, "model"), (Late, "head"), (Own, "head"), (Choosing, "x")])
-def test_what_a_solver_stores_is_no_mistake(tmp_path, solver, weights):
+def test_weights_that_a_solver_stores_are_accepted(tmp_path, solver, weights):
     xp = xp_of(tmp_path, export=True, exporter={"weights": weights})
     with xp.enter():
         solver().run()
@@ -40,7 +40,7 @@ def test_what_a_solver_stores_is_no_mistake(tmp_path, solver, weights):
 
 def test_only_the_first_stage_inside_is_checked(tmp_path):
     with xp_of(tmp_path).enter():
-        with check_first_stage(ExportOptions(weights="head")), pytest.raises(ExportError, match="needs a section"):
+        with check_first_stage(ExportOptions(weights="head")), pytest.raises(ExportError, match="requires a section"):
             Training().run()
         Training().run()
         with check_first_stage(ExportOptions(weights="last")):
@@ -48,9 +48,9 @@ def test_only_the_first_stage_inside_is_checked(tmp_path):
     assert flashy.BaseSolver.run_stage is RUN_STAGE
 
 
-def test_without_the_section_of_the_default_the_ones_that_there_are_are_offered(tmp_path):
+def test_without_the_default_section_existing_sections_are_offered(tmp_path):
     with xp_of(tmp_path).enter(), check_first_stage(ExportOptions()):
         solver = Training()
         del solver.stateful.sources["best_state"]
-        with pytest.raises(ExportError, match=r"weights=best needs .* stores model\): use weights=last\."):
+        with pytest.raises(ExportError, match=r"weights=best requires .* stores model\. Use weights=last\."):
             solver.run()

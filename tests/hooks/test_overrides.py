@@ -10,10 +10,16 @@ from audiocraft_export.hooks.overrides import quote, split_overrides
 
 
 @pytest.mark.parametrize(("override", "says"), [
-    ("export=maybe", "false, true or only"), ("export=1", "false, true or only"),
-    ("export=${no}", "cannot be resolved"),
-    ("exporter.dtype=int3", "null, float32, float16, bfloat16"), ("exporter.bogus=1", "folder, weights, checkpoint"),
-    ("exporter=nope", "default float16"), ("exporter.version=1.3", "quote it")])
+    ("export=maybe", "[invalid-option]: Invalid value 'maybe' for export: expected false, true or only"),
+    ("export=1", "Invalid value 1 for export: expected false, true or only"),
+    ("export=${no}", "[unresolved-option]: Cannot resolve the interpolation in export"),
+    ("exporter.dtype=int3", "Invalid value 'int3' for dtype: expected float32, float16 or bfloat16"),
+    ("exporter.bogus=1", "[unknown-option]: Unknown option exporter.bogus hint: choose one of folder, weights, check"),
+    ("exporter=nope", "[invalid-override]: Hydra cannot compose exporter=nope: Could not find 'exporter/nope' hint: "
+     "use one of default, float16"),
+    ("exporter.folder=[", "Hydra cannot compose exporter.folder=[: no viable alternative at input '['"),
+    ("exporter.folder=${no}/a", "Cannot resolve the interpolation in exporter.folder (Interpolation"),
+    ("exporter.version=1.3", "hint: quote the number")])
 def test_a_wrong_option_ends_the_run_before_it_trains(project, override, says):
     root = project()
     result = dora("run", "export=true", override, cwd=root)
@@ -47,7 +53,7 @@ def test_a_relative_folder_is_one_of_where_dora_was_started(project):
     root = project()
     train = root / "proj" / "train.py"
     train.write_text(train.read_text().replace("Solver(cfg).run()", "Solver(cfg).run(); __import__('os').chdir('/')"))
-    assert dora("run", "export=true", "exporter.folder=it's \\\\ here é", cwd=root).returncode != 0  # Hydra's grammar
+    assert dora("run", "export=true", "exporter.folder=it's \\\\ here é", cwd=root).returncode != 0  # invalid for Hydra
     result = dora("run", "export=true", "exporter.folder='it\\'s here é'", cwd=root)
     assert result.returncode == 0, result.stderr
     assert (root / "it's here é" / "export.json").exists()

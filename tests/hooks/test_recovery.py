@@ -1,11 +1,13 @@
-"""The command that an error after a training names."""
+"""The command that an error after a training offers."""
 
 import json
+import re
 import shlex
 import shutil
 from types import SimpleNamespace
 
 import pytest
+import torch
 from helpers import SIG, SOLVER, change_config, command, dora, flip_bit, last_sentence, model_state, only_xp, with_cfg
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
@@ -19,7 +21,7 @@ from .solvers import OF_MIXIN
 
 
 @pytest.mark.parametrize("solver", [SOLVER, OF_MIXIN], ids=["plain", "mixin"])
-def test_a_failed_export_says_that_the_training_is_safe_and_how_to_export_later(project, solver):
+def test_a_failed_export_reports_that_the_training_is_safe_and_how_to_export_later(project, solver):
     root = project(solver=solver)
     said = last_sentence(dora("run", "export=true", "exporter.weights=model.x", cwd=root))
     xp = only_xp(root)
@@ -29,6 +31,22 @@ def test_a_failed_export_says_that_the_training_is_safe_and_how_to_export_later(
     assert (xp / "export" / "state_dict.bin").exists()
 
 
+@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize(("weights", "trains", "code"), [("model.x", True, "missing-weights"),
+                                                         ("lats", False, "missing-weights")])
+def test_hydra_shows_a_traceback_of_a_user_error_only_on_request(project, weights, trains, code, wrapped):
+    config = "" if wrapped else "export: false\nexporter: {weights: best}\n"
+    root = project(solver=OF_MIXIN, wrapped=wrapped, config=config)
+    result = dora("run", "export=true", f"exporter.weights={weights}", cwd=root)
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in result.stderr.splitlines()]
+    assert weights in last_sentence(result) and ("TRAINING" in result.stdout) is trains  # without a traceback
+    error, *hint = lines[next(at for at, line in enumerate(lines) if "error[" in line):]
+    assert error.startswith("Export: error[") and all(line.startswith("Export:   hint: ") for line in hint)
+    assert not trains or f"error[{code}]" in error and len(hint) == 1
+    full = dora("run", "export=true", f"exporter.weights={weights}", "lr=2", cwd=root, HYDRA_FULL_ERROR="1")
+    assert full.returncode == 1 and "Traceback" in full.stderr and "Error: " in full.stderr.splitlines()[-1]
+
+
 def test_export_only_by_signature_refuses_after_a_drift_and_names_the_command_that_works(project):
     root = project()
     assert dora("run", "lr=0.75", cwd=root).returncode == 0
@@ -36,7 +54,7 @@ def test_export_only_by_signature_refuses_after_a_drift_and_names_the_command_th
     assert dora("run", "-f", xp.name, "export=only", cwd=root).returncode == 0
     shutil.rmtree(xp / "export")
     for old, new, only in (("lr: 0.5", "lr: 0.75", "export=only"), ("lr: 0.75\n", "", "++export='only'")):
-        change_config(root, old, new)  # the first gives another signature, the second none at all
+        change_config(root, old, new)  # the first change gives another signature, the second one cannot be composed
         said = last_sentence(dora("run", "-f", xp.name, only, cwd=root))
         assert f"audiocraft-export run {xp.name} --dora-dir {root / 'outputs'}" in said
         assert not (xp / "export").exists() and only_xp(root) == xp
@@ -59,19 +77,20 @@ def test_the_named_command_works_in_a_shell_whatever_the_dora_folder_is_called(p
 @pytest.mark.parametrize(("names", "says"), [
     (["checkpoint.th", "checkpoint_9.th"], f"run {SIG} --dora-dir"), (["checkpoint_9.th", "checkpoint_10.th"], " 10"),
     (["checkpoint_best.th", "checkpoint_2.th"], " 2"), (["checkpoint_best.th"], " best")])
-def test_the_named_command_takes_a_checkpoint_that_there_is(make_xp, names, says):
+def test_the_offered_command_uses_an_existing_checkpoint(make_xp, names, says):
     for name in names:
         folder = make_xp(name=name)
-    error = failure_after_training(ExportError("No."), Experiment(folder, SIG), ExportOptions())
-    assert f"are safe in {folder}, but its export failed: No. To export it later: audiocraft-export run" in str(error)
-    assert says in str(error) and ("--checkpoint" in str(error)) is ("checkpoint.th" not in names)
+    error = failure_after_training(ExportError("read-failed", "No"), Experiment(folder, SIG), ExportOptions())
+    assert error.code == "read-failed" and error.message.endswith(f"are safe in {folder}, but its export failed: No")
+    assert error.hint.startswith("export it with: audiocraft-export run ")
+    assert says in f"{error.hint}" and ("--checkpoint" in error.hint) is ("checkpoint.th" not in names)
 
 
-def test_a_training_that_stored_nothing_is_told_what_to_do_if_that_is_why(tmp_path):
+def test_a_training_without_checkpoints_gets_a_hint(tmp_path):
     for kind, is_told in ((ExperimentError, True), (ExportError, False)):
-        error = failure_after_training(kind("No."), Experiment(tmp_path, SIG), ExportOptions())
-        assert "it stored no checkpoint and its export failed: No." in str(error)
-        assert ("Store checkpoints" in str(error)) is is_told
+        error = failure_after_training(kind("read-failed", "No", "do it"), Experiment(tmp_path, SIG), ExportOptions())
+        assert error.code == "read-failed" and "it stored no checkpoint and its export failed: No" in error.message
+        assert ("store checkpoints" in error.hint) is is_told and (error.hint == "do it") is not is_told
 
 
 def test_the_command_for_a_copy_of_an_xp_folder_names_its_path(tmp_path):
@@ -116,20 +135,21 @@ def test_the_named_command_succeeds_whatever_the_cause(make_xp, dora_dir, tmp_pa
         prepare(make_xp, tmp_path / options.get("folder", ""))
     with pytest.raises(ExportError) as failed:
         export_xp(SIG, dora_dir, ExportOptions(**options))
-    said = str(failure_after_training(failed.value, Experiment(dora_dir / "xps" / SIG, SIG), ExportOptions(**options)))
-    words = shlex.split(said[said.index("audiocraft-export run"):])
+    error = failure_after_training(failed.value, Experiment(dora_dir / "xps" / SIG, SIG), ExportOptions(**options))
+    assert error.code == failed.value.code and error.message.endswith(failed.value.message)
+    words = shlex.split(error.hint[error.hint.index("audiocraft-export run"):])
     assert " ".join(words[5:]) == flags
     with pytest.raises(SystemExit) as done:
         main(words[1:])
     assert done.value.code == 0 and (dora_dir / "xps" / SIG / "export" / "state_dict.bin").exists()
 
 
-def test_what_failed_for_another_reason_is_offered_as_it_was(make_xp, tmp_path):
+def test_after_an_unrelated_failure_the_same_command_is_offered(make_xp, tmp_path):
     asked = ExportOptions(folder=tmp_path / "r", dtype="float16", scrub=["user"])
     assert working_options(Experiment(make_xp(), SIG), asked) == asked
 
 
-def test_without_room_the_default_folder_is_offered_or_what_works_once_there_is_some(make_xp, tmp_path, monkeypatch):
+def test_a_full_disk_offers_the_default_folder_or_a_retry(make_xp, tmp_path, monkeypatch):
     xp, asked = Experiment(make_xp(), SIG), ExportOptions(folder=tmp_path / "r")
     for full, folder in (({tmp_path}, None), ({tmp_path, xp.folder}, asked.folder)):
         monkeypatch.setattr(writer.shutil, "disk_usage", lambda path, full=full: SimpleNamespace(
@@ -140,15 +160,45 @@ def test_without_room_the_default_folder_is_offered_or_what_works_once_there_is_
 def test_no_command_is_named_where_none_can_succeed(make_xp):
     folder = make_xp()
     (folder / "checkpoint.th").write_bytes(b"")
-    said = str(failure_after_training(ExportError("No."), Experiment(folder, SIG), ExportOptions()))
-    assert said.endswith("its export failed: No.")
+    error = failure_after_training(ExportError("read-failed", "No", "do it"), Experiment(folder, SIG), ExportOptions())
+    assert error.message.endswith("its export failed: No") and error.hint == "do it"
+
+
+def test_if_the_same_options_can_succeed_the_hint_of_the_cause_comes_first(make_xp):
+    xp, cause = Experiment(make_xp(), SIG), ExportError("disk-full", "The disk is full", "free some space")
+    hint = failure_after_training(cause, xp, ExportOptions(dtype="float16")).hint
+    assert hint.startswith("free some space, then export it with: audiocraft-export run ")
+    hint = failure_after_training(cause, xp, ExportOptions(checkpoint=9)).hint
+    assert hint.startswith("export it with: audiocraft-export run ")
+
+
+def test_a_dtype_that_overflows_is_not_offered_again(make_xp, dora_dir):
+    folder = make_xp(best_state={"model": {"weight": torch.full((2,), 1e9)}})
+    options = ExportOptions(dtype="float16", format="safetensors")
+    with pytest.raises(ExportError) as failed:
+        export_xp(SIG, dora_dir, options)
+    assert failed.value.code == "dtype-overflow"
+    hint = failure_after_training(failed.value, Experiment(folder, SIG), options).hint
+    assert hint == f"export it with: audiocraft-export run {SIG} --dora-dir {dora_dir} --format safetensors"
+    with pytest.raises(SystemExit) as done:
+        main(shlex.split(hint.partition(": ")[2])[1:])
+    assert done.value.code == 0
+
+
+def test_a_failed_push_keeps_its_code_and_its_hint(make_xp):
+    xp, cause = Experiment(make_xp(), SIG), ExportError("push-failed", "The Hub is down", "push it with: x")
+    error = failure_after_training(cause, xp, ExportOptions(hub="me/mine"))
+    assert (error.code, error.hint) == ("push-failed", "push it with: x")
+    assert error.message.endswith("but its release was not pushed: The Hub is down")
 
 
 def test_after_a_push_that_failed_the_command_that_pushes_is_the_only_one(make_xp, dora_dir, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     folder, options = make_xp(), ExportOptions(hub="me/mine", folder=tmp_path / "r", force=True)
-    with pytest.raises(ExportError, match="no token of the Hub") as failed:
+    with pytest.raises(ExportError, match="no token for the Hub") as failed:
         export_xp(SIG, dora_dir, options)
-    said = str(failure_after_training(failed.value, Experiment(folder, SIG), options))
+    error = failure_after_training(failed.value, Experiment(folder, SIG), options)
+    said = str(error)
+    assert error.code == "push-failed" and error.hint == failed.value.hint and "was not pushed: " in error.message
     assert said.count("audiocraft-export") == 1 and "--push-to-hub me/mine" in said and "--force" not in said

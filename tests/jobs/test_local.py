@@ -1,16 +1,14 @@
-"""Jobs in worker processes of this machine."""
+"""Run jobs in worker processes on this machine."""
 
 import errno
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
 from functools import partial
 from itertools import count as count_up
-from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -23,7 +21,7 @@ DIES = partial(exec, "import os; os.kill(os.getpid(), 9)")
 
 
 def results(jobs, count=1):
-    """What comes of jobs, by index; an exception where one is raised."""
+    """Run jobs, and return their values or exceptions by index."""
     found = {}
     with progress.show_progress() as display:
         for index, result in batch.results(jobs, partial(run_in_workers, count), display):
@@ -37,23 +35,25 @@ def results(jobs, count=1):
 def test_a_job_that_kills_its_process_is_the_only_one_that_fails():
     found = results([partial(int, "0"), DIES, partial(int, "2"), DIES, partial(int, "4")])
     assert {index: value for index, value in found.items() if index % 2 == 0} == {0: 0, 2: 2, 4: 4}
-    assert all(re.search(r"Its process has ended: .* \(killed\)\.$", str(found[index])) for index in (1, 3))
+    for index in (1, 3):
+        assert found[index].args == ("worker-died", "The worker process died (killed)",
+                                     "retry, with more memory or time if needed")
 
 
-def test_who_is_free_takes_the_next_job(tmp_path):
+def test_a_free_worker_takes_the_next_job(tmp_path):
     last = tmp_path / "last"
     wait = partial(exec, f"import os, time\nwhile not os.path.exists({str(last)!r}): time.sleep(0.01)")
     pids = results([wait, *[os.getpid] * 20, partial(Path.touch, last)], count=2)
     assert len({pids[index] for index in range(1, 21)}) == 1
 
 
-def test_an_error_that_cannot_be_pickled_is_still_said():
+def test_an_error_that_cannot_be_pickled_is_still_shown():
     fails = partial(exec, "class Own(Exception): pass\nraise Own('not to be pickled')")
     found = results([fails, partial(int, "1")])
     assert type(found[0]) is RuntimeError and str(found[0]) == "Own: not to be pickled" and found[1] == 1
 
 
-def test_a_task_that_cannot_begin_says_why(tmp_path, monkeypatch):
+def test_a_task_that_cannot_begin_has_a_reason(tmp_path, monkeypatch):
     (tmp_path / "gone_by_then.py").write_text("def job(): pass")
     monkeypatch.syspath_prepend(tmp_path)
     import gone_by_then
@@ -97,7 +97,7 @@ def test_a_task_whose_parent_is_killed_ends_and_leaves_nothing(tmp_path):
 
 
 def is_running(process):
-    """Whether there is such a process; one that nobody has waited for is none."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -127,7 +127,7 @@ def test_a_task_hears_of_ctrl_c_only_from_this_process():
 
 
 def fail_starts(monkeypatch, fails):
-    """Let the starts of processes fail of which `fails` says so, by their number."""
+    """Let process starts fail for which `fails` returns True, by their number."""
     starts, start = count_up(), local.Popen
 
     def popen(*args, **kwargs):
@@ -142,32 +142,65 @@ def test_jobs_of_a_worker_that_cannot_be_started_are_done_by_another(monkeypatch
     assert results([partial(int, text) for text in "012345"], count=3) == {number: number for number in range(6)}
 
 
-def test_where_no_worker_can_be_started_each_job_fails_and_says_why(monkeypatch):
+def test_where_no_worker_can_be_started_each_job_fails_and_has_a_reason(monkeypatch):
     fail_starts(monkeypatch, lambda number: True)
     found = results([partial(int, text) for text in "012"], count=2)
     assert sorted(found) == [0, 1, 2]
-    assert all("cannot be started (Too many open files)" in str(error) for error in found.values())
+    assert {error.args for error in found.values()} == {
+        ("worker-start-failed", "Cannot start a worker process: Too many open files", "use fewer --jobs")}
 
 
-def test_what_cannot_be_pickled_fails_one_job():
+def test_an_object_that_cannot_be_pickled_fails_one_job():
     ghost = partial(exec, "import sys, types; sys.modules['ghost'] = own = types.ModuleType('ghost')\n"
                           "exec('class Own(Exception): pass', own.__dict__)\nraise own.Own")
     found = results([ghost, lambda: None, partial(int, "2")])
     assert "ghost" in str(found[0]) and "lambda" in str(found[1]) and found[2] == 2
 
 
-def test_a_worker_that_nobody_waits_for_says_nothing():
-    ours, theirs = os.pipe(), Pipe()
-    theirs[0].close()
-    code = f"from audiocraft_export.jobs.worker import main; main({theirs[1].fileno()}, {ours[0]})"
-    result = subprocess.run([sys.executable, "-c", code], pass_fds=[theirs[1].fileno(), ours[0]], capture_output=True)
+def test_a_worker_without_a_parent_prints_nothing():
+    result = subprocess.run([sys.executable, "-c", local.WORKER], input=b"", capture_output=True)
+    assert result.returncode == -signal.SIGTERM and result.stderr == b""
+
+
+def test_a_worker_that_ignores_sigterm_ends_with_its_last_job():
+    former = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # inherited
+    try:
+        result = subprocess.run([sys.executable, "-c", local.WORKER], input=b"", capture_output=True, timeout=30)
+    finally:
+        signal.signal(signal.SIGTERM, former)
     assert result.returncode == 0 and result.stderr == b""
-    theirs[1].close()
-    for fd in ours:
-        os.close(fd)
 
 
-def test_who_interrupts_while_workers_are_started_waits_for_no_job(monkeypatch, tmp_path):
+def test_a_worker_whose_messages_nobody_reads_prints_nothing():
+    read, write = os.pipe()
+    os.close(read)
+    worker = subprocess.Popen([sys.executable, "-c", local.WORKER], stdin=subprocess.PIPE, stdout=write,
+                              stderr=subprocess.PIPE)
+    os.close(write)
+    assert worker.wait(60) == 0 and worker.stderr.read() == b""
+    worker.stdin.close()
+    worker.stderr.close()
+
+
+def test_what_a_job_or_the_start_of_python_prints_is_no_message(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import os\nos.write(1, b'site')\nprint('customized')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    job = "import os, sys; print('printed'); os.system('echo echoed'); assert sys.stdin.read() == ''"
+    assert results([partial(exec, job), partial(int, "1")]) == {0: None, 1: 1}
+
+
+def test_a_job_that_runs_when_the_parent_is_interrupted_ends_and_no_other_starts(tmp_path):
+    job = f"import os, time\nopen({str(tmp_path)!r} + f'/{{os.getpid()}}', 'x').close()\ntime.sleep(60)"
+    messages = run_in_workers(2, [partial(exec, job)] * 4)
+    end = time.monotonic() + 60
+    while len([*tmp_path.iterdir()]) < 2 and time.monotonic() < end:
+        next(messages)
+    messages.close()
+    assert time.monotonic() < end and len([*tmp_path.iterdir()]) == 2
+    assert not any(is_running(int(path.name)) for path in tmp_path.iterdir())
+
+
+def test_an_interrupt_while_workers_are_started_waits_for_no_job(monkeypatch, tmp_path):
     submit, started = local.ThreadPoolExecutor.submit, []
 
     def interrupted(*args):

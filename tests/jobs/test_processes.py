@@ -1,4 +1,4 @@
-"""Exports in several processes: signals, kills, results."""
+"""Export in several processes: signals, killed workers, results."""
 
 import json
 import os
@@ -22,16 +22,16 @@ def many(make_xp, count=3):
     return sigs
 
 
-def test_several_processes_make_what_one_makes(make_xp, tmp_path):
+def test_several_processes_give_the_same_releases_as_one(make_xp, tmp_path):
     sigs = many(make_xp)
     reports = []
     for jobs in ("1", "3"):
         folder = tmp_path / jobs
         result = run_python("-m", "audiocraft_export", "run", *sigs, "99999999", "--jobs", jobs, "--json",
                      "--folder", str(folder), cwd=tmp_path)
-        assert result.returncode == 1 and "3 of 4 exported; failed: 99999999" in result.stderr
+        assert result.returncode == 1 and "4 XPs: 3 exported, 1 failed" in result.stderr
         lines = [json.loads(line) for line in result.stdout.splitlines()]
-        reports.append([(line["target"], line.get("files"), line.get("error")) for line in lines])
+        reports.append([(line["target"], line.get("manifest", {}).get("files"), line.get("error")) for line in lines])
     assert reports[0] == reports[1] and [report[0] for report in reports[0]] == [*sigs, "99999999"]
 
 
@@ -41,16 +41,16 @@ def test_warnings_of_other_processes_come_to_the_log_of_the_first(make_xp, tmp_p
     result = run_python("-m", "audiocraft_export", "run", "11111111", "22222222", "--jobs", "2", cwd=tmp_path)
     assert result.returncode == 0
     for sig in ("11111111", "22222222"):
-        assert f"WARNING: {sig}: no epoch was finished when this state was stored" in result.stderr
+        assert f"warning[missing-history]: {sig}: the checkpoint was stored before the first epoch" in result.stderr
 
 
 def stages(root):
-    """The folders in which exports are being made; no look into them, as they vanish."""
+    """Return the staging folders, tolerating that they disappear meanwhile."""
     return list(root.glob("outputs/xps/*/.export-*"))
 
 
 def interrupted(make_xp, tmp_path, *more):
-    """Two exports that stand still in the middle of their work, and the processes that do it: until `go_on`."""
+    """Start two exports, stop all processes in the middle of the work until `go_on`, and return them."""
     for sig in ("11111111", "22222222"):
         make_xp(sig, best_state={"model": {f"w{index}": torch.zeros(1 << 20) for index in range(20)}})
     for _ in range(20):
@@ -66,7 +66,7 @@ def interrupted(make_xp, tmp_path, *more):
             time.sleep(0.001)
         if len(stages(tmp_path)) == len(workers) == 2:
             return process, workers
-        with suppress(ProcessLookupError):  # too late: one has finished
+        with suppress(ProcessLookupError):  # too late: one process has finished
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
         for folder in [*tmp_path.glob("outputs/xps/*/export"), *stages(tmp_path)]:
@@ -75,7 +75,7 @@ def interrupted(make_xp, tmp_path, *more):
 
 
 def stands_still(worker):
-    """Whether a process is stopped, or is no more."""
+    """Return whether a process is stopped or has ended."""
     try:
         return Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] in "TZX"
     except (FileNotFoundError, ProcessLookupError):
@@ -105,13 +105,13 @@ def test_a_signal_stops_all_processes_and_leaves_nothing(make_xp, tmp_path, numb
     assert gone(workers) and not list(tmp_path.rglob(".export-*"))
 
 
-def test_a_process_that_is_killed_costs_one_export_and_is_one_sentence(make_xp, tmp_path):
+def test_a_killed_process_costs_one_export_and_is_one_error(make_xp, tmp_path):
     process, workers = interrupted(make_xp, tmp_path, make_xp("33333333").name)
     os.kill(min(workers), signal.SIGKILL)
     go_on(process)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1 and err.count("Its process has ended: ") == 1 and "Traceback" not in err
-    assert "2 of 3 exported" in err and gone(workers)
+    assert process.returncode == 1 and err.count("The worker process died (killed)") == 1 and "Traceback" not in err
+    assert "3 XPs: 2 exported, 1 failed" in err and gone(workers)
 
 
 def test_no_process_outlives_the_first(make_xp, tmp_path):

@@ -1,4 +1,4 @@
-"""A job array of Slurm, without a cluster."""
+"""Run jobs as a Slurm job array, without a cluster."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ COMMANDS = ("sbatch", "srun", "squeue", "scancel")
 
 @pytest.fixture
 def commands(tmp_path, monkeypatch):
-    """The commands of Slurm, which do nothing: there is one."""
+    """Replace the commands of Slurm with commands that do nothing."""
     for name in COMMANDS:
         (tmp_path / name).symlink_to(shutil.which("true"))
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -27,17 +27,19 @@ def test_jobs_are_dealt_out_in_chunks(commands, tmp_path):
     assert dealt == [[0, 3, 6], [1, 4], [2, 5]]
 
 
-def test_where_there_is_no_slurm_that_is_one_sentence(make_xp, tmp_path):
+def test_a_missing_slurm_is_one_error(make_xp, tmp_path):
     make_xp()
     result = run("audiocraft_export", "run", "--all", "--slurm", "partition=a", cwd=tmp_path, PATH=str(tmp_path))
-    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
-    assert "There is no Slurm here (no sbatch, srun, squeue, scancel on $PATH)" in result.stderr
+    error, hint = result.stderr.splitlines()
+    assert result.returncode == 1 and error.endswith(
+        "error[slurm-not-found]: Slurm is not available: sbatch, srun, squeue, scancel not found on $PATH")
+    assert hint == "  hint: run this on a login node, or use --jobs instead of --slurm"
 
 
 @pytest.mark.parametrize("argv", [
     ["--chunk", "2", "0123abcd"], ["--bands", "--folder", "x", "0123abcd", "--slurm"], ["--all", "--slurm", "array=3"],
     ["--all", "--chunk", "0", "--slurm"], ["--slurm", "a=b"]])
-def test_what_makes_no_sense_with_slurm_is_wrong_usage(make_xp, commands, tmp_path, argv):
+def test_invalid_combinations_with_slurm_are_usage_errors(make_xp, commands, tmp_path, argv):
     make_xp()
     assert run("audiocraft_export", "run", *argv, cwd=tmp_path).returncode == 2
 
@@ -48,10 +50,27 @@ def test_targets_may_stand_behind_the_settings_of_slurm(make_xp, commands, tmp_p
     assert result.returncode == 0 and result.stdout.startswith("0123abcd would be exported")
 
 
-def test_a_disk_that_takes_nothing_is_said(commands, tmp_path):
+def test_a_job_folder_that_cannot_be_written_is_an_error(commands, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ExportError, match=r"cannot be written \(Not a directory\): make room there"):
+    with pytest.raises(ExportError, match=r"Cannot write the job files to .*: Not a directory") as error:
         next(Slurm({}, tmp_path / "file").run([partial(int, "0")]))
+    assert error.value.code == "invalid-job-folder"
+    assert error.value.hint == "choose another folder with --slurm folder=DIR"
+
+
+def test_a_folder_name_that_slurm_would_expand_is_refused(commands, tmp_path):
+    with pytest.raises(ExportError, match="contains a % or a line break") as error:
+        Slurm({}, tmp_path / "100%")
+    assert error.value.code == "invalid-job-folder"
+
+
+def test_jobs_that_sbatch_rejects_are_an_error_with_its_message(commands, tmp_path):
+    (tmp_path / "sbatch").unlink()
+    (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition' >&2; exit 1\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    with pytest.raises(ExportError, match="sbatch rejected the jobs: .*invalid partition") as error:
+        next(Slurm({}, tmp_path / "jobs").run([partial(int, "0")]))
+    assert error.value.code == "slurm-rejected"
 
 
 def test_variables_that_overrule_options_are_hidden_for_a_while(monkeypatch):
@@ -67,7 +86,7 @@ def test_variables_that_overrule_options_are_hidden_for_a_while(monkeypatch):
     assert dict(os.environ) == {**before, "SLURM_JOB_ID": "1"}
 
 
-def test_a_folder_of_somebody_else_is_not_taken(commands, tmp_path, monkeypatch):
+def test_an_existing_folder_is_refused(commands, tmp_path, monkeypatch):
     array = Slurm({}, tmp_path)
     array.folder.mkdir()
     with pytest.raises(ExportError, match="File exists"):

@@ -1,4 +1,4 @@
-"""A release made into one of another format."""
+"""Convert releases to another format."""
 
 from dataclasses import replace
 
@@ -21,27 +21,30 @@ def test_a_release_becomes_the_one_of_the_other_format_and_that_one_again(make_x
     assert there.manifest.release_format == "safetensors" and verify(there.folder).ok
     back = convert(there.folder, "audiocraft", tmp_path / "back")
     assert back.files[0].read_bytes() == (folder / "state_dict.bin").read_bytes()
-    assert not convert(folder, "audiocraft").written  # it is what was asked for
+    assert not convert(folder, "audiocraft").written  # the release has the requested format already
 
 
 def test_a_format_of_which_none_comes_back_and_a_damaged_release_are_refused(make_xp, dora_dir, tmp_path):
     make_xp()
     folder = export_xp(SIG, dora_dir).folder
-    with pytest.raises(ReleaseError, match="cannot be converted to transformers without loss"):
+    with pytest.raises(ReleaseError, match="Cannot convert .* from audiocraft to transformers without loss") as refusal:
         convert(folder, "transformers")
+    assert refusal.value.code == "lossy-conversion"
     (folder / "state_dict.bin").write_bytes(b"")
-    with pytest.raises(ReleaseError, match="not the release that its manifest describes"):
+    with pytest.raises(ReleaseError, match="do not match its manifest: state_dict.bin") as refusal:
         convert(folder, "safetensors", tmp_path / "there")
-    with pytest.raises(ReleaseError, match="not the release that its manifest describes"):
-        convert(folder, "audiocraft")  # nothing to do, and yet it is not what was asked for
+    assert refusal.value.code == "damaged-release"
+    with pytest.raises(ReleaseError, match="do not match its manifest"):
+        convert(folder, "audiocraft")  # also if there is nothing to convert
     assert not (tmp_path / "there").exists()
 
 
-def test_what_is_no_release_folder_is_refused_by_its_name(make_xp, dora_dir, tmp_path):
+def test_a_target_that_is_not_a_release_folder_is_refused_by_name(make_xp, dora_dir, tmp_path):
     xp = make_xp()
     export_xp(SIG, dora_dir)
-    for path, says in ((tmp_path / "nowhere", "no file or folder"), (xp, "its release is"),
-                       (xp / "export" / "state_dict.bin", "is a file: name"), (xp / "checkpoint.th", "is a file")):
+    for path, says in ((tmp_path / "nowhere", "No such file or folder"), (xp, "Give its release"),
+                       (xp / "export" / "state_dict.bin", "is a file, not a release folder. Give"),
+                       (xp / "checkpoint.th", "is a file")):
         with pytest.raises(ReleaseError, match=says):
             convert(path, "safetensors")
 
@@ -65,10 +68,10 @@ def test_a_release_that_fits_its_manifest_and_is_not_sound_is_refused(make_xp, d
     assert problem in str(refusal.value) and not (tmp_path / "there").exists()
 
 
-def test_a_file_that_is_not_listed_is_no_reason_not_to_convert(make_xp, dora_dir, tmp_path):
+def test_an_unlisted_file_does_not_prevent_a_conversion(make_xp, dora_dir, tmp_path):
     make_xp()
     folder = export_xp(SIG, dora_dir).folder
-    (folder / "compression_state_dict.bin").write_bytes(b"x")  # as a conversion that was killed may leave one
+    (folder / "compression_state_dict.bin").write_bytes(b"x")  # as a killed conversion may leave it
     assert convert(folder, "safetensors", tmp_path / "there").written and not verify(folder).ok
 
 

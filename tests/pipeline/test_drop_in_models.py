@@ -1,4 +1,4 @@
-"""The drop-ins for audiocraft.utils.export: the same files, and a refusal of the other kind of model."""
+"""The drop-ins write the same files as audiocraft.utils.export, and refuse models of another kind."""
 
 import pytest
 import torch
@@ -11,19 +11,19 @@ CODEC = "c0dec000"
 
 
 def marked(solver):
-    """A configuration with what marks the family of a solver."""
+    """Return a configuration with the keys that identify the family of a solver."""
     return with_cfg(solver=solver, **{mark: {} for mark in family_named(solver).marks})
 
 
 @pytest.fixture
 def codec(make_xp):
-    """An XP with a trained compression model."""
+    """Write an XP with a trained compression model."""
     return make_xp(CODEC, **{"best_state": {"model": model_state(6)},
                              "xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
 
 
 def as_audiocraft(checkpoint):
-    """What audiocraft.utils.export makes of a checkpoint."""
+    """Return the content that audiocraft.utils.export makes of a checkpoint."""
     from omegaconf import OmegaConf
     state = torch.load(checkpoint, weights_only=False)
     best = state["fsdp_best_state"] or state["best_state"]
@@ -47,8 +47,8 @@ def test_drop_in_for_a_pretrained_codec_writes_a_reference_or_embeds_a_file(tmp_
     out = tmp_path / "deep" / "compression_state_dict.bin"
     assert export_pretrained_compression_model("facebook/encodec_32khz", out) == out
     assert load(out) == {"pretrained": "facebook/encodec_32khz", "exported": True, "version": "unknown"}
-    for name, says in [("", "no name of a public model"),
-                       ("//pretrained/facebook/encodec_32khz", "what follows //pretrained/ in"),
+    for name, says in [("", "'' is neither the name of a public model nor a path"),
+                       ("//pretrained/facebook/encodec_32khz", "the name that follows //pretrained/ in"),
                        ("/no/such/compression_state_dict.bin", "No such file")]:
         with pytest.raises(ExportError, match=says):
             export_pretrained_compression_model(name, tmp_path / "never.bin")
@@ -58,10 +58,10 @@ def test_drop_in_for_a_pretrained_codec_writes_a_reference_or_embeds_a_file(tmp_
 
 
 def test_drop_ins_refuse_the_other_kind_by_name(make_xp, codec, tmp_path):
-    with pytest.raises(ExportError, match="a compression model .solver=compression.: use export_encodec"):
+    with pytest.raises(ExportError, match="a compression model .solver=compression.. Use export_encodec instead of"):
         export_lm(codec / "checkpoint.th", tmp_path / "out.bin")
     lm = make_xp(**{"xp.cfg": marked("musicgen")}) / "checkpoint.th"
-    with pytest.raises(ExportError, match="a language model .solver=musicgen.: use export_lm"):
+    with pytest.raises(ExportError, match="a language model .solver=musicgen.. Use export_lm instead of"):
         export_encodec(lm, tmp_path / "out.bin")
     assert not (tmp_path / "out.bin").exists()
 
@@ -83,9 +83,10 @@ def test_drop_ins_leave_an_existing_file_alone_when_they_fail(tmp_path):
     ("compression", export_lm, "a compression model", "export_encodec"),
     ("jasco", export_encodec, "a language model", "export_lm"),
     ("magnet", export_encodec, "a language model", "export_lm")])
-def test_a_drop_in_names_the_kind_of_a_model_that_it_does_not_export_and_what_does(make_xp, tmp_path, solver, function,
+def test_a_drop_in_refuses_another_kind_of_model_and_names_the_right_function(make_xp, tmp_path, solver, function,
                                                                                  kind, right):
     checkpoint = make_xp(**{"xp.cfg": marked(solver)}) / "checkpoint.th"
-    with pytest.raises(ExportError, match=rf"is {kind} \(solver={solver}\): use {right}\."):
+    with pytest.raises(ExportError, match=rf"is {kind} \(solver={solver}\)\. Use {right} instead of") as refusal:
         function(checkpoint, tmp_path / "out.bin")
+    assert refusal.value.code == "family-mismatch"
     assert not (tmp_path / "out.bin").exists()

@@ -27,21 +27,21 @@ def test_a_plan_and_its_summary_write_nothing(make_xp, dora_dir):
     make_xp()
     before = files(dora_dir)
     summary = planned(dora_dir).summary
-    assert files(dora_dir) == before and not summary.is_there and [*summary.files] == ["state_dict.bin"]
+    assert files(dora_dir) == before and not summary.is_current and [*summary.files] == ["state_dict.bin"]
 
 
 def test_an_executed_plan_is_the_release_of_an_export(make_xp, dora_dir):
     make_xp()
     made = execute(planned(dora_dir))
     assert made.written and not export_xp(SIG, dora_dir, OPTIONS).written
-    assert planned(dora_dir).summary.is_there and not execute(planned(dora_dir)).written
+    assert planned(dora_dir).summary.is_current and not execute(planned(dora_dir)).written
 
 
-def test_a_plan_with_other_options_is_no_existing_release(make_xp, dora_dir):
+def test_a_plan_with_other_options_does_not_keep_the_release(make_xp, dora_dir):
     make_xp()
     execute(planned(dora_dir))
     other = planned(dora_dir, OPTIONS.replace(weights="last"))
-    assert other.existing is None and not other.summary.is_there and execute(other).written
+    assert other.existing is None and not other.summary.is_current and execute(other).written
 
 
 def test_a_release_that_is_damaged_is_made_again(make_xp, dora_dir):
@@ -49,7 +49,7 @@ def test_a_release_that_is_damaged_is_made_again(make_xp, dora_dir):
     file, = execute(planned(dora_dir)).files
     data = file.read_bytes()
     file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    assert planned(dora_dir).summary.is_there  # by its size: a plan reads no weights
+    assert planned(dora_dir).summary.is_current  # by its size, because a plan reads no weights
     assert execute(planned(dora_dir)).written and file.read_bytes() == data
 
 
@@ -58,4 +58,4 @@ def test_a_plan_reads_no_weights_of_the_release_that_it_would_replace(make_xp, d
     execute(planned(dora_dir))
     read = []
     monkeypatch.setattr(owned_files, "matches_manifest", lambda folder, files: read.append(files))
-    assert not planned(dora_dir, OPTIONS.replace(format="safetensors", card=False)).summary.is_there and read == []
+    assert not planned(dora_dir, OPTIONS.replace(format="safetensors", card=False)).summary.is_current and read == []

@@ -1,4 +1,4 @@
-"""Fixtures: XPs of models that are released as more than one file."""
+"""Fixtures: XPs of models with several release files."""
 
 import pytest
 from helpers import AUDIOSEAL, DIFFUSION, PROCESSOR, SIG, command, model_state
@@ -29,7 +29,7 @@ def make_watermark(make_xp):
 
 @pytest.fixture
 def bands(tmp_path, dora_dir):
-    """Release some bands with the command; gives its exit code, and what it said."""
+    """Release bands with the command; return its exit code and output."""
     def run(*sigs, folder="mbd", flags=()):
         result = command("run", "--bands", *sigs, "--dora-dir", dora_dir, "--folder", tmp_path / folder, *flags,
                          cwd=tmp_path)

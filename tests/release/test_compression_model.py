@@ -1,4 +1,4 @@
-"""The compression model beside a language model."""
+"""Find the compression model of a language model."""
 
 import shutil
 
@@ -14,7 +14,7 @@ CODEC = "c0dec000"
 
 @pytest.fixture
 def codec(make_xp):
-    """An XP with a trained compression model."""
+    """Write an XP with a trained compression model."""
     return make_xp(CODEC, **{"best_state": {"model": model_state(6)},
                              "xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
 
@@ -38,12 +38,12 @@ def test_a_public_codec_is_a_reference(export_with):
 @pytest.mark.parametrize("form", ["//sig/{sig}", "{folder}", "{folder}/checkpoint.th", "../{sig}",
                                   "//reference/{sig}", "//sig/c0de", "//sig/{sig}/", "//sig/{sig}/checkpoint.th",
                                   "//reference//{sig}", "//reference/{sig}/checkpoint.th"])
-def test_an_own_codec_is_exported_beside_the_model(export_with, codec, form, monkeypatch):
+def test_a_trained_codec_is_exported_with_the_model(export_with, codec, form, monkeypatch):
     monkeypatch.setenv("AUDIOCRAFT_REFERENCE_DIR", str(codec.parent))
     report = export_with(form.format(sig=CODEC, folder=codec), dtype="float16")
     package = load(report.files[1])
     assert list(package) == ["best_state", "xp.cfg", "version", "exported"]
-    assert same(package["best_state"], model_state(6))  # dtype is for the model itself
+    assert same(package["best_state"], model_state(6))  # dtype applies only to the model itself
     assert "solver: compression" in package["xp.cfg"]
     assert report.manifest.codec["sig"] == CODEC
 
@@ -85,18 +85,20 @@ def test_a_codec_loses_the_prefixes_of_wrappers(export_with, codec, tmp_path, is
     torch.save({"best_state": wrapped, "xp.cfg": "compression_model: encodec\n"}, tmp_path / "old.bin")
     report = export_with(f"//pretrained/{tmp_path}/old.bin" if is_exported else f"//sig/{CODEC}")
     assert same(load(report.files[1])["best_state"], model_state(6))
-    assert any("compression model: took the prefix _orig_mod." in note for note in report.manifest.warnings)
-    assert is_exported or any("critic of best_state is left out" in note for note in report.manifest.warnings)
+    assert any("compression model: " in note and "removed the prefix _orig_mod." in note
+               for note in report.manifest.warnings)
+    assert is_exported or any("critic of best_state not released" in note for note in report.manifest.warnings)
     said = command("verify", report.folder, "--against", report.folder.parent, cwd=tmp_path)
-    assert said.returncode == 0 and said.stderr.count("compression model: took the prefix") == 2, said
+    assert said.returncode == 0 and said.stderr.count("removed the prefix") == 2, said
+    assert all("compression model: " in line for line in said.stderr.splitlines() if "removed the prefix" in line)
 
 
 @pytest.mark.parametrize(("content", "says"), [
-    ({"pretrained": "/no/such/file.bin"}, "'/no/such/file.bin', which is no name"),
-    ({"pretrained": "//pretrained/x"}, "no name of a public model"), ({"pretrained": ""}, "no name"),
-    ({"best_state": {}, "xp.cfg": "compression_model: encodec"}, "holds no tensor"),
-    ({"best_state": {}, "xp.cfg": "solver: musicgen"}, "no compression model")])
-def test_an_exported_file_that_nobody_could_load_is_no_codec(export_with, tmp_path, content, says):
+    ({"pretrained": "/no/such/file.bin"}, "'/no/such/file.bin', which is not the name"),
+    ({"pretrained": "//pretrained/x"}, "not the name of a public model"), ({"pretrained": ""}, "not the name"),
+    ({"best_state": {}, "xp.cfg": "compression_model: encodec"}, "without tensors"),
+    ({"best_state": {}, "xp.cfg": "solver: musicgen"}, "not a compression model")])
+def test_an_exported_file_that_cannot_be_loaded_is_not_a_codec(export_with, tmp_path, content, says):
     torch.save({**content, "exported": True, "version": "1"}, tmp_path / "ref.bin")
     with pytest.raises(ExportError, match=says):
         export_with(f"//pretrained/{tmp_path}/ref.bin")
@@ -104,7 +106,7 @@ def test_an_exported_file_that_nobody_could_load_is_no_codec(export_with, tmp_pa
 
 def test_a_codec_without_a_best_state_or_a_checkpoint_says_nothing_of_options_for_the_model(export_with, make_xp):
     make_xp(CODEC, **{"best_state": {}, "xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
-    with pytest.raises(ExportError, match="no best state that could be released") as error:
+    with pytest.raises(ExportError, match="no best state that can be released") as error:
         export_with(f"//sig/{CODEC}")
     (make_xp(CODEC) / "checkpoint.th").rename(make_xp(CODEC, "checkpoint_7.th") / "checkpoint_8.th")
     with pytest.raises(ExportError, match="has no checkpoint.th") as other:
@@ -124,7 +126,7 @@ def test_the_codec_of_a_copied_experiment_is_looked_up_in_the_dora_folder_that_w
     result = command("run", copy, "--codec", "none", cwd=tmp_path, DORA_PACKAGE="no_such_package")
     assert result.returncode == 0, result.stderr
     result = command("run", copy / "checkpoint.th", "--folder", "out", "--dora-dir", tmp_path / "no", cwd=tmp_path)
-    assert result.returncode == 1 and "no is no Dora folder" in result.stderr and not (tmp_path / "out").exists()
+    assert result.returncode == 1 and "no is not a Dora folder" in result.stderr and not (tmp_path / "out").exists()
 
 
 def test_a_reference_within_the_configuration_does_not_hide_why_a_codec_is_not_found(make_xp, dora_dir):
@@ -148,7 +150,7 @@ def test_a_retrained_codec_makes_the_release_stale(export_with, codec, make_xp, 
     ("//pretrained/release/compression_state_dict.bin", "No such file"),
     ("//pretrained/my/release/codec", "No such file"),
     ("//reference/x", "AUDIOCRAFT_REFERENCE_DIR"), ("//sig/../../etc", "No XP"),
-    ("//unknown/x", "//unknown/x cannot be read .No such file"),
+    ("//unknown/x", "Cannot read //unknown/x: No such file"),
     ("${oc.env:NOT_SET_ANYWHERE}", "cannot be resolved")])
 def test_a_codec_that_cannot_be_found_names_its_form_and_the_way_on(export_with, dora_dir, form, says, monkeypatch):
     monkeypatch.delenv("AUDIOCRAFT_REFERENCE_DIR", raising=False)
@@ -161,13 +163,14 @@ def test_a_codec_that_cannot_be_found_names_its_form_and_the_way_on(export_with,
     assert [path.name for path in export_with(form, codec="none").files] == ["state_dict.bin"]
 
 
-def test_a_language_model_is_no_codec(export_with, make_xp, dora_dir):
+def test_a_language_model_is_not_a_codec(export_with, make_xp, dora_dir):
     make_xp("11111111", **{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint="//pretrained/x")})
-    with pytest.raises(ExportError, match="a language model .solver=musicgen., no compression model"):
+    with pytest.raises(ExportError, match="a language model .solver=musicgen., not a compression model"):
         export_with("//sig/11111111")
     exported = export_xp("11111111", dora_dir, ExportOptions(version="1")).files[0]
-    with pytest.raises(ExportError, match="is no compression model"):
+    with pytest.raises(ExportError, match="not a compression model") as error:
         export_with(str(exported))
+    assert error.value.code == "not-a-codec"
 
 
 def test_a_secret_in_the_codec_s_path_is_not_shown(export_with, tmp_path, monkeypatch):
@@ -181,7 +184,7 @@ def test_a_name_that_could_be_on_a_hub_is_a_reference_and_a_path_has_to_be_there
     lookup = Lookup(tmp_path, tmp_path, "1")
     found = compression_model_by_name("facebook/encodec_32khz", lookup)
     assert found.origin == {"pretrained": "facebook/encodec_32khz"} and found.file is found.checkpoint is None
-    for name, says in [("my/own/codec", "No such file"), ("codec.th", "No such file"), ("a\nb", "no name"),
-                       ("a" * 201, "no name")]:
+    for name, says in [("my/own/codec", "No such file"), ("codec.th", "No such file"), ("a\nb", "neither a model name"),
+                       ("a" * 201, "neither a model name")]:
         with pytest.raises(ExportError, match=says):
             compression_model_by_name(name, lookup)

@@ -1,4 +1,4 @@
-"""What the files of a release hold, before they are written."""
+"""The content of release files before they are encoded."""
 
 from audiocraft_export.release.content import AttrDict, model_content, reference_content
 
@@ -9,7 +9,7 @@ def test_mappings_at_any_depth_become_attribute_dicts():
     assert [type(value) for value in (converted, converted["a"], converted["a"]["b"][0])] == [AttrDict] * 3
 
 
-def test_keys_that_dict_or_python_need_are_no_attributes():
+def test_reserved_names_are_not_attributes():
     assert AttrDict({"a": 1, "items": 2, "__reduce__": 3, "move_to_end": 4, 5: 6, "not a name": 7}).names == [
         "a", "not a name"]
 

@@ -1,4 +1,4 @@
-"""How the epoch of a best state is found."""
+"""Find the epoch of a best state."""
 
 import json
 
@@ -7,14 +7,14 @@ import torch
 from helpers import SIG, with_cfg
 
 from audiocraft_export import ExportOptions, export_xp
-from audiocraft_export.cli.file_summary import inspect
 from audiocraft_export.errors import OptionError
+from audiocraft_export.pipeline.file_summary import inspect
 from audiocraft_export.release import metrics as module
 from audiocraft_export.release.manifest import Manifest
 from audiocraft_export.release.metrics import OwnRule, Selection, is_number, value_of
 
 NAN = float("nan")
-MARKS = {"compression_model_checkpoint": "//sig/c0dec000", "compression_model": "encodec"}  # of AudioCraft's models
+MARKS = {"compression_model_checkpoint": "//sig/c0dec000", "compression_model": "encodec"}  # of AudioCraft's solvers
 HISTORY = [{"valid": {"loss": loss, "acc": acc}, "test": {"f1.5": acc}} for loss, acc in [(.3, .5), (.4, .9), (.5, .8)]]
 
 
@@ -42,7 +42,7 @@ def test_of_a_metric_that_is_named_equal_values_prove_nothing(values, epoch):
     assert Selection.parse("ce").epoch(valid(values)) == epoch
 
 
-def test_without_a_metric_the_last_validation_counts_and_without_a_validation_none():
+def test_without_a_metric_the_last_validation_is_the_best():
     history = [{"valid": {"a": 1}}, {"valid": {"a": 2}}, "odd"]
     assert Selection("ce").best(history) == {"metric": None, "epoch": 2, "valid": {"a": 2}}
     assert Selection().epoch(history) == 2
@@ -70,7 +70,7 @@ def test_a_metric_that_names_nothing_is_refused(metric):
     (None, None, None), ("acc:max", 2, {"metric": "acc", "epoch": 2, "valid": {"loss": .4, "acc": .9}}),
     ("test.f1.5:max", 2, {"metric": "test.f1.5", "epoch": 2, "valid": {"loss": .4, "acc": .9}, "value": .9}),
     ("accuracy", None, None)])
-def test_a_release_says_of_which_epoch_it_is_only_if_that_is_known(make_xp, dora_dir, metric, epoch, best):
+def test_a_release_has_an_epoch_only_if_it_is_known(make_xp, dora_dir, metric, epoch, best):
     folder = make_xp(history=HISTORY)
     plain = export_xp(SIG, dora_dir).manifest
     assert (plain.weights_epoch, plain.best) == (None, None)
@@ -78,9 +78,9 @@ def test_a_release_says_of_which_epoch_it_is_only_if_that_is_known(make_xp, dora
     manifest = json.loads((folder / "export" / "export.json").read_text())
     assert (manifest["epoch"], manifest["weights_epoch"], manifest["best"]) == (3, epoch, best)
     assert f"best_state{f' of epoch {epoch},' if epoch else ''} after 3 epochs" in str(report)
-    assert any("metrics of that stage: loss, acc" in text for text in manifest["warnings"]) == (metric == "accuracy")
+    assert any("metrics of this stage: loss, acc" in text for text in manifest["warnings"]) == (metric == "accuracy")
     assert not export_xp(SIG, dora_dir, ExportOptions(metric=metric)).written
-    assert not export_xp(SIG, dora_dir).written  # the metric is no part of the weights
+    assert not export_xp(SIG, dora_dir).written  # the metric does not affect the weights
 
 
 @pytest.mark.parametrize(("solver", "history", "weights", "epoch", "metric"), [
@@ -121,10 +121,10 @@ def test_the_latest_state_in_a_checkpoint_without_history_may_be_older_than_that
 def test_how_many_epochs_a_state_without_any_history_has_is_unknown(make_xp, dora_dir):
     folder = make_xp(history=..., name="checkpoint_3.th")
     (folder / ".argv.json").write_text("[]")
-    (folder / "history.json").write_text(json.dumps(HISTORY))  # that of the last checkpoint
+    (folder / "history.json").write_text(json.dumps(HISTORY))  # the metrics of the last checkpoint
     report = export_xp(SIG, dora_dir, ExportOptions(checkpoint=3))
     assert report.manifest.epoch is None and " exported: best_state, 3 tensors" in str(report)
-    assert any("after how many epochs it was stored is not known" in text for text in report.manifest.warnings)
+    assert any("the number of trained epochs is unknown" in text for text in report.manifest.warnings)
     assert Manifest.load(folder / "export").epoch is None and inspect(folder / "checkpoint_3.th").epochs is None
 
 
@@ -134,7 +134,7 @@ def test_a_cache_written_in_shards_has_no_metric_as_in_audiocraft(make_xp, dora_
     assert export_xp(SIG, dora_dir, ExportOptions(codec="none")).manifest.weights_epoch == 2
 
 
-def test_what_a_solver_has_not_told_is_unknown():
+def test_the_best_epoch_of_an_own_rule_is_unknown_until_it_is_set():
     assert OwnRule(best_epoch=2).epoch(HISTORY) == 2 and OwnRule(best_epoch=4).epoch(HISTORY) is None
     assert OwnRule().epoch(HISTORY) is None
 
@@ -147,5 +147,5 @@ def test_no_more_metrics_are_kept_than_anybody_reads_but_the_one_that_counts(mon
 
 
 @pytest.mark.parametrize("value", [True, NAN, float("inf"), 10**400, "1", None])
-def test_what_is_no_finite_number_is_no_metric(value):
+def test_only_finite_numbers_are_metrics(value):
     assert not is_number(value)

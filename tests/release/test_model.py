@@ -1,4 +1,4 @@
-"""A model on its way from a checkpoint into a release: four keys, and the same bytes wherever it is made."""
+"""The model of a release: four keys, and the same bytes on every machine."""
 
 import torch
 from helpers import SIG, load, model_state, same, solver_state, with_cfg
@@ -40,7 +40,7 @@ def test_the_same_content_gives_the_same_bytes_wherever_and_whenever(make_xp, do
     copied.write_bytes((folder / "checkpoint.th").read_bytes())
     second = export_checkpoint(copied, tmp_path / "second")
     assert second.manifest.files == first.manifest.files
-    # Written by this very code on Python 3.9 to 3.13, torch 2.1 to 2.13: change it only on purpose.
+    # This checksum is the same for Python 3.9 to 3.13 and torch 2.1 to 2.13: change it only on purpose.
     weights = {"w": torch.arange(6.0).view(2, 3)}
     fixed = make_xp(best_state={"model": weights}, **{"xp.cfg": OmegaConf.create({"a": 1})})
     digest = export_checkpoint(fixed / "checkpoint.th", tmp_path / "fixed",

@@ -1,4 +1,4 @@
-"""Which files of a folder an export may replace or remove: no training checkpoint, and nothing of a person."""
+"""Files that an export may replace or remove: never training checkpoints or files of the user."""
 
 import hashlib
 import json
@@ -14,15 +14,16 @@ from audiocraft_export import (
     export_pretrained_compression_model,
     export_xp,
 )
+from audiocraft_export.release import owned_files
 from audiocraft_export.release.owned_files import OwnedFiles, is_release_file
 
 
-def test_a_release_never_takes_the_place_of_the_checkpoint_that_it_is_made_of(make_xp, tmp_path):
+def test_a_release_never_replaces_its_checkpoint(make_xp, tmp_path):
     checkpoint = make_xp() / "checkpoint.th"
     before = checkpoint.read_bytes()
     (tmp_path / "state_dict.bin").symlink_to(checkpoint)
-    for export, says in ((lambda: export_lm(checkpoint, checkpoint), "take the place of the training checkpoint"),
-                         (lambda: export_checkpoint(checkpoint, tmp_path), "holds the training checkpoint state_dict")):
+    for export, says in ((lambda: export_lm(checkpoint, checkpoint), "Refusing to overwrite the training checkpoint"),
+                         (lambda: export_checkpoint(checkpoint, tmp_path), "has the training checkpoint state_dict")):
         with pytest.raises(ExportError, match=says):
             export()
     assert checkpoint.read_bytes() == before
@@ -40,8 +41,8 @@ def test_nor_of_that_of_its_codec_of_a_band_or_of_one_that_lies_where_a_release_
     band = band.rename(folder / "diffusion_state_dict.bin")
     before = {path: path.read_bytes() for path in (codec, band)}
     result = command("run", "--bands", band, "--folder", folder, cwd=tmp_path)
-    assert "holds the training checkpoint compression_state_dict.bin" in result.stderr
-    held, replaced = "holds the training checkpoint compression_state_dict", "take the place of the training checkpoint"
+    assert "has the training checkpoint compression_state_dict.bin" in result.stderr
+    held, replaced = "has the training checkpoint compression_state_dict", "overwrite the training checkpoint"
     for export, says in ((lambda: export_checkpoint(lm, folder), held),
                          (lambda: export_checkpoint(codec, folder), held),
                          (lambda: export_pretrained_compression_model(codec, codec), replaced)):
@@ -50,9 +51,21 @@ def test_nor_of_that_of_its_codec_of_a_band_or_of_one_that_lies_where_a_release_
     export_checkpoint(lm, folder / "lm", ExportOptions(version="1"))
     old = (folder / "lm" / "compression_state_dict.bin")
     old.write_bytes((make_xp() / "checkpoint.th").read_bytes())
-    with pytest.raises(ExportError, match="holds the training checkpoint compression_state_dict.bin"):
-        export_checkpoint(old, folder / "lm")  # it is not what the manifest lists, so it is nobody's to remove
+    with pytest.raises(ExportError, match="has the training checkpoint compression_state_dict.bin"):
+        export_checkpoint(old, folder / "lm")  # it differs from the manifest, so it must not be removed
     assert old.exists() and before == {path: path.read_bytes() for path in (codec, band)}
+
+
+def test_the_files_of_a_release_are_not_unpickled_before_it_is_replaced(make_xp, dora_dir, monkeypatch):
+    xp = make_xp()
+    export_xp(SIG, dora_dir)
+    read = []
+    monkeypatch.setattr(owned_files, "_is_training_checkpoint", lambda path: bool(read.append(path.name)))
+    assert export_xp(SIG, dora_dir, ExportOptions(weights="last")).written and "state_dict.bin" not in read
+    (xp / "export" / "state_dict.bin").write_bytes((xp / "checkpoint.th").read_bytes())
+    monkeypatch.undo()
+    with pytest.raises(ExportError, match=r"has the training checkpoint state_dict\.bin"):
+        export_xp(SIG, dora_dir)
 
 
 def test_another_release_in_the_same_folder_leaves_no_file_of_the_one_before(make_watermark, make_xp, dora_dir,
@@ -97,5 +110,5 @@ def test_a_release_has_files_of_these_names_and_no_others(name, is_one):
     assert is_release_file(name, SIG) == is_one
 
 
-def test_whose_signature_it_is_does_not_matter_for_what_some_release_may_have():
+def test_owned_file_names_do_not_depend_on_the_signature():
     assert OwnedFiles.owns("export.json") and OwnedFiles.owns("other.yaml") and not OwnedFiles.owns("README.md")

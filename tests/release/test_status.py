@@ -1,4 +1,4 @@
-"""The state of a release: by the identity of its checkpoint, whatever the name, the size and the time of that."""
+"""The state of a release depends on the identity of its checkpoint, not on name, size or mtime."""
 
 import os
 import shutil
@@ -11,11 +11,12 @@ from helpers import SIG, model_state, solver_state, to_format_1, with_cfg
 
 from audiocraft_export import ExportOptions, export_xp, list_xps, verify
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
-from audiocraft_export.cli.verbs.run import _needs_export
+from audiocraft_export.cli.outdated import find_outdated
 from audiocraft_export.errors import ReleaseError
+from audiocraft_export.experiment.xp import checkpoint_name
 from audiocraft_export.pipeline.export import export, export_state, plan_export
 from audiocraft_export.release.manifest import Manifest
-from audiocraft_export.release.status import DAMAGED, NONE, STALE, UP_TO_DATE, release_status
+from audiocraft_export.release.status import DAMAGED, NONE, STALE, UP_TO_DATE, describe_options, release_status
 
 CODEC = "abcd0123"
 LM = with_cfg(solver="musicgen", compression_model_checkpoint=f"//sig/{CODEC}")
@@ -26,27 +27,27 @@ def planned(folder, options=ExportOptions()):
 
 
 def state_of(folder, **options):
-    """By the directory of the checkpoint; a dry run says the same."""
+    """Return the state of the release in an XP folder, and check that a dry run returns the same."""
     found = release_status(folder / "export", folder)
     assert planned(folder, ExportOptions(**options)).status.state == found.state
     return found.state
 
 
 def all_exported(dora_dir):
-    """Whether each XP with a release that `run --all` does not skip was exported again."""
-    return [export(open_checkpoint(xp.checkpoint()), xp.folder, xp.folder / "export", ExportOptions(),
-                   any_options=True).written for xp in list_xps(dora_dir) if _needs_export(xp, ExportOptions())]
+    """Return whether `run --all` exported each XP again whose release it does not skip."""
+    return [export(open_checkpoint(folder / checkpoint_name(options.checkpoint)), folder, folder / "export",
+                   options).written for folder, options in find_outdated(list_xps(dora_dir), {}).options.items()]
 
 
 def save(folder, name="checkpoint.th", seed=3, ns=None):
-    """A checkpoint of always the same size."""
+    """Write a checkpoint of constant size."""
     torch.save(solver_state(best_state={"model": model_state(seed)}), folder / name)
     if ns is not None:
         os.utime(folder / name, ns=(ns, ns))
     return os.stat(folder / name)
 
 
-def test_a_release_is_none_up_to_date_stale_or_damaged(make_xp, dora_dir):
+def test_a_release_is_missing_up_to_date_stale_or_damaged(make_xp, dora_dir):
     folder = make_xp()
     assert state_of(folder) == NONE
     file, = export_xp(SIG, dora_dir).files
@@ -115,18 +116,18 @@ def test_a_compression_model_is_identified_by_its_content(make_xp, dora_dir, is_
 
 
 @pytest.mark.parametrize("options", [{"weights": "last"}, {"dtype": "float16"}, {"version": "9"}, {"scrub": "optim.*"}])
-def test_an_up_to_date_release_says_which_options_are_other_ones(make_xp, dora_dir, options):
+def test_an_up_to_date_release_lists_other_options(make_xp, dora_dir, options):
     folder = make_xp()
     export_xp(SIG, dora_dir, ExportOptions(**options))
     status = planned(folder).status
     shown = {name: ["optim.*"] if name == "scrub" else value for name, value in options.items()}
-    assert status.options == shown and not planned(folder).is_there
-    assert planned(folder, ExportOptions(**options)).is_there
+    assert status.options == shown and not planned(folder).is_current
+    assert planned(folder, ExportOptions(**options)).is_current
     (name, value), = options.items()
     assert str(status) == f"up to date, made with {name}={value}"
 
 
-def test_a_checkpoint_that_is_gone_has_not_changed_and_one_that_is_none_has(make_xp, dora_dir):
+def test_a_deleted_checkpoint_is_unchanged_and_an_invalid_one_is_changed(make_xp, dora_dir):
     folder = make_xp()
     export_xp(SIG, dora_dir)
     (folder / "checkpoint.th").write_bytes(b"no checkpoint")
@@ -139,7 +140,7 @@ def test_a_checkpoint_that_is_gone_has_not_changed_and_one_that_is_none_has(make
 @pytest.mark.parametrize("odd", [
     {"mtime_ns": 1.5}, {"mtime_ns": 10**40}, {"mtime_ns": [1]}, {"name": "../../a"}, {"name": "\0"}, {"name": None},
     {"bytes": "x"}, {"identity": 3}, {"identity": None}])
-def test_an_odd_source_in_a_manifest_is_no_reason_to_fail(make_xp, dora_dir, odd, opens):
+def test_an_unusual_source_in_a_manifest_does_not_fail(make_xp, dora_dir, odd, opens):
     folder = make_xp()
     manifest = export_xp(SIG, dora_dir).manifest
     odd_one = replace(manifest, checkpoint={**manifest.checkpoint, **odd})
@@ -158,7 +159,7 @@ def test_a_release_without_an_identity_is_compared_once_by_content(make_xp, dora
     to_format_1(folder / "export")
     os.utime(folder / "checkpoint.th", (1e9, 1e9))
     before = {path: path.stat().st_mtime_ns for path in folder.glob("export/*.*") if path.name != "export.json"}
-    assert planned(folder, options).is_there and Manifest.load(folder / "export").format == 1  # a plan writes nothing
+    assert planned(folder, options).is_current and Manifest.load(folder / "export").format == 1  # a plan writes nothing
     assert not export_xp(SIG, dora_dir, options).written
     assert before == {path: path.stat().st_mtime_ns for path in before}
     manifest = Manifest.load(folder / "export")
@@ -184,7 +185,7 @@ def test_a_release_without_an_identity_is_compared_with_the_checkpoint_of_its_ow
 
 
 @pytest.mark.parametrize("is_touched", [True, False])
-def test_a_release_that_cannot_be_compared_here_goes_by_size_and_time(make_xp, dora_dir, monkeypatch, is_touched):
+def test_a_release_whose_format_needs_a_missing_package_is_left_by_all(make_xp, dora_dir, monkeypatch, is_touched):
     folder = make_xp()
     export_xp(SIG, dora_dir, ExportOptions(format="safetensors", card=False))
     to_format_1(folder / "export")
@@ -192,8 +193,9 @@ def test_a_release_that_cannot_be_compared_here_goes_by_size_and_time(make_xp, d
     if is_touched:
         os.utime(folder / "checkpoint.th", (1e9, 1e9))
     monkeypatch.setattr("audiocraft_export.formats.requirements.find_spec", lambda name: None)
-    assert all_exported(dora_dir) == [is_touched]
-    assert ((folder / "export" / "export.json").read_bytes() == before) is not is_touched
+    with pytest.raises(ReleaseError, match="format=safetensors needs packages that are not installed"):
+        all_exported(dora_dir)
+    assert (folder / "export" / "export.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("change", ["checkpoint", "release", "size"])
@@ -213,14 +215,14 @@ def test_a_release_without_an_identity_and_of_other_content_is_exported_again(ma
     assert export_xp(SIG, dora_dir).written and Manifest.load(folder / "export").is_identified
 
 
-def test_a_release_of_a_living_solver_is_compared_with_its_checkpoint(make_xp, dora_dir):
+def test_a_release_of_a_running_solver_is_compared_with_its_checkpoint(make_xp, dora_dir):
     folder = make_xp()
     state = torch.load(folder / "checkpoint.th", weights_only=False)
     sources = {name: SimpleNamespace(state_dict=lambda value=value: value) for name, value in state.items()}
     export_state(sources, state["xp.cfg"], SIG, folder)
     assert release_status(folder / "export", folder, opens=False).state == UP_TO_DATE
     assert not export_xp(SIG, dora_dir).written and Manifest.load(folder / "export").is_identified
-    assert export_state(sources, state["xp.cfg"], SIG, folder).written  # its state now may be any
+    assert export_state(sources, state["xp.cfg"], SIG, folder).written  # its state may be anything now
 
 
 def test_an_identity_that_cannot_be_recorded_is_a_warning(make_xp, dora_dir, monkeypatch, caplog):
@@ -229,6 +231,20 @@ def test_an_identity_that_cannot_be_recorded_is_a_warning(make_xp, dora_dir, mon
     to_format_1(folder / "export")
 
     def read_only(*_):
-        raise ReleaseError("Read-only file system.")
+        raise ReleaseError("write-failed", "Read-only file system")
     monkeypatch.setattr("audiocraft_export.pipeline.execute.replace_files", read_only)
     assert not export_xp(SIG, dora_dir).written and "compared with its checkpoint again next time" in caplog.text
+
+
+def test_an_option_without_a_value_is_the_default():
+    assert describe_options({"dtype": None, "weights": "last", "scrub": ["a", "b"]}) == \
+        "default dtype, weights=last, scrub=a b"
+
+
+def test_a_link_to_another_experiment_has_not_the_release_of_its_name(make_xp, dora_dir):
+    folder = make_xp()
+    export_xp(SIG, dora_dir)
+    (folder / ".argv.json").write_text("[]")
+    os.rename(folder, folder.with_name("0badcafe"))
+    folder.symlink_to("0badcafe")
+    assert release_status(folder / "export", folder, opens=False).state == STALE

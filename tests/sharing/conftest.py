@@ -1,4 +1,4 @@
-"""A Hub on loopback, and the command of somebody whose token it knows."""
+"""A local Hub server, and the command with a token for it."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ def hub(server):
 
 @pytest.fixture
 def export(hub, tmp_path, dora_dir):
-    """Run the command as somebody whose token is known; nobody's home is touched."""
+    """Run the command with a known token and a temporary home folder."""
     def run(*args, target=SIG, **env):
         environ = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "",
                    "HF_HUB_DISABLE_XET": "1", "PYTHONPATH": os.pathsep.join(sys.path), **env}

@@ -1,4 +1,4 @@
-"""What is shared, and where."""
+"""Releases to share, and repositories for them."""
 
 REPO = "org/model"
 CARD = "README.md"

@@ -1,4 +1,4 @@
-"""Releases on a Hub, by the real command."""
+"""Push releases to a local Hub with the real command."""
 
 import json
 import os
@@ -8,8 +8,9 @@ import sys
 import pytest
 from helpers import SIG, command, with_cfg
 from huggingface_hub import RepoUrl
+from signing.signers import write_keys
 
-from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export import ExportOptions, export_xp, verify
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.release.prepare import prepare
 from audiocraft_export.sharing.card.source import CURVE_FILE
@@ -35,6 +36,18 @@ def test_a_release_is_pushed_in_one_commit_with_its_card_and_nothing_else(make_x
     assert json.loads(again.stdout)["url"] == f"{hub.url}/{REPO}" and len(hub.repos[REPO].commits) == commits
 
 
+def test_a_signature_and_the_attestations_are_pushed_with_the_release(make_xp, hub, export, tmp_path):
+    make_xp()
+    private, public = write_keys(tmp_path / "keys")
+    result = export(*SHARED, "--sign", private, "--attest")
+    assert result.returncode == 0, result.stderr
+    assert {"model.sig", "provenance.intoto.json"} <= {*pushed(hub)}
+    for name, data in pushed(hub).items():
+        (tmp_path / "there" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "there" / name).write_bytes(data)
+    assert verify(tmp_path / "there", key=public).ok
+
+
 @pytest.mark.parametrize("flags", [[], ["--json"], ["--scrub", "public"], ["--revision", "v2"]], ids=" ".join)
 def test_the_credentials_of_the_hub_are_shown_and_written_nowhere(make_xp, hub, export, flags):
     folder = make_xp() / "export"
@@ -45,18 +58,18 @@ def test_the_credentials_of_the_hub_are_shown_and_written_nowhere(make_xp, hub, 
         assert result.returncode == 0 and f"{hub.url}/{REPO}" in result.stdout, result.stderr
         there, messages = pushed(hub, "v2" if "v2" in flags else "main"), hub.repos[REPO].messages
     else:
-        assert result.returncode == 1 and "takes no credentials in HF_ENDPOINT" in result.stderr, result.stderr
+        assert result.returncode == 1 and "does not support credentials in HF_ENDPOINT" in result.stderr, result.stderr
         assert not hub.requests
         there, messages = {}, []
     files = b"".join([*there.values(), *released(folder).values()])
     said = result.stdout + result.stderr + "".join(messages)
     for secret in USER_INFO.split(":"):
         assert secret.encode() not in files and secret not in said
-    assert host.encode() not in files  # pictures have relative addresses
+    assert host.encode() not in files  # images have relative addresses
 
 
 def takes_credentials(endpoint, public):
-    """Whether this huggingface_hub can use an address with credentials: the last one for Python 3.9 cannot."""
+    """Return whether huggingface_hub supports an address with credentials; the last one for Python 3.9 does not."""
     try:
         return bool(RepoUrl(f"{public}/{REPO}", endpoint=endpoint))
     except ValueError:
@@ -83,17 +96,17 @@ def test_a_file_that_a_person_put_on_the_hub_is_not_replaced(make_xp, hub, expor
     hub.create(REPO)
     hub.edit(REPO, **{"config.yaml": b"mine"})
     result = export(*SHARED, "--scrub", "public")
-    assert result.returncode == 1 and "config.yaml there is of no release of this tool" in result.stderr
+    assert result.returncode == 1 and "config.yaml on the Hub does not belong to a release" in result.stderr
     assert pushed(hub)["config.yaml"] == b"mine" and "model.safetensors" not in pushed(hub)
 
 
-def test_a_push_that_fails_leaves_the_release_and_says_the_command_that_pushes_it(make_xp, hub, export, tmp_path):
+def test_a_failed_push_keeps_the_release_and_offers_the_command(make_xp, hub, export, tmp_path):
     folder = make_xp() / "export"
     hub.faults.append(Fault("POST /api/models/org/model/commit/", 500, times=50))
     result = export(*SHARED, "--scrub", "public")
     assert result.returncode == 1 and f"The release in {folder} is complete" in result.stderr
     hub.faults.clear()
-    later = shlex.split(result.stderr.partition("and run: ")[2])
+    later = shlex.split(result.stderr.partition(", then run: ")[2])
     assert later[:2] == ["audiocraft-export", "run"]
     environ = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN,
                "HF_HUB_DISABLE_XET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -103,18 +116,21 @@ def test_a_push_that_fails_leaves_the_release_and_says_the_command_that_pushes_i
 
 
 @pytest.mark.parametrize("flags, says", [
-    (["--push-to-hub", "model"], "no repository of the Hub"), (["--private"], "name it with hub"),
-    (["--revision", "v1"], "name it with hub"), (["--max-shard-size", "much"], "max_shard_size=much"),
-    (["--max-shard-size", "0.0GB"], "max_shard_size=0.0GB"),
-    (["--max-shard-size", "-5"], "max_shard_size"),
-    (["--push-to-hub", REPO, "other"], "one by one"), (["--push-to-hub", REPO, "--revision", "a b"], "no branch")])
-def test_what_makes_no_sense_is_refused_before_anybody_is_asked(make_xp, hub, export, flags, says):
+    (["--push-to-hub", "model"], "Invalid Hub repository 'model'"), (["--private"], "--private requires --push-to-hub"),
+    (["--revision", "v1"], "--revision requires --push-to-hub"),
+    (["--max-shard-size", "5GB"], "--max-shard-size has no effect on --format audiocraft"),
+    (["--format", "safetensors", "--max-shard-size", "much"], "'much' for max_shard_size"),
+    (["--format", "safetensors", "--max-shard-size", "0.0GB"], "'0.0GB' for max_shard_size"),
+    (["--format", "safetensors", "--max-shard-size", "-5"], "max_shard_size"),
+    (["--push-to-hub", REPO, "other"], "one by one"),
+    (["--push-to-hub", REPO, "--revision", "a b"], "'a b' for revision: expected a")])
+def test_invalid_options_are_refused_before_any_request(make_xp, hub, export, flags, says):
     make_xp()
     result = export(*flags)
     assert result.returncode == 2 and says in result.stderr and not hub.requests, result.stderr
 
 
-def test_what_is_not_asked_for_is_not_shared(make_xp, dora_dir, caplog):
+def test_nothing_is_shared_without_the_option(make_xp, dora_dir, caplog):
     make_xp(**{"xp.cfg": with_cfg(**{"mail": "joe@example.org"})})
     options = ExportOptions(card=False)
     report = export_xp(SIG, dora_dir, options)

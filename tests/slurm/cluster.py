@@ -1,4 +1,4 @@
-"""A Slurm cluster as its users see it: `dora launch`, `squeue`, `scancel`."""
+"""A Slurm cluster from the view of its users: `dora launch`, `squeue`, `scancel`."""
 
 import json
 import os
@@ -9,19 +9,19 @@ from pathlib import Path
 
 import warm
 
-PATIENCE = 120  # seconds that anything may take
+PATIENCE = 120  # timeout in seconds of all operations
 
 
 def answers():
-    """Whether there is a Slurm."""
+    """Return whether Slurm answers."""
     try:
         return subprocess.run(["sinfo", "--noheader"], capture_output=True, timeout=10).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):  # none, or one that does not know its own cluster
+    except (OSError, subprocess.TimeoutExpired):  # Slurm is missing, or does not know its own cluster
         return False
 
 
 def unfit():
-    """Why the Slurm that there is cannot run these tests, if it cannot."""
+    """Return why the installed Slurm cannot run these tests, or None."""
     partitions = [line.split() for line in said("sinfo", "--noheader", "--format=%P %G").splitlines()]
     if not any(name.endswith("*") for name, _ in partitions):
         return "This Slurm has no default partition."
@@ -34,7 +34,7 @@ def said(*command):
 
 
 def until(condition, what, pause=0.05):
-    """Wait for it, and give what it has come to."""
+    """Wait until a function returns a true value, and return the value."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         found = condition()
@@ -49,7 +49,7 @@ def verify(*args):
 
 
 class Cluster:
-    """What the tests do with it. No accounting is needed: what `squeue` no longer has is over."""
+    """The operations of the tests on a cluster, without accounting: a job that `squeue` lacks has ended."""
 
     def __init__(self):
         partitions = said("sinfo", "--noheader", "--format=%P").split()
@@ -57,7 +57,7 @@ class Cluster:
         self.mine = set()
 
     def config(self, **settings):
-        """The part `slurm` of a project's configuration."""
+        """Return the section `slurm` of a project's configuration."""
         settings = {"gpus": 1, "mem_per_gpu": 1, "cpus_per_gpu": 1, "time": 5, "partition": self.partition, **settings}
         return "slurm: {" + ", ".join(f"{name}: {value}" for name, value in settings.items()) + "}\n"
 
@@ -74,22 +74,22 @@ class Cluster:
         assert result.returncode == 0, result.stderr
 
     def jobs(self, cwd):
-        """The ids of all jobs that a project ever had."""
+        """Return the IDs of all jobs of a project."""
         outputs = Path(cwd, "outputs")
         later = [json.loads(path.read_text())["dependent_job_ids"] for path in outputs.glob("xps/*/job.json")]
         found = {path.name for path in outputs.glob("by_id/*")}.union(*later)
         return sorted(found, key=lambda job: [*map(int, re.findall(r"\d+", job))])
 
     def states(self, cwd):
-        """The jobs of a project that are not over, with their states and the reasons of these."""
+        """Return the unfinished jobs of a project with their states and reasons."""
         lines, jobs = said("squeue", "--noheader", "--array", "--format=%i %T %r").splitlines(), self.jobs(cwd)
         found = {job: (state, reason) for job, state, reason in (line.split(None, 2) for line in lines)}
         return {job: found[job] for job in jobs if job in found}
 
     def finish(self, cwd):
-        """Wait until all jobs of a project are over. One that was requeued begins in 2 s and not in 2 minutes.
+        """Wait until all jobs of a project have ended, and let requeued jobs start after 2 s instead of 2 minutes.
 
-        (Not at once: a node believes no order that is as old as the one that it was told to forget.)
+        The delay is necessary, because a node ignores an order that is as old as a revoked one.
         """
         hurried = set()
 
@@ -102,16 +102,16 @@ class Cluster:
         until(lambda: not left(), f"the jobs in {cwd} end")
 
     def preempt(self, job):
-        """What Slurm does before it takes the node away, or when the time is up."""
+        """Send the signals that Slurm sends at preemption or at the time limit."""
         said("scancel", "--signal=USR2", job)
 
     def requeue(self, job):
-        """What Slurm does when a node is lost, or to make place: no signal is heard in time."""
+        """Requeue a job as Slurm does after the loss of a node, without a signal in time."""
         said("scontrol", "requeue", job)
         until(lambda: said("squeue", "--noheader", "--jobs", job, "--format=%T") == "PENDING", "the job is requeued")
 
     def log(self, cwd):
-        """What all jobs of a project have said, by task."""
+        """Return the output of all jobs of a project by task."""
         logs = [*Path(cwd).glob("outputs/xps/*/submitit/*_log.*"), *Path(cwd).glob("outputs/arrays/*/*_log.*")]
         return "".join(path.read_text() for path in sorted(logs))
 

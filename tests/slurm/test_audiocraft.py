@@ -28,7 +28,7 @@ GRID = """
 
 @pytest.fixture(scope="module")
 def clone(slurm, tmp_path_factory):
-    """A clone of AudioCraft, whose configuration asks Slurm for what this cluster has."""
+    """Clone AudioCraft, and configure the resources of this cluster."""
     folder = tmp_path_factory.mktemp("clone")
     for name in ("audiocraft", "config", "assets"):
         shutil.copytree(SOURCE / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -58,7 +58,7 @@ def test_stock_audiocraft_is_launched_through_us_and_released(slurm, place):
     slurm.finish(place.root)
     xp = place.dora_dir / "xps" / sig
     assert "export" not in (xp / ".argv.json").read_text()
-    assert "/codes/" in re.search("CWD is (.*)", slurm.log(place.root))[1]  # git_save is AudioCraft's default
+    assert "/codes/" in re.search("CWD is (.*)", slurm.log(place.root))[1]  # AudioCraft sets git_save
     job, = xp.glob("submitit/*_submitted.pkl")
     main, *_ = pickle.loads(job.read_bytes()).args
     assert b"audiocraft_export.train.main" in main
@@ -71,7 +71,7 @@ def test_a_grid_of_stock_audiocraft_ends_in_releases(slurm, place, clone):
     recipe = place.argv(recipes.MUSICGEN)
     for name, own in (("without", {}), ("mine", {"export": True, "exporter.dtype": "float16"})):
         grid = dedent(GRID).format(partition=slurm.partition, recipe=recipe, own=own)
-        (clone / "audiocraft" / "grids" / "musicgen" / f"{name}.py").write_text(grid)  # needs no commit
+        (clone / "audiocraft" / "grids" / "musicgen" / f"{name}.py").write_text(grid)  # requires no commit
     stock = place.dora("grid", "musicgen.without", "--no_monitoring", "--dry_run", package=STOCK)
     place.dora("grid", "musicgen.mine", "--no_monitoring")
     assert set(signatures(stock)) == {path.name for path in place.dora_dir.glob("grids/musicgen.mine/*")}

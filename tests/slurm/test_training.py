@@ -1,4 +1,4 @@
-"""`dora launch` and `dora grid` with real jobs: a release when the last piece of a training ends, and not before."""
+"""`dora launch` and `dora grid` with real jobs: export only when the last part of a training ends."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 import torch
 from cluster import until, verify
 
-# It waits in the epoch `hold` until there is a file `go`; from the epoch `slow` on, the disk does.
+# The job waits in the epoch `hold` until the file `go` exists; from the epoch `slow` on, writing is slow.
 SOLVER = """
     import os
     import time
@@ -86,7 +86,7 @@ EXPLORER = """
 
 @pytest.fixture
 def training(slurm, project, tmp_path, monkeypatch):
-    """Write a project of one kind, whose jobs look for `go` in `tmp_path`."""
+    """Write a project of one kind, whose jobs wait for the file `go` in `tmp_path`."""
     monkeypatch.setenv("HERE", str(tmp_path))
 
     def make(host="with_export", package="proj", when="end", **settings):
@@ -98,7 +98,7 @@ def training(slurm, project, tmp_path, monkeypatch):
 
 
 def asks(host):
-    """How a user of that host asks for the export."""
+    """Return how the user of a project of this kind turns on the export."""
     return [] if host in ("plain", "ExportMixin") else ["export=true"]
 
 
@@ -116,7 +116,7 @@ def manifest(xp):
 
 
 def check_release(xp, epoch=2, **options):
-    """One release is there, of that checkpoint, of that epoch and with those options, and nothing half done."""
+    """Check that there is exactly one release, with this checkpoint, epoch and options, and no partial output."""
     assert verify(xp / "export", "--against", xp).returncode == 0
     assert manifest(xp)["epoch"] == epoch and options.items() <= manifest(xp)["options"].items()
     assert not [path.name for path in xp.iterdir() if path.name.startswith(".export")]
@@ -127,7 +127,7 @@ def is_released(xp):
 
 
 def sig_of(slurm, root, package, *argv):
-    """The signature that Dora gives a command line."""
+    """Return the signature that Dora gives to a command line."""
     return re.search(r"[0-9a-f]{8}", slurm.dora("info", *argv, cwd=root, package=package).stderr)[0]
 
 
@@ -162,7 +162,7 @@ def test_a_training_of_which_one_task_fails_is_not_exported(slurm, training, hos
     assert "this task is meant to fail" in slurm.log(root) and not is_released(only_xp(root))
 
 
-def test_what_is_launched_already_is_not_launched_again(slurm, training):
+def test_a_launched_experiment_is_not_launched_again(slurm, training):
     training("plain", "plain")
     root = training("with_export", "ours")
     launches = [("plain", 1, []), ("ours", 2, ["export=true"])]
@@ -176,7 +176,7 @@ def test_what_is_launched_already_is_not_launched_again(slurm, training):
     assert len(slurm.jobs(root)) == 2
     (root / "go").touch()
     slurm.finish(root)
-    assert sorted(map(is_released, xps(root))) == [False, True]  # as each was launched at first
+    assert sorted(map(is_released, xps(root))) == [False, True]  # as each was launched first
 
 
 def write_grid(root, package, *bound):
@@ -199,7 +199,7 @@ def test_a_grid_ends_in_releases_and_its_table_is_the_one_that_it_has_without_us
     def table(package, *flags):
         result = slurm.dora("grid", "sweep", "--no_monitoring", *flags, cwd=root, package=package)
         assert result.returncode == 0, result.stderr
-        return [line for line in result.stdout.splitlines() if "submitit" not in line]  # that accounting is off
+        return [line for line in result.stdout.splitlines() if "submitit" not in line]  # accounting is disabled
     before = table("plain", "--dry_run")
     assert len(set(re.findall(r"\b[0-9a-f]{8}\b", "".join(before)))) == 3 and table("ours", "--dry_run") == before
     table("ours")

@@ -1,4 +1,4 @@
-"""A durable file has the bytes that were written, and knows their checksum."""
+"""Write files that are flushed to the disk, and hash them on the fly."""
 
 from hashlib import sha256
 

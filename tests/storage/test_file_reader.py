@@ -1,5 +1,6 @@
-"""A file is read as it was when it was opened, or not at all."""
+"""Read a file as it was when it was opened, or fail."""
 
+import errno
 import os
 
 import pytest
@@ -10,10 +11,29 @@ from audiocraft_export.storage.file_reader import FileReader
 from audiocraft_export.storage.lazy_bytes import CHUNK_SIZE
 
 
-def test_a_pipe_is_no_checkpoint_and_nobody_waits_for_its_writer(tmp_path):
+def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path):
     os.mkfifo(tmp_path / "checkpoint.th")
-    with pytest.raises(ExportError, match="no regular file"):
+    with pytest.raises(ExportError, match="is not a regular file: expected a torch.save file") as error:
         export_checkpoint(tmp_path / "checkpoint.th", tmp_path / "out")
+    assert error.value.code == "wrong-target"
+
+
+def test_a_directory_is_refused_by_name(tmp_path):
+    with pytest.raises(CheckpointError) as error:
+        FileReader(tmp_path, "safetensors")
+    assert error.value.args == ("wrong-target", f"{tmp_path} is a directory: expected a safetensors file", "")
+
+
+@pytest.mark.parametrize(("number", "code", "hint"), [
+    (errno.EACCES, "read-failed", "check its permissions"), (errno.EPERM, "read-failed", "check its permissions"),
+    (errno.EIO, "read-failed", ""), (errno.ELOOP, "read-failed", ""), (errno.ENOENT, "path-not-found", "")])
+def test_a_file_that_cannot_be_opened_has_the_hint_for_its_cause(tmp_path, monkeypatch, number, code, hint):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(CheckpointError) as error:
+        FileReader(tmp_path / "file", "torch.save")
+    assert error.value.args == (code, f"Cannot read {tmp_path / 'file'}: {os.strerror(number)}", hint)
 
 
 def test_a_range_is_read_in_chunks(tmp_path):
@@ -36,5 +56,6 @@ def test_a_file_that_is_written_to_after_it_was_opened_is_refused(tmp_path):
     reader = FileReader(tmp_path / "file", "data")
     with open(tmp_path / "file", "ab") as stream:
         stream.write(b" and more")
-    with pytest.raises(CheckpointError, match="was written to while it was read"):
+    with pytest.raises(CheckpointError, match="file was modified while it was read") as error:
         reader.read_bytes(0, 5)
+    assert error.value.code == "file-changed"

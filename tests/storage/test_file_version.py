@@ -1,4 +1,4 @@
-"""Disks that several machines see: what is coarse there, late, or gone."""
+"""Read checkpoints on shared disks, which may have coarse times, stale handles and several machines."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from audiocraft_export import ExportError, export_xp
 from audiocraft_export.storage.file_version import same_mtime
 from audiocraft_export.storage.staging import MACHINE
 
-EXACT = 1_700_000_000_123_456_789  # in nanoseconds
+EXACT = 1_700_000_000_123_456_789  # nanoseconds
 
 
 def cut(time, step):
@@ -23,22 +23,24 @@ def set_age(folder, time):
     os.utime(folder / "checkpoint.th", ns=(time, time))
 
 
-def test_machines_of_one_name_are_told_apart():
+def test_machines_with_the_same_name_are_distinguished():
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     assert MACHINE.endswith(f"_{boot[:8]}") and re.fullmatch(r"\w{1,90}", MACHINE)
 
 
-def test_a_checkpoint_that_another_node_replaces_while_it_is_read_is_said_in_a_sentence(make_xp, dora_dir, monkeypatch):
+def test_a_checkpoint_that_another_node_replaces_while_it_is_read_is_an_error(make_xp, dora_dir, monkeypatch):
     make_xp()
 
     def stale(*_):
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-    monkeypatch.setattr(os, "pread", stale)  # NFS says so of a file that is gone on the server
-    with pytest.raises(ExportError, match="written to while it was read: export it again when its writer has finished"):
+    monkeypatch.setattr(os, "pread", stale)  # as NFS does for a file that was removed on the server
+    with pytest.raises(ExportError, match="checkpoint.th was modified while it was read") as error:
         export_xp(SIG, dora_dir)
+    assert error.value.code == "file-changed"
+    assert error.value.hint == "try again when the process that writes it has finished"
 
 
-def test_a_checkpoint_whose_time_is_cut_while_it_is_read_is_the_same(make_xp, dora_dir, monkeypatch):
+def test_a_truncated_mtime_is_not_a_modification(make_xp, dora_dir, monkeypatch):
     set_age(make_xp(), EXACT)
     fstat, times = os.fstat, []
 
@@ -52,7 +54,7 @@ def test_a_checkpoint_whose_time_is_cut_while_it_is_read_is_the_same(make_xp, do
 
 
 class _Cut:
-    """What another look at a file gives where times are whole seconds by then."""
+    """The status of a file with times that are truncated to seconds."""
 
     def __init__(self, found):
         self.st_size, self.st_mtime_ns = found.st_size, cut(found.st_mtime_ns, 10**9)

@@ -1,4 +1,4 @@
-"""Bytes are read when they are needed, and compared with their CRC-32."""
+"""Read byte ranges on demand, and check their CRC-32."""
 
 import zlib
 
@@ -23,9 +23,10 @@ def test_bytes_with_the_right_crc_are_read_whole_and_in_part():
 @pytest.mark.parametrize("read", [
     LazyBytes.verify, LazyBytes.read_checked, lambda record: [*record.iter_checked()],
     lambda record: [*record.slice(1, 2).iter_chunks()]], ids=["verify", "whole", "chunks", "slice"])
-def test_damaged_bytes_are_refused_by_name(read):
-    with pytest.raises(CheckpointError, match="record is damaged"):
+def test_corrupted_bytes_are_refused_by_name(read):
+    with pytest.raises(CheckpointError, match="record is corrupted: its CRC-32 differs") as error:
         read(lazy(zlib.crc32(DATA) ^ 1))
+    assert error.value.code == "corrupted-file"
 
 
 @pytest.mark.parametrize(("begin", "end"), [(0, 6), (1, 5), (2, 4), (3, 3), (5, 9)])

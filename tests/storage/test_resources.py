@@ -1,4 +1,4 @@
-"""What an export asks of the system, and gives back."""
+"""Use few resources of the system, and release them."""
 
 import errno
 import gc
@@ -10,7 +10,7 @@ from helpers import SIG
 from audiocraft_export import ExportOptions, export_xp
 
 
-def test_a_system_that_takes_no_advice_gets_none(make_xp, dora_dir, monkeypatch):
+def test_a_system_without_posix_fadvise_is_supported(make_xp, dora_dir, monkeypatch):
     def refuse(*args):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     monkeypatch.setattr(os, "posix_fadvise", refuse)

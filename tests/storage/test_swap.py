@@ -1,4 +1,4 @@
-"""A release folder is replaced in one step; other files stay."""
+"""Replace a release folder atomically, and keep other files."""
 
 import os
 
@@ -10,7 +10,7 @@ from audiocraft_export.storage import swap, writer
 
 
 @pytest.mark.parametrize("samples", [True, False])
-def test_the_files_of_others_stay_where_a_release_is_replaced(make_xp, dora_dir, samples):
+def test_other_files_stay_when_a_release_is_replaced(make_xp, dora_dir, samples):
     folder = make_xp() / "export"
     export_xp(SIG, dora_dir)
     if samples:

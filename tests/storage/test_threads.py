@@ -1,4 +1,4 @@
-"""Work in a second thread: in order, complete, and never careless."""
+"""Run work in a second thread: in order, completely, and with its errors raised."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from audiocraft_export.storage.durable_file import open_durable
 from audiocraft_export.storage.threads import background, map_two
 
 
-def test_what_is_done_beside_is_done_in_order_and_all_of_it():
+def test_a_second_thread_does_all_items_in_order():
     done = []
     with background(done.append) as take:
         for number in range(100):
@@ -20,7 +20,7 @@ def test_what_is_done_beside_is_done_in_order_and_all_of_it():
     assert done == list(range(100))
 
 
-def test_an_error_of_what_is_done_beside_is_raised_here():
+def test_an_error_in_the_second_thread_is_raised():
     with pytest.raises(ZeroDivisionError), background(lambda number: 1 // number) as take:
         for number in (1, 0, 1, 1):
             take(number)
@@ -54,7 +54,7 @@ def test_a_signal_at_any_step_of_the_work_of_two_threads_ends_it(tmp_path, work)
     assert (result.returncode, result.stdout) == (0, "all of them\n"), result.stderr
 
 
-def test_a_file_is_hashed_as_it_lies_on_the_disk(tmp_path):
+def test_a_file_is_hashed_as_on_the_disk(tmp_path):
     pieces = [os.urandom(size) for size in (1, 1 << 16, 3, (1 << 18) + 1, 0, 70_000, 5)]
     with open_durable(tmp_path / "file") as file:
         for piece in pieces:

@@ -1,4 +1,4 @@
-"""What cannot be exported is refused in one sentence, and nothing is written."""
+"""Invalid input is refused in one sentence, and nothing is written."""
 
 import json
 import shutil
@@ -14,17 +14,18 @@ from audiocraft_export.cli import main as cli
 
 
 def one_sentence(capsys, *args, code=1):
-    """Run the command in this process and give what it says on stderr."""
+    """Run the command in this process, and return its stderr."""
     with pytest.raises(SystemExit) as stop:
         cli.main(["run", *args])
     out, err = capsys.readouterr()
     assert stop.value.code == code, err
     assert out == ""
-    assert err.count("\n") == 1 and err.startswith("audiocraft-export"), err
+    error, *hint = err.splitlines()
+    assert error.startswith("error[") and len(hint) <= 1 and all(line.startswith("  hint: ") for line in hint), err
     return err
 
 
-def test_an_unknown_signature_says_where_it_looked_and_offers_near_ones(make_xp, dora_dir, capsys):
+def test_an_unknown_signature_names_the_folder_and_similar_signatures(make_xp, dora_dir, capsys):
     make_xp("9357e12e")
     err = one_sentence(capsys, "9357e12f", "--dora-dir", str(dora_dir))
     assert str(dora_dir / "xps") in err and "did you mean 9357e12e?" in err
@@ -61,20 +62,20 @@ def test_a_missing_checkpoint_lists_those_that_exist(make_xp, dora_dir, capsys):
     make_xp(name="checkpoint_best.th")
     (folder / "checkpoint.th.1").touch(), (folder / "checkpoint.th.tmp").touch()
     err = one_sentence(capsys, SIG, "--dora-dir", str(dora_dir))
-    assert "No checkpoint.th" in err and "10, best." in err
+    assert "No checkpoint.th" in err and "one of 10, best" in err
     assert "No checkpoint_3.th" in one_sentence(capsys, SIG, "--dora-dir", str(dora_dir), "--checkpoint", "3")
     assert not (folder / "export").exists()
 
 
-def test_an_xp_without_any_checkpoint_says_so(dora_dir, capsys):
+def test_an_xp_without_any_checkpoint_is_reported(dora_dir, capsys):
     (dora_dir / "xps" / SIG).mkdir(parents=True)
-    assert "no checkpoint at all" in one_sentence(capsys, SIG, "--dora-dir", str(dora_dir))
+    assert "the folder has no checkpoint" in one_sentence(capsys, SIG, "--dora-dir", str(dora_dir))
 
 
-def test_a_release_is_no_checkpoint(make_xp, dora_dir, tmp_path):
+def test_a_release_is_not_a_checkpoint(make_xp, dora_dir, tmp_path):
     make_xp()
     released = export_xp(SIG, dora_dir).files[0]
-    with pytest.raises(ExportError, match="release already"):
+    with pytest.raises(ExportError, match="is a release, not a training checkpoint"):
         export_checkpoint(released, tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
@@ -83,7 +84,7 @@ def test_a_checkpoint_of_another_xp_is_refused(make_xp, dora_dir):
     other = make_xp("9357e12e")
     folder = make_xp()
     shutil.copy(folder / "checkpoint.th", other)
-    with pytest.raises(ExportError, match=f"written by the experiment {SIG}, not 9357e12e"):
+    with pytest.raises(ExportError, match=f"written by experiment {SIG}, but is in the folder of 9357e12e"):
         export_xp("9357e12e", dora_dir)
     assert not (other / "export").exists()
 
@@ -111,10 +112,12 @@ def make_file(path, kind):
 
 
 @pytest.mark.parametrize(("kind", "says"), [
-    ("empty", "empty"), ("text", "no checkpoint"), ("legacy", "no zip archive"), ("torchscript", "TorchScript"),
-    ("zip", "no plain file of torch.save"), ("tensor", "a tensor"), ("no config", "no configuration"),
-    ("absent", "No such file"), ("folder", "Is a directory")])
-def test_a_file_that_is_no_training_checkpoint_is_refused(tmp_path, kind, says):
+    ("empty", "empty"), ("text", "is a text file"),
+    ("legacy", "in the format of torch < 1.6"), ("torchscript", "TorchScript"),
+    ("zip", "is a zip archive without data.pkl"), ("tensor", "expected a dict, found a tensor"),
+    ("no config", "no configuration"), ("absent", "No such file"),
+    ("folder", "is a directory: expected a torch.save file")])
+def test_a_file_that_is_not_a_training_checkpoint_is_refused(tmp_path, kind, says):
     path = tmp_path / "checkpoint.th"
     make_file(path, kind)
     with pytest.raises(ExportError, match=says) as error:
@@ -143,22 +146,22 @@ def test_a_wrong_option_is_wrong_usage(make_xp, dora_dir, capsys, args):
     assert not (folder / "export").exists()
 
 
-def test_an_unknown_option_lists_the_valid_ones(capsys):
-    assert "--folder, --weights, --checkpoint" in one_sentence(capsys, SIG, "--nope", code=2)
+def test_an_unknown_option_leads_to_the_help(capsys):
+    assert "hint: see audiocraft-export run --help" in one_sentence(capsys, SIG, "--nope", code=2)
 
 
 def test_a_checkpoint_that_can_be_chosen_is_listed_as_one_chooses_it(make_xp, dora_dir, capsys):
     folder = make_xp()
     said = one_sentence(capsys, SIG, "--dora-dir", str(dora_dir), "--checkpoint", "7")
-    assert said.endswith("leave that option out for checkpoint.th.\n")
+    assert "omit the option checkpoint to use checkpoint.th" in said
     make_xp(name="checkpoint_10.th")
     (folder / "checkpoint_dir.th").mkdir()
     said = one_sentence(capsys, SIG, "--dora-dir", str(dora_dir), "--checkpoint", "7")
-    assert "the option checkpoint: 10, or leave that option out for checkpoint.th." in said
+    assert "use checkpoint=10 (--checkpoint 10), or omit the option checkpoint to use checkpoint.th" in said
 
 
 def test_a_wrong_value_lists_the_valid_ones(capsys):
-    assert "null, float32, float16, bfloat16" in one_sentence(capsys, SIG, "--dtype", "int8", code=2)
+    assert "expected float32, float16 or bfloat16" in one_sentence(capsys, SIG, "--dtype", "int8", code=2)
 
 
 @pytest.mark.parametrize("target", ["file", "file/below", "/proc/none"])
@@ -171,7 +174,7 @@ def test_a_target_that_cannot_be_written_is_one_sentence(make_xp, dora_dir, tmp_
 
 
 @pytest.mark.parametrize("where", ["best_state", "xp.cfg", "xp.sig"])
-def test_a_stranger_inside_what_is_released_is_refused_by_name(make_xp, dora_dir, where):
+def test_an_unknown_global_in_released_weights_is_refused_by_name(make_xp, dora_dir, where):
     stranger = torch.optim.lr_scheduler.StepLR(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], 1), 1)
     value = {"best_state": {"model": {"w": stranger}}, "xp.sig": stranger,
              "xp.cfg": {"a": [{"b": stranger}]}}[where]
@@ -181,7 +184,7 @@ def test_a_stranger_inside_what_is_released_is_refused_by_name(make_xp, dora_dir
     assert not (folder / "export").exists()
 
 
-def test_a_stranger_elsewhere_is_a_warning_in_the_log_and_in_the_manifest(make_xp, dora_dir, caplog):
+def test_an_unknown_global_elsewhere_is_a_warning_in_the_log_and_the_manifest(make_xp, dora_dir, caplog):
     stranger = torch.optim.lr_scheduler.StepLR(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], 1), 1)
     make_xp(lr_scheduler=stranger, history=[{"valid": {"ce": stranger}}])
     report = export_xp(SIG, dora_dir)
@@ -207,7 +210,7 @@ def test_nothing_in_a_checkpoint_is_ever_run(make_xp, dora_dir, tmp_path, where)
     assert not (tmp_path / "marker").exists()
 
 
-def test_a_config_beside_the_checkpoint_stands_in_for_a_missing_one(make_xp, dora_dir):
+def test_hydra_s_config_replaces_a_missing_configuration(make_xp, dora_dir):
     folder = make_xp(**{"xp.cfg": ...})
     (folder / ".hydra").mkdir()
     cfg = with_cfg(export=True)
@@ -218,13 +221,13 @@ def test_a_config_beside_the_checkpoint_stands_in_for_a_missing_one(make_xp, dor
     assert torch.load(report.files[0])["xp.cfg"] == OmegaConf.to_yaml(with_cfg())
 
 
-def test_a_checkpoint_without_a_signature_is_exported_and_said(make_xp, dora_dir):
+def test_a_checkpoint_without_a_signature_is_exported_and_reported(make_xp, dora_dir):
     make_xp(**{"xp.sig": ...})
     report = export_xp(SIG, dora_dir)
     assert report.manifest.sig is None and "xp.sig" in report.manifest.warnings[0]
 
 
-def test_damage_in_what_is_released_is_found_and_damage_elsewhere_does_not_matter(make_xp, dora_dir):
+def test_damage_is_found_in_released_data_and_ignored_elsewhere(make_xp, dora_dir):
     folder = make_xp()
     path = folder / "checkpoint.th"
     data = path.read_bytes()
@@ -234,7 +237,7 @@ def test_damage_in_what_is_released_is_found_and_damage_elsewhere_does_not_matte
     good = export_xp(SIG, dora_dir)
     path.write_bytes(data.replace(released, b"\1" + released[1:]))
     for options in (ExportOptions(version="2"), ExportOptions(dtype="float16")):
-        with pytest.raises(ExportError, match="damaged"):
+        with pytest.raises(ExportError, match="is corrupted"):
             export_xp(SIG, dora_dir, options)
     assert torch.load(good.files[0])["best_state"]["steps"] == 10
     assert sorted(name.name for name in (folder / "export").iterdir()) == ["export.json", "state_dict.bin"]
@@ -243,7 +246,7 @@ def test_damage_in_what_is_released_is_found_and_damage_elsewhere_does_not_matte
 def test_damage_in_the_configuration_is_found(make_xp, dora_dir):
     path = make_xp() / "checkpoint.th"
     path.write_bytes(path.read_bytes().replace(b"mine", b"nine", 1))
-    with pytest.raises(ExportError, match="data.pkl is damaged"):
+    with pytest.raises(ExportError, match="data.pkl is corrupted"):
         export_xp(SIG, dora_dir)
 
 
@@ -260,7 +263,7 @@ def test_json_has_one_object_a_line_on_stdout_and_nothing_else(make_xp, dora_dir
     result = command("run", SIG, "nope", "93", "--dora-dir", "outputs", "--json", cwd=tmp_path)
     assert result.returncode == 1
     first, second, third = map(json.loads, result.stdout.splitlines())
-    assert first["target"] == first["sig"] == SIG and first["written"] is True
-    assert second["target"] == "nope" and "No XP" in second["error"]
-    assert third["sig"] == "9357e12e" and third["files"][0]["name"] == "state_dict.bin"
-    assert result.stderr.splitlines()[-1] == "2 of 3 exported; failed: nope."
+    assert first["target"] == first["sig"] == SIG and first["result"] == "exported"
+    assert second["target"] == "nope" and "No XP" in second["error"]["message"]
+    assert third["sig"] == "9357e12e" and third["manifest"]["files"][0]["name"] == "state_dict.bin"
+    assert result.stderr.splitlines()[-1] == "3 XPs: 2 exported, 1 failed"

@@ -1,7 +1,8 @@
-"""Experiments of the real `dora`, exported by the command: on another day, without their project, from anywhere."""
+"""Export experiments of the real `dora` with the command: later, without the project, from any folder."""
 
 import json
 import shutil
+import subprocess
 
 import pytest
 import torch
@@ -52,13 +53,28 @@ def test_the_dora_folder_is_that_of_the_option_the_package_the_environment_or_ou
         release.unlink()
     assert command("run", xp.name, cwd=root).returncode == 1
     result = started("audiocraft_export", "run", xp.name, "-P", "nowhere", cwd=root)
-    assert "nowhere.train" in last_sentence(result) and len(result.stderr.splitlines()) == 1
+    assert "nowhere.train" in last_sentence(result) and len(result.stderr.splitlines()) == 2
 
 
-def test_epochs_that_were_not_stored_are_said(project):
+def test_epochs_that_were_not_stored_are_reported(project):
     root = project()
     assert dora("run", cwd=root).returncode == 0
     history = only_xp(root) / "history.json"
     history.write_text(json.dumps([*json.loads(history.read_text()), {}, {}]))
     result = command("run", only_xp(root).name, cwd=root)
-    assert "history.json has 4 epochs, this checkpoint 2" in result.stderr
+    assert "history.json has 4 epochs, but the checkpoint has 2" in result.stderr
+
+
+def test_the_manifest_has_the_commit_that_dora_ran(project):
+    root = project()
+    (root / ".gitignore").write_text("outputs\n__pycache__\n")
+    for argv in (["init", "-q"], ["add", "-A"], ["-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "x"]):
+        subprocess.run(["git", *argv], cwd=root, check=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, check=True, text=True, capture_output=True).stdout
+    assert dora("run", "export=true", cwd=root).returncode == 0
+    manifest = only_xp(root) / "export" / "export.json"
+    assert json.loads(manifest.read_text())["git"] is None  # Dora recorded nothing
+    manifest.unlink()
+    result = dora("run", "--git_save", "export=true", cwd=root)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(manifest.read_text())["git"] == {"commit": commit.strip(), "dirty": False}

@@ -1,4 +1,4 @@
-"""What many experiments cost: as many times as much, and no more."""
+"""The cost of many experiments grows linearly."""
 
 import json
 import os
@@ -30,11 +30,11 @@ finally:
 
 def opened_by_planning(dora_dir):
     result = subprocess.run([sys.executable, "-c", PLAN, str(dora_dir)], text=True, capture_output=True)
-    assert "Nothing to export" in result.stderr
+    assert "Nothing to do" in result.stderr
     return json.loads(result.stdout)
 
 
-def test_planning_reads_manifests_and_which_checkpoint_it_is_and_lists_one_folder(make_xp, dora_dir):
+def test_planning_reads_manifests_and_identities_and_lists_one_folder(make_xp, dora_dir):
     folder = make_xp()
     report = export_xp(SIG, dora_dir, ExportOptions(version="1.3.0"))
     for count in (20, 60):

@@ -1,4 +1,4 @@
-"""Commands whose output is closed, or that are interrupted."""
+"""Commands with closed output, and interrupted commands."""
 
 import signal
 import subprocess
@@ -11,7 +11,7 @@ from helpers import SIG
 
 
 @pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["run", SIG, "--dora-dir", "outputs"]])
-def test_output_that_nobody_reads_is_no_traceback(make_xp, tmp_path, args):
+def test_a_closed_output_gives_no_traceback(make_xp, tmp_path, args):
     make_xp()
     script = f"'{sys.executable}' -m audiocraft_export {' '.join(args)} | true; echo ${{PIPESTATUS[0]}} >&2"
     result = subprocess.run(["bash", "-c", script], cwd=tmp_path, text=True, capture_output=True, timeout=60)
@@ -26,7 +26,7 @@ def test_output_that_cannot_be_written_is_one_sentence(make_xp, tmp_path):
     assert result.returncode == 1 and result.stderr.count("\n") == 1 and "No space left" in result.stderr
 
 
-def test_an_interrupt_stops_what_threads_write_and_leaves_nothing(make_xp, tmp_path):
+def test_an_interrupt_stops_all_threads_and_leaves_no_files(make_xp, tmp_path):
     big = {"model": {f"w{i}": torch.randn(1 << 20) for i in range(40)}}
     for sig in ("11111111", "22222222"):
         make_xp(sig, best_state=big)

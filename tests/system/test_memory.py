@@ -1,4 +1,4 @@
-"""Memory of an export."""
+"""The memory of an export."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from helpers import run_python
 def test_memory_does_not_grow_with_the_weights(make_xp, tmp_path, options):
     code = ("import sys, torch, audiocraft_export.pipeline.export, numpy; from audiocraft_export import *\n"
             "def peak(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
-            "before = peak()\n"  # ru_maxrss begins with the peak of the process that started this one
+            "before = peak()\n"  # ru_maxrss starts with the peak of the parent process
             f"export_xp(sys.argv[1], 'outputs', ExportOptions({options}))\n"
             "print((peak() - before) // 1024)")
     make_xp("11111111", best_state={"model": {"w": torch.zeros(100 << 18)}})  # 100 MiB

@@ -1,4 +1,4 @@
-"""Manifests with odd values and a right checksum: what is valid is read by all that read one, all else by none."""
+"""Manifests with unusual values and a valid checksum: every reader accepts valid ones and rejects the others."""
 
 import json
 from hashlib import sha256
@@ -49,7 +49,7 @@ INVALID = [
 
 @pytest.fixture(params=["audiocraft", "safetensors"])
 def rewrite(request, make_xp, dora_dir):
-    """Give a release other values in its manifest; as a forger can, with their checksum."""
+    """Change values in the manifest of a release, and update its checksum as a forger could."""
     make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint=PRETRAINED)})
     folder = export_xp(SIG, dora_dir, ExportOptions(format=request.param, card=True)).folder
 
@@ -63,7 +63,7 @@ def rewrite(request, make_xp, dora_dir):
 
 
 @pytest.mark.parametrize("changes", [*VALID, *INVALID], ids=lambda changes: json.dumps(changes)[:60])
-def test_every_reader_of_a_manifest_understands_it_or_says_that_it_is_none(rewrite, changes, dora_dir, tmp_path):
+def test_every_reader_accepts_a_manifest_or_reports_it_as_invalid(rewrite, changes, dora_dir, tmp_path):
     folder = rewrite(changes)
     assert (Manifest.load_or_none(folder) is not None) == (changes in VALID)
     to = "safetensors" if (folder / "state_dict.bin").exists() else "audiocraft"

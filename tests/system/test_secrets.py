@@ -1,4 +1,4 @@
-"""Nothing leaks: what an interpolation of a configuration stands for on this machine is shown and stored nowhere."""
+"""Values of the environment that a configuration refers to are never shown or stored."""
 
 import secrets
 import traceback
@@ -28,7 +28,7 @@ FORMS = {
     "no resolver": "${${oc.env:SECRET}:x}", "sum": "${oc.env:SECRET}${oc.env:SECRET}",
 }
 NAMES = {"name": ENV, "deep": {"name": "${name}"}, "which": "SECRET", "env": "env"}
-PLACES = [  # every key that is ever resolved, in a configuration in which it is
+PLACES = [  # every key that is ever resolved, in a configuration that has it
     ("solver", {}), ("fsdp", {}), ("fsdp.use", {}), ("solver", {"fsdp": {"use": True}}), ("optim.lr", {}),
     ("compression_model_checkpoint", {"solver": "musicgen"}), ("sample_rate", {"solver": "diffusion"}),
     ("channels", {"solver": "diffusion"}), ("schedule", {"solver": "diffusion"}),
@@ -66,7 +66,7 @@ def secret(monkeypatch):
 
 @pytest.fixture
 def silent(capsys, caplog, tmp_path):
-    """Look for the secret wherever an export may have left it."""
+    """Search for the secret in all output of an export."""
     def look(*folders, said=()):
         out, err = capsys.readouterr()
         records = [record.getMessage() + str(record.exc_info) for record in caplog.records]
@@ -82,7 +82,7 @@ def silent(capsys, caplog, tmp_path):
 
 
 def chain(exc):
-    """An exception and all that led to it, as --debug shows it."""
+    """Return an exception with all its causes, as --debug shows it."""
     found = []
     while exc is not None and exc not in found:
         found.append(exc)
@@ -91,7 +91,7 @@ def chain(exc):
 
 
 def said_by(call, *args, **kwargs):
-    """What a call gives and says: its report, or its error with all that led to it."""
+    """Return the output of a call: its report, or its error with all causes."""
     try:
         report = call(*args, **kwargs)
         return report, [str(report), repr(report), str(report.to_dict() if hasattr(report, "to_dict") else "")]
@@ -101,20 +101,20 @@ def said_by(call, *args, **kwargs):
 
 
 def configuration(place, form, **base):
-    """A configuration that has a form at a place, and the names that it may refer to."""
+    """Return a configuration with an interpolation at a key, and the keys that it may refer to."""
     cfg = OmegaConf.create({**BASES.get(base.get("solver"), {}), **base, **NAMES})
     OmegaConf.update(cfg, place, form, merge=False, force_add=True)
     return cfg
 
 
 def sections(cfg):
-    """What a checkpoint with a configuration needs beside it."""
+    """Return the other sections that a checkpoint with this configuration needs."""
     watermark = OmegaConf.to_container(cfg).get("solver") == "watermarking"
     return {"xp.cfg": cfg, "sample_processor": {}, **({"best_state": {"model": WATERMARK}} if watermark else {})}
 
 
 def everywhere(target, dora_dir, *flags):
-    """Export by the command: plain, as JSON, with tracebacks, with other weights, and as a band."""
+    """Export with the command: plain, as JSON, with tracebacks, with other weights, and as a band."""
     for more in (["--json"], ["--debug"], ["--json", "--debug", "--weights=last"], ["--codec=none", "--dtype=float16"],
                  ["--bands", f"--folder={dora_dir}/bands", "--debug"]):
         with suppress(SystemExit):
@@ -124,7 +124,7 @@ def everywhere(target, dora_dir, *flags):
 @pytest.mark.parametrize(("place", "base", "form"), [
     (place, base, form) for row, (place, base) in enumerate(PLACES) for column, form in enumerate(FORMS)
     if (row + column) % 3 == 0], ids=lambda part: part if isinstance(part, str) else part.get("solver", "plain"))
-def test_what_an_interpolation_stands_for_is_shown_nowhere(make_xp, dora_dir, secret, silent, place, base, form):
+def test_the_value_of_an_interpolation_is_never_shown(make_xp, dora_dir, secret, silent, place, base, form):
     cfg = configuration(place, FORMS[form], **base)
     checkpoint = make_xp(**sections(cfg)) / "checkpoint.th"
     report, said = said_by(export_xp, SIG, dora_dir)
@@ -150,7 +150,7 @@ def test_a_secret_of_any_shape_is_shown_nowhere(make_xp, dora_dir, value, silent
 
 @pytest.fixture
 def codecs(make_xp, tmp_path, secret):
-    """Codecs whose places have the secret in their names: training checkpoints, and exported files."""
+    """Write codecs to paths with the secret in their names: training checkpoints and exported files."""
     home = tmp_path / "codecs"
     codec = make_xp(CODEC, **{"xp.cfg": with_cfg(solver="compression", compression_model="encodec"), "xp.sig": ...,
                               "best_state": {"model": model_state(6)}})
@@ -211,7 +211,7 @@ def test_a_codec_that_can_be_read_at_a_secret_place_is_released(make_xp, dora_di
 
 @pytest.mark.parametrize("place", ["solver", "compression_model", "optim.lr", "sample_rate"])
 @pytest.mark.parametrize("form", ["env", "key", "decode", "env of env"])
-def test_the_configuration_of_a_codec_stays_text_too(make_xp, dora_dir, tmp_path, secret, silent, place, form):
+def test_the_configuration_of_a_codec_stays_text_as_well(make_xp, dora_dir, tmp_path, secret, silent, place, form):
     cfg = configuration(place, FORMS[form], solver="compression", compression_model="encodec")
     codec = make_xp(CODEC, **{"xp.cfg": cfg})
     exported = tmp_path / "exported.bin"
@@ -226,7 +226,7 @@ def test_the_configuration_of_a_codec_stays_text_too(make_xp, dora_dir, tmp_path
 
 @pytest.mark.parametrize("place", ["solver", "fsdp", "optim.lr", "compression_model_checkpoint"])
 @pytest.mark.parametrize("form", ["env", "key", "decode", "env of env"])
-def test_a_configuration_beside_the_checkpoint_stays_text(make_xp, dora_dir, secret, silent, place, form):
+def test_interpolations_in_hydra_s_config_stay_unresolved(make_xp, dora_dir, secret, silent, place, form):
     folder = make_xp(**{"xp.cfg": ...})
     (folder / ".hydra").mkdir()
     base = {"solver": "musicgen"} if place.startswith("comp") else {}
@@ -237,7 +237,7 @@ def test_a_configuration_beside_the_checkpoint_stays_text(make_xp, dora_dir, sec
 
 
 class Living:
-    """A section of a living solver."""
+    """A section of a running solver."""
 
     def __init__(self, state):
         self.state = state
@@ -248,7 +248,7 @@ class Living:
 
 @pytest.mark.parametrize("place", ["solver", "fsdp.use", "optim.lr", "compression_model_checkpoint"])
 @pytest.mark.parametrize("form", FORMS)
-def test_the_configuration_of_a_living_solver_stays_text(tmp_path, secret, silent, place, form):
+def test_interpolations_of_a_running_solver_stay_unresolved(tmp_path, secret, silent, place, form):
     cfg = configuration(place, FORMS[form], **({"solver": "musicgen"} if place.startswith("comp") else {}))
     sources = {name: Living(value) for name, value in solver_state().items() if not name.startswith("xp")}
     folder = tmp_path / "xps" / SIG

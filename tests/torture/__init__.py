@@ -1,23 +1,23 @@
-"""The guarantees as figures: attacks, bombs, damage, faults and crowds, each tried many times and counted.
+"""Measure the guarantees: attacks, bombs, damage, faults and parallel exports, each tried many times.
 
-`make torture` runs all of it and prints one table; bounded runs are in `test_torture.py`.
+`make torture` runs all trials and prints a table; `test_torture.py` runs a share of them.
 
-Trials, each module with its list `TRIALS`:
+Modules with trials, each with a list `TRIALS`:
 
-- `malice`: nothing in a file is run. `payloads` has the opcodes, `checkpoints` puts one into a checkpoint, `containers`
-  are files around them.
-- `bombs`: files that cost far more to read than to send.
-- `damage`: flipped bits, cut, grown and overwritten files.
-- `trainer`: checkpoints that are replaced, or written over, while they are exported.
-- `kills`, `signals`: SIGKILL, SIGSTOP, SIGTERM and Ctrl-C at any moment of an export.
-- `errors`, `disks`: calls of the system that fail; disks that are too small, or become full.
-- `places`, `permissions`, `durability`: odd release folders; modes and owners; the order of fsync and rename.
-- `crowds`: many processes that export at once.
+- `malice`: no code in a file is executed. `payloads` has the opcodes, `checkpoints` writes one into a checkpoint, and
+  `containers` has files around them.
+- `bombs`: small files that are expensive to read.
+- `damage`: bit flips; truncated, extended and overwritten files.
+- `trainer`: checkpoints that are replaced or overwritten while they are exported.
+- `kills`, `signals`: SIGKILL, SIGSTOP, SIGTERM and Ctrl-C at any point of an export.
+- `errors`, `disks`: failing system calls; disks that are too small, or become full.
+- `places`, `permissions`, `durability`: unusual release folders; permissions and owners; the order of fsync and rename.
+- `crowds`: many processes that export at the same time.
 
-What they share:
+Shared modules:
 
-- `trials`: the row of the table that a trial fills, and the process of its own in which it runs where it has to fork.
-- `scene`: experiments, a folder with a release, and the judge of what is in it.
+- `trials`: the row of the table that a trial fills, and the separate process of a trial that forks.
+- `scene`: experiments, a folder with a release, and checks of its content.
 - `child`: the command in a fork, plain or under strace.
-- `inject`: the functions of the system wrapped, so that one call of them fails or sends a signal.
+- `inject`: wrappers of system functions, which let one call fail or send a signal.
 """

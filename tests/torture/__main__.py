@@ -1,4 +1,4 @@
-"""Print the table of all guarantees; exits with 1 if one does not hold."""
+"""Print a table of all guarantees; exit with code 1 if one is violated."""
 
 import argparse
 import logging
@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 MODULES = ("malice", "bombs", "damage", "flips", "trainer", "kills", "signals", "errors", "disks", "places",
-           "permissions", "durability", "crowds")
+           "permissions", "durability", "crowds", "signatures")
 
 
 def main():

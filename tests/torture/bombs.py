@@ -1,6 +1,6 @@
-"""No denial of service: files that cost far more to read than to send, each exported in a process of its own.
+"""Denial of service: small files that are expensive to read, each exported in a separate process.
 
-The process is measured: its time, its peak memory, and whether it ended with one sentence.
+CPU time, peak memory and the message of the process are checked.
 """
 
 import json
@@ -25,10 +25,10 @@ from .scene import release_checksums
 from .trials import Row, environment, one_sentence
 
 SECONDS, MEGABYTES, LONGEST = 10, 500, 3000
-REPLACED = "emb.0.weight"  # where a bomb stands that is one of the weights
+REPLACED = "emb.0.weight"  # positions of a bomb that is one of the weights
 HISTORY, OPTIMIZER, UNKNOWN = "in history", "in optimizer", "in an unknown key"
 WEIGHTS, STATE, CFG = "as one of the weights", "as best_state", "as a value in xp.cfg"
-# Small itself, so that the peak is that of the export alone: a child begins with the peak of its parent.
+# A small launcher, so that the peak is that of the export alone: a child starts with the peak of its parent.
 MEASURE = """
 import json, os, resource, signal, subprocess, sys
 def limit():
@@ -48,12 +48,12 @@ print(json.dumps({"code": code, "seconds": usage.ru_utime + usage.ru_stime, "meg
 
 @dataclass(frozen=True)
 class Bomb:
-    """One file, or a folder with one.
+    """A file, or a folder with a file.
 
     Args:
-        what: it is.
-        make: writes it into a folder as `checkpoint.th`.
-        harmless: whether it may be exported, as the weights are those of a good checkpoint.
+        what: its description.
+        make: writes it to a folder as `checkpoint.th`.
+        harmless: whether it may be exported, because its weights are those of a good checkpoint.
     """
 
     what: str
@@ -84,7 +84,7 @@ def key_of(opcodes):
 
 
 def tensor(shape=ONE, stride=ONE, offset=ZERO, numel=b"K\x14", key="0"):
-    """A tensor of one dimension, or of those that tuples give, over a storage of 20 numbers."""
+    """Return a tensor of one dimension, or with the given shape and stride, over a storage of 20 numbers."""
     storage = persistent(text("storage"), named("torch.FloatStorage"), text(key), text("cpu"), numel)
     shape, stride = (each if each.endswith(b"t") else arguments(each) for each in (shape, stride))
     return called("torch._utils._rebuild_tensor_v2", storage, offset, shape, stride, b"\x89", DICT)
@@ -99,18 +99,18 @@ def names(prefix, count=MANY):
 
 
 def zeros():
-    """A million tensors without an element."""
+    """Return a million tensors without elements."""
     function, whole = named("torch._utils._rebuild_tensor_v2"), tensor(ZERO)
     remembered = function + PUT + b"0" + whole[len(function):-1] + PUT_TOO + b"0"
     return remembered + mapping(names("t"), GET + GET_TOO + b"R")
 
 
 def repeated():
-    """A long text that is meant a hundred thousand times."""
+    """Return a long string that is referenced a hundred thousand times."""
     return text("x" * BIG) + PUT + b"0](" + GET * DEEP + b"e"
 
 
-OPCODES = {  # what stands in the pickle, and where
+OPCODES = {  # the object in the pickle, and its position
     "lists of twice the same list, 60 deep": (LISTS, (HISTORY, OPTIMIZER, WEIGHTS, STATE, CFG, "as xp.cfg",
                                                       "as xp.sig")),
     "tuples of twice the same tuple, 60 deep": (TUPLES, (HISTORY, WEIGHTS, CFG, "as a key in xp.cfg",
@@ -193,12 +193,12 @@ OPCODES = {  # what stands in the pickle, and where
 
 
 def again(function, *arguments_of, times=1_000):
-    """The same call, with the same arguments from the memo, again and again."""
+    """Return a pickle that repeats a call with the same arguments from the memo."""
     calls = (GET + GET_TOO + b"R") * times
     return named(function) + PUT + b"0" + arguments(*arguments_of) + PUT_TOO + b"0(" + calls + b"l"
 
 
-SEVERAL = {  # a little that becomes much
+SEVERAL = {  # small input that expands
     "torch.Size of a million, 1,000 times": lambda: again("torch.Size", items(*[NONE] * MANY)),
     "10 MB of text encoded, 1,000 times": lambda: again("_codecs.encode", text("a" * 10 * MANY), text("latin1")),
     "a dict of 60,000 pairs, 1,000 times": lambda: again("builtins.dict", items(*(
@@ -215,7 +215,7 @@ SEVERAL = {  # a little that becomes much
         b"}" + GET + b"Ns") * 200_000 + b"e",
     "a metric's name of 40 MB": lambda: b"}" + text("\1" * 40 * MANY) + b"G" + struct.pack(">d", 1.0) + b"s",
 }
-SOUND = {  # odd, but right to release as they are if that is cheap
+SOUND = {  # unusual, but may be released unchanged if that is cheap
     "stride 4611686018427387904", "stride 18446744073709551616", "stride that is of 100 kB", "bytes of 50 MB",
     "a shape of dimensions 2**62 and 0", "a shape of 100,000 dimensions", "a text of 50 MB",
     "a million tensors of no element", "a million keys", "memo index 2**31", "memo index 2**29 as text",
@@ -238,7 +238,7 @@ def may_be_exported(what, where):
 
 
 def views(folder):
-    """A hundred thousand views of one large storage, each from another place on."""
+    """Return a hundred thousand views of one large storage, each with another offset."""
     numel = BIG // 4
     seen = (tensor(number(numel - index), ONE, number(index), number(numel)) for index in range(1, DEEP))
     best = {"model": {"big": torch.zeros(numel), **model_state(3), "views": Payload(items(*seen))}}
@@ -266,7 +266,7 @@ def file_of(data):
 
 
 def deflated_zip(method=zipfile.ZIP_DEFLATED, record=PKL):
-    """A record that is 2 GB when it is unpacked."""
+    """Write a record that decompresses to 2 GB."""
     def make(folder):
         with zipfile.ZipFile(folder / "checkpoint.th", "w", method, compresslevel=1) as archive:
             for name, data in records_of(good_state()):
@@ -289,7 +289,7 @@ def nested_zip():
 
 
 def directory(count, name, same_place=False):
-    """A central directory of many entries."""
+    """Write a central directory with many entries."""
     def make(folder):
         data = zipped(records_of(good_state()))
         offset = END.unpack(data[-END.size:])[6]
@@ -318,7 +318,7 @@ def lying_zip_64(size):
 
 
 def sparse(folder):
-    """A file of 1 TB that is one hole between its records and their directory."""
+    """Write a sparse file of 1 TB, with a hole between the records and the central directory."""
     data = zipped(records_of(good_state()))
     with open(folder / "checkpoint.th", "wb") as stream:
         stream.write(data)
@@ -390,7 +390,7 @@ def hydra(content):
 
 
 def codec(content):
-    """A language model and, beside it, the exported codec that it names."""
+    """Write a language model and the exported codec that it names."""
     def make(folder):
         torch.save({"best_state": model_state(6), "xp.cfg": f"compression_model: encodec\n{content}", "exported": True,
                     "version": "1"}, folder / "codec.bin")
@@ -436,7 +436,7 @@ INTERPOLATIONS = {
 
 
 def all_bombs():
-    """Every bomb, by its kind."""
+    """Return all bombs by kind."""
     return [
         list(bombs_of({**OPCODES, **GENERATED})),
         list(bombs_of({what: (make, (HISTORY, WEIGHTS)) for what, make in SEVERAL.items()})),
@@ -451,19 +451,19 @@ def all_bombs():
 
 
 def some_bombs(share):
-    """A share, the most different ones first: as many of each kind, spread over it."""
+    """Return a share of the bombs of each kind, the most different ones first."""
     kinds = all_bombs()
     if share >= 1:
         return [bomb for kind in kinds for bomb in kind]
     return [bomb for kind in kinds for bomb in random.Random(0).sample(kind, max(1, round(len(kind) * share)))]
 
 
-# The judge --------------------------------------------------------------------------------------------------------
+# Checks -----------------------------------------------------------------------------------------------------------
 
 def measure(bomb, folder):
-    """What a bomb cost: its exit code, seconds of the processor, megabytes and what it said.
+    """Return the exit code, CPU seconds, megabytes and output of an export of a bomb.
 
-    Seconds of the processor: what else is going on on the machine is not its fault. One that merely waits is killed.
+    CPU seconds do not depend on other load. A process that only waits is killed.
     """
     bomb.make(folder)
     said = folder / "said.txt"
@@ -475,19 +475,19 @@ def measure(bomb, folder):
 
 
 def right(folder):
-    """Whether a release is whole, can be loaded, and has the weights of the good checkpoint beside what is odd."""
+    """Return whether a release is complete, loads, and has the weights of the good checkpoint."""
     if not release_checksums(folder):
         return False
     try:
         state = load(folder / "state_dict.bin")["best_state"]
-    except Exception:  # nobody can load it
+    except Exception:  # cannot be loaded
         return False
     good = {name: tensor for name, tensor in model_state(3).items() if name != REPLACED or bomb_is_beside(state)}
     return all(name in state for name in good) and same({name: state[name] for name in good}, good)
 
 
 def bomb_is_beside(state):
-    """Whether no weight was replaced by a bomb."""
+    """Return whether the bomb has replaced no weight."""
     return isinstance(state.get(REPLACED), torch.Tensor) and state[REPLACED].shape == (5, 4)
 
 
@@ -497,7 +497,8 @@ def problems(bomb, cost, folder):
     if cost["megabytes"] > MEGABYTES:
         yield f"over {MEGABYTES} MB"
     said = cost["said"]
-    refused = cost["code"] == 1 and one_sentence(said) and said.strip().isprintable() and len(said) <= LONGEST
+    is_clean = said.strip().replace("\n", "").isprintable() and len(said) <= LONGEST
+    refused = cost["code"] == 1 and one_sentence(said) and is_clean
     if not refused and not (cost["code"] == 0 and bomb.harmless and right(folder / "out")):
         yield "unclear"
 

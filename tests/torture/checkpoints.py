@@ -1,4 +1,4 @@
-"""Checkpoints of torch that hold a payload, and the places where one may stand."""
+"""Write checkpoints of torch with a payload at different positions."""
 
 import pickle
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from .payloads import Payload
 
 @dataclass(frozen=True, eq=False)
 class After:
-    """A value before which a payload is run and forgotten."""
+    """A value before which a payload is executed and discarded."""
 
     payload: Payload
     value: object
@@ -19,14 +19,14 @@ class After:
 
 @dataclass(frozen=True, eq=False)
 class Around:
-    """A value that the intruder is asked to hand through."""
+    """A value that is passed through the result of a payload."""
 
     function: bytes
     value: object
 
 
 class Splicer(pickle._Pickler):
-    """The pickler of Python that also writes opcodes as they are."""
+    """A pickler that can also write raw opcodes."""
 
     def save(self, obj, save_persistent_id=True):
         if isinstance(obj, Payload):
@@ -54,7 +54,7 @@ def checkpoint(path, state, protocol=2, **options):
 
 
 def good_state(**sections):
-    from helpers import solver_state  # not in the child: it loads pytest
+    from helpers import solver_state  # imported here, because the child must not load pytest
     return solver_state(**{"xp.cfg": plain_cfg(), **sections})
 
 
@@ -74,7 +74,7 @@ def node_of_cfg(payload):
     return cfg
 
 
-RELEASED = {  # where a stranger would be released, were it not refused
+RELEASED = {  # positions that would be released if they were not refused
     "as the whole pickle": lambda payload: payload,
     "as one of the weights": lambda payload: weights(lambda model: {**model, "emb.0.weight": payload}),
     "among plain data in the weights": lambda payload: weights(lambda model: {**model, "more": [1, (payload,)]}),

@@ -1,4 +1,4 @@
-"""The command in a fork of a process that has imported the package already, plain or under strace."""
+"""Run the command in a fork of a process that has imported the package, plain or under strace."""
 
 import atexit
 import io
@@ -21,13 +21,13 @@ from .trials import Missing, one_sentence
 
 @dataclass
 class Outcome:
-    """How the command ended.
+    """The result of a command.
 
     Args:
-        code: its exit code; minus the signal that ended it; None if it had to be killed because it did not end.
-        text: its stderr.
-        calls: the names of the calls that counted.
-        here: what is in its current directory at the end.
+        code: exit code, or minus the signal that ended it; None if it was killed after a timeout.
+        text: stderr.
+        calls: names of the counted calls.
+        here: contents of the current folder at the end.
     """
 
     code: int
@@ -37,12 +37,12 @@ class Outcome:
 
     @property
     def graceful(self):
-        """Whether it did it, or refused it with exit code 1 and one sentence."""
+        """Return whether the command succeeded, or refused with exit code 1 and one sentence."""
         return self.code == 0 or self.code == 1 and one_sentence(self.text)
 
 
 class Gate:
-    """Where processes wait until all of them may go on."""
+    """A barrier at which processes wait until all may continue."""
 
     def __init__(self):
         self._read, self._write = os.pipe()
@@ -57,7 +57,7 @@ class Gate:
 
 
 class Child:
-    """A fork that is the command; what it says comes back through shared memory, which no fault reaches."""
+    """A fork that runs the command; its output returns through shared memory, which faults do not affect."""
 
     def __init__(self, argv, prepare=lambda: None, gate=None):
         self._said = mmap.mmap(-1, 1 << 18)
@@ -79,7 +79,7 @@ class Child:
         os.kill(self.pid, number)
 
     def stopped(self, timeout=120):
-        """Wait until it stopped itself; False if it ended before."""
+        """Wait until the process has stopped itself; return False if it ended before."""
         return self._wait(timeout, os.WUNTRACED) and os.WIFSTOPPED(self._status)
 
     def wait(self, timeout=120):
@@ -125,7 +125,7 @@ def _become_command(argv, prepare, gate, said):
         calls = inject.disarm()
         atexit._run_exitfuncs()
         here = []
-        with suppress(OSError):  # this one may be the call that fails
+        with suppress(OSError):  # this may be the call that fails
             here = os.listdir(".")
         report = json.dumps({"text": text.getvalue()[-20000:], "calls": calls, "here": here}).encode()
         said[:len(report)] = report
@@ -143,7 +143,7 @@ def export(argv, prepare=lambda: None, timeout=120):
 
 
 def run_here(argv):
-    """The command in this very process, so that its forks have imported all that it needs."""
+    """Run the command in this process, so that forks have all imports already."""
     out, sys.stdout, err, sys.stderr = sys.stdout, io.StringIO(), sys.stderr, io.StringIO()
     try:
         _main()(argv)
@@ -154,7 +154,7 @@ def run_here(argv):
 
 
 def run_with_strace(scene, argv, trace, *more):
-    """Run the command under strace from its first line on; gives its outcome and the log."""
+    """Run the command under strace; return its outcome and the log."""
     if not shutil.which("strace"):
         raise Missing("strace is missing: install it to have system calls fail and to see fsync.")
     gate, log = Gate(), scene.root / "strace.log"

@@ -1,4 +1,4 @@
-"""Zip archives and other containers that hide a pickle, or whose headers lie."""
+"""Zip archives and other containers that hide a pickle, or have inconsistent headers."""
 
 import bz2
 import gzip
@@ -29,10 +29,10 @@ def records_of(state):
 
 
 def zipped(records, method=zipfile.ZIP_STORED, only=None, comment=b""):
-    """A zip archive of records, `only` one of them by a method."""
+    """Build a zip archive of records; the compression method applies only to the record `only`."""
     stream = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(stream, "w") as archive:
-        warnings.simplefilter("ignore")  # of a duplicate name, which is meant
+        warnings.simplefilter("ignore")  # about a duplicate name, which is intended
         archive.comment = comment
         for name, data in records:
             info = zipfile.ZipInfo("placeholder")
@@ -43,7 +43,7 @@ def zipped(records, method=zipfile.ZIP_STORED, only=None, comment=b""):
 
 
 def edited(data, where, record=PKL, **values):
-    """A zip archive with fields of a record's `local` or `central` header overwritten."""
+    """Build a zip archive with changed fields in the `local` or `central` header of a record."""
     data = bytearray(data)
     with zipfile.ZipFile(io.BytesIO(bytes(data))) as archive:
         begin, fields = archive.getinfo(record).header_offset, LOCAL
@@ -60,7 +60,7 @@ def both(data, record=PKL, **values):
 
 
 def ended(data, gap=b"", **values):
-    """A zip archive with fields of its end record overwritten, and something before its central directory."""
+    """Build a zip archive with changed fields in its end record, and bytes before its central directory."""
     fields = dict(zip(("signature", "disk", "start_disk", "here", "entries", "size", "offset", "comment"),
                       END.unpack(data[-END.size:])))
     directory = data[fields["offset"]:-END.size]
@@ -69,7 +69,7 @@ def ended(data, gap=b"", **values):
 
 
 def shifted(data, junk):
-    """A zip archive behind leading bytes, with all offsets right."""
+    """Build a zip archive after leading bytes, with correct offsets."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = [(info.filename, info.header_offset) for info in archive.infolist()]
     for name, offset in names:
@@ -78,13 +78,13 @@ def shifted(data, junk):
 
 
 def renamed(data, old, new, where):
-    """A record under another name of the same length, in one of its headers only."""
+    """Rename a record in only one of its headers, to a name of the same length."""
     place = data.index(old) if where == "local" else data.rindex(old)
     return data[:place] + new + data[place + len(old):]
 
 
 def with_extra(data, extra):
-    """An extra field in the first record's central header."""
+    """Add an extra field to the central header of the first record."""
     start, (size, offset) = END.unpack(data[-END.size:])[6], END.unpack(data[-END.size:])[5:7]
     name = struct.unpack_from("<H", data, start + 28)[0]
     head = bytearray(data[start:start + 46])
@@ -111,7 +111,7 @@ def legacy(state):
 
 
 def hidden(data):
-    """A local record that no central directory lists."""
+    """Add a local record that the central directory does not list."""
     return data[:data.index(b"PK\1\2")]
 
 
@@ -121,7 +121,7 @@ def npy(data):
 
 
 def containers():
-    """Files by what they are: their bytes, and what a message has to name."""
+    """Return the files by description: their bytes, and the names that a message must have."""
     good = records_of(good_state())
     evil = records_of(good_state(history=[Payload(called("os.system", SHELL))]))
     beside = zipped([*good, ("hidden1/data.pkl", NESTED)])

@@ -1,6 +1,6 @@
-"""Many at once: processes that export into one folder, or beside each other.
+"""Many processes that export at the same time, to one folder or to neighboring folders.
 
-All begin at one moment, or all give their files the final names at one moment.
+They start at the same time, or move their files into place at the same time.
 """
 
 import shutil
@@ -17,7 +17,7 @@ from .trials import Row, amount, isolated
 
 CROWD = 8
 SIDES = "12345678"
-SMALL = 1 << 17  # numbers in a model
+SMALL = 1 << 17  # number of values in a model
 VIOLATIONS = ("no whole release", "error", "leftover", "other file in the folder")
 MIXED = (["--dtype", "float16"], ["--dtype", "bfloat16"], ["--dtype", "float32"], ["--weights", "last"],
          ["--weights", "ema"], ["--weights", "last", "--dtype", "float16"], ["--codec", "none"], [])
@@ -25,7 +25,7 @@ MIXED = (["--dtype", "float16"], ["--dtype", "bfloat16"], ["--dtype", "float32"]
 
 @isolated(floats=SMALL)
 def same_folder(folder, share):
-    """The same experiment into one folder: new, with that very release, with another, or with files of the user's."""
+    """Export the same experiment to one folder: empty, with the same release, another one, or files of the user."""
     row = Row.of(f"{CROWD} processes export the same XP to one folder", *VIOLATIONS, "file of the user's lost")
     scene = Scene(folder)
     for number, kind in zip(range(amount(20, share)), cycle(("new", "other", "foreign", "same"))):
@@ -46,7 +46,7 @@ def same_folder(folder, share):
 
 @isolated(floats=SMALL, sides=SIDES)
 def own_folders(folder, share):
-    """Different experiments, to folders beside each other."""
+    """Export different experiments to neighboring folders."""
     row = Row.of(f"{CROWD} processes export {CROWD} XPs to {CROWD} folders", *VIOLATIONS)
     scene = Scene(folder, sides=SIDES)
     for number, kind in zip(range(amount(20, share)), cycle(("new", "other", "same"))):
@@ -68,7 +68,7 @@ def own_folders(folder, share):
 
 @isolated(floats=SMALL)
 def mixed_folder(folder, share):
-    """Different options and experiments into one folder: the last one wins, whole."""
+    """Export different options and experiments to one folder: the last release wins, completely."""
     row = Row.of(f"{CROWD} processes export different releases to one folder", *VIOLATIONS, "mixture")
     scene = Scene(folder)
     wanted = [("12"[index % 2], options) for index, options in enumerate(MIXED)]
@@ -100,11 +100,11 @@ def _alone(scene, side, options, index):
 
 
 def together(commands, late=False):
-    """Start processes that are one command each, let all of them go on at once, and give how they ended.
+    """Start one process per command, let all continue at the same time, and return their outcomes.
 
     Args:
-        commands: one for each process.
-        late: whether the moment is before the first new name of a file or folder, not at the start.
+        commands: one command per process.
+        late: whether they wait before the first rename instead of at the start.
     """
     gate, hook = Gate(), Injection(("replace", "rename", "renameat2"), 1, sending(signal.SIGSTOP))
     with ExitStack() as stack:

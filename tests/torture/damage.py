@@ -1,4 +1,4 @@
-"""Nothing silently wrong: flipped bits, cut and grown files, overwritten blocks, of checkpoints and of releases."""
+"""No silent damage: bit flips, truncated, extended and overwritten files, in checkpoints and releases."""
 
 import json
 import shutil
@@ -17,31 +17,31 @@ from .trials import Row, one_sentence
 CODEC, MANIFEST = "c0dec000", "export.json"
 OPTIONS = ExportOptions(version="1.3.0", verify="bytes")
 FLIPS, CUTS, GROWN, BLOCKS = 2000, 500, 100, 500
-MENDED = 20, 4  # of so many damaged releases, and of those with a damaged manifest, one is exported again
+MENDED = 20, 4  # one of this many damaged releases (or releases with a damaged manifest) is exported again
 SECTOR = 512
 MEANING = ("sig", "solver", "epoch", "weights", "why", "tensors", "parameters", "dtypes", "files", "config",
            "config_sha256", "best", "options", "warnings", "versions", "bands", "format")
 
 
 def flip(data, random):
-    """One bit the other way round."""
+    """Flip one bit."""
     where = random.randrange(len(data))
     return data[:where] + bytes([data[where] ^ 1 << random.randrange(8)]) + data[where + 1:]
 
 
 def cut(data, random):
-    """Shorter: by anything, or by a few bytes."""
+    """Truncate by any length, or by a few bytes."""
     return data[:random.choice((random.randrange(len(data)), max(0, len(data) - random.randint(1, 200))))]
 
 
 def grow(data, random):
-    """Longer: by noise, zeros, its own end, or all of itself."""
+    """Append noise, zeros, the end of the file, or the whole file."""
     size = random.randint(1, 4096)
     return data + random.choice((random.randbytes(size), bytes(size), data[-size:], data))
 
 
 def overwrite(data, random):
-    """A block of 1 to 4096 bytes gone: zeros, noise, or another block of the file, which may take its place."""
+    """Replace a block of 1 to 4096 bytes by zeros, noise, or another block of the file."""
     size = min(len(data), random.choice((SECTOR, 4096, int(2 ** random.uniform(0, 12)))))
     step = random.choice((1, SECTOR))
     here, there = (random.randrange(0, len(data) - size + 1, step) for _ in range(2))
@@ -56,7 +56,7 @@ def swap(data, here, there, size):
 
 
 def state(seed, sig, **cfg):
-    """A checkpoint of which tensors, pickle, headers and directory are each a good part."""
+    """Return a checkpoint in which tensors, pickle, headers and directory are all of significant size."""
     generator = torch.Generator().manual_seed(seed)
     sets = [{f"layers.{index}.weight": torch.randn(8, 12, generator=generator) for index in range(60)}
             for _ in range(2)]
@@ -66,7 +66,7 @@ def state(seed, sig, **cfg):
 
 
 def make_xps(folder):
-    """A language model and its codec; gives the checkpoints of both."""
+    """Write a language model and its codec; return both checkpoints."""
     made = []
     for seed, sig, cfg in ((1, SIG, {"solver": "musicgen", "compression_model_checkpoint": f"//sig/{CODEC}"}),
                            (2, CODEC, {"solver": "compression", "compression_model": "encodec"})):
@@ -77,7 +77,7 @@ def make_xps(folder):
 
 
 def meaning(folder):
-    """What a release says and holds, without times; None if it is not what its manifest says."""
+    """Return the content of a release without times; None if it does not match its manifest."""
     if release_checksums(folder) is None:
         return None
     manifest = json.loads((folder / MANIFEST).read_text())
@@ -85,10 +85,10 @@ def meaning(folder):
 
 
 def damage_one(paths, harm, random, least=None):
-    """Damage one of some files, by their sizes; gives its path, its bytes before and those after.
+    """Damage one of several files, chosen by size; return its path, and its bytes before and after.
 
     Args:
-        least: one of them that is meant at least every fourth time.
+        least: a file that is chosen at least every fourth time.
     """
     sizes = [path.stat().st_size for path in paths]
     victim = least if least and random.random() < 0.25 else random.choices(paths, sizes)[0]
@@ -99,13 +99,13 @@ def damage_one(paths, harm, random, least=None):
 
 
 def difference(before, after):
-    """Where some damage begins, for an example."""
+    """Describe the position of a change, for an example."""
     where = next((index for index, pair in enumerate(zip(before, after)) if pair[0] != pair[1]), len(after))
     return f"from byte {where} of {len(before)}, then {len(after)}"
 
 
 def attempt(job, *args):
-    """What a call gives, and what it says if it fails; the name of the outcome if that is no clear error."""
+    """Return the result of a call and its error message; the outcome is its name if the error is not clear."""
     try:
         return job(*args), None, None
     except ExportError as exc:
@@ -115,7 +115,7 @@ def attempt(job, *args):
 
 
 def checkpoints(folder, share, what, harm, times):
-    """Damage a checkpoint or that of its codec; export into an empty folder."""
+    """Damage a checkpoint or its codec, and export to an empty folder."""
     row, random = Row.of(f"checkpoints: {what}", "silent", "tracebacks"), Random(what)
     paths, out = make_xps(folder), folder / "out"
     export_checkpoint(paths[0], out, OPTIONS)
@@ -135,7 +135,7 @@ def checkpoints(folder, share, what, harm, times):
 
 
 def releases(folder, share, what, harm, times):
-    """Damage a file of a release; have it verified; now and then export over it."""
+    """Damage a file of a release and verify it; sometimes export over it."""
     row, random = Row.of(f"releases: {what}", "silent", "misplaced", "tracebacks"), Random(what)
     checkpoint, out = make_xps(folder)[0], folder / "out"
     export_checkpoint(checkpoint, out, OPTIONS)
@@ -154,7 +154,7 @@ def releases(folder, share, what, harm, times):
 
 
 def verify_outcome(folder, victim, example):
-    """Whether verify names the damaged file, or the manifest that tells of it."""
+    """Return whether verify names the damaged file, or the manifest that lists it."""
     found, said, wrong = attempt(lambda: audiocraft_export.verify(folder))
     if wrong or said:
         return wrong or "reported", f"{example}: {said}"
@@ -168,7 +168,7 @@ def verify_outcome(folder, victim, example):
 
 
 def export_outcome(checkpoint, folder, right, example):
-    """Whether an export of the same checkpoint mends a damaged release."""
+    """Return whether an export of the same checkpoint repairs a damaged release."""
     _, said, wrong = attempt(export_checkpoint, checkpoint, folder, OPTIONS)
     if wrong or said:
         return wrong or "silent", f"{example}: {said}"

@@ -1,24 +1,26 @@
-"""Disks that are full, or become so; and how to mount one."""
+"""Disks that are full, or become full; and how to mount one."""
 
 import ctypes
 import os
 import resource
 import subprocess
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from .child import export
 from .errors import FAULTS, judge_fault
 from .inject import COMMIT, WRITES, Injection
-from .scene import Scene
+from .scene import FILES, Scene
 from .trials import Missing, Row, isolated, some
 
+BLOCK = 4096  # bytes of a block of the file system
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 
 
 @isolated()
 def file_size_limit(folder, share):
-    """RLIMIT_FSIZE, at sizes from nothing to more than the largest file."""
+    """Set RLIMIT_FSIZE to sizes from 0 to more than the largest file."""
     row = Row.of("files may not grow larger (RLIMIT_FSIZE)", *FAULTS)
     scene = Scene(folder)
     largest = max(path.stat().st_size for path in scene.clean["2"].iterdir())
@@ -32,7 +34,7 @@ def file_size_limit(folder, share):
 
 @isolated()
 def full_disks(folder, share):
-    """Disks with too little space, which is noticed before anything is written, and with enough of it."""
+    """Use disks with too little space, which is noticed before anything is written, and with enough space."""
     row = Row.of(
         "disk too small (tmpfs)", *FAULTS, "free space not named", "something was written", "refused with room enough")
     own_mounts()
@@ -68,7 +70,7 @@ def _dates(scene):
 
 @isolated()
 def filling_disks(folder, share):
-    """Disks that become full during an export, whatever was free when it began; and disks without inodes."""
+    """Fill the disk during an export, or use up its inodes."""
     row = Row.of("disk fills up while it is written (tmpfs)", *FAULTS)
     own_mounts()
     scene = Scene(folder, folder / "disk" / "place" / "export")
@@ -90,7 +92,7 @@ def filling_disks(folder, share):
 
 
 def _fill(path, real):
-    """Leave no free byte, but do not fail."""
+    """Fill the disk completely, ignoring errors."""
     with suppress(OSError), open(path, "wb", buffering=0) as stream:
         for size in (1 << 20, 1 << 12):
             with suppress(OSError):
@@ -99,8 +101,52 @@ def _fill(path, real):
     return real()
 
 
+@isolated(floats=1 << 14)
+def changing_disks(folder, share):
+    """Change a bit of a released file on its disk, after the fsync and before the file is read back."""
+    row = Row.of("bit changed on the disk after fsync (loop device)", "not found", "previous release lost")
+    own_mounts()
+    image, scene = folder / "image", Scene(folder, folder / "disk" / "place" / "export")
+    with loop_disk(folder / "disk", image):
+        for number in some(range(200), share):
+            scene.put()
+            name = FILES[number % len(FILES)]
+            data = (scene.clean["2"] / name).read_bytes()
+            position = number * len(data) // 200
+            outcome = export(scene.argv("2"), partial(_change_on_disk, image, name, data, position))
+            row.attempts += 1
+            if outcome.code != 1 or "read-back-failed" not in outcome.text:
+                row.count("not found", f"byte {position} of {name}: {outcome.code} {outcome.text}")
+            if scene.side() != "1":
+                row.count("previous release lost", f"byte {position} of {name}: {outcome.text}")
+    return row
+
+
+def _change_on_disk(image, name, data, position):
+    """When a file leaves the page cache, change it in the image of its disk."""
+    from audiocraft_export.storage import read_back
+    drop = read_back.drop_cache
+
+    def drop_and_change(descriptor):
+        drop(descriptor)
+        if Path(os.readlink(f"/proc/self/fd/{descriptor}")).name == name:
+            _flip(image, data, position)
+    read_back.drop_cache = drop_and_change
+
+
+def _flip(image, data, position):
+    """Change a bit of the file with these bytes in each copy of the image, which may have old ones."""
+    begin = position // BLOCK * BLOCK
+    block, at = data[begin:begin + BLOCK], -BLOCK
+    with open(image, "r+b") as stream:
+        disk = stream.read()
+        while (at := disk.find(block, at + BLOCK)) >= 0:
+            stream.seek(at + position - begin)
+            stream.write(bytes([block[position - begin] ^ 1]))
+
+
 def own_mounts():
-    """From here on, what this process mounts is its own and goes with it."""
+    """Create a mount namespace, so that mounts of this process disappear with it."""
     uid, gid = os.getuid(), os.getgid()
     library = ctypes.CDLL(None, use_errno=True)
     if library.unshare(CLONE_NEWNS | (CLONE_NEWUSER if uid else 0)):
@@ -129,4 +175,19 @@ def disk(path, options):
         subprocess.run(["umount", "-l", str(path)], capture_output=True, timeout=30)
 
 
-TRIALS = (file_size_limit, full_disks, filling_disks)
+@contextmanager
+def loop_disk(path, image):
+    """Mount a file system that is stored in the file `image`."""
+    path.mkdir()
+    with open(image, "wb") as stream:
+        stream.truncate(32 << 20)
+    if subprocess.run(["mkfs.ext4", "-q", "-b", str(BLOCK), image], capture_output=True, timeout=30).returncode:
+        raise Missing("mkfs.ext4 is missing.")
+    mount("-o", "loop", image, path)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(path)], capture_output=True, timeout=30)
+
+
+TRIALS = (file_size_limit, full_disks, filling_disks, changing_disks)

@@ -1,4 +1,4 @@
-"""What is fsynced, and in which order, as strace shows it."""
+"""Check the order of fsync and rename in an strace log."""
 
 import os
 import re
@@ -11,13 +11,13 @@ from .trials import Row, isolated
 
 @isolated()
 def unsynced(folder, share):
-    """What was not fsynced in the right order, as strace shows it: a list of sentences, empty if all was."""
+    """Return the violations of the order of fsyncs in an strace log, as sentences."""
     scene = Scene(folder)
     return [complaint for kind in ("new", "former", "foreign") for complaint in _unsynced(scene, kind)]
 
 
 def durable(folder, share=1.0):
-    """Files before their names, names before the end."""
+    """Check that files are flushed before their names, and names before the end."""
     row = Row("fsync of files and folders", attempts=3, violations={"not durable": 0})
     for complaint in unsynced(folder, share):
         row.count("not durable", complaint)
@@ -45,7 +45,7 @@ def _unsynced(scene, kind):
 
 
 def _events(log):
-    """The calls in their order: ("fsync", path) and ("rename", from, to)."""
+    """Return the calls in order: ("fsync", path) and ("rename", from, to)."""
     for line in log.splitlines():
         synced_path = re.search(r"f(?:data)?sync\(\d+<(.*?)>", line)
         names = re.findall(r'(?:<([^<>]*)>, )?"((?:[^"\\]|\\.)*)"', line)
@@ -56,7 +56,7 @@ def _events(log):
 
 
 def _unsynced_folder(folder, kind, events, commit):
-    """The files, then the staged folder, then its name, then the parent."""
+    """Check the order for a folder: files, staging folder, its rename, parent."""
     stage = next(path for path in events[commit][1:] if path != str(folder))
     files = [os.path.join(stage, name) for name in (*FILES, MANIFEST)]
     for path in [*files, stage]:
@@ -71,7 +71,7 @@ def _unsynced_folder(folder, kind, events, commit):
 
 
 def _unsynced_files(folder, kind, events):
-    """Each file, then its name, the manifest last, then the folder."""
+    """Check the order for single files: each file, then its rename, the manifest last, then the folder."""
     finals = {str(folder / name) for name in (*FILES, MANIFEST)}
     renames = [(index, event) for index, event in enumerate(events) if event[0] == "rename" and event[2] in finals]
     for index, (_, source, target) in renames:

@@ -1,4 +1,4 @@
-"""Calls of the system that fail, each once, with each error."""
+"""Inject each error into each system call once."""
 
 import errno
 import re
@@ -17,7 +17,7 @@ FAULTS = ("neither release", "half a file", "no sentence", "done, but not there"
 
 @isolated()
 def failing_calls(folder, share):
-    """Each call of the system fails once, with each error."""
+    """Let each call fail once with each error."""
     row = Row.of("each call of the system fails once", *FAULTS)
     scene = Scene(folder)
     names = {*SYSTEM, "renameat2", "open", "os.open", "file.write", "file.flush", "file.close"}
@@ -40,7 +40,7 @@ def failing_calls(folder, share):
 
 
 def judge_fault(scene, row, outcome, call, what):
-    """After a call failed: done or refused, the former or the new release, nothing left over."""
+    """Check after a failed call: success or refusal, the previous or the new release, no leftovers."""
     row.attempts += 1
     there = scene.judge(row, what)
     if not outcome.graceful:
@@ -56,7 +56,7 @@ def judge_fault(scene, row, outcome, call, what):
 
 @isolated()
 def failing_system_calls(folder, share):
-    """The same by strace, which makes system calls fail that Python does not know of."""
+    """Inject errors with strace into system calls that Python does not wrap."""
     row = Row.of("each system call fails once, by strace", *FAULTS)
     scene = Scene(folder)
     scene.put()

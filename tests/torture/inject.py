@@ -1,4 +1,4 @@
-"""Faults that are injected into calls: the functions of the system are wrapped, so that one call fails or signals."""
+"""Inject faults into functions of the system: a wrapper lets one call fail, or sends a signal."""
 
 import builtins
 import ctypes
@@ -17,12 +17,12 @@ _hook = None
 
 
 class Injection:
-    """At one call, by its number among those with some names, something happens in its place.
+    """Replaces one call, by its number among the calls with certain names.
 
     Args:
-        names: of the calls that count.
-        number: of the call, from 1; 0: none, they are only counted.
-        act: gets the name and what the call would do.
+        names: names of the calls that are counted.
+        number: number of the replaced call, from 1; 0 only counts the calls.
+        act: called with the name and the original call.
     """
 
     def __init__(self, names, number=0, act=None):
@@ -40,7 +40,7 @@ class Injection:
 
 
 def disarm():
-    """Let each call through again; gives the names of those that counted."""
+    """Let all calls pass; return the names of the counted calls."""
     global _hook
     calls, _hook = _hook.calls if _hook else [], None
     return calls
@@ -51,7 +51,7 @@ def _intercept(name, real):
 
 
 def wrap_system_calls():
-    """Wrap the functions; to be done before the package is imported."""
+    """Wrap the functions, before the package is imported."""
     for name in SYSTEM:
         _wrap(name, name)
     _wrap("open", "os.open")
@@ -71,7 +71,7 @@ def _wrap(attribute, name):
     for known in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
         if real in known:
             known.add(call)
-    accessor = getattr(pathlib, "_NormalAccessor", None)  # Python 3.9 and 3.10 have them there, too
+    accessor = getattr(pathlib, "_NormalAccessor", None)  # Python 3.9 and 3.10 also have them in this module
     if getattr(accessor, attribute, None) is real:
         setattr(accessor, attribute, staticmethod(call))
 
@@ -113,7 +113,7 @@ class _Library(ctypes.CDLL):
 
 
 class _Foreign:
-    """`renameat2` of the C library: it fails with -1 and errno."""
+    """A fake `renameat2` of the C library, which fails with -1 and errno."""
 
     def __init__(self, function):
         vars(self)["_function"] = function
@@ -133,7 +133,7 @@ class _Foreign:
 
 
 def failing(number):
-    """An action: the call fails."""
+    """Return an action that lets the call fail."""
     def act(name, real):
         if name.endswith("close"):
             real()
@@ -142,7 +142,7 @@ def failing(number):
 
 
 def sending(number, after=False):
-    """An action: the process gets a signal, before the call or after it."""
+    """Return an action that sends a signal to the process, before or after the call."""
     def act(_, real):
         if after:
             result = real()

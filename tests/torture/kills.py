@@ -1,4 +1,4 @@
-"""SIGKILL at any moment of an export, and an export that is stopped while another one goes on."""
+"""SIGKILL at any point of an export, and an export that is stopped while another one runs."""
 
 import random
 import shutil
@@ -15,7 +15,7 @@ VIOLATIONS = ("neither release", "half a file", "next export fails", "leftover a
 
 @isolated()
 def killed_at_random(folder, share):
-    """SIGKILL at random moments, between the start of an export and a bit after its end."""
+    """Send SIGKILL at random times, from the start of an export to shortly after its end."""
     row = Row.of("SIGKILL at a random moment", *VIOLATIONS)
     scene, chance = Scene(folder), random.Random()
     scene.put("1")
@@ -56,7 +56,7 @@ def _remove_leftovers(row, scene, what):
 
 @isolated()
 def killed_at_each_call(folder, share):
-    """SIGKILL before and after every call that changes a folder."""
+    """Send SIGKILL before and after every call that changes a folder."""
     row = Row.of("SIGKILL at each call of the commit", *VIOLATIONS)
     scene = Scene(folder)
     for what in _kill_at_each(scene, row, share):
@@ -67,7 +67,7 @@ def killed_at_each_call(folder, share):
 
 @isolated()
 def killed_file_by_file(folder, share):
-    """The same among files of the user's: then the release changes file by file, and the next export has to mend it."""
+    """Kill an export that replaces files one by one, next to files of the user; the next export repairs it."""
     row = Row.of(
         "SIGKILL at each call of a commit file by file", "half a file", "file of the user's lost",
         "next export fails", "leftover after the next")
@@ -83,7 +83,7 @@ def killed_file_by_file(folder, share):
 
 
 def _kill_at_each(scene, row, share, more=lambda: None):
-    """Kill an export at each of its calls, each time from the same former release; gives at which."""
+    """Kill an export at each of its calls, always with the same previous release; yield the calls."""
     scene.put()
     more()
     calls = export(scene.argv("2"), Injection(COMMIT).arm).calls
@@ -98,7 +98,7 @@ def _kill_at_each(scene, row, share, more=lambda: None):
 
 @isolated()
 def stopped(folder, share):
-    """An export that is stopped at any call loses nothing to another one, and goes on."""
+    """Stop an export at any call: another export loses nothing, and the stopped one can continue."""
     row = Row.of(
         "stopped while another one exports there", "staging of a living one removed", "error",
         "no whole release", "leftover")

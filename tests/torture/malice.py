@@ -1,7 +1,7 @@
-"""Nothing executed: pickles that call, containers that hide one, and whether any of it ever ran.
+"""No code execution: hostile pickles and containers, and a check that none of their code ran.
 
-The exports happen in a child process that has torch and the package loaded, watches every audit event of an export,
-and stands in a folder full of bait.
+The exports run in a child process that has loaded torch and the package, watches all audit events of an export, and
+has a folder with bait files as its current folder.
 """
 
 import json
@@ -32,14 +32,14 @@ INTRUDERS = ("bait.same", "copy.copy", "builtins.eval", "builtins.str", "operato
 
 @dataclass
 class Attempt:
-    """One file, and what an export of it has to say.
+    """A hostile file, and the expected result of its export.
 
     Args:
         what: the payload and its place.
-        path: of the file.
-        names: as those of a payload.
-        released: whether the intruder stands where it would be released.
-        good: a checkpoint without the intruder, if it is not the usual one.
+        path: the path of the file.
+        names: as `Payload.names`.
+        released: whether the position of the payload is part of a release.
+        good: the checkpoint without the payload, if it is not the usual one.
     """
 
     what: str
@@ -50,7 +50,7 @@ class Attempt:
 
 
 def pickle_attempts(folder, share):
-    """Every payload in every place, or so many of them."""
+    """Return every payload at every position, or a share of them."""
     tries = [(name, where) for name, payload in PAYLOADS.items() for where in places(name, payload)]
     tries += [(name, where) for name in INTRUDERS for where in AROUND]
     for number, (name, where) in enumerate(sample(tries, share)):
@@ -63,7 +63,7 @@ def pickle_attempts(folder, share):
 
 
 def places(name, payload):
-    """Where to try a payload; those that are only another name to call not in the odd places."""
+    """Return the positions for a payload; rare positions are skipped for payloads that only use another name."""
     released = () if payload.names is None else RELEASED
     return [where for where in (*released, *BESIDE) if name not in CALLS or where in PLACES]
 
@@ -79,13 +79,13 @@ def make_attempt(payload, name, where, path):
 
 
 def sample(makers, share):
-    """A share, spread over all of them, and always the same."""
+    """Return a share that is spread over all items, always the same one."""
     count = min(len(makers), max(FEWEST, round(len(makers) * share)))
     return makers if count == len(makers) else random.Random(0).sample(makers, count)
 
 
 def container_attempts(folder, share):
-    """Every container, or so many of them."""
+    """Return every container, or a share of them."""
     for number, (what, made) in enumerate(sample(list(containers()), share)):
         data, names = made if isinstance(made, tuple) else (made, ("os.system|data.pkl|DATA.PKL|evil.pkl|.npy|.py",))
         path = folder / f"{number}.th"
@@ -113,10 +113,10 @@ WATCHED = {name.rpartition(".")[0].split(".")[0] for name in CALLS} - {"torch", 
 
 
 class Watch:
-    """What happens while an export is under way that must not.
+    """Watch for forbidden events during an export.
 
     Args:
-        folder: where the export may write.
+        folder: the folder that the export may write to.
     """
 
     def __init__(self):
@@ -127,7 +127,7 @@ class Watch:
     def see(self, event, args):
         if self.folder is None:
             return
-        folder, self.folder = self.folder, None  # this very function may import and open
+        folder, self.folder = self.folder, None  # this function itself may import and open files
         try:
             found = self.judge(event, args, str(folder))
             if found:
@@ -151,7 +151,7 @@ class Watch:
         return None
 
     def news(self):
-        """What the export has done that it must not, up to now."""
+        """Return the forbidden events since the last call."""
         found = [*self.events, *(["the marker"] if os.path.exists(MARKER) else [])]
         found += ["the environment"] if "INTRUDER" in os.environ or "intruder" in sys.modules else []
         found += [f"imported {name}" for name in set(sys.modules) - self.modules if name.split(".")[0] in WATCHED]
@@ -167,25 +167,25 @@ class Watch:
 
 
 def is_thread_of_ours(event, args):
-    """Whether this starts a thread that runs a function of the package."""
+    """Return whether a new thread runs a function of the package."""
     thread = getattr(args[0], "__self__", None) if event.startswith("_thread.") else None
     return getattr(getattr(thread, "_target", None), "__module__", "").startswith("audiocraft_export.")
 
 
 def beneath(args):
-    """Whether paths are those in an open folder, which was seen when it was opened."""
+    """Return whether paths are in an open folder, as recorded when it was opened."""
     return any(isinstance(arg, int) and arg >= 0 for arg in args) and not os.path.isabs(args[0])
 
 
 def inside(path, folder):
-    """Whether a path is in the release folder, or in the staging folder beside it."""
+    """Return whether a path is in the release folder or its staging folder."""
     path = os.path.abspath(os.fsdecode(path)) if isinstance(path, (str, bytes, os.PathLike)) else None
     home = os.path.dirname(folder)
     return path is None or path in (folder, home) or path.startswith((folder + os.sep, f"{home}{os.sep}.export-"))
 
 
 def extensions():
-    """Codes for os.system as a process may have them, already in use."""
+    """Register extension codes for os.system, as a process may have them."""
     import copyreg
     for code in (0xF0, 0x0FF0, 0x0F0FF0):
         copyreg._inverted_registry[code] = ("os", "system")
@@ -193,14 +193,14 @@ def extensions():
 
 
 def export_watched(folder):
-    """Export the files that stdin names, one a line, and tell on stdout how it went."""
+    """Export the files that stdin names, one per line, and report each result on stdout."""
     import logging
     logging.disable(logging.CRITICAL)
     extensions()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     paths = [line.rstrip("\n") for line in sys.stdin]
-    try:  # what is only loaded once is loaded now
+    try:  # modules that are loaded only once are loaded now
         audiocraft_export.export_checkpoint(paths[0], folder / "warm")
     except audiocraft_export.ExportError:
         pass
@@ -219,7 +219,7 @@ def export_watched(folder):
 
 
 def make_bait(folder):
-    """A folder to stand in, with what payloads ask for."""
+    """Create a folder with the files that payloads look for."""
     folder.mkdir()
     code = BAIT.encode()
     for name, data in {"bait.py": code, "hubconf.py": code, "bait.pkl": NESTED, "bait.txt": b""}.items():
@@ -228,7 +228,7 @@ def make_bait(folder):
 
 
 def run_in_child(call, home, lines):
-    """Call a function of this module in a child that stands in a baited folder; its answers, one a line."""
+    """Call a function of this module in a child process in the bait folder; yield its answers, one per line."""
     result = subprocess.run([sys.executable, "-c", f"import sys; from torture import malice; malice.{call}"],
                             cwd=home if home.exists() else make_bait(home), env=environment(), text=True,
                             timeout=300, input="\n".join(map(str, lines)), stdout=subprocess.PIPE,
@@ -237,7 +237,7 @@ def run_in_child(call, home, lines):
 
 
 def answers_of(good, attempts, folder):
-    """What the child says of each attempt; None where it did not survive one."""
+    """Return the answer of the child for each attempt; None if the child died."""
     answers = []
     while len(answers) < len(attempts):
         paths = [attempt.path for attempt in attempts[len(answers):]]
@@ -247,7 +247,7 @@ def answers_of(good, attempts, folder):
 
 
 def clear(said):
-    return one_sentence(said) and said.isprintable() and len(said) <= LONGEST
+    return one_sentence(said) and said.replace("\n", "").isprintable() and len(said) <= LONGEST
 
 
 def names_in(names, said):
@@ -255,7 +255,7 @@ def names_in(names, said):
 
 
 def is_same_release(folder, good):
-    """Whether a release is that of the good checkpoint, bit by bit."""
+    """Return whether a release equals that of the good checkpoint, bit for bit."""
     left, right = ((path / "state_dict.bin") for path in (folder, good))
     if left.read_bytes() == right.read_bytes():
         return True
@@ -267,7 +267,7 @@ def is_same_release(folder, good):
 
 
 def export_good(good):
-    """The release of a good checkpoint of an attempt's own, if it has one that can be released."""
+    """Return the release of the good checkpoint of an attempt, if it can be released."""
     try:
         return good and audiocraft_export.export_checkpoint(good, good.with_suffix(".sound")).folder
     except audiocraft_export.ExportError:
@@ -275,7 +275,7 @@ def export_good(good):
 
 
 def trouble(attempt, answer, good):
-    """What is wrong with an answer: the name of a violation and why; None if nothing is."""
+    """Return the name and the reason of a violation in an answer; None without one."""
     if answer is None or answer["done"]:
         return "executed or imported", answer["done"] if answer else "the process ended"
     said = answer["text"]
@@ -287,8 +287,8 @@ def trouble(attempt, answer, good):
             return "unclear", f"no clear sentence: {said[:300]!r}"
         named_or_not_asked = not attempt.released or not attempt.names or any(found)
         return None if named_or_not_asked else ("unclear", f"names no intruder: {said}")
-    if "it was released by its value" in said and any(found):
-        return None  # a class with one plain argument in xp.cfg, as an enumeration is stored: text, with a warning
+    if "; used its value" in said and any(found):
+        return None  # one plain argument, like an enumeration in xp.cfg: released as text, with a warning
     if not is_same_release(attempt.path.parent / f"{attempt.path.stem}.release", export_good(attempt.good) or good):
         return "unclear", "another release"
     if attempt.names is not None and (not attempt.names or not all(found) or not clear(said)):
@@ -324,7 +324,7 @@ TRIALS = (malicious_pickles, malicious_containers)
 
 
 def load_each(load):
-    """Load the files that stdin names without any care, each in a process of its own, and tell which wrote a marker."""
+    """Load the files that stdin names without protection, each in a process, and report which wrote a marker."""
     extensions()
     for line in sys.stdin:
         child = os.fork()
@@ -349,14 +349,14 @@ def unpickle(stream):
 
 
 def executed_by_torch(folder):
-    """The payloads of `REAL` that `torch.load` runs when they stand in a checkpoint's history."""
+    """Return the payloads of `REAL` that `torch.load` executes in the history of a checkpoint."""
     paths = [checkpoint(folder / f"{number}.th", good_state(history=[PAYLOADS[name]]), PAYLOADS[name].protocol)
              for number, name in enumerate(REAL)]
     return names_that_ran(folder, paths, "malice.trusting")
 
 
 def executed_by_pickle(folder):
-    """The payloads of `REAL` that `pickle.load` runs when they are the whole pickle."""
+    """Return the payloads of `REAL` that `pickle.load` executes as a whole pickle."""
     paths = [folder / f"{number}.pkl" for number in range(len(REAL))]
     for path, name in zip(paths, REAL):
         path.write_bytes(alone(PAYLOADS[name].opcodes, PAYLOADS[name].protocol))

@@ -1,6 +1,6 @@
-"""Opcodes that call what they must not, one payload a way to do so, by name.
+"""Payloads by name: opcodes that call forbidden functions, one payload per technique.
 
-Every payload would write the file `marker` where it runs.
+An executed payload writes the file `marker` to its current folder.
 """
 
 import marshal
@@ -51,7 +51,7 @@ def state_of(**opcodes):
 
 
 def alone(opcodes, protocol=2):
-    """A whole pickle of one object."""
+    """Return a whole pickle of one object."""
     return pickle.PROTO + bytes([protocol]) + opcodes + pickle.STOP
 
 
@@ -67,11 +67,11 @@ class Payload:
     """Opcodes that push one object.
 
     Args:
-        opcodes: of any kind; a marker is written if they have their way.
-        names: what a message has to name, each as alternatives; None if there is nothing foreign in it, empty if it
-            can only be refused.
-        protocol: of the pickle around it.
-        leaves: the plain value that is left, if it swallows the intruder.
+        opcodes: any opcodes, which write the marker if they are executed.
+        names: names that a message must have, each with alternatives; None if all globals are allowed, empty if the
+            payload can only be refused.
+        protocol: protocol of the pickle.
+        leaves: the plain value that replaces the payload, if any.
     """
 
     opcodes: bytes
@@ -117,7 +117,7 @@ CALLS = {
     "runpy.run_path": (text("bait.py"),), "runpy.run_module": (text("bait"),), "runpy._run_code": (CODE, DICT),
     "webbrowser.open": (text("file:///bait"),), "webbrowser.GenericBrowser": (text("touch"),),
     "pdb.run": (CODE,), "pdb.Pdb": (), "bdb.Bdb": (),
-    "timeit.timeit": (text("pass"), CODE),  # as what is done once before: the other is done a million times
+    "timeit.timeit": (text("pass"), CODE),  # the code is the setup, which runs once
     "timeit.main": (items(CODE),), "timeit.repeat": (CODE,), "cProfile.run": (CODE, FILE), "profile.run": (CODE, FILE),
     "trace.Trace": (), "doctest.debug_script": (CODE,), "code.interact": (), "code.InteractiveInterpreter": (),
     "idlelib.pyshell.ModifiedInterpreter": (), "lib2to3.pgen2.grammar.Grammar": (), "cgitb.lookup": (FILE,),
@@ -190,7 +190,7 @@ def with_state(thing, *states):
 
 
 def set_state(thing):
-    """An allowed object that gets a `__setstate__` of its own and then a state."""
+    """Give an allowed object a `__setstate__`, and then a state."""
     return with_state(thing, state_of(__setstate__=SYSTEM), SHELL)
 
 
@@ -258,7 +258,7 @@ TRICKS = {
                                                   ("os.system",)),
     "a tensor with a stranger as its shape": (called(
         "torch._utils._rebuild_tensor_v2", persistent(*PID, b"K\x14"), ZERO, called("os.system", SHELL), EMPTY,
-        b"\x89", DICT), ("os.system|no record",)),
+        b"\x89", DICT), ("os.system|record data/0 is missing",)),
     "a tensor with strangers as its hooks": (called(
         "torch._utils._rebuild_tensor_v2", persistent(*PID, b"K\x14"), ZERO, arguments(ONE), arguments(ONE),
         b"\x89", called("os.system", SHELL)), ("os.system",), Payload(tensor_of(persistent(*PID, b"K\x14")))),
@@ -314,7 +314,7 @@ TRICKS = {
                                            ("os.system|builtins.set",)),
     "a stranger in a frozenset": (b"(" + called("os.system", SHELL) + b"\x91", ("os.system|builtins.frozenset",)),
     "a stranger as a key": (DICT + called("os.system", SHELL) + ONE + b"s",
-                            ("os.system|is a dict, no signature|holds no configuration",)),
+                            ("os.system|characters, got a dict|has no configuration",)),
     "an empty name": (called(stacked("os", ""), SHELL), ("os.",)),
     "an empty module": (called(stacked("", "system"), SHELL), (".system|system",)),
     "a name in letters that look alike": (called(stacked("\u043es", "system"), SHELL), ("system",)),
@@ -349,7 +349,7 @@ PAYLOADS = {
        for protocol in range(6)},
     **{name: Payload(called(name, *args), (name,)) for name, args in CALLS.items()},
 }
-REAL = (  # those that run with every Python and torch here, so that the trial can fail: see `malice.names_that_ran`
+REAL = (  # payloads that run with every Python and torch here, so that the trial can fail: see `malice.names_that_ran`
     "os.system", "posix.system", "builtins.eval", "__builtin__.eval", "builtins.exec", "builtins.open", "io.open",
     "subprocess.run", "subprocess.call", "bait.run", "importlib.import_module", "runpy.run_path", "timeit.timeit",
     "pickle.loads", "_pickle.loads", "pkgutil.resolve_name", "functools.partial", "operator.attrgetter",

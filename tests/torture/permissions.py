@@ -1,4 +1,4 @@
-"""Folders that may not be written to, and the permissions that a release gets."""
+"""Read-only folders, and the permissions of releases."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ NOBODY = 65534
 
 
 def read_only(folder, share=1.0):
-    """Folders that the user may not write to."""
+    """Export to folders that the user cannot write to."""
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     try:
         folder.chmod(0o755)
@@ -51,7 +51,7 @@ def _read_only(folder, share):
 
 
 def _give(path, mode, away):
-    """Set permissions; root gives the folder to nobody, too."""
+    """Set permissions; root also changes the owner to `nobody`."""
     path.chmod(mode)
     if not os.getuid() and away:
         os.chown(path, NOBODY, NOBODY)
@@ -72,7 +72,7 @@ def _may_write(path):
 
 @isolated()
 def permissions(folder, share):
-    """The umask decides; a folder that was there keeps its own."""
+    """Check that new folders follow the umask, and existing ones keep their permissions."""
     row = Row.of("permissions", "not by the umask", "folder changed", "error")
     scene = Scene(folder)
     for umask in (0o022, 0o002, 0o077):

@@ -18,7 +18,7 @@ ODD = ("neither release", "no sentence", "done, but not there", "file of the use
 
 @isolated()
 def mounted(folder, share):
-    """A read-only file system, and mount points in the place of the release folder."""
+    """Export to a read-only file system, and to mount points."""
     row = Row.of("release folder is a mount point, or read-only", *ODD, "refused without need")
     own_mounts()
     scene, home = Scene(folder), folder / "home"
@@ -51,7 +51,7 @@ def _mount_point(home):
 
 @contextmanager
 def _bound_folder(home):
-    """Of the same device, so that nothing but EBUSY tells."""
+    """Bind-mount a folder of the same device, which only EBUSY reveals."""
     for name in ("real", "bound"):
         (home / name).mkdir(exist_ok=True)
     mount("--bind", home / "real", home / "bound")
@@ -221,7 +221,7 @@ MUST_WORK = (_link, _empty_link, _link_above, _link_for_a_file, _hard_links, _fo
 
 @isolated()
 def odd_places(folder, share):
-    """Links, FIFOs, files and folders in the place of others; another device; the current directory."""
+    """Export to links, FIFOs, files and folders, to another device, and to the current directory."""
     row = Row.of("odd release folders", *ODD, "refused without need", "current directory lost")
     scene = Scene(folder)
     for place in some(PLACES, share, max(len(PLACES), 3 / share)):
@@ -271,7 +271,7 @@ def _current_directory(scene, row, former):
 
 
 def judge_place(scene, row, home, target, former, what, side="2", given=None, prepare=lambda: None):
-    """Export to a place and see that it worked or was refused, and that nothing else there has changed."""
+    """Export to a path; check that it works or is refused, and that nothing else changes."""
     before = _contents(home)
     outcome = export(scene.argv(side, given or target), prepare, 10)
     after, there = _contents(home), scene.side(target)
@@ -294,13 +294,13 @@ def judge_place(scene, row, home, target, former, what, side="2", given=None, pr
 
 
 def _is_final(path, target):
-    """Whether a path is the place of a file of the release, which an export may replace."""
+    """Return whether a path is that of a release file, which an export may replace."""
     home, name = os.path.split(path)
     return name in (*FILES, MANIFEST) and os.path.isdir(target) and os.path.samefile(home, target)
 
 
 def _contents(home):
-    """What there is: kind and content of each path."""
+    """Return kind and content of each path in a folder."""
     found = {}
     for folder, folders, files in os.walk(os.path.realpath(home)):
         for name in folders + files:

@@ -1,4 +1,4 @@
-"""Experiments, a folder with a release of one of them, and the judge of what is in it."""
+"""Experiments, a folder with a release of one of them, and checks of its content."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ MANIFEST = "export.json"
 
 
 def experiments(folder, sides="12", floats=1 << 19):
-    """Write language models, each with a codec of its own, of which nothing is the same."""
+    """Write language models, each with its own codec, without equal parts."""
     import torch
     from helpers import solver_state, with_cfg
     for side in sides:
@@ -34,12 +34,12 @@ def xp(side):
 
 
 class Scene:
-    """Experiments, a folder for the release of any of them, and what each release must be.
+    """Experiments, a folder for a release of any of them, and the expected releases.
 
     Args:
-        root: where the experiments are.
-        folder: for the release.
-        sides: the experiments.
+        root: the folder of the experiments.
+        folder: the release folder.
+        sides: the names of the experiments.
     """
 
     def __init__(self, root, folder=None, sides="12"):
@@ -61,13 +61,13 @@ class Scene:
                 "--version", "1.3.0", "--force", *more]
 
     def put(self, side="1", folder=None):
-        """A former release, and nothing else."""
+        """Write a previous release, and nothing else."""
         folder = folder or self.folder
         shutil.rmtree(folder.parent, ignore_errors=True)
         shutil.copytree(self.clean[side], folder)
 
     def add_foreign(self):
-        """Files of the user's, so that the folder cannot be exchanged."""
+        """Add files of the user, so that the folder cannot be exchanged."""
         (self.folder / "notes").mkdir()
         (self.folder / "notes" / "mine.txt").write_text("mine")
         (self.folder / "card.md").write_text("mine")
@@ -78,15 +78,15 @@ class Scene:
         return all(path.is_file() and path.read_text() == "mine" for path in files)
 
     def side(self, folder=None):
-        """Whose release is there, None if there is no whole one."""
+        """Return whose release the folder has; None without a complete one."""
         folder = folder or self.folder
-        if not all((folder / name).is_file() for name in (*FILES, MANIFEST)):  # a FIFO would never end
+        if not all((folder / name).is_file() for name in (*FILES, MANIFEST)):  # reading a FIFO would block
             return None
         found = release_checksums(folder)
         return next((side for side, release in self.releases.items() if release == found), None)
 
     def halves(self):
-        """The files under final names that are not those of any release, whole."""
+        """Return the files under final names that belong to no complete release."""
         found = [name for name in FILES if (self.folder / name).is_file() and sha256(self.folder / name)
                  not in {release[name] for release in self.releases.values()}]
         with suppress(FileNotFoundError):
@@ -102,7 +102,7 @@ class Scene:
                 if path.name.startswith(".export-")]
 
     def judge(self, row, what, allowed=("1", "2")):
-        """Count whose release is there after a fault."""
+        """Count whose release the folder has after a fault."""
         there = self.side()
         if there not in allowed:
             row.count("neither release", f"{what}: {there}")
@@ -111,7 +111,7 @@ class Scene:
         return there
 
     def heals(self, row, what):
-        """The next export works and leaves nothing over; the former release is the other one."""
+        """Check that the next export works and leaves nothing behind; the previous release is the other one."""
         side = "2" if self.side() == "1" else "1"
         outcome = export(self.argv(side))
         if outcome.code != 0 or self.side() != side:
@@ -129,9 +129,9 @@ def name_of(there, former="1"):
 
 
 def release_checksums(folder):
-    """The sha256 of each file of a release folder if it is what its manifest says, else None: a judge of its own.
+    """Return the sha256 of each file of a release folder, or None if it does not match its manifest.
 
-    It knows nothing of the package: only that `export.json` lists name, bytes and sha256 of every file.
+    It does not use the package: `export.json` lists name, bytes and sha256 of every file.
     """
     try:
         files = json.loads((Path(folder) / "export.json").read_text())["files"]

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C at any moment of an export."""
+"""SIGTERM and Ctrl-C at any point of an export."""
 
 import random
 import shutil
@@ -18,7 +18,7 @@ VIOLATIONS = ("neither release", "half a file", "leftover", "traceback", "other 
 
 @isolated(floats=1 << 22)
 def signals_at_random(folder, share):
-    """The real command, at random moments after it began to write."""
+    """Send signals to the real command at random times after it began to write."""
     row = Row.of("SIGTERM and Ctrl-C at a random moment", *VIOLATIONS)
     scene, chance = Scene(folder), random.Random()
     scene.put()
@@ -36,7 +36,7 @@ def signals_at_random(folder, share):
 
 
 def _run_and_signal(scene, side, number, delay):
-    """Run the command and send it a signal so long after it began to write; also gives how long it wrote."""
+    """Run the command, and send a signal some time after it began to write; return how long it wrote."""
     process = subprocess.Popen([sys.executable, "-m", "audiocraft_export", *scene.argv(side)], env=environment(),
                                cwd=scene.root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
@@ -55,7 +55,7 @@ def _run_and_signal(scene, side, number, delay):
 
 @isolated()
 def signals_at_each_call(folder, share):
-    """Before every call that changes a folder."""
+    """Send signals before every call that changes a folder."""
     row = Row.of("SIGTERM and Ctrl-C at each call of the commit", *VIOLATIONS)
     scene = Scene(folder)
     for foreign in (False, True):

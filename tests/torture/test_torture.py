@@ -1,4 +1,4 @@
-"""Bounded runs of `make torture`: each guarantee, a share of the trials."""
+"""A share of `make torture`: each guarantee with a limited number of trials."""
 
 import pkgutil
 import sys
@@ -19,19 +19,21 @@ from . import (
     permissions,
     places,
     signals,
+    signatures,
     trainer,
 )
 from .payloads import CALLS, REAL
 from .trials import Missing
 
 SHARE = {malice: 0.2, bombs: 0.05, damage: 0.05, flips: 0.1, trainer: 0.1, kills: 0.03, signals: 0.03, errors: 0.03,
-         disks: 0.03, places: 0.03, permissions: 0.03, durability: 0.03, crowds: 0.1}
+         disks: 0.03, places: 0.03, permissions: 0.03, durability: 0.03, crowds: 0.1,
+         signatures: 1.0}
 TRIALS = [pytest.param(trial, share, id=f"{Path(module.__file__).stem}-{trial.__name__}")
           for module, share in SHARE.items() for trial in module.TRIALS]
 
 
 @pytest.mark.parametrize(("trial", "share"), TRIALS)
-def test_what_must_never_happen_does_not(trial, share, tmp_path):
+def test_violations_never_occur(trial, share, tmp_path):
     try:
         row = trial(tmp_path, share)
     except Missing as exc:
@@ -41,7 +43,7 @@ def test_what_must_never_happen_does_not(trial, share, tmp_path):
 
 @pytest.mark.parametrize("proof", [malice.executed_by_torch, malice.executed_by_pickle])
 def test_the_malicious_files_do_run_where_they_are_trusted(proof, tmp_path):
-    has_builtins = sys.version_info >= (3, 10)  # a function whose globals name none had none before
+    has_builtins = sys.version_info >= (3, 10)  # else globals without __builtins__ have no builtins
     assert proof(tmp_path) == [name for name in REAL if has_builtins or name != "code of marshal"]
 
 

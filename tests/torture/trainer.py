@@ -1,4 +1,4 @@
-"""The trainer is writing meanwhile: checkpoints that are replaced, or written over, while they are exported."""
+"""Export checkpoints that a trainer replaces or overwrites at the same time."""
 
 import json
 import os
@@ -26,17 +26,17 @@ CODEC = "c0dec000"
 CONFIGS = {SIG: {"solver": "musicgen", "compression_model_checkpoint": f"//sig/{CODEC}"},
            CODEC: {"solver": "compression", "compression_model": "encodec"}}
 FILES = {"state_dict.bin": SIG, "compression_state_dict.bin": CODEC}
-KINDS = range(7)  # of checkpoints; the first four have equal sizes and times
+KINDS = range(7)  # kinds of checkpoints; the first four have equal sizes and times
 EXPORTS = 100
-PAUSE = 0.001, 0.006  # seconds between two checkpoints, of which one replaces the other
-REST = 0.001, 0.03  # seconds between two, of which one is written over the other
-EMPTY = 0.0005  # seconds for which a checkpoint is empty when it is written over
-PIECE = 1 << 14  # bytes of it that are written at once
+PAUSE = 0.001, 0.006  # seconds between two checkpoints that replace each other
+REST = 0.001, 0.03  # seconds between two checkpoints that overwrite each other
+EMPTY = 0.0005  # seconds for which an overwritten checkpoint is empty
+PIECE = 1 << 14  # bytes that are written at once
 
 
 @cache
 def state(kind, sig):
-    """A checkpoint: whatever a release tells of it is another one in each kind."""
+    """Return a checkpoint of some kind; all values that a release stores differ between the kinds."""
     generator = torch.Generator().manual_seed(1000 * kind + len(CONFIGS[sig]["solver"]))
     rows, epochs = 96 + 16 * max(0, kind - 3), 5 + max(0, kind - 3)
     return solver_state(
@@ -51,7 +51,7 @@ def ready(folder, kind, sig):
 
 
 def make_xps(folder):
-    """The XPs of a language model and of its codec, all kinds of their checkpoints; gives where the trainer writes."""
+    """Write all kinds of checkpoints of a language model and its codec; return the paths that the trainer writes."""
     paths = [folder / "xps" / sig / "checkpoint.th" for sig in CONFIGS]
     for path, sig in zip(paths, CONFIGS):
         for kind in KINDS:
@@ -64,7 +64,7 @@ def make_xps(folder):
 
 
 def replace(folder, path):
-    """Replace a checkpoint again and again, by rename, as Flashy does; gives how long to wait."""
+    """Replace a checkpoint repeatedly by rename, as Flashy does; return how long to wait."""
     random, kind = Random(1), 0
     while True:
         kind = random.choice([other for other in KINDS if other != kind])
@@ -74,7 +74,7 @@ def replace(folder, path):
 
 
 def overwrite(folder, path):
-    """Write over a checkpoint again and again, in its place, as `torch.save` does; gives how long to wait."""
+    """Overwrite a checkpoint repeatedly in place, as `torch.save` does; return how long to wait."""
     random, contents = Random(1), [ready(folder, kind, path.parent.name).read_bytes() for kind in KINDS]
     while True:
         data = random.choice(contents)
@@ -86,7 +86,7 @@ def overwrite(folder, path):
 
 
 def write(how, folder, path):
-    """Be the trainer, for as long as whoever started this is there."""
+    """Act as the trainer until the parent process ends."""
     parent = os.getppid()
     for number, pause in enumerate({"replace": replace, "overwrite": overwrite}[how](Path(folder), Path(path))):
         if number == 0:
@@ -97,7 +97,7 @@ def write(how, folder, path):
 
 
 def export(folder, path, codec, begin, end):
-    """Export a checkpoint again and again, every other time into the same folder; says in JSON how each went."""
+    """Export a checkpoint repeatedly, every second time to the same folder; print each result as JSON."""
     for number in range(int(begin), int(end)):
         out = Path(folder) / f"out-{number if number % 2 else 'again'}"
         outcome, said = export_once(path, out, ExportOptions(version="1.3.0", codec=codec))
@@ -119,7 +119,7 @@ def export_once(path, out, options):
 
 
 def judge(folder, out, replaced):
-    """Whether each file of a release is of one checkpoint, and all that the manifest says is of that one, too."""
+    """Check that each file of a release, and its manifest, are of a single checkpoint."""
     if release_checksums(out) is None:
         return "mixtures", "the files are not those of the manifest"
     manifest = json.loads((out / "export.json").read_text())
@@ -139,7 +139,7 @@ def judge(folder, out, replaced):
 
 
 def claims_of(manifest, sig, package):
-    """What a release says of one of its checkpoints."""
+    """Return the manifest values of one of the checkpoints of a release."""
     if sig == CODEC:
         return {"text": package["xp.cfg"], **manifest["codec"]["checkpoint"]}
     return {"text": package["xp.cfg"], "epoch": manifest["epoch"], "best": manifest["best"], **manifest["checkpoint"]}
@@ -155,7 +155,7 @@ def truth(folder, kind, sig):
 
 
 def process(*args):
-    """How to start a function of this module as a process."""
+    """Return the command that runs a function of this module."""
     return {"args": [sys.executable, "-m", "torture.trainer", *map(str, args)], "text": True,
             "env": {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -173,7 +173,7 @@ def writer(how, folder, path):
 
 
 def exports(folder, path, codec, times):
-    """The outcome of each of some exports, made by processes that may die."""
+    """Collect the outcomes of exports in processes that may die."""
     found = []
     while len(found) < times:
         result = subprocess.run(**process("export", folder, path, codec, len(found), times), timeout=300)
@@ -186,7 +186,7 @@ def exports(folder, path, codec, times):
 
 
 def replaced(folder, share=1.0):
-    """100 exports, while the checkpoints of the model and of its codec are replaced every few milliseconds."""
+    """Export 100 times while the checkpoints of model and codec are replaced every few milliseconds."""
     row, paths = Row.of("checkpoints replaced meanwhile", "mixtures", "failures"), make_xps(folder)
     with ExitStack() as stack:
         for path in paths:
@@ -203,7 +203,7 @@ def replaced(folder, share=1.0):
 
 
 def overwritten(folder, share=1.0):
-    """100 exports, while the checkpoint is written over in its place."""
+    """Export 100 times while the checkpoint is overwritten in place."""
     row = Row.of("checkpoints written over meanwhile", "mixtures", "deaths", "tracebacks")
     path = make_xps(folder)[0]
     with writer("overwrite", folder, path):

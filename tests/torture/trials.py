@@ -1,12 +1,13 @@
-"""What a trial is: a row of the table, a share of the cases, and a process of its own where it has to fork.
+"""The rows of the table, and the process that a trial runs in if it forks.
 
-A trial is a function of a folder and a share that returns a `Row`; the list `TRIALS` of a module has its trials.
+A trial is a function that takes a folder and a share and returns a `Row`; each module lists its trials in `TRIALS`.
 """
 
 import json
 import logging
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -19,19 +20,19 @@ from pathlib import Path
 
 from . import inject
 
-LIMIT = 600  # seconds for a trial
+LIMIT = 600  # timeout of a trial in seconds
 
 
 @dataclass
 class Row:
-    """One line of the table.
+    """A line of the table.
 
     Args:
-        what: what is tried.
-        attempts: how often.
-        violations: what must not happen, and how often it did.
-        outcomes: what happened instead, and how often.
-        examples: of violations, for whoever has to repair them.
+        what: description of the trial.
+        attempts: number of attempts.
+        violations: number of each kind of violation.
+        outcomes: number of each other outcome.
+        examples: examples of violations.
     """
 
     what: str
@@ -58,12 +59,14 @@ class Row:
 
 
 class Missing(RuntimeError):
-    """What a trial needs, this machine does not have: root, strace, another disk."""
+    """This machine lacks a requirement of a trial: root, strace, another disk."""
 
 
 def one_sentence(text):
-    """Whether an error is one clear line: no traceback, no wish to have it reported."""
-    return bool(text.strip()) and "\n" not in text.strip() and "Traceback" not in text and "unexpected" not in text
+    """Return whether an error is one clear line and at most one hint, without a traceback."""
+    first, *others = text.strip().split("\n")
+    return bool(first) and not re.search("Traceback|unexpected-error|report", text) and len(others) <= 1 \
+        and all(line.startswith("  hint: ") for line in others)
 
 
 def amount(full, share):
@@ -71,14 +74,14 @@ def amount(full, share):
 
 
 def some(cases, share, full=None):
-    """A share of the cases, always the same ones, in their order."""
+    """Return a share of the cases, always the same ones, in order."""
     cases = list(cases)
     count = min(len(cases), amount(full or len(cases), share))
     return [cases[index] for index in sorted(random.Random(0).sample(range(len(cases)), count))]
 
 
 def isolated(**made):
-    """Run a trial in a process of its own, after making experiments for it."""
+    """Run a trial in a separate process, after writing experiments for it."""
     def decorate(function):
         @wraps(function)
         def trial(folder, share=1.0):
@@ -108,7 +111,7 @@ def _run_apart(module, name, folder, share):
 
 
 def environment():
-    """The environment of a child: where the package and the tests are; nothing of a Dora that the user may have."""
+    """Return the environment of a child, with the paths of package and tests and without Dora's variables."""
     paths = [str(Path(find_spec("audiocraft_export").origin).parents[1]), str(Path(__file__).parents[1])]
     environ = {key: value for key, value in os.environ.items()
                if not key.startswith(("AUDIOCRAFT_", "DORA_")) and key not in ("RANK", "WORLD_SIZE")}
@@ -117,7 +120,7 @@ def environment():
 
 
 def serve():
-    """The process of one trial: what it answers is JSON on stdout."""
+    """Run one trial, and print its result as JSON."""
     module, name, folder, share = sys.argv[1:]
     logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""Ways to damage a release, and the problems that are found."""
+"""Ways to damage a release, and helpers to check the problems that are found."""
 
 from audiocraft_export import verify
 from audiocraft_export.checkpoint.torch_file import TorchFile
@@ -6,7 +6,7 @@ from audiocraft_export.formats.audiocraft.pickler import TorchPickle
 
 
 def rewrite(path, **changes):
-    """Write a file of a release again, with other values under its keys; `...` leaves one out."""
+    """Rewrite a file of a release with other values by key; `...` removes a key."""
     state = {**TorchFile.read(path).state, **changes}
     pickled = TorchPickle({key: value for key, value in state.items() if value is not ...})
     with open(path.with_suffix(".new"), "wb") as stream:
@@ -15,7 +15,7 @@ def rewrite(path, **changes):
 
 
 def flip(path, data):
-    """Change one bit where some bytes stand."""
+    """Flip one bit at the position of some bytes."""
     content = path.read_bytes()
     assert content.count(data) == 1
     path.write_bytes(content.replace(data, bytes([data[0] ^ 1]) + data[1:]))

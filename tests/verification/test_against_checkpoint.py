@@ -1,4 +1,4 @@
-"""A release compared with its checkpoint."""
+"""Compare a release with its checkpoint."""
 
 from formats.safetensors.releases import exported
 from helpers import SIG, command, model_state
@@ -13,7 +13,7 @@ def test_a_release_is_compared_with_its_checkpoint(make_xp, dora_dir):
     compared = ["verify", folder, "--against", SIG, "--dora-dir", dora_dir]
     assert command(*compared, cwd=folder).returncode == 0
     make_xp(best_state={"model": model_state(9)})
-    assert "has other numbers than the checkpoint" in command(*compared, cwd=folder).stdout
+    assert "values differ from the checkpoint" in command(*compared, cwd=folder).stdout
 
 
 def test_a_release_with_its_codec_is_compared_with_its_checkpoint(make_xp, dora_dir, tmp_path):
@@ -30,8 +30,8 @@ def test_each_tensor_that_differs_is_a_problem_of_its_own_behind_where_the_relea
     folder = exported(make_xp, dora_dir, best_state={"model": state})
     path = dora_dir / "xps" / SIG / "checkpoint.th"
     assert compare_with_checkpoint(folder, open_checkpoint(path), path.parent).problems == []
-    assert checkpoint_of(folder) is None  # the last one
+    assert checkpoint_of(folder) is None  # the last problem
     first = min(other)
     make_xp(best_state={"model": {**state, first: other[first]}})
     origin, *problems = compare_with_checkpoint(folder, open_checkpoint(path), path.parent).problems
-    assert "another state" in str(origin) and len(problems) == 1 and problems[0].key.endswith(first)
+    assert "made from another version of " in str(origin) and len(problems) == 1 and problems[0].key.endswith(first)

@@ -1,10 +1,10 @@
-"""verify: what is wrong with one file of a release, key by key."""
+"""Problems of a single file of a release, by key."""
 
 import pytest
 import torch
 from helpers import load, model_state
 
-from audiocraft_export import verify
+from audiocraft_export import ExportError, verify
 from audiocraft_export.release.content import model_content
 
 from .releases import flip, found, rewrite
@@ -28,7 +28,7 @@ def test_a_key_that_is_missing_wrong_or_too_much_is_named(release, changes, key)
     assert ("state_dict.bin", key) in [problem[:2] for problem in found(release / "state_dict.bin")]
 
 
-def test_what_torch_does_not_load_with_weights_only_is_named(release):
+def test_files_that_torch_refuses_with_weights_only_are_named(release):
     path = release / "state_dict.bin"
     torch.save({**model_content(load(path)["best_state"], "a: 1", "1"), "exported": torch.nn.Linear(1, 1)}, path)
     problems = str(verify(path))
@@ -48,6 +48,17 @@ def test_a_truncated_file_is_named(release, size):
     assert [problem[:2] for problem in found(release)] == [(path.name, None)]
 
 
-def test_a_training_checkpoint_is_no_release(make_xp):
-    result = verify(make_xp() / "checkpoint.th")
-    assert len(result.problems) == 1 and "is a training checkpoint" in str(result) and "optimizer" in str(result)
+def test_a_training_checkpoint_is_not_a_release(make_xp):
+    checkpoint = make_xp() / "checkpoint.th"
+    with pytest.raises(ExportError, match="is a training checkpoint, not a release. Export it first: audiocraft-exp"):
+        verify(checkpoint)
+    result = verify(checkpoint.rename(checkpoint.with_name("state_dict.bin")))
+    assert len(result.problems) == 1 and "training checkpoint (" in str(result) and "optimizer" in str(result)
+
+
+@pytest.mark.parametrize(("data", "says"), [
+    (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer, not the file itself"),
+    (b"PK\3\4" + b"x" * 96, "is truncated or has unexpected bytes at its end")], ids=["pointer", "truncated"])
+def test_a_problem_says_what_a_file_is_without_its_name(release, data, says):
+    (release / "state_dict.bin").write_bytes(data)
+    assert found(release)[0] == ("state_dict.bin", None, says)

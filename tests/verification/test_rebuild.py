@@ -1,4 +1,4 @@
-"""Is a release rebuilt by the library that it is for?"""
+"""Build the model of a release with the library of its format."""
 
 import pytest
 from helpers import SIG, with_cfg
@@ -17,14 +17,14 @@ def release(make_xp, dora_dir):
 
 @pytest.fixture
 def library(monkeypatch):
-    """Stands in for AudioCraft: has what is asked of it, and refuses if it shall."""
+    """A fake AudioCraft that records its calls, and fails on demand."""
     calls = []
 
     def make(error=None):
         def verify_loads(name, folder, family, names):
             calls.append((name, folder, names))
             if error:
-                raise ReleaseError(error)
+                raise ReleaseError("load-failed", error)
         monkeypatch.setattr(registry, "require_loader", lambda name, family: None)
         monkeypatch.setattr(registry, "verify_loads", verify_loads)
         return calls
@@ -37,16 +37,17 @@ def test_a_release_that_is_rebuilt_has_no_problem(release, library):
     assert calls == [("audiocraft", release, ["state_dict.bin", "compression_state_dict.bin"])]
 
 
-def test_what_the_library_says_is_the_problem_of_the_first_file(release, library):
+def test_errors_of_the_library_are_problems_of_the_first_file(release, library):
     library(error="size mismatch\nfor emb.0.weight")
     problem, = check_rebuild(release)
-    assert str(problem) == "state_dict.bin: is not rebuilt (size mismatch\\nfor emb.0.weight)."
+    assert str(problem) == "state_dict.bin: cannot load the model (size mismatch\\nfor emb.0.weight)"
 
 
 def test_a_file_or_a_folder_without_a_manifest_is_an_error(release, library):
     library()
-    with pytest.raises(ExportError, match="is a file: name its folder"):
+    with pytest.raises(ExportError, match="is a file. Give its folder") as error:
         check_rebuild(release / "state_dict.bin")
+    assert error.value.code == "wrong-target"
     (release / "export.json").unlink()
     with pytest.raises(ExportError):
         check_rebuild(release)

@@ -1,4 +1,4 @@
-"""Verification of a release that is replaced meanwhile."""
+"""Verify a release that is replaced at the same time."""
 
 from helpers import model_state
 
@@ -13,7 +13,7 @@ def test_a_release_that_is_replaced_while_it_is_verified_is_not_damaged(make_xp,
     intact, exports = file.matches_manifest, iter([export_xp])
 
     def replaced(*args):
-        for export in exports:  # once
+        for export in exports:  # only once
             export(folder.name, dora_dir)
         return intact(*args)
     monkeypatch.setattr(file, "matches_manifest", replaced)

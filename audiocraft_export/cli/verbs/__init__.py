@@ -1,1 +1,1 @@
-"""The verbs of the command, one a module."""
+"""The subcommands of `audiocraft-export`, one per module."""

@@ -1,40 +1,74 @@
-"""`audiocraft-export convert`: a release in another format, without loss."""
+"""`audiocraft-export convert`: convert releases to another format without loss."""
 
 import argparse
 from functools import partial
+from pathlib import Path
+from typing import Any, Optional
 
 from ...errors import OptionError
-from ...options import ExportOptions
-from ..runner import run_jobs
+from ...options import AUDIOCRAFT, ExportOptions
+from ..passphrase import check_key
+from ..runner import Done, run_jobs
+from ..targets import DoraDir, add_dora_dir, distinct, find_release, release_folder
 
-SUMMARY = "make releases of another format of some"
-DESCRIPTION = ("Convert release folders between AudioCraft's format and safetensors, without loss: what comes back has "
-               "the same sha256.")
+SUMMARY = "convert releases to another format"
+DESCRIPTION = ("Convert release folders between AudioCraft's format and safetensors, without loss: converting "
+               "back gives the same sha256.")
 EXAMPLES = """\
-examples:
-  audiocraft-export convert outputs/xps/9357e12e/export --to safetensors
-  audiocraft-export convert release --to audiocraft    and back, byte for byte
-  audiocraft-export convert release --to safetensors --folder shared
+examples (97d170e1 is the experiment of `make demo`):
+  audiocraft-export convert 97d170e1 --to safetensors   the release of an XP
+  audiocraft-export convert outputs/xps/97d170e1/export --to audiocraft
+                                                        back, byte for byte
+  audiocraft-export convert 97d1 --to safetensors --folder shared
+                                                        into another folder
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the verb to its parser."""
-    parser.add_argument("targets", nargs="+", metavar="FOLDER", help="release folders")
-    parser.add_argument("--to", required=True, choices=("audiocraft", "safetensors"), help="the format")
-    parser.add_argument("--folder", help="where the release goes (default: the same folder, in the place of the other)")
-    parser.add_argument("--max-shard-size", default=ExportOptions.max_shard_size, metavar="SIZE",
-                        help="of a file of safetensors: a larger model gets several (default: 5GB)")
-    parser.add_argument("--force", action="store_true", help="replace a release of another experiment in that folder")
+    """Add the arguments of `convert` to its parser."""
+    what = parser.add_argument_group("what to convert")
+    what.add_argument("targets", nargs="+", metavar="SIG|PATH",
+                      help="signatures or prefixes of experiments, XP folders, checkpoint files (for the release of "
+                           "their XP), release folders, files of releases")
+    add_dora_dir(what)
+    where = parser.add_argument_group("where to")
+    where.add_argument("--folder", help="output folder (default: replace the release in place)")
+    where.add_argument("--force", action="store_true",
+                       help="overwrite a release of another experiment in --folder (default: refuse)")
+    form = parser.add_argument_group("format")
+    form.add_argument("--to", required=True, choices=("audiocraft", "safetensors"), help="output format")
+    form.add_argument("--max-shard-size", metavar="SIZE",
+                      help="maximum size of a .safetensors shard (default: 5GB)")
+    trust = parser.add_argument_group("trust")
+    trust.add_argument("--sign", metavar="KEY",
+                       help="sign the new release with this private key, an EC key in a PEM file (default: no "
+                            "signature)")
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Do what the verb says; gives the exit code."""
-    from ...pipeline.convert import convert
-    max_shard_size = ExportOptions(max_shard_size=args.max_shard_size).max_shard_size
-    args.dry_run = False  # for what `run_jobs` says at the end
+    """Convert the releases; return the exit code."""
+    if args.max_shard_size is not None and args.to == AUDIOCRAFT:
+        raise OptionError("conflicting-options", "--max-shard-size has no effect on --to audiocraft",
+                          "omit --max-shard-size")
+    check_key(args.sign)
+    sizes = {} if args.max_shard_size is None else {"max_shard_size": args.max_shard_size}
+    max_shard_size = ExportOptions(format=args.to, **sizes).max_shard_size
+    args.dry_run = False  # `run_jobs` reads it.
+    dora_dir = DoraDir(args)
+    args.targets = distinct(args.targets, partial(_find_folder, dora_dir=dora_dir))
     several = len(args.targets) > 1
     if several and args.folder:
-        raise OptionError("--folder takes one release: convert these one by one, or leave it out.")
-    jobs = [partial(convert, target, args.to, args.folder, max_shard_size, args.force) for target in args.targets]
-    return run_jobs(args.targets, jobs, None, args, table=several)
+        raise OptionError("conflicting-options", "--folder takes a single release",
+                          "convert the releases one by one, or omit --folder")
+    jobs = [partial(_convert, target, dora_dir, args.to, args.folder, max_shard_size, args.force, sign=args.sign)
+            for target in args.targets]
+    return run_jobs(args.targets, jobs, None, args, {} if several else None, noun="release")
+
+
+def _convert(target: str, dora_dir: DoraDir, *args: Any, sign: Optional[str]) -> Done:
+    from ...pipeline.convert import convert
+    return convert(_find_folder(target, dora_dir), *args, sign=sign)
+
+
+def _find_folder(target: str, dora_dir: DoraDir) -> Path:
+    return release_folder(find_release(target, dora_dir))

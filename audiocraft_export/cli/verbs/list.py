@@ -1,120 +1,129 @@
-"""`audiocraft-export list`: the experiments of a Dora folder, one row each."""
+"""`audiocraft-export list`: list the experiments of a Dora folder."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from fnmatch import fnmatchcase
-from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Optional
 
-from ...errors import readable_size
-from ...experiment.xp import list_xps
+from ...errors import OptionError, show_warning
+from ...experiment.xp import XPS, list_xps
 from ...options import ExportOptions
-from ..limits import MAX_SIG
-from ..output import Column, cut, print_err, print_table
-from ..targets import DoraDir, add_dora_dir
+from ..output import print_err, print_json, print_table
+from ..parser import positive
+from ..targets import DoraDir, add_dora_dir, select
 
 if TYPE_CHECKING:
-    from ..xp_summary import XPSummary
+    from ...pipeline.xp_summary import XPSummary
 
-COLUMNS = (Column("sig", style="bold"), Column("solver", drop_order=5), Column("what", shrink=True, min_width=16),
-           Column("epochs", right=True, drop_order=2), Column("best", drop_order=1),
-           Column("checkpoint", right=True, drop_order=3), Column("release"), Column("age", right=True, drop_order=4))
-SORT_KEYS: dict[str, Callable[[XPSummary], Any]] = {
-    "age": lambda xp: -xp.changed,
-    "size": lambda xp: -(xp.checkpoint or 0),
-    "sig": lambda xp: xp.sig,
-}
-UNITS = (("y", 365 * 86400), ("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-SUMMARY = "show the experiments of a Dora folder"
-DESCRIPTION = ("Show the experiments of a Dora folder: how far and how good they are, and whether they are exported. "
-               "Reads no checkpoint.")
+SORT_KEYS = ("age", "metric", "sig", "size")
+SUMMARY = "list the experiments of a Dora folder"
+DESCRIPTION = ("List the experiments of a Dora folder with their epochs, best metric and release. Reads no "
+               "checkpoint.")
 EXAMPLES = """\
 examples:
-  audiocraft-export list                       all of ./outputs, latest first
-  audiocraft-export list --solver musicgen --sort metric   the best one first
-  audiocraft-export list --metric accuracy:max --sort metric   by another metric
-  audiocraft-export list lr=1e-4 'dim=*' --not-exported  by their command lines
-  audiocraft-export list --json | jq 'select(.release == "stale").sig'
+  audiocraft-export list                 all XPs of ./outputs
+  audiocraft-export list --sort metric   the best one first
+  audiocraft-export list --sort train.ce --limit 5    by another metric
+  audiocraft-export list --solver musicgen 'dim=*' --not-exported    filters
+  audiocraft-export list --columns sig,best,overrides    choose columns
+  audiocraft-export list --csv           for a spreadsheet
+  audiocraft-export list --json          for scripts
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the verb to its parser."""
-    parser.add_argument("targets", nargs="*", metavar="PATTERN",
-                        help="only those with this on their command line: a part of it, or a pattern with * and ?")
-    add_dora_dir(parser)
-    parser.add_argument("--solver", metavar="NAME", help="only those of this solver")
-    exported = parser.add_mutually_exclusive_group()
-    exported.add_argument("--exported", action="store_true", help="only those with a release, up to date or stale")
-    exported.add_argument("--not-exported", action="store_true", help="only those without one, or with a damaged one")
-    parser.add_argument("--metric", metavar="NAME[:max]",
-                        help="show and sort by this metric of a validation, or STAGE.NAME; :max if the highest is best")
-    parser.add_argument("--sort", choices=sorted([*SORT_KEYS, "metric"]), default="age",
-                        help="latest, best, largest or alphabetically first (default: age)")
+    """Add the arguments of `list` to its parser."""
+    what = parser.add_argument_group("what to list")
+    what.add_argument("targets", nargs="*", metavar="SIG|PATH|PATTERN",
+                      help="only XPs with these signatures, prefixes or paths, or whose overrides contain PATTERN; * "
+                           "and ? are wildcards (default: all XPs)")
+    what.add_argument("--solver", metavar="NAME", help="only XPs of this solver")
+    exported = what.add_mutually_exclusive_group()
+    exported.add_argument("--exported", action="store_true", help="only XPs with a release, up to date or stale")
+    exported.add_argument("--not-exported", action="store_true",
+                          help="only XPs without a release, or with a damaged one")
+    what.add_argument("--limit", type=positive, metavar="N", help="only the first N XPs")
+    add_dora_dir(what)
+    columns = parser.add_argument_group("columns and order")
+    columns.add_argument("--metric", metavar="NAME[:max]",
+                         help="metric to show: NAME (of stage valid) or STAGE.NAME; :max if the highest is best "
+                              "(default: the metric of the solver, if known)")
+    columns.add_argument("--sort", metavar="KEY", default="age",
+                         help="age, size (of the checkpoint), sig, metric (the shown one), or the NAME[:max] of any "
+                              "metric; the newest, largest or best XP is first (default: age)")
+    columns.add_argument("--columns", metavar="KEY,...",
+                         help="columns to show, by the heads of the table or the keys of --json, such as "
+                              "sig,what,last")
+    columns.add_argument("--csv", action="store_true", help="print CSV, with the keys of --json as header")
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Do what the verb says; gives the exit code."""
-    from ..xp_summary import summarize_xp
+    """List the experiments; return the exit code."""
+    from ...pipeline.xp_summary import summarize_xp
+    from ...release.metrics import check_metric
+    from ..xp_table import default_table, key_table, print_csv, valid_columns
+    _refuse_conflicts(args)
+    columns = valid_columns(args.columns)
+    metric = ExportOptions(metric=args.metric if args.sort in SORT_KEYS else args.sort).metric
     dora_dir = DoraDir(args).path
-    metric = ExportOptions(metric=args.metric).metric
-    summaries = (summarize_xp(xp, metric) for xp in list_xps(dora_dir))
-    key = partial(_by_metric, is_highest_first=(metric or "").endswith(":max"))
-    found = sorted((xp for xp in summaries if _is_wanted(xp, args)), key=SORT_KEYS.get(args.sort, key))
+    xps = list_xps(dora_dir)
+    is_shown = select(args.targets, [xp.folder.name for xp in xps], dora_dir)
+    found = [xp for xp in (summarize_xp(xp, metric) for xp in xps)
+             if _is_wanted(xp, args) and is_shown(xp.sig, " ".join(xp.overrides or ()))]
+    if metric and all(xp.best is None for xp in found):
+        check_metric(metric, [xp.history for xp in xps], SORT_KEYS if args.sort not in SORT_KEYS else ())
+    found = _sorted(found, args.sort, metric)[:args.limit]
     if args.json:
         for xp in found:
-            print(json.dumps(asdict(xp)))
+            print_json(**xp.to_dict())
+    elif args.csv:
+        print_csv(found, columns)
     elif found:
-        print_table(COLUMNS, _rows(found))
+        print_table(*key_table(found, columns) if args.columns else default_table(found, args.sort))
+        _print_warnings(found)
     else:
-        print_err(f"No experiment in {dora_dir}, or none that fits the patterns and filters: leave them out to see "
-                  "all.")
+        count = len(xps)
+        print_err(f"No matching experiments in {dora_dir} ({count} without filters)." if count
+                  else f"No experiments in {dora_dir / XPS}.")
     return 0
 
 
-def _by_metric(xp: XPSummary, is_highest_first: bool) -> Any:
-    return xp.best is None, xp.metric, -xp.best if xp.best is not None and is_highest_first else xp.best
+def _refuse_conflicts(args: argparse.Namespace) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        OptionError: for a second output format, columns of JSON, or two metrics.
+    """
+    if args.json and (args.csv or args.columns):
+        other = "--csv" if args.csv else "--columns"
+        hint = "omit one of them" if args.csv else "omit --columns: lines of JSON have all keys; or use --csv"
+        raise OptionError("conflicting-options", f"--json and {other} cannot be used together", hint)
+    if args.metric and args.sort not in (*SORT_KEYS, args.metric):
+        raise OptionError("conflicting-options", f"--metric {args.metric} shows another metric than --sort {args.sort}",
+                          "omit --metric, or sort by metric")
+
+
+def _sorted(found: Sequence[XPSummary], key: str, metric: Optional[str]) -> list[XPSummary]:
+    """Sort by a key: the newest, largest or best first; experiments without a value last."""
+    if key == "age":
+        return sorted(found, key=lambda xp: -xp.changed)
+    if key == "size":
+        return sorted(found, key=lambda xp: -(xp.checkpoint_bytes or 0))
+    if key == "sig":
+        return sorted(found, key=lambda xp: xp.sig)
+    sign = -1 if (metric or "").endswith(":max") else 1
+    return sorted(found, key=lambda xp: (xp.best is None, xp.metric or "", sign * (xp.best or 0)))
 
 
 def _is_wanted(xp: XPSummary, args: argparse.Namespace) -> bool:
-    from ...release.status import STALE, UP_TO_DATE
-    line, is_exported = " ".join(xp.argv or ()), xp.release in (UP_TO_DATE, STALE)
+    is_exported = xp.state in ("up_to_date", "other_options", "stale")
     if args.exported and not is_exported or args.not_exported and is_exported:
         return False
-    return (args.solver in (None, xp.solver)
-            and all(pattern in line or fnmatchcase(line, f"*{pattern}*") for pattern in args.targets))
+    return args.solver in (None, xp.solver)
 
 
-def _rows(found: Sequence[XPSummary]) -> list[list[str]]:
-    from ..xp_summary import short_names
-    by_solver: dict[Optional[str], list[XPSummary]] = {}
+def _print_warnings(found: Sequence[XPSummary]) -> None:
     for xp in found:
-        by_solver.setdefault(xp.solver, []).append(xp)
-    names = {xp.sig: name for xps in by_solver.values()
-             for xp, name in zip(xps, short_names([xp.argv or [] for xp in xps]))}
-    return [_row(xp, names[xp.sig]) for xp in found]
-
-
-def _row(xp: XPSummary, name: str) -> list[str]:
-    from ...release.status import describe_options
-    done = "?" if xp.epochs is None else str(xp.epochs)
-    epochs = f"{done}/{xp.planned}" if xp.planned else done
-    best = "" if xp.best is None else f"{xp.metric} {xp.best:.4g} @{xp.best_epoch}"
-    size = "none" if xp.checkpoint is None else readable_size(xp.checkpoint)
-    others = f" +{xp.others}" if xp.others else ""
-    release = xp.release if xp.release_bytes is None else f"{xp.release} {readable_size(xp.release_bytes)}"
-    release = ", ".join(filter(None, (release, describe_options(xp.release_options))))
-    release += f", {xp.nonfinite} NaN/inf" if xp.nonfinite else ""
-    return [cut(xp.sig, MAX_SIG), xp.solver or "?", name, epochs, best, size + others, release,
-            _age(time.time() - xp.changed)]
-
-
-def _age(seconds: float) -> str:
-    """How long ago something was, in its largest unit."""
-    unit, size = next((unit, size) for unit, size in UNITS if seconds >= size or size == 1)
-    return f"{max(int(seconds / size), 0)} {unit}"
+        for warning in xp.warnings:
+            print_err(show_warning(warning, xp.sig))

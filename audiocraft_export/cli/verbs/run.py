@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -13,170 +13,256 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ... import progress
-from ...errors import ExperimentError, ExportError, OptionError, printable
+from ...errors import CheckpointError, ExperimentError, ExportError, OptionError, printable
 from ...experiment.xp import Experiment, each_xp, grid_xps
-from ...options import CHOICES, ExportOptions
-from ..output import print_err
-from ..runner import Done, Job, run_jobs
+from ...options import AUDIOCRAFT, CHOICES, ExportOptions
+from ..outdated import find_outdated, release_folder
+from ..output import print_err, print_json
+from ..parser import positive
+from ..passphrase import check_key
+from ..runner import Done, Job, run_jobs, summary
 from ..slurm import leave_or_cancel, sbatch_options
-from ..targets import DoraDir, add_dora_dir, find_checkpoint, find_experiment, open_target
+from ..targets import (
+    DoraDir,
+    add_dora_dir,
+    distinct_experiments,
+    find_checkpoint,
+    find_experiment,
+    find_source,
+    open_target,
+)
 
 if TYPE_CHECKING:
     from ...jobs.batch import Executor
     from ...jobs.slurm import Slurm
 
 SUMMARY = "export experiments"
-DESCRIPTION = "Export experiments by signature, or XP folders and checkpoint files by path."
+DESCRIPTION = "Export experiments by signature, or by the path of an XP folder, a checkpoint or a release."
 EXAMPLES = """\
-examples:
-  audiocraft-export run 9357e12e              one of ./outputs by its signature
-  audiocraft-export run 9357 5ad2             several, by unique prefixes
-  audiocraft-export run 9357 --dora-dir /xps  from another Dora folder
-  audiocraft-export run 9357 -P audiocraft    from that of a training package
-  audiocraft-export run old/checkpoint.th --folder release --dtype float16
-  audiocraft-export run --all --jobs 2        all without an up-to-date release
-  audiocraft-export run --all --dry-run       what that would write
-  audiocraft-export run --grid lr_sweep       the XPs of a Dora grid
-  audiocraft-export run --all --slurm partition=debug time=30
-                                              by the cluster, an array
-  audiocraft-export run --bands 3c9d 41aa 97d1 e0f2 --folder mbd
-                                              several bands in one release
-  audiocraft-export run 9357e12e --format transformers --scrub public \\
-      --push-to-hub me/my-model               and everybody can load it
+examples (97d170e1 is the experiment of `make demo`):
+  audiocraft-export run 97d170e1                    one XP of ./outputs
+  audiocraft-export run 97d1                        the same, by a prefix
+  audiocraft-export run 97d1 --dora-dir outputs     of another Dora folder
+  audiocraft-export run 97d1 -P audiocraft_export.demo    of a package
+  audiocraft-export run outputs/xps/97d170e1/checkpoint.th --folder release
+  audiocraft-export run 97d1 --weights ema --dtype float16 --folder half
+  audiocraft-export run 97d1 --format safetensors --folder shared
+  audiocraft-export run --all --jobs 2      all without an up-to-date release
+  audiocraft-export run --all --dry-run     show what would be written
+
+  audiocraft-export run --grid NAME         the XPs of a Dora grid
+  audiocraft-export run --all --slurm partition=NAME time=30
+  audiocraft-export run --bands SIG SIG SIG SIG --folder mbd
+  audiocraft-export run SIG --format transformers --push-to-hub ORG/NAME
 """
-HELP = {
-    "folder": "where the release goes (default: the folder `export` of the XP); with several XPs, one folder a "
-              "signature inside it",
-    "weights": "best, ema, last, or any section of the checkpoint that holds tensors (default: best)",
-    "checkpoint": "an epoch or a name NAME, as in checkpoint_NAME.th (default: checkpoint.th)",
-    "dtype": "of floating point tensors (default: as stored)",
-    "codec": "put the compression model beside a language model, or not",
-    "verify": "read the bytes back, or also rebuild the model with the library that it is for, or neither",
-    "version": "AudioCraft version tag (default: the installed one)",
-    "format": "for whom it is: AudioCraft's loaders, whoever reads safetensors, or transformers",
-    "max_shard_size": "of a file of safetensors: a larger model gets several (default: 5GB)",
-    "card": "write a model card, README.md, or not (default: for all formats but audiocraft)",
-    "scrub": "leave keys of the configuration out, such as wandb or 'dataset.*.path'; public: all that nobody needs to "
-             "load the model; may be given several times",
-    "hub": "push the release to this repository of the Hugging Face Hub",
-    "private": "make that repository private, if it is new",
-    "metric": "by which the training selects its best state, where that is not known: NAME or STAGE.NAME, and :max if "
-              "the highest is the best",
-    "revision": "push to this branch of it (default: main)",
-    "family": "release the model as one of a solver of AudioCraft (musicgen, compression, ...), or as a `general` one "
-              "(default: what the configuration says)",
-    "config": "YAML file with the configuration of a checkpoint that holds none, such as a bare state dict",
-    "force": "replace a release of another experiment in the release folder",
-}
 SHAPES: dict[str, dict[str, Any]] = {
     "card": {"action": argparse.BooleanOptionalAction}, "private": {"action": argparse.BooleanOptionalAction},
     "scrub": {"action": "append", "metavar": "PATTERN"}, "force": {"action": "store_true"},
+    "digest": {"action": "store_true"}, "source_digest": {"action": "store_true"}, "attest": {"action": "store_true"},
 }
 METAVARS = {"hub": "ORG/NAME", "revision": "BRANCH", "max_shard_size": "SIZE", "metric": "NAME[:max]", "family": "NAME",
-            "weights": "SECTION[.PART]", "config": "FILE"}
+            "weights": "SECTION[.PART]", "config": "FILE", "sign": "KEY"}
+LATEST = ("ema", "last")  # values of --weights that do not depend on --metric
+_MAY_BE_REPEATED = "; may be repeated"
+GROUPS = {  # option groups of the help: the options by title
+    "where to": ("folder", "force"),
+    "weights and dtype": ("weights", "checkpoint", "dtype", "codec", "metric", "family", "config"),
+    "format": ("format", "max_shard_size", "version", "verify"),
+    "sharing": ("card", "scrub", "hub", "private", "revision"),
+    "trust": ("digest", "source_digest", "sign", "attest"),
+}
 
 
 @dataclass(frozen=True)
 class ExportJob:
-    """The export of one target, or its dry run, in whichever process it is called."""
+    """The export of one target, or its dry run; it can be pickled for a worker process."""
 
-    name: str  # of the target
+    name: str  # name of the target
     xp: Experiment
     source: Path  # the checkpoint
     folder: Path  # the release folder
     options: ExportOptions
-    codec_dora_dir: Optional[Path]  # where `//sig/` is looked up, if not in the Dora folder of the experiment
-    is_foreign: bool  # whether the checkpoint may be of another experiment than the folder that it lies in
+    codec_dora_dir: Optional[Path]  # Dora folder for compression models `//sig/`; None is that of the experiment
+    is_file: bool  # whether the target is a checkpoint file
     dry_run: bool
-    any_options: bool = False  # whether an up-to-date release stays that was made with other options
 
     def __call__(self) -> Done:
-        """Do it."""
-        from ...checkpoint.checkpoint import open_checkpoint, open_experiment
+        """Export, or plan the export."""
+        from ...checkpoint.checkpoint import open_checkpoint, open_experiment, with_offer
         from ...pipeline.export import export, plan_export
+        from ...pipeline.former_scrub import refuse_dropped_scrub
+        refuse_dropped_scrub(self.folder, self.options)
+        is_copy = self.is_file and self.options.folder  # the file may belong to another experiment
         with progress.track(printable(self.name)):
             config = self.options.config
-            checkpoint = open_checkpoint(self.source, config) if self.is_foreign else open_experiment(
-                self.xp, self.source, config)
+            checkpoint = open_checkpoint(self.source, config) if is_copy else open_experiment(
+                self.xp, self.source, config, by_path=self.is_file)
             do = plan_export if self.dry_run else export
-            return do(checkpoint, self.xp.folder, self.folder, self.options, self.codec_dora_dir,
-                      any_options=self.any_options)
+            try:
+                return do(checkpoint, self.xp.folder, self.folder, self.options, self.codec_dora_dir)
+            except CheckpointError as exc:  # Weights are read after the checkpoint has been opened.
+                if exc.code != "corrupted-file" or is_copy:
+                    raise
+                raise with_offer(exc, self.xp, self.source, self._can_export, self.is_file) from exc
+
+    def _can_export(self, path: Path) -> bool:
+        """Return whether another checkpoint of the experiment can be exported with the same options."""
+        from ...checkpoint.checkpoint import open_own_checkpoint
+        from ...pipeline.export import check_export
+        try:
+            check_export(open_own_checkpoint(self.xp, path, self.options.config), self.xp.folder, self.options)
+        except ExportError:
+            return False
+        return True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the verb to its parser."""
-    parser.add_argument("targets", nargs="*", metavar="SIG|PATH",
-                        help="a Dora signature or a unique prefix of one, an XP folder, or a checkpoint file")
-    parser.add_argument("--all", action="store_true",
-                        help="all XPs of the Dora folder that have the checkpoint and no up-to-date release")
-    parser.add_argument("--grid", metavar="NAME", help="the XPs of a grid, as the last `dora grid NAME` left them")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be exported, and touch no file")
-    add_dora_dir(parser)
-    for field in ExportOptions.of_one_export():
-        choices = ",".join(filter(None, CHOICES.get(field.name, ())))
-        metavar = METAVARS.get(field.name) or (f"{{{choices}}}" if choices else field.name.upper())
-        parser.add_argument(ExportOptions.flag_of(field.name), dest=field.name, default=field.default,
-                            help=HELP[field.name], **SHAPES.get(field.name, {"type": _value, "metavar": metavar}))
-    parser.add_argument("--bands", action="store_true",
-                        help="the experiments are the bands of one MultiBand Diffusion, in their order: make one "
-                             "release of them, in --folder")
-    parser.add_argument("--jobs", type=_positive, metavar="N",
-                        help="export so many at once (default: 1; with --slurm, all that Slurm lets)")
-    parser.add_argument("--slurm", nargs="*", action="extend", metavar="KEY=VALUE",
-                        help="export on the cluster, one task of an array an XP: partition=, time=, mem_gb=, cpus=, or "
-                             "any option of sbatch")
-    parser.add_argument("--chunk", type=_positive, metavar="N", help="with --slurm: one task for so many XPs")
+    """Add the arguments of `run` to its parser."""
+    what = parser.add_argument_group("what to export")
+    what.add_argument("targets", nargs="*", metavar="SIG|PATH",
+                      help="signature of an XP (or an unambiguous prefix), XP folder, checkpoint file, or release "
+                           "of an XP")
+    what.add_argument("--all", action="store_true",
+                      help="all XPs of the Dora folder with a checkpoint and no up-to-date release; a release that is "
+                           "made again keeps its options, except for those given here and for --verify and "
+                           "--config, which neither are stored nor make a release outdated")
+    what.add_argument("--grid", metavar="NAME", help="the XPs of a grid, as scheduled by the last `dora grid NAME`")
+    what.add_argument("--bands", action="store_true",
+                      help="export the XPs, in this order, as the bands of one MultiBand Diffusion model to --folder")
+    what.add_argument("--dry-run", action="store_true", help="show what would be exported; write nothing")
+    add_dora_dir(what)
+    options = {field.name: field for field in ExportOptions.of_one_export()}
+    for title, names in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name in names:
+            choices = ",".join(filter(None, CHOICES.get(name, ())))
+            metavar = METAVARS.get(name) or (f"{{{choices}}}" if choices else name.upper())
+            text = options[name].metadata["help"] + (_MAY_BE_REPEATED if name == "scrub" else "")
+            action = group.add_argument(ExportOptions.flag_of(name), dest=name, help=text,
+                                        **SHAPES.get(name, {"type": _value, "metavar": metavar}))
+            action.default = argparse.SUPPRESS  # so that only given options are attributes of the arguments
+    many = parser.add_argument_group("running many")
+    many.add_argument("--jobs", type=positive, metavar="N",
+                      help="number of parallel exports (default: 1; with --slurm, no limit)")
+    many.add_argument("--slurm", nargs="*", action="extend", metavar="KEY=VALUE",
+                      help="run as a job array, one task per XP; settings: partition=, time=, mem_gb=, cpus=, or any "
+                           "option of sbatch")
+    many.add_argument("--chunk", type=positive, metavar="N", help="number of XPs per task of --slurm (default: 1)")
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Do what the verb says; gives the exit code."""
-    options = ExportOptions(**{field.name: getattr(args, field.name) for field in ExportOptions.of_one_export()})
+    """Export the targets; return the exit code."""
+    names = [field.name for field in ExportOptions.of_one_export()]
+    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
     _take_targets_from_slurm(args)
-    _check_usage(args)
+    keeps_format = args.all and "format" not in given  # releases may be in any format
+    _refuse_idle_options(given, keeps_format)
+    options = ExportOptions.from_mapping({**given, "format": "safetensors"} if keeps_format else given)
+    _check_usage(args, options)
+    check_key(options.sign)
     dora_dir = DoraDir(args)
-    slurm = _slurm(args, dora_dir)  # before anything is looked for: that there is no Slurm is said at once
-    if args.grid is not None:
-        args.targets = [str(xp.folder) for xp in grid_xps(args.grid, dora_dir.path)]
-    if args.all:
-        args.targets = [str(xp.folder) for xp in each_xp(dora_dir.path) if _needs_export(xp, options)]
-        if not args.targets:
-            print_err(f"Nothing to export in {dora_dir.path}: each checkpoint that is there has an up-to-date release; "
-                      "to make one with other options, name its XP.")
-            return 0
+    slurm = _slurm(args, dora_dir)  # A missing Slurm is reported before the search for experiments.
     if args.bands:
         job = partial(_export_bands, args.targets, dora_dir, options)
-        return run_jobs([" ".join(args.targets)], [job], None, args, table=False)
-    # Those that were found are paths: a file or folder here may be called like one of them.
+        return run_jobs([" ".join(args.targets)], [job], None, args)
+    if args.all:
+        return _run_all(args, dora_dir, given, slurm)
+    if args.grid is None:
+        args.targets = distinct_experiments(args.targets, dora_dir)
+    else:
+        args.targets = [str(xp.folder) for xp in grid_xps(args.grid, dora_dir.path)]
+    is_several = len(args.targets) > 1 or args.grid is not None
+    return _run(args, dora_dir, [options] * len(args.targets), slurm, {} if is_several else None)
+
+
+def _run_all(args: argparse.Namespace, dora_dir: DoraDir, given: Mapping[str, Any], slurm: Optional[Slurm]) -> int:
+    """Export the experiments that `find_outdated` selects."""
+    found = find_outdated(each_xp(dora_dir.path), given, keeps=args.json)
+    for report in found.kept:
+        print_json(target=str(report.xp and report.xp.name), **report.to_dict())
+    if not found.options:
+        is_empty = not any(found.skipped.values())
+        print_err(f"Nothing to do: no XPs in {dora_dir.path}" if is_empty else
+                  f"Nothing to do in {dora_dir.path}. {summary(found.skipped)}")
+        return 0
+    _report_unsharded([*found.options.values()], given)
+    args.targets = [*map(str, found.options)]
+    return _run(args, dora_dir, [*found.options.values()], slurm, found.skipped)
+
+
+def _report_unsharded(options: Sequence[Union[ExportOptions, OptionError]], given: Mapping[str, Any]) -> None:
+    """Report how many exports ignore --max-shard-size, because they keep a format without shards."""
+    count = [getattr(each, "format", None) for each in options].count(AUDIOCRAFT) if "max_shard_size" in given else 0
+    if count:
+        print_err(f"--max-shard-size has no effect on {count} of {len(options)} XPs: their format is {AUDIOCRAFT}.")
+
+
+def _run(args: argparse.Namespace, dora_dir: DoraDir, options: Sequence[Union[ExportOptions, OptionError]],
+         slurm: Optional[Slurm], skipped: Optional[Mapping[str, int]]) -> int:
+    """Export each target with its options, here or on a cluster."""
+    # XPs found by a search are passed as paths, because a file in the current folder may be named like a signature.
     names = [Path(target).name for target in args.targets] if _is_search(args) else args.targets
     jobs = _jobs(args, names, dora_dir, options)
     executor = slurm.run if slurm else _local(args, jobs)
     with leave_or_cancel(slurm) if slurm else nullcontext():
-        return run_jobs(names, jobs, executor, args, table=len(jobs) > 1 or _is_search(args))
+        return run_jobs(names, jobs, executor, args, skipped)
 
 
 def _take_targets_from_slurm(args: argparse.Namespace) -> None:
-    """Take for targets what stands behind --slurm and is no setting: argparse cannot know."""
+    """Move the values of --slurm that are not KEY=VALUE to the targets; argparse cannot tell them apart."""
     if args.slurm is not None:
         settings = [text for text in args.slurm if re.match(r"[a-z][a-z_-]*=", text) and not os.path.exists(text)]
         args.targets += [text for text in args.slurm if text not in settings]
         args.slurm = settings
 
 
-def _check_usage(args: argparse.Namespace) -> None:
+def _refuse_override(target: str) -> None:
+    """Refuse a target that sets an option as Hydra does, such as `weights=last` or `exporter.weights=last`."""
+    key, equals, value = target.partition("=")
+    name = key.rpartition(".")[2]
+    if equals and name in [field.name for field in ExportOptions.of_one_export()] and not os.path.exists(target):
+        has_value = SHAPES.get(name, {}).get("action", "append") == "append"
+        raise OptionError("invalid-arguments", f"'{target}' is neither a signature nor a path",
+                          f"did you mean {ExportOptions.flag_of(name)}{f' {value}' if has_value else ''}?")
+
+
+def _refuse_idle_options(given: Mapping[str, Any], keeps_format: bool) -> None:
+    """Refuse options that have no effect together with the others, even if they are given at their defaults."""
+    if "max_shard_size" in given and not keeps_format and given.get("format", AUDIOCRAFT) == AUDIOCRAFT:
+        raise OptionError("conflicting-options", "--max-shard-size has no effect on --format audiocraft",
+                          "add --format safetensors, or omit --max-shard-size")
+    of_hub = [f"--{name}" for name in ("private", "revision") if name in given and given.get("hub") is None]
+    if of_hub:
+        raise OptionError("conflicting-options", f"{of_hub[0]} requires --push-to-hub", "add --push-to-hub ORG/NAME")
+    if given.get("metric") and given.get("weights") in LATEST:
+        raise OptionError("conflicting-options", f"--metric has no effect on --weights {given['weights']}: it selects "
+                          "the best state", "omit --metric")
+
+
+def _check_usage(args: argparse.Namespace, options: ExportOptions) -> None:
+    for target in args.targets:
+        _refuse_override(target)
     if [bool(args.targets), args.all, args.grid is not None].count(True) != 1:
-        raise OptionError("run exports experiments by signature or path, or --all, or those of a --grid: give one of "
-                          "these.")
+        raise OptionError("invalid-arguments", "specify exactly one of: SIG|PATH arguments, --all, --grid NAME",
+                          "see audiocraft-export run --help")
     if args.bands and (_is_search(args) or args.dry_run):
-        raise OptionError("--bands takes the experiments in their order, and exports them: leave --all, --grid and "
-                          "--dry-run out.")
-    if args.bands and args.folder is None:
-        raise OptionError("--bands makes one release of several experiments: say where it goes with --folder.")
-    if args.bands and args.slurm is not None:
-        raise OptionError("--bands makes one release: leave --slurm out.")
-    if args.hub and not args.bands and (_is_search(args) or len(args.targets) > 1):
-        raise OptionError("--push-to-hub names the repository of one release: export these experiments one by one.")
+        raise OptionError("conflicting-options", "--bands cannot be combined with --all, --grid or --dry-run",
+                          "name the experiments in the order of their bands")
+    if args.bands and options.folder is None:
+        raise OptionError("conflicting-options", "--bands makes one release of several experiments",
+                          "name its folder with --folder")
+    if args.bands and (args.slurm is not None or args.jobs is not None):
+        flag = "--jobs" if args.slurm is None else "--slurm"
+        raise OptionError("conflicting-options", f"--bands cannot be combined with {flag}", f"remove {flag}")
+    if options.hub and not args.bands and (_is_search(args) or len(args.targets) > 1):
+        raise OptionError("conflicting-options", "--push-to-hub names the repository of a single release",
+                          "export the experiments one by one")
+    if args.slurm is not None and options.sign is not None:
+        raise OptionError("conflicting-options", "--sign cannot be combined with --slurm: the path of a key is not "
+                          "stored in the files of a job", "export without --sign, then repeat the command with --sign "
+                          "and without --slurm")
     if args.chunk and args.slurm is None:
-        raise OptionError("--chunk says how many experiments one task of --slurm exports: give both.")
+        raise OptionError("conflicting-options", "--chunk requires --slurm", "add --slurm, or remove --chunk")
 
 
 def _slurm(args: argparse.Namespace, dora_dir: DoraDir) -> Optional[Slurm]:
@@ -197,21 +283,8 @@ def _local(args: argparse.Namespace, jobs: Sequence[Union[Job, ExportError]]) ->
 
 
 def _is_search(args: argparse.Namespace) -> bool:
-    """Whether the experiments are to be found, and not named."""
+    """Return whether --all or --grid selects the experiments, not a list of targets."""
     return args.all or args.grid is not None
-
-
-def _needs_export(xp: Experiment, options: ExportOptions) -> bool:
-    """Whether an experiment has the checkpoint, and no up-to-date release where it would go, whatever its options.
-
-    One that does not identify its checkpoint is compared with it by the export.
-    """
-    from ...release.status import UP_TO_DATE, release_status
-    path, folder = xp.checkpoint_path(options.checkpoint), _release_folder(xp.folder, options, several=True)
-    name = None if options.checkpoint is None else path.name
-    status = release_status(folder, xp.folder, name=name)
-    is_known = status.manifest is not None and status.manifest.is_identified
-    return os.path.isfile(path) and not (status.state == UP_TO_DATE and is_known)
 
 
 def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOptions) -> Done:
@@ -221,51 +294,44 @@ def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOpti
 
 
 def _jobs(args: argparse.Namespace, names: Sequence[str], dora_dir: DoraDir,
-          options: ExportOptions) -> list[Union[Job, ExportError]]:
-    """The export of each target, or the error why it cannot be done.
+          options: Sequence[Union[ExportOptions, OptionError]]) -> list[Union[Job, ExportError]]:
+    """Return the export of each target, or the error that prevents it.
 
     Raises:
-        ExperimentError: if two of them would go to the same folder.
+        ExperimentError: if two checkpoints would be exported to the same folder.
     """
     jobs: list[Union[Job, ExportError]] = []
     by_folder: dict[str, ExportJob] = {}
-    for target, name in zip(args.targets, names):
+    for target, name, chosen in zip(args.targets, names, options):
         try:
-            job = _job(target, name, args, dora_dir, options)
+            job = _job(target, name, args, dora_dir, chosen)
             jobs.append(job)
         except ExportError as exc:
             jobs.append(exc)
             continue
         other = by_folder.setdefault(os.path.realpath(job.folder), job)
         if os.path.realpath(other.source) != os.path.realpath(job.source):
-            raise ExperimentError(f"{name} would overwrite the release of {other.name} in {job.folder}: export it in a "
-                                  "call of its own, with its own --folder.")
+            raise ExperimentError("conflicting-options", f"{name} and {other.name} would be exported to the same "
+                                  f"folder {job.folder}", "export them in separate commands with other folders")
     return jobs
 
 
-def _job(target: str, name: str, args: argparse.Namespace, dora_dir: DoraDir, options: ExportOptions) -> ExportJob:
+def _job(target: str, name: str, args: argparse.Namespace, dora_dir: DoraDir,
+         options: Union[ExportOptions, OptionError]) -> ExportJob:
+    if isinstance(options, OptionError):
+        raise options
     if _is_search(args) and not os.path.isdir(target):
         where = "the Dora folder" if args.all else f"the grid {args.grid}"
-        raise ExperimentError(f"{target} is not there, though {where} has it: it was removed, or never started.")
+        raise ExperimentError("experiment-not-found", f"{target} does not exist, although {where} lists it: it was "
+                              "removed, or never started")
+    target = find_source(target, dora_dir)
     xp = find_experiment(target, dora_dir)
     source = find_checkpoint(target, xp, options.checkpoint)
-    folder = _release_folder(xp.folder, options, several=_is_search(args) or len(args.targets) > 1)
+    folder = release_folder(xp.folder, options, several=_is_search(args) or len(args.targets) > 1)
     return ExportJob(name, xp, source, folder, options, dora_dir.for_codec(xp), dry_run=args.dry_run,
-                     any_options=args.all, is_foreign=bool(options.folder) and os.path.isfile(target))
-
-
-def _release_folder(xp_folder: Path, options: ExportOptions, several: bool) -> Path:
-    """Where the release of an XP folder goes: that of one of several to a folder of its own."""
-    home = xp_folder.absolute()
-    folder = options.release_folder(home).absolute()
-    return folder / home.name if several and options.folder else folder
+                     is_file=os.path.isfile(target))
 
 
 def _value(text: str) -> Optional[str]:
+    """Parse the value of an option; `null` is None, as in Hydra."""
     return None if text == "null" else text
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no positive number")
-    return int(text)

@@ -1,1 +1,1 @@
-"""Private values in a configuration: finding them, and leaving them out."""
+"""Find private values in a configuration, and remove them."""

@@ -1,6 +1,6 @@
 """Detect private values in a string: paths, names of users and machines, e-mail addresses, tokens.
 
-Machines and their users are known by what stands around them (`/home/joe`, `host: node1`), and by name (`KnownNames`).
+Names of users and machines are recognized by their context (`/home/joe`, `host: node1`), or are known (`KnownNames`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TOKEN, MAIL, PATH, USER, HOST = ("a token", "an e-mail address", "an absolute path", "a user name", "a host name")
-MAX_USERS = 100  # whose home folders stand in one configuration; each is searched for in every value
-START = r"(?:(?<![^\s\"'`=:,;|(\[{>^])|(?<=//pretrained/))"  # of a word, or of what AudioCraft's form is given
-INTERNAL = r"(?:local|lan|internal|intranet|intra|corp|home\.arpa)"  # last names in a network of one's own
-VARIABLE = r"\$\{[^{}\s]{0,200}\}"  # an interpolation, which holds no secret itself
+MAX_USERS = 100  # user names taken from home folders in a configuration; every value is searched for each of them
+START = r"(?:(?<![^\s\"'`=:,;|(\[{>^])|(?<=//pretrained/))"  # start of a word, or of the path after `//pretrained/`
+INTERNAL = r"(?:local|lan|internal|intranet|intra|corp|home\.arpa)"  # top-level domains of private networks
+VARIABLE = r"\$\{[^{}\s]{0,200}\}"  # an interpolation, which is not a secret itself
 
-TOKEN_FORMATS = {  # by the prefixes of their makers, as in the rules of gitleaks
+TOKEN_FORMATS = {  # patterns by service; prefixes as in the rules of gitleaks
     "Hugging Face": r"\b(?:hf_|api_org_)[A-Za-z0-9]{16,}",
     "GitHub, GitLab": r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
                       r"|gl(?:pat|cbt|dt|ft|rt|ptt|oas|soat|agent)-[\w-]{16,})",
@@ -37,7 +37,7 @@ TOKEN_FORMATS = {  # by the prefixes of their makers, as in the rules of gitleak
     "JSON Web Token": r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}(?:\.[\w-]+)?|\beyJ[\w+/=-]{40,}",
     "key block": r"-{4,5} ?BEGIN [A-Z0-9 ]{3,60}-{4,5}[^\"']*|\bPuTTY-User-Key-File[^\"']*|\bAGE-SECRET-KEY-1\w{20,}"
                  r"|\b(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-\S{1,30}) AAAA[\w+/=]{20,}"
-                 r"|\b(?:b3BlbnNzaC1rZXktdj|MI[IG][A-Za-z0-9+/]{40})[\w+/=]*",  # and what such a block begins with
+                 r"|\b(?:b3BlbnNzaC1rZXktdj|MI[IG][A-Za-z0-9+/]{40})[\w+/=]*",  # first bytes of a key in base64
     "user info of an address": rf"(?<=://)(?!git@|{VARIABLE}(?::{VARIABLE})?@)(?:[^\s/?#@\"'`<>]{{1,200}}(?=@)"
                                r"|[^\s:/?#@\"'`<>]{0,200}:(?!\d{1,5}[/?#])[^\s@\"'`<>]{1,200}(?=@))",
     "query of an address": r"(?<=[?&#;])(?i:x-(?:amz|goog)-(?:signature|credential|security-token)"
@@ -59,7 +59,7 @@ TOKEN_FORMATS = {  # by the prefixes of their makers, as in the rules of gitleak
               r"|\b(?i:authorization|private-token|(?:set-)?cookie|x-[\w-]{0,20}(?:key|token))[\"']?\s{0,3}[:=]\s{0,3}"
               rf"[\"']?(?!(?:\w{{1,20}}\s{{1,3}})?{VARIABLE}|null\b)(?:\w{{1,20}}\s{{1,3}})?[^\s\"'`<>]{{4,}}"
               r"|\b(?i:basic\s{1,3})(?=[A-Za-z]{0,99}[\d+/=])[A-Za-z0-9+/]{8,}={0,2}",
-    "assignment in a text": r"(?<![A-Za-z0-9])(?i:password|passwd|passphrase|pwd|(?:client_|app_)?secret"
+    "assignment in a string": r"(?<![A-Za-z0-9])(?i:password|passwd|passphrase|pwd|(?:client_|app_)?secret"
                             r"|\w{0,20}(?:access|secret)_?key(?:_?id)?|api_?key|private_?key(?:_?id)?|(?:access|auth)_?token)"
                             r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?"
                             rf"(?!{VARIABLE}|\?\?\?|(?i:none|null|true|false)\b)[^\s\"'`,;&<>]{{4,}}"
@@ -105,7 +105,7 @@ DETECTORS = ((TOKEN, TOKENS), (MAIL, MAILS), (PATH, PATHS), (HOST, HOSTS))
 
 SECRET_KEYS = re.compile(r"(?:^|_)(?:pass_?(?:word|wd|phrase)|secrets?|credentials?"
                          r"|(?:api|access|secret|private|auth|signing|encryption)_?key)(?:_|$)")
-WHOLE_SECRET_KEYS = {"pass", "pw", "pwd"}  # not as a part of a key: `passt`, `low_pass`
+WHOLE_SECRET_KEYS = {"pass", "pw", "pwd"}  # secret only as whole keys, unlike `low_pass`
 TOKEN_KEYS = re.compile(r"(?:^|_)(?:tokens?|key|auth|authorization|bearer|cookie)$")
 TOKEN_LIKE = re.compile(r"(?:Bearer )?(?=[^\s\d]*\d)(?=[^A-Za-z]*[A-Za-z])(?![/~])[\w.+/=-]{16,}")
 USER_KEYS = re.compile(r"(?:^|_)(?:user|username|user_?name|login|owner|author|entity|account|e?mail)$")
@@ -119,32 +119,32 @@ COMMON = {"root", "user", "users", "home", "admin", "ubuntu", "debian", "centos"
 
 @dataclass(frozen=True)
 class KnownNames:
-    """Names of people and of machines, to be found wherever they stand as a word."""
+    """Names of users and machines, which are detected wherever they occur as a word."""
 
     users: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
 
     @classmethod
     def of_this_machine(cls) -> KnownNames:
-        """The current user, the home folder, and this machine."""
+        """Return the names of the current user, of the home folder and of this machine."""
         host = socket.gethostname()
         hosts = (host, host.partition(".")[0])
         return cls(frozenset(filter(_is_telling, _users())), frozenset(filter(_is_telling, hosts)))
 
     def with_home_owners(self, texts: Iterable[str]) -> KnownNames:
-        """These, and the users whose home folders stand in some texts."""
+        """Return these names, plus the owners of home folders that occur in strings."""
         found = sorted({name for text in texts for name in HOMES.findall(text) if _is_telling(name)})
         return KnownNames(self.users | frozenset(found[:MAX_USERS]), self.hosts)
 
     @property
     def detectors(self) -> list[tuple[str, re.Pattern[str]]]:
-        """A pattern for each kind of name that there is."""
+        """Kind and regular expression for known users and for known machines."""
         return [(kind, re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, sorted(names)))})(?![A-Za-z0-9])"))
                 for kind, names in ((USER, self.users), (HOST, self.hosts)) if names]
 
 
 def find_in_text(text: str, names: KnownNames) -> Iterator[tuple[str, str]]:
-    """Kind and text of each private value in a string; nothing is found twice."""
+    """Yield kind and text of each private value in a string; no part of the string is reported twice."""
     for kind, pattern in (*DETECTORS, *names.detectors):
         for found in pattern.finditer(text):
             yield kind, found[0]
@@ -152,16 +152,16 @@ def find_in_text(text: str, names: KnownNames) -> Iterator[tuple[str, str]]:
 
 
 def kind_by_key(key: str, value: object, name: str = "") -> str:
-    """The kind of a value that is private for the name of its key, such as `api_key`; empty if it is not.
+    """Return the kind of a value that is private because of its key, such as `api_key`; empty if it is not private.
 
     Args:
-        key: with what says more of it, such as the name of its section.
-        name: the key alone.
+        key: the key, with the name of its section in front if there is one.
+        name: the key alone; `key` if empty.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return ""
     words = "_".join(KEY_WORDS.findall(key)).lower()
-    literal = INTERPOLATION.sub(" ", str(value)).strip(" ,")  # what an interpolation stands for is not released
+    literal = INTERPOLATION.sub(" ", str(value)).strip(" ,")  # the value of an interpolation is not released
     if literal in ("", "???", "null", "none"):
         return ""
     if isinstance(value, str) and (name or key).lower() in WHOLE_SECRET_KEYS:
@@ -176,21 +176,22 @@ def kind_by_key(key: str, value: object, name: str = "") -> str:
 
 
 def mask_tokens(text: str) -> str:
-    """A string with its tokens cut short."""
+    """Mask the tokens in a string."""
     return TOKENS.sub(lambda found: mask(found[0]), text)
 
 
 def mask(token: str) -> str:
-    """The beginning of a token, if it is long enough to show one."""
+    """Replace a token with dots; long tokens keep their first four characters."""
     return f"{token[:4]}..." if len(token) >= 16 else "..."
 
 
 def _users() -> Iterator[str]:
+    """Yield the name of the current user and of the home folder, as far as they are known."""
     for ask in (getpass.getuser, lambda: Path.home().name):
-        with suppress(OSError, KeyError, RuntimeError, ImportError):  # who runs in a container may have no name
+        with suppress(OSError, KeyError, RuntimeError, ImportError):  # a user in a container may not have a name
             yield ask()
 
 
 def _is_telling(name: str) -> bool:
-    """Whether a name is one of somebody, and no word that any text has."""
+    """Return whether a name identifies a user or a machine, unlike common words."""
     return len(name) >= 3 and name.lower() not in COMMON and not name.isdecimal()

@@ -8,21 +8,21 @@ from ...errors import printable
 from ..walk import KeyPath, items_of
 from .detectors import TOKEN, KnownNames, find_in_text, kind_by_key, mask, mask_tokens
 
-MAX_SHOWN = 80  # characters of a value: a warning has one line for each
-SECTION = object()  # stands for the values of a section where only its key is looked at
+MAX_SHOWN = 80  # characters of a value, so that a warning has one line per value
+SECTION = object()  # placeholder for the value of a section, of which only the key is examined
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """A private value in what is released."""
+    """A private value in the data of a release."""
 
-    path: KeyPath = field(repr=False)  # the keys and indices that lead to it; may be a token itself
+    path: KeyPath = field(repr=False)  # keys and indices of the value; they may be tokens themselves
     kind: str  # a token, an e-mail address, an absolute path, a user name or a host name
-    value: str  # it, or the value that it is in; tokens are masked
+    value: str  # the whole value, with tokens masked
 
     @property
     def key(self) -> str:
-        """The path, dotted."""
+        """The dotted path, with tokens masked."""
         return mask_tokens(".".join(self.path))
 
     def __str__(self) -> str:
@@ -30,10 +30,12 @@ class Exposure:
 
 
 def find_private_values(values: Any, names: Optional[KnownNames] = None) -> list[Exposure]:
-    """Find what plain data, such as a configuration or a manifest, would expose, each kind once for each value.
+    """Find the private values in plain data, such as a configuration or a manifest; each kind once per value.
 
-    An interpolation (`${oc.env:USER}`) exposes no more than what is written in it: it is never resolved here. Names are
-    looked for as well; None is those of this machine and of its user.
+    Interpolations (`${oc.env:USER}`) are never resolved here: only their text is searched.
+
+    Args:
+        names: names of users and machines to search for as well; None uses the names of this machine and its user.
     """
     leaves = list(_leaves(values))
     texts = [text for path, leaf in leaves for text in (leaf, *path[-1:]) if isinstance(text, str)]
@@ -42,8 +44,9 @@ def find_private_values(values: Any, names: Optional[KnownNames] = None) -> list
 
 
 def _in_leaf(path: KeyPath, leaf: Any, names: KnownNames) -> list[Exposure]:
+    """Return the private values in a leaf and in its key, one for each kind."""
     names_in_path = [part for part in path if not part.isdecimal()]
-    key = "_".join(names_in_path[-2:])  # `wandb.key` says more than `key`
+    key = "_".join(names_in_path[-2:])  # `wandb.key` is more specific than `key`
     kind = kind_by_key(key, leaf, "".join(names_in_path[-1:]))
     if kind == TOKEN:
         return [Exposure(path, kind, mask(str(leaf)))]
@@ -55,7 +58,7 @@ def _in_leaf(path: KeyPath, leaf: Any, names: KnownNames) -> list[Exposure]:
 
 
 def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Path and value of each leaf, bytes as text, and of each section, of which only the key may say something."""
+    """Yield (path, value) for each leaf, with bytes decoded, and (path, `SECTION`) for each section."""
     for name, _, item in items_of(value):
         yield from _leaves(item, (*path, name))
     if isinstance(value, (dict, list, tuple)):

@@ -1,8 +1,8 @@
-"""Remove keys from a configuration, by patterns, before anything of it is released.
+"""Remove the keys of a configuration that match patterns, before the configuration is released.
 
-A pattern is a dotted key from the top (`optim.lr`; indices of lists are parts, as in `betas.0`). `*` stands for any
-name or a part of one (`dataset.*.path`, `*_dir`), `**` between the dots for any number of names, none among them
-(`**.path`, `conditioners.**.cache_path`). A section goes with all that is in it.
+A pattern is a dotted key from the top level (`optim.lr`); indices of lists are also levels (`betas.0`). `*` matches a
+name or a part of a name (`dataset.*.path`, `*_dir`), and `**` any number of levels, including zero (`**.path`,
+`conditioners.**.cache_path`). A section is removed with all its keys.
 """
 
 import re
@@ -18,27 +18,27 @@ from ..walk import KeyPath, items_of
 from .detectors import HOST, USER, KnownNames
 from .exposure import find_private_values
 
-BUILDER_KEYS = (  # what the loaders and builders of audiocraft.models read, of any family
+BUILDER_KEYS = (  # read by the loaders and builders of audiocraft.models, for any family
     "attribute_dropout", "audioseal", "channels", "classifier_free_guidance", "codebooks_pattern", "compression_model",
     "compression_model_framerate", "compression_model_latent_dim", "compression_model_latent_mean",
     "compression_model_latent_std", "compression_model_n_q", "conditioners", "dataset.segment_duration", "detector",
     "diffusion_unet", "encodec", "fuser", "interleave_stereo_codebooks", "lm_model", "masking", "no_quant", "processor",
     "rvq", "sample_rate", "schedule", "seanet", "solver", "transformer_lm")
-END = "\0"  # of a name in a path
+END = "\0"  # marks the end of a name in a path
 CHARACTER, NAME = f"[^{END}]", f"(?:[^{END}]+{END})"
 
 
 def scrub_config(config: Config, scrub: Sequence[str]) -> Config:
-    """Remove the keys that patterns match, and those that refer to one of these.
+    """Remove the keys that match patterns, and the keys that refer to a removed one.
 
-    No value that is removed is written where it was referred to. The preset `public` removes, beside what its patterns
-    match, every value that holds an absolute path, an e-mail address, a token, or the name of a user or of a host;
-    what it removes depends on the configuration alone, not on this machine, so that a release stays reproducible.
+    The preset `public` also removes every value with an absolute path, an e-mail address, a token, or the name of a
+    user or host. The result depends on the configuration alone and not on this machine, so that a release is
+    reproducible.
 
     Raises:
-        OptionError: if `scrub` has what is no pattern and no preset.
-        CheckpointError: if `public` finds something private in what a model is built from, or that refers to a key that
-            is removed.
+        OptionError: if an item of `scrub` is neither a pattern nor a preset.
+        CheckpointError: if a key that the model is built from has a value that `public` considers private, or refers
+            to a key that is removed.
     """
     patterns = expand_presets(scrub)
     if not patterns:
@@ -53,17 +53,17 @@ def scrub_config(config: Config, scrub: Sequence[str]) -> Config:
 
 
 def unmatched_patterns(config: Config, scrub: Sequence[str]) -> list[str]:
-    """The patterns that match nothing of a configuration, as one with a slip does; presets fit all families.
+    """Return the patterns that match no key of a configuration, usually because of a typo; presets are omitted.
 
     Raises:
-        OptionError: if one is no pattern.
+        OptionError: if an item of `scrub` is neither a pattern nor a preset.
     """
     expand_presets(scrub)
     return [each for each in scrub if each not in PRESETS and not any(matches(config.values, [each]))]
 
 
 def matches(values: Any, patterns: Collection[str]) -> Iterator[KeyPath]:
-    """The topmost paths of plain data that patterns match."""
+    """Yield the paths in plain data that match a pattern; paths below a matching one are omitted."""
     fits = re.compile("|".join(map(_regex, patterns)), re.DOTALL).fullmatch
     todo: list[tuple[KeyPath, Any]] = [((), values)]
     while todo:
@@ -75,31 +75,32 @@ def matches(values: Any, patterns: Collection[str]) -> Iterator[KeyPath]:
 
 
 def _regex(pattern: str) -> str:
-    """A regular expression for a path, whose names are joined by END."""
+    """Convert a pattern to a regular expression for paths whose names are joined with `END`."""
     *first, last = pattern.split(".")
     parts = [f"{NAME}*" if part == "**" else _name_regex(part) + END for part in first]
     return "".join(parts) + (f"{NAME}*{CHARACTER}+" if last == "**" else _name_regex(last))
 
 
 def _name_regex(part: str) -> str:
+    """Convert one level of a pattern to a regular expression for a name."""
     return f"{CHARACTER}*".join(map(re.escape, part.split("*")))
 
 
 def _private(config: Config, removed: Collection[KeyPath]) -> Iterator[KeyPath]:
-    """The paths of private values, but for those that are removed already."""
+    """Yield the paths of private values that are not removed yet."""
     for exposure in find_private_values(config.values, KnownNames()):
         if any(exposure.path[:end] in removed for end in range(1, len(exposure.path) + 1)):
             continue
         if not _is_built_from(exposure.path):
             yield exposure.path
-        elif exposure.kind not in (USER, HOST):  # `norm: layer_norm`, if a user is called `layer`
-            raise CheckpointError(f"The configuration (xp.cfg) says {exposure}, and the model is built from that: "
-                                  f"scrub={PUBLIC} neither releases nor removes it; name `{exposure.key}` in scrub, "
-                                  "too, if the model does not need it.")
+        elif exposure.kind not in (USER, HOST):  # a name may match by chance: `norm: layer_norm` and a user `layer`
+            raise CheckpointError("config-not-scrubbable", f"scrub={PUBLIC} cannot remove the private value "
+                                  f"{exposure}: the model is built from this key",
+                                  f"add `{exposure.key}` to scrub if the model does not need it")
 
 
 def _add_referring(removed: set[KeyPath], config: Config) -> None:
-    """Add what refers to a path that is removed, or that may: it could not be resolved any more."""
+    """Add the paths of values that refer, or may refer, to a removed path: they could no longer be resolved."""
     referring = defaultdict(list)
     for source, target in references(config.values):
         for end in range(1, len(target) + 1):
@@ -113,25 +114,27 @@ def _add_referring(removed: set[KeyPath], config: Config) -> None:
             if source in removed:
                 continue
             if _is_built_from(source):
-                raise CheckpointError(f"`{'.'.join(source)}` of the configuration (xp.cfg), from which the model is "
-                                      "built, refers to a key that scrub removes: take that key out of scrub, or name "
-                                      "both if the model does not need them.")
+                raise CheckpointError("config-not-scrubbable", f"`{'.'.join(source)}` of the configuration (xp.cfg), "
+                                      "which the model is built from, refers to a key that scrub removes",
+                                      "keep that key, or add both to scrub if the model does not need them")
             removed.add(source)
             todo.append(source)
 
 
 def _is_built_from(path: KeyPath) -> bool:
+    """Return whether the model is built from the value at a path."""
     return not {path[0], ".".join(path[:2])}.isdisjoint(BUILDER_KEYS)
 
 
 def _ways_to(path: KeyPath) -> Iterator[KeyPath]:
-    """A path, and that of all elements of its list: without one of them, the indices of the others change."""
+    """Yield a path and, for a list element, the path of any element: removing one shifts the other indices."""
     yield path
     if path[-1].lstrip("-").isdecimal():
         yield (*path[:-1], "[]")
 
 
 def _remove(value: Any, removed: Collection[KeyPath], path: KeyPath = ()) -> Any:
+    """Copy plain data without the removed paths."""
     if not isinstance(value, (dict, list, tuple)):
         return value
     kept = [(key, _remove(item, removed, (*path, name))) for name, key, item in items_of(value)

@@ -1,1 +1,1 @@
-"""AudioCraft's own format: files of torch.save."""
+"""AudioCraft's own format: files as torch.save writes them."""

@@ -1,4 +1,4 @@
-"""Rebuild the models of a release with AudioCraft's own loaders."""
+"""Load the models of a release with AudioCraft's own loaders, and compare their weights."""
 
 from collections.abc import Sequence
 from functools import partial, reduce
@@ -13,55 +13,67 @@ from ...errors import ReleaseError
 from ...release.families.registry import Family, Loaded
 from ...release.installed_audiocraft import audiocraft_version
 
+SKIP = "skip this check (verify=bytes, or omit --load)"  # a hint
+
 
 def loader_for(family: Family) -> Callable[[Path, Sequence[str]], Loaded]:
-    """The function that rebuilds the models of a family from a release folder and file names; importing takes 5 s.
+    """Return the function that loads the models of a family from a release folder and file names.
+
+    This imports AudioCraft, which takes about 5 s.
 
     Raises:
         ReleaseError: if AudioCraft cannot be imported, or has no loader for the family.
     """
     if family.load is None:
-        raise ReleaseError("AudioCraft's loaders rebuild its own models, and this is none of them: verify it without "
-                           "(verify=bytes, or no --load).")
+        raise ReleaseError("loader-missing", "AudioCraft has no loader for this model", SKIP)
     return partial(family.load, import_audiocraft("models.loaders"))
 
 
 def import_audiocraft(module: str) -> Any:
-    """Import a module of AudioCraft by its name in the package; ReleaseError if that fails."""
+    """Import a module of AudioCraft by its name in the package.
+
+    Raises:
+        ReleaseError: if the import fails.
+    """
     try:
         with progress.phase("loading AudioCraft"):
             return import_module(f"audiocraft.{module}")
     except ImportError as exc:
-        raise ReleaseError(f"verify=load needs AudioCraft, which cannot be imported here ({exc}): install it, or use "
-                           "verify=bytes.") from exc
+        raise ReleaseError("loader-missing", f"AudioCraft is needed to load the model and cannot be imported: {exc}",
+                           f"install AudioCraft, or {SKIP}") from exc
 
 
 def verify_with_audiocraft(folder: Path, family: Family, names: Sequence[str]) -> None:
-    """Rebuild the models in a release folder with AudioCraft's own loaders and compare their weights.
+    """Load the models of a release folder with AudioCraft's own loaders and compare their weights.
+
+    Args:
+        folder: the release folder.
+        family: the family of models that the release belongs to.
+        names: names of the files of the models.
 
     Raises:
-        ReleaseError: if AudioCraft cannot rebuild one (with its reason), or the weights differ.
+        ReleaseError: if AudioCraft cannot load a model, or its weights differ from the file.
     """
     load = loader_for(family)
     import torch
     try:
-        with torch.random.fork_rng(devices=[]):  # a training may go on after this
+        with torch.random.fork_rng(devices=[]):  # keeps the random state of a training
             loaded = list(load(folder, names))
     except ReleaseError:
         raise
-    except Exception as exc:  # whatever AudioCraft stumbles over is the answer
-        raise ReleaseError(f"AudioCraft's own loader cannot rebuild this release ({_reason(exc)}): mend what it "
-                           "stumbles over, or export with verify=bytes if you load it otherwise.") from exc
+    except Exception as exc:  # AudioCraft raises many types of exceptions
+        raise ReleaseError("load-failed", f"AudioCraft cannot load this release: {_reason(exc)}",
+                           f"use the version of AudioCraft that trained the model, or {SKIP}") from exc
     for module, file, keys in loaded:
         state = reduce(getitem, keys, torch.load(folder / file, "cpu", weights_only=True))
         for name, tensor in module.state_dict().items():
             if name not in state or not torch.equal(state[name].to(tensor.dtype), tensor):
-                raise ReleaseError(f"{name} of {file} differs after AudioCraft's loader rebuilt the model: do "
-                                   "not use it, or try the AudioCraft that trained it.")
+                raise ReleaseError("load-mismatch", f"{name} of {file} differs after AudioCraft has loaded the model",
+                                   "do not use this release, or try the version of AudioCraft that trained the model")
 
 
 def _reason(exc: Exception) -> str:
-    """What an exception of AudioCraft says, in one line; where it was raised if it says nothing."""
+    """Return the message of an exception of AudioCraft in one line, or where it was raised if it has no message."""
     text = " ".join(str(exc).split())
     if isinstance(exc, AttributeError) and "audiocraft.models.loaders" in text:
         return f"AudioCraft {audiocraft_version()} has no loader for this kind of model: {text}"

@@ -1,14 +1,13 @@
 """Write the zip container of `torch.save` record by record.
 
-The bytes that `torch.save` and `zipfile` write differ between versions; here the same content always gives the same
-file.
+The bytes that `torch.save` and `zipfile` write differ between versions. This module always gives the same file for
+the same content.
 """
 
 import struct
-import zlib
 from collections.abc import Iterable
 
-from ...checkpoint.zip_reader import (
+from ...checkpoint.zip_directory import (
     END,
     END64,
     END64_SIGNATURE,
@@ -16,76 +15,88 @@ from ...checkpoint.zip_reader import (
     ENTRY,
     ENTRY_SIGNATURE,
     FLAGS,
-    LOCAL_HEADER,
-    LOCAL_SIGNATURE,
     LOCATOR,
     LOCATOR_SIGNATURE,
 )
+from ...checkpoint.zip_reader import LOCAL_HEADER, LOCAL_SIGNATURE
 from ...errors import CheckpointError
+from ...storage.checksum import crc32
 from ...storage.lazy_bytes import LazyBytes, Sink
+from ...storage.read_back import Part
 
 ROOT = "archive"
 ALIGNMENT = 64  # bytes, as torch.save aligns storages
-_MAX_UINT32 = 0xFFFFFFFF  # a number that 32 bits do not hold
+_MAX_UINT32 = 0xFFFFFFFF  # zip stores numbers from this value on in 64-bit fields
 
 
-def write_torch_zip(stream: Sink, records: Iterable[tuple[str, LazyBytes]], checked: bool = True) -> None:
-    """Write records, names and bytes in the order of the file, as `torch.save` does.
+def write_torch_zip(stream: Sink, records: Iterable[tuple[str, LazyBytes]], checked: bool = True) -> list[Part]:
+    """Write records to a zip archive as `torch.save` does.
 
     Args:
-        checked: whether bytes whose CRC-32 is known are compared with it now; if not, reading them back will show it.
+        stream: the destination.
+        records: name and bytes of each record, in the order of the file.
+        checked: whether to compare bytes with their known CRC-32 while they are read. If not, reading back the file
+            finds wrong bytes.
+
+    Returns:
+        The parts of the archive, one for each record and one for its end.
 
     Raises:
-        CheckpointError: if bytes read from a checkpoint are damaged.
+        CheckpointError: if bytes of a checkpoint are corrupted.
     """
-    offset, count, directory = 0, 0, b""
+    offset, directory, parts, frame = 0, b"", list[Part](), b""
     for name, blob in records:
         path = f"{ROOT}/{name}".encode()
-        header = _local_header(path, offset)
-        stream.write(header)
-        crc, nbytes = copy_blob(blob, stream, checked), blob.nbytes
-        sizes = "QQ" if nbytes >= _MAX_UINT32 else "LL"
-        end = struct.pack(f"<4sL{sizes}", b"PK\7\x08", crc, nbytes, nbytes)  # section 4.3.9
-        stream.write(end)
-        directory += _directory_entry(path, crc, nbytes, offset)
-        offset += len(header) + nbytes + len(end)
-        count += 1
-    stream.write(directory)
-    stream.write(_end_of_directory(count, len(directory), offset))
+        begin = offset + len(frame)
+        frame += _local_header(path, begin)
+        stream.write(frame)
+        part = Part(frame, blob.nbytes, copy_blob(blob, stream, checked))
+        parts.append(part)
+        sizes = "QQ" if part.nbytes >= _MAX_UINT32 else "LL"
+        frame = struct.pack(f"<4sL{sizes}", b"PK\7\x08", part.crc, part.nbytes, part.nbytes)  # section 4.3.9
+        directory += _directory_entry(path, part.crc, part.nbytes, begin)
+        offset += part.size
+    end = frame + directory + _end_of_directory(len(parts), len(directory), offset + len(frame))
+    stream.write(end)
+    return [*parts, Part(end)]
 
 
 def copy_blob(blob: LazyBytes, stream: Sink, checked: bool) -> int:
-    """Write the bytes of a record; returns the CRC-32 that they have, or should have.
+    """Write the bytes of a record.
+
+    Returns:
+        The CRC-32 of the bytes: computed, or the known one if `checked` is false.
 
     Raises:
-        CheckpointError: if they are damaged.
+        CheckpointError: if the bytes are corrupted.
     """
     known = None if checked else blob.crc
     crc, nbytes = known or 0, 0
     for piece in blob.iter_chunks():
         nbytes += len(piece)
         if known is None:
-            crc = zlib.crc32(piece, crc)
+            crc = crc32(piece, crc)
         stream.write(piece)
     if nbytes != blob.nbytes:
-        raise CheckpointError(f"{blob.name} has {nbytes} bytes where {blob.nbytes} belong: export again.")
+        raise CheckpointError("corrupted-file", f"{blob.name}: expected {blob.nbytes} bytes, got {nbytes}",
+                              "export again")
     if known is None:
         blob.check_crc(crc)
     return crc
 
 
-# The structures of a zip file, by the sections of PKWARE's APPNOTE.TXT. Sizes of 64 bits only where 32 do not suffice:
-# the reader of torch 2.1 takes no others.
+# The structures of a zip file; section numbers are those of PKWARE's APPNOTE.TXT. Sizes use 64-bit fields only if they
+# do not fit into 32 bits, because the reader of torch 2.1 requires that.
 
 def _local_header(path: bytes, offset: int) -> bytes:
-    """Sections 4.3.7; with an extra field that moves the bytes after it to a multiple of ALIGNMENT."""
+    """Build a local file header (section 4.3.7), padded so that the data starts at a multiple of ALIGNMENT."""
     pad = -(offset + LOCAL_HEADER.size + len(path) + 4) % ALIGNMENT
     extra = struct.pack("<2sH", b"FB", pad) + b"Z" * pad
     return LOCAL_HEADER.pack(LOCAL_SIGNATURE, 0, FLAGS, 0, 0, 0, 0, 0, 0, len(path), len(extra)) + path + extra
 
 
 def _directory_entry(path: bytes, crc: int, nbytes: int, offset: int) -> bytes:
-    """Sections 4.3.12 and 4.5.3."""
+    """Build an entry of the central directory (sections 4.3.12 and 4.5.3)."""
     large = [number for number in (nbytes, nbytes, offset) if number >= _MAX_UINT32]
     extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
     size = _to_uint32(nbytes)
@@ -94,7 +105,7 @@ def _directory_entry(path: bytes, crc: int, nbytes: int, offset: int) -> bytes:
 
 
 def _end_of_directory(count: int, size: int, offset: int) -> bytes:
-    """Sections 4.3.14 to 4.3.16."""
+    """Build the end of the central directory (sections 4.3.14 to 4.3.16)."""
     end = b""
     if count >= 0xFFFF or size >= _MAX_UINT32 or offset >= _MAX_UINT32:
         end = END64.pack(END64_SIGNATURE, 44, 45, 45, 0, 0, count, count, size, offset)
@@ -104,5 +115,5 @@ def _end_of_directory(count: int, size: int, offset: int) -> bytes:
 
 
 def _to_uint32(number: int) -> int:
-    """A number in 32 bits, or the marker that it is stored elsewhere in 64."""
+    """Return the number, or the marker for a number that is stored in a 64-bit field instead."""
     return number if number < _MAX_UINT32 else 0xFFFFFFFF

@@ -1,1 +1,1 @@
-"""The safetensors format, and the way back from it."""
+"""The safetensors format: convert releases to it, and back."""

@@ -1,6 +1,6 @@
 """Flatten nested state into named tensors plus a JSON structure, and back, without loss.
 
-What JSON does not have stands in it as `{"$kind": value}`.
+Values that JSON does not have are written as `{"$kind": value}`.
 """
 
 import base64
@@ -16,17 +16,23 @@ from ...experiment.walk import walk
 from ...release.content import AttrDict
 from .limits import MAX_DEPTH
 
-MARK = "$"
+MARK = "$"  # first character of a `$kind`
 
 
 class Flattened:
-    """Nested mappings, lists, strings, numbers and compact tensors, flat.
+    """Nested mappings, lists, strings, numbers and compact tensors as named tensors and a JSON structure.
 
-    `tensors` has each tensor by its dotted path, without the key under which all of them stand; tied ones only once.
-    `text` is the rest, as JSON. `files` are strings that are kept in files of their own, by the names of those.
+    Attributes:
+        tensors: each tensor by its dotted path, without the top-level key if all tensors are under the same one.
+            Tied tensors are stored once.
+        text: the structure and all other values, as JSON.
+
+    Args:
+        content: the content to flatten.
+        files: strings that are written to separate files, by file name.
 
     Raises:
-        CheckpointError: if two tensors have the same name, or the rest cannot be written as JSON.
+        CheckpointError: if two tensors get the same name, or a value other than a tensor cannot be written as JSON.
     """
 
     def __init__(self, content: Mapping[Any, Any], files: Mapping[str, str]) -> None:
@@ -34,16 +40,17 @@ class Flattened:
         self._names: dict[tuple[int, str], str] = {}
         self._files = {text: name for name, text in files.items()}
         sections = {path[0] for path, leaf in walk(content) if isinstance(leaf, LazyTensor)}
-        self._above = 1 if len(sections) == 1 else 0
+        self._above = 1 if len(sections) == 1 else 0  # leading keys to omit in tensor names
         try:
             self.text = json.dumps(self._encode(content, ()), separators=(",", ":"))
-        except ValueError as exc:  # a number of too many digits, too
-            raise CheckpointError(f"What the model holds beside its tensors cannot be written as JSON ({reason(exc)}): "
-                                  "use format=audiocraft, or keep it out of the model's state.") from exc
+        except ValueError as exc:  # includes integers with too many digits
+            raise CheckpointError("unsupported-by-safetensors",
+                                  f"Non-tensor data of the model cannot be written as JSON: {reason(exc)}",
+                                  "use format=audiocraft, or keep it out of the state of the model") from exc
 
     def _encode(self, value: Any, path: tuple[Any, ...]) -> Any:
         if len(path) > MAX_DEPTH:
-            raise ValueError(f"nested more than {MAX_DEPTH} deep")
+            raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
         if isinstance(value, LazyTensor):
             return self._encode_tensor(value, ".".join(map(str, path[self._above:])))
         if isinstance(value, dict):
@@ -59,43 +66,52 @@ class Flattened:
             return {"$file": self._files[value]}
         if isinstance(value, bytes):
             return {"$bytes": base64.b64encode(value).decode()}
-        if isinstance(value, float) and not math.isfinite(value):  # all its bits: there are many NaN
+        if isinstance(value, float) and not math.isfinite(value):  # keep all bits: NaN has many encodings
             return {"$float": struct.pack(">d", value).hex()}
         return value
 
     def _encode_tensor(self, tensor: LazyTensor, name: str) -> Any:
+        """Add a tensor under its name, or refer to the tied tensor that was added before."""
         kept = self._names.setdefault((id(tensor.blob), tensor.dtype), name)
         if kept != name:
             return {"$tied": [kept, list(tensor.shape)]}
         if name in self.tensors:
-            raise CheckpointError(f"Two tensors of the model would be called {name!r} in a file of safetensors, which "
-                                  "holds one of each name: use format=audiocraft.")
+            raise CheckpointError("unsupported-by-safetensors",
+                                  f"Two tensors of the model have the same name in a safetensors file: {name!r}",
+                                  "use format=audiocraft")
         self.tensors[name] = tensor
         return {"$tensor": name}
 
 
 def unflatten(text: str, tensors: Mapping[str, LazyTensor], files: Mapping[str, str]) -> dict[Any, Any]:
-    """The content of a `Flattened`, from its text, its tensors and its files.
+    """Restore the content of a `Flattened`.
+
+    Args:
+        text: its JSON structure.
+        tensors: its tensors by name.
+        files: strings that were written to separate files, by file name.
 
     Raises:
-        CheckpointError: if they do not belong together.
+        CheckpointError: if the structure is invalid, or does not match the tensors and files.
     """
-    nester = _Unflattener(tensors, files)
+    unflattener = _Unflattener(tensors, files)
     try:
-        content = nester.decode(json.loads(text))
+        content = unflattener.decode(json.loads(text))
         if not isinstance(content, dict):
-            raise TypeError("no mapping")
+            raise TypeError("expected a mapping")
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, struct.error) as exc:
-        raise CheckpointError("the text that says how its tensors are nested is none of this tool "
-                              f"({type(exc).__name__}: {exc}): export again.") from exc
-    surplus = [name for name in tensors if name not in nester.used]
+        raise CheckpointError("damaged-release",
+                              f"invalid JSON structure in the metadata ({type(exc).__name__}: {exc})",
+                              "export again") from exc
+    surplus = [name for name in tensors if name not in unflattener.used]
     if surplus:
-        raise CheckpointError(f"it holds tensors that belong nowhere ({listing(surplus)}): export again.")
+        raise CheckpointError("damaged-release", f"unreferenced tensors: {listing(surplus)}",
+                              "export again")
     return content
 
 
 class _Unflattener:
-    """Nests values again; `used` are the names of the tensors that they referred to."""
+    """Restore nested values; `used` collects the names of the tensors that they refer to."""
 
     def __init__(self, tensors: Mapping[str, LazyTensor], files: Mapping[str, str]) -> None:
         self._tensors, self._files = tensors, files
@@ -103,7 +119,7 @@ class _Unflattener:
 
     def decode(self, value: Any, depth: int = 0) -> Any:
         if depth > 2 * MAX_DEPTH:
-            raise ValueError(f"nested more than {MAX_DEPTH} deep")
+            raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
         if isinstance(value, list):
             return [self.decode(item, depth + 1) for item in value]
         if not isinstance(value, dict):
@@ -111,7 +127,7 @@ class _Unflattener:
         kind = next(iter(value), "")
         if kind.startswith(MARK):
             if len(value) > 1:
-                raise ValueError(f"{kind} beside other names")
+                raise ValueError(f"unexpected keys next to {kind}")
             return self._decode_marked(kind, value[kind], depth + 1)
         return {key: self.decode(item, depth + 1) for key, item in value.items()}
 

@@ -1,7 +1,7 @@
-"""The format `safetensors`: each file of torch as one of safetensors and its configuration as YAML, without loss.
+"""Convert between torch files and the safetensors format (a safetensors and a YAML file for each), without loss.
 
-What tensors and YAML do not hold (the order of the keys, which tensors are tied, the other keys) is in the header,
-under `content`; so the files of torch can be restored byte for byte.
+The metadata key `content` stores the order of the keys, which tensors are tied, and all other values, so that the
+torch files can be restored byte for byte.
 """
 
 import json
@@ -22,19 +22,26 @@ from .flatten import Flattened, unflatten
 from .limits import MAX_TEXT_FILE
 
 INDEX = ".safetensors.index.json"
-_BESIDE = "compression_"  # prefix of the files of a compression model beside another one
+AGAIN = "export again"  # a hint
+_CODEC_PREFIX = "compression_"  # file name prefix of a compression model next to another model
 _CONFIG = re.compile(r"(\w+_)?config(_\d+)?\.yaml")
 
 
 def to_safetensors(contents: Mapping[str, Content], manifest: Manifest,
                    max_shard_size: Union[str, int]) -> dict[str, Content]:
-    """The files of a release in safetensors, from those of the same release for AudioCraft.
+    """Convert the files of a release for AudioCraft to the safetensors format.
 
     Args:
-        max_shard_size: bytes of a file, or as `5GB`.
+        contents: the contents of the files for AudioCraft by file name.
+        manifest: the manifest of the release.
+        max_shard_size: maximum size of a file in bytes, or as `5GB`.
+
+    Returns:
+        The contents of the converted files by file name.
 
     Raises:
-        CheckpointError: if safetensors cannot hold one of the tensors.
+        CheckpointError: if safetensors does not support the content.
+        OptionError: if `max_shard_size` is invalid.
     """
     files: dict[str, Content] = {}
     for name, content in contents.items():
@@ -56,15 +63,20 @@ def to_safetensors(contents: Mapping[str, Content], manifest: Manifest,
 
 def split_into_shards(stem: str, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str],
                       text: Mapping[str, str], max_shard_size: Union[str, int]) -> dict[str, Content]:
-    """The files of a model: one, or several with an index, as `huggingface_hub` splits and names them.
+    """Split the tensors of a model into one file, or into shards with an index, as `huggingface_hub` does.
 
     Args:
-        metadata: of the header of each file.
-        text: metadata of the one file, or of the index if there are several.
-        max_shard_size: bytes, or as `5GB`; a tensor that is larger has a file of its own.
+        stem: the stem of the file names.
+        tensors: the tensors by name.
+        metadata: metadata for the header of each file.
+        text: additional metadata for the single file, or for the index if there are several files.
+        max_shard_size: maximum size of a file in bytes, or as `5GB`. A larger tensor gets a separate file.
+
+    Returns:
+        The contents of the files by file name.
 
     Raises:
-        OptionError: if the size is invalid.
+        OptionError: if `max_shard_size` is invalid.
     """
     from huggingface_hub import split_state_dict_into_shards_factory
     try:
@@ -72,7 +84,8 @@ def split_into_shards(stem: str, tensors: Mapping[str, LazyTensor], metadata: Ma
             dict(tensors), get_storage_size=lambda tensor: tensor.nbytes, max_shard_size=max_shard_size,
             filename_pattern=f"{stem}{{suffix}}.safetensors")
     except ValueError as exc:
-        raise OptionError(f"max_shard_size={max_shard_size} is no option ({exc}): use a size such as 5GB.") from exc
+        raise OptionError("invalid-option", f"Invalid value {max_shard_size!r} for max_shard_size: {reason(exc)}",
+                          "use a size such as 5GB") from exc
     if not split.is_sharded:
         return {f"{stem}.safetensors": Tensors(tensors, {**metadata, **text})}
     index = {"metadata": {**split.metadata, **metadata, **text}, "weight_map": split.tensor_to_filename}
@@ -82,10 +95,17 @@ def split_into_shards(stem: str, tensors: Mapping[str, LazyTensor], metadata: Ma
 
 
 def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
-    """The files of a release for AudioCraft, restored from those of `to_safetensors` by their names, in their order.
+    """Restore the files of a release for AudioCraft from the files that `to_safetensors` made.
+
+    Args:
+        folder: the release folder.
+        names: names of the files of the release, in the order of its manifest.
+
+    Returns:
+        The contents of the restored files by file name, in the same order.
 
     Raises:
-        CheckpointError: if they cannot be read, or do not belong together.
+        CheckpointError: if a file cannot be read, or the files do not belong together.
     """
     configs = {name: _read_text(folder / name) for name in names if _CONFIG.fullmatch(name)}
     indexes = {name: _read_index(folder / name, names) for name in names if name.endswith(INDEX)}
@@ -97,21 +117,22 @@ def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
             continue
         file, content = _unflatten_file(folder / name, _read_model(folder / name, indexes.get(name)), configs)
         if file in contents or not (is_torch_file(file) and OwnedFiles.owns(file)):
-            raise CheckpointError(f"{folder / name} says that it is {file!r}, as another one does or no file of "
-                                  "torch in a release: export again.")
+            problem = "duplicate" if file in contents else "invalid"
+            raise CheckpointError("damaged-release", f"{folder / name}: {problem} file name {file!r} in its metadata",
+                                  AGAIN)
         contents[file] = content
     used = [text for content in contents.values() if isinstance(content, Mapping)
             for text in _config_files(content, "").values()]
     unused = [name for name, text in configs.items() if text not in used]
-    if unused:  # a person would read them
-        raise CheckpointError(f"{folder} has configurations that no model in it refers to ({listing(unused)}): export "
-                              "again.")
+    if unused:  # they could be mistaken for the configuration of the model
+        raise CheckpointError("damaged-release", f"{folder} has configurations that no model refers to: "
+                              f"{listing(unused)}", AGAIN)
     return contents
 
 
 def expected_metadata(name: str, manifest: Manifest) -> dict[str, Optional[str]]:
-    """What the metadata of a file of safetensors, or of an index, has to say of its release; None is nothing."""
-    if name.startswith(_BESIDE) and manifest.codec is not None:
+    """Return the metadata that a safetensors file or an index must have; keys with the value None must be absent."""
+    if name.startswith(_CODEC_PREFIX) and manifest.codec is not None:
         sig = manifest.codec.get("sig")
         return {"format": "pt", "sig": sig if isinstance(sig, str) else None}
     sig = manifest.sig or "" if manifest.release_format == "transformers" else manifest.name
@@ -119,26 +140,30 @@ def expected_metadata(name: str, manifest: Manifest) -> dict[str, Optional[str]]
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a mapping from a file of JSON; CheckpointError if it holds something else."""
+    """Read a JSON file with an object.
+
+    Raises:
+        CheckpointError: if the file cannot be read, or is not a JSON object.
+    """
     try:
         values = json.loads(_read_text(path))
     except (ValueError, RecursionError) as exc:
-        raise CheckpointError(f"{path} is no JSON ({exc}): export again.") from exc
+        raise CheckpointError("damaged-release", f"{path} is not valid JSON: {exc}", AGAIN) from exc
     if not isinstance(values, dict):
-        raise CheckpointError(f"{path} is no mapping in JSON: export again.")
+        raise CheckpointError("damaged-release", f"{path}: expected a JSON object", AGAIN)
     return values
 
 
 def _stems(name: str, names: Collection[str]) -> tuple[str, str]:
-    """The stems of the names of a model and its configuration; a compression model beside another has a prefix."""
+    """Return the file stems of a model and its configuration, with a prefix for a codec next to another model."""
     if name in OWN_NAMES:
-        before = _BESIDE if name == CODEC_FILE and len(names) > 1 else ""
+        before = _CODEC_PREFIX if name == CODEC_FILE and len(names) > 1 else ""
         return f"{before}model", f"{before}config"
     return Path(name).stem, f"{Path(name).stem}_config"
 
 
 def _config_files(content: Mapping[Any, Any], config: str) -> dict[str, str]:
-    """The configurations in a file, by the names of the files that they get: one, or one per band."""
+    """Return each configuration in a torch file by the name of its YAML file; there may be one per band."""
     if isinstance(content.get("xp.cfg"), str):
         return {f"{config}.yaml": content["xp.cfg"]}
     bands = {key: band["xp.cfg"] for key, band in content.items() if isinstance(band, dict) and "xp.cfg" in band}
@@ -147,34 +172,34 @@ def _config_files(content: Mapping[Any, Any], config: str) -> dict[str, str]:
 
 def _model_metadata(name: str, content: Mapping[Any, Any], manifest: Manifest) -> dict[str, str]:
     codec = manifest.codec or {}
-    mine = name != CODEC_FILE or manifest.codec is None
-    metadata = {"format": "pt", "sig": manifest.name if mine else codec.get("sig"), "version": content.get("version"),
-                "weights": manifest.weights if mine else None}
+    is_main = name != CODEC_FILE or manifest.codec is None
+    metadata = {"format": "pt", "sig": manifest.name if is_main else codec.get("sig"),
+                "version": content.get("version"), "weights": manifest.weights if is_main else None}
     return {key: value for key, value in metadata.items() if isinstance(value, str)}
 
 
 def _read_model(path: Path, index: Optional[Mapping[str, Any]]) -> Tensors:
-    """A model in one file, or in several, each tensor in the one that the index names."""
+    """Read a model from a single file, or from its shards, each tensor from the shard that the index names."""
     if index is None:
         return Tensors({}, read_json(path)) if path.name.endswith(".json") else read_safetensors(path)
-    places = index["weight_map"]
-    shards = {shard: read_safetensors(path.parent / shard).tensors for shard in {*places.values()}}
+    weight_map = index["weight_map"]
+    shards = {shard: read_safetensors(path.parent / shard).tensors for shard in {*weight_map.values()}}
     found = [(name, shard) for shard, tensors in shards.items() for name in tensors]
-    if sorted(found) != sorted(places.items()):
-        raise CheckpointError(f"{path} does not say of each tensor in which file it is: export again.")
-    return Tensors({name: shards[shard][name] for name, shard in places.items()}, index["metadata"])
+    if sorted(found) != sorted(weight_map.items()):
+        raise CheckpointError("damaged-release", f"{path} does not list the tensors that are in its shards", AGAIN)
+    return Tensors({name: shards[shard][name] for name, shard in weight_map.items()}, index["metadata"])
 
 
 def _unflatten_file(path: Path, model: Tensors, configs: Mapping[str, str]) -> tuple[str, dict[Any, Any]]:
-    """The name of the file of torch that the metadata of a model speaks of, and its content."""
+    """Restore a torch file from a model: return the file name in the metadata, and the content."""
     name, text = model.metadata.get("file"), model.metadata.get("content")
     if not isinstance(name, str) or not isinstance(text, str):
-        raise CheckpointError(f"{path} does not say how its tensors were nested, as a release of this tool does: "
-                              "export again.")
+        raise CheckpointError("damaged-release", f"{path}: the metadata lacks the keys `file` and `content`",
+                              AGAIN)
     try:
         return name, unflatten(text, model.tensors, configs)
     except CheckpointError as exc:
-        raise CheckpointError(f"{path} cannot be put together: {exc}") from exc
+        raise CheckpointError("damaged-release", f"{path} cannot be restored: {exc.message}", exc.hint) from exc
 
 
 def _read_index(path: Path, names: Collection[str]) -> dict[str, Any]:
@@ -182,13 +207,13 @@ def _read_index(path: Path, names: Collection[str]) -> dict[str, Any]:
     shards = index.get("weight_map")
     if not isinstance(shards, dict) or not isinstance(index.get("metadata"), dict) \
             or any(shard not in names for shard in shards.values()):
-        raise CheckpointError(f"{path} is no index of files that are in this release: export again.")
+        raise CheckpointError("damaged-release", f"{path} is not a valid index of files in this release", AGAIN)
     return index
 
 
 def _read_text(path: Path) -> str:
-    file = FileReader(path, "a release")
+    file = FileReader(path, "release")
     try:
         return file.read_bytes(0, min(file.nbytes, MAX_TEXT_FILE)).decode("utf-8")
     except UnicodeDecodeError as exc:
-        raise CheckpointError(f"{path} is no text ({reason(exc)}): export again.") from exc
+        raise CheckpointError("damaged-release", f"{path} is not valid UTF-8: {reason(exc)}", AGAIN) from exc

@@ -1,1 +1,1 @@
-"""The transformers format: AudioCraft's models as classes of transformers."""
+"""The transformers format: convert AudioCraft's models to classes of transformers, and back."""

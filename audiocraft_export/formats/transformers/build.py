@@ -18,17 +18,25 @@ from .musicgen.convert import to_musicgen
 
 
 def transformers_files(prepared: PreparedRelease, max_shard_size: Union[str, int]) -> dict[str, Content]:
-    """The files that `from_pretrained` of transformers loads, by name; `max_shard_size` is in bytes or as `5GB`.
+    """Convert a release to the files that `from_pretrained` of transformers loads.
+
+    Args:
+        prepared: the release.
+        max_shard_size: maximum size of a file in bytes, or as `5GB`.
+
+    Returns:
+        The contents of the files by file name.
 
     Raises:
-        CheckpointError: if transformers cannot represent this model; the message says why, and which format works.
-        ReleaseError: if what belongs inside (a T5, a public codec) cannot be loaded here.
+        CheckpointError: if transformers does not support this model, or its text encoder cannot be loaded.
+        OptionError: if `max_shard_size` is invalid.
+        ReleaseError: if a public codec that the release includes cannot be loaded.
     """
     manifest, model = prepared.manifest, prepared.models[0]
     others = [str(name) for name, value in model.weights.state.items() if not isinstance(value, LazyTensor)]
     if others:
-        raise CheckpointError(f"The model's state holds what is no tensor ({listing(others)}), for which transformers "
-                              f"has no place: {USE}")
+        raise CheckpointError("unsupported-by-transformers", "transformers supports only tensors, and the state of the "
+                              f"model has other values: {listing(others)}", USE)
     codec = None
     if prepared.family is COMPRESSION_FAMILY:
         converted = to_encodec(model.content)

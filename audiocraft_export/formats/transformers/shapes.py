@@ -12,35 +12,45 @@ from .model_files import USE
 
 
 def check_shapes(architecture: str, config: Mapping[str, Any], tensors: Mapping[str, LazyTensor]) -> None:
-    """Compare tensors with the transformers class that has to load them, built of the values of its configuration.
+    """Compare names and shapes of tensors with those of the transformers class that loads them.
+
+    Args:
+        architecture: the name of the class.
+        config: the values of its configuration.
+        tensors: the tensors by name.
 
     Raises:
-        CheckpointError: if names or shapes differ, or the class cannot be built.
+        CheckpointError: if names or shapes differ, or transformers cannot build the class.
     """
     expected, found = meta_shapes(architecture, config), {name: tensor.shape for name, tensor in tensors.items()}
     wrong = [f"{name} is missing" for name in expected if name not in found]
-    wrong += [f"{name} is too many" for name in found if name not in expected]
-    wrong += [f"{name} is {list(found[name])}, not {list(shape)}" for name, shape in expected.items()
+    wrong += [f"{name} is unexpected" for name in found if name not in expected]
+    wrong += [f"{name} has the shape {list(found[name])}, expected {list(shape)}" for name, shape in expected.items()
               if found.get(name, shape) != shape]
     if wrong:
-        raise CheckpointError("The weights are not those of the configuration (xp.cfg), from which transformers builds "
-                              f"{architecture}: {listing(wrong)}; {USE}")
+        raise CheckpointError("weights-config-mismatch",
+                              f"The weights do not match the {architecture} that transformers builds from the "
+                              f"configuration (xp.cfg): {listing(wrong)}", USE)
 
 
 def meta_shapes(architecture: str, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Shapes by parameter name; tied tensors have one name.
+    """Return the shapes of a transformers class by parameter name; tied tensors have one name.
+
+    Args:
+        architecture: the name of the class.
+        config: the values of its configuration.
 
     Raises:
-        CheckpointError: if the class cannot be built.
+        CheckpointError: if transformers cannot build the class.
     """
     import transformers
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):  # a training may go on after this
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):  # keeps the random state of a training
             model_class = getattr(transformers, architecture)
-            model = model_class(model_class.config_class(**deepcopy(dict(config))))  # transformers 4 takes parts out
-    except Exception as exc:  # transformers and torch raise many types
-        raise CheckpointError(f"transformers builds no {architecture} of this configuration ({type(exc).__name__}: "
-                              f"{exc}): {USE}") from exc
+            model = model_class(model_class.config_class(**deepcopy(dict(config))))  # transformers 4 modifies it
+    except Exception as exc:  # transformers and torch raise many types of exceptions
+        raise CheckpointError("unsupported-by-transformers", f"transformers cannot build {architecture} from this "
+                              f"configuration: {type(exc).__name__}: {exc}", USE) from exc
     first_names: dict[int, str] = {}
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict(keep_vars=True).items()
             if first_names.setdefault(id(tensor), name) == name}

@@ -1,4 +1,4 @@
-"""Verify a release in the transformers format: load it with transformers, and compare it with AudioCraft."""
+"""Verify a release in the transformers format: load it, and compare its output with AudioCraft's."""
 
 import os
 from pathlib import Path
@@ -15,10 +15,11 @@ from .musicgen.verify import load_musicgen, verify_musicgen
 
 
 def verify_with_transformers(folder: Path) -> None:
-    """Compare what transformers and AudioCraft compute with a release.
+    """Load a release with transformers and with AudioCraft, and compare the outputs.
 
     Raises:
-        ReleaseError: if one of them cannot load it, or they differ.
+        CheckpointError: if the files of the release do not belong together.
+        ReleaseError: if either library cannot load the release, or the outputs differ.
     """
     with hide_progress_bars():
         if read_json(folder / "config.json").get("architectures") == [ARCHITECTURE]:

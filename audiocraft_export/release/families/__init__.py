@@ -1,1 +1,1 @@
-"""The model families of AudioCraft: how each is recognized, released and loaded."""
+"""The model families of AudioCraft: how to recognize, release and load each of them."""

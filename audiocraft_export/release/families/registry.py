@@ -1,11 +1,11 @@
-"""What a release consists of, by the family of the model: the name of its solver, and the keys that mark it."""
+"""The registry of model families: the files of their releases, and the configuration keys that identify a family."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from ...errors import CheckpointError, ReleaseError
+from ...errors import CheckpointError, ReleaseError, coded_warning
 from ...experiment.config import Config
 from ..content import Content
 from ..metrics import Selection
@@ -14,26 +14,26 @@ from . import audioseal, multiband_diffusion
 
 LM_FILE = "state_dict.bin"
 CODEC_FILE = "compression_state_dict.bin"
-OWN_NAMES = (LM_FILE, CODEC_FILE, multiband_diffusion.FILE)  # file names that only releases have
+OWN_NAMES = (LM_FILE, CODEC_FILE, multiband_diffusion.FILE)  # file names that only releases use
 Files = Mapping[str, Content]
-Loaded = Iterable[tuple[Any, str, tuple[Any, ...]]]  # module, file with its weights, keys under which they stand there
+Loaded = Iterable[tuple[Any, str, tuple[Any, ...]]]  # module, file with its weights, and their keys in the file
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family of models."""
+    """A family of models, and how its releases are made and loaded."""
 
-    kind: str  # what to call one of them
-    files: Callable[[ReleaseModel], Files] = lambda model: {LM_FILE: model.content}  # named as AudioCraft's loader does
-    names: tuple[str, ...] = (LM_FILE, CODEC_FILE)  # all names that the files may have; {} stands for the signature
-    drop_in: Optional[str] = "export_checkpoint"  # what exports it in `audiocraft.utils.export` or here; None is any
-    audiocraft: bool = True  # whether the model is one of AudioCraft's, and its version tag matters
-    codec: bool = False  # whether a compression model belongs beside it
-    metrics: tuple[str, ...] = ()  # of AudioCraft: which selects the best state; none: the last is the best
-    notes: Callable[[ReleaseModel], Iterable[str]] = lambda model: ()  # what is odd about the release of one
-    # Rebuild the modules, given `audiocraft.models.loaders`, a release folder and the names of its files.
+    kind: str  # a model of the family in messages, with an article
+    files: Callable[[ReleaseModel], Files] = lambda model: {LM_FILE: model.content}  # content by file name
+    names: tuple[str, ...] = (LM_FILE, CODEC_FILE)  # all possible file names; {} is the signature
+    drop_in: Optional[str] = "export_checkpoint"  # the drop-in function for the family; None is any
+    audiocraft: bool = True  # whether AudioCraft loads the model, so that its version tag matters
+    codec: bool = False  # whether a release needs a compression model
+    metrics: tuple[str, ...] = ()  # select AudioCraft's best state; if empty, the last state is the best
+    notes: Callable[[ReleaseModel], Iterable[str]] = lambda model: ()  # returns coded warnings about a release
+    # Loads the modules of a release. Arguments: `audiocraft.models.loaders`, the release folder, its file names.
     load: Optional[Callable[[Any, Path, Sequence[str]], Loaded]] = None
-    marks: tuple[str, ...] = ()  # top-level keys that the configuration of each has: the name of a solver says little
+    marks: tuple[str, ...] = ()  # required top-level configuration keys: the name of a solver is not enough
 
 
 def _load_lm(loaders: Any, folder: Path, names: Sequence[str]) -> Loaded:
@@ -54,20 +54,20 @@ def _load_jasco(loaders: Any, folder: Path, names: Sequence[str]) -> Loaded:
 
 
 def _load_codec(loaders: Any, folder: Path, names: Sequence[str]) -> Loaded:
-    codec = loaders.load_compression_model(str(folder))  # also a reference by name: it has to load, too
+    codec = loaders.load_compression_model(str(folder))  # A reference to a public model must load as well.
     if "best_state" in loaders.load_compression_model_ckpt(str(folder)):
         yield codec, CODEC_FILE, ("best_state",)
 
 
 def _require_codec(loaders: Any, folder: Path, names: Sequence[str]) -> Any:
     if CODEC_FILE not in names:
-        raise ReleaseError("verify=load rebuilds this model only with its compression model beside it: use codec=auto, "
-                           "or verify=bytes.")
+        raise ReleaseError("conflicting-options", "verify=load requires the compression model in the release: "
+                           "AudioCraft builds this model only together with it", "use codec=auto or verify=bytes")
     return loaders.load_compression_model(str(folder))
 
 
-# The marks are keys of AudioCraft's own configurations (config/model, config/solver; 1.3.0 and 1.4.0a) without which it
-# can neither train nor load such a model.
+# The marks are keys of AudioCraft's own configurations (config/model, config/solver; 1.3.0 and 1.4.0a). Without them
+# AudioCraft can neither train nor load a model of the family.
 LANGUAGE_MODEL_FAMILY = Family("a language model", drop_in="export_lm", codec=True, metrics=("ce",), load=_load_lm,
                                marks=("compression_model_checkpoint",))
 MAGNET_FAMILY = replace(LANGUAGE_MODEL_FAMILY, load=_load_magnet)
@@ -90,13 +90,14 @@ FAMILIES = {  # the names of audiocraft.solvers.builders.get_solver
     "diffusion": DIFFUSION_FAMILY,
     "watermarking": WATERMARK_FAMILY,
 }
-GENERAL = "general"  # the name of the general one
+GENERAL = "general"  # the name of GENERAL_FAMILY
 
 
 def solver_of(config: Config) -> Optional[str]:
-    """The name of the solver, as one of AudioCraft's or as it is written in the configuration.
+    """Return the name of the solver in the configuration; None if unknown.
 
-    An interpolation that cannot be resolved stands for Hydra's choice of the group `solver`. None is unknown.
+    An interpolation that cannot be resolved is replaced by Hydra's choice for the config group `solver`. A resolved
+    value is returned only if it is a solver of AudioCraft: other values may come from the environment.
     """
     written = config.chosen(config.raw("solver"))
     try:
@@ -108,12 +109,12 @@ def solver_of(config: Config) -> Optional[str]:
 
 
 def family_named(name: Optional[str]) -> Family:
-    """The family with a name, which is that of a solver of AudioCraft; the general one for any other name."""
+    """Return the family of a solver of AudioCraft; the general family for any other name."""
     return FAMILIES.get(name or "", GENERAL_FAMILY)
 
 
 def family_name(config: Config, chosen: Optional[str] = None) -> str:
-    """The name of the family of an experiment: `chosen`, or that of its solver if the configuration has its marks."""
+    """Return the name of the family: `chosen`, or else by the solver and its required configuration keys."""
     solver = solver_of(config)
     if chosen is not None:
         return chosen
@@ -121,15 +122,20 @@ def family_name(config: Config, chosen: Optional[str] = None) -> str:
 
 
 def family_of(config: Config, chosen: Optional[str] = None) -> Family:
-    """The family of an experiment, as `family_name`."""
+    """Return the family of an experiment, chosen as in `family_name`."""
     return family_named(family_name(config, chosen))
 
 
 def selection_of(config: Config, metric: Optional[str] = None, chosen: Optional[str] = None) -> Optional[Selection]:
-    """How an experiment selects its best state: by the option `metric`, or as AudioCraft's solvers; None if unknown.
+    """Return how an experiment selects its best state; None if unknown.
+
+    Args:
+        config: the configuration of the experiment.
+        metric: the option `metric`; None uses the rule of AudioCraft's solver.
+        chosen: the option `family`.
 
     Raises:
-        CheckpointError: as `solver_of`.
+        OptionError: if `metric` is invalid.
     """
     family = family_of(config, chosen)
     rule = Selection(_best_metric_name(family, config)) if family.audiocraft else None
@@ -140,24 +146,24 @@ def selection_of(config: Config, metric: Optional[str] = None, chosen: Optional[
 
 
 def _best_metric_name(family: Family, config: Config) -> Optional[str]:
-    """The `best_metric_name` of AudioCraft's solver; MusicGenSolver has none while it writes a cache in shards."""
+    """Return `best_metric_name` of AudioCraft's solver; None for MusicGenSolver while it writes a sharded cache."""
     cache = config.raw("cache")
     is_sharded = isinstance(cache, dict) and all(cache.get(key) for key in ("path", "write", "write_num_shards"))
     return family.metrics[0] if family.metrics and not (family.codec and is_sharded) else None
 
 
 def family_notes(config: Config, chosen: Optional[str] = None) -> Iterator[str]:
-    """What is odd about the family: that the solver is called like one of AudioCraft's, and is not one."""
+    """Warn if the solver has the name of a solver of AudioCraft, but the configuration lacks the keys of its family."""
     solver = solver_of(config)
     missing = _missing_marks(config, solver)
     if missing and chosen is None:
-        yield (f"solver={solver} is the name of a solver of AudioCraft, but the configuration has no {missing}: "
-               f"released as a general model; if it is {family_named(solver).kind} of AudioCraft, use family={solver} "
-               f"(--family {solver})")
+        yield coded_warning("general-family", f"solver={solver} is the name of a solver of AudioCraft, but the "
+                            f"configuration has no {missing}: released as a general model; if it is "
+                            f"{family_named(solver).kind} of AudioCraft, use family={solver} (--family {solver})")
 
 
 def describe_model(config: Config, chosen: Optional[str] = None) -> str:
-    """What an experiment trained, for a message."""
+    """Describe the model of an experiment, for a message."""
     solver = solver_of(config)
     missing = "" if chosen else _missing_marks(config, solver)
     return f"{family_of(config, chosen).kind} (solver={solver}{missing and f', without {missing}'})"

@@ -1,4 +1,4 @@
-"""Render the model card: the README.md of a release, for people and for the Hub."""
+"""Render the model card of a release (README.md)."""
 
 from . import frontmatter
 from .markdown import prose
@@ -12,13 +12,14 @@ from .source import CardSource
 
 
 def render_card(source: CardSource, previous: str = "") -> str:
-    """Render the model card of a release; the same arguments give the same text.
+    """Render the model card of a release; the output is deterministic.
 
     Args:
-        previous: the card to update, read with its own line endings, which are kept, as is what people wrote in it.
+        source: the release.
+        previous: the card to update. Its line endings and the text that people wrote are kept.
 
     Raises:
-        ReleaseError: if the front matter of `previous` is not valid YAML, or a marker has lost its counterpart.
+        ReleaseError: if the front matter of `previous` is not valid YAML, or a marker is unmatched.
     """
     previous = previous.removeprefix("\ufeff")
     theirs, body = frontmatter.split_card(previous)

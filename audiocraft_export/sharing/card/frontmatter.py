@@ -1,4 +1,4 @@
-"""The YAML at the top of a card as text: a key is replaced, and all else stays as a person wrote it."""
+"""Edit the YAML front matter of a card as text, so that unchanged keys and comments are kept verbatim."""
 
 import re
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from ...errors import ReleaseError, reason
-from ...experiment.config import YAML_ERRORS, is_slow_yaml
+from ...errors import ReleaseError
+from ...experiment.config import YAML_ERRORS, describe_yaml_error, is_slow_yaml
 from .source import CARD_FILE
 
 FENCED = re.compile(r"\A\s*---[ \t]*\r?\n((?:[^\n]*\n)*?)---[ \t]*(?:\r?\n|\Z)")
@@ -16,39 +16,43 @@ COMMENT = re.compile(r"\s*(#.*)?")
 
 
 class _Loader(yaml.SafeLoader):
-    """As `yaml.SafeLoader`, without aliases."""
+    """A `yaml.SafeLoader` that refuses aliases, which can expand without limit."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise _error(" has aliases of YAML (&, *)")
+            raise _error("has YAML aliases (&, *), which are not supported")
         return super().compose_node(parent, index)
 
 
 def split_card(card: str) -> tuple[str, str]:
-    """The YAML of a card, empty without any, and the text below it."""
+    """Split a card into its YAML front matter (or an empty string) and the text below."""
     found = FENCED.match(card)
     return (found[1], card[found.end():]) if found else ("", card)
 
 
 def parse(text: str) -> dict[Any, Any]:
-    """The values in the YAML of a card.
+    """Parse the YAML front matter of a card.
 
     Raises:
-        ReleaseError: if it is no mapping in YAML, takes long to read, or has aliases, which may stand for any amount.
+        ReleaseError: if the text is not a YAML mapping, is too large, or has aliases, which can expand without limit.
     """
     if is_slow_yaml(text):
-        raise _error(f", between its lines of ---, is no YAML of a card (too long or too deep: {len(text)} characters)")
+        raise _error(f"is too large or too deeply nested ({len(text):,} characters)")
     try:
         values = yaml.load(text, _Loader)
     except (*YAML_ERRORS, RecursionError) as exc:
-        raise _error(f", between its lines of ---, is no YAML ({_describe(exc)})") from exc
+        raise _error(f"is not valid YAML ({_describe(exc)})") from exc
     if not isinstance(values, (dict, type(None))):
-        raise _error(", between its lines of ---, is no mapping of keys to values")
+        raise _error("is not a mapping of keys to values")
     return values or {}
 
 
 def update(text: str, values: Mapping[Any, Any]) -> str:
-    """The YAML of a card with these values; a key with the same value stays as it was written, with its comments."""
+    """Return the front matter with new values; keys whose value is unchanged keep their text and comments.
+
+    Raises:
+        ReleaseError: if the front matter is invalid.
+    """
     before = parse(text)
     parts = [_replace(block, {key: values[key]}) if key in values and values[key] != before[key] else block
              for key, block in _blocks(text) if key is None or key in values]
@@ -60,18 +64,18 @@ def update(text: str, values: Mapping[Any, Any]) -> str:
 
 
 def _error(problem: str) -> ReleaseError:
-    return ReleaseError(f"The front matter of {CARD_FILE}{problem}: correct it, or move that file away.")
+    return ReleaseError("invalid-card", f"{CARD_FILE}: the front matter {problem}", "correct it or move the file away")
 
 
 def _describe(exc: Exception) -> str:
-    """What is wrong, and in which line of the card."""
+    """Describe a YAML error with its line in the card."""
     if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark:
         return f"line {exc.problem_mark.line + 2}: {exc.problem}"
-    return "it is nested too deeply" if isinstance(exc, RecursionError) else reason(exc)
+    return "too deeply nested" if isinstance(exc, RecursionError) else describe_yaml_error(exc)
 
 
 def _blocks(text: str) -> list[tuple[Any, str]]:
-    """The lines of each key, in their order; those before the first belong to None."""
+    """Split the front matter into the lines of each key; lines before the first key have the key None."""
     lines = text.splitlines(keepends=True)
     root = yaml.compose(text, yaml.SafeLoader)
     keys = [key for key, _ in root.value] if isinstance(root, yaml.MappingNode) else []
@@ -81,7 +85,7 @@ def _blocks(text: str) -> list[tuple[Any, str]]:
 
 
 def _replace(block: str, value: Mapping[Any, Any]) -> str:
-    """The lines of a key with another value; comments at their end stay, since they may belong to the next key."""
+    """Return the lines of a key with a new value; trailing comments are kept, since they may belong to the next key."""
     lines = block.splitlines(keepends=True)
     count = next((index for index, line in enumerate(reversed(lines)) if not COMMENT.fullmatch(line.rstrip("\r\n"))), 0)
     return _dump(value) + "".join(lines[len(lines) - count:])
@@ -90,5 +94,5 @@ def _replace(block: str, value: Mapping[Any, Any]) -> str:
 def _dump(values: Mapping[Any, Any]) -> str:
     try:
         return str(yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)) if values else ""
-    except (ValueError, RecursionError) as exc:  # ValueError: a number of too many digits
-        raise _error(f", between its lines of ---, cannot be written anew ({_describe(exc)})") from exc
+    except (ValueError, RecursionError) as exc:  # ValueError: a number with too many digits
+        raise _error(f"cannot be written as YAML ({_describe(exc)})") from exc

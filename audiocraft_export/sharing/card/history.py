@@ -1,4 +1,4 @@
-"""The metrics of a training, as numbers: a history may hold anything."""
+"""Extract numeric metrics from the history of a training, which is untrusted data."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -8,11 +8,14 @@ from ...release.limits import MAX_METRIC_NAME, MAX_METRICS
 from ...release.metrics import is_number
 from .limits import MAX_EPOCHS, MAX_STAGES
 
-Metrics = dict[str, dict[str, dict[int, float]]]  # by stage, metric and epoch
+Metrics = dict[str, dict[str, dict[int, float]]]  # values by stage, metric and epoch
 
 
 def metrics_of(history: Sequence[Any]) -> Metrics:
-    """The numbers in a history, one entry an epoch, by stage, metric and epoch (from 1); all else is left out."""
+    """Return the numbers in a history (one entry per epoch) by stage, metric and epoch; other values are skipped.
+
+    Epochs are counted from 1.
+    """
     found: Metrics = {}
     for number, epoch in enumerate(islice(history, MAX_EPOCHS), 1):
         for stage, metrics in _named_entries(epoch, MAX_STAGES, found):
@@ -24,12 +27,12 @@ def metrics_of(history: Sequence[Any]) -> Metrics:
 
 
 def by_importance(names: Sequence[str], best_metric: Any) -> list[str]:
-    """Sort names of metrics: first the one by which the best epoch is chosen, last those with digits."""
+    """Sort names of metrics: the metric that selects the best epoch is first, names with digits are last."""
     return sorted(names, key=lambda name: (name != best_metric, any(map(str.isdigit, name))))
 
 
 def _named_entries(values: Any, most: int, known: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """The named entries of what may be a mapping; with those that are known, at most so many names in all."""
+    """Return the entries of a mapping with valid names; together with `known`, at most `most` different names."""
     if not isinstance(values, dict):
         return []
     entries = [(name, value) for name, value in islice(values.items(), most)

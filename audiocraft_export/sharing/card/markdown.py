@@ -1,25 +1,25 @@
-"""Markdown that shows values and does nothing that they say: names in hostile files may hold anything."""
+"""Render untrusted values as Markdown, with all markup in them escaped."""
 
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ...errors import printable
+from ...errors import plural, printable
 from .limits import MAX_CODE, MAX_PROSE
 
 PLAIN_CODE = re.compile(r"[\w.,:;=+/() -]*[\w.,:;=+/()-]", re.ASCII)
 ACTIVE = re.compile(r"[\\`*\[\]<>|#&!~$@{}\"']|(?<![^\W_])_|_(?![^\W_])|(?<=:)/(?=/)|(?<=www)\.", re.IGNORECASE)
-FIRST = re.compile(r"^\W|(?<=\d)[.)]")  # what makes a list, a quotation or a heading of a line
+FIRST = re.compile(r"^\W|(?<=\d)[.)]")  # characters that start a list, a quotation or a heading
 
 
 def prose(value: Any) -> str:
-    """A value in running text: in one line, with what Markdown and HTML would act on as character references."""
+    """Render a value as running text in one line, with Markdown and HTML syntax as character references."""
     text = ACTIVE.sub(_reference, _shorten(value, MAX_PROSE))
     return text if text[:1] == "&" else FIRST.sub(_reference, text, count=1)
 
 
 def code(value: Any) -> str:
-    """A value as code: a name, a number, a hash."""
+    """Render a value as inline code."""
     text = _shorten(value, MAX_CODE)
     if PLAIN_CODE.fullmatch(text) and not text.startswith(" "):
         return f"`{text}`"
@@ -27,23 +27,23 @@ def code(value: Any) -> str:
 
 
 def number(value: float) -> str:
-    """A measured number."""
+    """Format a measured number with four significant digits."""
     return f"{value:.4g}"
 
 
 def amount(value: float, noun: str) -> str:
-    """A count with its noun, which gets an s."""
-    return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
+    """Format a count with its noun, in the plural unless the count is 1."""
+    return f"{value:,} {plural(value, noun)}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table, of cells that are safe already (`prose`, `code`)."""
+    """Render a table from cells that are already escaped (by `prose` or `code`)."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def block(language: str, text: str) -> str:
-    """A block of code."""
+    """Render a fenced code block."""
     return f"```{language}\n{text.strip()}\n```"
 
 

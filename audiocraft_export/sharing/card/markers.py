@@ -1,4 +1,4 @@
-"""The sections of a card that an export writes, between markers, and the text of a person around them.
+"""Replace the generated sections of a card, each between two markers; all other text is kept.
 
     <!-- audiocraft-export: NAME -->
     ...
@@ -18,21 +18,21 @@ from .source import CARD_FILE
 MARKER = re.compile(r"<!-- (/?)audiocraft-export: ([\w-]+) -->")
 NOTICE = re.compile(r"<!-- audiocraft-export wrote (\{[^{}]*\})[^{}]*?-->[ \t]*(?:\r?\n)*")
 NOTICE_RULES = """. The next
-export writes what stands between its marks anew. All else stays: what you write outside of the marks, and what you
-add to or change in the front matter. A part that you delete stays deleted, unless you delete all of them. """
+export rewrites the sections between its markers. Everything else is kept: text outside of the markers, and what you
+add or change in the front matter. A section that you delete stays deleted, unless you delete all of them. """
 
 
 def replace_sections(body: str, sections: Mapping[str, str], metadata: Mapping[str, Any], end: str = "\n") -> str:
-    """Put sections into the text of a card.
+    """Insert or update the generated sections of a card.
 
     Args:
-        body: without front matter.
-        sections: text by name. If `body` has none of them, they are appended; otherwise only those that it has are
-            replaced.
-        metadata: plain data for the next export, without braces and `>` in its strings.
+        body: the text of the card without front matter.
+        sections: text by name. If `body` has no section, all are appended; otherwise only existing ones are replaced.
+        metadata: plain data for the next export; its strings must not contain braces or `>`.
+        end: the line ending to write.
 
     Raises:
-        ReleaseError: if a marker has lost its counterpart, or a section is there twice.
+        ReleaseError: if a marker is unmatched, or a section occurs twice.
     """
     notice = f"<!-- audiocraft-export wrote {json.dumps(metadata)}{NOTICE_RULES}-->\n\n".replace("\n", end)
     body = NOTICE.sub("", body)
@@ -49,12 +49,12 @@ def replace_sections(body: str, sections: Mapping[str, str], metadata: Mapping[s
 
 
 def has_sections(text: str) -> bool:
-    """Whether a text is a card that an export has written."""
+    """Return whether a card has generated sections."""
     return bool(MARKER.search(text))
 
 
 def last_metadata(body: str) -> dict[str, Any]:
-    """The metadata that the last export left in a card; empty without any."""
+    """Return the metadata that the previous export stored in a card, or an empty mapping."""
     found = NOTICE.search(body)
     try:
         return dict(json.loads(found[1])) if found else {}
@@ -63,17 +63,22 @@ def last_metadata(body: str) -> dict[str, Any]:
 
 
 def _spans(body: str) -> list[tuple[str, int, int]]:
-    """Name, beginning and end of each section."""
+    """Return the name, start and end of each section.
+
+    Raises:
+        ReleaseError: if a marker is unmatched, or a section occurs twice.
+    """
     markers = list(MARKER.finditer(body))
     spans = []
     for opening, closing in zip_longest(markers[::2], markers[1::2]):
         if closing is None or opening[1] or not closing[1] or opening[2] != closing[2]:
-            raise ReleaseError(f"{CARD_FILE} has {opening[0]} without the mark that belongs to it, so where that part "
-                               "ends nobody knows: put the other mark back, or delete this one and its text.")
+            raise ReleaseError("invalid-card", f"{CARD_FILE}: unmatched marker {opening[0]}",
+                               "restore its counterpart or delete the section")
         spans.append((opening[2], opening.start(), closing.end()))
     twice = [name for name, count in Counter(name for name, _, _ in spans).items() if count > 1]
     if twice:
-        raise ReleaseError(f"{CARD_FILE} has the part {twice[0]} of an export more than once: delete all but one.")
+        raise ReleaseError("invalid-card", f"{CARD_FILE}: the section {twice[0]} occurs more than once",
+                           "delete the duplicates")
     return spans
 
 

@@ -1,4 +1,4 @@
-"""The training curve as a picture that is readable on light and on dark pages."""
+"""Plot the training curve as an image that is readable on light and dark pages."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -7,8 +7,8 @@ from typing import Any, Optional
 from .history import Metrics, by_importance, metrics_of
 from .limits import MAX_CURVES, MAX_LABEL, MAX_MARKED_EPOCHS, MAX_VALUE, MIN_LOG_VALUE
 
-INK = "#767676"  # of text, the frame and the grid; 4.5:1 on white, 4.2:1 on the Hub's dark page
-LINE_COLORS = ("#0072b2", "#d55e00", "#009e73")  # at least 3:1 on both; Okabe and Ito's, safe for colour-blind people
+INK = "#767676"  # color of text, frame and grid; contrast 4.5:1 on white, 4.2:1 on the Hub's dark page
+LINE_COLORS = ("#0072b2", "#d55e00", "#009e73")  # contrast >= 3:1 on both; Okabe and Ito's colour-blind palette
 LINE_STYLES = ("-", "--", ":")
 STYLE = {
     "figure.figsize": (7.2, 3.4), "figure.dpi": 160, "savefig.transparent": True, "text.parse_math": False,
@@ -17,16 +17,17 @@ STYLE = {
     "axes.grid": True, "axes.axisbelow": True, "grid.color": INK, "grid.alpha": 0.3,
     "legend.frameon": False, "legend.labelcolor": INK,
 }
-Curves = dict[str, dict[str, dict[int, float]]]  # by metric, stage and epoch
+Curves = dict[str, dict[str, dict[int, float]]]  # values by metric, stage and epoch
 
 
 def plot_history(history: Sequence[Any], best: Optional[Mapping[str, Any]] = None,
                  named: Optional[str] = None) -> Optional[bytes]:
-    """Plot a training, as PNG with a transparent background; None without a metric to plot.
+    """Plot a metric of a training as a PNG with a transparent background; None without a metric.
 
     Args:
-        best: `Manifest.best`: the metric to plot, and the epoch to mark.
-        named: the metric to plot where that is unknown.
+        history: the metrics by stage, one entry per epoch.
+        best: `Manifest.best`: the metric to plot and the epoch to mark.
+        named: the metric to plot if `best` has none.
     """
     curves = _curves(metrics_of(history))
     metric = _metric_to_plot(curves, (best or {}).get("metric") or named)
@@ -38,7 +39,7 @@ def plot_history(history: Sequence[Any], best: Optional[Mapping[str, Any]] = Non
 
 
 def _curves(metrics: Metrics) -> Curves:
-    """What matplotlib can draw."""
+    """Return the metrics without values that matplotlib cannot draw."""
     found: Curves = {}
     for stage, of_stage in metrics.items():
         for metric, values in of_stage.items():
@@ -49,7 +50,7 @@ def _curves(metrics: Metrics) -> Curves:
 
 
 def _metric_to_plot(curves: Curves, best_metric: Optional[str]) -> Optional[str]:
-    """The metric by which the best epoch is chosen, or a loss, or the first that most stages have."""
+    """Choose the metric that selects the best epoch, else a loss, else the metric that most stages have."""
     for metric in (best_metric, "ce", "loss", "g_loss"):
         if metric in curves:
             return metric
@@ -58,7 +59,7 @@ def _metric_to_plot(curves: Curves, best_metric: Optional[str]) -> Optional[str]
 
 def _plot(curves: Mapping[str, Mapping[int, float]], metric: str, best: Optional[int]) -> bytes:
     import matplotlib.style
-    with matplotlib.style.context(["default", STYLE]):  # whatever the user's matplotlibrc says
+    with matplotlib.style.context(["default", STYLE]):  # independent of the user's matplotlibrc
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
@@ -82,7 +83,7 @@ def _plot(curves: Mapping[str, Mapping[int, float]], metric: str, best: Optional
 
 
 def _label(name: str) -> str:
-    """A name in letters that every font has."""
+    """Return a name in ASCII, which every font supports."""
     text = name.encode("ascii", "backslashreplace").decode()
     shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
     return shown if len(shown) <= MAX_LABEL else f"{shown[:MAX_LABEL]}..."

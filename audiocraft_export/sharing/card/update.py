@@ -1,4 +1,4 @@
-"""Write the model card of a release, keeping what people have written in it."""
+"""Write the model card of a release, keeping manual edits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from ...errors import ReleaseError, readable_size, reason
+from ...errors import ReleaseError, coded_warning, readable_size, reason, show_warning
 from ...formats.encoders import RawFile
 from ...formats.safetensors.layout import read_json
 from ...options import ExportOptions
@@ -27,28 +27,31 @@ logger = logging.getLogger(__name__)
 
 
 def warn_of_stale_card(folder: Path) -> None:
-    """Warn of a card that describes the previous release of a folder, where none is written now."""
+    """Log a warning if the card in a folder describes a previous release."""
     try:
         if has_sections(_read_card(folder)):
-            logger.warning("%s is that of another release: export with card=true to bring it up to date.",
-                           folder / CARD_FILE)
+            _warn(folder, "the card describes a previous release; card=true updates it")
     except ReleaseError as exc:  # the release is complete without a card
-        logger.warning("%s", exc)
+        _warn(folder, f"cannot check which release the card describes: {exc.message}")
 
 
 @dataclass(frozen=True)
 class CardUpdate:
-    """The model card of a release, and the plot beside it."""
+    """The model card of a release and its plot."""
 
     folder: Path
     source: CardSource
-    plot: Mapping[str, bytes]  # the training curve, as PNG, by the name of its file; empty without a metric to plot
+    plot: Mapping[str, bytes]  # the training curve as PNG by file name; empty without a metric to plot
 
     @classmethod
     def of(cls, report: ExportReport, prepared: PreparedRelease, options: ExportOptions) -> CardUpdate:
-        """The card of a release that is written."""
+        """Prepare the card of a release that is complete on disk.
+
+        Raises:
+            ReleaseError: if HF_ENDPOINT is invalid.
+        """
         from .plot import plot_history
-        check_endpoint()  # huggingface_hub makes the front matter
+        check_endpoint()  # huggingface_hub, which generates the front matter, reads it
         manifest, models = report.manifest, prepared.models
         history = models[0].checkpoint.history if len(models) == 1 else []
         named = Selection.parse(options.metric).metric if options.metric else None
@@ -59,28 +62,36 @@ class CardUpdate:
 
     @property
     def names(self) -> list[str]:
-        """The names of its files."""
+        """The names of the files of the card."""
         return [CARD_FILE, *self.plot]
 
     def write(self) -> None:
-        """Write the files that differ from those in the folder."""
+        """Write the files that are missing or out of date in the folder.
+
+        Raises:
+            ReleaseError: if the existing card cannot be read or updated, or writing fails.
+        """
         self._write({**self.plot, CARD_FILE: self._render(_read_card(self.folder)).encode()})
 
     def merge_remote(self, remote: str) -> bool:
-        """Take over what somebody wrote in the card on the Hub, if nothing was written here.
+        """Merge manual edits of the card on the Hub into the local card, if the local card has no edits.
+
+        Args:
+            remote: the text of the card on the Hub.
 
         Returns:
-            Whether this card has all of it, so that a push loses nothing.
+            Whether the local card now has all edits of the card on the Hub, so that a push loses none of them.
 
         Raises:
-            ReleaseError: if the one on the Hub, or here, cannot be read.
+            ReleaseError: if either card cannot be read or updated.
         """
         here = _read_card(self.folder)
         try:
             merged = self._render(remote)
         except ReleaseError as exc:
-            raise ReleaseError(f"The release in {self.folder} is complete, but not pushed: what is on the Hub "
-                               f"({self.source.repo}) cannot be kept. {exc}") from exc
+            raise ReleaseError("hub-conflict", f"The release in {self.folder} is complete, but not pushed: the "
+                               f"edits of the card on the Hub ({self.source.repo}) cannot be kept: {exc.message}",
+                               "correct the card on the Hub") from exc
         if _is_part(merged, here):
             return True
         is_untouched = here == self._render("")
@@ -94,24 +105,32 @@ class CardUpdate:
 
     def _write(self, contents: Mapping[str, bytes]) -> None:
         changed = {name: RawFile(data) for name, data in contents.items() if not _holds(self.folder / name, data)}
-        if changed:  # the folder may be read-only
+        if changed:  # otherwise the folder is not written to, because it may be read-only
             replace_files(self.folder, changed, OwnedFiles.owns)
 
 
+def _warn(folder: Path, text: str) -> None:
+    logger.warning(show_warning(coded_warning("old-card", text), str(folder / CARD_FILE)))
+
+
 def _architecture(report: ExportReport) -> Optional[str]:
-    """The class of transformers that loads a release, if one does; a `config.json` of others says nothing of it."""
+    """Return the class of transformers that loads a release, if any; `config.json` must be a file of the release."""
     names = [read_json(path).get("architectures") for path in report.files if path.name == "config.json"]
     return str(names[0][0]) if names and isinstance(names[0], list) and names[0] else None
 
 
 def _read_card(folder: Path) -> str:
-    """The card in a folder, with its own line endings; empty without any."""
+    """Read the card in a folder without converting line endings; empty if the folder has no card.
+
+    Raises:
+        ReleaseError: if the card cannot be read, is too large, or is not UTF-8.
+    """
     path = folder / CARD_FILE
     try:
         return _read_file(path).decode("utf-8") if os.path.isfile(path) else ""
     except UnicodeDecodeError as exc:
-        raise ReleaseError(f"{path} is no text in UTF-8 ({reason(exc)}), so nobody knows what to keep of it: correct "
-                           "it, or move it away.") from exc
+        raise ReleaseError("invalid-card", f"{path} is not valid UTF-8 ({reason(exc)})",
+                           "correct it or move it away") from exc
 
 
 def _read_file(path: Path) -> bytes:
@@ -119,19 +138,20 @@ def _read_file(path: Path) -> bytes:
         with open(path, "rb") as file:
             data = file.read(MAX_CARD_BYTES + 1)
     except OSError as exc:
-        raise ReleaseError(f"{path} cannot be read ({reason(exc)}), so nobody knows what to keep of it: check its "
-                           "permissions and its disk, or move it away.") from exc
+        raise ReleaseError("read-failed", f"Cannot read {path} ({reason(exc)})",
+                           "make it readable or move it away") from exc
     if len(data) > MAX_CARD_BYTES:
-        raise ReleaseError(f"{path} is larger than any card ({readable_size(MAX_CARD_BYTES)}): shorten it, or move it "
-                           "away.")
+        raise ReleaseError("invalid-card", f"{path} is larger than the limit of {readable_size(MAX_CARD_BYTES)}",
+                           "shorten it or move it away")
     return data
 
 
 def _is_part(text: str, of: str) -> bool:
-    """Whether all lines of a text are in another one, in their order."""
+    """Return whether `of` has all lines of `text`, in the same order."""
     lines = iter(of.splitlines())
     return all(line in lines for line in text.splitlines())
 
 
 def _holds(path: Path, data: bytes) -> bool:
+    """Return whether a file exists and has this content."""
     return os.path.isfile(path) and os.path.getsize(path) == len(data) and _read_file(path) == data

@@ -1,1 +1,1 @@
-"""Pushing a release to the Hugging Face Hub."""
+"""Push a release to the Hugging Face Hub."""

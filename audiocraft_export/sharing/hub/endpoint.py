@@ -1,4 +1,4 @@
-"""The address of the Hub (HF_ENDPOINT), which may hold credentials."""
+"""Check the address of the Hub (HF_ENDPOINT), and find credentials in it."""
 
 import os
 import re
@@ -6,14 +6,14 @@ from urllib.parse import unquote, urlsplit
 
 from ...errors import ReleaseError
 
-MIN_CREDENTIAL = 3  # characters; shorter ones are in any text
+MIN_CREDENTIAL = 3  # characters; shorter strings occur in any message
 
 
 def check_endpoint() -> None:
-    """Refuse an address that huggingface_hub cannot parse, since its import would print parts of it.
+    """Check HF_ENDPOINT before huggingface_hub is imported, whose import prints parts of an address it cannot parse.
 
     Raises:
-        ReleaseError: if HF_ENDPOINT is no valid address.
+        ReleaseError: if HF_ENDPOINT is not a valid address.
     """
     try:
         parts = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
@@ -22,12 +22,13 @@ def check_endpoint() -> None:
     except ValueError:
         is_valid = False
     if not is_valid:
-        raise ReleaseError("HF_ENDPOINT is not a valid address (its value is not shown, it may hold a password): "
-                           "expected https://HOST, with special characters of a password percent-encoded.") from None
+        raise ReleaseError("invalid-endpoint",
+                           "HF_ENDPOINT is not a valid address (the value is hidden because it may hold a password)",
+                           "set it to https://HOST, and percent-encode special characters of a password") from None
 
 
 def credentials_of(endpoint: str) -> list[str]:
-    """What may be secret in an address, in each form that an error may show."""
+    """Return the parts of an address that may be secret, both as written and percent-decoded."""
     user_info, _, rest = endpoint.partition("://")[2].rpartition("@")
     user, _, password = user_info.partition(":")
     parts = [user_info, password, user, *re.split(r"[?#&]", rest)[1:]]

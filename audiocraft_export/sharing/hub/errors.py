@@ -1,4 +1,4 @@
-"""Errors of the Hub's client as one sentence that says what to do and holds no credentials."""
+"""Turn exceptions of the Hub client into errors with a hint and without credentials."""
 
 from __future__ import annotations
 
@@ -18,23 +18,38 @@ from .endpoint import check_endpoint, credentials_of
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-LOG_IN = "log in (`hf auth login`, or HF_TOKEN)"
-MAX_REASON = 400  # characters: a server or a library may say anything
-CARD_ERROR = "Invalid metadata in README.md"  # huggingface_hub raises a ValueError that begins so
-LOGGERS = ("huggingface_hub", "requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2")  # by its version
+LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
+MAX_REASON = 400  # characters; messages of servers and libraries have no limit
+CARD_ERROR = "Invalid metadata in README.md"  # prefix of a ValueError of huggingface_hub
+LOGGERS = ("huggingface_hub", "requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2")  # in all versions
 _SECRET = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{12,}|(?i:\b(?:bearer|basic)\s.*)|(?<=\S)\?\S+|(?<=\w)#\S*=\S+")
 
 
 class PushRefused(Exception):
-    """Its arguments: why a release is not pushed, and what to do."""
+    """A push that cannot be completed.
+
+    Args:
+        reason: a clause without a final period.
+        remedy: what to do before the push is repeated, in the imperative; may be empty.
+        is_conflict: whether the push would overwrite a file that was edited on the Hub.
+    """
+
+    def __init__(self, reason: str, remedy: str = "", is_conflict: bool = False) -> None:
+        super().__init__(reason, remedy, is_conflict)
+        self.reason, self.remedy, self.is_conflict = reason, remedy, is_conflict
 
 
 @contextmanager
 def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
-    """Enter a client of the Hub, with the token that huggingface_hub finds; the arguments are for messages.
+    """Open a client of the Hub with the token that huggingface_hub finds.
+
+    Args:
+        folder: the release folder, for messages.
+        repo: the repository, for messages.
+        later: the command that repeats the push, for the hint.
 
     Raises:
-        ReleaseError: for whatever is raised inside; the message holds no token, and no part of a signed address.
+        ReleaseError: for any exception in the body; its message contains no token and no part of a signed address.
     """
     check_endpoint()
     token: Optional[str] = None
@@ -47,31 +62,31 @@ def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
                 _check_takes_credentials(repo)
             token = get_token()
             if not token:
-                raise PushRefused("no token of the Hub is known here", LOG_IN)
+                raise PushRefused("no token for the Hub was found", LOG_IN)
             if not (token.isascii() and token.isprintable()):
-                raise PushRefused("the token that is known here has characters that none has", LOG_IN)
+                raise PushRefused("the token for the Hub contains invalid characters", LOG_IN)
             yield HfApi(token=token)
-    except Exception as exc:  # the client's are those of requests, httpx, httpx2 or hf_xet, by its version
-        why, remedy = _explain(exc).args
-        said = _scrub_secrets(why, [token or "", *secrets])
-        error = ReleaseError(f"The release in {folder} is complete, but pushing it to {repo} failed ("
-                             f"{said}): {remedy}, and run: {later}")
-        error.has_command = True
-        raise error from None  # may hold the token
+    except Exception as exc:  # the types depend on the version of the client: requests, httpx, httpx2 or hf_xet
+        refused = _explain(exc)
+        shown = _scrub_secrets(refused.reason, [token or "", *secrets])
+        error = ReleaseError("hub-conflict" if refused.is_conflict else "push-failed",
+                             f"The release in {folder} is complete, but pushing it to {repo} failed: {shown}",
+                             f"{refused.remedy}, then run: {later}" if refused.remedy else f"push again with: {later}")
+        raise error from None  # the original exception may contain the token
 
 
 def _check_takes_credentials(repo: str) -> None:
-    """Refuse an address with credentials before a client that cannot use one creates a repository there."""
+    """Refuse an address with credentials if the client does not support it, before a repository is created."""
     from huggingface_hub import RepoUrl, __version__, constants
     try:
-        RepoUrl(f"{public_address(constants.ENDPOINT).rstrip('/')}/{repo}")  # as the Hub answers
+        RepoUrl(f"{public_address(constants.ENDPOINT).rstrip('/')}/{repo}")  # the form in which the Hub returns it
     except ValueError:
-        raise PushRefused(f"huggingface_hub {__version__} takes no credentials in HF_ENDPOINT",
-                          "leave them out, or install a later one") from None
+        raise PushRefused(f"huggingface_hub {__version__} does not support credentials in HF_ENDPOINT",
+                          "remove them or upgrade huggingface_hub") from None
 
 
 def _scrub_secrets(text: str, secrets: Sequence[str]) -> str:
-    """A text in one line, without these, tokens, passwords and the queries of signed addresses."""
+    """Return a string as one line without the given secrets, tokens, passwords and queries of signed addresses."""
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
     line = " ".join(without_credentials(text).split()).rstrip(".")
@@ -80,34 +95,40 @@ def _scrub_secrets(text: str, secrets: Sequence[str]) -> str:
 
 
 def _explain(exc: Exception) -> PushRefused:
+    """Return the reason and the remedy for an exception, from the first known type among its causes."""
     for each in _causes(exc):
         if isinstance(each, PushRefused):
             return each
         if isinstance(each, ImportError):
-            return PushRefused(f"{each.name} cannot be imported", "install audiocraft-export[hf]")
+            return PushRefused(f"cannot import {each.name}", "install it (`pip install huggingface_hub`)")
         if type(each).__name__ == "OfflineModeIsEnabled":
-            return PushRefused("its client is offline, by HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE", "unset that")
+            return PushRefused("huggingface_hub is in offline mode (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)",
+                               "unset the variable")
         if str(each).startswith(CARD_ERROR):
             problem = str(each)[len(CARD_ERROR):].lstrip(".\n- ")
-            return PushRefused(f"the Hub does not take the front matter of README.md: {problem}", "correct it")
+            return PushRefused(f"the Hub rejects the front matter of README.md: {problem}", "correct it")
         status = getattr(getattr(each, "response", None), "status_code", None)
         if status is not None:
-            return _explain_status(status, getattr(each, "server_message", None) or "")  # HfHubHTTPError has one
+            return _explain_status(status, getattr(each, "server_message", None) or "")  # attribute of HfHubHTTPError
         if isinstance(each, OSError) and each.filename:
-            return PushRefused(f"{each.filename} cannot be read: {reason(each)}", "export it again")
+            return PushRefused(f"cannot read {each.filename}: {reason(each)}")
     messages = dict.fromkeys(str(each).rstrip(".") or type(each).__name__ for each in _causes(exc))
-    return PushRefused(f"the client of the Hub says: {': '.join(messages)}", "see to that")
+    return PushRefused(f"the Hub client reports: {': '.join(messages)}")
 
 
 def _explain_status(status: int, message: str) -> PushRefused:
-    why = ": ".join(filter(None, (f"the Hub answers {status} {responses.get(status, '')}".rstrip(), message)))
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+    """Return the reason and the remedy for an HTTP status of the Hub."""
+    why = ": ".join(filter(None, (f"the Hub answered {status} {responses.get(status, '')}".rstrip(), message)))
+    if status == HTTPStatus.UNAUTHORIZED:
         return PushRefused(why, LOG_IN)
+    if status == HTTPStatus.FORBIDDEN:
+        return PushRefused(why, "use a token with write access (`hf auth login` or HF_TOKEN)")
     is_temporary = status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return PushRefused(why, "wait some minutes" if is_temporary else "see to that")
+    return PushRefused(why, "wait some minutes" if is_temporary else "")
 
 
 def _causes(exc: Optional[BaseException]) -> Iterator[BaseException]:
+    """Iterate over an exception and its causes."""
     while exc is not None:
         yield exc
         exc = exc.__cause__ or exc.__context__
@@ -115,10 +136,10 @@ def _causes(exc: Optional[BaseException]) -> Iterator[BaseException]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """While inside, the client logs no addresses, which may be signed, and draws its bars on a terminal only."""
+    """Silence the logs of the client, which may contain signed addresses, and its progress bars without a terminal."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     with ExitStack() as stack:
-        for logger in map(logging.getLogger, LOGGERS):  # a training logs what all of them say
+        for logger in map(logging.getLogger, LOGGERS):  # a training may log at level INFO or DEBUG
             stack.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.ERROR)
         if not are_progress_bars_disabled() and not sys.stderr.isatty():

@@ -1,7 +1,7 @@
-"""Push a verified release to the Hugging Face Hub: one commit that holds what the folder holds.
+"""Push a verified release to the Hugging Face Hub in one commit.
 
-The hashes are compared first: nothing is uploaded twice, and no commit is made that changes nothing. Credentials are
-those that huggingface_hub finds; none is an option, and none is in a message.
+Hashes are compared first, so that unchanged files are not uploaded and empty commits are not created. huggingface_hub
+finds the credentials; they are never passed as an option, and never shown in a message.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from ...errors import listing, public_address
 from ...experiment.xp import MANIFEST
+from ...release.manifest import SIGNATURE
 from ..card.source import CARD_FILE
 from .errors import PushRefused, session
 from .remote import Digest, Remote, download
@@ -27,20 +28,23 @@ MAIN = "main"
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a release goes."""
+    """The source and the target of a push."""
 
     folder: Path
-    repo: str  # ORG/NAME; created if it is missing
+    repo: str  # ORG/NAME; created if missing
     later: str  # the command that pushes the release later, for messages
     private: bool = False  # whether the repository must be private
-    revision: Optional[str] = None  # a branch, created from `main` if it is missing; None is `main`
+    revision: Optional[str] = None  # a branch, created from `main` if missing; None is `main`
 
 
 def remote_card(to: Destination) -> Optional[str]:
-    """The `README.md` on the branch of a destination, or on `main` where the branch will begin; None without any.
+    """Download the `README.md` of the branch of a destination, or of `main` if the branch does not exist yet.
+
+    Returns:
+        The text, or None if the repository or its `README.md` does not exist.
 
     Raises:
-        ReleaseError: if the Hub cannot be asked.
+        ReleaseError: if the request fails.
     """
     with session(to.folder, to.repo, to.later) as api:
         from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
@@ -51,26 +55,29 @@ def remote_card(to: Destination) -> Optional[str]:
                 except (EntryNotFoundError, RepositoryNotFoundError):
                     return None
                 except UnicodeDecodeError:
-                    raise PushRefused(f"its {CARD_FILE} there is no text in UTF-8", "correct it there") from None
+                    raise PushRefused(f"its {CARD_FILE} on the Hub is not valid UTF-8",
+                                      "correct it on the Hub") from None
         return None
 
 
 def push(to: Destination, names: Sequence[str], message: str, merged: Optional[str] = None) -> str:
-    """Push a verified release in one commit; in none, if it is there already.
+    """Push a verified release in one commit; without changes, no commit is made.
 
-    The same commit deletes what the previous release there had and this one has not: the files of its manifest, if
-    they are still those of the manifest. A person's files stay, and so does `README.md`.
+    The commit also deletes the signature of the previous release on the Hub, and files of it that the new release does
+    not have, if they still match the manifest there. Files that other people added or changed are kept, and so is
+    `README.md`.
 
     Args:
-        names: of the files to push, relative to its folder.
-        merged: what `remote_card` gave, if the `README.md` of the release keeps what somebody wrote there. Without it,
-            one that somebody has changed on the Hub is not overwritten.
+        names: the files to push, relative to the release folder.
+        message: the commit message.
+        merged: the result of `remote_card`, if the local `README.md` has all of its edits. With None, a `README.md`
+            that was edited on the Hub is not overwritten.
 
     Returns:
         The URL of the release.
 
     Raises:
-        ReleaseError: if it could not be pushed; the release stays as it is.
+        ReleaseError: if the push fails; the local release is not changed.
     """
     with session(to.folder, to.repo, to.later) as api:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
@@ -78,41 +85,46 @@ def push(to: Destination, names: Sequence[str], message: str, merged: Optional[s
         remote = Remote.fetch(api, to.repo, branch)
         local = {name: Digest.of_file(to.folder / name) for name in names}
         changed = remote.without(local)
-        _check_replaced([name for name in changed if name in remote.files], remote, merged)
-        gone = [name for name in sorted(remote.manifest_files.keys() - local.keys() - {CARD_FILE})
-                if remote.is_released(name)]
+        _check_overwritten([name for name in changed if name in remote.files], remote, merged, to.folder)
+        others = {*remote.manifest_files, *([SIGNATURE] if MANIFEST in changed else [])} - local.keys() - {CARD_FILE}
+        gone = [name for name in sorted(others) if remote.is_released(name)]
         if changed or gone:
             commit = api.create_commit(to.repo, [*(CommitOperationAdd(name, to.folder / name) for name in changed),
                                                  *(CommitOperationDelete(name, is_folder=False) for name in gone)],
                                        commit_message=message, revision=branch, parent_commit=remote.sha)
             missing = Remote.fetch(api, to.repo, commit.oid).without(local)
-            if missing:  # a `.gitignore` there keeps files away without a word, and a file may change meanwhile
+            if missing:  # a `.gitignore` on the Hub silently drops files, and a local file may have changed meanwhile
                 raise PushRefused(
-                    f"its commit {commit.oid[:8]} is there, but not with the bytes of {listing(missing)}",
-                    "look for a .gitignore there, and for who changes the files here")
+                    f"{listing(missing)} is missing or different on the Hub after commit {commit.oid[:8]}",
+                    "remove a .gitignore on the Hub, and do not change the release during a push")
         return _url(api, to.repo, branch)
 
 
 def _ensure_branch(api: HfApi, to: Destination) -> str:
-    """Create the repository and the branch if they are missing; the name of the branch."""
+    """Create the repository and the branch if they are missing, and return the name of the branch."""
     api.create_repo(to.repo, private=to.private or None, exist_ok=True)
     if to.private and not api.model_info(to.repo).private:
-        raise PushRefused("it is there already, and public", f"make it private at {_url(api, to.repo)}/settings")
+        raise PushRefused("the repository already exists and is public",
+                          f"make it private at {_url(api, to.repo)}/settings")
     branch = to.revision or MAIN
     if branch != MAIN:
         api.create_branch(to.repo, branch=branch, exist_ok=True)
     return branch
 
 
-def _check_replaced(names: Sequence[str], remote: Remote, merged: Optional[str]) -> None:
-    """Refuse to replace what somebody put there: a card that was not seen, and what is no part of a card."""
+def _check_overwritten(names: Sequence[str], remote: Remote, merged: Optional[str], folder: Path) -> None:
+    """Refuse to overwrite files on the Hub that were edited or added by other people.
+
+    Raises:
+        PushRefused: for a `README.md` whose edits are not in `merged`, or a file that does not belong to a release.
+    """
     is_seen = CARD_FILE in names and merged is not None and merged.encode() == remote.read(CARD_FILE)
     if CARD_FILE in names and not is_seen and not remote.is_released(CARD_FILE):
-        raise PushRefused(f"its {CARD_FILE} there has another text",
-                          "copy what shall stay of it into that of the release")
+        raise PushRefused(f"{CARD_FILE} was edited on the Hub",
+                          f"merge the edits into {folder / CARD_FILE}", is_conflict=True)
     others = [name for name in names if not name.endswith((".md", ".png", MANIFEST)) and not remote.is_released(name)]
     if others:
-        raise PushRefused(f"{listing(others)} there is of no release of this tool", "rename it there")
+        raise PushRefused(f"{listing(others)} on the Hub does not belong to a release", "rename it on the Hub")
 
 
 def _url(api: HfApi, repo: str, branch: str = MAIN) -> str:

@@ -1,4 +1,4 @@
-"""The files of a repository on the Hub, compared by their hashes with those of a folder."""
+"""Compare the files of a Hub repository with local files by hash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Optional
 from ...errors import readable_size
 from ...experiment.xp import MANIFEST
 from ...release.limits import MAX_MANIFEST_BYTES
-from ...release.manifest import Manifest
+from ...release.manifest import SIGNATURE, Manifest
 from ..card.limits import MAX_CARD_BYTES
 from ..card.source import CARD_FILE
 from .errors import PushRefused
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoSibling
 
-HASH_CHUNK_SIZE = 1 << 20  # bytes
+HASH_CHUNK_SIZE = 1 << 20  # bytes that are hashed at once
 
 
 @dataclass(frozen=True)
 class Digest:
-    """The hashes by which the Hub knows a file."""
+    """The hashes by which the Hub identifies a file."""
 
-    sha256: str  # of large files
-    git: str  # of the others, as git has it
+    sha256: str  # identifies LFS files
+    git: str  # git blob hash, which identifies other files
 
     @classmethod
     def of_file(cls, path: Path) -> Digest:
-        """The digest of a local file."""
+        """Compute the hashes of a local file."""
         large, git = sha256(), sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
         with path.open("rb") as file:
             while chunk := file.read(HASH_CHUNK_SIZE):
@@ -44,7 +44,7 @@ class Digest:
         return cls(large.hexdigest(), git.hexdigest())
 
     def matches(self, file: Optional[RepoSibling]) -> bool:
-        """Whether a file on the Hub has these bytes; one that is missing has not."""
+        """Return whether a file on the Hub has the same content; False for a missing file (None)."""
         if file is None:
             return False
         return self.sha256 == file.lfs.sha256 if file.lfs else self.git == file.blob_id
@@ -61,13 +61,17 @@ class Remote:
 
     @classmethod
     def fetch(cls, api: HfApi, repo: str, revision: str) -> Remote:
-        """Ask the Hub for the latest commit of a revision."""
+        """Request the files of the latest commit of a revision.
+
+        Raises:
+            huggingface_hub.errors.HfHubHTTPError: if the request fails.
+        """
         info = api.model_info(repo, revision=revision, files_metadata=True)
         return cls(api, repo, str(info.sha), {file.rfilename: file for file in info.siblings or []})
 
     @cached_property
     def manifest_files(self) -> dict[str, str]:
-        """The SHA-256 of the files that its manifest lists, by name; empty without a manifest."""
+        """SHA-256 of each file that the manifest on the Hub lists; empty if the Hub has no manifest."""
         if MANIFEST not in self.files:
             return {}
         with tempfile.TemporaryDirectory() as folder:
@@ -75,11 +79,16 @@ class Remote:
             return {file.name: file.sha256 for file in Manifest.unverified_files(Path(folder))}
 
     def without(self, local: Mapping[str, Digest]) -> list[str]:
-        """The names of the local files that are not there, or not with these bytes."""
+        """Return the names of the local files that are missing or different on the Hub."""
         return [name for name, digest in local.items() if not digest.matches(self.files.get(name))]
 
     def is_released(self, name: str) -> bool:
-        """Whether a file is there, and still as the manifest lists it; one that a person added or changed is not."""
+        """Return whether a file on the Hub still has the SHA-256 that the manifest on the Hub lists.
+
+        A signature next to a manifest always belongs to the release.
+        """
+        if name == SIGNATURE and MANIFEST in self.files:
+            return name in self.files
         if name not in self.files or name not in self.manifest_files:
             return False
         lfs = self.files[name].lfs
@@ -87,7 +96,7 @@ class Remote:
         return found == self.manifest_files[name]
 
     def read(self, name: str) -> bytes:
-        """Download a small file."""
+        """Download a small file of the commit; see `download` for its exceptions."""
         return download(self.api, self.repo, self.sha, name)
 
 
@@ -95,19 +104,19 @@ def download(api: HfApi, repo: str, revision: str, name: str) -> bytes:
     """Download a small file of a repository.
 
     Raises:
-        huggingface_hub.errors.HfHubHTTPError: if the Hub does not give it.
-        PushRefused: if it is not small.
+        huggingface_hub.errors.HfHubHTTPError: if the request fails.
+        PushRefused: if the file is larger than a model card or a manifest may be.
     """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]
     url = hf_hub_url(repo, name, revision=revision, endpoint=api.endpoint)
     limit = MAX_CARD_BYTES if name == CARD_FILE else MAX_MANIFEST_BYTES
-    part = {"Range": f"bytes=0-{limit}", "Accept-Encoding": "identity"}  # one byte more than there may be
+    part = {"Range": f"bytes=0-{limit}", "Accept-Encoding": "identity"}  # one byte more than the limit
     answer = get_session().get(url, headers={**build_hf_headers(token=api.token), **part})
     if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # the file is empty
         return b""
     hf_raise_for_status(answer)
     if len(answer.content) > limit:
-        raise PushRefused(f"its {name} there is larger than that of any release ({readable_size(limit)})",
-                          "shorten it there")
+        raise PushRefused(f"{name} on the Hub is larger than the limit of {readable_size(limit)}",
+                          "shorten it on the Hub")
     return bytes(answer.content)

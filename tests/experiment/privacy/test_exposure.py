@@ -1,4 +1,4 @@
-"""What a release would publish with it: found where it stands, said without saying tokens, and little else found."""
+"""Find private values wherever they occur, show no tokens, and report few harmless values."""
 
 import getpass
 import time
@@ -40,7 +40,7 @@ def test_an_absolute_path_is_found_in_every_form(value):
     "text2music/chroma", "${oc.env:HOME}", "${oc.env:HOME}/x", "${datasource.train}", "HTSAT-base", "128k", "<b>x</b>",
     "1.3.0", "2026-01-02T03:04:05+00:00", "audio_example", "a@b", "@dataclass", "n.68_g.01_c1.model", "???", "", None,
     True, 3, 0.5])
-def test_what_is_nobody_s_secret_is_not_found(value):
+def test_a_harmless_value_is_not_found(value):
     assert kinds(value) == []
 
 
@@ -103,7 +103,7 @@ def test_the_user_and_the_machine_of_here_are_found_as_words(monkeypatch):
     assert kinds("joedoes bigboxes", names=None) == []
 
 
-def test_a_machine_that_knows_no_user_is_no_error(monkeypatch):
+def test_a_machine_without_a_user_name_is_not_an_error(monkeypatch):
     def nobody():
         raise KeyError("getpwuid(): uid not found: 1234")
     monkeypatch.setattr(getpass, "getuser", nobody)
@@ -143,7 +143,7 @@ def test_an_exposure_is_one_sentence_with_its_key():
     assert len(str(long)) < 120 and "\x1b" not in str(long)
 
 
-def test_each_kind_is_said_once_for_a_value_and_each_thing_once_for_a_line():
+def test_each_kind_is_reported_once_per_value():
     assert kinds("/a/x /a/y joe@lab.org anna@lab.org") == [MAIL, PATH]
     found = exposed_in_text("log", "see /srv/a and /srv/b, /srv/a\n", NOBODY)
     assert [each.value for each in found] == ["/srv/a", "/srv/b"]

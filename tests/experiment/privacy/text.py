@@ -1,4 +1,4 @@
-"""Private values in a text that is released, such as a model card or a log."""
+"""Find private values in a string that is released, such as a model card or a log."""
 
 import re
 
@@ -9,7 +9,7 @@ ASSIGNED = re.compile(r"(?<![\w.-])([A-Za-z][\w.-]{0,99})[\"'`]?\s{0,9}[:=]\s{0,
 
 
 def exposed_in_text(name, text, names=None):
-    """What a text would expose, each thing once for each line; `name` is that of its file."""
+    """Return the private values in a string, each once per line; `name` is the name of its file."""
     names = (KnownNames.of_this_machine() if names is None else names).with_home_owners([text])
     return list(dict.fromkeys(exposure for number, line in enumerate(text.splitlines(), 1)
                               for exposure in _in_line((f"{name}:{number}",), line, names)))

@@ -1,4 +1,4 @@
-"""Loading a release by AudioCraft: what is said where that is impossible; the loading itself is in tests/audiocraft."""
+"""Errors of loading a release with AudioCraft; tests/audiocraft has the loading itself."""
 
 import pytest
 
@@ -7,11 +7,13 @@ from audiocraft_export.formats.audiocraft.rebuild import import_audiocraft, load
 from audiocraft_export.release.families.registry import family_named
 
 
-def test_a_module_that_cannot_be_imported_is_said_with_what_works():
-    with pytest.raises(ExportError, match="use verify=bytes"):
+def test_an_import_error_is_reported_with_a_hint():
+    with pytest.raises(ExportError, match=r"cannot be imported.*\(verify=bytes, or omit --load\)") as caught:
         import_audiocraft("no_such_module")
+    assert caught.value.code == "loader-missing"
 
 
 def test_a_model_that_audiocraft_has_no_loader_for_is_refused():
-    with pytest.raises(ExportError, match="this is none of them"):
+    with pytest.raises(ExportError, match="AudioCraft has no loader for this model") as caught:
         loader_for(family_named("mine"))
+    assert caught.value.code == "loader-missing"

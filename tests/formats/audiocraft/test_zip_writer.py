@@ -1,4 +1,4 @@
-"""Writing the zip container of torch.save."""
+"""Write the zip container of torch.save."""
 
 import io
 import pickle
@@ -14,12 +14,12 @@ from audiocraft_export.storage.lazy_bytes import LazyBytes
 
 @pytest.mark.parametrize("most", [zip_writer._MAX_UINT32, 100, 0])
 def test_archives_of_any_size_are_zip_files_that_torch_and_zipfile_read(most, monkeypatch):
-    monkeypatch.setattr(zip_writer, "_MAX_UINT32", most)  # from here on numbers take 64 bits
+    monkeypatch.setattr(zip_writer, "_MAX_UINT32", most)  # numbers from this value on are stored in 64-bit fields
     blobs = {"data.pkl": pickle.dumps({"a": 1}, 2), "byteorder": b"little", "data/0": bytes(300), "version": b"3\n"}
     stream = io.BytesIO()
     write_torch_zip(stream, [(name, LazyBytes.from_data(data)) for name, data in blobs.items()])
     with zipfile.ZipFile(stream) as archived:
         assert archived.testzip() is None
         assert {info.filename[len("archive/"):]: archived.read(info) for info in archived.infolist()} == blobs
-    if most > 100:  # the markers of 64 bits are only valid in files of more than 4 GiB
+    if most > 100:  # zip64 structures are only valid in files of more than 4 GiB
         assert torch.load(io.BytesIO(stream.getvalue()), weights_only=True) == {"a": 1}

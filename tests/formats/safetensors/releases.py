@@ -1,4 +1,4 @@
-"""Releases in safetensors, and ways to forge them."""
+"""Releases in the safetensors format, and ways to forge them."""
 
 import json
 from dataclasses import replace
@@ -35,7 +35,7 @@ def header_of(path):
 
 
 def forged(folder, name, change):
-    """A release whose file has another header, and whose manifest fits: whoever makes one can make both."""
+    """Write a release with another header in a file and a matching manifest, as a forger can."""
     path = folder / name
     header, data = header_of(path)
     change(header)

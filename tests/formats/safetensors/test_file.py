@@ -1,4 +1,4 @@
-"""Files of safetensors: those of the library, byte for byte; damaged and forged ones are refused."""
+"""Safetensors files: equal to those of the library; corrupted and forged files are rejected."""
 
 import time
 
@@ -8,6 +8,8 @@ import torch
 from helpers import SIG, command
 
 from audiocraft_export import ExportError
+from audiocraft_export.errors import CheckpointError
+from audiocraft_export.formats.safetensors.file import read_safetensors
 from audiocraft_export.pipeline.convert import convert
 from audiocraft_export.verification.release import verify
 
@@ -30,8 +32,8 @@ def test_the_file_is_that_of_the_library_byte_for_byte(tmp_path):
     assert (tmp_path / "ours").read_bytes() == safetensors.torch.save(state, {"format": "pt"})
 
 
-def test_a_dtype_that_safetensors_does_not_have_is_refused_with_what_works(make_xp, dora_dir):
-    with pytest.raises(ExportError, match=r"'w' is complex128.*format=audiocraft"):
+def test_an_unsupported_dtype_is_refused_with_a_hint(make_xp, dora_dir):
+    with pytest.raises(ExportError, match=r"dtype complex128 of 'w'\. Use format=audiocraft\.$"):
         exported(make_xp, dora_dir, best_state={"model": {"w": torch.ones(2, dtype=torch.complex128)}})
     assert not (dora_dir / "xps" / SIG / "export").exists()
 
@@ -49,8 +51,12 @@ def test_a_flipped_bit_anywhere_is_found_and_not_converted(make_xp, dora_dir, at
     assert path.read_bytes() == bytes(data) and not (folder / "state_dict.bin").exists()
 
 
-@pytest.mark.parametrize("change", ["cut", "more", "gap", "twice", "no-json", "huge"])
-def test_a_file_that_is_none_of_safetensors_is_said_to_be_none(make_xp, dora_dir, change):
+@pytest.mark.parametrize(("change", "says"), [
+    ("cut", "is truncated"), ("more", "is corrupted: unexpected bytes at its end"),
+    ("gap", "is corrupted: invalid header ('steps' has 0 bytes, expected 8 for I64 [])"),
+    ("twice", "is corrupted: invalid header (duplicate name)"), ("no-json", "is corrupted: invalid header ("),
+    ("huge", "is truncated, or not a safetensors file")])
+def test_an_invalid_safetensors_file_is_reported_with_its_problem(make_xp, dora_dir, change, says):
     folder = exported(make_xp, dora_dir)
     path = folder / "model.safetensors"
     data = path.read_bytes()
@@ -61,8 +67,22 @@ def test_a_file_that_is_none_of_safetensors_is_said_to_be_none(make_xp, dora_dir
     assert changed != data
     path.write_bytes(changed)
     problem, = [problem for problem in verify(folder).problems if problem.file == path.name]
-    assert "restore it from a copy" in problem.what
+    assert says in problem.what
+    with pytest.raises(CheckpointError) as caught:
+        read_safetensors(path)
+    assert (caught.value.code, caught.value.hint) == ("corrupted-file", "restore it from a backup")
+    assert says in caught.value.message
     assert command("verify", path, cwd=folder).returncode == 1
+
+
+def test_data_bytes_without_a_tensor_are_reported(make_xp, dora_dir):
+    def shift(header):
+        for name in header.keys() - {"__metadata__"}:
+            header[name]["data_offsets"] = [8 + offset for offset in header[name]["data_offsets"]]
+    folder = exported(make_xp, dora_dir)
+    forged(folder, "model.safetensors", shift)
+    with pytest.raises(CheckpointError, match="is corrupted: data bytes 0 to 8 belong to no tensor"):
+        read_safetensors(folder / "model.safetensors")
 
 
 def in_tree(old, new):

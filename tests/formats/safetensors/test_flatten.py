@@ -1,4 +1,4 @@
-"""Nested content as named tensors, and back."""
+"""Flatten nested content into named tensors, and restore it."""
 
 import pytest
 import torch
@@ -48,11 +48,11 @@ def test_the_file_for_audiocraft_comes_back_byte_for_byte(make_xp, dora_dir, tmp
 
 
 def test_two_tensors_of_one_name_are_refused_and_none_is_dropped(make_xp, dora_dir):
-    with pytest.raises(ExportError, match=r"would be called 'a.b'"):
+    with pytest.raises(ExportError, match=r"have the same name in a safetensors file: 'a.b'"):
         exported(make_xp, dora_dir, best_state={"model": {"a": {"b": torch.ones(2)}, "a.b": torch.zeros(2)}})
 
 
-def test_what_is_nested_comes_back_and_what_is_nested_too_deeply_is_refused(make_xp, dora_dir, tmp_path):
+def test_nested_data_is_restored_and_too_deep_nesting_is_refused(make_xp, dora_dir, tmp_path):
     def nested(floors):
         value = torch.ones(2)
         for floor in range(floors):
@@ -63,7 +63,7 @@ def test_what_is_nested_comes_back_and_what_is_nested_too_deeply_is_refused(make
     convert(folder, "safetensors", tmp_path / "there")
     convert(tmp_path / "there", "audiocraft")
     assert digests(tmp_path / "there") == before
-    with pytest.raises(ExportError, match="nested more than 64 deep"):
+    with pytest.raises(ExportError, match="nested more than 64 levels deep"):
         exported(make_xp, dora_dir, best_state=nested(70))
 
 
@@ -73,7 +73,7 @@ def test_texts_and_numbers_that_safetensors_cannot_hold_are_refused_in_a_sentenc
     folder = exported(make_xp, dora_dir, ExportOptions())
     torch.save({**load(folder / "state_dict.bin"), **more}, folder / "state_dict.bin")
     fitting(folder)
-    with pytest.raises(ExportError, match="UTF-8|xp.cfg is no configuration|big does not belong there"):
+    with pytest.raises(ExportError, match="UTF-8|xp.cfg: invalid configuration|big: unexpected key"):
         convert(folder, "safetensors", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -84,7 +84,7 @@ def test_flat_content_is_named_without_the_one_key_above_it_and_nests_again():
     flat = Flattened(content, {"config.yaml": "lr: 1"})
     assert flat.tensors == weights and "lr: 1" not in flat.text
     assert unflatten(flat.text, flat.tensors, {"config.yaml": "lr: 1"}) == content
-    with pytest.raises(CheckpointError, match="belong nowhere.*'?more"):
+    with pytest.raises(CheckpointError, match="unreferenced tensors: more"):
         unflatten(flat.text, {**flat.tensors, "more": weights["a"]}, {"config.yaml": "lr: 1"})
 
 

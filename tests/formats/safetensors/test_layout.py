@@ -1,4 +1,4 @@
-"""The format safetensors: what is in a release, and that it is lossless both ways."""
+"""The files of a release in the safetensors format, and lossless conversion in both directions."""
 
 import json
 import subprocess
@@ -46,24 +46,24 @@ def test_exporting_again_writes_nothing_and_another_format_takes_its_place(make_
     assert {*digests(folder)} == {"state_dict.bin", "export.json", "notes.txt"}
 
 
-def test_the_command_converts_and_says_what_cannot_be(make_xp, dora_dir, tmp_path):
+def test_the_command_converts_and_reports_failures(make_xp, dora_dir, tmp_path):
     folder = exported(make_xp, dora_dir, ExportOptions())
     before = digests(folder)
     result = command("convert", folder, "--to", "safetensors", "--folder", "shared", "--json", cwd=tmp_path)
-    assert result.returncode == 0 and json.loads(result.stdout)["written"], result.stderr
+    assert result.returncode == 0 and json.loads(result.stdout)["result"] == "converted", result.stderr
     assert digests(folder) == before
     assert command("convert", tmp_path / "shared", "--to", "audiocraft", cwd=tmp_path).returncode == 0
     assert digests(tmp_path / "shared") == before
     assert "already" in command("convert", folder, "--to", "audiocraft", cwd=tmp_path).stdout
     assert command("convert", folder, "--to", "safetensors", "--max-shard-size", "40", "--folder", "small",
                    cwd=tmp_path).returncode == 0 and (tmp_path / "small" / "model.safetensors.index.json").exists()
-    for wrong, says in ((["nowhere", "--to", "safetensors"], "nowhere"), ([folder, "--to", "gguf"], "invalid choice"),
-                        ([folder, folder, "--to", "safetensors", "--folder", "x"], "--folder")):
+    for wrong, says in ((["nowhere", "--to", "safetensors"], "nowhere"), ([folder, "--to", "gguf"], "invalid value"),
+                        ([folder, "shared", "--to", "safetensors", "--folder", "x"], "--folder")):
         result = command("convert", *wrong, cwd=tmp_path)
         assert result.returncode in (1, 2) and says in result.stderr and "Traceback" not in result.stderr
 
 
-def test_inspect_shows_what_is_in_it(make_xp, dora_dir, tmp_path):
+def test_inspect_shows_the_contents_of_a_safetensors_file(make_xp, dora_dir, tmp_path):
     folder = exported(make_xp, dora_dir)
     for target in (folder, folder / "model.safetensors"):
         shown = command("inspect", target, "--json", cwd=tmp_path)
@@ -78,26 +78,27 @@ def test_inspect_shows_what_is_in_it(make_xp, dora_dir, tmp_path):
 def test_a_persons_file_of_the_same_name_is_never_replaced(make_xp, dora_dir, tmp_path, name, nested):
     folder = exported(make_xp, dora_dir, ExportOptions())
     (folder / name).write_text("mine")
-    if nested:  # files then take their places one by one
+    if nested:  # so that files are replaced one by one
         (folder / "notes").mkdir()
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     for make in (lambda: export_xp(SIG, dora_dir, OPTIONS), lambda: convert(folder, "safetensors")):
-        with pytest.raises(ReleaseError, match=f"{name} is there already, and no file of a release by its manifest"):
+        with pytest.raises(ReleaseError, match=f"{name} exists and does not belong to a release") as caught:
             make()
+        assert caught.value.code == "file-exists"
         assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
     (folder / name).unlink()
     (folder / name).symlink_to(tmp_path / "nowhere")
-    with pytest.raises(ReleaseError, match="is there already"):
+    with pytest.raises(ReleaseError, match="exists and does not belong to a release"):
         export_xp(SIG, dora_dir, OPTIONS)
 
 
-def test_what_a_killed_export_has_put_there_without_a_manifest_is_no_persons(make_xp, dora_dir):
+def test_files_of_a_killed_export_without_a_manifest_are_replaced(make_xp, dora_dir):
     folder = exported(make_xp, dora_dir)
     (folder / "export.json").unlink()
     assert export_xp(SIG, dora_dir, OPTIONS).written and verify(folder).ok
 
 
-def test_a_forged_name_of_a_file_leads_nowhere_when_it_is_put_together(make_xp, dora_dir, tmp_path):
+def test_a_forged_file_name_is_refused_when_files_are_restored(make_xp, dora_dir, tmp_path):
     from audiocraft_export.formats.safetensors.layout import from_safetensors
     folder = exported(make_xp, dora_dir)
     forged(folder, "model.safetensors",
@@ -107,7 +108,7 @@ def test_a_forged_name_of_a_file_leads_nowhere_when_it_is_put_together(make_xp, 
 
 
 @pytest.mark.parametrize("text", ["3", "2026-01-01", "- a", ""])
-def test_a_configuration_that_is_no_mapping_is_said_to_be_none(make_xp, dora_dir, tmp_path, text):
+def test_a_configuration_that_is_not_a_mapping_is_refused(make_xp, dora_dir, tmp_path, text):
     folder = exported(make_xp, dora_dir)
     (folder / "config.yaml").write_text(text)
     fitting(folder)
@@ -119,5 +120,5 @@ def test_a_manifest_that_counts_something_else_is_refused(make_xp, dora_dir, tmp
     folder = exported(make_xp, dora_dir)
     manifest = replace(Manifest.load(folder), nonfinite={"model.safetensors": counts})
     (folder / "export.json").write_text(manifest.text)
-    with pytest.raises(ExportError, match="no manifest of this tool"):
+    with pytest.raises(ExportError, match="export.json is not a valid release manifest"):
         convert(folder, "audiocraft", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Loading a release in safetensors by AudioCraft: it is restored in a temporary folder first."""
+"""Load a safetensors release with AudioCraft from a temporary folder."""
 
 from audiocraft_export.formats import registry
 from audiocraft_export.release.families.registry import family_named
@@ -6,7 +6,7 @@ from audiocraft_export.release.families.registry import family_named
 from .releases import exported
 
 
-def test_the_files_of_torch_are_there_while_they_are_loaded(make_xp, dora_dir, monkeypatch):
+def test_the_torch_files_exist_while_they_are_loaded(make_xp, dora_dir, monkeypatch):
     folder, seen = exported(make_xp, dora_dir), []
     monkeypatch.setattr(registry, "verify_with_audiocraft", lambda where, family, names: seen.append(
         (where, names, (where / "state_dict.bin").is_file())))

@@ -1,4 +1,4 @@
-"""Leave out what imports transformers with a torch that it does not support (the extra `transformers` needs 2.2)."""
+"""Skip tests that import transformers with an unsupported torch (transformers 4.57 requires 2.2)."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The files of a release for transformers, and their verification as far as AudioCraft is not needed."""
+"""The files of a release for transformers, and their verification without AudioCraft."""
 
 
 import pytest
@@ -34,20 +34,20 @@ def test_a_decoder_is_one_file_of_weights_and_its_configurations(files_of):
     assert files["model.safetensors"].metadata["format"] == "pt" and "transformer_lm:" in files[CONFIG]
 
 
-def test_what_has_no_place_is_a_file_beside_it_and_large_models_are_shards(files_of):
+def test_unmapped_tensors_get_a_separate_file_and_large_models_are_sharded(files_of):
     files = files_of({**TABLE, **weights(cross=True)}, settings("lut"), 20000)
     assert files[OTHERS].tensors.keys() == TABLE.keys()
     assert "model.safetensors.index.json" in files and CODEC_CONFIG not in files
     assert len([name for name in files if name.startswith("model-")]) > 1
 
 
-def test_what_is_no_tensor_is_refused(files_of):
-    with pytest.raises(CheckpointError, match=r"holds what is no tensor \(steps\).*use format=safetensors"):
+def test_values_other_than_tensors_are_refused(files_of):
+    with pytest.raises(CheckpointError, match=r"supports only tensors, .*other values: steps\. Use format=safetensors"):
         files_of({**weights(), "steps": 3}, settings("none"))
 
 
 def test_a_codec_inside_is_needed_and_a_solver_has_to_be_known(files_of):
-    with pytest.raises(CheckpointError, match="has its compression model inside"):
+    with pytest.raises(CheckpointError, match="includes the compression model, but codec=none"):
         files_of(weights(cross=True), settings("text"))
     with pytest.raises(CheckpointError, match="transformers has no MAGNeT"):
         files_of(weights(), settings("none", solver="magnet"))

@@ -1,4 +1,4 @@
-"""Maps of names: both directions, nothing dropped."""
+"""Map names in both directions without dropping a tensor."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def test_names_and_parts_are_those_of_transformers(state):
     assert {"blocks.11.q", "entrances.1.levels.22", "lm_head"} <= renamed.keys() and len(renamed) == 9
 
 
-def test_the_way_back_gives_what_went_in(state):
+def test_converting_back_restores_the_tensors(state):
     names = KeyMap(RULES)
     there = names.to_transformers(from_torch(state))
     shuffled = dict(sorted(there.items(), reverse=True))
@@ -54,21 +54,21 @@ def test_tensors_in_a_larger_storage_are_cut_where_they_are():
 
 @pytest.mark.parametrize("name", ["strange", "layers.x.norm", "layers.0.norm.more", "more.layers.0.norm"])
 def test_a_name_that_the_map_does_not_have_is_an_error_that_names_it(state, name):
-    with pytest.raises(CheckpointError, match=rf"no place for {name}.*format=safetensors"):
+    with pytest.raises(CheckpointError, match=rf"transformers has no tensor .* to {name}\. Use format=safetensors"):
         KeyMap(RULES).to_transformers(from_torch({**state, name: torch.rand(1)}))
-    with pytest.raises(CheckpointError, match=rf"AudioCraft has no place for {name}"):
+    with pytest.raises(CheckpointError, match=rf"AudioCraft has no tensor that corresponds to {name}\. Export again"):
         KeyMap(RULES).to_audiocraft(from_torch({name: torch.rand(1)}))
 
 
 def test_a_part_that_is_missing_is_an_error_that_names_it(state):
     there = KeyMap(RULES).to_transformers(from_torch(state))
     del there["blocks.11.k"]
-    with pytest.raises(CheckpointError, match="layers.11.in_proj cannot be put together: blocks.11.k is missing"):
+    with pytest.raises(CheckpointError, match="layers.11.in_proj cannot be restored: blocks.11.k is missing"):
         KeyMap(RULES).to_audiocraft(there)
 
 
-def test_parts_of_what_is_converted_or_put_together_are_read_alone(make_xp):
-    whole = torch.rand(300, 512)  # more than is read at a time
+def test_parts_of_split_and_joined_tensors_are_read_separately(make_xp):
+    whole = torch.rand(300, 512)  # more than one chunk
     folder = make_xp(best_state={"model": {"layers.0.in_proj": whole}})
     checkpoint = open_checkpoint(folder / "checkpoint.th")
     tensors = ReleaseModel.from_checkpoint(checkpoint, "1.3.0", dtype="float16").weights.tensors
@@ -80,7 +80,7 @@ def test_parts_of_what_is_converted_or_put_together_are_read_alone(make_xp):
 
 
 @pytest.mark.parametrize("shape", [(), (7, 2)])
-def test_what_cannot_be_cut_into_equal_parts_is_named_and_not_cut(shape):
+def test_a_tensor_that_cannot_be_split_equally_is_refused_by_name(shape):
     tensors = from_torch({"layers.0.in_proj_weight": torch.zeros(shape)})
     with pytest.raises(CheckpointError, match=r"layers\.0\.in_proj_weight .* 3 equal parts"):
         KeyMap({"layers.*.in_proj_weight": ("q.*", "k.*", "v.*")}).to_transformers(tensors)

@@ -1,4 +1,4 @@
-"""Loading with transformers and safetensors, and what is said if that fails."""
+"""Load with transformers and safetensors, and report failures."""
 
 import json
 
@@ -27,13 +27,13 @@ def test_a_file_or_its_shards_are_read_and_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{}", '{"weight_map": []}', '{"weight_map": {"a": "missing.safetensors"}}'])
-def test_an_index_that_leads_nowhere_is_said(tmp_path, text):
+def test_an_index_that_leads_nowhere_is_reported(tmp_path, text):
     (tmp_path / "model.safetensors.index.json").write_text(text)
-    with pytest.raises(ReleaseError, match=r"The weights in .* cannot be read .*export again"):
+    with pytest.raises(ReleaseError, match=r"Cannot read the weights in .*: .*Export again"):
         load_safetensors(tmp_path)
 
 
-def test_the_hub_is_asked_only_for_what_the_cache_lacks():
+def test_the_hub_is_only_used_if_the_cache_lacks_a_model():
     def load(name, **options):
         asked.append(options)
         if name != "cached" and options:
@@ -45,16 +45,16 @@ def test_the_hub_is_asked_only_for_what_the_cache_lacks():
         assert load_cache_first(load, name) == name and asked == calls
 
 
-def test_errors_of_a_library_are_one_line_and_those_of_ours_stay():
+def test_errors_of_a_library_become_one_line_and_export_errors_are_kept():
     def describe(message):
-        return ReleaseError(f"<{message}>")
+        return ReleaseError("load-failed", f"<{message}>")
 
-    with pytest.raises(ReleaseError, match=r"^<ValueError: two lines>$"), explain_errors(describe):
+    with pytest.raises(ReleaseError, match=r"^<ValueError: two lines>\.$"), explain_errors(describe):
         raise ValueError("two\nlines")
-    with pytest.raises(ReleaseError, match=r"^<KeyError: raise KeyError in .*\.py>$"), explain_errors(describe):
+    with pytest.raises(ReleaseError, match=r"^<KeyError: raise KeyError in .*\.py>\.$"), explain_errors(describe):
         raise KeyError
-    with pytest.raises(ReleaseError, match="^ours$"), explain_errors(describe):
-        raise ReleaseError("ours")
+    with pytest.raises(ReleaseError, match=r"^ours\.$"), explain_errors(describe):
+        raise ReleaseError("load-failed", "ours")
 
 
 def test_progress_bars_are_back_afterwards():

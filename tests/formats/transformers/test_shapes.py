@@ -1,4 +1,4 @@
-"""Names and shapes of a class of transformers, which takes no memory for them."""
+"""Names and shapes of a transformers class, without memory for its weights."""
 
 import pytest
 import torch
@@ -23,6 +23,6 @@ def test_each_difference_is_named():
     check_shapes("T5EncoderModel", T5, from_torch(tensors))
     tensors["more"] = tensors.pop("encoder.final_layer_norm.weight")
     tensors["shared.weight"] = torch.zeros(2, 2)
-    with pytest.raises(CheckpointError, match=r"final_layer_norm.weight is missing, more is too many, shared.weight is "
-                                              r"\[2, 2\], not \[50, 32\]; use format=safetensors"):
+    with pytest.raises(CheckpointError, match=r"final_layer_norm.weight is missing, more is unexpected, shared.weight "
+                                              r"has the shape \[2, 2\], expected \[50, 32\]\. Use format=safetensors"):
         check_shapes("T5EncoderModel", T5, from_torch(tensors))

@@ -1,4 +1,4 @@
-"""Which comparison a release for transformers gets; the comparisons themselves need AudioCraft (tests/audiocraft)."""
+"""Choose the comparison for a transformers release; tests/audiocraft has the comparisons themselves."""
 
 import json
 

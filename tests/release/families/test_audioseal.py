@@ -1,4 +1,4 @@
-"""AudioSeal: a generator and a detector in files of their own."""
+"""AudioSeal: generator and detector in separate files."""
 
 import pytest
 import torch
@@ -25,8 +25,8 @@ def test_a_watermarking_model_is_released_as_generator_detector_and_configuratio
 
 def test_a_watermarking_model_with_other_weights_or_no_configuration_of_it_is_refused(make_watermark, dora_dir):
     generator, detector = {"generator.a": torch.ones(1)}, {"detector.a": torch.ones(1)}
-    for state, why in (({**generator, **detector, "head.weight": torch.ones(1)}, "of a generator and a detector"),
-                       (generator, "of a generator and a detector"),
+    for state, why in (({**generator, **detector, "head.weight": torch.ones(1)}, "not an AudioSeal model: expected"),
+                       (generator, "not an AudioSeal model: expected"),
                        ({"generator": generator, "detector": detector}, r"parts \(generator, detector\)")):
         with pytest.raises(ExportError, match=why):
             export_xp(make_watermark(state=state), dora_dir)
@@ -34,7 +34,7 @@ def test_a_watermarking_model_with_other_weights_or_no_configuration_of_it_is_re
         export_xp(make_watermark(seanet={"dimension": "${nowhere}"}), dora_dir)
 
 
-def test_a_signature_that_is_no_name_of_a_file_is_none_here(make_xp, tmp_path, dora_dir):
+def test_a_signature_that_is_not_a_valid_file_name_is_replaced(make_xp, tmp_path, dora_dir):
     state = {"generator.a": torch.ones(1), "detector.a": torch.ones(1)}
     folder = make_xp(**{"xp.cfg": OmegaConf.create(AUDIOSEAL), "best_state": {"model": state}, "xp.sig": "../../evil"})
     report = export_checkpoint(folder / "checkpoint.th", tmp_path / "release")
@@ -42,5 +42,5 @@ def test_a_signature_that_is_no_name_of_a_file_is_none_here(make_xp, tmp_path, d
 
 
 @pytest.mark.parametrize(("sig", "name"), [(SIG, SIG), (None, "model"), ("../evil", "model"), ("", "model")])
-def test_files_are_named_by_the_signature_if_it_is_one(sig, name):
+def test_files_are_named_by_a_valid_signature(sig, name):
     assert name_of(sig) == name

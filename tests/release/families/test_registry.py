@@ -1,4 +1,4 @@
-"""The table of families: what each releases, and that a new one is a line in it."""
+"""The registry of families: their files, and how to add a family."""
 
 import pytest
 from helpers import AUDIOSEAL, DIFFUSION, PROCESSOR, SIG, load, model_state, same, with_cfg

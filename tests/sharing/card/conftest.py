@@ -1,4 +1,4 @@
-"""A real release, of which a card is made."""
+"""A real release for model cards."""
 
 from importlib.util import find_spec
 
@@ -16,7 +16,7 @@ collect_ignore_glob = [] if find_spec("huggingface_hub") and find_spec("matplotl
 
 @pytest.fixture
 def release(make_xp, dora_dir):
-    """A real release; gives its manifest, configuration and history."""
+    """Export a release; return its manifest, configuration and history."""
     def make(cfg=CONFIGS["musicgen"], history=HISTORY, **options):
         state = {f"{part}.{name}": value for part in ("generator", "detector")
                  for name, value in model_state().items()} if cfg.get("solver") == "watermarking" else model_state(3)

@@ -1,4 +1,4 @@
-"""Configurations and histories of releases, and their cards."""
+"""Configurations, histories and cards of releases."""
 
 import re
 
@@ -25,11 +25,11 @@ HOSTILE = "`x` | <b>y</b> <!-- /audiocraft-export: training --> \n# z\n--- [a](h
 
 
 def card(manifest, config, history=(), previous="", **options):
-    """The card of a release."""
+    """Render the card of a release."""
     return render_card(CardSource(manifest, config, history, **options), previous)
 
 
-def same_but_for(text, part):
-    """A card without a part of it."""
+def without_section(text, part):
+    """Return a card without one section."""
     name = f"audiocraft-export: {part} -->"
     return re.sub(f"<!-- {name}.*?<!-- /{name}", "", text, flags=re.DOTALL)

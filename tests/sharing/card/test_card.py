@@ -1,4 +1,4 @@
-"""The model card: the same for the same release, and with what a person wrote into it."""
+"""Render the model card deterministically, and keep manual edits."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ def test_the_same_release_has_the_same_card_and_pictures(release):
     assert plot_history(history, manifest.best) == plot_history(history, manifest.best)
 
 
-def test_a_card_that_is_there_already_becomes_the_very_same_one(release):
+def test_an_up_to_date_card_does_not_change(release):
     manifest, config, history = release()
     first = card(manifest, config, history, has_curve=True)
     assert card(manifest, config, history, has_curve=True, previous=first) == first
@@ -23,7 +23,7 @@ def test_a_card_that_is_there_already_becomes_the_very_same_one(release):
     assert card(manifest, config, history, has_curve=True, previous=other).splitlines()[9:] == first.splitlines()[9:]
 
 
-def test_the_card_keeps_what_a_person_added(release):
+def test_the_card_keeps_manual_edits(release):
     manifest, config, history = release()
     text = card(manifest, config, history)
     mark = "<!-- audiocraft-export: training -->"

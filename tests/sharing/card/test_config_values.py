@@ -1,4 +1,4 @@
-"""What of a configuration a card may show: what is written in it, of the right type."""
+"""Read literal values of the right type from a configuration for a card."""
 
 import pytest
 
@@ -14,12 +14,12 @@ from audiocraft_export.sharing.card.config_values import (
 
 @pytest.mark.parametrize(("value", "shown"), [
     (3, 3), ("x", "x"), ("${b}", 2), ("${oc.env:HOME}", None), ("x-${oc.env:HOME}", None), ("???", None), (None, None)])
-def test_a_value_is_shown_as_it_is_written_and_not_what_this_machine_says(value, shown):
+def test_literal_values_are_shown_and_interpolations_are_not(value, shown):
     assert value_of(Config({"a": {"x": value}, "b": 2}), "a.x") == shown
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "3", None, [3], 1 << 31])
-def test_what_is_no_whole_number_from_one_is_no_count(value):
+def test_a_count_is_a_positive_integer(value):
     assert count_of(Config({"a": value}), "a") is None and count_of(Config({"a": 3}), "a") == 3
 
 

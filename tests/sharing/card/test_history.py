@@ -1,4 +1,4 @@
-"""The numbers of a history."""
+"""Extract metrics from a history."""
 
 from audiocraft_export.sharing.card.history import by_importance, metrics_of
 

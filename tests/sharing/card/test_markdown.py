@@ -1,4 +1,4 @@
-"""Markdown that does nothing that hostile names say."""
+"""Escape Markdown in hostile names."""
 
 import ast
 import re
@@ -18,7 +18,7 @@ def body(text):
     return ModelCard(text).text
 
 
-def test_a_hostile_checkpoint_says_nothing_in_markdown_html_or_yaml(release):
+def test_a_hostile_checkpoint_cannot_inject_markdown_html_or_yaml(release):
     cfg = {"solver": HOSTILE, "sample_rate": HOSTILE, HOSTILE: HOSTILE}
     manifest, config, history = release(cfg, history=[{HOSTILE: {HOSTILE: 1.0}, "valid": {"ce": 1.0, HOSTILE: 2.0}}])
     manifest = replace(manifest, sig=HOSTILE, weights=HOSTILE, why=HOSTILE, warnings=[HOSTILE, HOSTILE * 500],

@@ -1,4 +1,4 @@
-"""The sections of a card, and the text of a person around them."""
+"""Replace the sections of a card, and keep the text around them."""
 
 import time
 
@@ -7,20 +7,20 @@ import pytest
 from audiocraft_export.errors import ReleaseError
 from audiocraft_export.sharing.card.markers import has_sections, last_metadata, replace_sections
 
-from .releases import card, same_but_for
+from .releases import card, without_section
 
 
 def test_a_part_that_a_person_deleted_stays_deleted_unless_all_are(release):
     manifest, config, history = release()
-    text = same_but_for(card(manifest, config, history), "training")
+    text = without_section(card(manifest, config, history), "training")
     again = card(manifest, config, history, previous=text)
     assert again == text and "## Training" not in again and "## Provenance" in again
     for part in ("model", "usage", "provenance"):
-        text = same_but_for(text, part)
+        text = without_section(text, part)
     assert "## Training" in card(manifest, config, history, previous=text)
 
 
-def test_a_readme_of_somebody_keeps_its_text_and_gets_ours_below(release):
+def test_an_existing_readme_keeps_its_text_above_the_sections(release):
     manifest, config, history = release()
     text = card(manifest, config, history, previous="---\nlicense: mit\nlibrary_name: theirs\n---\n# Theirs\n\nText.\n")
     assert text.startswith("---\nlicense: mit\nlibrary_name: theirs\npipeline_tag: text-to-audio\n")
@@ -29,7 +29,7 @@ def test_a_readme_of_somebody_keeps_its_text_and_gets_ours_below(release):
     assert "\n\nText only.\n\n<!--" in card(manifest, config, history, previous="Text only.")
 
 
-def test_the_next_export_finds_what_the_last_one_has_left():
+def test_the_next_export_finds_the_metadata_of_the_last_one():
     text = replace_sections("# Mine\n", {"model": "one", "usage": "two"}, {"tags": ["a"]})
     assert last_metadata(text) == {"tags": ["a"]} and has_sections(text) and not has_sections("# Mine\n")
     again = replace_sections(text + "\nEnd.\n", {"model": "three", "usage": "two", "new": "x"}, {"tags": []})
@@ -37,9 +37,9 @@ def test_the_next_export_finds_what_the_last_one_has_left():
     assert last_metadata("<!-- audiocraft-export wrote {no JSON} -->") == last_metadata("") == {}
 
 
-def test_a_part_that_is_there_twice_is_refused(release):
+def test_a_duplicate_section_is_refused(release):
     text = card(*release())
-    with pytest.raises(ReleaseError, match="has the part model of an export more than once"):
+    with pytest.raises(ReleaseError, match="the section model occurs more than once"):
         card(*release(), previous=text + text[text.index("<!-- audiocraft-export: model"):])
 
 

@@ -1,4 +1,4 @@
-"""What the Hub reads of a card, and what of it a person has changed."""
+"""Generate the metadata for the Hub, and merge it with manual edits."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a card says of each type of models."""
+"""The description of each type of model."""
 
 import re
 from dataclasses import replace
@@ -8,7 +8,7 @@ from audiocraft_export.sharing.card.model_types import GENERAL, MODEL_TYPES
 from audiocraft_export.sharing.card.source import CardSource
 
 
-def test_every_solver_of_audiocraft_has_a_type_with_what_the_hub_asks_for():
+def test_every_solver_of_audiocraft_has_a_type_with_hub_metadata():
     assert MODEL_TYPES.keys() == FAMILIES.keys()
     for kind in MODEL_TYPES.values():
         assert kind.task and kind.tags[0] == "audiocraft" and re.fullmatch(r"\d{4}\.\d{5}", kind.paper)

@@ -1,4 +1,4 @@
-"""The picture of a training."""
+"""Plot the training curve."""
 
 import re
 from io import BytesIO
@@ -11,11 +11,11 @@ from audiocraft_export.sharing.card.source import CURVE_FILE
 
 from .releases import card
 
-PAGES = ("#ffffff", "#0b0f19", "#0d1117")  # of the Hub and of GitHub, light and dark
+PAGES = ("#ffffff", "#0b0f19", "#0d1117")  # background colors of the Hub and of GitHub, light and dark
 
 
 def contrast(color, page):
-    """The ratio of the luminances of two colors: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio."""
+    """Return the contrast ratio of two colors: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio."""
     def luminance(color):
         parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(color)]
         return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts)) + 0.05
@@ -31,11 +31,11 @@ def test_the_picture_is_drawn_for_a_light_and_a_dark_page(release):
     with image.open(BytesIO(data)) as picture:
         assert picture.size == (1152, 544) and len(picture.convert("RGB").getcolors(1 << 20)) > 50
         drawn = {color[:3] for _, color in picture.getcolors(1 << 20) if color[3] == 255}
-        assert picture.mode == "RGBA" and picture.getpixel((0, 0))[3] == 0  # the page is seen behind it
+        assert picture.mode == "RGBA" and picture.getpixel((0, 0))[3] == 0  # the background is transparent
     assert {tuple(round(255 * part) for part in to_rgb(color)) for color in (INK, *LINE_COLORS[:2])} <= drawn
     for page in PAGES:
         assert all(contrast(color, page) >= 3 for color in LINE_COLORS) and contrast(INK, page) > 4
-    for repo in (None, "me/model"):  # the Hub serves a relative link from the repository
+    for repo in (None, "me/model"):  # the Hub resolves a relative link in the repository
         text = card(manifest, config, history, has_curve=True, repo=repo)
         assert re.findall(r"!\[(.+)\]\((.+)\)", text) == [
             ("Training curve: the metric of each stage, by epoch", CURVE_FILE)]

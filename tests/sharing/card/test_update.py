@@ -1,4 +1,4 @@
-"""The card beside a release: written, kept, and said to be stale."""
+"""Write the card of a release, keep an existing one, and warn if it is stale."""
 
 import builtins
 import errno
@@ -40,7 +40,7 @@ def test_a_card_is_written_for_every_format_but_audiocraft_s(make_xp, dora_dir):
     assert "state_dict.bin" in (folder / CARD).read_text() and "model.safetensors" not in (folder / CARD).read_text()
 
 
-def test_what_a_person_added_to_the_card_survives_every_export(make_xp, dora_dir):
+def test_manual_edits_of_the_card_survive_every_export(make_xp, dora_dir):
     options = ExportOptions(format="safetensors")
     card = export_xp(SIG, dora_dir, options).folder / CARD if make_xp() else None
     card.write_text(card.read_text().replace("---\n", "---\nlicense: mit\n", 1) + "\n## Thanks\n\nTo my cat.\n")
@@ -63,7 +63,7 @@ def test_a_card_that_is_gone_is_written_again_and_the_release_is_not(make_xp, do
     assert released(folder) == before
 
 
-def test_a_release_that_is_there_with_its_card_is_not_even_written_beside(make_xp, dora_dir):
+def test_an_up_to_date_release_with_its_card_is_not_written_again(make_xp, dora_dir):
     make_xp()
     folder = export_xp(SIG, dora_dir, ExportOptions(format="safetensors")).folder
     before = folder.stat().st_mtime_ns
@@ -76,12 +76,12 @@ def test_a_card_that_cannot_be_read_costs_no_release(make_xp, dora_dir, tmp_path
     folder.mkdir()
     (folder / CARD).write_bytes(b"\xff\xfe")
     result = command("run", SIG, "--dora-dir", dora_dir, "--format", "safetensors", cwd=tmp_path)
-    assert result.returncode == 1 and "is no text in UTF-8" in result.stderr and "Traceback" not in result.stderr
+    assert result.returncode == 1 and "is not valid UTF-8" in result.stderr and "Traceback" not in result.stderr
     assert (folder / "model.safetensors").exists() and (folder / CARD).read_bytes() == b"\xff\xfe"
 
 
 @pytest.mark.parametrize("text", ["no JSON", "{}", '{"architectures": []}'])
-def test_a_config_json_of_somebody_else_says_nothing_of_a_release_without_one(make_xp, dora_dir, text):
+def test_an_unrelated_config_json_is_ignored(make_xp, dora_dir, text):
     folder = make_xp() / "export"
     folder.mkdir()
     (folder / "config.json").write_text(text)
@@ -89,21 +89,22 @@ def test_a_config_json_of_somebody_else_says_nothing_of_a_release_without_one(ma
     assert (folder / CARD).exists() and (folder / "config.json").read_text() == text
 
 
-def test_a_card_of_the_former_release_is_said_to_be_that(make_xp, dora_dir, caplog):
+def test_a_card_of_a_previous_release_is_reported(make_xp, dora_dir, caplog):
     make_xp()
     folder = export_xp(SIG, dora_dir, ExportOptions(format="safetensors")).folder
     half = ExportOptions(dtype="float16")
     for make in (lambda: convert(folder, "audiocraft"), lambda: export_xp(SIG, dora_dir, half)):
         caplog.clear()
         make()
-        assert f"{folder / CARD} is that of another release" in caplog.text
+        said = f"warning[old-card]: {folder / CARD}: the card describes a previous release; card=true updates it"
+        assert said in caplog.text
     caplog.clear()
     (folder / CARD).write_text("# Mine\n")
     export_xp(SIG, dora_dir)
     assert caplog.text == ""
 
 
-def test_what_somebody_wrote_on_the_hub_is_kept_or_the_push_refused(make_xp, hub, export):
+def test_edits_on_the_hub_are_kept_or_the_push_is_refused(make_xp, hub, export):
     folder = make_xp() / "export"
     assert export(*SHARED, "--scrub", "public").returncode == 0
     text = pushed(hub)[CARD].decode()
@@ -117,7 +118,7 @@ def test_what_somebody_wrote_on_the_hub_is_kept_or_the_push_refused(make_xp, hub
     hub.edit(REPO, **{CARD: pushed(hub)[CARD] + b"\nWritten there again.\n"})
     add(folder / CARD, "\nAnd here.\n")
     result = export(*SHARED, "--scrub", "public")
-    assert result.returncode == 1 and "README.md there has another text" in result.stderr
+    assert result.returncode == 1 and "README.md was edited on the Hub" in result.stderr
     assert pushed(hub)[CARD].decode().endswith("Written there again.\n")
 
 
@@ -128,12 +129,12 @@ def test_only_a_card_that_an_export_has_written_can_be_stale(tmp_path, caplog):
     assert caplog.text == ""
     add(tmp_path / CARD, "<!-- audiocraft-export: model -->\nx\n<!-- /audiocraft-export: model -->\n")
     warn_of_stale_card(tmp_path)
-    assert f"{tmp_path / CARD} is that of another release" in caplog.text
+    assert f"warning[old-card]: {tmp_path / CARD}: the card describes a previous release" in caplog.text
 
 
 @pytest.fixture
 def unreadable(monkeypatch):
-    """Reading this file fails as on a broken disk."""
+    """Let reading this file fail as on a broken disk."""
     def make(broken):
         real = builtins.open
 
@@ -151,24 +152,25 @@ def test_a_disk_that_cannot_read_a_card_costs_no_release_and_no_traceback(make_x
     folder = export_xp(SIG, dora_dir, ExportOptions(format="safetensors")).folder
     unreadable(folder / name)
     make_xp(best_state={"model": {"w": torch.ones(3)}})
-    with pytest.raises(ReleaseError, match=f"{name} cannot be read \\(Input/output error\\)"):
+    with pytest.raises(ReleaseError, match=f"Cannot read .*{name} \\(Input/output error\\)"):
         export_xp(SIG, dora_dir, ExportOptions(format="safetensors"))
     assert verify(folder).ok and Manifest.load(folder).tensors == 1
 
 
-def test_a_card_that_nobody_needs_may_be_unreadable_or_huge(make_xp, dora_dir, unreadable, caplog):
+def test_an_unused_card_may_be_unreadable_or_huge(make_xp, dora_dir, unreadable, caplog):
     make_xp()
     folder = export_xp(SIG, dora_dir).folder
     (folder / CARD).write_bytes(b"x" * (MAX_CARD_BYTES + 1))
-    assert export_xp(SIG, dora_dir, ExportOptions(dtype="float16")).written and "larger than any card" in caplog.text
+    assert export_xp(SIG, dora_dir, ExportOptions(dtype="float16")).written and \
+        "larger than the limit of 4.19 MB" in caplog.text
     unreadable(folder / CARD)
-    assert convert(folder, "safetensors").written and "cannot be read (Input/output error)" in caplog.text
+    assert convert(folder, "safetensors").written and f"Cannot read {folder / CARD} (Input/output error)" in caplog.text
 
 
 @pytest.mark.parametrize(("card", "says"), [
-    (b"---\na: [\n---\n", r"is on the Hub \(\w+/\w+\) cannot be kept. The front matter of README.md"),
-    (b"\xff\xfe", "its README.md there is no text in UTF-8")])
-def test_a_card_on_the_hub_that_cannot_be_kept_is_said_to_be_there(make_xp, hub, export, card, says):
+    (b"---\na: [\n---\n", r"card on the Hub \(\w+/\w+\) cannot be kept: README.md: the front matter"),
+    (b"\xff\xfe", "its README.md on the Hub is not valid UTF-8")])
+def test_edits_on_the_hub_that_cannot_be_kept_are_reported(make_xp, hub, export, card, says):
     make_xp()
     assert export(*SHARED).returncode == 0
     hub.edit(REPO, **{CARD: card})
@@ -181,7 +183,7 @@ def test_a_huge_card_is_refused_in_one_sentence_here_and_on_the_hub(make_xp, dor
     assert export(*SHARED).returncode == 0
     hub.edit(REPO, **{CARD: b"x" * (MAX_CARD_BYTES + 1)})
     result = export(*SHARED)
-    assert result.returncode == 1 and "README.md there is larger than that of any release" in result.stderr
+    assert result.returncode == 1 and "README.md on the Hub is larger than the limit of 4.19 MB" in result.stderr
     (folder / CARD).write_bytes(b"x" * (MAX_CARD_BYTES + 1))
     result = export(*SHARED)
-    assert result.returncode == 1 and "README.md is larger than any card" in result.stderr
+    assert result.returncode == 1 and "README.md is larger than the limit of 4.19 MB" in result.stderr

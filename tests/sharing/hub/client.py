@@ -1,4 +1,4 @@
-"""Pushes of a release by a process with an environment of its own."""
+"""Push a release in a process with its own environment."""
 
 import hashlib
 import json
@@ -38,13 +38,14 @@ for line in sys.stdin:
             value = {"push": hub.push, "card": hub.remote_card}[name](to, **args)
         answer = {"value": value}
     except ExportError as exc:
-        answer = {"kind": type(exc).__name__, "error": str(exc), "trace": traceback.format_exc()}
+        answer = {"kind": type(exc).__name__, "error": str(exc), "code": exc.code,
+                  "hint": exc.hint, "trace": traceback.format_exc()}
     print(json.dumps(answer), flush=True)
 """
 
 
 class Client:
-    """A process of its own, since huggingface_hub reads its environment when it is imported; with a home of its own."""
+    """A process with its own home folder, because huggingface_hub reads its environment when it is imported."""
 
     def __init__(self, home, url, **env):
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
@@ -69,7 +70,9 @@ class Client:
         answer = self("push", folder=folder, to=[repo, LATER, private, revision], names=names, message=message, **args)
         if "error" in answer:
             assert answer["kind"] == "ReleaseError" and "\n" not in answer["error"]
-            assert f"The release in {folder} is complete" in answer["error"] and answer["error"].endswith(LATER)
+            assert f"The release in {folder} is complete" in answer["error"]
+            assert answer["hint"].endswith((f", then run: {LATER}", f"push again with: {LATER}"))
+            assert answer["code"] == ("hub-conflict" if "was edited on the Hub" in answer["error"] else "push-failed")
         return answer
 
     def card(self, folder, revision=None):
@@ -79,13 +82,13 @@ class Client:
         self.process.stdin.close()
         self.process.stdout.close()
         assert self.process.wait(timeout=60) == 0
-        assert self.said.read_text() == ""  # no bars and no warnings where there is no terminal
-        logs = "".join(path.read_text() for path in self.said.parent.rglob("*.log"))  # hf_xet writes some
+        assert self.said.read_text() == ""  # no progress bars and no warnings without a terminal
+        logs = "".join(path.read_text() for path in self.said.parent.rglob("*.log"))  # hf_xet writes warnings
         assert not [secret for secret in SECRETS if secret in logs]
 
 
 def write(folder, seed=0, **files):
-    """A release folder with its manifest, and a person's notes that are none of it."""
+    """Write a release folder with its manifest, and notes that are not part of the release."""
     folder.mkdir(exist_ok=True)
     noise = random.Random(f"{folder}{seed}")  # chunks that no other test has uploaded
     contents = {"state_dict.bin": noise.randbytes(50_000), "model.safetensors": noise.randbytes(250_000),

@@ -1,4 +1,4 @@
-"""A Hub, its clients, and a release to push."""
+"""A local Hub server, its clients, and a release to push."""
 
 import json
 
@@ -10,7 +10,7 @@ from .hub_server import Hub
 
 @pytest.fixture(scope="module")
 def clients(tmp_path_factory):
-    """Clients by what is special about their environment; each is started once, and all have the same Hub."""
+    """Clients by their environment variables; each is started once, and all use the same Hub."""
     home, started = tmp_path_factory.mktemp("homes"), {}
     with Hub() as server:
         def client(**env):
@@ -33,7 +33,7 @@ def hub(clients):
 
 @pytest.fixture(params=["xet", "lfs"])
 def client(request, clients):
-    """Both ways that large files go: by chunks, or as a whole or in parts."""
+    """Clients for both ways to upload large files: in chunks (Xet), or as a whole or in parts (LFS)."""
     return clients() if request.param == "xet" else clients(HF_HUB_DISABLE_XET="1")
 
 

@@ -1,7 +1,7 @@
-"""A small Hub on loopback, in memory: the calls that huggingface_hub makes to push and to download, and no others.
+"""A small local Hub server in memory, with the calls that huggingface_hub makes to push and to download.
 
-It believes nothing: tokens, the hashes of large files, the parent of a commit and what a commit names are checked.
-Told to, it fails: `hub.faults.append(Fault("PUT /lfs/", 403))`.
+It checks tokens, the hashes of large files, the parent of a commit and the files that a commit refers to. It fails on
+demand: `hub.faults.append(Fault("PUT /lfs/", 403))`.
 """
 
 import base64
@@ -23,20 +23,20 @@ import yaml
 from . import hub_xet
 
 TOKEN = "hf_AToken0fNobodyAtAll"
-USER_INFO = "joe:pa55word"  # of somebody whom the Hub lets in without a token
-SIGNATURE = "X-Signature=5ecret"  # of the addresses that large files are put to, without a token
+USER_INFO = "joe:pa55word"  # of a user who needs no token
+SIGNATURE = "X-Signature=5ecret"  # upload addresses for large files need no token
 LARGE = (".bin", ".safetensors", ".png")
-PART = 100_000  # bytes; larger files are put in parts of so many
+PART = 100_000  # bytes; larger files are uploaded in parts of this size
 MODEL = r"/api/models/(?P<repo>[^/]+/[^/]+)"
 REVISION = r"(?P<revision>[^/]+)"
 
 
 @dataclass
 class Fault:
-    """What goes wrong: at requests that begin so, so often, after so many bytes of what is sent.
+    """An error that the server injects into requests.
 
     Args:
-        status: of the answer; 0 resets the connection, and -1 ends it after what is asked has been done.
+        status: HTTP status of the response; 0 resets the connection, -1 closes it after the request was executed.
     """
 
     where: str
@@ -79,7 +79,7 @@ class File:
 class Repo:
     private: bool
     branches: dict = field(default_factory=dict)
-    commits: dict = field(default_factory=dict)  # (message, files) by sha, in the order of time
+    commits: dict = field(default_factory=dict)  # (message, files) by commit hash, in order of time
 
     def commit(self, branch, message, files):
         sha = hashlib.sha1(repr((len(self.commits), branch, message)).encode()).hexdigest()
@@ -96,7 +96,7 @@ class Repo:
 
 
 class Refused(Exception):
-    """An answer that is an error."""
+    """An error response."""
 
     def __init__(self, status, message, code=None):
         super().__init__(message)
@@ -104,7 +104,7 @@ class Refused(Exception):
 
 
 class Hub(ThreadingHTTPServer):
-    """The server; while it is entered, it answers. What is in `meanwhile` is done once, before such a request."""
+    """The server, which runs inside its context. Functions in `meanwhile` are called once before a request."""
 
     daemon_threads = True
 
@@ -124,10 +124,10 @@ class Hub(ThreadingHTTPServer):
         assert not self.errors, self.errors
 
     def shutdown_request(self, request):
-        self.close_request(request)  # at once: the polite end before it would hide that a connection is reset
+        self.close_request(request)  # abruptly: an orderly shutdown would hide that the connection is reset
 
     def forget(self):
-        """All that was pushed, asked and planned; the chunks stay, since clients remember which they have uploaded."""
+        """Forget pushes, requests and faults, but not chunks: clients remember which ones they have uploaded."""
         self.repos, self.large, self.parts = {}, {}, {}
         self.faults, self.requests, self.meanwhile = [], [], {}
 
@@ -149,7 +149,7 @@ class Hub(ThreadingHTTPServer):
         return self.repos[name]
 
     def edit(self, name, revision="main", **files):
-        """What a person does on the pages of the Hub; None deletes."""
+        """Edit a file as on the website of the Hub; None deletes the file."""
         repo = self.repos[name]
         there = {**repo.files(revision), **{file: data and File(data, file.endswith(LARGE))
                                             for file, data in files.items()}}
@@ -158,7 +158,7 @@ class Hub(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = 1 << 16  # an answer at once
+    wbufsize = 1 << 16  # send the response immediately
     disable_nagle_algorithm = True
     mute = False
 
@@ -185,7 +185,7 @@ class Handler(BaseHTTPRequestHandler):
         except Refused as exc:
             headers = {"X-Error-Message": str(exc), **({"X-Error-Code": exc.code} if exc.code else {})}
             self.answer({"error": str(exc)}, exc.status, headers)
-        except Exception:  # of this server; the test has to see it, and the client not to wait
+        except Exception:  # an error of this server, which the test has to see without a timeout of the client
             self.server.errors.append(traceback.format_exc())
             self.answer({"error": "this server is wrong"}, 400)
 
@@ -227,7 +227,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.server.repos[name]
 
     def at(self, name, revision):
-        """A repository, and the commit that a revision is."""
+        """Return a repository, and the commit of a revision."""
         repo = self.repo(name)
         sha = repo.branches.get(revision, revision)
         if sha not in repo.commits:
@@ -300,7 +300,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.parts[oid, int(part)] = self.body
             return self.answer({}, headers={"ETag": hashlib.md5(self.body).hexdigest()})
         data = self.body
-        if self.command == "POST":  # the end of one in parts
+        if self.command == "POST":  # completes an upload in parts
             data = b"".join(self.server.parts[oid, each["partNumber"]] for each in json.loads(self.body)["parts"])
         if hashlib.sha256(data).hexdigest() != oid:
             raise Refused(400, "these are other bytes")

@@ -1,6 +1,6 @@
-"""What Xet, the other way of large files to the Hub, needs of the server: chunks in, files out.
+"""The server side of Xet, which the Hub uses for large files: store chunks, reconstruct files.
 
-A xorb is chunks, one after the other; a shard says of which chunks a file consists, and what its SHA-256 is.
+A xorb is a sequence of chunks; a shard lists the chunks and the SHA-256 of each file.
 https://huggingface.co/docs/xet/index
 """
 
@@ -8,19 +8,19 @@ import hashlib
 import struct
 
 FILE, ENTRY, SIZE = struct.Struct("<32sII8x"), struct.Struct("<32sIIII"), 48
-HEADER = 48  # bytes of a shard before its files
+HEADER = 48  # bytes of a shard before the list of files
 VERIFIED, HAS_SHA256 = 1 << 31, 1 << 30
 END = b"\xff" * 32
 ACCESS = "xet_AnotherToken"
 
 
 def name_of(hash_):
-    """A hash as it stands in addresses: four numbers of 64 bits, each as it is written."""
+    """Return a hash in the form used in addresses: four 64-bit numbers in hexadecimal."""
     return b"".join(hash_[index:index + 8][::-1] for index in range(0, 32, 8)).hex()
 
 
 def chunks(xorb):
-    """Each chunk of a xorb; those of the tests are random, so that none is compressed."""
+    """Yield the chunks of a xorb; those of the tests are random, so that none is compressed."""
     found, at = [], 0
     while at < len(xorb):
         version, scheme = xorb[at], xorb[at + 4]
@@ -32,7 +32,7 @@ def chunks(xorb):
 
 
 def files(shard, xorbs):
-    """The files of a shard by the SHA-256 that it has for them, which is checked."""
+    """Return the files of a shard by their SHA-256, which is checked."""
     at = HEADER
     while True:
         hash_, flags, count = FILE.unpack_from(shard, at)

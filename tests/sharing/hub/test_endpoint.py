@@ -1,4 +1,4 @@
-"""The address of the Hub: what cannot be parsed is refused, and which parts of it are secret."""
+"""Check the address of the Hub, and find the secret parts of it."""
 
 import pytest
 
@@ -14,6 +14,7 @@ def test_an_address_that_cannot_be_parsed_is_refused_without_showing_it(monkeypa
     monkeypatch.setenv("HF_ENDPOINT", address)
     with pytest.raises(ReleaseError, match="HF_ENDPOINT is not a valid address") as error:
         check_endpoint()
+    assert error.value.code == "invalid-endpoint"
     assert "pa55word" not in str(error.value) and error.value.__cause__ is None
 
 

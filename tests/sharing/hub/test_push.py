@@ -1,4 +1,4 @@
-"""A release on the Hub: pushed by the real client to a server on loopback, and downloaded from there again."""
+"""Push a release with the real client to a local server, and download it again."""
 
 import hashlib
 
@@ -13,7 +13,7 @@ from .client import CARD, REPO, released, there, write
 from .hub_server import PART, Fault
 
 
-def test_what_is_downloaded_is_what_was_released_after_one_commit(hub, client, release, tmp_path):
+def test_downloaded_files_equal_the_release_after_one_commit(hub, client, release, tmp_path):
     assert client.push(release) == {"value": f"{hub.url}/{REPO}"}
     client("download", folder=tmp_path / "there", repo_id=REPO)
     (tmp_path / "there" / ".gitattributes").unlink()
@@ -31,7 +31,7 @@ def test_nothing_is_committed_or_uploaded_when_nothing_has_changed(hub, client, 
         f"GET /{REPO}/resolve/{hub.repos[REPO].branches['main']}/export.json"]
 
 
-def test_only_what_has_changed_is_uploaded(hub, client, release):
+def test_only_changed_files_are_uploaded(hub, client, release):
     client.push(release)
     (release / "config.json").write_text("{}")
     hub.requests.clear()
@@ -39,7 +39,7 @@ def test_only_what_has_changed_is_uploaded(hub, client, release):
     assert there(hub) == released(release) and not hub.count("PUT") and not hub.count("POST /xet/")
 
 
-def test_a_second_try_does_not_upload_again_what_the_first_one_had(hub, client, release):
+def test_a_retry_does_not_upload_files_again(hub, client, release):
     hub.faults.append(Fault(f"POST /api/models/{REPO}/commit", 500))
     assert "500" in client.push(release)["error"]
     assert hub.repos[REPO].messages == ["initial commit"]
@@ -53,16 +53,16 @@ def test_a_connection_that_breaks_in_a_large_file_does_not_cost_the_finished_one
                         for name in ("state_dict.bin", "model.safetensors"))
     hub.faults.append(Fault(f"PUT /lfs/{broken}", 0, times=6, after=20_000))
     error = by_lfs.push(release)["error"]
-    assert "the client of the Hub says: Error while uploading 'state_dict.bin'" in error
+    assert "the Hub client reports: Error while uploading 'state_dict.bin'" in error
     assert finished in hub.large and broken not in hub.large
-    hub.faults.clear()  # some clients have tried six times, others once
+    hub.faults.clear()  # some clients try six times, others once
     assert "value" in by_lfs.push(release)
     assert hub.count(f"PUT /lfs/{finished}") == 3
     assert there(hub) == released(release)
 
 
 def test_a_connection_that_breaks_once_is_not_even_noticed(hub, by_lfs, release):
-    hub.faults.append(Fault("PUT /lfs/", 0, after=PART))  # huggingface_hub 1.8 does not try again what it cannot send
+    hub.faults.append(Fault("PUT /lfs/", 0, after=PART))  # huggingface_hub 1.8 does not retry a failed upload
     assert "value" in by_lfs.push(release)
     assert there(hub) == released(release)
 
@@ -70,7 +70,7 @@ def test_a_connection_that_breaks_once_is_not_even_noticed(hub, by_lfs, release)
 def test_a_commit_of_which_no_answer_comes_is_not_made_twice(hub, client, release):
     hub.faults.append(Fault(f"POST /api/models/{REPO}/commit", -1))
     error = client.push(release)["error"]
-    assert "the client of the Hub says: " in error and "without" in error and "response" in error
+    assert "the Hub client reports: " in error and "without" in error and "response" in error
     assert "value" in client.push(release)
     assert hub.repos[REPO].messages == ["initial commit", "A release"]
 
@@ -92,7 +92,7 @@ def test_a_repository_is_private_only_if_asked_for(hub, client, release):
 
 def test_a_public_repository_gets_nothing_that_has_to_be_private(hub, client, release):
     hub.create(REPO)
-    assert "it is there already, and public" in client.push(release, private=True)["error"]
+    assert "the repository already exists and is public" in client.push(release, private=True)["error"]
     assert there(hub) == {} and not hub.count("PUT") and not hub.count("POST /xet/")
 
 
@@ -101,6 +101,19 @@ def test_files_of_the_former_release_go_in_the_same_commit(hub, client, release)
     write(release, seed=1, **{"README.md": CARD, "config.json": None, "state_dict.bin": None})
     client.push(release)
     assert there(hub) == released(release) and len(hub.repos[REPO].commits) == 3
+
+
+def test_a_signature_is_replaced_with_its_release_and_removed_with_it(hub, client, release):
+    for seed, signature in enumerate(["one", "two"]):
+        write(release, seed=seed)
+        (release / "model.sig").write_text(signature)
+        assert "value" in client.push(release)
+        assert there(hub)["model.sig"] == signature.encode()
+    (release / "model.sig").unlink()
+    assert "value" in client.push(release)  # the same release: somebody has signed it on the Hub
+    assert "model.sig" in there(hub)
+    assert "value" in client.push(write(release, seed=2))
+    assert "model.sig" not in there(hub)
 
 
 def test_a_persons_files_stay(hub, client, release):
@@ -124,7 +137,7 @@ def test_a_card_that_a_person_edited_on_the_hub_is_not_overwritten_unseen(hub, c
     hub.requests.clear()
     write(release, seed=1, **{"README.md": CARD + "Ours.\n"})
     error = client.push(release)["error"]
-    assert "README.md there has another text" in error
+    assert "README.md was edited on the Hub" in error and "Merge the edits into " in error
     assert len(hub.repos[REPO].commits) == 3 and not hub.count("PUT") and not hub.count("POST /xet/")
 
     seen = client.card(release)
@@ -134,29 +147,30 @@ def test_a_card_that_a_person_edited_on_the_hub_is_not_overwritten_unseen(hub, c
     assert there(hub)["README.md"].decode() == CARD + "Mine.\r\nOurs.\n"
 
 
-def test_a_card_that_nobody_edited_is_replaced(hub, client, release):
+def test_an_unedited_card_is_replaced(hub, client, release):
     client.push(release)
     client.push(write(release, **{"README.md": CARD + "Better.\n"}))
     assert there(hub) == released(release)
 
 
-def test_what_somebody_does_there_during_the_upload_is_not_undone(hub, client, release):
+def test_changes_on_the_hub_during_the_upload_are_not_undone(hub, client, release):
     client.push(release)
     hub.meanwhile[f"POST /api/models/{REPO}/commit"] = lambda: hub.edit(REPO, **{"README.md": b"# Mine\n"})
     error = client.push(write(release, seed=1, **{"README.md": CARD + "Better.\n"}))["error"]
-    assert "the Hub answers 412 Precondition Failed" in error and there(hub)["README.md"] == b"# Mine\n"
+    assert "the Hub answered 412 Precondition Failed" in error and there(hub)["README.md"] == b"# Mine\n"
 
 
 def test_a_file_that_changes_during_the_upload_is_named(hub, by_lfs, release):
     hub.meanwhile[f"POST /api/models/{REPO}/preupload"] = lambda: (release / "config.json").write_text("{}")
-    assert "not with the bytes of config.json" in by_lfs.push(release)["error"]
+    assert "config.json is missing or different on the Hub" in by_lfs.push(release)["error"]
 
 
 def test_a_card_that_changes_after_it_was_seen_is_not_overwritten(hub, client, release):
     client.push(release)
     seen = client.card(release)
     hub.edit(REPO, **{"README.md": b"# Mine\n"})
-    assert "another text" in client.push(write(release, **{"README.md": "# Ours\n"}), merged=seen)["error"]
+    error = client.push(write(release, **{"README.md": "# Ours\n"}), merged=seen)["error"]
+    assert "README.md was edited on the Hub" in error
 
 
 def test_a_card_is_looked_for_in_the_branch_or_where_it_will_begin(hub, client, release):
@@ -169,11 +183,11 @@ def test_a_card_is_looked_for_in_the_branch_or_where_it_will_begin(hub, client, 
     assert client.card(release, revision="v2") == CARD + "v2\n" and client.card(release) == CARD
 
 
-def test_what_a_gitignore_on_the_hub_keeps_away_is_named(hub, client, release):
+def test_files_that_a_gitignore_on_the_hub_drops_are_named(hub, client, release):
     hub.create(REPO)
     hub.edit(REPO, **{".gitignore": b"config.json\n"})
     error = client.push(release)["error"]
-    assert "not with the bytes of config.json" in error and ".gitignore" in error
+    assert "config.json is missing or different on the Hub" in error and ".gitignore" in error
 
 
 def test_a_card_that_the_hub_cannot_read_is_refused_before_anything_is_uploaded(hub, client, release):
@@ -193,10 +207,10 @@ def test_the_names_of_repositories_are_those_of_the_client():
     for name in good:
         check_repo(name)
         validate_repo_id(name)
-    for name in [*bad, "model"]:  # the client takes a name alone, and looks up who its user is
+    for name in [*bad, "model"]:  # the client accepts a name without a user, and looks up the user
         with pytest.raises(OptionError, match="ORG/NAME"):
             check_repo(name)
-    lax = ["org/modèle", "org\n/model", "org/model\n", "o" * 97 + "/m"]  # huggingface_hub 0.36 takes them
+    lax = ["org/modèle", "org\n/model", "org/model\n", "o" * 97 + "/m"]  # huggingface_hub 0.36 accepts them
     for name in [name for name in bad if name not in lax]:
         with pytest.raises(ValueError, match="epo"):
             validate_repo_id(name)

@@ -1,10 +1,10 @@
-"""The hashes by which the Hub knows files."""
+"""The hashes by which the Hub identifies files."""
 
 from types import SimpleNamespace
 
 from audiocraft_export.sharing.hub.remote import Digest
 
-GIT = "ce013625030ba8dba906f756967f9e9ca394464a"  # git hash-object
+GIT = "ce013625030ba8dba906f756967f9e9ca394464a"  # output of git hash-object
 SHA256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
 
 

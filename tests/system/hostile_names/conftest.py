@@ -1,4 +1,4 @@
-"""The command in this process, and XPs anywhere."""
+"""Run the command in this process, and write XPs to any path."""
 
 import os
 import sys
@@ -7,12 +7,12 @@ import pytest
 
 from audiocraft_export.cli import main as cli
 
-from .names import is_clean, lines
+from .names import is_clean, lines, with_hints
 
 
 @pytest.fixture
 def run(capsys, caplog):
-    """Run the command in this process; gives its exit code, and what it said line by line."""
+    """Run the command in this process; return its exit code and the lines of its output."""
     def run(*args):
         caplog.clear()
         with pytest.raises(SystemExit) as stop:
@@ -20,14 +20,14 @@ def run(capsys, caplog):
         out, err = map(lines, capsys.readouterr())
         for line in [*out, *err, *(record.getMessage() for record in caplog.records)]:
             assert is_clean(line), line
-        assert not any("unexpected" in line or "Traceback" in line for line in err), err
-        return stop.value.code, out, err
+        assert not any("unexpected-error" in line or "Traceback" in line for line in err), err
+        return stop.value.code, out, with_hints(err)
     return run
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_written_elsewhere(tmp_path, monkeypatch):
-    """Stand in a folder of its own; whatever happens, its neighbour stays as it is."""
+    """Run the test in a temporary folder, and check that files next to it do not change."""
     victim = tmp_path / "victim"
     victim.write_text("mine")
     (tmp_path / "here").mkdir()
@@ -38,7 +38,7 @@ def nothing_is_written_elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture
 def xp_at(make_xp):
-    """Put an XP folder at a place."""
+    """Write an XP folder to a path."""
     def put(folder, **sections):
         folder.parent.mkdir(parents=True, exist_ok=True)
         return make_xp(**sections).rename(folder)
@@ -50,7 +50,7 @@ OPENED, HOOKED = [], []
 
 @pytest.fixture
 def opened():
-    """The paths that were opened since."""
+    """Record the paths that are opened."""
     found = []
 
     def hook(event, args):

@@ -1,4 +1,4 @@
-"""Hostile names, and what must become of them: they work, or are refused in one clean line."""
+"""Hostile names, which must either work or be refused in one clean line."""
 
 import os
 import unicodedata
@@ -17,14 +17,25 @@ LONGEST = 4096  # characters of one line
 
 
 def label(value):
-    """The id of a test for a hostile value."""
+    """Return a test ID for a hostile value."""
     return ascii(value)[:32]
 
 
 def is_clean(text):
-    """Whether a terminal, and whoever reads a log line by line, take a text for the one line that it is."""
-    short = len(text) < LONGEST or text.startswith("{")  # but for JSON
+    """Return whether a text stays a single line on a terminal and in a log."""
+    short = len(text) < LONGEST or text.startswith("{")  # except in JSON
     return short and not any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in text)
+
+
+def with_hints(said):
+    """Return lines, with each hint joined to the error above it."""
+    joined = []
+    for line in said:
+        if joined and line.startswith("  hint: "):
+            joined[-1] += f" {line.strip()}"
+        else:
+            joined.append(line)
+    return joined
 
 
 def lines(text):
@@ -32,7 +43,7 @@ def lines(text):
 
 
 def tree(folder):
-    """All that is in a folder, and how long it has been as it is."""
+    """Return all paths in a folder with their mtimes."""
     return {path: path.lstat().st_mtime_ns for path in folder.rglob("*") if not path.is_dir()}
 
 

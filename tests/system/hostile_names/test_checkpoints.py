@@ -19,7 +19,7 @@ from .names import CODEC, CONTROL, is_clean, label, lines, tree
 
 
 def stranger(monkeypatch, name, module="evil"):
-    """An object whose class has a name that only STACK_GLOBAL can write."""
+    """Create an object whose class has a name that only STACK_GLOBAL can write."""
     kind = type("Kind", (), {"__module__": module, "__qualname__": name})
     monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
     setattr(sys.modules[module], name, kind)
@@ -29,7 +29,7 @@ def stranger(monkeypatch, name, module="evil"):
 @pytest.mark.parametrize("name", [CONTROL, "x" * 10_000, "é\u202e", os.fsdecode(b"\xff"), "%s{}", "${oc:HOME}"],
                          ids=["control", "long", "unicode", "surrogate", "format", "interpolation"])
 @pytest.mark.parametrize("where", ["history", "optimizer", "best_state", "xp.cfg", "xp.sig", "key", "codec"])
-def test_the_name_of_a_stranger_is_shown_in_one_clean_line(make_xp, dora_dir, run, monkeypatch, name, where):
+def test_the_name_of_an_unknown_global_is_shown_in_one_clean_line(make_xp, dora_dir, run, monkeypatch, name, where):
     value = stranger(monkeypatch, name)
     sections = {
         "history": {"history": [{"valid": value}]}, "optimizer": {"optimizer": value},
@@ -54,7 +54,7 @@ def test_the_name_of_a_stranger_is_shown_in_one_clean_line(make_xp, dora_dir, ru
                          ids=label)
 @pytest.mark.parametrize("where", ["solver", "xp.sig", "section", "weight", "key", "codec", "codec key"])
 def test_names_in_a_checkpoint_are_shown_in_clean_lines(make_xp, dora_dir, tmp_path, run, where, text):
-    bad = torch.device("cpu")  # no plain data
+    bad = torch.device("cpu")  # not plain data
     musicgen = {"solver": "musicgen"}
     folder = make_xp(**{
         "solver": {"xp.cfg": with_cfg(solver=text)}, "xp.sig": {"xp.sig": text},

@@ -17,7 +17,7 @@ from .names import CODEC, is_clean, label
 
 @pytest.fixture
 def decoys(make_xp, tmp_path, dora_dir):
-    """A codec, and files outside of its XP folder that would be taken for one."""
+    """Write a codec, and files outside of its XP folder that could be mistaken for it."""
     cfg = {"xp.cfg": with_cfg(solver="compression", compression_model="encodec")}
     make_xp(CODEC, **cfg, best_state={"model": model_state(6)})
     (dora_dir / "xps" / CODEC / "inner").mkdir()

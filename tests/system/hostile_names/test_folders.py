@@ -14,7 +14,7 @@ from audiocraft_export import (
     export_xp,
 )
 
-from .names import CONTROL, NAMES, PATHS, is_clean, label, lines, released, tree
+from .names import CONTROL, NAMES, PATHS, is_clean, label, lines, released, tree, with_hints
 
 
 @pytest.mark.parametrize("name", NAMES, ids=label)
@@ -43,7 +43,7 @@ def test_a_dora_folder_and_a_release_folder_may_have_any_name(xp_at, tmp_path, r
 
 
 @pytest.mark.parametrize("name", [*NAMES, *PATHS], ids=label)
-def test_a_target_that_is_not_there_is_one_clean_line(make_xp, dora_dir, tmp_path, run, name):
+def test_a_missing_target_is_reported_in_one_clean_line(make_xp, dora_dir, tmp_path, run, name):
     make_xp()
     before = tree(tmp_path)
     for home in (dora_dir, tmp_path / name.replace("\0", "") / "none"):
@@ -72,7 +72,7 @@ def test_a_checkpoint_by_any_name_is_one_of_the_xp_or_refused(make_xp, dora_dir,
     (folder / "checkpoint.th").rename(folder / f"checkpoint_{name}.th")
     code, out, err = run(SIG, f"--dora-dir={dora_dir}", "--checkpoint=other")
     assert code == 1 and len(err) == 1
-    if "\n" in name or name == "--":  # no name of a checkpoint; no value for argparse
+    if "\n" in name or name == "--":  # not a valid checkpoint name; not a valid value for argparse
         return
     assert run(SIG, f"--dora-dir={dora_dir}", f"--checkpoint={name}")[0] == 0 and released(folder / "export")
 
@@ -106,7 +106,7 @@ def test_the_command_works_at_any_place_as_a_process_of_its_own(xp_at, tmp_path,
         shutil.rmtree(home / "xps" / SIG / "export", ignore_errors=True)
         where = home if args[-1] == "--dora-dir=xps" else tmp_path / "here"
         result = command("run", *args, cwd=where, LC_ALL="C", PYTHONUTF8="0")
-        said = [*lines(result.stdout), *lines(result.stderr)]
+        said = [*lines(result.stdout), *with_hints(lines(result.stderr))]
         assert len(said) == 1 and is_clean(said[0]) and "Traceback" not in said[0], said
         assert result.returncode == ("--dora-dir=xps" in args) and released(home / "xps" / SIG / "export") != bool(
             result.returncode)
@@ -117,7 +117,7 @@ def test_the_command_works_at_any_place_as_a_process_of_its_own(xp_at, tmp_path,
 def test_dora_runs_with_its_folder_at_any_place_that_is_one_without_us(project, tmp_path, folder):
     root = project(root=tmp_path / "at é", dora_dir=json.dumps(folder))
     result = dora("run", "export=true", cwd=root)
-    if result.returncode:  # Hydra's grammar has no such folder
+    if result.returncode:  # not possible in the grammar of Hydra
         shutil.rmtree(root)
         theirs = dora("run", cwd=project(root=tmp_path / "at é", dora_dir=json.dumps(folder), wrapped=False))
         assert theirs.returncode and lines(theirs.stderr)[-1] == lines(result.stderr)[-1]
@@ -135,6 +135,6 @@ def test_experiments_of_one_name_or_one_that_leads_out_do_not_share_a_folder(xp_
     for place in ("a/x/1", "b/x/1"):
         xp_at(tmp_path / "here" / place)
     code, out, err = run("a/x/1", "b/x/1", "--folder=out")
-    assert code == 1 and any("would overwrite" in line for line in err)
+    assert code == 1 and any("would be exported to the same folder" in line for line in err)
     run("a/x/1/..", "b/x/../x/1", ".", "..", "/", "--folder=out2")
     assert {path.name for path in (tmp_path / "here" / "out2").iterdir()} <= {"1"}

@@ -1,4 +1,4 @@
-"""Hostile names of files in a manifest."""
+"""Hostile file names in a manifest."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from .names import CONTROL, is_clean, label
 
 
 def manifest_naming(folder, *names, **changes):
-    """The manifest of a release, as if it had more files: those named, as they are."""
+    """Write the manifest of a release with additional file names."""
     manifest = json.loads((folder / "export.json").read_text())
     for name in names:
         data = b""
@@ -30,7 +30,7 @@ def manifest_naming(folder, *names, **changes):
 
 @pytest.fixture
 def folder(make_xp, dora_dir, tmp_path):
-    """A release, among files of somebody else."""
+    """Write a release next to unrelated files."""
     folder = dora_dir / "xps" / SIG / "export"
     make_xp()
     export_xp(SIG, dora_dir)
@@ -73,7 +73,7 @@ def test_a_manifest_cannot_have_anything_removed_that_is_not_of_a_release(make_x
                                   "[" * 100_000, '{"files": ' + "[" * 100_000, "9" * 10_000, "\ufeff{}", "NaN",
                                   '{"files": [{"name": "precious.yaml"}]}', "\udcff"])
 @pytest.mark.parametrize("victim", ["export.json", "../history.json", "../.argv.json"])
-def test_a_file_of_json_that_is_none_is_no_reason_to_fail(make_xp, dora_dir, folder, run, text, victim):
+def test_an_invalid_json_file_does_not_fail(make_xp, dora_dir, folder, run, text, victim):
     before = kept(folder)
     (folder / victim).write_text(text, errors="surrogateescape")
     assert run(SIG, f"--dora-dir={dora_dir}", "--weights=last")[0] == 0

@@ -1,1 +1,1 @@
-"""AudioCraft's compression models as transformers' EncodecModel."""
+"""Convert AudioCraft's compression models to the EncodecModel of transformers, and back."""

@@ -1,4 +1,4 @@
-"""The configuration of an EncodecModel for a compression model of AudioCraft."""
+"""Convert the configuration of AudioCraft's compression model to EncodecConfig."""
 
 import math
 from collections.abc import Mapping
@@ -12,12 +12,14 @@ from .constraints import validate
 
 
 def _to_size(value: Any) -> int:
+    """Convert to a positive 32-bit integer."""
     if not 1 <= int(value) < 1 << 31:
         raise ValueError(value)
     return int(value)
 
 
 def _to_count(value: Any) -> int:
+    """Convert to a 32-bit integer that may be zero."""
     return _to_size(value + 1) - 1
 
 
@@ -44,10 +46,10 @@ SAME: Mapping[str, tuple[str, Callable[[Any], Any]]] = {  # key of xp.cfg: key o
 
 
 def encodec_config(config: Config) -> Values:
-    """The values of EncodecConfig for a compression model; `num_lstm_layers` is 0 for one without an LSTM.
+    """Return the values of EncodecConfig for a compression model; `num_lstm_layers` is 0 if it has no LSTM.
 
     Raises:
-        CheckpointError: if EncodecModel cannot represent it, or a value is invalid.
+        CheckpointError: if EncodecModel does not support the model, or a value is invalid.
     """
     settings = validate(config)
     values = {name: _convert(settings, key, kind) for key, (name, kind) in SAME.items()}
@@ -58,33 +60,35 @@ def encodec_config(config: Config) -> Values:
 
 
 def codebooks(values: Mapping[str, Any], index: int = -1) -> int:
-    """The number of codebooks of one of the bandwidths of EncodecConfig; the last bandwidth has all of them."""
+    """Return the number of codebooks for a target bandwidth in EncodecConfig; the last one uses all codebooks."""
     return int(1000 * values["target_bandwidths"][index] // bits_per_second(values))
 
 
 def bandwidth(values: Mapping[str, Any], count: int) -> float:
-    """The target bandwidth, in kbit/s, that transformers turns into exactly this number of codebooks.
+    """Return the target bandwidth in kbit/s that transformers converts to exactly this number of codebooks.
 
-    It rounds down twice, differently: `EncodecConfig.num_quantizers` (as `codebooks`), and
+    transformers rounds down in two different ways: in `EncodecConfig.num_quantizers` (as `codebooks`), and in
     `get_num_quantizers_for_bandwidth` of the quantizer.
     """
     bits = bits_per_second(values)
     kbits = count * bits / 1000
-    while 1000 * kbits // bits < count or 1000 * kbits / bits < count:  # by a rounding error
+    while 1000 * kbits // bits < count or 1000 * kbits / bits < count:  # corrects rounding errors
         kbits = math.nextafter(kbits, math.inf)
     return kbits
 
 
 def bits_per_second(values: Mapping[str, Any]) -> float:
-    """Of one codebook: `frame_rate` (rounded up) times `codebook_nbits` of EncodecConfig."""
+    """Return the bandwidth of a codebook: `frame_rate` (rounded up) times `codebook_nbits` of EncodecConfig."""
     frame_rate: int = -(-values["sampling_rate"] // math.prod(values["upsampling_ratios"]))
     return frame_rate * math.log2(values["codebook_size"])
 
 
 def _convert(settings: Values, key: str, kind: Callable[[Any], Any]) -> Any:
+    """Return a setting converted to its type; raise an error if the conversion changes the value."""
     with suppress(TypeError, ValueError, OverflowError):
         converted = kind(settings[key])
         if converted == settings[key]:
             return converted
-    raise CheckpointError(f"{key}={settings[key]!r} of the configuration (xp.cfg) builds no codec: write the value "
-                          "that it was trained with.")
+    raise CheckpointError("invalid-config",
+                          f"Invalid value {settings[key]!r} for {key} in the configuration (xp.cfg) of the codec",
+                          "set the value that the codec was trained with")

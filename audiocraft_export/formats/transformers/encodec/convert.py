@@ -15,21 +15,22 @@ from .config import codebooks, encodec_config
 from .key_map import LSTM, encodec_key_map, layers_by_side
 
 ARCHITECTURE = "EncodecModel"
-ZERO_LSTM_LAYERS = 1  # the fewest that a torch LSTM can have
+ZERO_LSTM_LAYERS = 1  # the smallest number of layers of a torch LSTM
 
 
 def to_encodec(content: Mapping[str, Any]) -> ModelFiles:
     """Convert a compression model (`release.content.model_content`) to the transformers format.
 
     Raises:
-        CheckpointError: if EncodecModel cannot represent it, or the weights are not those of its configuration.
+        CheckpointError: if EncodecModel does not support it, or its weights do not match its configuration.
     """
     values = encodec_config(Config.parse(content["xp.cfg"]))
     tensors = Weights(content["best_state"], "", "").tensors
     blocks = (values["num_residual_layers"] + 1) * len(values["upsampling_ratios"])
-    if codebooks(values) + blocks + values["num_lstm_layers"] > len(tensors):  # building them could take forever
-        raise CheckpointError(f"The codec has {len(tensors)} tensors, and its configuration (xp.cfg) asks for more "
-                              "layers: export it with the configuration that it was trained with.")
+    if codebooks(values) + blocks + values["num_lstm_layers"] > len(tensors):  # building the layers could take hours
+        raise CheckpointError("weights-config-mismatch", "The configuration (xp.cfg) of the codec has more layers than "
+                              f"its weights have tensors ({len(tensors)})",
+                              "use the configuration that the codec was trained with")
     dtypes = {tensor.dtype for tensor in tensors.values()}
     dtype = dtypes.pop() if len(dtypes) == 1 else "float32"
     renamed = encodec_key_map(values).to_transformers(tensors)
@@ -42,10 +43,14 @@ def to_encodec(content: Mapping[str, Any]) -> ModelFiles:
 
 
 def from_encodec(tensors: Mapping[str, LazyTensor], config: Config) -> TensorsByName:
-    """Convert the weights of an EncodecModel back to those of the compression model with a configuration (xp.cfg).
+    """Convert the weights of an EncodecModel back to AudioCraft's compression model.
+
+    Args:
+        tensors: the weights by name.
+        config: the configuration (xp.cfg) of the compression model.
 
     Raises:
-        CheckpointError: if they are not those of such a codec.
+        CheckpointError: if the weights do not match the configuration, or were trained further in transformers.
     """
     values = encodec_config(config)
     if not values["num_lstm_layers"]:
@@ -55,7 +60,7 @@ def from_encodec(tensors: Mapping[str, LazyTensor], config: Config) -> TensorsBy
 
 
 def encodec_config_files(config: Mapping[str, Any]) -> dict[str, str]:
-    """The JSON files of an EncodecModel and its feature extractor, by the values of EncodecConfig."""
+    """Return the JSON files of an EncodecModel and its feature extractor, from the values of EncodecConfig."""
     extractor = {
         "feature_extractor_type": "EncodecFeatureExtractor", "feature_size": config["audio_channels"],
         "sampling_rate": config["sampling_rate"], "chunk_length_s": config["chunk_length_s"],
@@ -64,12 +69,17 @@ def encodec_config_files(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def zero_lstm(config: Mapping[str, Any], dtype: str) -> TensorsByName:
-    """An LSTM of zeros for a codec without one, because EncodecModel always has one, by the values of EncodecConfig.
+    """Return the weights of an LSTM without effect for a codec without an LSTM, because EncodecModel always has one.
 
-    EncodecLSTM adds its input to its output, which is exactly 0: the candidate of each cell is tanh(0).
+    All weights are 0, so the output is exactly 0 (the candidate of each cell is tanh(0)), and EncodecLSTM adds the
+    output to its input.
+
+    Args:
+        config: the values of EncodecConfig.
+        dtype: the dtype of the weights.
     """
     width = config["num_filters"] << len(config["upsampling_ratios"])
-    return {name: constant(0, dtype, (4 * width, width) if "weight" in name else (4 * width,), name)  # four gates
+    return {name: constant(0, dtype, (4 * width, width) if "weight" in name else (4 * width,), name)  # 4 gates
             for name in _lstm_names(config)}
 
 

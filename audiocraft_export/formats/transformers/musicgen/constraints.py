@@ -1,4 +1,4 @@
-"""Which language models of AudioCraft the MusicGen of transformers can represent."""
+"""Check that the MusicGen of transformers supports a language model of AudioCraft."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple, Optional
@@ -8,58 +8,59 @@ from ....experiment.config import Config
 from ....release.families.registry import LANGUAGE_MODEL_FAMILY, Family, describe_model, solver_of
 from ..model_files import USE
 
-SOLVERS = {  # that transformers has no class for
-    "magnet": "transformers has no MAGNeT, whose attention is not causal and which predicts masked tokens",
-    "audio_magnet": "transformers has no MAGNeT, whose attention is not causal and which predicts masked tokens",
-    "jasco": "transformers has no JASCO, a flow matching model of chords, drums and melody",
+_MAGNET = "transformers has no MAGNeT (non-causal attention, predicts masked tokens)"
+SOLVERS = {  # solvers whose models have no class in transformers, with the reason
+    "magnet": _MAGNET,
+    "audio_magnet": _MAGNET,
+    "jasco": "transformers has no JASCO (flow matching)",
     "diffusion": "transformers has no MultiBand Diffusion",
     "watermarking": "transformers has no AudioSeal",
 }
 
 
 class Rule(NamedTuple):
-    """The values of a setting that transformers' MusicGen can represent."""
+    """The values of a setting that MusicGen of transformers supports."""
 
-    key: str  # of xp.cfg; `{}` is the name of the conditioner
+    key: str  # dotted key in xp.cfg; `{}` is the name of the conditioner
     allowed: tuple[Any, ...]
-    default: Any  # of AudioCraft, where the key is missing
-    why: str  # what transformers does instead, for a message
+    default: Any  # AudioCraft's default, if the key is missing
+    why: str  # the constraint, for a message
 
 
 class Settings(NamedTuple):
-    """All settings that are known of a decoder, or of a conditioner."""
+    """The known settings of a decoder or a conditioner."""
 
     rules: tuple[Rule, ...]
-    sizes: Mapping[str, tuple[int, Optional[int]]]  # of whole numbers from 1 on: a maximum, and the default
-    harmless: Mapping[str, Collection[str]]  # options by section: of training, speed or names, and converted ones
+    sizes: Mapping[str, tuple[int, Optional[int]]]  # positive integers by key: maximum and default
+    harmless: Mapping[str, Collection[str]]  # options that may have any value, by section
 
 
 def _fixed(why: str, values: Mapping[str, Any]) -> Iterator[Rule]:
-    """Rules for settings that transformers has the default of AudioCraft for, and nothing else."""
+    """Return rules for settings of which only AudioCraft's default is supported."""
     return (Rule(key, (value,), value, why) for key, value in values.items())
 
 
 DECODER_SETTINGS = Settings(rules=(  # audiocraft: models.lm.LMModel, modules.transformer.StreamingTransformer
-    Rule("lm_model", ("transformer_lm",), None, "transformers has AudioCraft's causal language model only"),
-    Rule("transformer_lm.norm", ("layer_norm",), "layer_norm", "transformers' MusicGen has layer norms only"),
-    Rule("transformer_lm.norm_first", (True,), False, "the layers of transformers' MusicGen normalize first"),
+    Rule("lm_model", ("transformer_lm",), None, "only transformer_lm is supported"),
+    Rule("transformer_lm.norm", ("layer_norm",), "layer_norm", "only layer_norm is supported"),
+    Rule("transformer_lm.norm_first", (True,), False, "the layers must normalize first"),
     Rule("transformer_lm.activation", ("gelu", "relu"), "relu",
-         "transformers' MusicGen has no gated unit between its feed-forward layers"),
-    Rule("transformer_lm.causal", (True,), False, "transformers' MusicGen is causal"),
-    *(Rule(f"transformer_lm.{key}", (False,), True, "the layers of transformers' MusicGen have no bias")
+         "only gelu and relu are supported"),
+    Rule("transformer_lm.causal", (True,), False, "the attention must be causal"),
+    *(Rule(f"transformer_lm.{key}", (False,), True, "biases in the layers are not supported")
       for key in ("bias_attn", "bias_ff", "bias_proj")),
-    Rule("transformer_lm.layer_scale", (None,), None, "transformers' MusicGen does not scale its layers"),
-    *_fixed("transformers' MusicGen knows positions by sines of one wave length table only", {
+    Rule("transformer_lm.layer_scale", (None,), None, "layer scale is not supported"),
+    *_fixed("only sinusoidal positions with the default scale and period are supported", {
         "transformer_lm.positional_embedding": "sin", "transformer_lm.positional_scale": 1,
         "transformer_lm.max_period": 10000, "transformer_lm.xpos": False}),
-    *_fixed("transformers' MusicGen attends to all of the past with plain queries, keys and values", {
+    *_fixed("only plain attention to the whole past is supported", {
         "transformer_lm.past_context": None, "transformer_lm.qk_layer_norm": False,
         "transformer_lm.qk_layer_norm_cross": False, "transformer_lm.kv_repeat": 1}),
-    *_fixed("transformers' MusicGen adds no condition to its input", {"fuser.sum": [], "fuser.input_interpolate": []}),
-    Rule("fuser.cross_attention_pos_emb", (False,), False, "transformers' MusicGen gives its conditions no position"),
+    *_fixed("adding conditions to the input is not supported", {"fuser.sum": [], "fuser.input_interpolate": []}),
+    Rule("fuser.cross_attention_pos_emb", (False,), False, "positions of conditions are not supported"),
     Rule("interleave_stereo_codebooks.per_timestep", (False,), False,
-         "transformers' MusicGen has the codebooks of both channels in the same step"),
-    *_fixed("transformers' MusicGen delays its codebooks from the first step on", {
+         "both channels must have their codebooks in the same step"),
+    *_fixed("codebooks must be delayed from the first step on", {
         "codebooks_pattern.delay.flatten_first": 0, "codebooks_pattern.delay.empty_initial": 0,
         "codebooks_pattern.parallel.empty_initial": 0}),
 ), sizes={
@@ -73,22 +74,22 @@ DECODER_SETTINGS = Settings(rules=(  # audiocraft: models.lm.LMModel, modules.tr
     "fuser": {"cross", "prepend", "cross_attention_pos_emb_scale"},
     "codebooks_pattern.delay": {"delays"},
 })
-OF_CONDITIONERS = {  # their harmless options
+OF_CONDITIONERS = {  # harmless options of conditioners
     "conditioners.{}.t5": {"name", "finetune", "word_dropout", "autocast_dtype"},
     "conditioners.{}.chroma_stem": {"sample_rate", "n_chroma", "radix2_exp", "winhop", "match_len_on_eval", "eval_wavs",
                                     "n_eval_wavs", "cache_path"},
 }
 TEXT_SETTINGS = Settings(rules=(  # audiocraft.modules.conditioners.T5Conditioner
     Rule("conditioners.{}.t5.normalize_text", (False,), False,
-         "the tokenizer of transformers removes no stop words and looks up no lemmas"),
+         "the tokenizer does not remove stop words or lemmatize"),
 ), sizes={}, harmless=OF_CONDITIONERS)
-CHROMA = "the feature extractor of transformers' MusicGen Melody takes the strongest of the chroma of one window"
+CHROMA = "the melody must be the strongest chroma bin of each window"
 MELODY_SETTINGS = Settings(rules=(  # audiocraft.modules: conditioners.ChromaStemConditioner, chroma.ChromaExtractor
     Rule("conditioners.{}.chroma_stem.argmax", (True,), False, CHROMA),
     *_fixed(CHROMA, {"conditioners.{}.chroma_stem.nfft": None, "conditioners.{}.chroma_stem.winlen": None,
                      "conditioners.{}.chroma_stem.norm": None}),
     Rule("transformer_lm.two_step_cfg", (False,), False,
-         "transformers pads the text that it leaves out to the length of the text it is guided by"),
+         "the empty text is padded to the length of the prompt"),
 ), sizes={
     "conditioners.{}.chroma_stem.sample_rate": (1 << 20, None), "conditioners.{}.chroma_stem.n_chroma": (1 << 12, None),
     "conditioners.{}.chroma_stem.radix2_exp": (20, None), "conditioners.{}.chroma_stem.winhop": (1 << 20, 1),
@@ -96,22 +97,32 @@ MELODY_SETTINGS = Settings(rules=(  # audiocraft.modules: conditioners.ChromaSte
 
 
 def refuse_family(config: Config, family: Family) -> None:
-    """Refuse models that transformers has no class for.
+    """Check that transformers has a class for the models of a family.
+
+    Args:
+        config: the configuration of the training.
+        family: the family of the model.
 
     Raises:
-        CheckpointError: if it has none; the message says why, and which format works.
+        CheckpointError: if transformers has no such class.
     """
     if family is LANGUAGE_MODEL_FAMILY:
         return
-    why = SOLVERS.get(str(solver_of(config)), "transformers has the models of AudioCraft's solvers only")
-    raise CheckpointError(f"{describe_model(config).capitalize()} cannot be released for transformers ({why}): {USE}")
+    why = SOLVERS.get(str(solver_of(config)), "only models of AudioCraft's solvers are supported")
+    raise CheckpointError("unsupported-by-transformers",
+                          f"{describe_model(config).capitalize()} cannot be converted to transformers: {why}", USE)
 
 
 def refuse_settings(config: Config, known: Settings, name: str = "") -> None:
-    """Refuse settings that transformers would silently replace, and unknown ones; of a conditioner by its name.
+    """Check that transformers supports all settings, and that all of them are known.
+
+    Args:
+        config: the configuration of the training.
+        known: the known settings.
+        name: the name of the conditioner that they belong to; empty for the decoder.
 
     Raises:
-        CheckpointError: if a setting cannot be represented.
+        CheckpointError: if a setting is unknown, or its value is not supported.
     """
     for rule in known.rules:
         value = config.get(rule.key.format(name), rule.default)
@@ -125,26 +136,26 @@ def refuse_settings(config: Config, known: Settings, name: str = "") -> None:
             key = f"{section}.{option}"
             value = config.get(key)
             if str(option) not in harmless and key not in keys and value not in (None, False):
-                raise refusal(key, value, "nobody knows what this option changes")
+                raise refusal(key, value, "unknown option")
     for key, (maximum, default) in known.sizes.items():
         value = config.get(key.format(name), default)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= maximum:
-            raise refusal(key.format(name), value, f"it is no whole number from 1 to {maximum}")
+            raise refusal(key.format(name), value, f"expected an integer from 1 to {maximum}")
 
 
 def check_number(config: Config, key: str, minimum: float, maximum: float, default: Any = None) -> float:
-    """A number of the configuration.
+    """Return a number of the configuration.
 
     Raises:
-        CheckpointError: if the value is not a number, or out of range.
+        CheckpointError: if the value is not a number from `minimum` to `maximum`.
     """
     value = config.get(key, default)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not minimum <= value <= maximum:
-        raise refusal(key, value, f"transformers needs a number from {minimum:g} to {maximum:g} there")
+        raise refusal(key, value, f"expected a number from {minimum:g} to {maximum:g}")
     return value
 
 
 def refusal(key: str, value: Any, why: str) -> CheckpointError:
-    """An error about a setting."""
-    return CheckpointError(f"{key}={value} of the configuration (xp.cfg) cannot be released for transformers ({why}): "
-                           f"{USE}")
+    """Return the error for a setting that MusicGen of transformers does not support."""
+    return CheckpointError("unsupported-by-transformers",
+                           f"{key}={value} is not supported by MusicGen of transformers: {why}", USE)

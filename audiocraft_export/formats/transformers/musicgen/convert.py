@@ -18,7 +18,7 @@ from .key_maps import AUDIO_ENCODER, TEXT_ENCODER, musicgen_key_map, tied_names,
 from .t5_padding import pad_projection, pad_t5, unpad_projection
 from .text_encoder import load_text_encoder
 
-ZERO_CROSS_ATTENTION = {  # values of all elements
+ZERO_CROSS_ATTENTION = {  # value of all elements by tensor name
     **{f"model.decoder.layers.*.encoder_attn.{each}_proj.weight": 0 for each in ("q", "k", "v", "out")},
     "model.decoder.layers.*.encoder_attn_layer_norm.weight": 1,
     "model.decoder.layers.*.encoder_attn_layer_norm.bias": 0,
@@ -26,28 +26,38 @@ ZERO_CROSS_ATTENTION = {  # values of all elements
 
 
 def to_musicgen(model: ReleaseModel, codec: Optional[ModelFiles] = None) -> ModelFiles:
-    """Convert a language model, with the converted compression model inside it; a decoder alone has none.
+    """Convert a language model to the transformers format.
+
+    Args:
+        model: the language model.
+        codec: the converted compression model to include; ignored for a decoder without text encoder.
 
     Raises:
-        CheckpointError: if transformers cannot represent it, or its text encoder cannot be loaded.
+        CheckpointError: if transformers does not support the model, its text encoder cannot be loaded, or a codec is
+            needed and missing.
     """
     layout = layout_of(model.config)
     if layout.architecture == DECODER_ALONE:
         return _to_decoder(model, layout)
     if codec is None:
-        raise CheckpointError(f"transformers' {layout.architecture} has its compression model inside, which "
-                              f"codec=none leaves out: use codec=auto, or {USE}")
+        raise CheckpointError("conflicting-options", f"{layout.architecture} of transformers includes the compression "
+                              "model, but codec=none leaves it out",
+                              "use codec=auto, format=safetensors or format=audiocraft")
     check_codec(model.config, codec)
     return _to_composite(model, layout, codec)
 
 
 def from_musicgen(tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTensor], config: Config) -> TensorsByName:
-    """Convert the weights of a MusicGen, and `ModelFiles.others`, back to what `to_musicgen` was given.
+    """Convert the weights of a MusicGen back to AudioCraft's language model.
 
-    The tensors of a codec, and of a T5 that was not trained, are ignored.
+    Args:
+        tensors: the weights by their names in transformers. Those of the codec, and of a T5 that was not trained, are
+            ignored.
+        others: the tensors without a counterpart in transformers (`ModelFiles.others`).
+        config: the configuration (xp.cfg) of the language model.
 
     Raises:
-        CheckpointError: if they are not those of such a model.
+        CheckpointError: if the weights do not match the configuration, or were trained further in transformers.
     """
     layout = layout_of(config)
     ignored = (AUDIO_ENCODER,) if layout.finetuned else (AUDIO_ENCODER, TEXT_ENCODER)
@@ -86,7 +96,7 @@ def _to_composite(model: ReleaseModel, layout: Layout, codec: ModelFiles) -> Mod
 
 
 def _rename(tensors: Mapping[str, LazyTensor], layout: Layout) -> tuple[TensorsByName, TensorsByName]:
-    """Tensors by their names in transformers, and those that it has no place for."""
+    """Rename tensors for transformers; also return the tensors without a counterpart there."""
     prefixes = unmapped_prefixes(layout)
     others = {name: tensor for name, tensor in tensors.items() if name.startswith(prefixes)}
     own = {name: tensor for name, tensor in tensors.items() if name not in others}
@@ -97,17 +107,24 @@ def _rename(tensors: Mapping[str, LazyTensor], layout: Layout) -> tuple[TensorsB
 
 
 def _drop_tied(tensors: TensorsByName, second: str, first: str) -> None:
+    """Remove the second name of a tied tensor; raise an error if the two tensors differ."""
     dropped, kept = tensors.pop(second, None), tensors.get(first)
     if dropped is None or kept is None or dropped.blob is kept.blob:
         return
     if dropped.own_bytes.read_checked() != kept.own_bytes.read_checked():
-        raise CheckpointError(f"{second} and {first} are the same tensor in T5, and differ here: {USE}")
+        raise CheckpointError("unsupported-by-transformers",
+                              f"{second} and {first} are the same tensor in T5, but differ in this model", USE)
 
 
 def zero_cross_attention(layers: int, size: int, dtype: str) -> TensorsByName:
-    """A cross attention without effect for a decoder without one, because transformers always has one.
+    """Return weights of a cross attention without effect, because a decoder of transformers always has one.
 
-    MusicgenForCausalLM skips it unless it is given states to attend to; of those, weights of zero make zeros.
+    MusicgenForCausalLM skips the cross attention unless it gets encoder states; with weights of 0 its output is 0.
+
+    Args:
+        layers: the number of layers.
+        size: the hidden size.
+        dtype: the dtype of the weights.
     """
     names = {pattern.replace("*", str(layer)): value
              for pattern, value in ZERO_CROSS_ATTENTION.items() for layer in range(layers)}
@@ -116,7 +133,8 @@ def zero_cross_attention(layers: int, size: int, dtype: str) -> TensorsByName:
 
 
 def _remove_zero_cross_attention(tensors: TensorsByName) -> TensorsByName:
+    """Remove the tensors that `zero_cross_attention` added; raise an error if they were trained."""
     patterns = {name: re.sub(r"\.\d+\.", ".*.", name, count=1) for name in tensors}
     values = {name: ZERO_CROSS_ATTENTION[pattern] for name, pattern in patterns.items()
               if pattern in ZERO_CROSS_ATTENTION}
-    return remove_constants(tensors, values, "model has no cross attention", "what changes nothing")
+    return remove_constants(tensors, values, "model has no cross attention", "without effect")

@@ -1,4 +1,4 @@
-"""The configurations of the decoder of a MusicGen of transformers, and of what it generates."""
+"""Build the decoder and generation configurations of a MusicGen of transformers."""
 
 from collections.abc import Mapping
 from math import inf, nextafter, prod
@@ -10,12 +10,12 @@ from ..model_files import Values
 from .architecture import Layout, is_stereo
 from .constraints import check_number
 
-POSITIONS = 2048  # of the table of positions that transformers starts with; it grows
-TOP_K = 250  # audiocraft.models.MusicGen.set_generation_params
+POSITIONS = 2048  # initial size of the position table of transformers, which grows when needed
+TOP_K = 250  # default of audiocraft.models.MusicGen.set_generation_params
 
 
 def decoder_config(config: Config) -> Values:
-    """The values of MusicgenDecoderConfig and MusicgenMelodyDecoderConfig."""
+    """Return the values of MusicgenDecoderConfig or MusicgenMelodyDecoderConfig."""
     size, dropout = _lm(config, "dim", 128), _lm(config, "dropout", 0.1)
     return {
         "vocab_size": _lm(config, "card", 1024), "hidden_size": size,
@@ -29,16 +29,19 @@ def decoder_config(config: Config) -> Values:
 
 
 def generation_config(config: Config, layout: Layout, codec: Optional[Mapping[str, Any]]) -> Values:
-    """The values of GenerationConfig: the defaults of AudioCraft's MusicGen, and the duration of the training.
+    """Return the values of GenerationConfig: the defaults of AudioCraft's MusicGen and the duration of the training.
 
-    `codec` has the values of EncodecConfig; a decoder alone has none.
+    Args:
+        config: the configuration of the training.
+        layout: the parts of the language model.
+        codec: the values of EncodecConfig; None for a decoder without codec.
 
     Raises:
         CheckpointError: if the configuration has no valid duration.
     """
     values: Values = {"do_sample": True, "top_k": TOP_K, **special_tokens(config)}
     if codec is None:  # MusicgenForCausalLM.generate of transformers 5 fills in no defaults
-        # With cross attention the cache would hold both attentions in the same place.
+        # With cross attention, the cache would mix up the keys and values of both attentions.
         return {**values, "num_return_sequences": 1, "use_cache": not layout.cross}
     seconds = check_number(config, "dataset.segment_duration", 0.1, 1 << 16)
     frame_rate = codec["sampling_rate"] // prod(codec["upsampling_ratios"])  # rounded down as in AudioCraft
@@ -47,12 +50,12 @@ def generation_config(config: Config, layout: Layout, codec: Optional[Mapping[st
 
 
 def special_tokens(config: Config) -> Values:
-    """AudioCraft's one special token, `card`, under all its names in transformers."""
+    """Return the special tokens of transformers, all of which are AudioCraft's only special token, `card`."""
     return dict.fromkeys(("pad_token_id", "bos_token_id", "decoder_start_token_id"), _lm(config, "card", 1024))
 
 
 def codec_config_for_prompts(codec: Mapping[str, Any], config: Config) -> Values:
-    """EncodecConfig with a first bandwidth, which encodes audio prompts, of the codebooks of the language model."""
+    """Return EncodecConfig with a first target bandwidth, for audio prompts, that fits the language model."""
     if codebooks_per_channel(config) >= codebooks(codec, 0):
         return dict(codec)
     kbits = nextafter(codebooks_per_channel(config) * bits_per_second(codec) / 1000, inf)  # transformers rounds down
@@ -60,10 +63,10 @@ def codec_config_for_prompts(codec: Mapping[str, Any], config: Config) -> Values
 
 
 def codebooks_per_channel(config: Config) -> int:
-    """Codebooks of the language model for each channel that the codec encodes alone."""
+    """Return the number of codebooks per audio channel: half of them in stereo, else all."""
     return int(_lm(config, "n_q", 8) // (2 if is_stereo(config) else 1))
 
 
 def _lm(config: Config, key: str, default: Any) -> Any:
-    """A setting of the language model, by default that of audiocraft.models.lm.LMModel."""
+    """Return a setting of the language model, with the default of audiocraft.models.lm.LMModel."""
     return config.get(f"transformer_lm.{key}", default)

@@ -1,4 +1,4 @@
-"""Tensor names of a language model in AudioCraft and in transformers."""
+"""Map the tensor names of a language model between AudioCraft and transformers."""
 
 from typing import Optional
 
@@ -29,7 +29,12 @@ AUDIO_ENCODER = "audio_encoder."
 
 
 def musicgen_key_map(layout: Layout, fused: bool) -> KeyMap:
-    """The map between the tensor names of a language model; `fused` is that of the tensors, as in `Layout`."""
+    """Return the map between the tensor names of a language model.
+
+    Args:
+        layout: the parts of the language model.
+        fused: whether the tensors have the names of AudioCraft's own attention, see `Layout.fused`.
+    """
     prefix = "" if layout.architecture == DECODER_ALONE else "decoder."
     names = {**DECODER_NAMES, **CROSS_NORM} if layout.cross else DECODER_NAMES
     rules: dict[str, Names] = {source: prefix + target for source, target in names.items()}
@@ -46,23 +51,25 @@ def musicgen_key_map(layout: Layout, fused: bool) -> KeyMap:
 
 
 def unmapped_prefixes(layout: Layout) -> tuple[str, ...]:
-    """Prefixes of the names that transformers has no place for: computed buffers, and AudioCraft's embedding tables."""
+    """Return the prefixes of tensors without a counterpart in transformers: computed buffers and embedding tables."""
     if layout.architecture == MELODY_MODEL:
         return (f"condition_provider.conditioners.{layout.melody}.chroma.",)
     return () if layout.text else ("condition_provider.conditioners.",)
 
 
 def tied_names(layout: Layout) -> tuple[str, str]:
-    """The two names of the embedding of a finetuned T5: the one that transformers drops, and the one it keeps."""
+    """Return the two names of the tied embedding of a finetuned T5: the dropped name and the kept one."""
     prefix = f"condition_provider.conditioners.{layout.text}.t5"
     return f"{prefix}.encoder.embed_tokens.weight", f"{prefix}.shared.weight"
 
 
 def _attention(name: str, target: str, fused: bool) -> Rules:
+    """Return the rules for an attention, whose input projections transformers has as three tensors."""
     module = f"transformer.layers.*.{name}" if fused else f"transformer.layers.*.{name}.mha"
     return {f"{module}.in_proj_weight": tuple(f"{target}.{each}_proj.weight" for each in "qkv"),
             f"{module}.out_proj.weight": f"{target}.out_proj.weight"}
 
 
 def _conditioner(name: Optional[str], rules: Rules) -> Rules:
+    """Add the prefix of a conditioner to the names in AudioCraft."""
     return {f"condition_provider.conditioners.{name}.{source}": targets for source, targets in rules.items()}

@@ -1,4 +1,4 @@
-"""Compare what AudioCraft and transformers compute with a released language model."""
+"""Verify a released language model: AudioCraft and transformers must give equal logits and generated codes."""
 
 import random
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ import transformers
 from ....checkpoint.torch_tensors import from_torch, to_torch
 from ....errors import ReleaseError, listing
 from ....experiment.config import Config
+from ...audiocraft.rebuild import SKIP
 from ...safetensors.layout import read_json
 from ..loading import explain_errors, load_safetensors, load_strictly
 from ..model_files import CONFIG, OTHERS
@@ -20,31 +21,33 @@ from .architecture import TEXT_MODEL, layout_of
 from .convert import from_musicgen
 from .verify_inputs import Conditions, build_conditions
 
-TOLERANCE = 1e-4  # of logits, in float32
-FRAMES = 12  # that are generated, more than any delay
+TOLERANCE = 1e-4  # largest allowed difference of float32 logits
+FRAMES = 12  # frames to generate, more than any delay
 GUIDANCE = (1.0, 3.0)
+REPORT = "do not use this release, and report this error"  # a hint
 
 
 def verify_musicgen(folder: Path) -> None:
-    """Rebuild AudioCraft's language model from a release in the transformers format, and compare both.
+    """Load a release in the transformers format with AudioCraft and with transformers, and compare the outputs.
 
-    Logits for the same codes and conditions must be equal within `TOLERANCE`, and so must be what both generate
-    greedily, without and with guidance, if this version of transformers can generate with such a model: version 4
-    ignores melodies, and fails for decoders alone. The random state of a training that may go on is kept.
+    Logits for the same codes and conditions must be equal within `TOLERANCE`. Codes that are generated greedily, with
+    and without guidance, must be equal; they are compared only if the installed transformers can generate with the
+    model (transformers 4 ignores melodies, and fails for decoders without text encoder). The random state is kept, for
+    a training that continues afterwards.
 
     Raises:
-        ReleaseError: if one of them cannot be rebuilt, or they differ.
+        ReleaseError: if either library cannot load the release, or the outputs differ.
     """
-    with _step("rebuilt by AudioCraft"):
+    with _step("loaded by AudioCraft"):
         transformer = import_module("audiocraft.modules.transformer")
     with _keep_global_state(transformer), torch.no_grad():
         with _step("read"):
             config = Config.load(folder / CONFIG)
         with _step("loaded by transformers"):
             model = load_musicgen(folder)
-        with _step("rebuilt by AudioCraft"):
+        with _step("loaded by AudioCraft"):
             lm = _load_audiocraft(folder, config)
-        with _step("conditioned"):
+        with _step("given conditions"):
             conditions = build_conditions(folder, layout_of(config), lm, model)
         with _step("run"):
             _compare_logits(lm, conditions)
@@ -54,25 +57,26 @@ def verify_musicgen(folder: Path) -> None:
 
 
 def load_musicgen(folder: Path) -> Any:
-    """Load the model of a release with transformers, in float32.
+    """Load the model of a release with transformers in float32.
 
     Raises:
-        ReleaseError: if tensors are missing, unexpected, or of another shape.
+        ReleaseError: if weights are missing, unexpected or of another shape.
     """
     architecture, = read_json(folder / "config.json")["architectures"]
     model, wrong = load_strictly(architecture, folder, dtype=torch.float32, local_files_only=True)
     if wrong:
-        raise ReleaseError(f"{architecture} does not load {folder} as it is ({listing(wrong)}): export it again.")
+        raise ReleaseError("load-failed", f"{folder} does not load in transformers as a complete {architecture}: "
+                           f"{listing(wrong)}", "export it again")
     return model.eval()
 
 
 def _load_audiocraft(folder: Path, config: Config) -> Any:
-    """AudioCraft's language model with the weights of the release, as its own loader builds it."""
+    """Load AudioCraft's language model with the weights of the release, as AudioCraft's own loader does."""
     from audiocraft.models import builders
     from omegaconf import OmegaConf
     cfg = OmegaConf.create({**config.values, "device": "cpu", "dtype": "float32"})
     melody = layout_of(config).melody
-    if melody:  # these are files of the machine that trained it
+    if melody:  # paths on the machine of the training
         cfg.conditioners[melody].chroma_stem.update(cache_path=None, eval_wavs=None)
     state = from_musicgen(from_torch(load_safetensors(folder)), from_torch(load_safetensors(folder, OTHERS)), config)
     lm = builders.get_lm_model(cfg)
@@ -81,40 +85,41 @@ def _load_audiocraft(folder: Path, config: Config) -> Any:
 
 
 def _compare_logits(lm: Any, conditions: Conditions) -> None:
+    """Compare the logits for random codes."""
     steps = 2 * lm.n_q + FRAMES
     codes = torch.randint(lm.card + 1, (1, lm.n_q, steps), generator=torch.Generator().manual_seed(0))
     expected = lm(codes, [], conditions.tensors)
     found = conditions.logits(codes)[:, -steps:].reshape(expected.shape)
     difference = float((expected - found).abs().max())
     if not difference <= TOLERANCE:
-        raise ReleaseError(f"The logits of transformers differ from those of AudioCraft by {difference:.2g}, more than "
-                           f"{TOLERANCE:g}: do not use this release, and report it.")
+        raise ReleaseError("load-mismatch", "The logits of transformers and AudioCraft differ by "
+                           f"{difference:.2g} (tolerance {TOLERANCE:g})", REPORT)
 
 
 def _compare_music(lm: Any, conditions: Conditions, scale: float) -> None:
+    """Compare greedily generated codes for a guidance scale."""
     frames = lm.n_q + FRAMES
     expected = lm.generate(conditions=conditions.attributes, num_samples=1, max_gen_len=frames, use_sampling=False,
-                         cfg_coef=scale, two_step_cfg=False)  # two steps would guide by the scale of the training
+                         cfg_coef=scale, two_step_cfg=False)  # two steps would use the guidance of the training
     found = conditions.music(frames, scale)
     if found.shape != expected.shape or not torch.equal(found, expected):
         count = int((found != expected).sum()) if found.shape == expected.shape else expected.numel()
-        raise ReleaseError(f"{count} of the {expected.numel()} codes that transformers generates greedily with a "
-                           f"guidance of {scale:g} are not those of AudioCraft: do not use this release, and report "
-                           "it.")
+        raise ReleaseError("load-mismatch", f"transformers and AudioCraft generate different codes: {count} of "
+                           f"{expected.numel()} differ (greedy generation, guidance {scale:g})", REPORT)
 
 
 def _step(name: str) -> AbstractContextManager[None]:
-    """Say in which step something failed."""
+    """Convert exceptions to a ReleaseError that names the step."""
     return explain_errors(lambda message: ReleaseError(
-        f"This release cannot be {name} ({message}): mend what it stumbles over, or export with verify=bytes."))
+        "load-failed", f"This release cannot be {name}: {message}", SKIP))
 
 
 @contextmanager
 def _keep_global_state(transformer: Any) -> Iterator[None]:
-    """Restore what a training needs: random numbers (transformers draws from those of Python), attention backend."""
+    """Keep the random state (transformers also uses that of Python) and the attention backend of a training."""
     state, backend = random.getstate(), transformer._efficient_attention_backend
     try:
-        transformer.set_efficient_attention_backend("torch")  # the other one needs a GPU
+        transformer.set_efficient_attention_backend("torch")  # the other backend needs a GPU
         with torch.random.fork_rng(devices=[]):
             yield
     finally:

@@ -1,4 +1,4 @@
-"""Condition both implementations of a language model on the same text and the same melody."""
+"""Build the same conditions (text, melody) for the language models of AudioCraft and of transformers."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -13,7 +13,7 @@ TEST_PROMPT = "happy rock"
 
 
 class Conditions(ABC):
-    """Conditions of AudioCraft's model (`lm`), and what that of transformers computes with the same."""
+    """The same conditions for the model of AudioCraft (`lm`) and the model of transformers (`model`)."""
 
     def __init__(self, lm: Any, model: Any, wav: dict[str, Any]) -> None:
         from audiocraft.modules.conditioners import ConditioningAttributes
@@ -25,21 +25,28 @@ class Conditions(ABC):
 
     @abstractmethod
     def logits(self, codes: torch.Tensor) -> torch.Tensor:
-        """Logits of transformers for codes [1, n_q, steps], and for the conditions before them: [n_q, steps, card]."""
+        """Compute the logits of transformers.
+
+        Args:
+            codes: codes [1, n_q, steps].
+
+        Returns:
+            Logits [n_q, steps, card], where steps include those of prepended conditions.
+        """
 
     @abstractmethod
     def music(self, frames: int, scale: float) -> torch.Tensor:
-        """Codes that transformers generates greedily with a guidance scale: [1, n_q, frames]."""
+        """Generate codes [1, n_q, frames] greedily with transformers and a guidance scale."""
 
     def length(self, frames: int) -> int:
-        """Steps of the delayed sequence."""
+        """Return the number of steps of the delayed sequence."""
         decoder = getattr(self.model, "decoder", self.model)
         delay = self.lm.n_q // 2 if decoder.config.audio_channels == 2 else self.lm.n_q
         return int(frames + delay)
 
 
 class _Composite(Conditions):
-    """Conditions of a model with a text encoder, and possibly a melody."""
+    """Conditions of a model with a text encoder and optionally a melody."""
 
     def __init__(self, folder: Path, layout: Layout, lm: Any, model: Any) -> None:
         from transformers import AutoProcessor
@@ -47,7 +54,7 @@ class _Composite(Conditions):
         if layout.melody:
             conditioner = lm.condition_provider.conditioners[layout.melody]
             generator = torch.Generator().manual_seed(0)
-            melody = torch.randn(3 * conditioner.chroma.winlen, generator=generator)  # noise of more than a window
+            melody = torch.randn(3 * conditioner.chroma.winlen, generator=generator)  # noise, longer than a window
             wav = {layout.melody: _wav_condition(conditioner, melody)}
             audio = {"audio": melody.numpy(), "sampling_rate": conditioner.sample_rate}
         super().__init__(lm, model, wav)
@@ -61,7 +68,7 @@ class _Composite(Conditions):
     def music(self, frames: int, scale: float) -> torch.Tensor:
         recorded: list[torch.Tensor] = []
 
-        def record(codes: torch.Tensor, **_: Any) -> Any:  # in place of the codec
+        def record(codes: torch.Tensor, **_: Any) -> Any:  # called instead of the decoder of the codec
             recorded.append(codes[0])
             return SimpleNamespace(audio_values=torch.zeros(len(codes[0]), 1, 1))
 
@@ -71,17 +78,18 @@ class _Composite(Conditions):
             self.model.generate(**self.inputs, do_sample=False, guidance_scale=scale, max_length=self.length(frames))
         finally:
             self.model.audio_encoder.decode = decode
-        return torch.stack(recorded, dim=2).flatten(1, 2)  # left and right interleaved
+        return torch.stack(recorded, dim=2).flatten(1, 2)  # interleaves left and right channel
 
 
 class _Alone(Conditions):
-    """Conditions of a decoder alone: it gets the states that AudioCraft's own conditioners compute."""
+    """Conditions of a decoder without text encoder: the states that AudioCraft's conditioners compute."""
 
     def __init__(self, lm: Any, model: Any) -> None:
         super().__init__(lm, model, {})
         self.states = self._states([*self.attributes]) if self.attributes else None
 
     def _states(self, attributes: list[Any]) -> torch.Tensor:
+        """Return the states that AudioCraft's decoder attends to."""
         provider = self.lm.condition_provider
         nothing = torch.zeros(len(attributes), 1, self.lm.dim)
         states: torch.Tensor = self.lm.fuser(nothing, provider(provider.tokenize(attributes)))[1]
@@ -98,22 +106,22 @@ class _Alone(Conditions):
             nulls = ClassifierFreeGuidanceDropout(p=1.0)(self.attributes) if scale > 1 else []
             states = {"encoder_hidden_states": self._states([*self.attributes, *nulls])}
         start = torch.full((self.lm.n_q, 1), self.lm.card)
-        mask = torch.ones(1, 1, dtype=torch.long)  # transformers would take the first token for padding
+        mask = torch.ones(1, 1, dtype=torch.long)  # transformers would treat the first token as padding
         music: torch.Tensor = self.model.generate(start, attention_mask=mask, do_sample=False, guidance_scale=scale,
                                                   max_length=self.length(frames), **states)
         return music
 
 
 def build_conditions(folder: Path, layout: Layout, lm: Any, model: Any) -> Conditions:
-    """Condition AudioCraft's model (`lm`) and that of transformers."""
+    """Create the conditions for AudioCraft's model (`lm`) and that of transformers (`model`)."""
     if layout.architecture == DECODER_ALONE:
         return _Alone(lm, model)
     return _Composite(folder, layout, lm, model)
 
 
 def _wav_condition(conditioner: Any, melody: torch.Tensor) -> Any:
-    """A melody for AudioCraft; the conditioner handles it as after MusicGen.get_pretrained."""
+    """Return a melody for AudioCraft, and set up its conditioner as MusicGen.get_pretrained does."""
     from audiocraft.modules.conditioners import WavCondition
     conditioner.match_len_on_eval, conditioner._use_masking = True, False
-    conditioner._get_stemmed_wav = lambda wav, sample_rate: wav  # demucs comes before, in both
+    conditioner._get_stemmed_wav = lambda wav, sample_rate: wav  # both libraries expect stems that demucs has separated
     return WavCondition(melody[None, None], torch.tensor([len(melody)]), [conditioner.sample_rate], [None], [None])

@@ -1,1 +1,1 @@
-"""The sections of a model card, one a module."""
+"""The sections of a model card, one per module."""

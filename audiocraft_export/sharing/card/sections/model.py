@@ -1,4 +1,4 @@
-"""The section `model` of a card: what the model is, from the configuration that it was trained with."""
+"""Render the section `model` of a card: architecture and size, from the training configuration."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -18,13 +18,13 @@ Row = tuple[str, Optional[str]]  # label and value; a row without a value is lef
 
 
 def model_section(source: CardSource, has_license: bool) -> str:
-    """The section `model`; it says so if no license is stated."""
+    """Render the section `model`, with a note if no license is specified."""
     model_type = source.model_type
     paper = f" See [the paper](https://arxiv.org/abs/{model_type.paper})." if model_type.paper else ""
     rows = [(label, value) for label, value in _rows(source) if value]
     text = f"{model_type.summary}{paper}\n\n{table(('', ''), rows)}"
-    return text if has_license else f"{text}\n\nNo license is stated: who publishes this model adds `license:` to " \
-        "the top of this file."
+    return text if has_license else f"{text}\n\nNo license specified. Add `license:` to the front matter " \
+        "of this file before publishing."
 
 
 def _rows(source: CardSource) -> Iterator[Row]:
@@ -76,24 +76,25 @@ def _transformer(source: CardSource) -> Iterator[Row]:
 def _conditions(config: Config) -> Iterator[str]:
     for name, conditioner in list(conditioners_of(config).items())[:MAX_CONDITIONS]:
         model = conditioner.get("model")
-        by = f" by {code(_encoder_name(conditioner, model))}" if isinstance(model, str) else ""
-        yield f"{code(name)}{by}"
+        encoder = f" ({code(_encoder_name(conditioner, model))})" if isinstance(model, str) else ""
+        yield f"{code(name)}{encoder}"
 
 
 def _encoder_name(conditioner: Mapping[str, Any], model: str) -> str:
-    """The public name of the model that encodes a condition, or its kind: a path may be private."""
+    """Return the public name of the model that encodes a condition, or its type if it is a path (may be private)."""
     settings = conditioner.get(model)
     name = settings.get("name") if isinstance(settings, dict) else None
     return name if isinstance(name, str) and name[:1].isalnum() and name.count("/") < 2 else model
 
 
 def _released_codec(manifest: Manifest) -> str:
+    """Describe the compression model in the release."""
     origin = manifest.codec
     if not origin:
-        return "none in this release"
+        return "not included"
     if isinstance(origin.get("pretrained"), str):
-        return f"{code(origin['pretrained'])}, by its name in {code(CODEC_FILE)}"
-    return f"experiment {code(origin['sig'])}, in this release" if origin.get("sig") else "in this release"
+        return f"{code(origin['pretrained'])}, referenced in {code(CODEC_FILE)}"
+    return f"experiment {code(origin['sig'])}, included" if origin.get("sig") else "included"
 
 
 def _compression(source: CardSource) -> Iterator[Row]:
@@ -106,7 +107,7 @@ def _compression(source: CardSource) -> Iterator[Row]:
 
 
 def _rates(config: Config) -> Iterator[str]:
-    """Frames of codes a second, and bits a second."""
+    """Describe the frame rate and the bit rate of a codec."""
     books, entries, rate = count_of(config, "rvq.n_q"), count_of(config, "rvq.bins"), frame_rate_of(config)
     if rate:
         yield f"{number(rate)} Hz"
@@ -119,7 +120,7 @@ def _diffusion(source: CardSource) -> Iterator[Row]:
     yield "Bands", str(len(source.manifest.bands or ()) or 1)
     yield "Diffusion", _join(_count(config, "schedule.num_steps", "step"),
                              _fill("{:,} channels", config, "diffusion_unet.hidden"))
-    yield "Compression model", _join(code(codec) if codec else "that of its training",
+    yield "Compression model", _join(code(codec) if codec else "the one used in training",
                                      _count(config, "n_q", "codebook"))
 
 
@@ -133,6 +134,7 @@ def _count(config: Config, key: str, noun: str) -> Optional[str]:
 
 
 def _fill(template: str, config: Config, key: str) -> Optional[str]:
+    """Insert a count from the configuration into a template; None if the count is unknown."""
     value = count_of(config, key)
     return template.format(value) if value else None
 

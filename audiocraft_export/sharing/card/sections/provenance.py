@@ -1,9 +1,9 @@
-"""The section `provenance` of a card: where the release comes from, and the warnings of its export."""
+"""Render the section `provenance` of a card: source of the release, files and warnings."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ....errors import readable_size
+from ....errors import readable_size, split_warning
 from ....release.manifest import Manifest
 from ..limits import MAX_WARNINGS
 from ..markdown import amount, code, prose, table
@@ -12,7 +12,7 @@ from ..source import CardSource
 
 
 def provenance_section(source: CardSource) -> str:
-    """The section `provenance`."""
+    """Render the section `provenance`."""
     manifest = source.manifest
     files = [(code(file.name), readable_size(file.bytes), code(file.sha256)) for file in manifest.files]
     parts = [table(("", ""), _rows(source)), table(("file", "size", "SHA-256"), files), _warnings(manifest)]
@@ -29,6 +29,8 @@ def _rows(source: CardSource) -> Iterator[tuple[str, str]]:
         yield "Solver", code(manifest.solver)
     yield "Weights", f"{code(manifest.weights)}: {prose(manifest.why)}"
     yield "Configuration", f"from {code(manifest.config)}" if manifest.config != "checkpoint" else "from the checkpoint"
+    if manifest.content_digest:
+        yield "Content digest", code(manifest.content_digest)
     if source.model_type is not GENERAL:
         yield "AudioCraft", code(manifest.versions.get("audiocraft"))
     yield "Exported with", ", ".join(f"{prose(name)} {code(version)}" for name, version in manifest.versions.items()
@@ -36,18 +38,25 @@ def _rows(source: CardSource) -> Iterator[tuple[str, str]]:
 
 
 def _experiment(values: Mapping[str, Any]) -> str:
-    """The experiment of a manifest, or of one of its bands."""
+    """Describe the experiment of a manifest, or of one band in a manifest."""
     sig, checkpoint = values.get("sig"), values.get("checkpoint")
-    signature = code(sig) if sig else "of unknown signature"
-    file = f", {code(str(checkpoint.get('name')))} of {readable_size(checkpoint['bytes'])}" if checkpoint else ""
+    signature = code(sig) if sig else "unknown signature"
+    file = f", {code(str(checkpoint.get('name')))} ({readable_size(checkpoint['bytes'])})" if checkpoint else ""
     after = "" if values.get("epoch") is None else f" after {amount(values['epoch'], 'epoch')}"
-    return f"{signature}{after}{file}"
+    git = f", git commit {code(values['git']['commit'])}" if values.get("git") else ""
+    return f"{signature}{after}{file}{git}"
 
 
 def _warnings(manifest: Manifest) -> str:
     if not manifest.warnings:
         return ""
-    lines = [f"- {prose(text)}" for text in manifest.warnings[:MAX_WARNINGS]]
+    lines = [f"- {_warning(text)}" for text in manifest.warnings[:MAX_WARNINGS]]
     if len(manifest.warnings) > MAX_WARNINGS:
         lines.append(f"- and {len(manifest.warnings) - MAX_WARNINGS:,} more")
     return "\n".join(["**Warnings**", "", *lines])
+
+
+def _warning(warning: str) -> str:
+    """Render a warning of a manifest; manifests of format 1 have no codes."""
+    name, text = split_warning(warning)
+    return f"{code(name)}: {prose(text)}" if name else prose(text)

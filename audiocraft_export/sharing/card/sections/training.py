@@ -1,4 +1,4 @@
-"""The section `training` of a card: how the model was trained."""
+"""Render the section `training` of a card: epochs, metrics and the training curve."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
@@ -15,7 +15,7 @@ CURVE = f"![Training curve: the metric of each stage, by epoch]({CURVE_FILE})"
 
 
 def training_section(source: CardSource) -> str:
-    """The section `training`."""
+    """Render the section `training`."""
     parts = [_summary(source.manifest), _bands(source.manifest), _table(source.manifest, metrics_of(source.history)),
              CURVE if source.has_curve else ""]
     return "\n\n".join(["## Training", *filter(None, parts)])
@@ -23,14 +23,14 @@ def training_section(source: CardSource) -> str:
 
 def _summary(manifest: Manifest) -> str:
     if manifest.epoch is None:
-        return "" if manifest.bands else "How many epochs it was trained is not known."
+        return "" if manifest.bands else "The number of epochs is unknown."
     if not manifest.epoch:
-        return "No epoch was finished."
+        return "No epoch was completed."
     epochs, epoch, best = amount(manifest.epoch, "epoch"), manifest.weights_epoch, manifest.known_best or {}
     if epoch is None:
-        return f"{epochs}."
+        return f"Trained for {epochs}."
     metric = f", the best by {code(best['metric'])}" if best.get("metric") else ""
-    return f"{epochs}. The released weights are those of epoch {epoch}{metric}."
+    return f"Trained for {epochs}. The released weights are from epoch {epoch}{metric}."
 
 
 def _bands(manifest: Manifest) -> str:
@@ -54,7 +54,7 @@ def _table(manifest: Manifest, metrics: Metrics) -> str:
         return ""
     text = table(("stage", "metric", *(f"epoch {epoch} ({heads[epoch]})" for epoch in columns)), rows)
     left = sum(map(len, metrics.values())) - len(rows)
-    return f"{text}\n\n{left:,} more of each epoch are in the checkpoint." if left else text
+    return f"{text}\n\nThe checkpoint has {amount(left, 'more metric')} per epoch." if left else text
 
 
 def _rows(metrics: Metrics, columns: Sequence[int], best_metric: Optional[str]) -> Iterator[list[str]]:

@@ -1,4 +1,4 @@
-"""The section `usage` of a card: how to load a release, by its format."""
+"""Render the section `usage` of a card: code that loads the release, by format."""
 
 from json import dumps as quoted
 from textwrap import dedent
@@ -7,13 +7,13 @@ from ..markdown import block, code
 from ..source import CardSource
 from .usage_audiocraft import HERE, NEXT, PROMPT, audiocraft_snippet
 
-CONVERTED = "converted"  # the folder, in examples
+CONVERTED = "converted"  # example folder
 
 
 def usage_section(source: CardSource) -> str:
-    """The section `usage`; its first block of Python runs as it is, in the release folder."""
-    where = f"Load {code(source.repo)}" if source.repo else "In this folder (`.`, or its path)"
-    return f"## How to use it\n\n{where}:\n\n{_usage(source, source.repo or HERE)}"
+    """Render the section `usage`; its first Python block runs unchanged in the release folder."""
+    where = f"Load {code(source.repo)}" if source.repo else "In the release folder (`.` or its path)"
+    return f"## Usage\n\n{where}:\n\n{_usage(source, source.repo or HERE)}"
 
 
 def _usage(source: CardSource, where: str) -> str:
@@ -41,11 +41,11 @@ def _safetensors(source: CardSource, where: str) -> str:
     """
     convert = f"{download}audiocraft-export convert {local} --to audiocraft --folder {CONVERTED}"
     model = audiocraft_snippet(source, CONVERTED)
-    return "\n\n".join([block("python", dedent(load)), "The format of AudioCraft comes back by", block("sh", convert),
-                        "and is loaded by", block("python", model)])
+    return "\n\n".join([block("python", dedent(load)), "To convert back to AudioCraft's format:", block("sh", convert),
+                        "Then load it:", block("python", model)])
 
 
-TRANSFORMERS = {  # code by class
+TRANSFORMERS = {  # loading code by transformers class
     "MusicgenForConditionalGeneration": """
         from transformers import AutoProcessor, MusicgenForConditionalGeneration
 
@@ -62,7 +62,7 @@ TRANSFORMERS = {  # code by class
         processor = AutoProcessor.from_pretrained({where})
         model = MusicgenMelodyForConditionalGeneration.from_pretrained({where})
         rate = processor.feature_extractor.sampling_rate
-        melody = torch.randn(2 * rate).numpy()  # yours: (samples)
+        melody = torch.randn(2 * rate).numpy()  # your melody: (samples)
         inputs = processor(text=[{prompt}], audio=melody, sampling_rate=rate, padding=True, return_tensors="pt")
         audio = model.generate(**inputs, max_new_tokens=256)  # (batch, channels, samples)
         sample_rate = model.config.audio_encoder.sampling_rate
@@ -83,7 +83,7 @@ TRANSFORMERS = {  # code by class
         processor = AutoProcessor.from_pretrained({where})
         model = EncodecModel.from_pretrained({where})
         rate, channels = model.config.sampling_rate, model.config.audio_channels
-        audio = torch.randn(channels, rate).squeeze(0).numpy()  # yours: (samples), or (2, samples)
+        audio = torch.randn(channels, rate).squeeze(0).numpy()  # your audio: (samples) or (2, samples)
         inputs = processor(raw_audio=audio, sampling_rate=rate, return_tensors="pt")
         with torch.no_grad():
             output = model(**inputs)

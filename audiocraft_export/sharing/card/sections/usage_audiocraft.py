@@ -1,11 +1,11 @@
-"""How to load a model in the format of AudioCraft, as code that runs where the release lies.
+"""Generate code that loads a release in AudioCraft's format; it runs in the release folder.
 
-Each function gives the code for a family. Its arguments are the release, and where it is: a repository of the Hub
-(`ORG/NAME`), or a folder, without a `/`.
+Each function generates the code for one family. `where` is a repository on the Hub (`ORG/NAME`), or a folder without
+`/` in its name.
 """
 
 from collections.abc import Mapping
-from json import dumps as quoted  # a string as Python writes it, too
+from json import dumps as quoted  # JSON strings are also Python strings
 from textwrap import dedent
 from typing import Callable
 
@@ -17,11 +17,11 @@ from ..source import CardSource
 
 HERE = "."
 PROMPT = "happy rock"
-NEXT = "\n        "  # line of a snippet
+NEXT = "\n        "  # starts a line of a snippet
 
 
 def audiocraft_snippet(source: CardSource, where: str) -> str:
-    """How AudioCraft loads and uses a release; for a model that is none of its own, how torch loads it."""
+    """Return code that loads a release with AudioCraft, or with torch for models that AudioCraft does not know."""
     return dedent(SNIPPETS.get(source.model_type.name, _general)(source, where)).strip()
 
 
@@ -32,7 +32,7 @@ def _language_model(source: CardSource, where: str) -> str:
     call = f'generate(["{PROMPT}"])' if conditioners else "generate_unconditional(1)"
     if "self_wav" in conditioners and name == "MusicGen":
         torch, call = "import torch\n        ", f'generate_with_chroma(["{PROMPT}"], melody, model.sample_rate)'
-        melody = f"{NEXT}melody = torch.randn(1, 1, 2 * model.sample_rate)  # yours: (batch, channels, samples)"
+        melody = f"{NEXT}melody = torch.randn(1, 1, 2 * model.sample_rate)  # your melody: (batch, channels, samples)"
     return f"""
         {torch}from audiocraft.models import {name}
 
@@ -65,7 +65,7 @@ def _jasco(source: CardSource, where: str) -> str:
     return f"""
         from audiocraft.models import JASCO
 
-        chords = "assets/chord_to_index_mapping.pkl"  # of AudioCraft's repository
+        chords = "assets/chord_to_index_mapping.pkl"  # from the AudioCraft repository
         model = JASCO.get_pretrained({quoted(where)}, chords_mapping_path=chords)
         audio = model.generate_music(["{PROMPT}"], chords=[("C", 0.0), ("F", 4.0)])  # (batch, channels, samples)
         sample_rate = model.sample_rate
@@ -78,7 +78,7 @@ def _compression(source: CardSource, where: str) -> str:
         from audiocraft.models.loaders import load_compression_model
 
         model = load_compression_model({quoted(where)})
-        audio = torch.randn(1, model.channels, model.sample_rate)  # yours: (batch, channels, samples)
+        audio = torch.randn(1, model.channels, model.sample_rate)  # your audio: (batch, channels, samples)
         with torch.no_grad():
             codes, scale = model.encode(audio)  # (batch, codebooks, frames)
             decoded = model.decode(codes, scale)
@@ -87,7 +87,7 @@ def _compression(source: CardSource, where: str) -> str:
 
 def _diffusion(source: CardSource, where: str) -> str:
     name, books = public_codec(source.config), count_of(source.config, "n_q")
-    codec = quoted(name) if name else f'"{CODEC_FILE}"  # the released compression model that it was trained on'
+    codec = quoted(name) if name else f'"{CODEC_FILE}"  # the compression model of the training'
     n_q = f"{NEXT}codec.set_num_codebooks({books})" if books else ""
     return f"""
         import torch
@@ -102,7 +102,7 @@ def _diffusion(source: CardSource, where: str) -> str:
         model = MultiBandDiffusion([
             DiffusionProcess(unet, NoiseSchedule(**cfg.schedule, sample_processor=processor, device="cpu"))
             for unet, processor, cfg in bands], codec)
-        audio = torch.randn(1, codec.channels, codec.sample_rate)  # yours: (batch, channels, samples)
+        audio = torch.randn(1, codec.channels, codec.sample_rate)  # your audio: (batch, channels, samples)
         decoded = model.regenerate(audio, codec.sample_rate)
     """
 
@@ -114,11 +114,11 @@ def _watermark(source: CardSource, where: str) -> str:
         from audiocraft.models.loaders import load_audioseal_models  # AudioCraft 1.4
 
         model = load_audioseal_models({quoted(where)}, filename="{audioseal.name_of(source.manifest.sig)}")
-        audio = torch.randn(1, 1, {rate})  # yours: (batch, channels, samples)
+        audio = torch.randn(1, 1, {rate})  # your audio: (batch, channels, samples)
         message = torch.randint(2, (1, {bits}), dtype=torch.int32)
         with torch.no_grad():
             marked = model(audio, message)
-            found = model.detect_watermark(marked)  # (batch, 2 + {bits}, samples): whether there is one, and its bits
+            found = model.detect_watermark(marked)  # (batch, 2 + {bits}, samples): detection, message bits
     """
 
 
@@ -131,11 +131,12 @@ def _general(source: CardSource, where: str) -> str:
 
 
 def _alone(loader: str, where: str, more: str = "") -> str:
+    """Return code that loads a language model without its compression model."""
     return (f"from audiocraft.models.loaders import {loader}\n\n"
-            f'model = {loader}({quoted(where)}{more}, device="cpu")  # generates codes: no compression model is here')
+            f'model = {loader}({quoted(where)}{more}, device="cpu")  # codes only: no compression model included')
 
 
-SNIPPETS: Mapping[str, Callable[[CardSource, str], str]] = {  # by type of model
+SNIPPETS: Mapping[str, Callable[[CardSource, str], str]] = {  # snippets by type of model
     "MusicGen": _language_model, "AudioGen": _language_model, "MAGNeT": _magnet, "JASCO": _jasco,
     "EnCodec": _compression, "MultiBand Diffusion": _diffusion, "AudioSeal": _watermark,
 }

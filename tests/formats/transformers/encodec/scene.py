@@ -1,4 +1,4 @@
-"""Compression models of a few thousand weights, by AudioCraft's names."""
+"""Compression models of a few thousand weights with AudioCraft's tensor names."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def config_with(*changes):
 
 
 def content_with(*changes):
-    """A codec with weights of its own: those of an EncodecModel of this configuration, by AudioCraft's names."""
+    """Build a codec with the weights of an EncodecModel of this configuration, under AudioCraft's names."""
     config = config_with(*changes)
     values = encodec_config(config)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Tensor names of a compression model: those of AudioCraft, and none without a place."""
+"""Every tensor name of a compression model of AudioCraft has a counterpart."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from audiocraft_export.formats.transformers.encodec.key_map import encodec_key_m
 from .scene import config_with, content_with
 
 NORMED = ["bias", "weight_g", "weight_v"]
-LAYERS = {  # AudioCraft's names in such a model, by the module that they are in
+LAYERS = {  # names of AudioCraft in this model, by module
     "encoder.model": {"0.conv.conv": NORMED, "1.block.1.conv.conv": NORMED, "1.block.3.conv.conv": NORMED,
                       "3.conv.conv": NORMED, "4.block.1.conv.conv": NORMED, "4.block.3.conv.conv": NORMED,
                       "6.conv.conv": NORMED, "7.lstm": ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"],
@@ -36,11 +36,11 @@ def test_the_names_are_those_of_audiocraft():
 def test_a_tensor_that_has_no_place_is_named(name):
     content = content_with()
     content["best_state"][name] = next(iter(content["best_state"].values()))
-    with pytest.raises(CheckpointError, match=f"transformers has no place for {name}"):
+    with pytest.raises(CheckpointError, match=f"transformers has no tensor that corresponds to {name}"):
         to_encodec(content)
 
 
-def test_audiocraft_counts_no_lstm_where_there_is_none():
+def test_audiocraft_does_not_number_a_missing_lstm():
     values = encodec_config(config_with("seanet.lstm=0"))
     names = {"encoder.model.8.conv.conv.bias": "encoder.layers.9.conv.bias",
              "encoder.model.6.conv.conv.bias": "encoder.layers.6.conv.bias",

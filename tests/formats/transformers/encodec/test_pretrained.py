@@ -1,4 +1,4 @@
-"""Public compression models by name."""
+"""Load public compression models by name."""
 
 import json
 import os
@@ -28,7 +28,7 @@ for name in sys.argv[1:]:
 
 
 def cached(home, name, model):
-    """A model where the hub's client keeps what it has downloaded."""
+    """Put a model into the cache of the Hub client."""
     folder = home / "hub" / f"models--{name.replace('/', '--')}"
     model.save_pretrained(folder / "snapshots" / "0123")
     (folder / "refs").mkdir()
@@ -53,14 +53,14 @@ def test_public_codecs_come_from_the_cache_as_they_are_and_others_are_refused(tm
     assert codec["sha"].keys() == state.keys() and str(tmp_path) not in result.stdout
     assert json.loads(codec["files"]["config.json"])["target_bandwidths"] == [12.0, 18.0]
     assert json.loads(codec["files"]["preprocessor_config.json"])["sampling_rate"] == 8000
-    assert errors[0].startswith("CheckpointError: The codec somebody/text is a model of another type (bert)")
-    assert "CheckpointError: The codec somebody/broken has other weights than an EncodecModel has" in errors[1]
-    assert errors[2].startswith("ReleaseError: The codec nobody/nothing cannot be had from the cache")
+    assert errors[0].startswith("CheckpointError: The codec somebody/text has the model type bert, expected encodec")
+    assert "CheckpointError: The weights of the codec somebody/broken do not match an EncodecModel" in errors[1]
+    assert errors[2].startswith("ReleaseError: The codec nobody/nothing is not in the Hugging Face cache")
     assert "Descript Audio Codec" in errors[3] and "random weights" in errors[4]
-    assert all(error.endswith("use format=safetensors, or format=audiocraft.") for error in errors)
+    assert all(error.endswith("se format=safetensors or format=audiocraft.") for error in errors)
 
 
 @pytest.mark.parametrize("name", NOT_ON_THE_HUB)
 def test_a_name_that_is_not_on_the_hub_is_refused_with_its_reason(name):
-    with pytest.raises(CheckpointError, match=f"The codec {name} has no place in transformers .it "):
+    with pytest.raises(CheckpointError, match=f"transformers does not support the codec {name}: it "):
         pretrained_encodec(name)

@@ -1,4 +1,4 @@
-"""The comparison of two codecs, with an EncodecModel in AudioCraft's place; real ones in tests/audiocraft."""
+"""Compare two codecs, with an EncodecModel instead of AudioCraft's; tests/audiocraft has real ones."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ from .scene import content_with
 
 
 class AudioCraft:
-    """An EncodecModel with the methods of AudioCraft's."""
+    """An EncodecModel with the methods of AudioCraft's compression model."""
 
     def __init__(self, model):
         self.model, self.sample_rate, self.channels = model, model.config.sampling_rate, model.config.audio_channels
@@ -48,27 +48,27 @@ def test_equal_codecs_agree(folder):
 
 @pytest.mark.parametrize(("name", "says"), [
     ("quantizer.layers.0.codebook.embed", r"codes differ|decoded samples differ"),
-    ("decoder.layers.9.conv.bias", "decoded samples differ by up to 1, more than 0.0001")])
-def test_other_weights_are_said_with_numbers(folder, name, says):
+    ("decoder.layers.9.conv.bias", r"decoded samples differ by up to 1 \(tolerance 0.0001\)")])
+def test_other_weights_are_reported_with_numbers(folder, name, says):
     model = load_transformers_codec(folder)
     other = copy.deepcopy(model)
     other.state_dict()[name].add_(1)
-    with pytest.raises(ReleaseError, match=f"is not the codec that AudioCraft trained .*{says}"):
+    with pytest.raises(ReleaseError, match=f"does not reproduce AudioCraft's codec: .*{says}"):
         compare_codecs(AudioCraft(model), other)
 
 
-def test_what_either_library_raises_is_said_in_one_line(folder):
+def test_errors_of_both_libraries_are_reported_in_one_line(folder):
     model = load_transformers_codec(folder)
     theirs = AudioCraft(model)
     theirs.decode = None
-    with pytest.raises(ReleaseError, match=r"AudioCraft trained \(TypeError: 'NoneType' object is not callable\)"):
+    with pytest.raises(ReleaseError, match=r"AudioCraft's codec: TypeError: 'NoneType' object is not callable\."):
         compare_codecs(theirs, model)
 
 
-def test_a_folder_that_transformers_does_not_load_is_said(folder):
+def test_a_folder_that_transformers_does_not_load_is_reported(folder):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "num_lstm_layers": 2}))
-    with pytest.raises(ReleaseError, match=r"does not find the weights .*missing keys decoder\.layers\.1\.lstm"):
+    with pytest.raises(ReleaseError, match=r"does not load in transformers .*missing keys decoder\.layers\.1\.lstm"):
         load_transformers_codec(folder)
 
 

@@ -1,4 +1,4 @@
-"""The files beside the weights of a MusicGen."""
+"""The configuration files of a MusicGen."""
 
 import json
 
@@ -26,8 +26,8 @@ def codec(count=COUNT, size=CARD):
     ({"count": 3}, "3 codebooks of 32"), ({"size": 64}, "4 codebooks of 64")])
 def test_a_codec_of_other_codebooks_is_refused_by_its_numbers(options, found):
     check_codec(config("text"), codec())
-    check_codec(config("text"), codec(count=8))  # it can encode with fewer
-    with pytest.raises(CheckpointError, match=f"has {found}, and the language model needs 4 of 32"):
+    check_codec(config("text"), codec(count=8))  # the codec can encode with fewer codebooks
+    with pytest.raises(CheckpointError, match=f"has {found} entries, but the language model needs 4 of 32"):
         check_codec(config("text"), codec(**options))
 
 

@@ -1,4 +1,4 @@
-"""Settings of a language model that MusicGen of transformers cannot represent."""
+"""Settings of a language model that MusicGen of transformers does not support."""
 
 import pytest
 from omegaconf import OmegaConf
@@ -28,14 +28,14 @@ def test_every_setting_that_transformers_does_not_have_is_refused_with_its_reaso
     with pytest.raises(CheckpointError) as caught:
         layout_of(config(kind, **{key.replace(".", "__"): other_value(rule)}))
     assert str(caught.value).startswith(f"{key}=") and rule.why in str(caught.value)
-    assert str(caught.value).endswith(USE)
+    assert (caught.value.code, caught.value.hint) == ("unsupported-by-transformers", USE)
 
 
 @pytest.mark.parametrize("key", ["norm_first", "bias_attn", "bias_ff", "bias_proj", "causal", "activation"])
-def test_what_is_missing_is_what_audiocraft_takes_for_it(key):
+def test_missing_settings_have_the_defaults_of_audiocraft(key):
     values = settings("text")
     del values.transformer_lm[key]
-    if key == "activation":  # nn.TransformerEncoderLayer's relu, which transformers has
+    if key == "activation":  # relu of nn.TransformerEncoderLayer, which transformers supports
         assert layout_of(Config(OmegaConf.to_container(values)))
     else:
         with pytest.raises(CheckpointError, match=f"transformer_lm.{key}="):
@@ -44,5 +44,5 @@ def test_what_is_missing_is_what_audiocraft_takes_for_it(key):
 
 @pytest.mark.parametrize("solver", [*constraints.SOLVERS, "mine", None])
 def test_other_families_are_refused_with_the_format_that_works(solver):
-    with pytest.raises(CheckpointError, match="cannot be released for transformers .*format=safetensors"):
+    with pytest.raises(CheckpointError, match="cannot be converted to transformers: .*format=safetensors"):
         refuse_family(config("text", solver=solver), family_named(solver))

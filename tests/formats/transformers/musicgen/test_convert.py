@@ -1,4 +1,4 @@
-"""Language models as MusicGen of transformers, and back, without AudioCraft."""
+"""Convert language models to MusicGen of transformers and back, without AudioCraft."""
 
 import json
 import random
@@ -45,7 +45,7 @@ def test_the_dtype_is_that_of_the_weights(model, tmp_path, dtype):
     assert {tensor.dtype for tensor in parts.tensors.values()} == {dtype}
 
 
-def test_the_table_of_a_conditioner_is_kept_beside_the_decoder(model):
+def test_the_embedding_table_of_a_conditioner_is_kept_in_a_separate_file(model):
     table = {name: torch.rand(shape) for name, shape in TABLE.items()}
     state = {**table, **weights(cross=True)}
     parts = to_musicgen(model(state, settings("lut")))
@@ -62,11 +62,11 @@ def test_the_special_token_is_the_card(model):
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    (lambda state: state.update(strange=torch.rand(2)), "no place for strange"),
+    (lambda state: state.update(strange=torch.rand(2)), "transformers has no tensor that corresponds to strange"),
     (lambda state: state.pop("out_norm.bias"), "model.decoder.layer_norm.bias is missing"),
-    (lambda state: state.update({"emb.4.weight": torch.rand(CARD + 1, DIM)}), "embed_tokens.4.weight is too many"),
+    (lambda state: state.update({"emb.4.weight": torch.rand(CARD + 1, DIM)}), "embed_tokens.4.weight is unexpected"),
     (lambda state: state.update({"linears.0.weight": torch.rand(CARD, DIM + 1)}),
-     r"lm_heads.0.weight is \[32, 17\], not \[32, 16\]"),
+     r"lm_heads.0.weight has the shape \[32, 17\], expected \[32, 16\]"),
 ])
 def test_weights_that_are_not_those_of_the_configuration_are_named(model, change, said):
     state = weights()
@@ -82,5 +82,5 @@ def test_a_training_that_goes_on_draws_the_same_numbers(model):
 
 
 def test_a_model_with_a_codec_inside_needs_one(model):
-    with pytest.raises(CheckpointError, match="has its compression model inside"):
+    with pytest.raises(CheckpointError, match="includes the compression model, but codec=none"):
         to_musicgen(model(weights(cross=True), settings("text")))

@@ -1,4 +1,4 @@
-"""What a MusicGen generates by default, and with which codebooks."""
+"""The default generation settings and the codebooks of a MusicGen."""
 
 from audiocraft_export.formats.transformers.encodec.config import bandwidth, codebooks
 from audiocraft_export.formats.transformers.musicgen.architecture import layout_of
@@ -19,7 +19,7 @@ def test_a_model_generates_as_long_as_it_was_trained():
     assert values["max_length"] == 20 * 50 + COUNT and values["guidance_scale"] == 3
 
 
-def test_a_decoder_alone_says_what_transformers_would_not_fill_in():
+def test_a_decoder_alone_has_settings_that_transformers_does_not_fill_in():
     values = generation_config(config("none"), layout_of(config("none")), None)
     assert values["num_return_sequences"] == 1 and values["use_cache"] and "max_length" not in values
 

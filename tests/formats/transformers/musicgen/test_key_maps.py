@@ -30,5 +30,5 @@ def test_a_t5_that_was_trained_is_inside():
 @pytest.mark.parametrize(("kind", "prefixes"), [
     ("text", ()), ("melody", ("condition_provider.conditioners.self_wav.chroma.",)),
     ("lut", ("condition_provider.conditioners.",))])
-def test_what_has_no_place_is_known_by_its_prefix(kind, prefixes):
+def test_unmapped_tensors_are_found_by_prefix(kind, prefixes):
     assert unmapped_prefixes(layout_of(config(kind))) == prefixes

@@ -1,4 +1,4 @@
-"""A T5 with more channels."""
+"""Pad a T5 with channels."""
 
 import torch
 
@@ -7,9 +7,9 @@ from audiocraft_export.formats.transformers.musicgen.t5_padding import PADDING, 
 from audiocraft_export.formats.transformers.musicgen.text_encoder import TextEncoder
 
 
-def test_a_text_encoder_with_more_channels_says_the_same():
+def test_a_padded_text_encoder_gives_the_same_output():
     from transformers import T5Config, T5EncoderModel
-    for kind in ("relu", "gated-gelu"):  # t5, flan-t5
+    for kind in ("relu", "gated-gelu"):  # feed-forward layers of T5 and Flan-T5
         t5 = T5EncoderModel(T5Config(vocab_size=50, d_model=32, d_kv=8, d_ff=24, num_layers=2, num_heads=2,
                                      feed_forward_proj=kind, layer_norm_epsilon=0.1)).eval()
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The T5 that encodes a model's text."""
+"""Load the T5 text encoder of a model."""
 
 import pytest
 
@@ -9,5 +9,5 @@ from audiocraft_export.formats.transformers.musicgen.text_encoder import load_te
 def test_a_text_encoder_that_cannot_be_had_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(CheckpointError, match=r"The text encoder t5-small, .* cannot be had \(.*HF_HOME"):
+    with pytest.raises(CheckpointError, match=r"The text encoder t5-small, .* cannot be loaded: .*HF_HOME"):
         load_text_encoder("t5-small")

@@ -1,4 +1,4 @@
-"""The cross attention without effect of a decoder without one."""
+"""Add a cross attention without effect to a decoder that has none."""
 
 from math import prod
 
@@ -12,7 +12,7 @@ from audiocraft_export.formats.transformers.musicgen.convert import from_musicge
 from .scene import CARD, COUNT, DIM, config, settings, weights, write
 
 
-def test_the_cross_attention_that_nobody_trained_changes_nothing(model, tmp_path):
+def test_the_added_cross_attention_changes_nothing(model, tmp_path):
     from transformers import MusicgenForCausalLM
     parts = to_musicgen(model(weights(), settings("none")))
     decoder = MusicgenForCausalLM.from_pretrained(write(parts, tmp_path / "release")).eval()
@@ -22,11 +22,11 @@ def test_the_cross_attention_that_nobody_trained_changes_nothing(model, tmp_path
     assert torch.equal(alone, beside)
 
 
-def test_one_that_somebody_trained_does_not_come_back(model):
+def test_a_trained_cross_attention_cannot_be_converted_back(model):
     parts = to_musicgen(model(weights(), settings("none")))
     name = "model.decoder.layers.1.encoder_attn.v_proj.weight"
     changed = {**parts.tensors, **from_torch({name: torch.rand(DIM, DIM)})}
-    with pytest.raises(CheckpointError, match=f"no cross attention, and {name} is no longer"):
+    with pytest.raises(CheckpointError, match=f"no cross attention, but {name} is not without effect"):
         from_musicgen(changed, {}, config("none"))
 
 

@@ -1,4 +1,4 @@
-"""What a card says of the model, by its type and configuration."""
+"""The section `model` of a card, by type and configuration of the model."""
 
 import ast
 from dataclasses import replace
@@ -13,16 +13,16 @@ from audiocraft_export.sharing.card.source import CardSource
 
 from ..releases import CONFIGS, card
 
-SAYS = {  # of each family, what only its card can know
+SAYS = {  # texts that only the card of this family can have
     "musicgen": "4 codebooks, 2,048 entries each, `delay` pattern", "audiogen": "AudioGen.get_pretrained",
     "magnet": "decoding_steps=[20, 10, 10, 10]", "audio_magnet": "MAGNeT", "jasco": "flow matching",
-    "lm": "`description` by `t5-base`", "sound_lm": "2 layers, 16 heads, dimension 1,024",
+    "lm": "`description` (`t5-base`)", "sound_lm": "2 layers, 16 heads, dimension 1,024",
     "compression": "8 codebooks, 1,024 entries each, 75 Hz, 6 kbit/s", "diffusion": "codec.set_num_codebooks(4)",
     "watermarking": "| Message | 16 bits |", "mine": "| Solver | `mine` |", "nothing": "trained with Flashy and Dora"}
 
 
 @pytest.mark.parametrize("family", CONFIGS)
-def test_every_family_has_a_card_that_says_what_it_is_and_code_that_parses(release, family):
+def test_every_family_has_a_card_with_a_summary_and_valid_code(release, family):
     text = card(*release(CONFIGS[family]))
     assert SAYS[family] in text and f"`{SIG}`" in text and "sha" in text.lower()
     ast.parse(snippet_of(text))
@@ -33,20 +33,20 @@ def test_every_family_has_a_card_that_says_what_it_is_and_code_that_parses(relea
     assert (data.library_name == "audiocraft") == (family not in ("mine", "nothing"))
 
 
-def test_nobody_s_license_is_made_up(release):
+def test_a_license_is_never_generated(release):
     text = card(*release())
-    assert ModelCard(text).data.license is None and "No license is stated" in text
+    assert ModelCard(text).data.license is None and "No license specified. Add `license:`" in text
     stated = card(*release(), previous=text.replace("---\n", "---\nlicense: mit\n", 1))
-    assert ModelCard(stated).data.license == "mit" and "No license is stated" not in stated
+    assert ModelCard(stated).data.license == "mit" and "No license specified" not in stated
 
 
-def test_what_this_machine_says_is_not_in_the_card(release, monkeypatch):
+def test_values_of_this_machine_are_not_in_the_card(release, monkeypatch):
     monkeypatch.setenv("SECRET_PLACE", "/home/me/secret")
     cfg = {**CONFIGS["musicgen"], "compression_model_checkpoint": "//pretrained/facebook/encodec_32khz",
            "conditioners": {"description": {"model": "t5", "t5": {"name": "${oc.env:SECRET_PLACE}"}},
                             "other": {"model": "t5", "t5": {"name": "/home/me/t5"}}}}
     text = card(*release(cfg))
-    assert "/home" not in text and "| Conditioning | `description` by `t5`, `other` by `t5` |" in text
+    assert "/home" not in text and "| Conditioning | `description` (`t5`), `other` (`t5`) |" in text
 
 
 @pytest.mark.parametrize(("count", "shown"), [

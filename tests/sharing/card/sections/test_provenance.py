@@ -1,4 +1,4 @@
-"""What a card says of where a release comes from."""
+"""The section `provenance` of a card."""
 
 from dataclasses import replace
 
@@ -12,3 +12,12 @@ def test_thirty_warnings_are_listed_and_the_others_counted(release):
     text = provenance_section(CardSource(manifest, config))
     assert text.endswith("- warning 29\n- and 1,003 more") and "| Experiment | `0123abcd` after 3 epochs" in text
     assert "Warnings" not in provenance_section(CardSource(replace(manifest, warnings=[]), config))
+
+
+def test_the_digest_and_the_commit_are_named_if_the_manifest_has_them(release):
+    manifest, config, _ = release()
+    text = provenance_section(CardSource(manifest, config))
+    assert "Content digest" not in text and "git commit" not in text
+    known = replace(manifest, content_digest="sha256:0", git={"commit": "abc", "dirty": False})
+    text = provenance_section(CardSource(known, config))
+    assert "| Content digest | `sha256:0` |" in text and ", git commit `abc` |" in text

@@ -1,4 +1,4 @@
-"""What a card says of the training: the epochs, and a table of metrics."""
+"""The section `training` of a card: epochs and a table of metrics."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def test_a_history_of_nothing_has_neither_table_nor_picture(release, history):
     assert "| stage |" not in text and "## Training" in text
 
 
-def test_metrics_that_are_no_numbers_are_left_out_of_the_table(release):
+def test_non_numeric_metrics_are_left_out_of_the_table(release):
     history = [{"valid": {"ce": float("nan"), "ok": 1.0}}, {"valid": {"ce": 2.0, "ok": float("inf"), "no": None}}]
     text = card(*release(history=history))
     assert "| `valid` | `ce` | – | 2 |" in text and "| `valid` | `ok` | 1 | – |" in text and "`no`" not in text
@@ -38,7 +38,8 @@ def test_metrics_that_are_no_numbers_are_left_out_of_the_table(release):
 
 def test_a_training_of_many_metrics_makes_no_long_table(release):
     text = card(*release(history=[{"train": {f"m{index}": 1.0 for index in range(900)}, "valid": {"ce": 1.0}}]))
-    assert text.count("| `train` |") == 8 and "892 more of each epoch" in text and "| `valid` | `ce` | 1 |" in text
+    assert text.count("| `train` |") == 8 and "| `valid` | `ce` | 1 |" in text
+    assert "The checkpoint has 892 more metrics per epoch." in text
 
 
 def test_bands_stand_in_a_table_with_their_epochs(release):
@@ -51,7 +52,7 @@ def test_bands_stand_in_a_table_with_their_epochs(release):
     assert "| Bands | 2 |" in text and "| Experiment of band 1 | `bb` after 4 epochs" in text
 
 
-def test_a_training_without_an_epoch_says_so(release):
+def test_a_training_without_an_epoch_is_reported(release):
     manifest, config, _ = release()
     text = training_section(CardSource(replace(manifest, epoch=0, best=None), config))
-    assert text == "## Training\n\nNo epoch was finished."
+    assert text == "## Training\n\nNo epoch was completed."

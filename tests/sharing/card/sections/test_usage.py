@@ -1,4 +1,4 @@
-"""How a card says that a release is loaded: code that parses, and that runs."""
+"""The section `usage` of a card: code that parses and runs."""
 
 import ast
 
@@ -38,7 +38,7 @@ def test_the_code_of_a_general_model_loads_its_release(release, dora_dir, monkey
     text = card(*release(CONFIGS["mine"]))
     monkeypatch.chdir(dora_dir / "xps" / SIG / "export")
     names = {}
-    exec(snippet_of(text), names)  # of this package
+    exec(snippet_of(text), names)  # images of this package
     assert list(names["state"]) == list(model_state())
 
 
@@ -55,20 +55,20 @@ def test_code_of_safetensors_loads_each_file(release, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("conditioners", "call"), [
     ({}, "generate_unconditional(1)"), ({"genre": {"model": "lut"}}, 'generate(["happy rock"])'),
     ({"self_wav": {"model": "chroma_stem"}}, 'generate_with_chroma(["happy rock"], melody, model.sample_rate)')])
-def test_a_language_model_is_asked_for_what_it_is_conditioned_on(release, conditioners, call):
+def test_the_code_of_a_language_model_uses_its_conditions(release, conditioners, call):
     assert call in snippet_of(card(*release({**CONFIGS["musicgen"], "conditioners": conditioners})))
 
 
 @pytest.mark.parametrize("solver", ["musicgen", "magnet", "jasco"])
-def test_a_language_model_without_its_codec_is_not_said_to_generate(release, solver):
+def test_a_language_model_without_its_codec_has_no_generation_code(release, solver):
     text = card(*release(CONFIGS[solver], codec="none"))
-    assert "get_pretrained" not in text and "none in this release" in text
+    assert "get_pretrained" not in text and "| Compression model | not included |" in text
     ast.parse(snippet_of(text))
 
 
 @pytest.mark.parametrize("format", ["audiocraft", "safetensors"])
 def test_a_release_is_loaded_where_it_lies(release, format):
     source = CardSource(*release(), format=format)
-    assert usage_section(source).startswith("## How to use it\n\nIn this folder (`.`, or its path):\n\n```python\n")
+    assert usage_section(source).startswith("## Usage\n\nIn the release folder (`.` or its path):\n\n```python\n")
     there = usage_section(CardSource(*release(), format=format, repo="me/model"))
-    assert there.startswith("## How to use it\n\nLoad `me/model`:\n") and '"me/model"' in there
+    assert there.startswith("## Usage\n\nLoad `me/model`:\n") and '"me/model"' in there

@@ -1,4 +1,4 @@
-"""The code that loads a release in the format of AudioCraft, here or from the Hub."""
+"""The code that loads a release in AudioCraft's format, from the folder or from the Hub."""
 
 import ast
 

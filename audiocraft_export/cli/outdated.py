@@ -1,0 +1,129 @@
+"""Select what `run --all` exports: XPs without a release, or whose release is stale, damaged or has other options."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+from ..errors import OptionError
+from ..experiment.xp import Experiment, checkpoint_name
+from ..options import AUDIOCRAFT, ExportOptions
+from .runner import UP_TO_DATE
+from .targets import permission_error
+
+if TYPE_CHECKING:
+    from ..release.manifest import Manifest
+    from ..release.report import ExportReport
+    from ..release.status import ReleaseStatus
+
+OTHER_OPTIONS, NOT_TRAINED = "with other options", "not trained yet"
+RECORDED = ("weights", "dtype", "codec", "version", "format", "max_shard_size", "scrub", "family", "metric")
+
+
+@dataclass
+class Outdated:
+    """The experiments of a Dora folder that `run --all` exports, and those that it skips."""
+
+    options: dict[Path, Union[ExportOptions, OptionError]] = field(default_factory=dict)  # of each export, by XP folder
+    keeps: bool = True  # whether to collect `kept`
+    kept: list[ExportReport] = field(default_factory=list)  # the releases that are up to date
+    skipped: Counter[str] = field(default_factory=lambda: Counter({UP_TO_DATE: 0, OTHER_OPTIONS: 0}))  # by reason
+
+
+def find_outdated(xps: Iterable[Experiment], given: Mapping[str, Any], keeps: bool = True) -> Outdated:
+    """Select the experiments to export; at most a manifest and the directory of a checkpoint are read for each.
+
+    A release that is made again keeps its options, except for those that the command line contradicts.
+
+    Args:
+        xps: the experiments.
+        given: the options on the command line.
+        keeps: whether to return `Outdated.kept`, which takes several kB for each release.
+    """
+    found = Outdated(keeps=keeps)
+    for xp in xps:
+        try:
+            _select(xp, given, found)
+        except OptionError as exc:  # the manifest has options that are invalid
+            found.options[xp.folder] = exc
+    return found
+
+
+def release_folder(xp_folder: Path, options: ExportOptions, several: bool) -> Path:
+    """Return the release folder of an XP: with several XPs, a subfolder of `--folder`."""
+    home = xp_folder.absolute()
+    folder = options.release_folder(home).absolute()
+    return folder / home.name if several and options.folder else folder
+
+
+def _select(xp: Experiment, given: Mapping[str, Any], found: Outdated) -> None:
+    """Add an experiment to the exports, or to the skipped ones."""
+    from ..release import status as states
+    from ..sharing.card.source import CARD_FILE
+    folder = release_folder(xp.folder, ExportOptions(folder=given.get("folder")), several=True)
+    name = checkpoint_name(given["checkpoint"]) if "checkpoint" in given else None
+    status = states.release_status(folder, xp.folder, name=name)
+    former = _former_options(status, given)
+    options = _options(former, status, given, folder)
+    path = xp.checkpoint_path(options.checkpoint)
+    is_missing = not os.path.isfile(path) and permission_error(path) is None  # the export reports missing permissions
+    # A release of format 1 does not identify its checkpoint: the export compares their contents.
+    is_known = is_missing or status.manifest is not None and status.manifest.is_identified
+    is_other = any(getattr(options, name) != getattr(former, name) for name in RECORDED if name in given) \
+        or given.get("card") is True and not os.path.lexists(folder / CARD_FILE) \
+        or status.manifest is not None and _lacks_digest(status.manifest, given) \
+        or status.manifest is not None and _is_unsigned(folder, status.manifest, options)
+    if status.state == states.UP_TO_DATE and is_known and not is_other and not (is_missing and name):
+        _keep(xp, folder, status, given, found)
+    elif is_missing:
+        is_untrained = status.state == states.NONE and xp.is_untrained
+        found.skipped[NOT_TRAINED if is_untrained else f"without {path.stem}"] += 1
+    else:
+        found.options[xp.folder] = options
+
+
+def _lacks_digest(manifest: Manifest, given: Mapping[str, Any]) -> bool:
+    """Return whether a manifest lacks a digest that the command line asks for."""
+    return "digest" in given and manifest.content_digest is None \
+        or "source_digest" in given and "sha256" not in (manifest.checkpoint or {})
+
+
+def _former_options(status: ReleaseStatus, given: Mapping[str, Any]) -> ExportOptions:
+    """Return the options of an existing release, as far as they are valid in the format of the new one."""
+    made_with = status.made_with
+    if given.get("format") == AUDIOCRAFT:
+        made_with.pop("max_shard_size", None)
+    return ExportOptions.from_mapping(made_with)
+
+
+def _options(former: ExportOptions, status: ReleaseStatus, given: Mapping[str, Any], folder: Path) -> ExportOptions:
+    """Return the options for a release that replaces an existing one, which was made with `former`."""
+    is_sharded = given.get("format", former.format) != AUDIOCRAFT
+    options = former.replace(**{name: value for name, value in given.items() if name != "max_shard_size" or is_sharded})
+    if status.manifest is not None and "scrub" not in given:
+        return options
+    from ..pipeline.former_scrub import keep_scrub
+    return keep_scrub(folder, options)
+
+
+def _is_unsigned(folder: Path, manifest: Manifest, options: ExportOptions) -> bool:
+    """Return whether the key of the options has not signed an existing release."""
+    from ..signing.signer import Signer
+    return bool(Signer.of(options).problems(folder, manifest))
+
+
+def _keep(xp: Experiment, folder: Path, status: ReleaseStatus, given: Mapping[str, Any], found: Outdated) -> None:
+    from ..release.report import ExportReport
+    options = {name: value for name, value in status.options.items() if name not in given}
+    found.skipped[OTHER_OPTIONS if options else UP_TO_DATE] += 1
+    if not found.keeps:
+        return
+    path = xp.checkpoint_path(status.made_with.get("checkpoint")).absolute()
+    assert status.manifest is not None
+    found.kept.append(ExportReport(
+        folder, status.manifest, written=False, checkpoint=path if os.path.isfile(path) else None,
+        xp=xp.folder.absolute(), status=replace(status, options=options)))

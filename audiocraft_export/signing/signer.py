@@ -1,0 +1,66 @@
+"""Make the signature and the attestations of a release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Optional
+
+from ..experiment.xp import MANIFEST, AnyPath
+from ..options import ExportOptions
+from ..release.manifest import ATTESTATIONS, PROVENANCE, SIGNATURE, TEST_RESULT, Manifest
+from .bundle import sign_statement
+from .check import signature_problems
+from .keys import read_private_key
+from .provenance import provenance
+from .statement import SignedFiles
+from .test_result import test_result
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Signs a release; without a key, it makes no files."""
+
+    key: Optional[AnyPath] = None  # path of the private key
+    attests: bool = False  # whether to write attestations
+    is_loaded: bool = False  # whether the models of the release are loaded before it is signed
+
+    @classmethod
+    def of(cls, options: ExportOptions) -> Signer:
+        """Return the signer of an export with these options."""
+        return cls(options.sign, options.attest, options.verify == "load")
+
+    @property
+    def attestations(self) -> tuple[str, ...]:
+        """The names of the attestations to write."""
+        return () if not self.attests else ATTESTATIONS if self.is_loaded else (PROVENANCE,)
+
+    def attest(self, manifest: Manifest) -> dict[str, bytes]:
+        """Return the attestations of a complete manifest, by file name."""
+        makers = {PROVENANCE: provenance, TEST_RESULT: test_result}
+        return {name: self._bundle(makers[name](manifest)) for name in self.attestations}
+
+    def sign(self, manifest: Manifest, data: bytes) -> dict[str, bytes]:
+        """Return the signature of a release, by file name; `data` is the content of its manifest."""
+        if self.key is None:
+            return {}
+        digests = {**_digests(manifest), MANIFEST: sha256(data).hexdigest()}
+        return {SIGNATURE: self._bundle(SignedFiles(digests).statement(manifest.name))}
+
+    def problems(self, folder: Path, manifest: Manifest) -> list[str]:
+        """Return the files of an intact release that are missing or not valid for this key: signature, attestations."""
+        if self.key is None:
+            return []
+        listed = [file.name for file in manifest.files]
+        found = signature_problems(folder, manifest, read_private_key(self.key).public_key(), _digests(manifest))
+        return [*(name for name in self.attestations if name not in listed), *(name for name, _ in found)]
+
+    def _bundle(self, statement: Mapping[str, Any]) -> bytes:
+        assert self.key is not None
+        return sign_statement(statement, read_private_key(self.key))
+
+
+def _digests(manifest: Manifest) -> dict[str, str]:
+    return {file.name: file.sha256 for file in manifest.files}

@@ -1,0 +1,20 @@
+"""The in-toto test result of a release: which checks it has passed.
+
+Source: https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md
+"""
+
+from typing import Any
+
+from ..release.manifest import Manifest
+from .statement import attestation
+
+PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
+CONFIGURATION = "urn:audiocraft-export:verify:load"  # described in docs/signing.md
+
+
+def test_result(manifest: Manifest) -> dict[str, Any]:
+    """Return the statement about a release that has passed `verify=load`."""
+    return attestation(manifest.model_files, PREDICATE_TYPE, {
+        "result": "PASSED", "configuration": [{"uri": CONFIGURATION, "annotations": manifest.to_dict()["versions"]}],
+        "passedTests": ["source-crc32", "read-back", f"load-{manifest.release_format}"],
+    })

@@ -1,0 +1,53 @@
+"""An export does not release again what an earlier one removed, unless forced."""
+
+import pytest
+from helpers import SIG, command
+from hooks.solvers import Inherited, xp_of
+
+from audiocraft_export import ExportError, ExportOptions, export_xp
+from audiocraft_export.pipeline.former_scrub import keep_scrub, with_former_scrub
+
+
+@pytest.mark.parametrize(("former", "scrub", "is_refused"), [
+    (["public"], None, True), (["public"], ["optim"], True), (["optim", "user"], ["optim"], True),
+    (["wandb"], ["public"], False), (["optim"], ["user", "optim"], False), (None, None, False)], ids=str)
+def test_an_export_with_fewer_patterns_is_refused(make_xp, dora_dir, former, scrub, is_refused):
+    folder = make_xp() / "export"
+    export_xp(SIG, dora_dir, ExportOptions(scrub=former))
+    before = (folder / "export.json").read_bytes()
+    if is_refused:
+        with pytest.raises(ExportError, match="would release what was removed there. Add --scrub ") as error:
+            export_xp(SIG, dora_dir, ExportOptions(scrub=scrub))
+        assert error.value.code == "scrub-dropped" and (folder / "export.json").read_bytes() == before
+        assert {*former} <= {*with_former_scrub(folder, ExportOptions(scrub=scrub)).patterns}
+    else:
+        export_xp(SIG, dora_dir, ExportOptions(scrub=scrub))
+    forced = export_xp(SIG, dora_dir, ExportOptions(scrub=scrub, force=True))
+    assert [*forced.manifest.options.get("scrub", [])] == (scrub or [])
+
+
+def test_a_dry_run_refuses_it_too(make_xp, dora_dir, tmp_path):
+    make_xp()
+    export_xp(SIG, dora_dir, ExportOptions(scrub=["optim"]))
+    for flags in ([], ["--dry-run"]):
+        result = command("run", SIG, *flags, cwd=tmp_path)
+        assert result.returncode == 1 and "error[scrub-dropped]: " in result.stderr
+        assert "  hint: add --scrub optim (exporter.scrub), or replace the release with force=true (--force)" in \
+            result.stderr
+    assert command("run", SIG, "--scrub", "optim", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("text", [
+    "{", "[]", '{"options": 3}', '{"options": {"scrub": 3}}', '{"options": {"scrub": [1]}}'])
+def test_a_damaged_manifest_without_patterns_is_no_obstacle(tmp_path, text, caplog):
+    (tmp_path / "export.json").write_text(text)
+    assert keep_scrub(tmp_path, ExportOptions()) == ExportOptions() and not caplog.text
+
+
+def test_the_export_of_a_solver_keeps_the_patterns_with_a_warning(tmp_path, caplog):
+    with xp_of(tmp_path).enter():
+        solver = Inherited()
+        solver.run()
+        solver.export(scrub=["optim"])
+        assert [*solver.export().manifest.options["scrub"]] == ["optim"] and "warning[scrub-kept]: " in caplog.text
+        assert "scrub" not in solver.export(force=True).manifest.options

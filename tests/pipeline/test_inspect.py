@@ -1,0 +1,78 @@
+"""Summarize a target from Python."""
+
+import pytest
+import torch
+from helpers import SIG, model_state, with_cfg
+
+from audiocraft_export import ExportError, export_xp
+from audiocraft_export.pipeline.file_summary import EXPERIMENT, RELEASE, TRAINING, FileSummary
+from audiocraft_export.pipeline.inspect import inspect
+
+
+def test_an_experiment_is_summarized_by_signature_folder_and_checkpoint(make_xp, dora_dir, monkeypatch):
+    folder = make_xp()
+    make_xp(name="checkpoint_1.th", history=[{"valid": {"ce": 2.}}])
+    found = inspect("0123", dora_dir)
+    assert isinstance(found, FileSummary) and (found.kind, found.sig, found.epochs) == (TRAINING, SIG, 2)
+    assert found.plan.manifest.weights == "best_state"
+    assert inspect("0123", dora_dir, metric="ce").best["epoch"] == 2
+    assert inspect("0123", dora_dir, checkpoint=1).epochs == 1
+    assert inspect(folder).path == inspect(str(folder / "checkpoint.th")).path == found.path
+    monkeypatch.chdir(folder)
+    assert inspect("0123").path == inspect(".").path == found.path
+
+
+def test_an_experiment_without_a_checkpoint_is_summarized(make_xp, dora_dir):
+    folder = make_xp()
+    export_xp(SIG, dora_dir)
+    (folder / "checkpoint.th").unlink()
+    assert inspect(SIG, dora_dir).kind == EXPERIMENT
+
+
+def test_a_release_is_summarized_with_all_of_its_files(make_xp, dora_dir):
+    make_xp("c0dec000", **{"xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
+    make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint="//sig/c0dec000")})
+    folder = export_xp(SIG, dora_dir).folder
+    found, alone = inspect(folder), inspect(folder / "state_dict.bin")
+    assert (found.kind, found.sig, found.solver, found.path) == (RELEASE, SIG, "musicgen", folder)
+    assert found.nbytes == sum(found.sections.values()) and [*found.sections] == [
+        "state_dict.bin", "compression_state_dict.bin"]
+    assert len(found.tensors) == 2 * len(alone.tensors) == 6 and alone.path == folder / "state_dict.bin"
+
+
+def test_values_are_counted_on_request(make_xp, dora_dir):
+    make_xp(best_state={"model": {**model_state(), "nan": torch.full((3,), float("nan"))}})
+    folder = export_xp(SIG, dora_dir).folder
+    assert inspect(folder, values=True).nonfinite == 3 and inspect(folder.parent).nonfinite is None
+
+
+@pytest.mark.parametrize(("target", "code"), [
+    ("a/b", "path-not-found"), ("x.th", "path-not-found"), ("ffff", "experiment-not-found")])
+def test_a_target_that_does_not_exist_is_an_error(make_xp, dora_dir, target, code):
+    make_xp()
+    with pytest.raises(ExportError) as error:
+        inspect(target, dora_dir)
+    assert error.value.code == code
+
+
+def test_a_folder_without_an_experiment_is_an_error(tmp_path):
+    with pytest.raises(ExportError, match="No checkpoint.th"):
+        inspect(tmp_path)
+
+
+def test_a_summary_is_escaped_in_a_notebook(make_xp, dora_dir):
+    make_xp(**{"<script>": {"x": torch.ones(3)}})
+    shown = inspect(SIG, dora_dir)._repr_html_()
+    assert "<script" not in shown and "&lt;script&gt;" in shown
+    assert f"<caption>Training checkpoint {SIG}</caption>" in shown and "<th>release</th><td>missing</td>" in shown
+    assert "<th>ce</th><td>best 1 in epoch" in shown
+    assert "<th>ce</th><td>best 1 in epoch 2</td>" in inspect(SIG, dora_dir, metric="ce")._repr_html_()
+
+
+def test_the_digest_of_a_release_and_of_its_checkpoint_are_the_same(make_xp, dora_dir):
+    folder = make_xp()
+    report = export_xp(SIG, dora_dir, digest=True)
+    found = [inspect(target, dora_dir, digest=True) for target in (SIG, folder / "checkpoint.th", report.folder,
+                                                                   report.files[0])]
+    assert {each.content_digest for each in found} == {report.manifest.content_digest}
+    assert inspect(SIG, dora_dir).content_digest is inspect(report.folder).content_digest is None

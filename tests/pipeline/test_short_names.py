@@ -1,0 +1,29 @@
+"""Short names that distinguish the command lines of experiments."""
+
+import pytest
+
+from audiocraft_export.pipeline.short_names import Outline, short_names
+
+CONFIG = Outline("optim:\n  lr: 1\n  ema:\n    use: true\nother:\n  use: false\n  deep:\n    lr: 3\n")
+
+
+def test_short_names_are_the_overrides_that_not_all_command_lines_share():
+    assert short_names([["a.lr=1", "b.dim=2"], ["a.lr=1", "b.dim=3", "x"]]) == ["dim=2", "dim=3 x"]
+    assert short_names([["a.lr=1", "b.lr=2"], ["+a.lr=3"]]) == ["a.lr=1 b.lr=2", "+a.lr=3"]
+    assert short_names([["a.lr=1"]]) == ["lr=1"] and short_names([]) == [] and short_names([["x"], ["x"]]) == ["", ""]
+
+
+def test_only_overrides_that_all_of_the_same_group_share_are_omitted():
+    assert short_names([["a=1", "b=1"], ["a=1", "b=2"], ["a=1"]], ["x", "x", "y"]) == ["b=1", "b=2", "a=1"]
+
+
+@pytest.mark.parametrize(("override", "name"), [
+    ("optim.ema.use=false", "ema.use=false"), ("other.use=true", "other.use=true"), ("optim.lr=2", "optim.lr=2"),
+    ("other.deep.lr=2", "deep.lr=2"), ("+new.key=1", "key=1")])
+def test_a_name_is_unique_among_all_keys_of_the_configurations(override, name):
+    assert short_names([[override]], outlines=[CONFIG]) == [name]
+
+
+def test_a_name_is_unique_among_the_overrides_of_all_groups():
+    assert short_names([["a.use=1"], ["b.use=1"]], ["x", "y"]) == ["a.use=1", "b.use=1"]
+    assert short_names([["a.b.use=1"], ["c.b.use=1"], ["a.c.use=1"]]) == ["a.b.use=1", "c.b.use=1", "c.use=1"]

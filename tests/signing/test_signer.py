@@ -1,0 +1,120 @@
+"""Signing as a part of an export: which files are written, kept and removed."""
+
+import base64
+import json
+import os
+
+import pytest
+from helpers import SIG, solver_state
+
+from audiocraft_export import ExportOptions, convert, export_xp, verify
+from audiocraft_export.errors import OptionError, ReleaseError
+from audiocraft_export.release.manifest import Manifest
+from audiocraft_export.signing.bundle import read_statement
+from audiocraft_export.signing.keys import read_public_key
+from audiocraft_export.signing.signer import Signer
+
+from .signers import write_keys
+
+
+def versions(folder):
+    """Return which version of each file a folder has."""
+    return {entry.name: (entry.inode(), entry.stat().st_mtime_ns) for entry in os.scandir(folder)}
+
+
+def test_a_release_that_the_key_has_not_signed_is_exported_again(export, keys, tmp_path):
+    folder = export(sign=None).folder
+    report = export()
+    assert report.signed and report.written and "signed" in str(report) and verify(folder, key=keys[1]).signed
+    before = versions(folder)
+    again = export()
+    assert again.signed and not again.written and not export(sign=None).written and versions(folder) == before
+    private, public = write_keys(tmp_path / "other")
+    assert export(sign=private).written and verify(folder, key=public).ok and not verify(folder, key=keys[1]).ok
+
+
+def test_a_signed_release_has_a_content_digest(export, keys):
+    assert export(sign=None).manifest.content_digest is None
+    report = export()
+    assert verify(report.folder, key=keys[1]).ok
+    assert Manifest.load(report.folder).content_digest == report.manifest.content_digest is not None
+
+
+def test_a_damaged_signature_is_replaced(signed, export, keys):
+    (signed / "model.sig").write_bytes(b"x")
+    assert export(attest=True).signed and verify(signed, key=keys[1]).ok
+
+
+def test_a_new_release_without_a_key_removes_the_signature_and_the_attestations(signed, export):
+    assert export(sign=None, weights="last").written
+    assert {*os.listdir(signed)} == {"state_dict.bin", "export.json"}
+
+
+@pytest.mark.parametrize("to", ["safetensors", "audiocraft"])
+def test_a_conversion_signs_with_its_own_key_or_removes_the_signature(signed, keys, to):
+    report = convert(signed, to)
+    assert report.written == (to == "safetensors")
+    assert (signed / "model.sig").exists() == (to == "audiocraft")
+    assert convert(signed, to, sign=keys[0]).written == (to == "safetensors") and verify(signed, key=keys[1]).ok
+    convert(signed, "safetensors" if to == "audiocraft" else "audiocraft", sign=keys[0])
+    assert verify(signed, key=keys[1]).ok and not (signed / "provenance.intoto.json").exists()
+
+
+def test_attestations_are_added_and_kept_and_not_left_to_another_key(export, keys, tmp_path):
+    folder = export().folder
+    assert export(attest=True).written and (folder / "provenance.intoto.json").exists()
+    before = versions(folder)
+    assert not export(attest=True).written and not export().written and versions(folder) == before
+    private, public = write_keys(tmp_path / "other")
+    assert export(sign=private).written and verify(folder, key=public).ok
+    assert not (folder / "provenance.intoto.json").exists()
+
+
+def test_the_attestations_say_what_was_done(keys, export):
+    manifest = Manifest.load(export().folder)
+    assert [*Signer(keys[0], True).attest(manifest)] == ["provenance.intoto.json"]
+    attested = Signer(keys[0], attests=True, is_loaded=True).attest(manifest)
+    assert [*attested] == ["provenance.intoto.json", "test-result.intoto.json"]
+    assert Signer().attest(manifest) == Signer().sign(manifest, b"") == {} and Signer().problems("", manifest) == []
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "sub/notes.txt", "provenance.intoto.json", "model.sig"])
+def test_a_folder_with_other_files_is_not_signed(export, dora_dir, name):
+    folder = dora_dir / "xps" / SIG / "export"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_text("mine")
+    with pytest.raises(ReleaseError, match=f"but {name} does not belong to the release") as refusal:
+        export(attest=True)
+    assert refusal.value.code == "unsigned-files" and not (folder / "export.json").exists()
+    assert export(sign=None).written and (folder / name).exists()
+
+
+def test_neither_the_key_nor_its_path_is_in_any_file(signed, keys, dora_dir):
+    secrets = [str(keys[0].parent).encode(), keys[0].read_bytes().splitlines()[1]]
+    for path in (each for each in dora_dir.rglob("*") if each.is_file()):
+        data = path.read_bytes()
+        if path.name.endswith((".sig", ".intoto.json")):
+            data += base64.b64decode(json.loads(data)["dsseEnvelope"]["payload"])
+        assert not any(secret in data for secret in secrets), path
+    assert not {"sign", "attest"} & {*Manifest.load(signed).options}
+    assert ExportOptions(sign=keys[0], attest=True, dtype="float16").flags == ["--dtype", "float16"]
+
+
+def test_attestations_require_a_key():
+    with pytest.raises(OptionError, match="attest requires a key"):
+        ExportOptions(attest=True)
+
+
+def test_the_key_is_read_before_anything_is_written(make_xp, dora_dir, keys):
+    folder = make_xp()
+    with pytest.raises(ReleaseError, match="is a public key") as refusal:
+        export_xp(SIG, dora_dir, sign=keys[1])
+    assert refusal.value.code == "invalid-key" and not (folder / "export").exists()
+
+
+def test_a_release_of_several_files_is_signed_whole(export, make_xp, keys):
+    make_xp(**{"best_state": {"model": solver_state()["model"]}})
+    folder = export(format="safetensors", max_shard_size=100, card=True).folder
+    files = read_statement(folder / "model.sig", read_public_key(keys[1]))["predicate"]["resources"]
+    assert {each["name"] for each in files} == {*os.listdir(folder)} - {"README.md", "training-curve.png", "model.sig"}
+    assert len(files) > 3 and verify(folder, key=keys[1]).ok

@@ -1,0 +1,90 @@
+"""Permission denied is reported as such, never as a missing, damaged or finished file."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from cli.commands import command
+from helpers import SIG, clean
+from schema import check_line
+
+RELEASE = f"outputs/xps/{SIG}/export"
+DROPPED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+
+def denied(*argv, cwd):
+    """Run the command without root's right to read anything."""
+    try:
+        return subprocess.run([*DROPPED, sys.executable, "-m", "audiocraft_export", *argv], cwd=cwd, text=True,
+                              capture_output=True, env=clean({}))
+    except FileNotFoundError:
+        pytest.skip("root cannot give up its rights without setpriv")
+
+
+@pytest.mark.parametrize(("path", "argv"), [
+    (f"outputs/xps/{SIG}/checkpoint.th", ["run", SIG]),
+    (f"outputs/xps/{SIG}", ["run", f"outputs/xps/{SIG}/checkpoint.th"]),
+    ("outputs/xps", ["run", f"outputs/xps/{SIG}"]),
+    (f"outputs/xps/{SIG}", ["run", "--all"]),
+    (f"outputs/xps/{SIG}", ["verify", RELEASE]),
+    (RELEASE, ["verify", RELEASE]),
+    (RELEASE, ["convert", RELEASE, "--to", "safetensors"]),
+    (f"{RELEASE}/export.json", ["convert", RELEASE, "--to", "safetensors"]),
+    (f"{RELEASE}/state_dict.bin", ["convert", RELEASE, "--to", "safetensors"]),
+    (f"{RELEASE}/state_dict.bin", ["inspect", RELEASE])])
+def test_permission_denied_is_the_error_and_its_hint(make_xp, tmp_path, path, argv):
+    make_xp()
+    command("run", SIG, cwd=tmp_path)
+    (tmp_path / path).chmod(0)
+    failed = denied(*argv, cwd=tmp_path)
+    (tmp_path / path).chmod(0o755)
+    error, hint = failed.stderr.splitlines()[:2]
+    assert failed.returncode == 1 and error.startswith("error[read-failed]: ")
+    assert error.endswith(": Permission denied") and "permissions" in hint
+
+
+@pytest.mark.parametrize("verb", ["verify", "inspect"])
+def test_a_manifest_that_cannot_be_read_is_not_an_invalid_one(make_xp, tmp_path, verb):
+    make_xp()
+    command("run", SIG, cwd=tmp_path)
+    (tmp_path / RELEASE / "export.json").chmod(0)
+    said = denied(verb, RELEASE, cwd=tmp_path).stdout
+    assert "annot read" in said and ": Permission denied" in said
+    assert "invalid" not in said and "changed" not in said
+
+
+@pytest.mark.parametrize("folder", [".", "grids"])
+def test_a_grid_that_cannot_be_read_is_not_missing(tmp_path, folder):
+    (tmp_path / "outputs" / "xps").mkdir(parents=True)
+    (tmp_path / "outputs" / "grids" / "sweep").mkdir(parents=True)
+    (tmp_path / "outputs" / folder).chmod(0)
+    failed = denied("run", "--grid", "sweep", cwd=tmp_path)
+    (tmp_path / "outputs" / folder).chmod(0o755)
+    assert failed.stderr.splitlines() == ["error[read-failed]: Cannot read outputs/grids: Permission denied",
+                                          "  hint: check its permissions"]
+
+
+def test_verify_names_a_file_that_cannot_be_read_once(make_xp, tmp_path):
+    make_xp()
+    command("run", SIG, cwd=tmp_path)
+    (tmp_path / RELEASE / "state_dict.bin").chmod(0)
+    said = denied("verify", RELEASE, cwd=tmp_path).stdout.splitlines()[0]
+    assert said == f"{RELEASE}/state_dict.bin: cannot read it: Permission denied"
+
+
+@pytest.mark.parametrize(("path", "state", "code"), [
+    (f"outputs/xps/{SIG}", None, "unreadable-experiment"), (RELEASE, None, "unreadable-experiment"),
+    (f"{RELEASE}/export.json", None, "unreadable-experiment"),
+    (f"outputs/xps/{SIG}/history.json", "up_to_date", "unreadable-experiment"),
+    (f"outputs/xps/{SIG}/checkpoint.th", "up_to_date", "unusable-checkpoint")])
+def test_an_experiment_that_cannot_be_read_is_listed_and_marked(make_xp, tmp_path, path, state, code):
+    (make_xp() / "history.json").write_text("[]")
+    command("run", SIG, cwd=tmp_path)
+    (tmp_path / path).chmod(0)
+    row = check_line("list", denied("list", "--json", cwd=tmp_path).stdout)
+    table = denied("list", cwd=tmp_path)
+    (tmp_path / path).chmod(0o755)
+    assert (row["sig"], row["state"]) == (SIG, state) and row["warnings"][0].startswith(f"{code}: ")
+    assert SIG in table.stdout and ("unreadable" in table.stdout) == (state is None) and "damaged" not in table.stdout
+    assert f"warning[{code}]: {SIG}: cannot read " in table.stderr and "permission denied" in table.stderr
