@@ -90,6 +90,8 @@ def to_key(value: Any) -> Any:
     """
     if isinstance(value, (list, dict)):
         raise UnpicklingError(f"dict key of type {type(value).__name__}")
+    if isinstance(value, str):
+        return value
     parts = value if isinstance(value, tuple) else (value,)
     quick = len(parts) <= MAX_HASHED_ITEMS and all(map(_is_quickly_hashed, parts))
     return value if quick else UnknownGlobal("a large dict key")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import mul
 from typing import Any
 
 from ..storage.lazy_bytes import Data, LazyBytes
@@ -71,7 +72,7 @@ class LazyTensor:
     @property
     def span(self) -> int:
         """Number of elements of the storage from the first to the last element of the tensor."""
-        return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.stride)) if self.numel else 0
+        return 1 + sum(map(mul, self.shape, self.stride)) - sum(self.stride) if self.numel else 0
 
     def reshape(self, shape: tuple[int, ...]) -> LazyTensor:
         """Return a contiguous tensor with another shape.

@@ -9,7 +9,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from ..errors import CheckpointError, reason
-from ..storage.lazy_bytes import Data, LazyBytes, iter_chunks
+from ..storage.lazy_bytes import Data, LazyBytes, iter_chunks, join
 from .nonfinite import nonfinite
 from .numpy_scalars import to_number
 from .plain_config import INITIALIZE_REMEDY, SHARD_REMEDY
@@ -66,7 +66,7 @@ def to_torch(tensor: LazyTensor) -> torch.Tensor:
     Raises:
         CheckpointError: if its bytes are corrupted.
     """
-    return _elements(bytearray().join(tensor.own_bytes.iter_checked()), tensor).reshape(tensor.shape)
+    return _elements(bytearray(join(tensor.own_bytes.iter_checked())), tensor).reshape(tensor.shape)
 
 
 def cast_chunks(tensor: LazyTensor, dtype: str) -> Iterator[Data]:

@@ -73,32 +73,39 @@ class _Unpickler:
 
     def run(self, data: bytes) -> Any:
         """Execute a pickle, and return the top of the stack at its end."""
-        stream, count, code = BytesIO(data), 0, b""
-        read_bytes, memo = stream.read, self._memo
-        while code != STOP:
+        stream, memo, position, count, code = BytesIO(data), self._memo, 0, 0, -1
+        while code != _STOP:
             count += 1
             if count > self._steps:
                 raise CheckpointError("limit-exceeded", f"{self._where}: pickle exceeds the limit of "
                                       f"{MAX_STEPS / 1e6:.3g} million operations",
                                       "store large non-tensor data in other files")
-            code = read_bytes(1)
-            if code == LONG_BINPUT:  # with LONG_BINGET nearly half of the operations in a file of torch.save
-                memo[_read_uint4(read_bytes(4))[0]] = self._stack[-1]
+            if position >= len(data):
+                raise UnpicklingError("unexpected end")
+            code = data[position]
+            position += 1
+            if code == _LONG_BINPUT:  # with LONG_BINGET nearly half of the operations in a file of torch.save
+                memo[_read_uint4(data, position)[0]] = self._stack[-1]
+                position += 4
                 continue
-            if code == LONG_BINGET:
-                self._stack.append(memo[_read_uint4(read_bytes(4))[0]])
+            if code == _LONG_BINGET:
+                self._stack.append(memo[_read_uint4(data, position)[0]])
+                position += 4
                 continue
             try:
                 size, read, step = _CODES[code]
             except KeyError:
-                raise UnpicklingError(f"unknown opcode {code!r}" if code else "unexpected end") from None
+                raise UnpicklingError(f"unknown opcode {bytes([code])!r}") from None
             if size:
-                step(self, *read(read_bytes(size)))
+                step(self, *read(data, position))
+                position += size
             elif read:
+                stream.seek(position)
                 step(self, read(stream))
+                position = stream.tell()
             else:
                 step(self)
-        if stream.tell() != len(data):
+        if position != len(data):
             raise UnpicklingError("unexpected bytes after the end of the pickle")
         return self._stack.pop()
 
@@ -170,7 +177,7 @@ class _Unpickler:
         """Call the replacement of an allowed global; the result of any other call is inert."""
         if isinstance(func, AllowedGlobal) and func.make is not None:
             self._steps -= len(args) ** 2 // 3
-            if func.make not in CONSTANT_TIME:
+            if args and func.make not in CONSTANT_TIME:
                 self._steps -= sum(map(_cost, args))
             made = func.make(*args) if self._steps > 0 else None
             return self.unknown(made.name, made.is_attribute) if type(made) is UnknownGlobal else made
@@ -181,16 +188,17 @@ class _Unpickler:
             return UnknownCall(func.name, value=args[0]) if has_value and type(func) is UnknownGlobal else func
         raise UnpicklingError(f"unexpected call of {type(func).__name__}")
 
-    def reduce(self, operands: int) -> None:
-        func, args = self._stack[-operands:][:2]
-        self._stack[-operands:] = [self.call(func, args)]
+    def reduce(self) -> None:
+        args = self._stack.pop()
+        self._stack[-1] = self.call(self._stack[-1], args)
 
     def new(self, operands: int) -> None:
         """Create an instance (NEWOBJ); refuse arguments of allowed classes."""
         func, *args = self._stack[-operands:]
         if any(args) and isinstance(func, AllowedGlobal) and func.make is not None:
             raise UnpicklingError(f"{func.name} with unexpected arguments")
-        self.reduce(operands)
+        del self._stack[len(self._stack) - operands + 2:]  # the keyword arguments of NEWOBJ_EX
+        self.reduce()
 
     def make_instance(self, operands: list[Any]) -> None:
         func, *args = operands
@@ -271,7 +279,7 @@ _STEPS: dict[str, _Step] = {name: step for names, step in (
     ("GLOBAL", lambda machine, name: machine._stack.append(machine.find(*name.split(" ", 1)))),
     ("STACK_GLOBAL", _Unpickler.stack_global),
     ("EXT1 EXT2 EXT4", lambda machine, code: machine.push(machine.unknown(f"copyreg extension {code}"))),
-    ("REDUCE", lambda machine: machine.reduce(2)),
+    ("REDUCE", _Unpickler.reduce),
     ("NEWOBJ", lambda machine: machine.new(2)),
     ("NEWOBJ_EX", lambda machine: machine.new(3)),
     ("INST", lambda machine, name: machine.make_instance([machine.find(*name.split(" ", 1)), *machine.pop_mark()])),
@@ -280,18 +288,19 @@ _STEPS: dict[str, _Step] = {name: step for names, step in (
     ("PERSID", _Unpickler.persistent),
     ("BINPERSID", lambda machine: machine.persistent(machine._stack.pop())),
 ) for name in names.split()}
-_read_uint4 = struct.Struct("<I").unpack
+_STOP, _LONG_BINPUT, _LONG_BINGET = STOP[0], LONG_BINPUT[0], LONG_BINGET[0]
+_read_uint4 = struct.Struct("<I").unpack_from
 _NUMBERS = {"uint1": "B", "uint2": "<H", "int4": "<i", "uint4": "<I", "uint8": "<Q", "float8": ">d"}
 
 
 def _decoder(opcode: OpcodeInfo) -> tuple[int, Any]:
-    """Return how the argument of an opcode is read: its size and a function of its bytes, or a function of a stream."""
+    """Return how the argument of an opcode is read: its size and a function of data and position, or of a stream."""
     if opcode.arg is None:
         return 0, None
     number = _NUMBERS.get(opcode.arg.name)  # most arguments are numbers, and pickletools reads them slowly
-    return (opcode.arg.n, struct.Struct(number).unpack) if number else (0, opcode.arg.reader)
+    return (opcode.arg.n, struct.Struct(number).unpack_from) if number else (0, opcode.arg.reader)
 
 
-_CODES: dict[bytes, tuple[int, Any, _Step]] = {
-    opcode.code.encode("latin1"): (*_decoder(opcode), _STEPS[opcode.name]) for opcode in opcodes
+_CODES: dict[int, tuple[int, Any, _Step]] = {
+    ord(opcode.code): (*_decoder(opcode), _STEPS[opcode.name]) for opcode in opcodes
     if opcode.name in _STEPS}

@@ -4,22 +4,24 @@ import errno
 import filecmp
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Callable, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol
 
 from .. import progress
 from ..errors import CheckpointError, ReleaseError, readable_size, reason
 from ..signals import exit_on_sigterm
-from .durable_file import WrittenFile, open_durable
+from .durable_file import FileHash, WrittenFile, open_durable
 from .lazy_bytes import Sink
-from .platform import bytes_read_from_disks, free_space
+from .platform import bytes_read_from_disks, drop_cache, free_space
 from .read_back import Part, compare
 from .staging import STAGED, Owns, fsync_folder, staging, staging_parent
 from .swap import refuse_non_files, replace_folder
+from .threads import Task, background
 
 _OVERHEAD = 1 << 16  # bytes; estimated size of headers, configuration and manifest
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -102,8 +104,9 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
         home = staging_parent(folder)
         _check_free_space(home, nbytes)
         with staging(home, ownership.owns, like=folder if home == folder.parent else None) as stage:
-            made = [_write_staged(stage / name, content, read_back) for name, content in files.items()]
-            written = Written([file.written for file in made], _read_back(made, read_back))
+            with background(finish=False) as later:
+                made = [_write_staged(stage / name, content, read_back, later) for name, content in files.items()]
+            written = _read_back(made, read_back)
             ownership.refuse_unrelated_files(folder, lambda path: filecmp.cmp(stage / path.name, path, shallow=False))
             last = finish(stage, written)
             for name, data in last.items():
@@ -194,35 +197,52 @@ class _StagedFile:
     path: Path
     content: Encoder
     parts: list[Part]
-    written: WrittenFile
+    sha256: FileHash
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the file in bytes."""
+        return sum(part.size for part in self.parts)
 
 
-def _write_staged(path: Path, content: Encoder, read_back: str) -> _StagedFile:
+def _write_staged(path: Path, content: Encoder, read_back: str,
+                  later: Callable[[Task], Any] = lambda task: None) -> _StagedFile:
+    """Write a file, and have it hashed `later`; that may lag behind, because hashing is slower than writing."""
     with open_durable(path) as file:
+        sha256 = FileHash(path)
+        file.grown = lambda nbytes: later(partial(sha256.read_to, nbytes))
         parts = content.write(file, checked=read_back == NONE)
-    return _StagedFile(path, content, parts, WrittenFile(path.name, file.nbytes, file.sha256))
+    return _StagedFile(path, content, parts, sha256)
 
 
-def _read_back(files: Collection[_StagedFile], read_back: str) -> str:
-    """Compare files with what was written.
-
-    Returns:
-        Where the bytes came from: the device, or the cache if the system has kept them there.
+def _read_back(files: Sequence[_StagedFile], read_back: str) -> Written:
+    """Compare files with what was written, and complete their hashes; all bytes come from the device if it can be read.
 
     Raises:
         CheckpointError: if the source of the content is corrupted.
         ReleaseError: if a file differs from its content.
     """
     before = bytes_read_from_disks()
-    for file in files if read_back != NONE else ():
-        try:
-            compare(file.path, file.parts, from_disk=read_back == DEVICE)
-        except CheckpointError as exc:
-            file.content.check_sources()
-            raise ReleaseError("read-back-failed", f"The written file differs from its content: {exc.message}",
-                               "check the disk, and export again") from exc
-    nbytes = sum(file.written.bytes for file in files)
-    return CACHE if read_back == DEVICE and bytes_read_from_disks() - before < nbytes else read_back
+    for file in files if read_back == DEVICE else ():
+        with open(file.path, "rb") as stream:
+            drop_cache(stream.fileno())
+    with background() as later:
+        for file in files:
+            later(partial(file.sha256.read_to, file.nbytes))
+        for file in files if read_back != NONE else ():
+            _compare(file)
+    written = [file.sha256.finish() for file in files]
+    is_cached = bytes_read_from_disks() - before < sum(file.bytes for file in written)
+    return Written(written, CACHE if read_back == DEVICE and is_cached else read_back)
+
+
+def _compare(file: _StagedFile) -> None:
+    try:
+        compare(file.path, file.parts)
+    except CheckpointError as exc:
+        file.content.check_sources()
+        raise ReleaseError("read-back-failed", f"The written file differs from its content: {exc.message}",
+                           "check the disk, and export again") from exc
 
 
 @contextmanager

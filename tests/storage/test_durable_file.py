@@ -1,10 +1,10 @@
-"""Write files that are flushed to the disk, and hash them on the fly."""
+"""Write files that are flushed to the disk, and hash them while they are written."""
 
 from hashlib import sha256
 
 import pytest
 
-from audiocraft_export.storage.durable_file import open_durable
+from audiocraft_export.storage.durable_file import FileHash, WrittenFile, open_durable
 
 
 @pytest.mark.parametrize("chunks", [
@@ -12,11 +12,28 @@ from audiocraft_export.storage.durable_file import open_durable
 ], ids=["none", "one", "small", "large", "mixed"])
 def test_chunks_of_any_size_are_written_in_order_and_hashed(tmp_path, chunks):
     with open_durable(tmp_path / "file") as file:
+        file_hash = FileHash(tmp_path / "file")
+        file.grown = file_hash.read_to
         for chunk in chunks:
             file.write(chunk)
     data = b"".join(chunks)
     assert (tmp_path / "file").read_bytes() == data
-    assert (file.nbytes, file.sha256) == (len(data), sha256(data).hexdigest())
+    assert file_hash.finish() == WrittenFile("file", len(data), sha256(data).hexdigest())
+
+
+def test_a_chunk_may_change_after_it_was_written(tmp_path):
+    chunk = bytearray(70_000)
+    with open_durable(tmp_path / "file") as file:
+        for number in range(9):
+            chunk[:] = bytes([number]) * len(chunk)
+            file.write(memoryview(chunk))
+    assert (tmp_path / "file").read_bytes() == b"".join(bytes([number]) * len(chunk) for number in range(9))
+
+
+def test_a_file_that_is_truncated_while_it_is_hashed_is_an_error(tmp_path):
+    (tmp_path / "file").write_bytes(b"short")
+    with pytest.raises(OSError, match="file was truncated while it was written"):
+        FileHash(tmp_path / "file").read_to(6)
 
 
 def test_an_existing_file_is_never_opened(tmp_path):
