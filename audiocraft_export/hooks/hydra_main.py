@@ -28,7 +28,6 @@ from ..experiment.xp import Experiment
 from ..formats.requirements import transformers_problem
 from ..options import ExportOptions
 from .distributed import barrier_is_rank_zero, is_rank_zero
-from .first_stage import check_first_stage
 from .messages import fatal_errors, log, log_error
 from .overrides import (
     EXPORT,
@@ -179,6 +178,7 @@ class ExportingMain(HydraMain):
             return _export_without_training(xp, options)
         if mode is not True:
             return self._run(overrides)
+        from .first_stage import check_first_stage  # imports flashy, which a start without export does not need
         _prepare_export(xp, options)
         try:
             with check_first_stage(options):

@@ -7,7 +7,6 @@ from functools import cache
 from itertools import combinations
 from typing import Any, Optional
 
-from ..checkpoint.checkpoint import Checkpoint, open_own_checkpoint
 from ..errors import ExperimentError, ExportError
 from ..experiment.xp import XPS, Experiment
 from ..options import AUDIOCRAFT, ExportOptions
@@ -47,11 +46,13 @@ def failure_after_training(exc: ExportError, xp: Experiment, options: ExportOpti
 
 def working_options(xp: Experiment, options: ExportOptions) -> Optional[ExportOptions]:
     """Return options with which an export can succeed, with as few changes as possible, or None."""
-    from ..pipeline.export import check_export  # here, because every training imports this module when it starts
+    # Here, because every training imports this module when it starts.
+    from ..checkpoint.checkpoint import open_own_checkpoint
+    from ..pipeline.export import check_export
     from ..pipeline.former_scrub import with_former_scrub
 
     @cache
-    def checkpoint(name: Any, config: Any) -> Checkpoint:
+    def checkpoint(name: Any, config: Any) -> Any:
         return open_own_checkpoint(xp, xp.checkpoint(name), config)
 
     for has_room in (False, True):  # Ignore full disks only if nothing fits: the user must free space.
