@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Union
 
 from .. import progress
+from .checksum import crc32
 from .lazy_bytes import Data
 from .platform import drop_cache, open_binary, read_into
 
@@ -31,33 +32,41 @@ class WrittenFile:
 class FileHash:
     """The sha256 of a file that is being written; its bytes are read from the file, so that its writer need not wait.
 
+    `crc` is the CRC-32 of the same bytes.
+
     Raises:
         OSError: if the file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
+        self.crc = 0
         self._path, self._position, self._sha256 = path, 0, hashlib.sha256()
         self._buffer = memoryview(bytearray(_HASH_SIZE))
         self._descriptor = open_binary(path)
         self._close = weakref.finalize(self, os.close, self._descriptor)
 
     def read_to(self, end: int) -> None:
-        """Hash the next bytes, up to a position.
+        """Hash the next bytes, up to a position; some network file systems have them only once the writer is closed.
 
         Raises:
             OSError: if they cannot be read.
         """
-        while self._position < end:
-            count = read_into(self._descriptor, self._buffer[:end - self._position], self._position)
-            if not count:
-                raise OSError(errno.EIO, f"{self._path} was truncated while it was written")
-            self._sha256.update(self._buffer[:count])
+        while count := read_into(self._descriptor, self._buffer[:max(end - self._position, 0)], self._position):
+            data = self._buffer[:count]
+            self._sha256.update(data)
+            self.crc = crc32(data, self.crc)
             self._position += count
 
-    def finish(self) -> WrittenFile:
-        """Close the file, which is hashed to its end, and return it as recorded in a manifest."""
+    def finish(self, nbytes: int) -> WrittenFile:
+        """Close the file, and return it as recorded in a manifest.
+
+        Raises:
+            OSError: if fewer bytes were read than the file should have.
+        """
         self._close()
-        return WrittenFile(self._path.name, self._position, self._sha256.hexdigest())
+        if self._position < nbytes:
+            raise OSError(errno.EIO, f"{self._path.name} was truncated while it was written")
+        return WrittenFile(self._path.name, nbytes, self._sha256.hexdigest())
 
 
 class DurableWriter:

@@ -24,8 +24,8 @@ class Part:
         return len(self.frame) + self.nbytes
 
 
-def compare(path: Path, parts: Sequence[Part]) -> None:
-    """Compare every byte of a file with its parts.
+def compare(path: Path, parts: Sequence[Part]) -> int:
+    """Compare every byte of a file with its parts, and return the CRC-32 of the file.
 
     Args:
         path: the file, flushed to its disk.
@@ -34,16 +34,18 @@ def compare(path: Path, parts: Sequence[Part]) -> None:
     Raises:
         CheckpointError: if the file cannot be read, or differs.
     """
-    file, end = FileReader(path, "written"), 0
+    file, end, whole = FileReader(path, "written"), 0, 0
     nbytes = sum(part.size for part in parts)
     if file.nbytes != nbytes:
         raise CheckpointError("read-back-failed", f"{path.name} has {file.nbytes} bytes, {nbytes} were written")
     for part in parts:
         begin, content, end = end, end + len(part.frame), end + part.size
-        is_equal, crc = file.read_bytes(begin, content) == part.frame, 0
+        frame, crc = file.read_bytes(begin, content), 0
+        whole = crc32(frame, whole)
         for piece in file.read(content, end):
-            crc = crc32(piece, crc)
-        if not is_equal or crc != part.crc:
+            crc, whole = crc32(piece, crc), crc32(piece, whole)
+        if frame != part.frame or crc != part.crc:
             raise CheckpointError("read-back-failed", f"bytes {begin} to {end} of {path.name} differ from what was "
                                   "written")
         progress.advance(part.size)
+    return whole

@@ -23,6 +23,7 @@ from .staging import STAGED, Owns, fsync_folder, staging, staging_parent
 from .swap import refuse_non_files, replace_folder
 from .threads import Task, background
 
+_HASHED_AT_ONCE = 1 << 26  # bytes after which the second thread can be stopped
 _OVERHEAD = 1 << 16  # bytes; estimated size of headers, configuration and manifest
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _FREE_SPACE = "free some disk space, or choose another folder"
@@ -228,21 +229,28 @@ def _read_back(files: Sequence[_StagedFile], read_back: str) -> Written:
             drop_cache(stream.fileno())
     with background() as later:
         for file in files:
-            later(partial(file.sha256.read_to, file.nbytes))
-        for file in files if read_back != NONE else ():
-            _compare(file)
-    written = [file.sha256.finish() for file in files]
+            for end in range(0, file.nbytes + _HASHED_AT_ONCE, _HASHED_AT_ONCE):
+                later(partial(file.sha256.read_to, min(end, file.nbytes)))
+        compared = [_compare(file) for file in files if read_back != NONE]
+    written = [file.sha256.finish(file.nbytes) for file in files]
+    for file, crc in zip(files, compared):
+        if crc != file.sha256.crc:
+            raise _read_back_error(f"the bytes of {file.path.name} that were hashed are others")
     is_cached = bytes_read_from_disks() - before < sum(file.bytes for file in written)
     return Written(written, CACHE if read_back == DEVICE and is_cached else read_back)
 
 
-def _compare(file: _StagedFile) -> None:
+def _compare(file: _StagedFile) -> int:
     try:
-        compare(file.path, file.parts)
+        return compare(file.path, file.parts)
     except CheckpointError as exc:
         file.content.check_sources()
-        raise ReleaseError("read-back-failed", f"The written file differs from its content: {exc.message}",
-                           "check the disk, and export again") from exc
+        raise _read_back_error(exc.message) from exc
+
+
+def _read_back_error(problem: str) -> ReleaseError:
+    return ReleaseError("read-back-failed", f"The written file differs from its content: {problem}",
+                        "check the disk, and export again")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ DATA = b"".join(part.frame + data for part, data in zip(PARTS, [*CONTENT, b""]))
 def test_a_change_of_any_byte_is_found(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(DATA)
-    compare(path, PARTS)
+    assert compare(path, PARTS) == crc32(DATA)
     for position in [*range(40), 5000, len(DATA) - 8, len(DATA) - 1]:
         data = bytearray(DATA)
         data[position] ^= 1
@@ -111,6 +111,20 @@ def test_a_drop_in_is_read_back_from_the_device(make_xp, tmp_path, monkeypatch):
     checkpoint = make_xp(best_state=LARGE_STATE) / "checkpoint.th"
     with pytest.raises(ExportError, match="The written file differs from its content"):
         export_lm(checkpoint, tmp_path / "out" / "state_dict.bin")
+
+
+def test_bytes_that_were_hashed_before_they_changed_are_found(make_xp, dora_dir, monkeypatch):
+    make_xp(best_state=LARGE_STATE)
+    read_into = durable_file.read_into
+
+    def wrong(descriptor, buffer, position):
+        count = read_into(descriptor, buffer, position)
+        buffer[:1] = bytes([buffer[0] ^ 1]) if count else buffer[:1]
+        return count
+    monkeypatch.setattr(durable_file, "read_into", wrong)
+    with pytest.raises(ExportError, match="the bytes of state_dict.bin that were hashed are others") as error:
+        export_xp(SIG, dora_dir)
+    assert error.value.code == "read-back-failed"
 
 
 def test_bytes_that_arrive_wrong_in_the_cache_are_found(make_xp, dora_dir, monkeypatch):
