@@ -41,8 +41,12 @@ def medians_of(runs, *trials):
 
 
 def _turns(runs, trials):
-    turns = [[trial() for trial in trials] for _ in range(runs + 1)]
-    return zip(*turns[1:])
+    """Start each round with another trial: the one after a trial that frees much memory gets it back slowly."""
+    results = [[] for _ in trials]
+    for turn in range(runs + 1):
+        for at in range(turn, turn + len(trials)):
+            results[at % len(trials)].append(trials[at % len(trials)]())
+    return [column[1:] for column in results]
 
 
 def first_line(*argv):

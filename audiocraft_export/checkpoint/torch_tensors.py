@@ -17,6 +17,7 @@ from .tensor import ITEMSIZE, LazyTensor, iter_elements
 
 _KEEP_DTYPE = "omit dtype to keep the stored one"
 _KEEP_OUT = "keep it out of the model's state"
+_CAST_SIZE = 1 << 19  # bytes that are cast at once; a multiple of the size of any element
 _SERIAL_SIZE = (1 << 15) - 64  # elements; torch uses several threads from 32768 elements on
 
 
@@ -78,8 +79,8 @@ def cast_chunks(tensor: LazyTensor, dtype: str) -> Iterator[Data]:
     itemsize = ITEMSIZE[tensor.dtype]
     if tensor.is_contiguous:
         for _, data in iter_elements(tensor.own_bytes.iter_checked(), itemsize):
-            if data:
-                yield _convert(_elements(data, tensor), tensor, dtype)
+            for begin in range(0, len(data), _CAST_SIZE):
+                yield _convert(_elements(data[begin:begin + _CAST_SIZE], tensor), tensor, dtype)
     else:
         begin, size = tensor.offset * itemsize, tensor.span * itemsize
         stored = _elements(tensor.blob.read_checked(begin, begin + size), tensor)
