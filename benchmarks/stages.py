@@ -39,7 +39,7 @@ def seconds_by_stage(do, *args):
 def _counted():
     """Count the time of the functions in which an export spends it."""
     crc = _timed("CRC", lazy_bytes.crc32)
-    with patch.object(os, "preadv", _timed("read", os.preadv)), patch.object(os, "write", _timed("write", os.write)), \
+    with patch.object(os, "pread", _timed("read", os.pread)), patch.object(os, "write", _timed("write", os.write)), \
             patch.object(os, "fsync", _timed("fsync", os.fsync)), \
             patch.object(lazy_bytes, "crc32", crc), patch.object(zip_writer, "crc32", crc), \
             patch.object(read_back, "crc32", crc), \

@@ -9,7 +9,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from ..errors import CheckpointError, reason
-from ..storage.lazy_bytes import Data, LazyBytes, iter_chunks, join
+from ..storage.lazy_bytes import Data, LazyBytes, iter_chunks
 from .nonfinite import nonfinite
 from .numpy_scalars import to_number
 from .plain_config import INITIALIZE_REMEDY, SHARD_REMEDY
@@ -17,7 +17,6 @@ from .tensor import ITEMSIZE, LazyTensor, iter_elements
 
 _KEEP_DTYPE = "omit dtype to keep the stored one"
 _KEEP_OUT = "keep it out of the model's state"
-_CAST_SIZE = 1 << 19  # bytes that are cast at once; a multiple of the size of any element
 _SERIAL_SIZE = (1 << 15) - 64  # elements; torch uses several threads from 32768 elements on
 
 
@@ -67,7 +66,7 @@ def to_torch(tensor: LazyTensor) -> torch.Tensor:
     Raises:
         CheckpointError: if its bytes are corrupted.
     """
-    return _elements(bytearray(join(tensor.own_bytes.iter_checked())), tensor).reshape(tensor.shape)
+    return _elements(bytearray().join(tensor.own_bytes.iter_checked()), tensor).reshape(tensor.shape)
 
 
 def cast_chunks(tensor: LazyTensor, dtype: str) -> Iterator[Data]:
@@ -79,8 +78,8 @@ def cast_chunks(tensor: LazyTensor, dtype: str) -> Iterator[Data]:
     itemsize = ITEMSIZE[tensor.dtype]
     if tensor.is_contiguous:
         for _, data in iter_elements(tensor.own_bytes.iter_checked(), itemsize):
-            for begin in range(0, len(data), _CAST_SIZE):
-                yield _convert(_elements(data[begin:begin + _CAST_SIZE], tensor), tensor, dtype)
+            if data:
+                yield _convert(_elements(data, tensor), tensor, dtype)
     else:
         begin, size = tensor.offset * itemsize, tensor.span * itemsize
         stored = _elements(tensor.blob.read_checked(begin, begin + size), tensor)

@@ -159,7 +159,7 @@ class TorchZipReader:
                                "checkpoint", "extract it if the checkpoint is inside")
 
 
-def _read_record(file: FileReader, record: Record, first: int, last: int) -> Iterator[memoryview]:
+def _read_record(file: FileReader, record: Record, first: int, last: int) -> Iterator[bytes]:
     begin = _begin(file, record)
     return file.read(begin + first, begin + last)
 

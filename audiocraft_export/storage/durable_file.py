@@ -1,22 +1,19 @@
-"""Write a file with fsync, and hash a file while it is written."""
+"""Write a file with fsync, hashing it on the fly."""
 
-import errno
 import hashlib
 import os
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Union
+from typing import Callable
 
 from .. import progress
-from .checksum import crc32
 from .lazy_bytes import Data
-from .platform import drop_cache, open_binary, read_into
+from .platform import drop_cache
+from .threads import background
 
-_BATCH_SIZE = 1 << 17  # bytes; smaller chunks are joined, because each chunk costs system calls and a task
-_HASH_SIZE = 1 << 19  # bytes that are hashed at once; they stay in the CPU cache
+_BATCH_SIZE = 1 << 17  # bytes; smaller chunks are joined, because each chunk costs system calls and a queue item
 _FLUSH_INTERVAL = 8 << 20  # bytes after which writeback is started, which shortens the final fsync
 
 
@@ -29,80 +26,41 @@ class WrittenFile:
     sha256: str
 
 
-class FileHash:
-    """The sha256 of a file that is being written; its bytes are read from the file, so that its writer need not wait.
+class HashingWriter:
+    """Write a file and pass all bytes to a hash function; `nbytes` and `sha256` are final once the file is closed.
 
-    `crc` is the CRC-32 of the same bytes.
-
-    Raises:
-        OSError: if the file cannot be opened.
+    Args:
+        descriptor: the file.
+        update: the `update` method of a hash.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.crc = 0
-        self._path, self._position, self._sha256 = path, 0, hashlib.sha256()
-        self._buffer = memoryview(bytearray(_HASH_SIZE))
-        self._descriptor = open_binary(path)
-        self._close = weakref.finalize(self, os.close, self._descriptor)
-
-    def read_to(self, end: int) -> None:
-        """Hash the next bytes, up to a position; some network file systems have them only once the writer is closed.
-
-        Raises:
-            OSError: if they cannot be read.
-        """
-        while count := read_into(self._descriptor, self._buffer[:max(end - self._position, 0)], self._position):
-            data = self._buffer[:count]
-            self._sha256.update(data)
-            self.crc = crc32(data, self.crc)
-            self._position += count
-
-    def finish(self, nbytes: int) -> WrittenFile:
-        """Close the file, and return it as recorded in a manifest.
-
-        Raises:
-            OSError: if fewer bytes were read than the file should have.
-        """
-        self._close()
-        if self._position < nbytes:
-            raise OSError(errno.EIO, f"{self._path.name} was truncated while it was written")
-        return WrittenFile(self._path.name, nbytes, self._sha256.hexdigest())
-
-
-class DurableWriter:
-    """Write a file in batches; `grown` is called with the size of the file after each batch."""
-
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, update: Callable[[Data], None]) -> None:
         self.nbytes = 0
-        self.grown: Callable[[int], Any] = lambda nbytes: None
-        self._descriptor = descriptor
-        self._small = bytearray()
-        self._flushed = 0
+        self.sha256 = ""
+        self._descriptor, self._update = descriptor, update
+        self._small: list[Data] = []
+        self._waiting = self._flushed = 0
 
     def write(self, data: Data) -> None:
-        """Append bytes."""
+        """Append bytes, which the caller must not change afterwards."""
         if len(data) >= _BATCH_SIZE:
             self.flush()
-            self._write(data)
-            return
-        self._small += data
-        if len(self._small) >= _BATCH_SIZE:
+        self._small.append(data)
+        self._waiting += len(data)
+        if self._waiting >= _BATCH_SIZE:
             self.flush()
 
     def flush(self) -> None:
-        """Write the buffered bytes.
+        """Hash and write the buffered bytes.
 
         Raises:
             OSError: if they cannot be written.
         """
-        small, self._small = self._small, bytearray()
-        if small:
-            self._write(small)
-
-    def _write(self, data: Union[Data, bytearray]) -> None:
+        data = self._small[0] if len(self._small) == 1 else b"".join(self._small)
+        self._small, self._waiting = [], 0
+        self._update(data)
         _write_all(self._descriptor, data)
         self.nbytes += len(data)
-        self.grown(self.nbytes)
         progress.advance(len(data))
         if self.nbytes >= self._flushed + _FLUSH_INTERVAL:
             begin, self._flushed = self._flushed, self.nbytes
@@ -110,20 +68,22 @@ class DurableWriter:
 
 
 @contextmanager
-def open_durable(path: Path) -> Iterator[DurableWriter]:
-    """Create a file; when the block ends, it is flushed to the disk.
+def open_durable(path: Path) -> Iterator[HashingWriter]:
+    """Create a file; when the block ends, the file is flushed to the disk, and its `sha256` is known.
 
     Raises:
         OSError: if the file exists, or cannot be written.
     """
-    with open(path, "xb", buffering=0) as stream:
-        file = DurableWriter(stream.fileno())
+    sha256 = hashlib.sha256()
+    with open(path, "xb", buffering=0) as stream, background(sha256.update) as update:
+        file = HashingWriter(stream.fileno(), update)
         yield file
         file.flush()
         os.fsync(stream.fileno())
+    file.sha256 = sha256.hexdigest()
 
 
-def _write_all(descriptor: int, data: Union[Data, bytearray]) -> None:
+def _write_all(descriptor: int, data: Data) -> None:
     written = os.write(descriptor, data)
     while written < len(data):  # a full disk or a signal may interrupt it
         written += os.write(descriptor, memoryview(data)[written:])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..errors import CheckpointError, permission_hint, reason
 from .file_version import same_mtime
-from .lazy_bytes import CHUNK_SIZE, join
-from .platform import open_binary, read_into
+from .lazy_bytes import CHUNK_SIZE
+from .platform import open_binary, read_at
 
 
 class FileReader:
@@ -25,7 +25,6 @@ class FileReader:
 
     def __init__(self, path: Path, kind: str) -> None:
         self.path = path
-        self._buffers: list[memoryview] = []
         try:
             self.descriptor = open_binary(path)
             weakref.finalize(self, os.close, self.descriptor)
@@ -41,25 +40,22 @@ class FileReader:
         """Size of the file in bytes."""
         return self.stat.st_size
 
-    def read(self, begin: int, end: int) -> Iterator[memoryview]:
-        """Yield the bytes between two positions in chunks; each chunk is valid until the next one is taken.
+    def read(self, begin: int, end: int) -> Iterator[bytes]:
+        """Yield the bytes between two positions in chunks.
 
         Raises:
             CheckpointError: if the file cannot be read, or was modified since it was opened.
         """
-        buffer = self._buffers.pop() if self._buffers else memoryview(bytearray(CHUNK_SIZE))
         while begin < end:
             try:
-                count = read_into(self.descriptor, buffer[:end - begin], begin)
+                piece = read_at(self.descriptor, min(end - begin, CHUNK_SIZE), begin)
                 now = os.fstat(self.descriptor)
             except OSError as exc:
                 raise self._modified() if exc.errno == errno.ESTALE else self._unreadable(exc) from exc
-            if not count or now.st_size != self.stat.st_size or not same_mtime(now.st_mtime_ns, self.stat.st_mtime_ns):
+            if not piece or now.st_size != self.stat.st_size or not same_mtime(now.st_mtime_ns, self.stat.st_mtime_ns):
                 raise self._modified()
-            begin += count
-            with buffer[:count] as piece:  # using it later is an error
-                yield piece
-        self._buffers.append(buffer)  # new memory would be cleared by the system
+            begin += len(piece)
+            yield piece
 
     def read_bytes(self, begin: int, end: int) -> bytes:
         """Return the bytes between two positions; negative positions count as 0.
@@ -67,7 +63,7 @@ class FileReader:
         Raises:
             CheckpointError: as `read`.
         """
-        return join(self.read(max(begin, 0), end))
+        return b"".join(self.read(max(begin, 0), end))
 
     def _unreadable(self, exc: Exception) -> CheckpointError:
         return CheckpointError("path-not-found" if isinstance(exc, FileNotFoundError) else "read-failed",

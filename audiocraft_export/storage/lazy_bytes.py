@@ -9,15 +9,15 @@ from typing import Any, Callable, Optional, Protocol, Union
 from ..errors import CheckpointError
 from .checksum import crc32
 
-CHUNK_SIZE = 1 << 20  # bytes; fewer writes are faster, and a chunk still fits into the CPU cache
+CHUNK_SIZE = 1 << 19  # bytes; small enough that a chunk stays in the CPU cache while it is hashed and written
 Data = Union[bytes, memoryview]
 
 
 class Sink(Protocol):
-    """A stream that bytes are written to, chunk by chunk."""
+    """A stream that bytes are written to, chunk by chunk; the caller must not change them afterwards."""
 
     def write(self, data: Data, /) -> Any:
-        """Append bytes; the caller may change `data` afterwards."""
+        """Append bytes."""
 
 
 @dataclass(eq=False)
@@ -25,8 +25,7 @@ class LazyBytes:
     """The bytes of a record, read on demand."""
 
     nbytes: int
-    # Yields the bytes between two positions in chunks; each chunk is valid until the next one is taken.
-    read: Callable[[int, int], Iterator[Data]]
+    read: Callable[[int, int], Iterator[Data]]  # yields the bytes between two positions in chunks
     crc: Optional[int] = None  # expected CRC-32, if known
     name: str = "data"  # name in error messages
     parent: Optional[LazyBytes] = None  # the record that this one is a slice of; its CRC-32 is checked first
@@ -87,17 +86,12 @@ class LazyBytes:
             CheckpointError: if the bytes cannot be read, or are corrupted.
         """
         self.verify()
-        return join(self.read(begin, self.nbytes if end is None else end))
+        return b"".join(self.read(begin, self.nbytes if end is None else end))
 
     def slice(self, begin: int, nbytes: int) -> LazyBytes:
         """Return `nbytes` bytes from a position as a separate record."""
         return LazyBytes(nbytes, lambda first, last: self.read(begin + first, begin + last),
                          name=self.name, parent=self)
-
-
-def join(pieces: Iterable[Data]) -> bytes:
-    """Copy chunks, each of which is valid until the next one is taken."""
-    return b"".join(map(bytes, pieces))
 
 
 def iter_chunks(data: Data, begin: int, end: int) -> Iterator[Data]:

@@ -41,20 +41,6 @@ def read_at(descriptor: int, nbytes: int, position: int) -> bytes:
         return os.read(descriptor, nbytes)
 
 
-def read_into(descriptor: int, buffer: memoryview, position: int) -> int:
-    """Read up to `len(buffer)` bytes at a position into a buffer, and return their number, as `read_at`.
-
-    Raises:
-        OSError: if the file cannot be read.
-    """
-    if hasattr(os, "preadv"):
-        count: int = os.preadv(descriptor, [buffer], position)
-        return count
-    data = read_at(descriptor, len(buffer), position)
-    buffer[:len(data)] = data
-    return len(data)
-
-
 def drop_cache(descriptor: int, begin: int = 0, nbytes: int = 0) -> bool:
     """Advise the system to drop a range of a file from its cache, up to the end of the file if `nbytes` is 0.
 

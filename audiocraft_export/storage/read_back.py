@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from .. import progress
 from ..errors import CheckpointError
 from .checksum import crc32
 from .file_reader import FileReader
+from .platform import drop_cache
+from .threads import map_two
+
+_LARGE = 1 << 24  # bytes; smaller files are read in one thread
 
 
 @dataclass(frozen=True)
@@ -24,28 +29,36 @@ class Part:
         return len(self.frame) + self.nbytes
 
 
-def compare(path: Path, parts: Sequence[Part]) -> int:
-    """Compare every byte of a file with its parts, and return the CRC-32 of the file.
+def compare(path: Path, parts: Sequence[Part], from_disk: bool) -> None:
+    """Compare every byte of a file with its parts.
 
     Args:
         path: the file, flushed to its disk.
         parts: what was written.
+        from_disk: whether to drop the file from the page cache before.
 
     Raises:
         CheckpointError: if the file cannot be read, or differs.
     """
-    file, end, whole = FileReader(path, "written"), 0, 0
-    nbytes = sum(part.size for part in parts)
+    file, begins = FileReader(path, "written"), [*accumulate((part.size for part in parts), initial=0)]
+    nbytes = begins[-1]
+    if from_disk:
+        drop_cache(file.descriptor)
     if file.nbytes != nbytes:
         raise CheckpointError("read-back-failed", f"{path.name} has {file.nbytes} bytes, {nbytes} were written")
-    for part in parts:
-        begin, content, end = end, end + len(part.frame), end + part.size
-        frame, crc = file.read_bytes(begin, content), 0
-        whole = crc32(frame, whole)
-        for piece in file.read(content, end):
-            crc, whole = crc32(piece, crc), crc32(piece, whole)
-        if frame != part.frame or crc != part.crc:
-            raise CheckpointError("read-back-failed", f"bytes {begin} to {end} of {path.name} differ from what was "
-                                  "written")
-        progress.advance(part.size)
-    return whole
+
+    def check(index: int) -> None:
+        part, begin = parts[index], begins[index] + len(parts[index].frame)
+        crc = 0
+        for piece in file.read(begin, begins[index + 1]):
+            crc = crc32(piece, crc)
+        if file.read_bytes(begins[index], begin) != part.frame or crc != part.crc:
+            raise CheckpointError("read-back-failed", f"bytes {begins[index]} to {begins[index + 1]} of {path.name} "
+                                  "differ from what was written")
+
+    if nbytes >= _LARGE:
+        map_two(check, range(len(parts)), then=lambda index: progress.advance(parts[index].size))
+    else:
+        for index, part in enumerate(parts):
+            check(index)
+            progress.advance(part.size)

@@ -1,56 +1,87 @@
-"""Work in a second thread, such as hashing, which releases the GIL.
+"""Overlap hashing with I/O in a second thread: both release the GIL.
 
 A signal handler may raise in the main thread at any point. `SimpleQueue` tolerates that; `Queue` and the executors
 use conditions, which may then keep a lock forever.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
+_QUEUE_SIZE = 8  # items in memory that wait for the second thread
 _END = object()
-Task = Callable[[], Any]
+
+T = TypeVar("T")
 
 
 @contextmanager
-def background(finish: bool = True) -> Iterator[Callable[[Task], Any]]:
-    """Run tasks in a second thread, one after another.
-
-    Args:
-        finish: whether to run all tasks before the block ends; otherwise the thread stops after the current task, as
-            it does after an exception.
+def background(do: Callable[[T], Any]) -> Iterator[Callable[[T], Any]]:
+    """Call a function with one item after another in a second thread.
 
     Yields:
-        A function that queues a task. When the block ends, the first error of a task is raised.
+        A function that queues the next item. When the block ends, all items are processed, and the first error of
+        `do` is raised.
     """
     todo: SimpleQueue[Any] = SimpleQueue()
+    free: SimpleQueue[None] = SimpleQueue()
+    for _ in range(_QUEUE_SIZE):
+        free.put(None)
     errors: list[Exception] = []
-    skips = False
 
-    def run() -> None:
-        for task in iter(todo.get, _END):
+    def take(item: T) -> None:
+        free.get()
+        todo.put(item)
+
+    def consume() -> None:
+        for item in iter(todo.get, _END):
             try:
-                if not errors and not skips:
-                    task()
+                if not errors:
+                    do(item)
             except Exception as exc:
                 errors.append(exc)
+            free.put(None)
 
-    thread = Thread(target=run, daemon=True)
+    thread = Thread(target=consume, daemon=True)
     try:
         thread.start()
     except RuntimeError:  # the interpreter is shutting down
-        yield lambda task: task()
+        yield do
         return
     try:
-        yield todo.put
-        skips = not finish
-    except BaseException:
-        skips = True
-        raise
+        yield take
     finally:
         todo.put(_END)
         thread.join()
     for error in errors:
         raise error
+
+
+def map_two(do: Callable[[T], Any], items: Iterable[T], then: Callable[[T], Any]) -> None:
+    """Call `do` with all items in two threads, and `then` in this thread with each item that is done.
+
+    Raises:
+        Exception: the first error of `do` or `then`; no further items are started.
+    """
+    left = iter(list(items))  # shared: each thread takes the next item
+    done: deque[T] = deque()
+
+    def do_some(others: Iterator[T]) -> None:
+        for item in others:
+            do(item)
+            done.append(item)
+
+    with background(do_some) as start:
+        start(left)
+        try:
+            for item in left:
+                do(item)
+                then(item)
+                while done:
+                    then(done.popleft())
+        finally:
+            deque(left, maxlen=0)
+    for item in done:
+        then(item)

@@ -4,26 +4,23 @@ import errno
 import filecmp
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Callable, Optional, Protocol
+from typing import Callable, Optional, Protocol
 
 from .. import progress
 from ..errors import CheckpointError, ReleaseError, readable_size, reason
 from ..signals import exit_on_sigterm
-from .durable_file import FileHash, WrittenFile, open_durable
+from .durable_file import WrittenFile, open_durable
 from .lazy_bytes import Sink
-from .platform import bytes_read_from_disks, drop_cache, free_space
+from .platform import bytes_read_from_disks, free_space
 from .read_back import Part, compare
 from .staging import STAGED, Owns, fsync_folder, staging, staging_parent
 from .swap import refuse_non_files, replace_folder
-from .threads import Task, background
 
-_HASHED_AT_ONCE = 1 << 26  # bytes after which the second thread can be stopped
 _OVERHEAD = 1 << 16  # bytes; estimated size of headers, configuration and manifest
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _FREE_SPACE = "free some disk space, or choose another folder"
@@ -105,9 +102,8 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
         home = staging_parent(folder)
         _check_free_space(home, nbytes)
         with staging(home, ownership.owns, like=folder if home == folder.parent else None) as stage:
-            with background(finish=False) as later:
-                made = [_write_staged(stage / name, content, read_back, later) for name, content in files.items()]
-            written = _read_back(made, read_back)
+            made = [_write_staged(stage / name, content, read_back) for name, content in files.items()]
+            written = Written([file.written for file in made], _read_back(made, read_back))
             ownership.refuse_unrelated_files(folder, lambda path: filecmp.cmp(stage / path.name, path, shallow=False))
             last = finish(stage, written)
             for name, data in last.items():
@@ -198,59 +194,35 @@ class _StagedFile:
     path: Path
     content: Encoder
     parts: list[Part]
-    sha256: FileHash
-
-    @property
-    def nbytes(self) -> int:
-        """Size of the file in bytes."""
-        return sum(part.size for part in self.parts)
+    written: WrittenFile
 
 
-def _write_staged(path: Path, content: Encoder, read_back: str,
-                  later: Callable[[Task], Any] = lambda task: None) -> _StagedFile:
-    """Write a file, and have it hashed `later`; that may lag behind, because hashing is slower than writing."""
+def _write_staged(path: Path, content: Encoder, read_back: str) -> _StagedFile:
     with open_durable(path) as file:
-        sha256 = FileHash(path)
-        file.grown = lambda nbytes: later(partial(sha256.read_to, nbytes))
         parts = content.write(file, checked=read_back == NONE)
-    return _StagedFile(path, content, parts, sha256)
+    return _StagedFile(path, content, parts, WrittenFile(path.name, file.nbytes, file.sha256))
 
 
-def _read_back(files: Sequence[_StagedFile], read_back: str) -> Written:
-    """Compare files with what was written, and complete their hashes; all bytes come from the device if it can be read.
+def _read_back(files: Collection[_StagedFile], read_back: str) -> str:
+    """Compare files with what was written.
+
+    Returns:
+        Where the bytes came from: the device, or the cache if the system has kept them there.
 
     Raises:
         CheckpointError: if the source of the content is corrupted.
         ReleaseError: if a file differs from its content.
     """
     before = bytes_read_from_disks()
-    for file in files if read_back == DEVICE else ():
-        with open(file.path, "rb") as stream:
-            drop_cache(stream.fileno())
-    with background() as later:
-        for file in files:
-            for end in range(0, file.nbytes + _HASHED_AT_ONCE, _HASHED_AT_ONCE):
-                later(partial(file.sha256.read_to, min(end, file.nbytes)))
-        compared = [_compare(file) for file in files if read_back != NONE]
-    written = [file.sha256.finish(file.nbytes) for file in files]
-    for file, crc in zip(files, compared):
-        if crc != file.sha256.crc:
-            raise _read_back_error(f"the bytes of {file.path.name} that were hashed are others")
-    is_cached = bytes_read_from_disks() - before < sum(file.bytes for file in written)
-    return Written(written, CACHE if read_back == DEVICE and is_cached else read_back)
-
-
-def _compare(file: _StagedFile) -> int:
-    try:
-        return compare(file.path, file.parts)
-    except CheckpointError as exc:
-        file.content.check_sources()
-        raise _read_back_error(exc.message) from exc
-
-
-def _read_back_error(problem: str) -> ReleaseError:
-    return ReleaseError("read-back-failed", f"The written file differs from its content: {problem}",
-                        "check the disk, and export again")
+    for file in files if read_back != NONE else ():
+        try:
+            compare(file.path, file.parts, from_disk=read_back == DEVICE)
+        except CheckpointError as exc:
+            file.content.check_sources()
+            raise ReleaseError("read-back-failed", f"The written file differs from its content: {exc.message}",
+                               "check the disk, and export again") from exc
+    nbytes = sum(file.written.bytes for file in files)
+    return CACHE if read_back == DEVICE and bytes_read_from_disks() - before < nbytes else read_back
 
 
 @contextmanager

@@ -5,8 +5,8 @@ import signal
 import sys
 
 MISSING = {
-    os: ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_DIRECTORY", "pread", "preadv", "mkfifo", "fork", "posix_fadvise",
-         "chown", "getuid", "geteuid", "statvfs", "sched_getaffinity"),
+    os: ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_DIRECTORY", "pread", "mkfifo", "fork", "posix_fadvise", "chown",
+         "getuid", "geteuid", "statvfs", "sched_getaffinity"),
     signal: ("SIGHUP", "SIGCONT", "SIGKILL", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGSTOP", "pthread_sigmask",
              "setitimer", "alarm"),
 }

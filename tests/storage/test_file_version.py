@@ -33,7 +33,7 @@ def test_a_checkpoint_that_another_node_replaces_while_it_is_read_is_an_error(ma
 
     def stale(*_):
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-    monkeypatch.setattr(os, "preadv", stale)  # as NFS does for a file that was removed on the server
+    monkeypatch.setattr(os, "pread", stale)  # as NFS does for a file that was removed on the server
     with pytest.raises(ExportError, match="checkpoint.th was modified while it was read") as error:
         export_xp(SIG, dora_dir)
     assert error.value.code == "file-changed"

@@ -1,56 +1,36 @@
 """Run work in a second thread: in order, completely, and with its errors raised."""
 
+import hashlib
 import json
-from contextlib import nullcontext
-from functools import partial
-from queue import SimpleQueue
+import os
 from textwrap import dedent
-from threading import Timer
 
 import pytest
 from helpers import SIG, run_python
 
-from audiocraft_export.storage.threads import background
+from audiocraft_export.storage.durable_file import open_durable
+from audiocraft_export.storage.threads import background, map_two
 
 
-def test_a_second_thread_runs_all_tasks_in_order():
+def test_a_second_thread_does_all_items_in_order():
     done = []
-    with background() as later:
+    with background(done.append) as take:
         for number in range(100):
-            later(partial(done.append, number))
+            take(number)
     assert done == list(range(100))
 
 
-def test_an_error_in_the_second_thread_is_raised_and_ends_its_work():
-    done = []
-    with pytest.raises(ZeroDivisionError), background() as later:
+def test_an_error_in_the_second_thread_is_raised():
+    with pytest.raises(ZeroDivisionError), background(lambda number: 1 // number) as take:
         for number in (1, 0, 1, 1):
-            later(lambda number=number: done.append(1 // number))
-    assert done == [1]
-
-
-@pytest.mark.parametrize("error", [None, KeyError, KeyboardInterrupt])
-def test_a_second_thread_that_need_not_finish_stops_after_the_current_task(error):
-    started, goes_on, done = SimpleQueue(), SimpleQueue(), []
-
-    def first():
-        started.put(None)
-        done.append(goes_on.get())
-
-    with pytest.raises(error) if error else nullcontext(), background(finish=bool(error)) as later:
-        later(first)
-        later(partial(done.append, "second"))
-        started.get()
-        Timer(0.05, goes_on.put, ["first"]).start()
-        if error:
-            raise error
-    assert done == ["first"]
+            take(number)
+    with pytest.raises(ZeroDivisionError):
+        map_two(lambda number: 1 // number, [1, 0], print)
 
 
 INTERRUPTED = """
     import faulthandler, random, signal, time
-    from functools import partial
-    from audiocraft_export.storage.threads import background
+    from audiocraft_export.storage.threads import background, map_two
     faulthandler.dump_traceback_later(60, exit=True)
     def stop(*_): raise SystemExit
     signal.signal(signal.SIGALRM, stop)
@@ -67,12 +47,21 @@ INTERRUPTED = """
 
 
 @pytest.mark.parametrize("work", [
-    "with background() as later: [later(int) for _ in iter(int, 1)]",
-    "while True: exec('with background() as later: [later(partial(time.sleep, 1e-6)) for _ in range(4)]')"],
-    ids=["tasks", "threads"])
+    "with background(len) as take: [take(b'') for _ in iter(int, 1)]",
+    "[map_two(time.sleep, [0, 1e-6, 0, 0], str) for _ in iter(int, 1)]"], ids=["background", "two threads"])
 def test_a_signal_at_any_step_of_the_work_of_two_threads_ends_it(tmp_path, work):
     result = run_python("-c", dedent(INTERRUPTED).format(work=work), cwd=tmp_path)
     assert (result.returncode, result.stdout) == (0, "all of them\n"), result.stderr
+
+
+def test_a_file_is_hashed_as_on_the_disk(tmp_path):
+    pieces = [os.urandom(size) for size in (1, 1 << 16, 3, (1 << 18) + 1, 0, 70_000, 5)]
+    with open_durable(tmp_path / "file") as file:
+        for piece in pieces:
+            file.write(piece)
+    written = (tmp_path / "file").read_bytes()
+    assert written == b"".join(pieces) and file.nbytes == len(written)
+    assert file.sha256 == hashlib.sha256(written).hexdigest()
 
 
 def test_an_export_works_while_the_process_ends(make_xp, tmp_path):

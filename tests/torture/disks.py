@@ -124,14 +124,14 @@ def changing_disks(folder, share):
 
 def _change_on_disk(image, name, data, position):
     """When a file leaves the page cache, change it in the image of its disk."""
-    from audiocraft_export.storage import writer
-    drop = writer.drop_cache
+    from audiocraft_export.storage import read_back
+    drop = read_back.drop_cache
 
     def drop_and_change(descriptor):
         drop(descriptor)
         if Path(os.readlink(f"/proc/self/fd/{descriptor}")).name == name:
             _flip(image, data, position)
-    writer.drop_cache = drop_and_change
+    read_back.drop_cache = drop_and_change
 
 
 def _flip(image, data, position):
