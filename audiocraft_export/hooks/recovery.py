@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from itertools import combinations
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from ..errors import ExperimentError, ExportError
 from ..experiment.xp import XPS, Experiment
 from ..options import AUDIOCRAFT, ExportOptions
+
+if TYPE_CHECKING:
+    from ..checkpoint.checkpoint import Checkpoint
 
 MAX_CHANGES = 3  # options that the offered command may change
 MAX_CHECKPOINTS = 3  # checkpoints that are tried
@@ -52,7 +55,7 @@ def working_options(xp: Experiment, options: ExportOptions) -> Optional[ExportOp
     from ..pipeline.former_scrub import with_former_scrub
 
     @cache
-    def checkpoint(name: Any, config: Any) -> Any:
+    def checkpoint(name: Any, config: Any) -> "Checkpoint":
         return open_own_checkpoint(xp, xp.checkpoint(name), config)
 
     for has_room in (False, True):  # Ignore full disks only if nothing fits: the user must free space.
