@@ -59,6 +59,14 @@ def _has(overrides: str, pattern: str) -> bool:
     return pattern in overrides or fnmatchcase(overrides, f"*{pattern}*")
 
 
+def add_releases(group: argparse._ArgumentGroup) -> None:
+    """Add the targets of a command that reads releases, and `--dora-dir`."""
+    group.add_argument("targets", nargs="+", metavar="SIG|PATH",
+                       help="signatures or prefixes of experiments, XP folders, checkpoint files (for the release of "
+                            "their XP), release folders, files of releases")
+    add_dora_dir(group)
+
+
 def add_dora_dir(parser: argparse._ActionsContainer, default: Optional[str] = argparse.SUPPRESS) -> None:
     """Add the options that name the Dora folder; a verb leaves the default to the options before it."""
     where = parser.add_mutually_exclusive_group()

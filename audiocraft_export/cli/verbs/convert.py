@@ -9,7 +9,7 @@ from ...errors import OptionError
 from ...options import AUDIOCRAFT, ExportOptions
 from ..passphrase import check_key
 from ..runner import Done, run_jobs
-from ..targets import DoraDir, add_dora_dir, distinct, find_release, release_folder
+from ..targets import DoraDir, add_releases, distinct, find_release, release_folder
 
 SUMMARY = "convert releases to another format"
 DESCRIPTION = ("Convert release folders between AudioCraft's format and safetensors, without loss: converting "
@@ -27,10 +27,7 @@ examples (97d170e1 is the experiment of `make demo`):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `convert` to its parser."""
     what = parser.add_argument_group("what to convert")
-    what.add_argument("targets", nargs="+", metavar="SIG|PATH",
-                      help="signatures or prefixes of experiments, XP folders, checkpoint files (for the release of "
-                           "their XP), release folders, files of releases")
-    add_dora_dir(what)
+    add_releases(what)
     where = parser.add_argument_group("where to")
     where.add_argument("--folder", help="output folder (default: replace the release in place)")
     where.add_argument("--force", action="store_true",

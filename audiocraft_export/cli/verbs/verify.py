@@ -13,7 +13,7 @@ from ...errors import ExportError, OptionError, listing, plural, printable, show
 from ...experiment.xp import MANIFEST
 from ..limits import MAX_PROBLEMS
 from ..output import is_quiet, print_err, print_json, print_target_error
-from ..targets import DoraDir, add_dora_dir, distinct, find_release, find_source, open_target
+from ..targets import DoraDir, add_releases, distinct, find_release, find_source, open_target
 
 if TYPE_CHECKING:
     from ...verification.weights import ReleaseWeights
@@ -37,10 +37,7 @@ examples (97d170e1 is the experiment of `make demo`):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `verify` to its parser."""
     what = parser.add_argument_group("what to verify")
-    what.add_argument("targets", nargs="+", metavar="SIG|PATH",
-                      help="signatures or prefixes of experiments, XP folders, checkpoint files (for the release of "
-                           "their XP), release folders, files of releases")
-    add_dora_dir(what)
+    add_releases(what)
     checks = parser.add_argument_group("more checks")
     checks.add_argument("--load", action="store_true",
                         help="also load the models with AudioCraft or transformers, and compare them")
