@@ -112,8 +112,9 @@ def _explain(exc: Exception) -> PushRefused:
             return _explain_status(status, getattr(each, "server_message", None) or "")  # attribute of HfHubHTTPError
         if isinstance(each, OSError) and each.filename:
             return PushRefused(f"cannot read {each.filename}: {reason(each)}")
-    messages = dict.fromkeys(str(each).rstrip(".") or type(each).__name__ for each in _causes(exc))
-    return PushRefused(f"the Hub client reports: {': '.join(messages)}")
+    *messages, cause = [str(each).rstrip(".") or type(each).__name__ for each in _causes(exc)]
+    own = [message for message in dict.fromkeys(messages) if cause not in message]  # urllib3 repeats the cause
+    return PushRefused(f"the Hub client reports: {': '.join([*own, cause])}")
 
 
 def _explain_status(status: int, message: str) -> PushRefused:
