@@ -8,7 +8,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -266,6 +266,13 @@ def advance(nbytes: int) -> None:
     if progress and _display:
         progress.done += nbytes
         _display.refresh()
+
+
+def counted(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield chunks, and count their bytes."""
+    for chunk in chunks:
+        yield chunk
+        advance(len(chunk))
 
 
 def phase(name: str) -> AbstractContextManager[None]:

@@ -120,10 +120,9 @@ def _keep(xp: Experiment, folder: Path, status: ReleaseStatus, given: Mapping[st
     from ..release.report import ExportReport
     options = {name: value for name, value in status.options.items() if name not in given}
     found.skipped[OTHER_OPTIONS if options else UP_TO_DATE] += 1
-    if not found.keeps:
+    if not found.keeps or status.manifest is None:
         return
     path = xp.checkpoint_path(status.made_with.get("checkpoint")).absolute()
-    assert status.manifest is not None
     found.kept.append(ExportReport(
         folder, status.manifest, written=False, checkpoint=path if os.path.isfile(path) else None,
         xp=xp.folder.absolute(), status=replace(status, options=options)))

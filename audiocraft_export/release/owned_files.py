@@ -1,6 +1,5 @@
 """File name patterns of releases, and checks of what an export may replace; other files are never touched."""
 
-import hashlib
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -13,12 +12,12 @@ from ..checkpoint.checkpoint import CHECKPOINT, CONFIG_OPTION
 from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, ReleaseError
 from ..experiment.xp import ARGV, CHECKPOINT_NAME, HYDRA_CONFIG, MANIFEST, XPS
+from ..storage.checksum import chunks_of, sha256_of
 from ..storage.durable_file import WrittenFile
 from .families import audioseal
 from .families.registry import FAMILIES, GENERAL_FAMILY, OWN_NAMES
 from .manifest import ATTESTATIONS, SIGNATURE, Manifest
 
-_CHUNK_SIZE = 1 << 20  # bytes that are hashed at once
 _REPLACE = "choose another folder, or replace the release with force=true (--force)"
 _SHARD = r"(-\d{5}-of-\d{5})?\.safetensors|\.safetensors\.index\.json"
 _SAFETENSORS = (rf"(compression_)?model({_SHARD}|\.json)", r"(compression_)?config(_\d+)?\.yaml",
@@ -170,17 +169,10 @@ def refuse_training_checkpoint(path: Path) -> None:
 
 def matches_manifest(folder: Path, file: WrittenFile) -> bool:
     """Return whether a file has the size and the checksum that the manifest lists."""
-    sha256 = hashlib.sha256()
-    try:
-        if os.path.getsize(folder / file.name) != file.bytes:
-            return False
-        with open(folder / file.name, "rb") as stream:
-            while chunk := stream.read(_CHUNK_SIZE):
-                sha256.update(chunk)
-                progress.advance(len(chunk))
-    except OSError:
-        return False
-    return sha256.hexdigest() == file.sha256
+    path = folder / file.name
+    with suppress(OSError):
+        return os.path.getsize(path) == file.bytes and sha256_of(progress.counted(chunks_of(path))) == file.sha256
+    return False
 
 
 def _is_release_name(name: str, sig: str) -> bool:
@@ -223,7 +215,7 @@ def _read_config(path: Path) -> Mapping[str, Any]:
         text = None
     if not isinstance(text, str):
         return {}
-    return {"config": CHECKPOINT, "config_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return {"config": CHECKPOINT, "config_sha256": sha256_of([text.encode()])}
 
 
 def _parts(values: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..errors import ReleaseError, reason
 from ..experiment.xp import MANIFEST
 from ..release.manifest import ATTESTATIONS, SIGNATURE, Manifest
-from ..storage.checksum import sha256_of
+from ..storage.checksum import chunks_of, sha256_of
 from .bundle import read_statement
 from .statement import SignedFiles, attestation
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
-_CHUNK_SIZE = 1 << 20  # bytes that are hashed at once
 
 
 def signature_problems(folder: Path, manifest: Manifest, key: EllipticCurvePublicKey,
@@ -78,7 +75,7 @@ def _file_problems(folder: Path, signed: SignedFiles, manifest: Manifest,
             yield name, f"missing, but listed in {SIGNATURE}"
         elif path.is_symlink() or not path.is_file():
             yield name, "not a regular file: its content may change unnoticed"
-        elif digest != (known.get(name) or _sha256(path)):
+        elif digest != (known.get(name) or sha256_of(chunks_of(path))):
             yield name, f"sha256 differs from {SIGNATURE}"
     for name in present:
         if name not in signed.digests:
@@ -97,8 +94,3 @@ def _attestation_problems(folder: Path, manifest: Manifest,
             continue
         if not isinstance(statement, dict) or statement.get("subject") != subject:
             yield name, "made for other files"
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return sha256_of(iter(partial(file.read, _CHUNK_SIZE), b""))

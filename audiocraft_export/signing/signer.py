@@ -40,14 +40,12 @@ class Signer:
     def attest(self, manifest: Manifest) -> dict[str, bytes]:
         """Return the attestations of a complete manifest, by file name."""
         makers = {PROVENANCE: provenance, TEST_RESULT: test_result}
-        return {name: self._bundle(makers[name](manifest)) for name in self.attestations}
+        return self._bundles({name: makers[name](manifest) for name in self.attestations})
 
     def sign(self, manifest: Manifest, data: bytes) -> dict[str, bytes]:
         """Return the signature of a release, by file name; `data` is the content of its manifest."""
-        if self.key is None:
-            return {}
         digests = {**_digests(manifest), MANIFEST: sha256(data).hexdigest()}
-        return {SIGNATURE: self._bundle(SignedFiles(digests).statement(manifest.name))}
+        return self._bundles({SIGNATURE: SignedFiles(digests).statement(manifest.name)})
 
     def problems(self, folder: Path, manifest: Manifest) -> list[str]:
         """Return the files of an intact release that are missing or not valid for this key: signature, attestations."""
@@ -57,9 +55,11 @@ class Signer:
         found = signature_problems(folder, manifest, read_private_key(self.key).public_key(), _digests(manifest))
         return [*(name for name in self.attestations if name not in listed), *(name for name, _ in found)]
 
-    def _bundle(self, statement: Mapping[str, Any]) -> bytes:
-        assert self.key is not None
-        return sign_statement(statement, read_private_key(self.key))
+    def _bundles(self, statements: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
+        if self.key is None:
+            return {}
+        key = read_private_key(self.key)
+        return {name: sign_statement(statement, key) for name, statement in statements.items()}
 
 
 def _digests(manifest: Manifest) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Checksums of streams: CRC-32, with isal where it is installed (several times as fast as zlib), and sha256."""
 
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from typing import Union
 
 try:
@@ -9,7 +10,19 @@ try:
 except ImportError:  # no wheel for this platform
     from zlib import crc32
 
-__all__ = ["crc32", "sha256_of"]
+__all__ = ["chunks_of", "crc32", "sha256_of"]
+_CHUNK_SIZE = 1 << 20  # bytes that are hashed at once
+
+
+def chunks_of(path: "os.PathLike[str]") -> Iterator[bytes]:
+    """Yield the bytes of a file in chunks.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with open(path, "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_SIZE):
+            yield chunk
 
 
 def sha256_of(pieces: Iterable[Union[bytes, memoryview]]) -> str:

@@ -50,9 +50,8 @@ def read_weights(path: Path) -> ReleaseWeights:
     path = path.parent if path.name == MANIFEST else path
     is_folder = os.path.isdir(path)
     folder, manifest = (path, Manifest.load(path)) if is_folder else (path.parent, Manifest.load_or_none(path.parent))
-    if not is_folder and (manifest is None or path.name not in release_file_names(manifest)):
+    if manifest is None or not is_folder and path.name not in release_file_names(manifest):
         return _read_unlisted(path)
-    assert manifest is not None
     roles = read_roles(folder, manifest)
     files = _files(roles, release_file_names(manifest))
     if is_folder:

@@ -15,6 +15,7 @@ from ...errors import readable_size
 from ...experiment.xp import MANIFEST
 from ...release.limits import MAX_MANIFEST_BYTES
 from ...release.manifest import SIGNATURE, Manifest
+from ...storage.checksum import chunks_of
 from ..card.limits import MAX_CARD_BYTES
 from ..card.source import CARD_FILE
 from .errors import PushRefused
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoSibling
 
-HASH_CHUNK_SIZE = 1 << 20  # bytes that are hashed at once
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,9 @@ class Digest:
     def of_file(cls, path: Path) -> Digest:
         """Compute the hashes of a local file."""
         large, git = sha256(), sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-        with path.open("rb") as file:
-            while chunk := file.read(HASH_CHUNK_SIZE):
-                large.update(chunk)
-                git.update(chunk)
+        for chunk in chunks_of(path):
+            large.update(chunk)
+            git.update(chunk)
         return cls(large.hexdigest(), git.hexdigest())
 
     def matches(self, file: Optional[RepoSibling]) -> bool:
