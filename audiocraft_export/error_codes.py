@@ -198,8 +198,9 @@ ERRORS: dict[str, str] = {
         The output folder is an XP folder, a Dora folder, or holds a training checkpoint, which a release must never
         replace. Choose another folder.""",
     "unsigned-files": """
-        A signature covers all files of the release folder, except the model card and the files of git. The folder has
-        files that do not belong to the release: move them, or choose another folder.""",
+        A signature covers all files of the release folder, except the model card, the files of git and the cache of a
+        download from the Hub. The folder has files that do not belong to the release: move them, or choose another
+        folder.""",
     "write-failed": """
         The operating system refuses to write the release, for the reason in the message: missing permissions, a
         read-only file system, a name that is too long.""",

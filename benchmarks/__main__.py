@@ -52,6 +52,7 @@ is warm. {machine}.
 `export` calls `export_checkpoint` with all its checks: sha256 and fsync of the written files, and CRC-32 of all bytes,
 read back from the disk. With `verify=cache` they are read back from memory. `cp + fsync` copies the file that the
 export wrote, `sha256` hashes its bytes in memory: no export with a sha256 can be faster than the slower of the two.
+`cp + fsync + read from the disk` reads the copy as soon as it is on the disk, which may be slower than at another time.
 "AudioCraft's way" does what `audiocraft.utils.export.export_lm` does: `torch.load` of the whole checkpoint, then
 `torch.save`, without fsync and without checks. `torch.save` and `save_file` get the tensors in memory.
 

@@ -22,13 +22,15 @@ for xp in list_xps(sys.argv[1]):
 if "torch" in sys.modules:
     sys.exit("torch was imported")
 """
-BARE = """
-import os, sys
-xps = os.path.join(sys.argv[1], "xps")
-for sig in os.listdir(xps):
+READ = """
+import json, os, sys
+folder, what = sys.argv[1:]
+for sig in os.listdir(f"{folder}/xps"):
     for name in (".argv.json", "history.json", ".hydra/config.yaml", "export/export.json"):
-        with open(f"{xps}/{sig}/{name}", "rb") as stream:
-            stream.read()
+        with open(f"{folder}/xps/{sig}/{name}", "rb") as stream:
+            data = stream.read()
+        if what == "parse" and name.endswith(".json"):
+            json.loads(data)
 """
 TRAIN = """\
 from dora import hydra_main
@@ -59,10 +61,12 @@ def _lists(runs):
         taken, = medians(runs, partial(command, sys.executable, "-c", LIST, folder))
         yield Row(f"list {count:,} XPs", None, "process", taken, most=most.get(count))
     folder = dora_folder(Path(f"listed_{COUNTS[-1]}"), COUNTS[-1], listed())
-    taken, bare = medians(runs, partial(command, BIN / "audiocraft-export", "list", "--dora-dir", folder),
-                          partial(command, sys.executable, "-c", BARE, folder))
-    yield Row(f"audiocraft-export list of {COUNTS[-1]:,} XPs", None, "whole command", taken,
-              "open and read their files", bare, most=1.5)
+    taken, read, parsed = medians(runs, partial(command, BIN / "audiocraft-export", "list", "--dora-dir", folder),
+                                  *(partial(command, sys.executable, "-c", READ, folder, what)
+                                    for what in ("read", "parse")))
+    name = f"audiocraft-export list of {COUNTS[-1]:,} XPs"
+    yield Row(name, None, "whole command", taken, "open and read their files", read, most=1.5)
+    yield Row(name, None, "whole command", taken, "open, read and parse them", parsed)
 
 
 def _finding(runs):

@@ -9,7 +9,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from ..errors import CheckpointError, reason
-from ..storage.lazy_bytes import Data, LazyBytes, iter_chunks
+from ..storage.lazy_bytes import CHUNK_SIZE, Data, LazyBytes, iter_chunks
 from .nonfinite import nonfinite
 from .numpy_scalars import to_number
 from .plain_config import INITIALIZE_REMEDY, SHARD_REMEDY
@@ -78,8 +78,8 @@ def cast_chunks(tensor: LazyTensor, dtype: str) -> Iterator[Data]:
     itemsize = ITEMSIZE[tensor.dtype]
     if tensor.is_contiguous:
         for _, data in iter_elements(tensor.own_bytes.iter_checked(), itemsize):
-            if data:
-                yield _convert(_elements(data, tensor), tensor, dtype)
+            for part in _elements(data, tensor).split(CHUNK_SIZE // ITEMSIZE[dtype]) if data else ():
+                yield _convert(part, tensor, dtype)
     else:
         begin, size = tensor.offset * itemsize, tensor.span * itemsize
         stored = _elements(tensor.blob.read_checked(begin, begin + size), tensor)

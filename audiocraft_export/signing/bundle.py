@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ReleaseError, permission_hint, reason
+from ..errors import ReleaseError, reason
 from .keys import algorithm, key_hint
 from .limits import MAX_BUNDLE_BYTES
 
@@ -88,11 +88,11 @@ def _read_text(path: Path) -> str:
     except FileNotFoundError as exc:
         raise _invalid("missing: the release is not signed") from exc
     except OSError as exc:
-        raise ReleaseError("invalid-signature", f"cannot read it: {reason(exc)}", permission_hint(exc)) from exc
+        raise ReleaseError("invalid-signature", f"cannot read it: {reason(exc)}") from exc
     if len(data) > MAX_BUNDLE_BYTES or not data.isascii():
         raise _invalid("not a valid signature")
     return data.decode("ascii")
 
 
 def _invalid(what: str) -> ReleaseError:
-    return ReleaseError("invalid-signature", what, "export again with sign (--sign KEY.pem)")
+    return ReleaseError("invalid-signature", what)

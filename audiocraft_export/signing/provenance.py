@@ -17,8 +17,7 @@ BUILDER = "urn:audiocraft-export"
 def provenance(manifest: Manifest) -> dict[str, Any]:
     """Return the statement; all its values are in the manifest, from which `scrub` has removed private ones."""
     values = manifest.to_dict()
-    parameters = {"sig": manifest.sig, "weights": manifest.weights, "epoch": manifest.weights_epoch,
-                  "options": values["options"]}
+    parameters = {name: values[name] for name in ("sig", "weights", "weights_epoch", "epoch", "options")}
     return attestation(manifest.model_files, PREDICATE_TYPE, {
         "buildDefinition": {"buildType": BUILD_TYPE, "externalParameters": parameters,
                             "resolvedDependencies": [*_dependencies(values)]},

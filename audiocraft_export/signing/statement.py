@@ -56,8 +56,7 @@ class SignedFiles:
         except (LookupError, TypeError, ValueError, AttributeError):
             is_supported = False
         if not is_supported:
-            raise ReleaseError("invalid-signature", "not a signature of files by sha256 (OpenSSF Model Signing v1.0)",
-                               "sign the release again")
+            raise ReleaseError("invalid-signature", "not a signature of files by sha256 (OpenSSF Model Signing v1.0)")
         return cls(digests, ignored)
 
 

@@ -2,11 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable, TypeVar
 
 from .. import progress
 from .lazy_bytes import Data
@@ -15,6 +13,8 @@ from .threads import background
 
 _BATCH_SIZE = 1 << 17  # bytes; smaller chunks are joined, because each chunk costs system calls and a queue item
 _FLUSH_INTERVAL = 8 << 20  # bytes after which writeback is started, which shortens the final fsync
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class WrittenFile:
 
 
 class HashingWriter:
-    """Write a file and pass all bytes to a hash function; `nbytes` and `sha256` are final once the file is closed.
+    """Write a file and pass all bytes to a hash function.
 
     Args:
         descriptor: the file.
@@ -36,13 +36,16 @@ class HashingWriter:
 
     def __init__(self, descriptor: int, update: Callable[[Data], None]) -> None:
         self.nbytes = 0
-        self.sha256 = ""
         self._descriptor, self._update = descriptor, update
         self._small: list[Data] = []
         self._waiting = self._flushed = 0
 
     def write(self, data: Data) -> None:
-        """Append bytes, which the caller must not change afterwards."""
+        """Append bytes, which the caller must not change afterwards.
+
+        Raises:
+            OSError: as `flush`.
+        """
         if len(data) >= _BATCH_SIZE:
             self.flush()
         self._small.append(data)
@@ -56,6 +59,8 @@ class HashingWriter:
         Raises:
             OSError: if they cannot be written.
         """
+        if not self._waiting:
+            return
         data = self._small[0] if len(self._small) == 1 else b"".join(self._small)
         self._small, self._waiting = [], 0
         self._update(data)
@@ -67,20 +72,27 @@ class HashingWriter:
             drop_cache(self._descriptor, begin, self._flushed - begin)  # starts the writeback
 
 
-@contextmanager
-def open_durable(path: Path) -> Iterator[HashingWriter]:
-    """Create a file; when the block ends, the file is flushed to the disk, and its `sha256` is known.
+def write_durable(path: Path, write: Callable[[HashingWriter], T],
+                  check: Callable[[T], Any] = lambda result: None) -> WrittenFile:
+    """Create a file, and flush it to the disk.
+
+    Args:
+        path: the file.
+        write: writes the content.
+        check: called with the result of `write` once the file is on the disk, while the last bytes are hashed.
 
     Raises:
         OSError: if the file exists, or cannot be written.
+        Exception: any error of `write` and `check`.
     """
     sha256 = hashlib.sha256()
     with open(path, "xb", buffering=0) as stream, background(sha256.update) as update:
         file = HashingWriter(stream.fileno(), update)
-        yield file
+        result = write(file)
         file.flush()
         os.fsync(stream.fileno())
-    file.sha256 = sha256.hexdigest()
+        check(result)
+    return WrittenFile(path.name, file.nbytes, sha256.hexdigest())
 
 
 def _write_all(descriptor: int, data: Data) -> None:

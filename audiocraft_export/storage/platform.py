@@ -1,4 +1,4 @@
-"""Do what some systems lack or do in another way: each function looks for what it needs, not for a system's name."""
+"""Functions of the system that some systems lack, or have in another way."""
 
 import math
 import os
@@ -41,23 +41,18 @@ def read_at(descriptor: int, nbytes: int, position: int) -> bytes:
         return os.read(descriptor, nbytes)
 
 
-def drop_cache(descriptor: int, begin: int = 0, nbytes: int = 0) -> bool:
+def drop_cache(descriptor: int, begin: int = 0, nbytes: int = 0) -> None:
     """Advise the system to drop a range of a file from its cache, up to the end of the file if `nbytes` is 0.
 
-    Linux drops what is on the disk, and starts to write what is not, without blocking.
-
-    Returns:
-        False if the system or the file system does not take this advice.
+    Linux drops what is on the disk, and starts to write what is not, without blocking. Other systems do nothing.
     """
     if sys.platform == "linux" and hasattr(os, "posix_fadvise"):
         with suppress(OSError):
             os.posix_fadvise(descriptor, begin, nbytes, os.POSIX_FADV_DONTNEED)
-            return True
-    return False
 
 
 def bytes_read_from_disks() -> int:
-    """Return how many bytes this process has read from disks so far; 0 if the system does not count them."""
+    """Return how many bytes all threads of this process have read from disks; 0 if the system does not count them."""
     try:
         counters = dict(line.split(": ") for line in _PROCESS_IO.read_text().splitlines())
         return int(counters["read_bytes"])

@@ -57,10 +57,18 @@ def staging_parent(folder: Path) -> Path:
 
 @contextmanager
 def staging(home: Path, owns: Owns, like: Optional[Path] = None) -> Iterator[Path]:
-    """Create a staging folder in `home`, and `home` itself if it is missing; both are removed after a failure.
+    """Create a staging folder, which is removed when the block ends.
 
     Args:
+        home: its parent, created if it is missing; if so, it is removed after a failure.
+        owns: as in `discard`.
         like: an existing folder whose owner, permissions and attributes are copied.
+
+    Yields:
+        The staging folder.
+
+    Raises:
+        OSError: if it cannot be created.
     """
     made = [folder for folder in (home, *home.parents) if not os.path.exists(folder)]
     stage = home / f".export-{MACHINE}-{os.getpid()}-{_start_time(os.getpid()) or 0}-{secrets.token_hex(4)}"
@@ -87,11 +95,18 @@ def staging(home: Path, owns: Owns, like: Optional[Path] = None) -> Iterator[Pat
 
 
 def discard(stage: Path, owns: Owns) -> None:
-    """Remove release files and hard links from a staging folder, and the folder if that leaves it empty."""
+    """Remove release files and hard links from a staging folder, and the folder if that leaves it empty.
+
+    Args:
+        stage: the staging folder.
+        owns: returns whether a file of this name may belong to a release.
+    """
     with suppress(OSError):
         for entry in [*os.scandir(stage)]:
             if entry.name == BACKUP:
                 discard(Path(entry.path), lambda _: True)
+            elif entry.is_dir(follow_symlinks=False):
+                continue  # files of a previous release that could not be restored
             elif entry.name == STAGED or owns(entry.name) or entry.stat(follow_symlinks=False).st_nlink > 1:
                 os.unlink(entry.path)
         os.rmdir(stage)

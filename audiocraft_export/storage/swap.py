@@ -8,10 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Optional
 
-from ..errors import ReleaseError
+from ..errors import ReleaseError, reason
 from .platform import Exchange, folder_exchange
 from .staging import BACKUP, fsync_folder
 
+_KEPT = "former-release"  # subfolder of a staging folder, with files that could not be restored
 _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP,
                 errno.ENOTSUP}
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}
@@ -33,6 +34,7 @@ def replace_folder(stage: Path, folder: Path, names: Sequence[str], stale_files:
 
     Raises:
         OSError: if a file cannot be replaced.
+        ReleaseError: if the previous files cannot be restored.
     """
     if stage.parent == folder.parent and _rename_folder(stage, folder, names, stale_files):
         fsync_folder(folder.parent)
@@ -133,7 +135,12 @@ def _exchange(one: Path, other: Path, exchange: Exchange) -> bool:
 
 
 def _replace_files(stage: Path, folder: Path, names: Sequence[str], stale: Collection[str]) -> None:
-    """Replace files one by one and remove the stale ones; restore all files after a failure."""
+    """Replace files one by one and remove the stale ones; restore all files after a failure.
+
+    Raises:
+        OSError: if a file cannot be replaced; the previous files are restored.
+        ReleaseError: if they cannot be restored, with the folder where they are.
+    """
     backup = stage / BACKUP
     backup.mkdir()
     for name in (*names, *stale):
@@ -143,9 +150,12 @@ def _replace_files(stage: Path, folder: Path, names: Sequence[str], stale: Colle
             os.replace(stage / name, folder / name)
         for name in stale:
             (folder / name).unlink(missing_ok=True)
-    except BaseException:
-        for name in {*names, *stale} - set(os.listdir(stage)):
-            _restore(folder / name, backup / name)
+    except BaseException as exc:
+        restored = [_restore(folder / name, backup / name) for name in {*names, *stale} - {*os.listdir(stage)}]
+        if not all(restored):
+            kept = backup.rename(stage / _KEPT)
+            raise ReleaseError("write-failed", f"Cannot replace the release in {folder}, nor restore all of its files: "
+                               f"{reason(exc)}", f"copy the missing files from {kept}") from exc
         raise
 
 
@@ -159,10 +169,15 @@ def _back_up(path: Path, backup: Path) -> None:
         shutil.copy2(path, backup, follow_symlinks=False)
 
 
-def _restore(path: Path, backup: Path) -> None:
-    """Move a backup back, or remove a file without a backup, which did not exist before."""
+def _restore(path: Path, backup: Path) -> bool:
+    """Move a backup back, or remove a file without a backup, which did not exist before.
+
+    Returns:
+        False if the backup cannot be moved.
+    """
     with suppress(OSError):
         if os.path.lexists(backup):
             os.replace(backup, path)
         else:
             path.unlink()
+    return not os.path.lexists(backup)

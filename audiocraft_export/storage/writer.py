@@ -4,9 +4,10 @@ import errno
 import filecmp
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Callable, Optional, Protocol
@@ -14,7 +15,7 @@ from typing import Callable, Optional, Protocol
 from .. import progress
 from ..errors import CheckpointError, ReleaseError, readable_size, reason
 from ..signals import exit_on_sigterm
-from .durable_file import WrittenFile, open_durable
+from .durable_file import WrittenFile, write_durable
 from .lazy_bytes import Sink
 from .platform import bytes_read_from_disks, free_space
 from .read_back import Part, compare
@@ -102,13 +103,13 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
         home = staging_parent(folder)
         _check_free_space(home, nbytes)
         with staging(home, ownership.owns, like=folder if home == folder.parent else None) as stage:
-            made = [_write_staged(stage / name, content, read_back) for name, content in files.items()]
-            written = Written([file.written for file in made], _read_back(made, read_back))
+            checker = _ReadBack(read_back)
+            made = [_write_staged(stage / name, content, checker) for name, content in files.items()]
+            written = Written(made, checker.source)
             ownership.refuse_unrelated_files(folder, lambda path: filecmp.cmp(stage / path.name, path, shallow=False))
             last = finish(stage, written)
             for name, data in last.items():
-                with open_durable(stage / name) as stream:
-                    stream.write(data)
+                write_durable(stage / name, methodcaller("write", data))
             fsync_folder(stage)
             replace_folder(stage, folder, [*files, *last], ownership.stale_files)
     return written
@@ -146,7 +147,7 @@ def write_file(path: Path, content: Encoder, owns: Owns) -> None:
         refuse_non_files(path.parent, [path.name])
         _check_free_space(path.parent, content.nbytes)
         with staging(path.parent, owns) as stage:
-            _read_back([_write_staged(stage / STAGED, content, DEVICE)], DEVICE)
+            _write_staged(stage / STAGED, content, _ReadBack(DEVICE))
             if os.path.exists(path):
                 shutil.copymode(path, stage / STAGED)
             os.replace(stage / STAGED, path)
@@ -162,7 +163,7 @@ def replace_files(folder: Path, contents: Mapping[str, Encoder], owns: Owns) -> 
     with _wrap_errors(folder), exit_on_sigterm(), staging(folder, owns) as stage:
         refuse_non_files(folder, contents)
         for name, content in contents.items():
-            _write_staged(stage / STAGED, content, NONE)
+            _write_staged(stage / STAGED, content, _ReadBack(NONE))
             os.replace(stage / STAGED, folder / name)
         fsync_folder(folder)
 
@@ -189,40 +190,45 @@ def resolve_output(path: Path, is_valid: Callable[[str], bool] = os.path.isdir) 
         return Path(os.path.realpath(path))
 
 
-@dataclass(frozen=True)
-class _StagedFile:
-    path: Path
-    content: Encoder
-    parts: list[Part]
-    written: WrittenFile
+class _ReadBack:
+    """Compares written files with their content.
 
-
-def _write_staged(path: Path, content: Encoder, read_back: str) -> _StagedFile:
-    with open_durable(path) as file:
-        parts = content.write(file, checked=read_back == NONE)
-    return _StagedFile(path, content, parts, WrittenFile(path.name, file.nbytes, file.sha256))
-
-
-def _read_back(files: Collection[_StagedFile], read_back: str) -> str:
-    """Compare files with what was written.
-
-    Returns:
-        Where the bytes came from: the device, or the cache if the system has kept them there.
-
-    Raises:
-        CheckpointError: if the source of the content is corrupted.
-        ReleaseError: if a file differs from its content.
+    Args:
+        wanted: where the bytes are to come from: the device or the cache, or `none` to compare nothing.
     """
-    before = bytes_read_from_disks()
-    for file in files if read_back != NONE else ():
+
+    def __init__(self, wanted: str) -> None:
+        self.wanted = wanted
+        self._compared = self._from_disks = 0  # bytes
+
+    @property
+    def source(self) -> str:
+        """Where the bytes came from: the cache, although the device is wanted, if the system has kept them there."""
+        return CACHE if self.wanted == DEVICE and self._from_disks < self._compared else self.wanted
+
+    def compare(self, path: Path, content: Encoder, parts: Sequence[Part]) -> None:
+        """Compare a file with the parts of its content.
+
+        Raises:
+            CheckpointError: if the source of the content is corrupted.
+            ReleaseError: if the file differs from its content.
+        """
+        if self.wanted == NONE:
+            return
+        before = bytes_read_from_disks()
         try:
-            compare(file.path, file.parts, from_disk=read_back == DEVICE)
+            compare(path, parts, from_disk=self.wanted == DEVICE)
         except CheckpointError as exc:
-            file.content.check_sources()
+            content.check_sources()
             raise ReleaseError("read-back-failed", f"The written file differs from its content: {exc.message}",
                                "check the disk, and export again") from exc
-    nbytes = sum(file.written.bytes for file in files)
-    return CACHE if read_back == DEVICE and bytes_read_from_disks() - before < nbytes else read_back
+        self._compared += sum(part.size for part in parts)
+        self._from_disks += bytes_read_from_disks() - before
+
+
+def _write_staged(path: Path, content: Encoder, read_back: _ReadBack) -> WrittenFile:
+    return write_durable(path, lambda file: content.write(file, checked=read_back.wanted == NONE),
+                         lambda parts: read_back.compare(path, content, parts))
 
 
 @contextmanager

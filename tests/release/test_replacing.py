@@ -155,13 +155,13 @@ def test_a_release_of_another_experiment_in_the_default_folder_is_refused(ours, 
 
 def test_one_that_comes_in_between_is_refused(ours, theirs, tmp_path, monkeypatch):
     from audiocraft_export.storage import writer
-    read_back = writer._read_back
+    compare = writer.compare
 
-    def late(*args):
+    def late(*args, **options):
         monkeypatch.undo()
         export_checkpoint(theirs, tmp_path / "r")
-        return read_back(*args)
-    monkeypatch.setattr(writer, "_read_back", late)
+        return compare(*args, **options)
+    monkeypatch.setattr(writer, "compare", late)
     with pytest.raises(ExportError, match=f"another experiment .{OTHER}"):
         export_checkpoint(ours, tmp_path / "r")
     assert Manifest.load(tmp_path / "r").sig == OTHER and not [*tmp_path.glob(".export-*")]

@@ -18,7 +18,8 @@ def test_it_names_files_options_and_checkpoint(signed, keys):
     assert statement["subject"] == [{"name": "state_dict.bin", "digest": {"sha256": manifest.files[0].sha256}}]
     definition, details = statement["predicate"]["buildDefinition"], statement["predicate"]["runDetails"]
     assert definition["buildType"] == BUILD_TYPE
-    assert definition["externalParameters"]["options"] == manifest.options
+    assert definition["externalParameters"] == {
+        name: manifest.to_dict()[name] for name in ("sig", "weights", "weights_epoch", "epoch", "options")}
     assert definition["resolvedDependencies"] == [{
         "name": "checkpoint.th", "digest": {"audiocraftExportIdentity": manifest.checkpoint["identity"]},
         "annotations": {"sig": manifest.sig}}]

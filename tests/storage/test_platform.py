@@ -62,14 +62,6 @@ def test_a_file_is_opened_without_translating_newlines(tmp_path, monkeypatch):
     assert flags == [os.O_RDONLY | os.O_NONBLOCK | 1 << 15]
 
 
-def test_the_cache_is_dropped_where_the_system_can(tmp_path, monkeypatch):
-    (tmp_path / "file").write_bytes(b"data")
-    with open(tmp_path / "file", "rb") as stream:
-        assert drop_cache(stream.fileno()) == hasattr(os, "posix_fadvise")
-        monkeypatch.delattr(os, "posix_fadvise", raising=False)
-        assert not drop_cache(stream.fileno())
-
-
 def test_the_bytes_of_a_dropped_file_are_read_from_the_disk(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(os.urandom(5_000_001))

@@ -5,7 +5,7 @@ import os
 import pytest
 from helpers import SIG, load, model_state, same, with_cfg
 
-from audiocraft_export import ExportOptions, export_xp, verify
+from audiocraft_export import ExportError, ExportOptions, export_xp, verify
 from audiocraft_export.storage import swap, writer
 
 
@@ -56,3 +56,24 @@ def test_a_release_that_comes_in_between_leaves_none_of_its_files_to_another(mak
     assert sorted(os.listdir(folder)) == ["README.md", "export.json", "state_dict.bin"]
     assert verify(folder).problems == [] and os.listdir(folder.parent).count("export") == 1
     assert not [path for path in os.listdir(folder.parent) if path.startswith(".export-")]
+
+
+def test_a_file_that_cannot_be_restored_is_kept_and_its_place_is_named(make_xp, dora_dir, monkeypatch):
+    folder = make_xp() / "export"
+    export_xp(SIG, dora_dir)
+    (folder / "samples").mkdir()  # so that files are replaced one by one
+    before = (folder / "state_dict.bin").read_bytes()
+    replace = os.replace
+
+    def fail(source, target):
+        if os.path.basename(target) == "export.json" or "former" in str(source):
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+    monkeypatch.setattr(swap.os, "replace", fail)
+    with pytest.raises(ExportError, match="nor restore all of its files: Input/output error") as error:
+        export_xp(SIG, dora_dir, ExportOptions(weights="last"))
+    monkeypatch.undo()
+    kept, = folder.parent.glob(".export-*/former-release")
+    assert str(kept) in error.value.hint and (kept / "state_dict.bin").read_bytes() == before
+    export_xp(SIG, dora_dir, ExportOptions(weights="last"))
+    assert (kept / "state_dict.bin").read_bytes() == before and verify(folder).ok

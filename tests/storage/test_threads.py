@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 from helpers import SIG, run_python
 
-from audiocraft_export.storage.durable_file import open_durable
+from audiocraft_export.storage.durable_file import write_durable
 from audiocraft_export.storage.threads import background, map_two
 
 
@@ -56,11 +56,9 @@ def test_a_signal_at_any_step_of_the_work_of_two_threads_ends_it(tmp_path, work)
 
 def test_a_file_is_hashed_as_on_the_disk(tmp_path):
     pieces = [os.urandom(size) for size in (1, 1 << 16, 3, (1 << 18) + 1, 0, 70_000, 5)]
-    with open_durable(tmp_path / "file") as file:
-        for piece in pieces:
-            file.write(piece)
+    file = write_durable(tmp_path / "file", lambda stream: [*map(stream.write, pieces)])
     written = (tmp_path / "file").read_bytes()
-    assert written == b"".join(pieces) and file.nbytes == len(written)
+    assert written == b"".join(pieces) and file.bytes == len(written)
     assert file.sha256 == hashlib.sha256(written).hexdigest()
 
 

@@ -55,7 +55,7 @@ def test_an_error_of_the_system_has_the_hint_for_its_cause(make_xp, dora_dir, mo
     def fail(*_, **__):
         raise OSError(number, os.strerror(number))
     folder = make_xp() / "export"
-    monkeypatch.setattr(writer, "open_durable", fail)
+    monkeypatch.setattr(writer, "write_durable", fail)
     with pytest.raises(ReleaseError) as error:
         export_xp(SIG, dora_dir)
     assert error.value.args == (code, f"Cannot write the release to {folder}: {os.strerror(number)}", hint)
