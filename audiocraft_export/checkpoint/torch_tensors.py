@@ -78,7 +78,7 @@ def cast_chunks(tensor: LazyTensor, dtype: str) -> Iterator[Data]:
     itemsize = ITEMSIZE[tensor.dtype]
     if tensor.is_contiguous:
         for _, data in iter_elements(tensor.own_bytes.iter_checked(), itemsize):
-            for part in _elements(data, tensor).split(CHUNK_SIZE // ITEMSIZE[dtype]) if data else ():
+            for part in torch.split(_elements(data, tensor), CHUNK_SIZE // ITEMSIZE[dtype]) if data else ():
                 yield _convert(part, tensor, dtype)
     else:
         begin, size = tensor.offset * itemsize, tensor.span * itemsize

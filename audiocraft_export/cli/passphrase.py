@@ -2,10 +2,10 @@
 
 import os
 import sys
-from contextlib import suppress
 from getpass import getpass
 from typing import Optional
 
+from ..errors import ReleaseError
 from ..experiment.xp import AnyPath
 
 
@@ -19,6 +19,10 @@ def check_key(path: Optional[AnyPath]) -> None:
         return
     from ..signing.keys import PASSPHRASE, needs_passphrase, read_private_key
     if needs_passphrase(path) and not os.environ.get(PASSPHRASE) and sys.stdin.isatty():
-        with suppress(EOFError):  # Ctrl-D
+        try:
             os.environ[PASSPHRASE] = getpass(f"Passphrase of {path}: ")
+        except EOFError:  # Ctrl-D
+            pass
+        except ValueError as exc:
+            raise ReleaseError("invalid-key", f"The passphrase of {path} is not text", "type it again") from exc
     read_private_key(path)

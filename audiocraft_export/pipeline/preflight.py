@@ -8,7 +8,7 @@ from typing import Any, Callable
 from ..checkpoint.plain_config import to_plain
 from ..errors import CheckpointError, ReleaseError, listing, permission_hint, reason
 from ..experiment.config import Config, to_container
-from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, Experiment
+from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
 from ..formats.registry import FORMATS, encode_release, refuse_family, require_loader
 from ..formats.requirements import require_packages
 from ..options import ExportOptions
@@ -16,7 +16,9 @@ from ..release.content import Content, text_bytes
 from ..release.families.registry import family_of
 from ..release.manifest import SIGNATURE, Manifest
 from ..release.owned_files import (
+    SIGNATURES,
     OwnedFiles,
+    has_release,
     refuse_other_experiment,
     refuse_training_checkpoint,
     refuse_training_folder,
@@ -64,7 +66,9 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     if is_known and not options.force:  # without a signature, only the checkpoint can prove the experiment
         refuse_other_experiment(previous, {"sig": xp.sig}, folder, [home])
     if options.sign is not None:
-        refuse_unsigned_files(folder, OwnedFiles.owns)
+        is_new = not has_release(folder)
+        refuse_unsigned_files(folder, options.sign, lambda name: OwnedFiles.owns(name)
+                              and not (is_new and name in SIGNATURES))
     check_writable(folder)
     if options.config is not None:
         Config.load(Path(options.config))
@@ -94,24 +98,26 @@ def check_packages(options: ExportOptions) -> None:
         read_private_key(options.sign)
 
 
-def refuse_unsigned_files(folder: Path, is_signed: Callable[[str], bool]) -> None:
+def refuse_unsigned_files(folder: Path, key: AnyPath, is_signed: Callable[[str], bool]) -> None:
     """Refuse to sign a folder with other files than those of its release: a signature covers all files of a folder.
 
     Args:
         folder: the release folder.
+        key: the private key, which must not be published with the release.
         is_signed: returns whether a file, by its path in the folder, belongs to the new release or is removed with the
             previous one.
 
     Raises:
-        ReleaseError: if the folder has other files, or a file `model.sig` without a release.
+        ReleaseError: if the folder has other files, or the private key.
     """
+    if folder in Path(os.path.realpath(key)).parents:
+        raise ReleaseError("invalid-key", f"The private key {key} is in the release folder {folder}",
+                           "move it to a folder that is not shared")
     try:
-        names = other_files(folder, IGNORED) if os.path.isdir(folder) else []
+        names = other_files(folder, {*IGNORED} - {SIGNATURE}) if os.path.isdir(folder) else []
     except OSError as exc:
         raise ReleaseError("read-failed", f"Cannot read {folder}: {reason(exc)}", permission_hint(exc)) from exc
     found = [name for name in names if not is_signed(name) and not STAGING_NAME.match(name)]
-    if os.path.lexists(folder / SIGNATURE) and not os.path.lexists(folder / MANIFEST):
-        found.append(SIGNATURE)
     if found:
         raise ReleaseError("unsigned-files", f"A signature covers all files of {folder}, but {listing(found)} "
                            f"{'does' if len(found) == 1 else 'do'} not belong to the release",
@@ -134,11 +140,11 @@ def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles, 
             folder or a pipe would be replaced, or the release would be signed with unrelated files beside it.
     """
     refuse_training_folder(folder, owned.xp_folders)
-    refuse_non_files(folder, [*files, MANIFEST, SIGNATURE])
+    refuse_non_files(folder, [*files, MANIFEST, *SIGNATURES])
     owned.refuse_unrelated_files(folder, lambda path: _may_hold(path, files[path.name]))
     if signer.key is not None:
         signed = {*files, MANIFEST, *owned.stale_files(folder)}
-        refuse_unsigned_files(folder, signed.__contains__)
+        refuse_unsigned_files(folder, signer.key, signed.__contains__)
 
 
 def _may_hold(path: Path, content: Content) -> bool:

@@ -18,6 +18,7 @@ from .families import audioseal
 from .families.registry import FAMILIES, GENERAL_FAMILY, OWN_NAMES
 from .manifest import ATTESTATIONS, SIGNATURE, Manifest
 
+SIGNATURES = (SIGNATURE, *ATTESTATIONS)  # files that are valid for one release only
 _REPLACE = "choose another folder, or replace the release with force=true (--force)"
 _SHARD = r"(-\d{5}-of-\d{5})?\.safetensors|\.safetensors\.index\.json"
 _SAFETENSORS = (rf"(compression_)?model({_SHARD}|\.json)", r"(compression_)?config(_\d+)?\.yaml",
@@ -46,6 +47,11 @@ def is_torch_file(name: str) -> bool:
     return name.endswith((".bin", ".pth"))
 
 
+def has_release(folder: Path) -> bool:
+    """Return whether a folder has a release, which may be damaged."""
+    return any(os.path.lexists(folder / name) for name in (MANIFEST, *OWN_NAMES))
+
+
 class OwnedFiles:
     """Decide which files of a folder a new release may replace: only files of a release.
 
@@ -67,15 +73,15 @@ class OwnedFiles:
         return name in (MANIFEST, SIGNATURE) or _is_release_name(name, r"[\w-]+")
 
     def stale_files(self, folder: Path) -> set[str]:
-        """Return the unchanged files of the previous release that are not part of the new release, and its signature.
+        """Return the unchanged files of the previous release that are not part of the new release, and its signatures.
 
-        A signature is never valid for another release.
+        A signature or an attestation is never valid for another release.
         """
         previous = Manifest.load_or_none(folder)
         names = {*OWN_NAMES, *(release_file_names(previous) if previous else ())} - self._names
-        signature = {SIGNATURE} if os.path.lexists(folder / MANIFEST) and os.path.lexists(folder / SIGNATURE) else set()
-        return signature | {file.name for file in Manifest.unverified_files(folder)
-                            if file.name in names and matches_manifest(folder, file)}
+        signatures = {name for name in SIGNATURES if has_release(folder) and os.path.lexists(folder / name)}
+        return signatures | {file.name for file in Manifest.unverified_files(folder)
+                             if file.name in names and matches_manifest(folder, file)}
 
     def replaced_release(self, folder: Path) -> Optional[str]:
         """Describe the release in a folder that the new release would replace; None without one."""

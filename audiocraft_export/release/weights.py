@@ -174,14 +174,18 @@ def _select(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Weights:
         weights = _select_section(checkpoint, which)
     if which != "last":
         weights = _take_model(weights, of_audiocraft)
+    names: list[str] = []
     try:
-        tensors = weights.tensors
+        _TensorMapper(lambda name, tensor: names.append(name))(weights.state)
     except RecursionError:
         raise CheckpointError("unsupported-weights", f"{weights.source} of {checkpoint.where} contains itself or is "
                               "nested too deeply", "keep only tensors and plain data in the model's state") from None
-    if not tensors:
+    if not names:
         why = " (no validation has run yet)" if weights.source in _SECTIONS["best"] else ""
         raise _MissingWeights("missing-weights", f"{weights.source} of {checkpoint.where} has no tensors{why}")
+    if len({*names}) < len(names):
+        raise CheckpointError("unsupported-weights", f"{weights.source} of {checkpoint.where} has two tensors with the "
+                              f"name {Counter(names).most_common(1)[0][0]!r}", "rename one of them in the model")
     if not of_audiocraft:
         return replace(weights, notes=(*weights.notes, *wrapper_warnings(weights.state, weights.source)))
     if parts := _parts(weights.state):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ReleaseError, reason
+from ..release.manifest import SIGNATURE
 from .keys import algorithm, key_hint
 from .limits import MAX_BUNDLE_BYTES
 
@@ -86,7 +87,7 @@ def _read_text(path: Path) -> str:
         with open(path, "rb") as file:
             data = file.read(MAX_BUNDLE_BYTES + 1)
     except FileNotFoundError as exc:
-        raise _invalid("missing: the release is not signed") from exc
+        raise _invalid("missing: the release is not signed" if path.name == SIGNATURE else "missing") from exc
     except OSError as exc:
         raise ReleaseError("invalid-signature", f"cannot read it: {reason(exc)}") from exc
     if len(data) > MAX_BUNDLE_BYTES or not data.isascii():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ReleaseError, reason
 from ..experiment.xp import MANIFEST
-from ..release.manifest import ATTESTATIONS, SIGNATURE, Manifest
+from ..release.manifest import ATTESTATIONS, CARD_FILES, SIGNATURE, Manifest
 from ..storage.checksum import chunks_of, sha256_of
 from .bundle import read_statement
 from .statement import SignedFiles, attestation
@@ -44,7 +44,7 @@ def signature_problems(folder: Path, manifest: Manifest, key: EllipticCurvePubli
 def other_files(folder: Path, ignored: Collection[str]) -> list[str]:
     """Return the paths of all files below a folder, relative to it, except those in the `ignored` files and folders.
 
-    Symlinks are not followed, and count as files.
+    Symlinks are not followed, and count as files. A folder with the name of a card is not ignored.
 
     Raises:
         OSError: if a folder cannot be read.
@@ -55,7 +55,7 @@ def other_files(folder: Path, ignored: Collection[str]) -> list[str]:
         base = PurePosixPath(Path(home).relative_to(folder).as_posix())
         links = [name for name in folders if os.path.islink(os.path.join(home, name))]
         found += [path.as_posix() for path in (base / name for name in (*names, *links))
-                  if not any(each == path or each in path.parents for each in skipped)]
+                  if not any(each == path or each in path.parents and str(each) not in CARD_FILES for each in skipped)]
     return sorted(found)
 
 

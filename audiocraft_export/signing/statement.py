@@ -11,13 +11,13 @@ from hashlib import sha256
 from typing import Any
 
 from ..errors import ReleaseError
-from ..release.manifest import CARD_FILE, CURVE_FILE, SIGNATURE
+from ..release.manifest import CARD_FILES, SIGNATURE
 from ..storage.durable_file import WrittenFile
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 # The card may change after the release. model_signing ignores the files of git; `hf download` adds its cache.
-IGNORED = (SIGNATURE, CARD_FILE, CURVE_FILE, ".git", ".gitattributes", ".github", ".gitignore", ".cache/huggingface")
+IGNORED = (SIGNATURE, *CARD_FILES, ".git", ".gitattributes", ".github", ".gitignore", ".cache/huggingface")
 
 
 @dataclass(frozen=True)

@@ -52,3 +52,12 @@ def test_no_answer_is_an_error(tmp_path, asked, monkeypatch):
     monkeypatch.setattr(passphrase, "getpass", press_ctrl_d)
     with pytest.raises(ReleaseError, match="its passphrase is unknown"):
         check_key(write_keys(tmp_path, passphrase="open sesame")[0])
+
+
+def test_an_answer_that_is_not_text_is_an_error(tmp_path, asked, monkeypatch):
+    def invalid(prompt):
+        return b"s\xff".decode()
+    monkeypatch.setattr(passphrase, "getpass", invalid)
+    with pytest.raises(ReleaseError, match="is not text") as error:
+        check_key(write_keys(tmp_path, passphrase="other")[0])
+    assert error.value.code == "invalid-key"

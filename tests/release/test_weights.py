@@ -380,3 +380,12 @@ def test_weights_of_more_than_any_model_has_are_refused(monkeypatch, name, state
     monkeypatch.setattr(module, name, 2)
     with pytest.raises(CheckpointError, match="exceed the limits|Unsupported key"):
         compact(Weights(state, "model", ""))
+
+
+@pytest.mark.parametrize("state", [{"a.b": torch.ones(2), "a": {"b": torch.zeros(3)}},
+                                   {5: torch.ones(3), "5": torch.zeros(3)}], ids=["part", "number"])
+def test_two_tensors_with_the_same_name_are_refused(make_xp, dora_dir, state):
+    folder = make_xp(best_state={"model": state})
+    with pytest.raises(CheckpointError, match="has two tensors with the name"):
+        export_xp(SIG, dora_dir)
+    assert not (folder / "export").exists()

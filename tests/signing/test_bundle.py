@@ -80,4 +80,5 @@ def test_a_missing_file_a_symlink_and_a_folder_are_refused(bundle, keys, tmp_pat
     key = read_public_key(keys[1])
     (tmp_path / "link").symlink_to(bundle)
     assert refused(tmp_path / "link", key) == refused(tmp_path, key) == "not a regular file"
-    assert "is not signed" in refused(tmp_path / "nothing", key)
+    assert "is not signed" in refused(tmp_path / "other" / "model.sig", key)
+    assert refused(tmp_path / "provenance.intoto.json", key) == "missing"

@@ -9,6 +9,8 @@ from helpers import SIG, solver_state
 
 from audiocraft_export import ExportOptions, convert, export_xp, verify
 from audiocraft_export.errors import OptionError, ReleaseError
+from audiocraft_export.experiment.xp import Experiment
+from audiocraft_export.pipeline.preflight import check_before_training
 from audiocraft_export.release.manifest import Manifest
 from audiocraft_export.signing.bundle import read_statement
 from audiocraft_export.signing.keys import read_public_key
@@ -87,6 +89,55 @@ def test_a_folder_with_other_files_is_not_signed(export, dora_dir, name):
         export(attest=True)
     assert refusal.value.code == "unsigned-files" and not (folder / "export.json").exists()
     assert export(sign=None).written and (folder / name).exists()
+
+
+@pytest.mark.parametrize("name", ["provenance.intoto.json", "model.sig"])
+def test_a_training_is_not_started_if_its_release_cannot_be_signed(make_xp, dora_dir, keys, name):
+    xp = Experiment.from_folder(make_xp())
+    (xp.folder / "export").mkdir()
+    (xp.folder / "export" / name).write_text("mine")
+    with pytest.raises(ReleaseError, match=f"but {name} does not belong to the release"):
+        check_before_training(xp, {}, ExportOptions(sign=keys[0]))
+
+
+@pytest.mark.parametrize("damage", ["attestation", "no manifest", "invalid manifest"])
+@pytest.mark.parametrize("signs", [True, False])
+def test_signatures_of_a_damaged_release_are_replaced_or_removed(signed, export, keys, damage, signs):
+    if damage == "attestation":
+        (signed / "provenance.intoto.json").write_bytes(b"x")
+    elif damage == "no manifest":
+        (signed / "export.json").unlink()
+    else:
+        (signed / "export.json").write_text("{")
+    assert export(**({"attest": True} if signs else {"sign": None, "weights": "last"})).written
+    names = {"model.sig", "provenance.intoto.json"} if signs else set()
+    assert {*os.listdir(signed)} == {"state_dict.bin", "export.json", *names}
+    assert not signs or verify(signed, key=keys[1]).ok
+
+
+def test_a_folder_with_the_name_of_an_attestation_is_refused(export, tmp_path):
+    folder = export().folder
+    (folder / "provenance.intoto.json").mkdir()
+    with pytest.raises(ReleaseError, match="is not a regular file"):
+        export(attest=True)
+    assert (folder / "provenance.intoto.json").is_dir() and not [*folder.parent.glob(".export-*")]
+
+
+@pytest.mark.parametrize("name", ["model.sig", "README.md", "state_dict.bin", "key.pem"])
+def test_a_key_in_the_release_folder_is_refused_and_kept(export, keys, dora_dir, name):
+    key = export().folder / name
+    content = keys[0].read_bytes()
+    key.write_bytes(content)
+    with pytest.raises(ReleaseError, match=f"The private key {key} is in the release folder") as error:
+        export(sign=key, force=True)
+    assert error.value.code == "invalid-key" and key.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["README.md/model.py", "training-curve.png/model.py"])
+def test_a_folder_with_the_name_of_a_card_is_not_ignored(signed, keys, name):
+    (signed / name).parent.mkdir()
+    (signed / name).touch()
+    assert any(f"{name}: not listed in model.sig" in str(problem) for problem in verify(signed, key=keys[1]).problems)
 
 
 def test_neither_the_key_nor_its_path_is_in_any_file(signed, keys, dora_dir):

@@ -78,7 +78,7 @@ class Flattened:
         if name in self.tensors:
             raise CheckpointError("unsupported-by-safetensors",
                                   f"Two tensors of the model have the same name in a safetensors file: {name!r}",
-                                  "use format=audiocraft")
+                                  "rename one of them in the model")
         self.tensors[name] = tensor
         return {"$tensor": name}
 
