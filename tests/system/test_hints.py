@@ -34,7 +34,6 @@ ELSEWHERE = {  # codes whose hint another test follows, or that need what these 
     "disk-full": "as write-failed",
     "sharded-weights": "before a training with FSDP: tests/hooks/test_before_training.py",
     "experiment-changed": "tests/hooks/test_recovery.py",
-    "invalid-signature": "tests/signing/test_signer.py",
     "missing-passphrase": "an environment variable, or a terminal: tests/system/test_signatures.py",
     "push-failed": "tests/sharing/hub/test_errors.py",
 }
@@ -330,8 +329,8 @@ def a_dora_folder_instead_of_a_package(scene):
 
 
 @case("unsupported-by-safetensors")
-def names_that_are_the_same_in_safetensors(scene):
-    scene.xp(best_state={"model": {"a.b": torch.ones(1), "a": {"b": torch.zeros(1)}}})
+def a_name_that_safetensors_does_not_support(scene):
+    scene.xp(best_state={"model": {"__metadata__": torch.ones(1)}})
     hint = yield ["run", SIG, "--format", "safetensors"]
     yield ["run", SIG, "--format", found("format=(audiocraft)", hint)]
 
