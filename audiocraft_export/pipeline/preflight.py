@@ -66,9 +66,8 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     if is_known and not options.force:  # without a signature, only the checkpoint can prove the experiment
         refuse_other_experiment(previous, {"sig": xp.sig}, folder, [home])
     if options.sign is not None:
-        is_new = not has_release(folder)
-        refuse_unsigned_files(folder, options.sign, lambda name: OwnedFiles.owns(name)
-                              and not (is_new and name in SIGNATURES))
+        foreign = () if has_release(folder) else SIGNATURES
+        refuse_unsigned_files(folder, options.sign, lambda name: OwnedFiles.owns(name) and name not in foreign)
     check_writable(folder)
     if options.config is not None:
         Config.load(Path(options.config))

@@ -79,7 +79,7 @@ class OwnedFiles:
         """
         previous = Manifest.load_or_none(folder)
         names = {*OWN_NAMES, *(release_file_names(previous) if previous else ())} - self._names
-        signatures = {name for name in SIGNATURES if has_release(folder) and os.path.lexists(folder / name)}
+        signatures = {name for name in (SIGNATURES if has_release(folder) else ()) if os.path.lexists(folder / name)}
         return signatures | {file.name for file in Manifest.unverified_files(folder)
                              if file.name in names and matches_manifest(folder, file)}
 

@@ -118,10 +118,10 @@ def release_status(folder: Path, xp_folder: Path, *, opens: bool = True, name: O
 
 def _state_without_manifest(folder: Path) -> str:
     """Return the state of a release folder without a valid manifest, or whose files do not match it."""
-    from .families.registry import OWN_NAMES  # imports omegaconf, which a report does not need
+    from .owned_files import has_release  # imports omegaconf, which a report does not need
     if is_denied(folder / MANIFEST):
         return UNREADABLE
-    return DAMAGED if any(os.path.lexists(folder / name) for name in (MANIFEST, *OWN_NAMES)) else NONE
+    return DAMAGED if has_release(folder) else NONE
 
 
 def is_denied(path: AnyPath) -> bool:

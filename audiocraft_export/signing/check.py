@@ -12,7 +12,7 @@ from ..experiment.xp import MANIFEST
 from ..release.manifest import ATTESTATIONS, CARD_FILES, SIGNATURE, Manifest
 from ..storage.checksum import chunks_of, sha256_of
 from .bundle import read_statement
-from .statement import SignedFiles, attestation
+from .statement import SignedFiles, subject_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -85,7 +85,7 @@ def _file_problems(folder: Path, signed: SignedFiles, manifest: Manifest,
 def _attestation_problems(folder: Path, manifest: Manifest,
                           key: EllipticCurvePublicKey) -> Iterator[tuple[str, str]]:
     """Check that the attestations are signed with the key, and are about the files of the release."""
-    subject = attestation(manifest.model_files, "", {})["subject"]
+    subject = subject_of(manifest.model_files)
     for name in (file.name for file in manifest.files if file.name in ATTESTATIONS):
         try:
             statement = read_statement(folder / name, key)

@@ -62,8 +62,12 @@ class SignedFiles:
 
 def attestation(files: Iterable[WrittenFile], kind: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
     """Return an in-toto statement about files; `kind` is the URI of the predicate type."""
-    subject = [{"name": file.name, "digest": {"sha256": file.sha256}} for file in files]
-    return {"_type": STATEMENT_TYPE, "subject": subject, "predicateType": kind, "predicate": predicate}
+    return {"_type": STATEMENT_TYPE, "subject": subject_of(files), "predicateType": kind, "predicate": predicate}
+
+
+def subject_of(files: Iterable[WrittenFile]) -> list[dict[str, Any]]:
+    """Return the files that an attestation is about, as it names them."""
+    return [{"name": file.name, "digest": {"sha256": file.sha256}} for file in files]
 
 
 def _root_digest(digests: Iterable[str]) -> str:

@@ -16,6 +16,6 @@ def test_result(manifest: Manifest) -> dict[str, Any]:
     """Return the statement about a release that has passed `verify=load`."""
     of_source = ["source-crc32"] if manifest.is_identified else []  # a running solver has no checksums
     return attestation(manifest.model_files, PREDICATE_TYPE, {
-        "result": "PASSED", "configuration": [{"uri": CONFIGURATION, "annotations": manifest.to_dict()["versions"]}],
+        "result": "PASSED", "configuration": [{"uri": CONFIGURATION, "annotations": dict(manifest.versions)}],
         "passedTests": [*of_source, f"read-back-{manifest.read_back}", f"load-{manifest.release_format}"],
     })

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
 
 
-
 @dataclass(frozen=True)
 class Digest:
     """The hashes by which the Hub identifies a file."""
