@@ -12,7 +12,7 @@ from .platform import drop_cache
 from .threads import background
 
 _BATCH_SIZE = 1 << 17  # bytes; smaller chunks are joined, because each chunk costs system calls and a queue item
-_FLUSH_INTERVAL = 8 << 20  # bytes after which writeback is started, which shortens the final fsync
+_FLUSH_INTERVAL = 2 << 20  # bytes after which writeback is started, which shortens the final fsync
 
 T = TypeVar("T")
 
