@@ -179,8 +179,9 @@ ERRORS: dict[str, str] = {
         The disk does not have enough free space for the release. An existing release stays until the new one is
         complete, so both need space. Free some, or choose another folder with `--folder`.""",
     "file-exists": """
-        A file that does not belong to any release has the name of a file of the new release. It is never overwritten.
-        Move it, or choose another folder.""",
+        A file that does not belong to any release has the name of a file of the new release, or a name that a loader
+        looks for, such as `model.fp16.safetensors`, so that it would be loaded instead. It is never overwritten. Move
+        it, or choose another folder.""",
     "invalid-output": """
         The output path cannot hold a release: it is a dangling link, a pipe, a folder where a file is expected, or a
         file where a folder is expected.""",

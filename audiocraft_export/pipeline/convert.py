@@ -74,10 +74,10 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
         if to == SAFETENSORS:
             files = to_safetensors(files, manifest, max_shard_size)
             options = {**options, "format": to, "max_shard_size": max_shard_size}
-        owned = OwnedFiles(files, manifest, force=force)
-        check_folder(target, files, owned, signer)
         warnings = without_nonfinite_warnings(manifest)  # `write` adds the warnings about NaN and infinity again
         made = replace(manifest, files=[], nonfinite={}, warnings=warnings, options=options, content_digest=None)
+        owned = OwnedFiles(files, made, force=force)
+        check_folder(target, files, owned, signer)
         has_digest = manifest.content_digest is not None or signer.key is not None
         report = write(target, files, made, owned, digest=has_digest, signer=signer)
     warn_of_stale_card(target)

@@ -1,19 +1,20 @@
 """Check an export before anything is written, or before its training starts."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Optional
 
 from ..checkpoint.plain_config import to_plain
 from ..errors import CheckpointError, ReleaseError, listing, permission_hint, reason
 from ..experiment.config import Config, to_container
 from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
-from ..formats.registry import FORMATS, encode_release, refuse_family, require_loader
+from ..formats.registry import FORMATS, encode_release, is_looked_for, refuse_family, require_loader
 from ..formats.requirements import require_packages
-from ..options import ExportOptions
+from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content, text_bytes
-from ..release.families.registry import family_of
+from ..release.families.registry import OWN_NAMES, family_of
 from ..release.manifest import SIGNATURE, Manifest
 from ..release.owned_files import (
     SIGNATURES,
@@ -65,9 +66,10 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     is_known = previous.get("sig") is not None or isinstance(previous.get("bands"), list)
     if is_known and not options.force:  # without a signature, only the checkpoint can prove the experiment
         refuse_other_experiment(previous, {"sig": xp.sig}, folder, [home])
+    own = {*_listed(folder), *(OWN_NAMES if options.format == AUDIOCRAFT else ())}
+    refuse_other_weights(folder, options.format, xp.sig, own)
     if options.sign is not None:
-        foreign = () if has_release(folder) else SIGNATURES
-        refuse_unsigned_files(folder, options.sign, lambda name: OwnedFiles.owns(name) and name not in foreign)
+        refuse_unsigned_files(folder, options.sign, {*own, MANIFEST, *(SIGNATURES if has_release(folder) else ())})
     check_writable(folder)
     if options.config is not None:
         Config.load(Path(options.config))
@@ -97,14 +99,34 @@ def check_packages(options: ExportOptions) -> None:
         read_private_key(options.sign)
 
 
-def refuse_unsigned_files(folder: Path, key: AnyPath, is_signed: Callable[[str], bool]) -> None:
+def refuse_other_weights(folder: Path, format: str, sig: Optional[str], own: Collection[str]) -> None:
+    """Refuse a folder with files that a loader would read instead of the release, such as `model.fp16.safetensors`.
+
+    Args:
+        folder: the release folder.
+        format: the format of the release.
+        sig: the signature of its experiment.
+        own: the names of the files of the new and of the previous release.
+
+    Raises:
+        ReleaseError: if the folder has such a file.
+    """
+    names = []
+    with suppress(OSError):
+        names = os.listdir(folder)
+    found = sorted(name for name in names if name not in own and is_looked_for(format, name, sig))
+    if found:
+        raise ReleaseError("file-exists", f"{folder / found[0]} exists and does not belong to the release, but a loader "
+                           "would read it", "move it, or choose another folder")
+
+
+def refuse_unsigned_files(folder: Path, key: AnyPath, signed: Collection[str]) -> None:
     """Refuse to sign a folder with other files than those of its release: a signature covers all files of a folder.
 
     Args:
         folder: the release folder.
         key: the private key, which must not be published with the release.
-        is_signed: returns whether a file, by its path in the folder, belongs to the new release or is removed with the
-            previous one.
+        signed: the names of the files that belong to the new release, or are removed with the previous one.
 
     Raises:
         ReleaseError: if the folder has other files, or the private key.
@@ -116,7 +138,7 @@ def refuse_unsigned_files(folder: Path, key: AnyPath, is_signed: Callable[[str],
         names = other_files(folder, {*IGNORED} - {SIGNATURE}) if os.path.isdir(folder) else []
     except OSError as exc:
         raise ReleaseError("read-failed", f"Cannot read {folder}: {reason(exc)}", permission_hint(exc)) from exc
-    found = [name for name in names if not is_signed(name) and not STAGING_NAME.match(name)]
+    found = [name for name in names if name not in signed and not STAGING_NAME.match(name)]
     if found:
         raise ReleaseError("unsigned-files", f"A signature covers all files of {folder}, but {listing(found)} "
                            f"{'does' if len(found) == 1 else 'do'} not belong to the release",
@@ -136,14 +158,20 @@ def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles, 
 
     Raises:
         ReleaseError: if the folder belongs to a training, or a release of another experiment, an unrelated file, a
-            folder or a pipe would be replaced, or the release would be signed with unrelated files beside it.
+            folder or a pipe would be replaced, a loader would read another file, or the release would be signed with
+            unrelated files beside it.
     """
     refuse_training_folder(folder, owned.xp_folders)
     refuse_non_files(folder, [*files, MANIFEST, *SIGNATURES])
     owned.refuse_unrelated_files(folder, lambda path: _may_hold(path, files[path.name]))
+    refuse_other_weights(folder, owned.manifest.release_format, owned.manifest.sig, {*files, *_listed(folder)})
     if signer.key is not None:
-        signed = {*files, MANIFEST, *owned.stale_files(folder)}
-        refuse_unsigned_files(folder, signer.key, signed.__contains__)
+        refuse_unsigned_files(folder, signer.key, {*files, MANIFEST, *owned.stale_files(folder)})
+
+
+def _listed(folder: Path) -> set[str]:
+    """Return the names of the files of the release in a folder, as far as they are known."""
+    return {file.name for file in Manifest.unverified_files(folder)}
 
 
 def _may_hold(path: Path, content: Content) -> bool:

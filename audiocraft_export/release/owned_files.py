@@ -64,7 +64,7 @@ class OwnedFiles:
 
     def __init__(self, names: Collection[str], manifest: Manifest, xp_folders: Collection[Path] = (),
                  force: bool = False) -> None:
-        self._names, self._manifest, self._force = frozenset(names), manifest, force
+        self.manifest, self._names, self._force = manifest, frozenset(names), force
         self.xp_folders = [Path(os.path.realpath(each)) for each in xp_folders]
 
     @staticmethod
@@ -88,7 +88,7 @@ class OwnedFiles:
         previous = Manifest.load_or_none(folder)
         if previous is None:
             return None if self._previous_values(folder) is None else "a damaged release"
-        is_same = _is_same_experiment(vars(previous), vars(self._manifest))
+        is_same = _is_same_experiment(vars(previous), vars(self.manifest))
         whose = "" if is_same else f" of another experiment ({previous.name})"
         made = "" if previous.epoch is None else f" made after epoch {previous.epoch}"
         return f"the release{whose}{made}"
@@ -105,7 +105,7 @@ class OwnedFiles:
             ReleaseError: if the folder has a release of another experiment, or an unrelated file.
         """
         if not self._force:
-            refuse_other_experiment(self._previous_values(folder), vars(self._manifest), folder, self.xp_folders)
+            refuse_other_experiment(self._previous_values(folder), vars(self.manifest), folder, self.xp_folders)
         owned = {*OWN_NAMES, *(file.name for file in Manifest.unverified_files(folder))}
         for path in (folder / name for name in sorted(self._names - owned)):
             if os.path.lexists(path) and not (os.path.isfile(path) and may_be_same(path)):

@@ -271,7 +271,7 @@ def _listing_problems(folder: Path, manifest: Manifest, alone: Optional[str]) ->
         return
     for name in present:
         if name not in listed and is_looked_for(manifest.release_format, name, manifest.sig):
-            what = f"not listed in {MANIFEST}, but a loader would read it: remove it or export again"
+            what = f"not listed in {MANIFEST}, but a loader would read it: move it"
             yield Problem(name, None, what)
 
 

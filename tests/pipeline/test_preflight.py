@@ -4,7 +4,7 @@ import pytest
 from helpers import SIG
 from signing.signers import write_keys
 
-from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_lm, export_xp
+from audiocraft_export import ExportError, ExportOptions, convert, export_checkpoint, export_lm, export_xp, verify
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.experiment.xp import Experiment
 from audiocraft_export.formats import requirements
@@ -82,3 +82,45 @@ def test_an_unrelated_file_is_refused_before_anything_is_made(make_xp, dora_dir)
     with pytest.raises(ExportError, match="exists and does not belong to a release"):
         export_xp(folder.name, dora_dir, options)
     assert [path.name for path in (folder / "export").iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize(("format", "name"), [
+    ("audiocraft", "compression_state_dict.bin"), ("safetensors", "state_dict.bin"),
+    ("safetensors", "model.fp16.safetensors"), ("safetensors", "model-00001-of-00003.safetensors")])
+def test_a_file_that_a_loader_would_read_instead_of_the_release_is_refused(make_xp, dora_dir, format, name):
+    folder, options = make_xp(), ExportOptions(format=format, card=False)
+    (folder / "export").mkdir()
+    (folder / "export" / name).write_text("mine")
+    with pytest.raises(ExportError, match=f"{name} exists and does not belong to the release") as refusal:
+        export_xp(folder.name, dora_dir, options)
+    assert refusal.value.code == "file-exists" and [path.name for path in (folder / "export").iterdir()] == [name]
+    (folder / "export" / name).rename(folder / name)
+    assert verify(export_xp(folder.name, dora_dir, options).folder).ok
+    with pytest.raises(ExportError, match=f"{name} exists and does not belong to the release"):
+        (folder / name).rename(folder / "export" / name)
+        export_xp(folder.name, dora_dir, options)
+
+
+def test_a_conversion_refuses_a_file_that_a_loader_would_read_instead(make_xp, dora_dir):
+    folder = export_xp(make_xp().name, dora_dir).folder
+    (folder / "pytorch_model.bin").write_text("mine")
+    with pytest.raises(ExportError, match=r"pytorch_model\.bin exists and does not belong to the release"):
+        convert(folder, "safetensors")
+    (folder / "pytorch_model.bin").unlink()
+    assert verify(convert(folder, "safetensors").folder).ok and not (folder / "state_dict.bin").exists()
+
+
+@pytest.mark.parametrize("name", ["state_dict.bin", "model-00001-of-00003.safetensors"])
+def test_a_training_is_not_started_if_a_loader_would_read_another_file(make_xp, name):
+    xp, options = Experiment(make_xp(), SIG), ExportOptions(format="safetensors")
+    (xp.folder / "export").mkdir()
+    check_before_training(xp, {}, options)
+    (xp.folder / "export" / name).write_text("mine")
+    with pytest.raises(ExportError, match=f"{name} exists and does not belong to the release"):
+        check_before_training(xp, {}, options)
+
+
+def test_a_training_whose_release_replaces_another_format_is_started(make_xp, dora_dir):
+    xp = Experiment(make_xp(), SIG)
+    export_xp(SIG, dora_dir)
+    check_before_training(xp, {}, ExportOptions(format="safetensors"))

@@ -91,7 +91,7 @@ def test_a_folder_with_other_files_is_not_signed(export, dora_dir, name):
     assert export(sign=None).written and (folder / name).exists()
 
 
-@pytest.mark.parametrize("name", ["provenance.intoto.json", "model.sig"])
+@pytest.mark.parametrize("name", ["provenance.intoto.json", "model.sig", "config.yaml"])
 def test_a_training_is_not_started_if_its_release_cannot_be_signed(make_xp, dora_dir, keys, name):
     xp = Experiment.from_folder(make_xp())
     (xp.folder / "export").mkdir()

@@ -176,7 +176,7 @@ def test_each_file_that_a_loader_looks_for_and_is_not_listed_is_named(tmp_path, 
     for other in ("README.md", "training-curve.png", "mine.bin", "notes.json", "model.py", "my_model.safetensors"):
         (folder / other).write_bytes(b"x")  # no loader reads these
     assert found(folder) == []
-    what = "not listed in export.json, but a loader would read it: remove it or export again"
+    what = "not listed in export.json, but a loader would read it: move it"
     for other in other_files(format):
         (folder / other).write_bytes(b"x")
         assert found(folder) == [(other, None, what)]
