@@ -14,7 +14,7 @@ from ..formats.registry import FORMATS, encode_release, is_looked_for, refuse_fa
 from ..formats.requirements import require_packages
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content, text_bytes
-from ..release.families.registry import OWN_NAMES, family_of
+from ..release.families.registry import CODEC_FILE, OWN_NAMES, family_of
 from ..release.manifest import SIGNATURE, Manifest
 from ..release.owned_files import (
     SIGNATURES,
@@ -66,10 +66,9 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     is_known = previous.get("sig") is not None or isinstance(previous.get("bands"), list)
     if is_known and not options.force:  # without a signature, only the checkpoint can prove the experiment
         refuse_other_experiment(previous, {"sig": xp.sig}, folder, [home])
-    own = {*_listed(folder), *(OWN_NAMES if options.format == AUDIOCRAFT else ())}
-    refuse_other_weights(folder, options.format, xp.sig, own)
     if options.sign is not None:
-        refuse_unsigned_files(folder, options.sign, {*own, MANIFEST, *(SIGNATURES if has_release(folder) else ())})
+        signatures = SIGNATURES if has_release(folder) else ()
+        refuse_unsigned_files(folder, options.sign, {*_listed(folder), *OWN_NAMES, MANIFEST, *signatures})
     check_writable(folder)
     if options.config is not None:
         Config.load(Path(options.config))
@@ -80,6 +79,9 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     family = family_of(config, options.family)
     refuse_missing_weights(config, options.weights)
     refuse_family(options.format, config, family)
+    written = {*family.names} - ({CODEC_FILE} if family.codec and options.codec == "none" else set())
+    own = {*_listed(folder), *(written if options.format == AUDIOCRAFT else ())}
+    refuse_other_weights(folder, options.format, xp.sig, own)
     if options.verify == "load":
         require_loader(options.format, family)
 
@@ -116,8 +118,8 @@ def refuse_other_weights(folder: Path, format: str, sig: Optional[str], own: Col
         names = os.listdir(folder)
     found = sorted(name for name in names if name not in own and is_looked_for(format, name, sig))
     if found:
-        raise ReleaseError("file-exists", f"{folder / found[0]} exists and does not belong to the release, but a loader "
-                           "would read it", "move it, or choose another folder")
+        raise ReleaseError("file-exists", f"{folder / found[0]} exists and does not belong to the release, but a "
+                           "loader would read it", "move it, or choose another folder")
 
 
 def refuse_unsigned_files(folder: Path, key: AnyPath, signed: Collection[str]) -> None:

@@ -110,9 +110,11 @@ def test_a_conversion_refuses_a_file_that_a_loader_would_read_instead(make_xp, d
     assert verify(convert(folder, "safetensors").folder).ok and not (folder / "state_dict.bin").exists()
 
 
-@pytest.mark.parametrize("name", ["state_dict.bin", "model-00001-of-00003.safetensors"])
-def test_a_training_is_not_started_if_a_loader_would_read_another_file(make_xp, name):
-    xp, options = Experiment(make_xp(), SIG), ExportOptions(format="safetensors")
+@pytest.mark.parametrize(("format", "name"), [
+    ("audiocraft", "compression_state_dict.bin"), ("safetensors", "state_dict.bin"),
+    ("safetensors", "model-00001-of-00003.safetensors")])
+def test_a_training_is_not_started_if_a_loader_would_read_another_file(make_xp, format, name):
+    xp, options = Experiment(make_xp(), SIG), ExportOptions(format=format)
     (xp.folder / "export").mkdir()
     check_before_training(xp, {}, options)
     (xp.folder / "export" / name).write_text("mine")

@@ -72,14 +72,14 @@ LANGUAGE_MODEL_FAMILY = Family("a language model", drop_in="export_lm", codec=Tr
                                marks=("compression_model_checkpoint",))
 MAGNET_FAMILY = replace(LANGUAGE_MODEL_FAMILY, load=_load_magnet)
 JASCO_FAMILY = replace(LANGUAGE_MODEL_FAMILY, metrics=("loss",), load=_load_jasco)
-COMPRESSION_FAMILY = Family("a compression model", lambda model: {CODEC_FILE: model.content}, drop_in="export_encodec",
-                            load=_load_codec, marks=("compression_model",))
+COMPRESSION_FAMILY = Family("a compression model", lambda model: {CODEC_FILE: model.content}, (CODEC_FILE,),
+                            drop_in="export_encodec", load=_load_codec, marks=("compression_model",))
 DIFFUSION_FAMILY = Family("a MultiBand Diffusion model", multiband_diffusion.files, (multiband_diffusion.FILE,),
                           metrics=("loss",), notes=multiband_diffusion.notes, load=multiband_diffusion.load,
                           marks=("diffusion_unet", "schedule", "processor"))
 WATERMARK_FAMILY = Family("a watermarking model", audioseal.files, ("generator_{}.pth", "detector_{}.pth", "{}.yaml"),
                           load=audioseal.load, marks=("audioseal", "detector"))
-GENERAL_FAMILY = Family("a model", drop_in=None, audiocraft=False)
+GENERAL_FAMILY = Family("a model", names=(LM_FILE,), drop_in=None, audiocraft=False)
 
 FAMILIES = {  # the names of audiocraft.solvers.builders.get_solver
     "musicgen": LANGUAGE_MODEL_FAMILY, "audiogen": LANGUAGE_MODEL_FAMILY,
