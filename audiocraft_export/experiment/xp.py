@@ -142,10 +142,15 @@ class Experiment:
         return [self.folder / name for name in names]
 
     @property
-    def is_untrained(self) -> bool:
-        """True if Dora has started the experiment and no checkpoint is stored yet."""
+    def has_no_checkpoint(self) -> bool:
+        """True if Dora has started the experiment and no checkpoint is stored."""
         stored = os.path.lexists(self.checkpoint_path()) or bool(self.checkpoints)
         return not stored and (self.argv is not None or bool(self.history))
+
+    @property
+    def is_untrained(self) -> bool:
+        """True if Dora has started the experiment and no epoch is finished; a training may store no checkpoints."""
+        return self.has_no_checkpoint and not self.history
 
     def checkpoint_path(self, name: Union[str, int, None] = None) -> Path:
         """Return the path of `checkpoint.th` or `checkpoint_<name>.th`, whether the file exists or not."""
@@ -211,8 +216,10 @@ class Experiment:
         if os.path.isfile(folder / RELEASE_FOLDER / MANIFEST):
             return ExperimentError("checkpoint-not-found",
                                    f"No {path.name} in {folder}: it has only a release ({RELEASE_FOLDER})")
-        return ExperimentError("checkpoint-not-found", f"No {path.name} in {folder}: the folder has no checkpoint",
-                               "train the experiment first" if self.is_untrained else "")
+        hint = ""
+        if self.has_no_checkpoint:
+            hint = "train the experiment first" if self.is_untrained else "train the experiment with checkpoints"
+        return ExperimentError("checkpoint-not-found", f"No {path.name} in {folder}: the folder has no checkpoint", hint)
 
 
 def checkpoint_name(name: Union[str, int, None]) -> str:

@@ -40,7 +40,7 @@ def inspect(target: AnyPath, dora_dir: Optional[AnyPath] = None, *, checkpoint: 
     if os.path.isfile(path):
         return inspect_file(path, xp, dora_dir, values, metric, digest=digest)
     is_released = os.path.lexists(xp.folder / RELEASE_FOLDER / MANIFEST) and not os.path.lexists(xp.checkpoint_path())
-    if checkpoint is None and (xp.is_untrained or is_released):
+    if checkpoint is None and (xp.has_no_checkpoint or is_released):
         return inspect_experiment(xp, metric, digest=digest)
     return inspect_file(xp.checkpoint(checkpoint), xp, dora_dir, values, metric, digest=digest)
 

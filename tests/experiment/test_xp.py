@@ -162,6 +162,17 @@ def test_files_of_dora_that_cannot_be_read_are_as_if_absent(tmp_path, text):
     assert xp.argv == ["lr=1"] and xp.is_untrained
 
 
+def test_an_experiment_that_was_trained_without_checkpoints_is_not_called_untrained(tmp_path):
+    xp = Experiment.from_folder(tmp_path)
+    (tmp_path / ".argv.json").write_text("[]")
+    with pytest.raises(ExperimentError, match="Train the experiment first"):
+        xp.checkpoint()
+    (tmp_path / "history.json").write_text('[{"train": {"ce": 1.0}}]')
+    assert xp.has_no_checkpoint and not xp.is_untrained
+    with pytest.raises(ExperimentError, match="Train the experiment with checkpoints"):
+        xp.checkpoint()
+
+
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
     with open(tmp_path / "file", "wb") as stream:
         stream.truncate(MAX_FILE_BYTES + 1)

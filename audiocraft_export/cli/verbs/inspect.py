@@ -142,7 +142,7 @@ def read_target(target: str, args: argparse.Namespace, checkpoint: Optional[str]
     dora_dir = DoraDir(args)
     xp = find_experiment(target, dora_dir)
     is_released = os.path.lexists(xp.folder / RELEASE_FOLDER / MANIFEST) and not os.path.lexists(xp.checkpoint_path())
-    if checkpoint is None and not os.path.isfile(target) and (xp.is_untrained or is_released):
+    if checkpoint is None and not os.path.isfile(target) and (xp.has_no_checkpoint or is_released):
         return [partial(inspect_experiment, xp, args.metric, digest=digest)]
     return [partial(inspect, find_checkpoint(target, xp, checkpoint), xp, dora_dir.for_codec(xp), values, args.metric,
                     by_name=not os.path.isfile(target), digest=digest)]
