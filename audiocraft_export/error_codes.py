@@ -61,8 +61,8 @@ ERRORS: dict[str, str] = {
         No file or folder exists at this path, and it is not a signature either. Check the spelling, and that the path
         is relative to the current folder.""",
     "read-failed": """
-        The operating system refuses to read a file or a folder, for the reason in the message: missing permissions, an
-        I/O error of the disk, a broken link.""",
+        The operating system refuses to read a file or a folder, or to write one that is not a release. The message has
+        the reason: missing permissions, an I/O error of the disk, a broken link.""",
     "wrong-target": """
         The target exists, but is not what the command needs: an XP folder where a release is expected, a release where
         a training checkpoint is expected, or a file where a folder is expected.""",

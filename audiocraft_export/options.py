@@ -23,6 +23,8 @@ CHOICES: Mapping[str, tuple[Optional[str], ...]] = {
     "family": (None, "musicgen", "audiogen", "magnet", "audio_magnet", "jasco", "lm", "sound_lm", "compression",
                "diffusion", "watermarking", "general"),
 }
+# The options that change the files of a release; its manifest records them.
+RECORDED = ("weights", "dtype", "codec", "version", "format", "max_shard_size", "scrub", "metric", "family")
 ALSO_CALLED: Mapping[str, str] = {  # what people write instead of a valid value
     "half": "float16", "fp16": "float16", "f16": "float16", "bf16": "bfloat16", "fp32": "float32", "f32": "float32",
     "float": "float32", "single": "float32", "hf": "transformers", "torch": AUDIOCRAFT, "pytorch": AUDIOCRAFT,
@@ -61,8 +63,8 @@ class ExportOptions:
     codec: str = field(default="auto", metadata={
         "help": "`auto` includes the compression model of a language model, `none` leaves it out (default: auto)"})
     verify: str = field(default="bytes", metadata={
-        "help": "`bytes` reads the written files back from the disk, `cache` only from memory, `load` also loads the "
-                "model with AudioCraft or transformers, `none` skips all of these (default: bytes)"})
+        "help": "`bytes` reads the written files back from the disk, `cache` from the page cache (faster), `load` also "
+                "loads the model with AudioCraft or transformers, `none` skips all of these (default: bytes)"})
     version: Optional[str] = field(default=None, metadata={
         "help": "AudioCraft version tag (default: the installed version)"})
     when: Union[str, int] = field(default="end", metadata={
@@ -76,7 +78,7 @@ class ExportOptions:
         "help": "write a model card, README.md (default: for all formats except audiocraft)"})
     scrub: Optional[Sequence[str]] = field(default=None, metadata={
         "help": "patterns of keys to remove from the configuration, such as wandb or 'dataset.*.path'; `public` "
-                "removes everything that loading does not need (default: none)"})
+                "removes sections such as wandb, and values that look private (default: none)"})
     hub: Optional[str] = field(default=None, metadata={
         "help": "push the release to this repository of the Hugging Face Hub (default: no push)"})
     private: bool = field(default=False, metadata={
@@ -93,7 +95,8 @@ class ExportOptions:
         "help": "YAML file with the configuration, for a checkpoint without one (default: .hydra/config.yaml next "
                 "to the checkpoint)"})
     force: bool = field(default=False, metadata={
-        "help": "overwrite a release of another experiment in the release folder (default: refuse)"})
+        "help": "replace a release of another experiment, or one with `scrub` patterns that the new one lacks "
+                "(default: refuse)"})
     digest: bool = field(default=False, metadata={
         "help": "write `content_digest` into the manifest: it identifies the weights in the formats audiocraft and "
                 "safetensors (default: off)"})

@@ -61,7 +61,7 @@ API = {  # public names by topic
 RETURNED = {  # classes of which the public functions return instances, with the members to describe
     "pipeline.experiments.XP": ["overrides", "epochs", "metric", "best", "best_epoch", "release"],
     "experiment.xp.Experiment": ["dora_dir", "argv", "history", "checkpoints", "checkpoint"],
-    "pipeline.file_summary.FileSummary": ["largest", "diff"],
+    "pipeline.file_summary.FileSummary": ["largest", "keys", "to_dict"],
     "pipeline.loaded_release.Release": [], "pipeline.loaded_release.LazyWeights": [],
     "pipeline.loaded_release.CompressionModel": [],
     "verification.release.Verification": ["ok"],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from ..errors import OptionError
 from ..experiment.xp import Experiment, checkpoint_name
-from ..options import AUDIOCRAFT, ExportOptions
+from ..options import AUDIOCRAFT, RECORDED, ExportOptions
 from .runner import UP_TO_DATE
 from .targets import permission_error
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..release.status import ReleaseStatus
 
 OTHER_OPTIONS, NOT_TRAINED = "with other options", "not trained yet"
-RECORDED = ("weights", "dtype", "codec", "version", "format", "max_shard_size", "scrub", "family", "metric")
 
 
 @dataclass
@@ -63,7 +62,7 @@ def release_folder(xp_folder: Path, options: ExportOptions, several: bool) -> Pa
 def _select(xp: Experiment, given: Mapping[str, Any], found: Outdated) -> None:
     """Add an experiment to the exports, or to the skipped ones."""
     from ..release import status as states
-    from ..sharing.card.source import CARD_FILE
+    from ..release.manifest import CARD_FILE
     folder = release_folder(xp.folder, ExportOptions(folder=given.get("folder")), several=True)
     name = checkpoint_name(given["checkpoint"]) if "checkpoint" in given else None
     status = states.release_status(folder, xp.folder, name=name)

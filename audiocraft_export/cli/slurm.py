@@ -69,8 +69,8 @@ def _parse(text: str) -> tuple[str, str]:
         raise OptionError("invalid-option", f"Invalid setting '{text}' for --slurm: expected KEY=VALUE",
                           "write for example partition=debug time=30 mem_gb=8")
     if key in RESERVED:
-        raise OptionError("invalid-option", f"Invalid setting '{text}' for --slurm: {name} follows from the number of "
-                          "experiments, --chunk and --jobs", f"remove {text}")
+        raise OptionError("invalid-option", f"Invalid setting '{text}' for --slurm: audiocraft-export sets {name} "
+                          "itself", f"remove {text}")
     if key == "mem-gb":
         return "mem", f"{math.ceil(_positive(text, value, float) * 1024)}M"
     return ("cpus-per-task", f"{_positive(text, value, int):.0f}") if key == "cpus" else (key, value)

@@ -218,8 +218,9 @@ class Experiment:
                                    f"No {path.name} in {folder}: it has only a release ({RELEASE_FOLDER})")
         hint = ""
         if self.has_no_checkpoint:
-            hint = "train the experiment first" if self.is_untrained else "train the experiment with checkpoints"
-        return ExperimentError("checkpoint-not-found", f"No {path.name} in {folder}: the folder has no checkpoint", hint)
+            hint = "train the experiment " + ("first" if self.is_untrained else "with checkpoints")
+        return ExperimentError("checkpoint-not-found", f"No {path.name} in {folder}: the folder has no checkpoint",
+                               hint)
 
 
 def checkpoint_name(name: Union[str, int, None]) -> str:

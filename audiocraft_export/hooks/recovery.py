@@ -1,5 +1,6 @@
 """Report a failed export at the end of a training, with a command that exports the experiment later."""
 
+import os
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
@@ -7,9 +8,10 @@ from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Optional
 
-from ..errors import ExperimentError, ExportError
+from ..errors import ExperimentError, ExportError, reason
 from ..experiment.xp import XPS, Experiment
 from ..options import AUDIOCRAFT, ExportOptions
+from .messages import log
 
 if TYPE_CHECKING:
     from ..checkpoint.checkpoint import Checkpoint
@@ -45,6 +47,23 @@ def failure_after_training(exc: ExportError, xp: Experiment, options: ExportOpti
         signed = " (add --sign to sign it)" if options.sign is not None else ""
         hint = f"{first}export it{signed} with: {export_command(xp, working)}"
     return ExportError(exc.code, f"{failed} its export failed: {exc.message}", hint)
+
+
+def store_state(solver: Any, xp: Experiment) -> None:
+    """Store the state of a solver that is only in memory, as `flashy.BaseSolver.commit` does.
+
+    A checkpoint of an earlier epoch is kept: the state is stored beside it, with the number of its epoch in the name.
+    """
+    import torch
+    from flashy.utils import write_and_rename
+    path = xp.checkpoint_path()
+    path = xp.checkpoint_path(len(solver.history)) if os.path.lexists(path) else path
+    try:
+        with write_and_rename(path) as stream:
+            torch.save(solver.state_dict(), stream)
+        log(f"Stored the state of the solver in {path}, because its export failed.")
+    except Exception as exc:  # the error of the export is shown afterwards
+        log(f"Cannot store the state of the solver in {path}: {reason(exc)}")
 
 
 def working_options(xp: Experiment, options: ExportOptions) -> Optional[ExportOptions]:

@@ -31,7 +31,7 @@ from .entry import COMMIT, RESTORE, named_entry, public_methods
 from .first_stage import check_first_stage
 from .messages import fatal_errors, log
 from .overrides import EXPORT, EXPORTER, exporter_values, with_absolute_paths
-from .recovery import failure_after_training
+from .recovery import failure_after_training, store_state
 from .safe_globals import allow_config_classes
 
 _unexported: dict[str, str] = {}  # warnings to log at the end of the process, by signature
@@ -177,9 +177,9 @@ class ExportMixin:
 
     def _checked_training(self) -> AbstractContextManager[None]:
         """Check the export before the training and, inside the context, again before the first stage."""
-        if not self._is_export_wanted() or hasattr(self.xp, "export_keys"):  # with_export has checked it
-            return nullcontext()
         with fatal_errors(HydraConfig.initialized()):
+            if not self._is_export_wanted() or hasattr(self.xp, "export_keys"):  # with_export has checked it
+                return nullcontext()
             options = self._export_options()
             if not self._is_export_checked:
                 self._is_export_checked = True
@@ -213,6 +213,8 @@ class ExportMixin:
             try:
                 report = self.export()
             except ExportError as exc:
+                if not self._is_stored():
+                    store_state(self, self._export_source)
                 raise failure_after_training(exc, self._export_source, self._export_options()) from exc
         self.xp.export_report = report  # tells with_export that the release is made
         log(report)
@@ -241,7 +243,15 @@ class ExportMixin:
                              f"were not exported, although export is on: {hint}")
 
     def _is_export_wanted(self) -> bool:
+        """Return whether `export` is true; `auto_export` decides if the key is absent, or a group of the project.
+
+        Raises:
+            OptionError: if the value is neither true nor false.
+        """
         wanted = self._export_key(EXPORT)
+        if isinstance(wanted, (str, int, float)) and not isinstance(wanted, bool):
+            hint = "decorate the main function with @with_export" if wanted == "only" else ""
+            raise OptionError("invalid-option", f"Invalid value {wanted!r} for export: expected true or false", hint)
         return wanted if isinstance(wanted, bool) else self.auto_export
 
     def _export_options(self, **options: Any) -> ExportOptions:

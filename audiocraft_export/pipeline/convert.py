@@ -55,6 +55,7 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
     if not os.path.lexists(folder / MANIFEST):
         raise ReleaseError("wrong-target", f"{folder} is not a release folder: {MANIFEST} is missing",
                            "give a release folder, or export the experiment again")
+    options = ExportOptions(format=to, max_shard_size=max_shard_size, card=False, sign=sign)
     manifest = Manifest.load(folder)
     if manifest.release_format not in CONVERTIBLE or to not in CONVERTIBLE:
         raise ReleaseError("lossy-conversion", f"Cannot convert {folder} from {manifest.release_format} to {to} "
@@ -63,19 +64,19 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
         refuse_training_checkpoint(Path(into))
     target = resolve_output(Path(into).absolute()) if into else folder
     has_same_shards = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == max_shard_size
-    check_packages(ExportOptions(format=to, max_shard_size=max_shard_size, card=False, sign=sign))
+    check_packages(options)
     signer = Signer(sign)
     with progress.track(printable(manifest.name), passes=2):
         files = _read_files(folder, manifest)
         is_same = manifest.release_format == to and target == folder and has_same_shards
         if is_same and not signer.problems(folder, manifest):
             return _with_sources(ExportReport(folder, manifest, written=False, signed=sign is not None), folder)
-        options = {name: value for name, value in manifest.options.items() if name not in ("format", "max_shard_size")}
+        recorded = {name: value for name, value in manifest.options.items() if name not in ("format", "max_shard_size")}
         if to == SAFETENSORS:
             files = to_safetensors(files, manifest, max_shard_size)
-            options = {**options, "format": to, "max_shard_size": max_shard_size}
+            recorded = {**recorded, "format": to, "max_shard_size": max_shard_size}
         warnings = without_nonfinite_warnings(manifest)  # `write` adds the warnings about NaN and infinity again
-        made = replace(manifest, files=[], nonfinite={}, warnings=warnings, options=options, content_digest=None)
+        made = replace(manifest, files=[], nonfinite={}, warnings=warnings, options=recorded, content_digest=None)
         owned = OwnedFiles(files, made, force=force)
         check_folder(target, files, owned, signer)
         has_digest = manifest.content_digest is not None or signer.key is not None

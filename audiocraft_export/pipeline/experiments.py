@@ -86,6 +86,7 @@ def find_xp(sig: str, dora_dir: Optional[AnyPath] = None) -> XP:
 
     Raises:
         ExperimentError: if no experiment matches (the hint offers similar signatures), or more than one does.
+        ExportError: if the package in `$DORA_PACKAGE` cannot be imported.
     """
     found = stored.find_xp(sig, default_dora_dir() if dora_dir is None else dora_dir)
     return XP(found.folder, found.sig)
@@ -99,6 +100,7 @@ def list_xps(dora_dir: Optional[AnyPath] = None) -> XPList:
 
     Raises:
         ExperimentError: if the folder is not a Dora folder, or cannot be read.
+        ExportError: if the package in `$DORA_PACKAGE` cannot be imported.
     """
     folder = default_dora_dir() if dora_dir is None else dora_dir
     return XPList(XP(each.folder, each.sig) for each in stored.list_xps(folder))

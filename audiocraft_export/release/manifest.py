@@ -6,12 +6,12 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Callable, Optional, cast
 
-from ..errors import ReleaseError, permission_hint, plural, reason
+from ..errors import ReleaseError, listing, permission_hint, plural, reason
 from ..experiment.xp import MANIFEST
 from ..storage.durable_file import WrittenFile
 from ..storage.small_file import read_small_file
@@ -21,7 +21,7 @@ from .metrics import is_number
 SIGNATURE = "model.sig"  # name of the signature in a release folder
 ATTESTATIONS = PROVENANCE, TEST_RESULT = "provenance.intoto.json", "test-result.intoto.json"
 CARD_FILES = CARD_FILE, CURVE_FILE = "README.md", "training-curve.png"  # the model card, not part of the manifest
-FORMAT = 2  # format 1 has no `weights_epoch`, no `sig_source` and no identity of the checkpoint
+FORMAT = 2  # format 1 has no `weights_epoch`, `sig_source`, `family` and identity of the checkpoint
 _LINE_BREAK = re.compile(r"\n *")
 
 
@@ -40,7 +40,7 @@ class Manifest:
     files: list[WrittenFile]  # name, bytes and sha256 of each file
     checkpoint: Optional[Mapping[str, Any]]  # the file, as `Source`; None for a solver in memory and for `bands`
     codec: Optional[Mapping[str, Any]]  # source of the compression model, for language models
-    config: str  # source of the configuration: `checkpoint`, `.hydra/config.yaml` or `solver`
+    config: str  # source of the configuration: `checkpoint`, `config` (the option), `.hydra/config.yaml` or `solver`
     config_sha256: Optional[str]  # checksum of the released configuration; None for `bands`
     best: Optional[Mapping[str, Any]]  # metrics of the released best epoch, as `Selection.describe`
     options: Mapping[str, Any]  # options of the export
@@ -135,10 +135,14 @@ class Manifest:
             if isinstance(values["format"], int) and values["format"] > FORMAT:
                 raise ReleaseError("unknown-format", f"{path} has format {values['format']}, which is newer than this "
                                    f"audiocraft-export supports ({FORMAT})", "upgrade audiocraft-export")
+            changed = not _is_written(text, values, checksum)
+            unknown = values.keys() - {each.name for each in fields(cls)}
+            if unknown and not changed:
+                raise ReleaseError("unknown-format", f"{path} has keys of a later version of audiocraft-export "
+                                   f"({listing(sorted(unknown))})", "upgrade audiocraft-export")
             manifest = cls(**{**values, "files": [WrittenFile(**file) for file in values["files"]]})
             if not _is_valid(manifest):
                 raise TypeError("unexpected types")
-            changed = not _is_written(text, values, checksum)
         except FileNotFoundError as exc:
             what = "a dangling symlink" if os.path.islink(path) else "missing"
             raise ReleaseError("invalid-manifest", f"{path} is {what}", "export again") from exc

@@ -16,7 +16,7 @@ from ..checkpoint.torch_file import TorchFile
 from ..errors import coded_warning, listing, printable, split_warning, warning_about
 from ..experiment.privacy.scrub import unmatched_patterns
 from ..experiment.xp import HYDRA_CONFIG
-from ..options import AUDIOCRAFT, PUBLIC, ExportOptions
+from ..options import AUDIOCRAFT, PUBLIC, RECORDED, ExportOptions
 from ..storage.durable_file import WrittenFile
 from ..version import __version__
 from .compression_model import CompressionModel
@@ -26,6 +26,7 @@ from .manifest import Manifest
 from .metrics import Selection, is_number
 from .model import ReleaseModel
 
+_SINCE_FORMAT_1 = ("weights", "dtype", "codec", "version")  # the options in each manifest
 BAND_FIELDS = ("sig", "epoch", "weights", "why", "checkpoint", "config", "config_sha256", "best",
                "weights_epoch", "git")
 # The epoch of the weights is known only for these sections.
@@ -61,8 +62,7 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
         config=checkpoint.config_source, config_sha256=sha256(model.config.text.encode()).hexdigest(),
         weights_epoch=epoch,
         best=selection.describe(checkpoint.history, epoch) if selection and epoch and is_best else None,
-        options={"weights": options.weights, "dtype": options.dtype, "codec": options.codec, "version": model.version,
-                 **_later_options(options)},
+        options=_recorded_options(options, model.version),
         warnings=[*notes, *_warnings(model, codec, options),
                   *(_metric_warnings(checkpoint.history, options.metric) if is_best and epoch is None else ())],
         versions={"audiocraft": model.version, "audiocraft-export": __version__, "python": platform.python_version(),
@@ -144,11 +144,14 @@ def nonfinite_warning(file: str, tensors: Mapping[str, int]) -> str:
     return coded_warning("nonfinite-values", f"{file} has {count} NaN or infinite values in {listing(list(tensors))}")
 
 
-def _later_options(options: ExportOptions) -> dict[str, Any]:
-    """Return options added after format 1; omitted at their defaults so that older manifests still match."""
-    names = ["scrub", "family", "metric"]
-    names += [] if options.format == AUDIOCRAFT else ["format", "max_shard_size"]
-    return {name: value for name, value in asdict(options).items() if name in names and value is not None}
+def _recorded_options(options: ExportOptions, version: str) -> dict[str, Any]:
+    """Return the options that change the files; those added after format 1 are omitted at their defaults.
+
+    So manifests of earlier versions still match.
+    """
+    omitted = {"format", "max_shard_size"} if options.format == AUDIOCRAFT else set()
+    values = {name: value for name, value in {**asdict(options), "version": version}.items() if name not in omitted}
+    return {name: values[name] for name in RECORDED if name in _SINCE_FORMAT_1 or values.get(name) is not None}
 
 
 def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: ExportOptions) -> Iterator[str]:

@@ -26,7 +26,7 @@ def warn_of_private_values(prepared: PreparedRelease, options: ExportOptions) ->
     if found or not options.scrub:
         what = f"{len(found)} values that look private" if found else "the whole configuration"
         remedy = "check that they may be published" if PUBLIC in options.patterns else \
-            "scrub=public removes what is not needed to load the model"
+            "scrub=public removes values of known private forms"
         warning = coded_warning("private-values", f"the push to {options.hub} publishes {what}; {remedy}")
         logger.warning(show_warning(warning, prepared.manifest.name))
     for line in found:

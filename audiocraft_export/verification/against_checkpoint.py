@@ -82,9 +82,9 @@ def content_problems(path: Path, contents: Mapping[str, Content], where: str) ->
     folder = _release_folder(path)
     for name in contents if path == folder else [path.name]:
         if name not in contents:
-            yield Problem(name, None, f"unexpected file: a release of {where} does not have it")
+            yield Problem(name, None, f"unexpected file: an export of {where} would not write it")
         elif not os.path.isfile(folder / name):
-            yield Problem(name, None, f"missing: a release of {where} has it")
+            yield Problem(name, None, f"missing: an export of {where} would write it")
         else:
             yield from _file_problems(folder / name, contents[name])
 

@@ -180,7 +180,7 @@ def _tensor_problems(file: TorchFile, compact: bool, contents: Contents) -> Iter
         yield Problem(name, None, "no tensors")
     for key, tensor in tensors.items():
         if compact and (not tensor.is_contiguous or tensor.nbytes != tensor.blob.nbytes or tensor.conj or tensor.neg):
-            yield Problem(name, key, "the storage has other bytes than those of this tensor")
+            yield Problem(name, key, "not compact: its storage has other bytes or another order")
     yield from _value_problems(name, tensors, contents)
     used = {id(tensor.blob) for tensor in tensors.values()}
     for record in file.archive.names:

@@ -95,7 +95,8 @@ def verify(path: AnyPath, *, by_torch: bool = True, key: Optional[AnyPath] = Non
         The problems that were found, and the number of NaN and infinite values.
 
     Raises:
-        ReleaseError: if `path` does not exist, or is an XP folder; if the key cannot be read, or `path` is a file.
+        ReleaseError: if `path` does not exist, or is an XP folder or a Dora folder; with `key`, if the key cannot be
+            read, or `path` is a file; for a safetensors file, if the package safetensors is missing.
     """
     path = Path(path)
     refuse_other_paths(path)

@@ -32,7 +32,7 @@ def test_settings_are_options_of_sbatch(settings, expected):
 @pytest.mark.parametrize(("setting", "says"), [
     ("time=", "expected KEY=VALUE"), ("mem_gb=much", "expected a positive number"),
     ("mem_gb=nan", "expected a positive number"), ("cpus=1.5", "expected a positive integer"),
-    ("array=1-3", "array follows from"), ("output=x", "output follows from")])
+    ("array=1-3", "audiocraft-export sets array itself"), ("output=x", "audiocraft-export sets output itself")])
 def test_an_invalid_setting_is_reported(setting, says):
     with pytest.raises(OptionError, match=says):
         sbatch_options([setting])

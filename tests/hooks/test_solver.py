@@ -148,6 +148,41 @@ def test_without_a_checkpoint_on_disk_the_state_in_memory_is_exported(xp, weight
     assert manifest["checkpoint"] is None and manifest["epoch"] == 2
 
 
+@pytest.mark.parametrize("exporter", [{"checkpoint": "9"}, {"weights": "model.bias"}, {"family": "musicgen"}])
+def test_a_state_in_memory_is_stored_if_its_export_fails(xp, exporter, capfd):
+    here = xp(export=True, exporter=exporter)
+    (here.folder / ".argv.json").write_text("[]")
+    with here.enter(), pytest.raises(ExportError, match="its checkpoints are safe in .* but its export failed") as error:
+        solver = Inherited(save=False)
+        solver.run()
+    assert "export it with: audiocraft-export run 0123abcd" in error.value.hint
+    assert f"Stored the state of the solver in {here.folder}/checkpoint.th" in capfd.readouterr().err
+    report = export_xp("0123abcd", here.folder.parent.parent, weights="last")
+    assert same(load(report.folder / "state_dict.bin")["best_state"], solver.model.state_dict())
+
+
+def test_a_state_in_memory_does_not_replace_the_checkpoint_of_an_earlier_epoch(xp):
+    here = xp(export=True, exporter={"weights": "model.bias"})
+    with here.enter(), pytest.raises(ExportError):
+        Inherited(epochs=1).run()
+    before = (here.folder / "checkpoint.th").read_bytes()
+    with here.enter(), pytest.raises(ExportError, match="its checkpoints are safe"):
+        solver = Inherited(save=False)
+        solver.restore()
+        solver.run()
+    assert (here.folder / "checkpoint.th").read_bytes() == before and (here.folder / "checkpoint_3.th").exists()
+
+
+@pytest.mark.parametrize("kind", [Inherited, type("Auto", (Inherited,), {"auto_export": True})])
+@pytest.mark.parametrize("value", ["yes", "true", "only", 1, 0])
+def test_a_value_of_export_that_is_neither_true_nor_false_is_refused_before_the_training(xp, kind, value):
+    here = xp(export=value)
+    with here.enter(), pytest.raises(ExportError, match="for export: expected true or false") as error:
+        kind().run()
+    assert error.value.code == "invalid-option" and not (here.folder / "checkpoint.th").exists()
+    assert ("@with_export" in error.value.hint) is (value == "only")
+
+
 def test_a_state_in_memory_has_an_epoch_only_right_after_its_commit(xp):
     def epoch(weights="last"):
         return solver.export(weights=weights).manifest.weights_epoch

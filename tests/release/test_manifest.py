@@ -70,8 +70,7 @@ def test_other_options_make_another_release(make_xp, dora_dir, options):
     {"nonfinite": {"file": {"w": ""}}},
     {"files": [{"name": "a", "bytes": -1, "sha256": ""}]}, {"files": [{"name": 1, "bytes": 1, "sha256": ""}]},
     {"files": [{"name": "a", "bytes": 1, "sha256": ""}] * 2},
-    {"files": [{"name": "a", "bytes": 1 << 63, "sha256": ""}]},
-    {"no such field": 1}])
+    {"files": [{"name": "a", "bytes": 1 << 63, "sha256": ""}]}])
 def test_a_manifest_with_an_invalid_type_is_invalid_even_with_a_right_checksum(make_xp, dora_dir, changes):
     report = export_xp(SIG, dora_dir) if make_xp() else None
     values = {key: value for key, value in {**report.manifest.to_dict(), **changes}.items() if key != "checksum"}
@@ -81,6 +80,20 @@ def test_a_manifest_with_an_invalid_type_is_invalid_even_with_a_right_checksum(m
         Manifest.load(report.folder)
     assert error.value.code == "invalid-manifest"
     assert Manifest.load_or_none(report.folder) is None
+
+
+def test_a_manifest_with_keys_of_a_later_version_is_not_called_damaged(make_xp, dora_dir):
+    make_xp()
+    path = export_xp(SIG, dora_dir).folder / "export.json"
+    values = {**json.loads(path.read_text()), "later": 1}
+    path.write_text(json.dumps(values, indent=2) + "\n")
+    with pytest.raises(ReleaseError, match="not a valid release manifest"):
+        Manifest.load(path.parent)
+    del values["checksum"]
+    path.write_text(json.dumps({**values, "checksum": sha256(json.dumps(values).encode()).hexdigest()}, indent=2))
+    with pytest.raises(ReleaseError, match=r"has keys of a later version of audiocraft-export \(later\)") as error:
+        Manifest.load(path.parent)
+    assert error.value.code == "unknown-format" and error.value.hint == "upgrade audiocraft-export"
 
 
 def test_a_manifest_that_was_changed_is_not_trusted_and_its_files_are_still_known(make_xp, dora_dir):

@@ -12,8 +12,8 @@ from signing.signers import write_keys
 
 from audiocraft_export import ExportOptions, export_xp, verify
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
+from audiocraft_export.release.manifest import CURVE_FILE
 from audiocraft_export.release.prepare import prepare
-from audiocraft_export.sharing.card.source import CURVE_FILE
 from audiocraft_export.sharing.privacy_warning import warn_of_private_values
 from audiocraft_export.sharing.share import share
 

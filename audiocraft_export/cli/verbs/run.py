@@ -298,7 +298,7 @@ def _jobs(args: argparse.Namespace, names: Sequence[str], dora_dir: DoraDir,
     """Return the export of each target, or the error that prevents it.
 
     Raises:
-        ExperimentError: if two checkpoints would be exported to the same folder.
+        OptionError: if two checkpoints would be exported to the same folder.
     """
     jobs: list[Union[Job, ExportError]] = []
     by_folder: dict[str, ExportJob] = {}
@@ -311,7 +311,7 @@ def _jobs(args: argparse.Namespace, names: Sequence[str], dora_dir: DoraDir,
             continue
         other = by_folder.setdefault(os.path.realpath(job.folder), job)
         if os.path.realpath(other.source) != os.path.realpath(job.source):
-            raise ExperimentError("conflicting-options", f"{name} and {other.name} would be exported to the same "
+            raise OptionError("conflicting-options", f"{name} and {other.name} would be exported to the same "
                                   f"folder {job.folder}", "export them in separate commands with other folders")
     return jobs
 

@@ -9,7 +9,7 @@ import yaml
 
 from ...errors import ReleaseError
 from ...experiment.config import YAML_ERRORS, describe_yaml_error, is_slow_yaml
-from .source import CARD_FILE
+from ...release.manifest import CARD_FILE
 
 FENCED = re.compile(r"\A\s*---[ \t]*\r?\n((?:[^\n]*\n)*?)---[ \t]*(?:\r?\n|\Z)")
 COMMENT = re.compile(r"\s*(#.*)?")

@@ -13,7 +13,7 @@ from itertools import zip_longest
 from typing import Any
 
 from ...errors import ReleaseError
-from .source import CARD_FILE
+from ...release.manifest import CARD_FILE
 
 MARKER = re.compile(r"<!-- (/?)audiocraft-export: ([\w-]+) -->")
 NOTICE = re.compile(r"<!-- audiocraft-export wrote (\{[^{}]*\})[^{}]*?-->[ \t]*(?:\r?\n)*")

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from ...experiment.config import Config
-from ...release.manifest import CARD_FILE as CARD_FILE
-from ...release.manifest import CURVE_FILE as CURVE_FILE
 from ...release.manifest import Manifest
 from .model_types import GENERAL, MODEL_TYPES, ModelType
 

@@ -13,15 +13,16 @@ from ...errors import ReleaseError, coded_warning, readable_size, reason, show_w
 from ...formats.encoders import RawFile
 from ...formats.safetensors.layout import read_json
 from ...options import ExportOptions
+from ...release.manifest import CARD_FILE, CURVE_FILE
 from ...release.metrics import Selection
 from ...release.owned_files import OwnedFiles
 from ...release.prepare import PreparedRelease
 from ...release.report import ExportReport
 from ...storage.writer import replace_files
-from ..hub.endpoint import check_endpoint
+from ..endpoint import check_endpoint
 from .limits import MAX_CARD_BYTES
 from .markers import has_sections
-from .source import CARD_FILE, CURVE_FILE, CardSource
+from .source import CardSource
 
 logger = logging.getLogger(__name__)
 

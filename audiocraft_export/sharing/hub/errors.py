@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from ...errors import ReleaseError, public_address, reason, without_credentials
-from .endpoint import check_endpoint, credentials_of
+from ..endpoint import check_endpoint, credentials_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -15,8 +15,7 @@ from urllib.parse import quote
 
 from ...errors import listing, public_address
 from ...experiment.xp import MANIFEST
-from ...release.manifest import SIGNATURE
-from ..card.source import CARD_FILE
+from ...release.manifest import CARD_FILE, SIGNATURE
 from .errors import PushRefused, session
 from .remote import Digest, Remote, download
 

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Optional
 from ...errors import readable_size
 from ...experiment.xp import MANIFEST
 from ...release.limits import MAX_MANIFEST_BYTES
-from ...release.manifest import SIGNATURE, Manifest
+from ...release.manifest import CARD_FILE, SIGNATURE, Manifest
 from ...storage.checksum import chunks_of
 from ..card.limits import MAX_CARD_BYTES
-from ..card.source import CARD_FILE
 from .errors import PushRefused
 
 if TYPE_CHECKING:

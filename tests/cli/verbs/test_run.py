@@ -182,7 +182,7 @@ def test_null_is_the_default_of_each_option_that_may_be_left_out(name):
 def test_two_exports_to_one_folder_are_refused(train, tmp_path):
     folder = train("11111111", [], [1.])
     torch.save(solver_state(sig="11111111"), folder / "checkpoint_7.th")
-    result = command("run", "11111111", folder / "checkpoint_7.th", "--folder", "same", cwd=tmp_path, code=1)
+    result = command("run", "11111111", folder / "checkpoint_7.th", "--folder", "same", cwd=tmp_path, code=2)
     assert "checkpoint_7.th and 11111111 would be exported to the same folder" in result.stderr
     assert not result.stdout and not (tmp_path / "same").exists()
 

@@ -13,9 +13,10 @@ from audiocraft_export.errors import CheckpointError, OptionError
 from audiocraft_export.experiment.config import Config
 from audiocraft_export.experiment.privacy.detectors import KnownNames
 from audiocraft_export.experiment.privacy.exposure import find_private_values
-from audiocraft_export.experiment.privacy.scrub import scrub_config, unmatched_patterns
+from audiocraft_export.experiment.privacy.scrub import BUILDER_KEYS, scrub_config, unmatched_patterns
 from audiocraft_export.options import PRESETS, expand_presets
 from audiocraft_export.release.compression_model import Lookup, find_compression_model
+from audiocraft_export.release.families import audioseal, multiband_diffusion
 from audiocraft_export.release.model import ReleaseModel
 
 VALUES = {"a": {"path": 1, "b": {"path": 2, "c": {"path": 3, "d": 4}}}, "a2": {"path": 5}, "path": 6,
@@ -248,3 +249,7 @@ def test_the_weights_are_those_without_scrub(make_xp):
         name: tensor.blob.read_checked() for name, tensor in left.weights.tensors.items()}
     assert plain.checkpoint.config.text == plain.config.text
     assert left.config.values == {"solver": "mine", "fsdp": {"use": False}}
+
+
+def test_the_keys_that_any_model_is_built_from_are_protected():
+    assert {*audioseal.BUILT_FROM, *multiband_diffusion.BUILT_FROM} <= {*BUILDER_KEYS}

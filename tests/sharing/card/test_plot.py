@@ -6,8 +6,8 @@ from io import BytesIO
 import pytest
 from matplotlib.colors import to_rgb
 
+from audiocraft_export.release.manifest import CURVE_FILE
 from audiocraft_export.sharing.card.plot import INK, LINE_COLORS, plot_history
-from audiocraft_export.sharing.card.source import CURVE_FILE
 
 from .releases import card
 

@@ -13,9 +13,8 @@ from helpers import SIG, command
 from audiocraft_export import ExportOptions, export_xp, verify
 from audiocraft_export.errors import ReleaseError
 from audiocraft_export.pipeline.convert import convert
-from audiocraft_export.release.manifest import Manifest
+from audiocraft_export.release.manifest import CURVE_FILE, Manifest
 from audiocraft_export.sharing.card.limits import MAX_CARD_BYTES
-from audiocraft_export.sharing.card.source import CURVE_FILE
 from audiocraft_export.sharing.card.update import warn_of_stale_card
 
 from ..releases import CARD, REPO, SHARED, pushed, released

@@ -135,6 +135,6 @@ def test_experiments_of_one_name_or_one_that_leads_out_do_not_share_a_folder(xp_
     for place in ("a/x/1", "b/x/1"):
         xp_at(tmp_path / "here" / place)
     code, out, err = run("a/x/1", "b/x/1", "--folder=out")
-    assert code == 1 and any("would be exported to the same folder" in line for line in err)
+    assert code == 2 and any("would be exported to the same folder" in line for line in err)
     run("a/x/1/..", "b/x/../x/1", ".", "..", "/", "--folder=out2")
     assert {path.name for path in (tmp_path / "here" / "out2").iterdir()} <= {"1"}

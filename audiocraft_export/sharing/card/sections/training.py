@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
-from ....release.manifest import Manifest
+from ....release.manifest import CURVE_FILE, Manifest
 from ....release.metrics import value_of
 from ..history import Metrics, by_importance, metrics_of
 from ..limits import MAX_TABLE_METRICS
 from ..markdown import amount, code, number, table
-from ..source import CURVE_FILE, CardSource
+from ..source import CardSource
 
 MISSING = "–"
 CURVE = f"![Training curve: the metric of each stage, by epoch]({CURVE_FILE})"

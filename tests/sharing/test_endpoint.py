@@ -3,7 +3,7 @@
 import pytest
 
 from audiocraft_export.errors import ReleaseError
-from audiocraft_export.sharing.hub.endpoint import check_endpoint, credentials_of
+from audiocraft_export.sharing.endpoint import check_endpoint, credentials_of
 
 WRONG = ["http://joe:pa55word/x@host", "http://joe:pa55word#x@host", "http://joe:pa55word?x@host", "http://[::1",
          "http://joe:pa55word@host:none", "joe:pa55word@host", "http://", "http://host:99999", "ftp://host"]

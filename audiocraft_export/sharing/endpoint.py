@@ -4,7 +4,7 @@ import os
 import re
 from urllib.parse import unquote, urlsplit
 
-from ...errors import ReleaseError
+from ..errors import ReleaseError
 
 MIN_CREDENTIAL = 3  # characters; shorter strings occur in any message
 
