@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PASSPHRASE = "AUDIOCRAFT_EXPORT_PASSPHRASE"  # environment variable with the passphrase of an encrypted key
 HASHES = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}  # by curve, as sigstore defines them
+_BEGIN = b"-----BEGIN "  # of a PEM block; RFC 7468 allows text before it
 _MAKE_KEY = "make a key with: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem"
 _MAKE_PUBLIC = "make its public key with: openssl pkey -in key.pem -pubout -out public.pem"
 _GIVE_PUBLIC = "give the public key of the signer"
@@ -90,6 +91,9 @@ def algorithm(key: EllipticCurvePublicKey) -> ECDSA:
 
 
 def _read(path: AnyPath, hint: str) -> bytes:
+    if _BEGIN.decode() in os.fspath(path):  # the key itself, which no message may show
+        raise ReleaseError("invalid-key", "The path of the key is a key itself: expected the path of a PEM file",
+                           "write the key to a file that only you can read, and give its path")
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe could be read only once
         raise ReleaseError("invalid-key", f"{path} is not a regular file", "give the path of a PEM file")
     try:
@@ -97,7 +101,7 @@ def _read(path: AnyPath, hint: str) -> bytes:
             data = file.read(MAX_KEY_BYTES + 1)
     except (OSError, ValueError) as exc:
         raise ReleaseError("invalid-key", f"Cannot read the key {path}: {reason(exc)}", permission_hint(exc)) from exc
-    if len(data) > MAX_KEY_BYTES or not data.lstrip().startswith(b"-----BEGIN "):
+    if len(data) > MAX_KEY_BYTES or _BEGIN not in data:
         raise ReleaseError("invalid-key", f"{path} is not a key in PEM format", hint)
     return data
 
@@ -127,7 +131,7 @@ def _parse(path: AnyPath, load: Callable[[], Any], hint: str, is_decrypted: bool
     try:
         return load()
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
-        if is_decrypted:
+        if is_decrypted and not isinstance(exc, UnsupportedAlgorithm):
             raise ReleaseError("missing-passphrase", f"Cannot decrypt the key {path}: the passphrase is wrong",
                                f"check what was typed, or the environment variable {PASSPHRASE}") from exc
         raise ReleaseError("invalid-key", f"{Path(path)} is not a valid key in PEM format", hint) from exc

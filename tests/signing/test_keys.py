@@ -81,3 +81,18 @@ def test_a_public_and_a_private_key_that_were_mixed_up_are_named(keys):
     private, public = keys
     assert "is a public key: signing needs the private key" in refused(read_private_key, public)
     assert "openssl pkey -in key.pem -pubout" in refused(read_public_key, private)
+
+
+@pytest.mark.parametrize("read", [read_private_key, read_public_key, needs_passphrase])
+def test_a_key_that_is_given_instead_of_its_path_is_not_shown(keys, read):
+    for path in keys:
+        text = path.read_text()
+        for value in (text, f"/home/jane/{text}"):
+            said = refused(read, value)
+            assert "expected the path of a PEM file" in said and text.splitlines()[1] not in said
+
+
+def test_text_around_a_key_is_ignored(keys):
+    for path, read in zip(keys, (read_private_key, read_public_key)):
+        path.write_text(f"made for Jane\n{path.read_text()}\nkeep it\n")
+        assert read(path)
