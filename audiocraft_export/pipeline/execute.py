@@ -27,7 +27,17 @@ from ..sharing.share import share
 from ..signing.signer import Signer
 from ..storage.durable_file import WrittenFile
 from ..storage.staging import remove_stale
-from ..storage.writer import CACHE, DEVICE, NONE, Written, check_writable, replace_files, resolve_output, write_release
+from ..storage.writer import (
+    CACHE,
+    DEVICE,
+    NONE,
+    Encoder,
+    Written,
+    check_writable,
+    replace_files,
+    resolve_output,
+    write_release,
+)
 from ..verification.against_checkpoint import content_problems, options_of
 from .former_scrub import refuse_dropped_scrub
 from .preflight import check_folder, preflight
@@ -184,7 +194,7 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, owned:
     encoders = {name: encode(content) for name, content in files.items()}
     made: list[Manifest] = []
 
-    def finish(stage: Path, written: Written) -> dict[str, bytes]:
+    def finish(stage: Path, written: Written) -> dict[str, Encoder]:
         check(stage)
         nonfinite = {name: encoder.nonfinite for name, encoder in encoders.items()}
         complete = replace(with_files(manifest, written.files, nonfinite), read_back=written.read_back)
@@ -193,7 +203,8 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, owned:
         attestations = [_file_of(name, data) for name, data in attested.items()]
         made.append(replace(complete, files=[*complete.files, *attestations]))
         text = made[0].text.encode("utf-8")
-        return {**attested, MANIFEST: text, **signer.sign(made[0], text)}
+        last = {**attested, MANIFEST: text, **signer.sign(made[0], text)}
+        return {name: encode(data) for name, data in last.items()}
 
     replaced = owned.replaced_release(folder)
     write_release(folder, encoders, owned, finish, read_back)

@@ -1,5 +1,6 @@
 """Find the epoch of a best state, and its metrics."""
 
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,8 @@ class Selection:
         values = self.values(history)
         if self.is_audiocraft:
             return _epoch_of_audiocraft(values, self.maximize)
+        if any(isinstance(value, float) and math.isnan(value) for value in values):
+            return None  # after a NaN, `<` and `min` of a training give any epoch
         numbers = {index: value for index, value in enumerate(values, 1) if is_number(value)}
         best = (max if self.maximize else min)(numbers.values(), default=None)
         found = [index for index, value in numbers.items() if value == best]

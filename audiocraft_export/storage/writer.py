@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from operator import methodcaller
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Callable, Optional, Protocol
@@ -77,7 +76,7 @@ class Ownership(Protocol):
 
 
 def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownership,
-                  finish: Callable[[Path, Written], Mapping[str, bytes]], read_back: str = DEVICE) -> Written:
+                  finish: Callable[[Path, Written], Mapping[str, Encoder]], read_back: str = DEVICE) -> Written:
     """Write a release; after any failure, the previous release is unchanged.
 
     Args:
@@ -108,8 +107,8 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
             written = Written(made, checker.source)
             ownership.refuse_unrelated_files(folder, lambda path: filecmp.cmp(stage / path.name, path, shallow=False))
             last = finish(stage, written)
-            for name, data in last.items():
-                write_durable(stage / name, methodcaller("write", data))
+            for name, content in last.items():
+                _write_staged(stage / name, content, checker)
             fsync_folder(stage)
             replace_folder(stage, folder, [*files, *last], ownership.stale_files)
     return written

@@ -152,7 +152,7 @@ def test_without_a_checkpoint_on_disk_the_state_in_memory_is_exported(xp, weight
 def test_a_state_in_memory_is_stored_if_its_export_fails(xp, exporter, capfd):
     here = xp(export=True, exporter=exporter)
     (here.folder / ".argv.json").write_text("[]")
-    with here.enter(), pytest.raises(ExportError, match="its checkpoints are safe in .* but its export failed") as error:
+    with here.enter(), pytest.raises(ExportError, match="its checkpoints are safe in .* its export failed") as error:
         solver = Inherited(save=False)
         solver.run()
     assert "export it with: audiocraft-export run 0123abcd" in error.value.hint

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+from pathlib import Path
 
 import pytest
 from helpers import SIG, solver_state
@@ -15,6 +16,7 @@ from audiocraft_export.release.manifest import Manifest
 from audiocraft_export.signing.bundle import read_statement
 from audiocraft_export.signing.keys import read_public_key
 from audiocraft_export.signing.signer import Signer
+from audiocraft_export.storage import read_back
 
 from .signers import write_keys
 
@@ -169,3 +171,20 @@ def test_a_release_of_several_files_is_signed_whole(export, make_xp, keys):
     files = read_statement(folder / "model.sig", read_public_key(keys[1]))["predicate"]["resources"]
     assert {each["name"] for each in files} == {*os.listdir(folder)} - {"README.md", "training-curve.png", "model.sig"}
     assert len(files) > 3 and verify(folder, key=keys[1]).ok
+
+
+@pytest.mark.parametrize("name", ["export.json", "provenance.intoto.json", "model.sig"])
+def test_the_files_that_are_written_last_are_read_back_as_well(signed, export, monkeypatch, name):
+    before, drop = versions(signed), read_back.drop_cache
+
+    def drop_and_damage(descriptor):
+        drop(descriptor)
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if path.name == name:
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+    monkeypatch.setattr(read_back, "drop_cache", drop_and_damage)
+    with pytest.raises(ReleaseError, match="The written file differs from its content") as refusal:
+        export(attest=True, weights="last")
+    assert refusal.value.code == "read-back-failed" and versions(signed) == before
