@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..release.manifest import Manifest
-from .statement import attestation
+from .statement import attestation, builder_versions
 
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:audiocraft-export:export:v1"  # described in docs/signing.md
@@ -21,7 +21,7 @@ def provenance(manifest: Manifest) -> dict[str, Any]:
     return attestation(manifest.model_files, PREDICATE_TYPE, {
         "buildDefinition": {"buildType": BUILD_TYPE, "externalParameters": parameters,
                             "resolvedDependencies": [*_dependencies(values)]},
-        "runDetails": {"builder": {"id": BUILDER, "version": values["versions"]},
+        "runDetails": {"builder": {"id": BUILDER, "version": builder_versions(manifest)},
                        "metadata": {"finishedOn": manifest.time.replace("+00:00", "Z")}},
     })
 

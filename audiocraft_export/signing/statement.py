@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from ..errors import ReleaseError
-from ..release.manifest import CARD_FILES, SIGNATURE
+from ..release.manifest import CARD_FILES, SIGNATURE, Manifest
 from ..storage.durable_file import WrittenFile
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -68,6 +68,11 @@ def attestation(files: Iterable[WrittenFile], kind: str, predicate: Mapping[str,
 def subject_of(files: Iterable[WrittenFile]) -> list[dict[str, Any]]:
     """Return the files that an attestation is about, as it names them."""
     return [{"name": file.name, "digest": {"sha256": file.sha256}} for file in files]
+
+
+def builder_versions(manifest: Manifest) -> dict[str, str]:
+    """Return the versions of the packages that made a release, without its version tag of AudioCraft, an option."""
+    return {name: version for name, version in manifest.versions.items() if name != "audiocraft"}
 
 
 def _root_digest(digests: Iterable[str]) -> str:

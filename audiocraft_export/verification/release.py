@@ -108,9 +108,10 @@ def verify(path: AnyPath, *, by_torch: bool = True, key: Optional[AnyPath] = Non
         found = _check_release(path, folder, alone, Contents(by_torch=by_torch))
         if public is not None:
             found = _check_signature(found, public)
-        if found.ok or before == file_version(folder / MANIFEST):
-            break
-    return found
+        if before == file_version(folder / MANIFEST):
+            return found
+    unread = Problem(MANIFEST, None, "replaced each time while the release was verified: try again")
+    return replace(found, problems=[*found.problems, unread], signed=None if key is None else False)
 
 
 def refuse_other_paths(path: Path, expected: str = "a release folder or a file of a release") -> None:

@@ -1,6 +1,9 @@
 """The test result: which checks a release has passed."""
 
 from dataclasses import replace
+from importlib.metadata import version
+
+import pytest
 
 from audiocraft_export.release.manifest import Manifest
 from audiocraft_export.signing.test_result import test_result as result_of
@@ -14,7 +17,18 @@ def test_it_names_the_files_and_the_checks(signed):
     predicate = statement["predicate"]
     assert predicate["result"] == "PASSED" and predicate["passedTests"] == [
         "source-crc32", f"read-back-{manifest.read_back}", "load-audiocraft"]
-    assert predicate["configuration"][0]["annotations"] == manifest.versions
+
+
+@pytest.mark.parametrize(("format", "package"), [
+    ("audiocraft", "audiocraft"), ("safetensors", "audiocraft"), ("transformers", "transformers")])
+def test_it_names_the_version_of_the_package_that_loaded_the_release(signed, monkeypatch, format, package):
+    monkeypatch.setattr("audiocraft_export.signing.test_result.audiocraft_version", lambda: "1.3.0")
+    manifest = Manifest.load(signed)
+    manifest = replace(manifest, options={**manifest.options, "format": format},
+                       versions={**manifest.versions, "audiocraft": "the tag"})
+    versions = result_of(manifest)["predicate"]["configuration"][0]["annotations"]
+    assert versions.pop(package) == ("1.3.0" if package == "audiocraft" else version(package))
+    assert {**versions, "audiocraft": "the tag"} == manifest.versions
 
 
 def test_it_claims_no_checksums_of_a_running_solver(signed):
