@@ -20,7 +20,7 @@ from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import read_json
 from ..release.families.multiband_diffusion import FILE as DIFFUSION_FILE
 from ..release.families.registry import LM_FILE, OWN_NAMES
-from ..release.owned_files import matches_manifest
+from ..release.owned_files import is_torch_file, matches_manifest
 from ..release.weights import Weights
 from ..storage.durable_file import WrittenFile
 
@@ -70,7 +70,8 @@ def check_file(path: Path, listed: Optional[WrittenFile], contents: Contents) ->
     except CheckpointError as exc:
         problems = [Problem(path.name, None, without_path(exc.message, path))]
     if listed and not problems and not matches_manifest(path.parent, listed):
-        return [Problem(path.name, None, f"sha256 differs from {MANIFEST}, although the content is valid")]
+        valid = ", although the checksums of its records are right" if is_torch_file(path.name) else ""
+        return [Problem(path.name, None, f"sha256 differs from {MANIFEST}{valid}")]
     return problems
 
 

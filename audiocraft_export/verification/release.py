@@ -203,7 +203,8 @@ def _check_release(path: Path, folder: Path, alone: Optional[str], contents: Con
     if manifest and not alone:
         if manifest.release_format == "safetensors" and not problems:
             problems += _unflatten_problems(folder, model_file_names(manifest), states)
-        all_read = len(states) >= sum(map(is_torch_file, names)) and all(problem.key is None for problem in problems)
+        all_read = bool(states) and len(states) >= sum(map(is_torch_file, names)) \
+            and all(problem.key is None for problem in problems)
         if manifest.release_format != "transformers" and all_read:
             problems += _count_problems(manifest, states)
     if manifest:

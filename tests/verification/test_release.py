@@ -72,6 +72,15 @@ def test_a_sound_file_of_another_release_is_found_by_the_sha256(release, make_xp
     assert other.exists()
 
 
+def test_a_changed_tensor_of_safetensors_is_not_called_valid_nor_counted_as_missing(make_xp, dora_dir):
+    make_xp()
+    folder = export_xp(SIG, dora_dir, format="safetensors", card=False).folder
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(data)
+    assert found(folder) == [("model.safetensors", None, "sha256 differs from export.json")]
+
+
 def test_a_missing_file_is_named(release):
     (release / "compression_state_dict.bin").unlink()
     assert found(release) == [("compression_state_dict.bin", None, "missing")]
