@@ -216,8 +216,11 @@ def _file_of(name: str, data: bytes) -> WrittenFile:
 
 
 def _up_to_date(planned: ReleasePlan) -> Optional[ExportReport]:
-    """Return a report of the existing release if it is intact and equal to the planned one, else None."""
-    if planned.existing is None:
+    """Return a report of the existing release if it is intact and equal to the planned one, else None.
+
+    A release that was not read back, as during a training, is written again if this export is to be read back.
+    """
+    if planned.existing is None or planned.existing.read_back == NONE != planned.read_back:
         return None
     files = planned.existing.files
     progress.set_total(planned.existing.nbytes, passes=1)

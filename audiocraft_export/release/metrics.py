@@ -84,12 +84,13 @@ class Selection:
         values = self.values(history)
         if self.is_audiocraft:
             return _epoch_of_audiocraft(values, self.maximize)
-        if any(isinstance(value, float) and math.isnan(value) for value in values):
-            return None  # after a NaN, `<` and `min` of a training give any epoch
+        nans = [index for index, value in enumerate(values, 1) if isinstance(value, float) and math.isnan(value)]
         numbers = {index: value for index, value in enumerate(values, 1) if is_number(value)}
         best = (max if self.maximize else min)(numbers.values(), default=None)
         found = [index for index, value in numbers.items() if value == best]
-        return found[0] if len(found) == 1 else None
+        # `<`, `not >` and `min` treat NaN differently, unless it is between the first value and the best one.
+        is_known = len(found) == 1 and all(min(numbers) < index < found[0] for index in nans)
+        return found[0] if is_known else None
 
     def describe(self, history: Sequence[Any], epoch: int) -> dict[str, Any]:
         """Return the metrics of an epoch, counted from 1, in the structure of `Manifest.best`."""

@@ -37,7 +37,7 @@ def test_audiocraft_keeps_the_state_whose_value_equals_the_minimum_until_then(va
 
 
 @pytest.mark.parametrize(("values", "epoch"), [
-    ([2.0, 1.0, 3.0], 2), ([1.0, 1.0, 2.0], None), ([NAN, 5.0], None), ([3.0, 5.0, NAN], None),
+    ([2.0, 1.0, 3.0], 2), ([1.0, 1.0, 2.0], None), ([NAN, 5.0], None), ([3.0, 5.0, NAN], None), ([3.0, NAN, 1.0], 3),
     ([None, 2.0, None, 1.0], 4), ([None], None)])
 def test_of_a_metric_that_is_named_equal_values_and_nan_prove_nothing(values, epoch):
     assert Selection.parse("ce").epoch(valid(values)) == epoch
