@@ -1,6 +1,9 @@
 """Read a file in chunks; fail if it is modified meanwhile."""
 
+from __future__ import annotations
+
 import errno
+import gc
 import os
 import stat
 import weakref
@@ -11,6 +14,8 @@ from ..errors import CheckpointError, permission_hint, reason
 from .file_version import same_mtime
 from .lazy_bytes import CHUNK_SIZE
 from .platform import open_binary, read_at
+
+_open_files: weakref.WeakSet[FileReader] = weakref.WeakSet()
 
 
 class FileReader:
@@ -27,7 +32,8 @@ class FileReader:
         self.path = path
         try:
             self.descriptor = open_binary(path)
-            weakref.finalize(self, os.close, self.descriptor)
+            self._close = weakref.finalize(self, os.close, self.descriptor)
+            _open_files.add(self)
             self.stat = os.fstat(self.descriptor)
         except (OSError, ValueError) as exc:
             raise self._unreadable(exc) from exc
@@ -65,6 +71,11 @@ class FileReader:
         """
         return b"".join(self.read(max(begin, 0), end))
 
+    def close(self) -> None:
+        """Close the file; it cannot be read afterwards."""
+        self._close()
+        self.descriptor = -1
+
     def _unreadable(self, exc: Exception) -> CheckpointError:
         return CheckpointError("path-not-found" if isinstance(exc, FileNotFoundError) else "read-failed",
                                f"Cannot read {self.path}: {reason(exc)}", permission_hint(exc))
@@ -72,3 +83,11 @@ class FileReader:
     def _modified(self) -> CheckpointError:
         return CheckpointError("file-changed", f"{self.path} was modified while it was read",
                                "try again when the process that writes it has finished")
+
+
+def close_files(folder: Path) -> None:
+    """Close the files of a folder that this process has open."""
+    gc.collect()  # other libraries may have mapped files of models that they have loaded
+    for file in [*_open_files]:
+        if os.path.dirname(os.path.realpath(file.path)) == os.path.realpath(folder):
+            file.close()

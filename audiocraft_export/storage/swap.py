@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ..errors import ReleaseError, reason
+from .file_reader import close_files
 from .platform import Exchange, folder_exchange
 from .staging import BACKUP, fsync_folder
 
@@ -141,6 +142,9 @@ def _replace_files(stage: Path, folder: Path, names: Sequence[str], stale: Colle
         OSError: if a file cannot be replaced; the previous files are restored.
         ReleaseError: if they cannot be restored, with the folder where they are.
     """
+    if folder_exchange() is None:  # on Windows, which moves and replaces no open file
+        close_files(folder)
+        close_files(stage)
     backup = stage / BACKUP
     backup.mkdir()
     for name in (*names, *stale):
@@ -176,8 +180,10 @@ def _restore(path: Path, backup: Path) -> bool:
         False if the backup cannot be moved.
     """
     with suppress(OSError):
-        if os.path.lexists(backup):
-            os.replace(backup, path)
-        else:
+        if not os.path.lexists(backup):
             path.unlink()
+        elif os.path.lexists(path) and os.path.samestat(os.lstat(path), os.lstat(backup)):
+            backup.unlink()  # the file was not replaced
+        else:
+            os.replace(backup, path)
     return not os.path.lexists(backup)

@@ -1,11 +1,13 @@
 """Replace a release folder atomically, and keep other files."""
 
+import errno
 import os
+import sys
 
 import pytest
 from helpers import SIG, load, model_state, same, with_cfg
 
-from audiocraft_export import ExportError, ExportOptions, export_xp, verify
+from audiocraft_export import ExportError, ExportOptions, convert, export_xp, verify
 from audiocraft_export.storage import swap, writer
 
 
@@ -77,3 +79,48 @@ def test_a_file_that_cannot_be_restored_is_kept_and_its_place_is_named(make_xp, 
     assert str(kept) in error.value.hint and (kept / "state_dict.bin").read_bytes() == before
     export_xp(SIG, dora_dir, ExportOptions(weights="last"))
     assert (kept / "state_dict.bin").read_bytes() == before and verify(folder).ok
+
+
+@pytest.fixture
+def open_files_are_locked(monkeypatch):
+    """Files that this process has open can be neither moved nor replaced nor removed, as on Windows."""
+    def locked(function):
+        def call(*paths, **kwargs):
+            opened = {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}
+            if opened & {os.path.realpath(path) for path in paths}:
+                raise PermissionError(errno.EACCES, "The process cannot access the file", str(paths[0]))
+            return function(*paths, **kwargs)
+        return call
+    for name in ("replace", "rename", "unlink"):
+        monkeypatch.setattr(os, name, locked(getattr(os, name)))
+    monkeypatch.setattr(swap, "folder_exchange", lambda: None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="lists open files in /proc")
+def test_a_release_is_converted_in_place_where_no_open_file_can_be_replaced(make_xp, dora_dir, open_files_are_locked):
+    make_xp()
+    folder = export_xp(SIG, dora_dir).folder
+    before = (folder / "state_dict.bin").read_bytes()
+    for to in ("safetensors", "audiocraft"):
+        assert convert(folder, to).written and verify(folder).ok
+    assert (folder / "state_dict.bin").read_bytes() == before
+    assert sorted(os.listdir(folder)) == ["export.json", "state_dict.bin"]
+    assert [path.name for path in folder.parent.glob(".export-*")] == []
+
+
+def test_files_that_were_not_replaced_yet_are_not_called_lost(make_xp, dora_dir, monkeypatch):
+    make_xp()
+    folder = export_xp(SIG, dora_dir).folder
+    (folder / "samples").mkdir()  # so that the files are replaced one by one
+    before = {path.name: path.stat().st_ino for path in folder.iterdir()}
+    replace = os.replace
+
+    def failing(source, target):
+        if os.fspath(target) == str(folder / "export.json") and "former" not in os.fspath(source):
+            raise OSError(errno.EIO, "failed")
+        replace(source, target)
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(ExportError, match="Cannot write the release to .*failed"):
+        convert(folder, "safetensors")
+    assert {path.name: path.stat().st_ino for path in folder.iterdir()} == before and verify(folder).ok
+    assert [path.name for path in folder.parent.glob(".export-*")] == []
