@@ -215,7 +215,9 @@ class ExportingMain(HydraMain):
         overrides = [f"+{EXPORT}={quote(mode)}", f"+{EXPORTER}=default"]
         if EXPORTER not in keys:  # a config that the user chooses replaces the values of the project
             overrides += [f"{EXPORTER}.{name}={quote(value)}" for name, value in exporter.items()]
-        return self._compose((*overrides, *(arg.lstrip("+") for arg in own)), own)
+        # `++`, because a config of the project may have only some of the options; their names are valid.
+        overrides += [("++" if key.startswith(f"{EXPORTER}.") else "") + arg.lstrip("+") for arg, key in zip(own, keys)]
+        return self._compose(tuple(overrides), own)
 
     def _compose(self, overrides: tuple[str, ...], own: Sequence[str]) -> DictConfig:
         if overrides not in self._composed:  # Dora calls `get_xp` three times in a run

@@ -301,8 +301,10 @@ def test_a_project_brings_its_own_choice_of_exporter(project):
     root = project()
     (root / "proj" / "conf" / "exporter").mkdir()
     (root / "proj" / "conf" / "exporter" / "mine.yaml").write_text("weights: last\n")
-    assert dora("run", "export=true", "exporter=mine", cwd=root).returncode == 0
-    assert json.loads((only_xp(root) / "export" / "export.json").read_text())["weights"] == "model"
+    for other, folder in ([], "export"), (["exporter.folder=there", "+exporter.dtype=float16"], "../../../there"):
+        result = dora("run", "export=true", "exporter=mine", *other, cwd=root)
+        assert result.returncode == 0, result.stderr
+        assert json.loads((only_xp(root) / folder / "export.json").read_text())["weights"] == "model"
 
 
 def test_a_plugin_may_bring_the_defaults_of_exporter(project):
