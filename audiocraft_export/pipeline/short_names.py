@@ -1,5 +1,6 @@
 """Name experiments by the overrides that distinguish them."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -28,7 +29,7 @@ def short_names(lines: Sequence[Sequence[str]], groups: Optional[Sequence[object
         groups: the group of each command line, such as its solver; None is one group.
         outlines: the keys of the configurations.
     """
-    groups = groups or [None] * len(lines)
+    lines, groups = [_with_values(line) for line in lines], groups or [None] * len(lines)
     counts = Counter((group, arg) for group, line in zip(groups, lines) for arg in {*line})
     sizes = Counter(group for group, line in zip(groups, lines) if line)
     keys, known = {_key(arg) for _, arg in counts}, [*outlines]
@@ -42,6 +43,8 @@ def short_names(lines: Sequence[Sequence[str]], groups: Optional[Sequence[object
     @cache
     def shorten(arg: str) -> str:
         key, equal, value = arg.partition("=")
+        if not equal or key.startswith("-"):  # an argument of argparse
+            return arg
         parts = key.split(".")
         ends = (".".join(parts[first:]) for first in range(len(parts) - 1, 0, -1))
         return f"{next(filter(is_unique, ends), key)}{equal}{value}"
@@ -50,6 +53,17 @@ def short_names(lines: Sequence[Sequence[str]], groups: Optional[Sequence[object
         kept = [arg for arg in line if not counts[group, arg] == sizes[group] > 1]
         return sorted(kept, key=lambda arg: counts[group, arg])
     return [" ".join(map(shorten, distinguishing(group, line))) for group, line in zip(groups, lines)]
+
+
+def _with_values(line: Sequence[str]) -> list[str]:
+    """Join each flag of argparse with the value that follows it."""
+    found: list[str] = []
+    for arg in line:
+        if found and re.fullmatch(r"-[^=\s]*", found[-1]) and not arg.startswith("-"):
+            found[-1] += f" {arg}"
+        else:
+            found.append(arg)
+    return found
 
 
 def _key(arg: str) -> str:

@@ -27,3 +27,8 @@ def test_a_name_is_unique_among_all_keys_of_the_configurations(override, name):
 def test_a_name_is_unique_among_the_overrides_of_all_groups():
     assert short_names([["a.use=1"], ["b.use=1"]], ["x", "y"]) == ["a.use=1", "b.use=1"]
     assert short_names([["a.b.use=1"], ["c.b.use=1"], ["a.c.use=1"]]) == ["a.b.use=1", "c.b.use=1", "c.use=1"]
+
+
+def test_the_arguments_of_argparse_keep_their_values_and_are_not_cut():
+    lines = [["--lr", "0.2", "--export"], ["--lr", "0.2", "--out", "/data/x.y/z.wav"], ["--lr=0.1", "-v", "--n", "1.5"]]
+    assert short_names(lines) == ["--export --lr 0.2", "--out /data/x.y/z.wav --lr 0.2", "--lr=0.1 -v --n 1.5"]
