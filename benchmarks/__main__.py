@@ -44,15 +44,17 @@ def main():
 TEXT = """\
 # What an export costs
 
-Written by `make bench` on {day}. Each value is the median of {runs} runs, alternating with its baseline. The page cache
-is warm. {machine}.
+Written by `make bench` on {day}. Each value is the median of {runs} runs, which alternate with those of the baseline.
+Memory is measured once, and AudioCraft's way apart from the others, whose files it drives out of the page cache. The
+page cache is warm. {machine}.
 
 {table}
 
 `export` calls `export_checkpoint` with all its checks: sha256 and fsync of the written files, and CRC-32 of all bytes,
 read back from the disk. With `verify=cache` they are read back from memory. `cp + fsync` copies the file that the
 export wrote, `sha256` hashes its bytes in memory: no export with a sha256 can be faster than the slower of the two.
-`cp + fsync + read from the disk` reads the copy as soon as it is on the disk, which may be slower than at another time.
+`cp + fsync + read from the disk` reads the copy as soon as it is on the disk, which may be slower than at another time,
+in one thread; the export reads in two.
 "AudioCraft's way" does what `audiocraft.utils.export.export_lm` does: `torch.load` of the whole checkpoint, then
 `torch.save`, without fsync and without checks. `torch.save` and `save_file` get the tensors in memory.
 

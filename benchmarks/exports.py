@@ -58,7 +58,7 @@ def _exports(size, checkpoint, runs):
     yield Row(f"export, verify=cache ({name})", nbytes, "ours", cached, *floor(copied, hashed),
               most=1.2 if nbytes > 285e6 else 1.8)
     yield Row(f"export ({name})", nbytes, "ours", device, "cp + fsync + read from the disk", copied_and_read,
-              most=1.2 if nbytes > 285e6 else None)
+              most=1.2 if nbytes > 285e6 else 1.8)
     yield Row(f"AudioCraft's way ({name})", nbytes, "load + save", plain_s, "ours", device)
     yield Row(f"torch ({name})", nbytes, "torch.save + fsync", save_s, "ours", device)
     yield Row(f"safetensors ({name})", nbytes, "save_file + fsync", safe_s, "ours", device)

@@ -39,7 +39,7 @@ def section(rows):
         ("export, verify=cache", _formula(in_memory, 1e9, "GB released"), f"{_at(in_memory, RELEASE):.0f} s"),
         ("AudioCraft's way", _formula(theirs, 1e9, "GB of checkpoint"),
          f"{_at(theirs, CHECKPOINT):.0f} s, and {CHECKPOINT / 1e9:g} GB of memory"),
-        ("memory of an export", ", ".join(f"{row.value:.0f}" for row in anonymous) + " MiB", "the same"),
+        ("memory of an export", ", ".join(f"{row.value:.0f}" for row in anonymous) + " MiB", "not measured"),
         ("list of XPs", _formula(listing, 1000, "1,000 XPs"), f"{XPS:,} XPs: {_at(listing, XPS):.0f} s"),
         ("`run --all`, until it exports", _formula(planning, 1000, "1,000 XPs"),
          f"{XPS:,} XPs: {_at(planning, XPS):.0f} s"),

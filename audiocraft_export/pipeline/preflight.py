@@ -10,6 +10,7 @@ from ..checkpoint.plain_config import to_plain
 from ..errors import CheckpointError, ReleaseError, listing, permission_hint, reason
 from ..experiment.config import Config, to_container
 from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
+from ..formats.encoders import encode
 from ..formats.registry import FORMATS, encode_release, is_looked_for, refuse_family, require_loader
 from ..formats.requirements import require_packages
 from ..options import AUDIOCRAFT, ExportOptions
@@ -177,6 +178,8 @@ def _listed(folder: Path) -> set[str]:
 
 
 def _may_hold(path: Path, content: Content) -> bool:
-    """Return whether a file may already have the given content; tensors are not compared."""
+    """Return whether a file may already have the given content; of tensors only the size is compared."""
     data = text_bytes(content)
-    return data is None or path.read_bytes() == data
+    if data is None:
+        return os.path.getsize(path) >= encode(content).nbytes
+    return path.read_bytes() == data

@@ -126,3 +126,12 @@ def test_a_training_whose_release_replaces_another_format_is_started(make_xp, do
     xp = Experiment(make_xp(), SIG)
     export_xp(SIG, dora_dir)
     check_before_training(xp, {}, ExportOptions(format="safetensors"))
+
+
+def test_a_file_that_is_too_small_to_be_the_model_is_refused_by_the_plan(make_xp):
+    folder = make_xp()
+    (folder / "export").mkdir()
+    (folder / "export" / "model.safetensors").write_text("mine")
+    with pytest.raises(ExportError, match=r"model\.safetensors exists and does not belong to a release"):
+        plan_export(open_checkpoint(folder / "checkpoint.th"), folder, folder / "export",
+                    ExportOptions(format="safetensors", card=False))
