@@ -15,7 +15,7 @@ from ..formats.registry import FORMATS, encode_release, is_looked_for, refuse_fa
 from ..formats.requirements import require_packages
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content, text_bytes
-from ..release.families.registry import CODEC_FILE, OWN_NAMES, family_of
+from ..release.families.registry import OWN_NAMES, family_of
 from ..release.manifest import SIGNATURE, Manifest
 from ..release.owned_files import (
     SIGNATURES,
@@ -80,9 +80,7 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     family = family_of(config, options.family)
     refuse_missing_weights(config, options.weights)
     refuse_family(options.format, config, family)
-    written = {*family.names} - ({CODEC_FILE} if family.codec and options.codec == "none" else set())
-    own = {*_listed(folder), *(written if options.format == AUDIOCRAFT else ())}
-    refuse_other_weights(folder, options.format, xp.sig, own)
+    refuse_other_weights(folder, options.format, xp.sig, _listed(folder))
     if options.verify == "load":
         require_loader(options.format, family)
 
@@ -105,6 +103,8 @@ def check_packages(options: ExportOptions) -> None:
 def refuse_other_weights(folder: Path, format: str, sig: Optional[str], own: Collection[str]) -> None:
     """Refuse a folder with files that a loader would read instead of the release, such as `model.fp16.safetensors`.
 
+    In the format of AudioCraft, a compression model of the user may be beside the release.
+
     Args:
         folder: the release folder.
         format: the format of the release.
@@ -118,7 +118,7 @@ def refuse_other_weights(folder: Path, format: str, sig: Optional[str], own: Col
     with suppress(OSError):
         names = os.listdir(folder)
     found = sorted(name for name in names if name not in own and is_looked_for(format, name, sig))
-    if found:
+    if found and format != AUDIOCRAFT:
         raise ReleaseError("file-exists", f"{folder / found[0]} exists and does not belong to the release, but a "
                            "loader would read it", "move it, or choose another folder")
 
