@@ -50,14 +50,16 @@ def test_unsupported_values_are_refused_by_name(encodec, tmp_path):
         export_checkpoint(tmp_path / "checkpoint.th", tmp_path / "release", ExportOptions(format="transformers"))
 
 
-@pytest.mark.parametrize("name", ["mine.safetensors", "model-mine.safetensors"])
-def test_unrelated_files_in_a_release_folder_are_not_verified(encodec, tmp_path, name):
+def test_only_files_that_transformers_does_not_read_may_be_in_a_release_folder(encodec, tmp_path):
     from safetensors.torch import save_file
     options = ExportOptions(format="transformers", verify="load", card=False, max_shard_size="200KB")
     report = export_checkpoint(encodec / "checkpoint.th", tmp_path / "release", options)
     assert len([*report.folder.glob("model-*-of-*.safetensors")]) > 1
-    save_file({"mine": torch.ones(2)}, report.folder / name)
+    save_file({"mine": torch.ones(2)}, report.folder / "mine.safetensors")
     assert not export_checkpoint(encodec / "checkpoint.th", tmp_path / "release", options).written
+    (report.folder / "mine.safetensors").rename(report.folder / "model-mine.safetensors")
+    with pytest.raises(ExportError, match="does not belong to the release, but a loader would read it"):
+        export_checkpoint(encodec / "checkpoint.th", tmp_path / "release", options)
 
 
 def test_the_command_proves_what_was_released_and_compares_it_with_its_checkpoint(place, cache, musicgen):
