@@ -1,7 +1,6 @@
 """The test result: which checks a release has passed."""
 
 from dataclasses import replace
-from importlib.metadata import version
 
 import pytest
 
@@ -22,12 +21,13 @@ def test_it_names_the_files_and_the_checks(signed):
 @pytest.mark.parametrize(("format", "package"), [
     ("audiocraft", "audiocraft"), ("safetensors", "audiocraft"), ("transformers", "transformers")])
 def test_it_names_the_version_of_the_package_that_loaded_the_release(signed, monkeypatch, format, package):
-    monkeypatch.setattr("audiocraft_export.signing.test_result.audiocraft_version", lambda: "1.3.0")
+    monkeypatch.setattr("audiocraft_export.signing.test_result.audiocraft_version", lambda: "of audiocraft")
+    monkeypatch.setattr("audiocraft_export.signing.test_result.version", "of {}".format)  # may not be installed
     manifest = Manifest.load(signed)
     manifest = replace(manifest, options={**manifest.options, "format": format},
                        versions={**manifest.versions, "audiocraft": "the tag"})
     versions = result_of(manifest)["predicate"]["configuration"][0]["annotations"]
-    assert versions.pop(package) == ("1.3.0" if package == "audiocraft" else version(package))
+    assert versions.pop(package) == f"of {package}"
     assert {**versions, "audiocraft": "the tag"} == manifest.versions
 
 
