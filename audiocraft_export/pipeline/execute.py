@@ -220,7 +220,7 @@ def _up_to_date(planned: ReleasePlan) -> Optional[ExportReport]:
 
     A release that was not read back, as during a training, is written again if this export is to be read back.
     """
-    if planned.existing is None or planned.existing.read_back == NONE != planned.read_back:
+    if planned.existing is None or planned.existing.read_back == NONE and planned.read_back != NONE:
         return None
     files = planned.existing.files
     progress.set_total(planned.existing.nbytes, passes=1)

@@ -115,10 +115,11 @@ def refuse_other_weights(folder: Path, format: str, sig: Optional[str], own: Col
         ReleaseError: if the folder has such a file.
     """
     names = []
-    with suppress(OSError):
-        names = os.listdir(folder)
+    if format != AUDIOCRAFT:
+        with suppress(OSError):
+            names = os.listdir(folder)
     found = sorted(name for name in names if name not in own and is_looked_for(format, name, sig))
-    if found and format != AUDIOCRAFT:
+    if found:
         raise ReleaseError("file-exists", f"{folder / found[0]} exists and does not belong to the release, but a "
                            "loader would read it", "move it, or choose another folder")
 

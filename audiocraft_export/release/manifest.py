@@ -136,7 +136,7 @@ class Manifest:
                 raise ReleaseError("unknown-format", f"{path} has format {values['format']}, which is newer than this "
                                    f"audiocraft-export supports ({FORMAT})", "upgrade audiocraft-export")
             changed = not _is_written(text, values, checksum)
-            unknown = values.keys() - {each.name for each in fields(cls)}
+            unknown = values.keys() - _KEYS
             if unknown and not changed:
                 raise ReleaseError("unknown-format", f"{path} has keys of a later version of audiocraft-export "
                                    f"({listing(sorted(unknown))})", "upgrade audiocraft-export")
@@ -180,6 +180,9 @@ class Manifest:
             return cls.load(folder)
         except ReleaseError:
             return None
+
+
+_KEYS = frozenset(each.name for each in fields(Manifest))
 
 
 def _is_valid(manifest: Manifest) -> bool:

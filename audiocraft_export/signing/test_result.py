@@ -25,7 +25,8 @@ def test_result(manifest: Manifest) -> dict[str, Any]:
 
 def _versions(manifest: Manifest) -> dict[str, Any]:
     """Return the versions of the packages that made the release, and of the one that loaded it."""
-    loaded = {"audiocraft": audiocraft_version() or UNKNOWN_VERSION}
     if manifest.release_format == "transformers":
         loaded = {"transformers": version("transformers")}
+    else:
+        loaded = {"audiocraft": audiocraft_version() or UNKNOWN_VERSION}
     return {**builder_versions(manifest), **loaded}

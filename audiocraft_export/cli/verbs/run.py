@@ -311,8 +311,8 @@ def _jobs(args: argparse.Namespace, names: Sequence[str], dora_dir: DoraDir,
             continue
         other = by_folder.setdefault(os.path.realpath(job.folder), job)
         if os.path.realpath(other.source) != os.path.realpath(job.source):
-            raise OptionError("conflicting-options", f"{name} and {other.name} would be exported to the same "
-                                  f"folder {job.folder}", "export them in separate commands with other folders")
+            raise OptionError("conflicting-options", f"{name} and {other.name} would be exported to the same folder "
+                              f"{job.folder}", "export them in separate commands with other folders")
     return jobs
 
 
