@@ -169,7 +169,7 @@ def to_checkpoint(file: TorchFile, config_file: Optional[AnyPath] = None) -> Che
                               "use the training checkpoint, or the signature of its experiment")
     config_notes: list[str] = []
     config, config_source = _find_config(file, config_file, config_notes)
-    config.with_choices(path.parent / HYDRA_SETTINGS)
+    config = config.with_choices(path.parent / HYDRA_SETTINGS)
     sig, sig_source = _find_signature(file)
     xp_history = [] if _first_key(state, _HISTORIES) else _find_history(file)
     note = coded_warning("history-mismatch", "the checkpoint has no history; used the epochs of history.json")

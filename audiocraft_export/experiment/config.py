@@ -7,6 +7,7 @@ import re
 from argparse import Namespace
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from copy import copy
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -99,15 +100,16 @@ class Config:
         return cls(to_container(cfg))
 
     def with_choices(self, path: Path) -> Config:
-        """Add the choices of config groups from `.hydra/hydra.yaml`, if an interpolation may refer to them.
+        """Return a copy with the choices of config groups from `.hydra/hydra.yaml`, if an interpolation may need them.
 
-        No choices are added if the file is missing or cannot be read.
+        The copy has no choices if the file is missing or cannot be read.
         """
+        found = copy(self)
         if (_has_reference(self.raw("solver")) or "${hydra:" in self.text) and path.is_file():
             with suppress(CheckpointError):
                 choices = Config.load(path).get("hydra.runtime.choices", {})
-                self.choices = {str(name): choice for name, choice in choices.items() if isinstance(choice, str)}
-        return self
+                found.choices = {str(name): choice for name, choice in choices.items() if isinstance(choice, str)}
+        return found
 
     def chosen(self, value: Any) -> Any:
         """Replace the interpolations of Hydra's choices (`${hydra:runtime.choices.X}`) in a string, as far as known."""

@@ -77,12 +77,12 @@ def working_options(xp: Experiment, options: ExportOptions) -> Optional[ExportOp
     def checkpoint(name: Any, config: Any) -> "Checkpoint":
         return open_own_checkpoint(xp, xp.checkpoint(name), config)
 
-    for has_room in (False, True):  # Ignore full disks only if nothing fits: the user must free space.
+    for check_space in (True, False):  # Ignore full disks only if nothing fits: the user must free space.
         for changed in _candidates(xp, options):
             with suppress(ExportError):
                 changed = with_former_scrub(changed.release_folder(xp.folder), changed)
                 opened = checkpoint(changed.checkpoint, str(changed.config) if changed.config else None)
-                check_export(opened, xp.folder, changed, has_room)
+                check_export(opened, xp.folder, changed, check_space)
                 return changed
     return None
 

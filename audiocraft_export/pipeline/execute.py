@@ -86,17 +86,17 @@ class ReleasePlan:
         """How written files are compared with their content, as in `write_release`."""
         return {"none": NONE, "cache": CACHE}.get(self.options.verify, DEVICE)
 
-    def check_sources(self, has_room: bool) -> None:
+    def check_sources(self, check_space: bool) -> None:
         """Check that the release can be written and that the data it is made from is intact.
 
         Args:
-            has_room: skip the check of free disk space.
+            check_space: whether to check the free disk space.
 
         Raises:
             ExportError: if a check fails.
         """
         encoders = [encode(content) for content in self.files.values()]
-        check_writable(self.folder, None if has_room else sum(encoder.nbytes for encoder in encoders))
+        check_writable(self.folder, sum(encoder.nbytes for encoder in encoders) if check_space else None)
         for encoder in encoders:
             encoder.check_sources()
 

@@ -54,20 +54,20 @@ def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), 
                   selection=selection)
 
 
-def check_export(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions, has_room: bool = False) -> None:
+def check_export(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions, check_space: bool = True) -> None:
     """Check an export as far as possible without writing anything.
 
     Args:
         checkpoint: the open checkpoint.
         xp_folder: the XP folder.
         options: how to export.
-        has_room: skip the check of free disk space.
+        check_space: whether to check the free disk space.
 
     Raises:
         ExportError: if the export cannot succeed.
     """
     planned = plan(prepare(checkpoint, xp_folder, options), options.release_folder(xp_folder), options)
-    planned.check_sources(has_room)
+    planned.check_sources(check_space)
 
 
 def export_checkpoint(path: AnyPath, folder: Optional[AnyPath] = None, options: ExportOptions = ExportOptions(),

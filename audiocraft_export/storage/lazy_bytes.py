@@ -69,6 +69,33 @@ class LazyBytes:
             yield piece
         self.check_crc(crc)
 
+    def copy_to(self, stream: Sink, checked: bool) -> int:
+        """Write all bytes to a stream.
+
+        Args:
+            stream: the destination.
+            checked: whether to compute the CRC-32 and compare it with the expected one.
+
+        Returns:
+            The CRC-32 of the bytes: the expected one, if it is known and `checked` is false.
+
+        Raises:
+            CheckpointError: if the bytes cannot be read, or are corrupted.
+        """
+        expected = None if checked else self.crc
+        crc, nbytes = expected or 0, 0
+        for piece in self.iter_chunks():
+            nbytes += len(piece)
+            if expected is None:
+                crc = crc32(piece, crc)
+            stream.write(piece)
+        if nbytes != self.nbytes:
+            raise CheckpointError("corrupted-file", f"{self.name}: expected {self.nbytes} bytes, got {nbytes}",
+                                  "export again")
+        if expected is None:
+            self.check_crc(crc)
+        return crc
+
     def verify(self) -> None:
         """Check the CRC-32 of all bytes, unless that was done before.
 

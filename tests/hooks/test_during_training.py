@@ -6,8 +6,6 @@ import os
 import pickle
 import re
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from textwrap import dedent
@@ -232,33 +230,6 @@ def test_a_wrong_when_ends_the_run_before_it_trains(project):
     result = dora("run", "export=true", "exporter.when=sometimes", cwd=project())
     assert result.returncode == 1 and "for when: expected end, best or a number of epochs" in result.stderr
     assert "TRAINING" not in result.stdout
-
-
-WAITING = """import time
-from pathlib import Path
-import flashy
-from dora.git_save import to_absolute_path
-"""
-
-
-def test_export_only_works_during_a_training_without_disturbing_it(project):
-    waits = dedent(SOLVER).replace('print("TRAINING", self.epoch)', """\
-while self.epoch == 2 and not Path(to_absolute_path("go")).exists():
-            time.sleep(0.05)""").replace("import flashy\n", WAITING, 1)
-    root = project(solver=waits)
-    training = subprocess.Popen([sys.executable, "-m", "dora", "-P", "proj", "run"], cwd=root, text=True,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        while training.poll() is None and not [*root.glob("outputs/xps/*/checkpoint.th")]:
-            time.sleep(0.05)
-        result = dora("run", "export=only", cwd=root)
-        assert result.returncode == 0 and "exported: best_state after 1 epoch" in result.stderr, result.stderr
-    finally:
-        (root / "go").touch()
-        said = training.communicate(timeout=60)[1]
-    assert training.returncode == 0, said
-    assert len(json.loads((only_xp(root) / "history.json").read_text())) == 2
-    assert "exported: best_state after 2 epochs" in dora("run", "export=only", cwd=root).stderr
 
 
 class Plain(Training):

@@ -110,17 +110,6 @@ def test_epochs_that_the_main_commits_itself_are_exported_when_they_are_due(trai
     assert " exported: best_state after 4 epochs" in result.stderr
 
 
-def test_where_only_rank_zero_commits_no_rank_waits_for_another(train_project):
-    root = train_project("""def fit(self):
-            flashy.distrib.init("gloo")
-            for _ in range(self.cfg.epochs):
-                if flashy.distrib.is_rank_zero():
-                    self.step()
-""")
-    result = dora("run", "-d", "--ddp_workers", "2", "export=true", cwd=root)
-    assert result.returncode == 0 and result.stderr.count(" exported:") == 1, result.stderr
-
-
 def test_epochs_that_are_due_are_exported_in_the_loop(train_project):
     result = dora("run", "export=true", "+exporter.when=1", "save_last=false", cwd=train_project(ENTRIES["nested"]))
     assert result.returncode == 0 and result.stderr.count(" exported:") == 3, result.stderr

@@ -7,76 +7,10 @@ from textwrap import dedent
 import pytest
 import torch
 from helpers import SOLVER, dora, last_sentence, load, only_xp, started
-from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, with_export
 from audiocraft_export.errors import OptionError
 from audiocraft_export.hooks.hydra_main import ExportSearchPath
-
-SIGNATURES = """
-    import json, sys
-    from {package}.train import main
-    print(json.dumps([main.get_xp(argv).sig for argv in json.loads(sys.argv[1])]))
-"""
-
-
-def signatures(root, package, *argvs):
-    script = dedent(SIGNATURES).format(package=package)
-    (root / "signatures.py").write_text(script)
-    result = started("signatures", json.dumps(argvs), cwd=root)
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
-
-
-def test_signature_argv_and_configuration_are_unchanged_by_export(project, tmp_path):
-    project("plain.proj", wrapped=False, root=tmp_path / "plain", config_path="../../conf")
-    project("ours.proj", root=tmp_path / "ours", config_path="../../conf")
-    stock = dora("run", "lr=0.25", "label='a b'", cwd=tmp_path / "plain", package="plain.proj")
-    assert stock.returncode == 0, stock.stderr
-    theirs = only_xp(tmp_path / "plain")
-    argv = (theirs / ".argv.json").read_bytes()
-    cfg = OmegaConf.to_yaml(torch.load(theirs / "checkpoint.th", weights_only=False)["xp.cfg"])
-    shas = set()
-    for own in (["export=true"], ["export=only"], ["export=only", "exporter.dtype=float16"],
-                ["exporter=float16", "export=true"], ["export=true", "exporter.folder=elsewhere"], []):
-        result = dora("run", "lr=0.25", *own, "label='a b'", cwd=tmp_path / "ours", package="ours.proj")
-        assert result.returncode == 0, result.stderr
-        ours = only_xp(tmp_path / "ours")
-        assert ours.name == theirs.name
-        assert (ours / ".argv.json").read_bytes() == argv
-        package = load(ours / "export" / "state_dict.bin")
-        assert package["xp.cfg"].replace("ours", "plain") == cfg.replace("ours", "plain")
-        shas.add(json.loads((ours / "export" / "export.json").read_text())["files"][0]["sha256"])
-    assert (tmp_path / "ours" / "elsewhere" / "state_dict.bin").exists()
-    assert len(shas) == 2  # with the stored dtype, and in float16
-    for verb in (["info"], ["run"]):
-        assert dora(*verb, "-f", theirs.name, cwd=tmp_path / "ours", package="ours.proj").returncode == 0
-
-
-def test_signatures_are_those_without_us_for_every_kind_of_override(project, tmp_path):
-    argvs = [[], ["lr=1"], ["lr=1e-3", "epochs=3"], ["label=[1,2]"], ["+new=1"], ["+new={a: 1, b: [2]}"], ["model=big"],
-             ["model=big", "model.dim=3"], ["label=null"], ["fail=true"], ["save_last=false", "lr=2"],
-             ["+extra=one"], ["model.name='x y'"], ["label=", "lr=0.5"]]
-    config = """
-        defaults:
-          - model: small
-          - _self_
-    """
-    for package, wrapped in (("plain", False), ("ours", True)):
-        project(package, wrapped=wrapped, config=config)
-        for group, name, text in (("model", "small", "dim: 1\nname: s"), ("model", "big", "dim: 2\nname: b"),
-                                  ("extra", "one", "# @package _global_\nexporter:\n  dtype: float16\nexport: true")):
-            folder = tmp_path / package / "conf" / group
-            folder.mkdir(exist_ok=True)
-            (folder / f"{name}.yaml").write_text(text)
-    (tmp_path / "plain" / "conf" / "extra" / "one.yaml").write_text("# @package _global_\n{}")
-    own = [["export=true"], ["export=only", "exporter=float16"], ["+exporter.weights=last", "exporter.folder='a b'"]]
-    expected = signatures(tmp_path, "plain", *argvs)
-    assert len(set(expected)) == 11
-    asked = [*argvs, *([*argv, *extra] for extra in own for argv in argvs),
-             *([*extra, *argv] for extra in own for argv in argvs)]
-    assert signatures(tmp_path, "ours", *asked) == expected * (1 + 2 * len(own))
-
 
 GRID = """
     from dora import Explorer
@@ -334,24 +268,6 @@ def test_a_subclass_of_the_main_keeps_its_overrides(project):
             return lambda main: MyMain(main, **kwargs)
         @with_export""")))
     assert '{"custom": 1}' in dora("info", "-m", cwd=root).stderr
-
-
-def test_a_wrapped_main_of_another_module_is_started_by_the_module_that_wraps_it(project):
-    solver = SOLVER.replace("super().__init__()", 'super().__init__()\n            flashy.distrib.init("gloo")', 1)
-    root = project(wrapped=False, solver=solver)
-    (root / "wrapper").mkdir()
-    (root / "wrapper" / "__init__.py").touch()
-    (root / "wrapper" / "train.py").write_text(dedent("""
-        from audiocraft_export import with_export
-        from proj.train import main as stock
-        main = with_export(stock, module=__name__)
-        if __name__ == "__main__":
-            main()
-    """))
-    result = dora("run", "-d", "--ddp_workers", "2", "export=true", cwd=root, package="wrapper")
-    assert result.returncode == 0, result.stderr
-    assert (only_xp(root) / "export" / "export.json").exists()
-    assert "already exported" in started("wrapper.train", "export=true", cwd=root).stderr
 
 
 def test_a_wrapped_main_can_be_wrapped_again(project):

@@ -53,15 +53,20 @@ def test_each_accepts_the_signature_of_the_other(export, tmp_path, curve):
     assert is_accepted_by_theirs(folder, public) and verify(folder, key=public).ok
 
 
-def test_each_accepts_the_signature_of_the_other_without_attestations(export, tmp_path, keys):
+def test_each_accepts_the_signature_of_the_other_without_attestations(export, keys):
     folder = export(sign=None, digest=True).folder
     sign_with_theirs(folder, keys[0])
     assert is_accepted_by_theirs(folder, keys[1]) and verify(folder, key=keys[1]).ok
-    theirs = read_statement(folder / "model.sig", read_public_key(keys[1]))
     assert not export().written  # their signature is valid
     (folder / "model.sig").unlink()
     assert export().signed and is_accepted_by_theirs(folder, keys[1])
+
+
+def test_the_statement_of_one_release_is_theirs(export, keys):
+    folder = export(digest=True).folder
     ours = read_statement(folder / "model.sig", read_public_key(keys[1]))
+    sign_with_theirs(folder, keys[0])
+    theirs = read_statement(folder / "model.sig", read_public_key(keys[1]))
     assert {name: ours[name] for name in ("_type", "predicateType")} == {name: theirs[name]
                                                                         for name in ("_type", "predicateType")}
     assert ours["subject"][0]["digest"] == theirs["subject"][0]["digest"]

@@ -19,8 +19,6 @@ from ...checkpoint.zip_directory import (
     LOCATOR_SIGNATURE,
 )
 from ...checkpoint.zip_reader import LOCAL_HEADER, LOCAL_SIGNATURE
-from ...errors import CheckpointError
-from ...storage.checksum import crc32
 from ...storage.lazy_bytes import LazyBytes, Sink
 from ...storage.read_back import Part
 
@@ -50,7 +48,7 @@ def write_torch_zip(stream: Sink, records: Iterable[tuple[str, LazyBytes]], chec
         begin = offset + len(frame)
         frame += _local_header(path, begin)
         stream.write(frame)
-        part = Part(frame, blob.nbytes, copy_blob(blob, stream, checked))
+        part = Part(frame, blob.nbytes, blob.copy_to(stream, checked))
         parts.append(part)
         sizes = "QQ" if part.nbytes >= _MAX_UINT32 else "LL"
         frame = struct.pack(f"<4sL{sizes}", b"PK\7\x08", part.crc, part.nbytes, part.nbytes)  # section 4.3.9
@@ -59,30 +57,6 @@ def write_torch_zip(stream: Sink, records: Iterable[tuple[str, LazyBytes]], chec
     end = frame + directory + _end_of_directory(len(parts), len(directory), offset + len(frame))
     stream.write(end)
     return [*parts, Part(end)]
-
-
-def copy_blob(blob: LazyBytes, stream: Sink, checked: bool) -> int:
-    """Write the bytes of a record.
-
-    Returns:
-        The CRC-32 of the bytes: computed, or the known one if `checked` is false.
-
-    Raises:
-        CheckpointError: if the bytes are corrupted.
-    """
-    known = None if checked else blob.crc
-    crc, nbytes = known or 0, 0
-    for piece in blob.iter_chunks():
-        nbytes += len(piece)
-        if known is None:
-            crc = crc32(piece, crc)
-        stream.write(piece)
-    if nbytes != blob.nbytes:
-        raise CheckpointError("corrupted-file", f"{blob.name}: expected {blob.nbytes} bytes, got {nbytes}",
-                              "export again")
-    if known is None:
-        blob.check_crc(crc)
-    return crc
 
 
 # The structures of a zip file; section numbers are those of PKWARE's APPNOTE.TXT. Sizes use 64-bit fields only if they

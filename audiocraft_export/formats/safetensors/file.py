@@ -20,7 +20,6 @@ from ...release.content import Tensors
 from ...storage.file_reader import FileReader
 from ...storage.lazy_bytes import LazyBytes, Sink
 from ...storage.read_back import Part
-from ..audiocraft.zip_writer import copy_blob
 from .limits import MAX_HEADER
 
 _NAMES = {  # names by torch dtype; files store later dtypes first, so that all tensors are aligned
@@ -67,7 +66,7 @@ class SafetensorsFile:
         """
         stream.write(self._header)
         blobs = [counter.blob for counter in self._counters.values()]
-        return [Part(self._header), *(Part(b"", blob.nbytes, copy_blob(blob, stream, checked)) for blob in blobs)]
+        return [Part(self._header), *(Part(b"", blob.nbytes, blob.copy_to(stream, checked)) for blob in blobs)]
 
     def check_sources(self) -> None:
         """Compare all bytes of the checkpoint with their CRC-32, without writing.
