@@ -23,6 +23,7 @@ CHOICES: Mapping[str, tuple[Optional[str], ...]] = {
     "family": (None, "musicgen", "audiogen", "magnet", "audio_magnet", "jasco", "lm", "sound_lm", "compression",
                "diffusion", "watermarking", "general"),
 }
+PATHS = ("folder", "config", "sign")  # options whose value is a path
 # The options that change the files of a release; its manifest records them.
 RECORDED = ("weights", "dtype", "codec", "version", "format", "max_shard_size", "scrub", "metric", "family")
 ALSO_CALLED: Mapping[str, str] = {  # what people write instead of a valid value
@@ -115,7 +116,7 @@ class ExportOptions:
             value, named = getattr(self, name), [each for each in valid if each]
             close = _closest(value, named) if isinstance(value, str) and value not in valid else ""
             self._check(name, value in valid, alternatives(named), f"did you mean {close!r}?" if close else "")
-        for name in ("folder", "checkpoint", "version", "hub", "revision", "metric", "config", "sign"):
+        for name in (*PATHS, "checkpoint", "version", "hub", "revision", "metric"):
             value = getattr(self, name)
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
             self._check(name, value is None or isinstance(value, str) and bool(value) and "\0" not in value,
@@ -152,7 +153,7 @@ class ExportOptions:
         """Convert alternative forms of a value to one: `3` to `"3"`, paths to strings, a scrub pattern to a tuple."""
         if isinstance(self.checkpoint, int) and not isinstance(self.checkpoint, bool):
             object.__setattr__(self, "checkpoint", str(self.checkpoint))
-        for name in ("folder", "config", "sign"):
+        for name in PATHS:
             if isinstance(getattr(self, name), os.PathLike):
                 object.__setattr__(self, name, os.fspath(getattr(self, name)))
         for name in ("when", "max_shard_size"):

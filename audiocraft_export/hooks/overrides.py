@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import OptionError
 from ..experiment.config import OWN_KEYS, to_container
-from ..options import ExportOptions
+from ..options import PATHS, ExportOptions
 
 EXPORT, EXPORTER = OWN_KEYS
 Mode = Union[bool, str]  # value of `export`: false, true or only
@@ -58,8 +58,7 @@ def read_options(cfg: DictConfig) -> tuple[Mode, ExportOptions]:
 
 def with_absolute_paths(options: ExportOptions) -> ExportOptions:
     """Return the options with absolute paths, because Hydra may change the current folder."""
-    paths = {name: to_absolute_path(str(value)) for name in ("folder", "config", "sign")
-             if (value := getattr(options, name))}
+    paths = {name: to_absolute_path(str(value)) for name in PATHS if (value := getattr(options, name))}
     return options.replace(**paths)
 
 

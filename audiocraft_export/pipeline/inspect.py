@@ -8,11 +8,10 @@ from typing import Optional, Union
 
 from ..errors import ExperimentError
 from ..experiment.dora_dir import default_dora_dir
-from ..experiment.xp import MANIFEST, AnyPath, Experiment, find_xp
-from ..options import RELEASE_FOLDER
+from ..experiment.xp import AnyPath, Experiment, find_xp
 from ..verification.weights import read_weights
-from .file_summary import RELEASE, FileSummary, inspect_experiment, release_files, with_digest
-from .file_summary import inspect as inspect_file
+from .file_summary import RELEASE, FileSummary
+from .inspect_file import inspect_experiment, inspect_file, lacks_checkpoint, release_files, with_digest
 
 
 def inspect(target: AnyPath, dora_dir: Optional[AnyPath] = None, *, checkpoint: Union[str, int, None] = None,
@@ -39,8 +38,7 @@ def inspect(target: AnyPath, dora_dir: Optional[AnyPath] = None, *, checkpoint: 
     xp = _find(target, dora_dir)
     if os.path.isfile(path):
         return inspect_file(path, xp, dora_dir, values, metric, digest=digest)
-    is_released = os.path.lexists(xp.folder / RELEASE_FOLDER / MANIFEST) and not os.path.lexists(xp.checkpoint_path())
-    if checkpoint is None and (xp.has_no_checkpoint or is_released):
+    if checkpoint is None and lacks_checkpoint(xp):
         return inspect_experiment(xp, metric, digest=digest)
     return inspect_file(xp.checkpoint(checkpoint), xp, dora_dir, values, metric, digest=digest)
 

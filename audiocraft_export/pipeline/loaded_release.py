@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import torch
 
 
-
 class LazyWeights(Mapping[str, "torch.Tensor"]):
     """Tensors by name, in the order of the release. Each access reads the tensor from its file into a new tensor.
 

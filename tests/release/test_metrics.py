@@ -8,7 +8,7 @@ from helpers import SIG, with_cfg
 
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.errors import OptionError
-from audiocraft_export.pipeline.file_summary import inspect
+from audiocraft_export.pipeline.inspect_file import inspect_file
 from audiocraft_export.release import metrics as module
 from audiocraft_export.release.manifest import Manifest
 from audiocraft_export.release.metrics import OwnRule, Selection, is_number, value_of
@@ -126,7 +126,7 @@ def test_how_many_epochs_a_state_without_any_history_has_is_unknown(make_xp, dor
     report = export_xp(SIG, dora_dir, ExportOptions(checkpoint=3))
     assert report.manifest.epoch is None and " exported: best_state, 3 tensors" in str(report)
     assert any("the number of trained epochs is unknown" in text for text in report.manifest.warnings)
-    assert Manifest.load(folder / "export").epoch is None and inspect(folder / "checkpoint_3.th").epochs is None
+    assert Manifest.load(folder / "export").epoch is None and inspect_file(folder / "checkpoint_3.th").epochs is None
 
 
 def test_a_cache_written_in_shards_has_no_metric_as_in_audiocraft(make_xp, dora_dir):

@@ -16,8 +16,7 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ...errors import ExportError, OptionError, ReleaseError, listing, plural, printable, readable_size, show_warning
-from ...experiment.xp import MANIFEST
-from ...options import RELEASE_FOLDER, ExportOptions
+from ...options import ExportOptions
 from ...release.manifest import SIGNATURE, Manifest
 from ...release.metrics import DURATION, check_metric, durations, is_number, value_of
 from ...release.status import describe_options, with_default
@@ -126,7 +125,13 @@ def differences_as_json(rows: Differences) -> list[dict[str, Any]]:
 def read_target(target: str, args: argparse.Namespace, checkpoint: Optional[str] = None, *, values: bool = False,
                 digest: bool = False) -> list[Callable[[], FileSummary]]:
     """Return a function for each file of a target (a checkpoint, or the files of a release) that summarizes it."""
-    from ...pipeline.file_summary import inspect, inspect_experiment, release_files, with_digest
+    from ...pipeline.inspect_file import (
+        inspect_experiment,
+        inspect_file,
+        lacks_checkpoint,
+        release_files,
+        with_digest,
+    )
     from ...verification.weights import read_weights
     paths = release_files(Path(target))
     if paths and checkpoint is not None:
@@ -136,16 +141,15 @@ def read_target(target: str, args: argparse.Namespace, checkpoint: Optional[str]
         weights = cache(partial(read_weights, Path(target)))  # hashed once for all files
 
         def read(path: Path) -> FileSummary:
-            summary = inspect(path, values=values)
+            summary = inspect_file(path, values=values)
             return with_digest(summary, weights()) if digest else summary
         return [partial(read, path) for path in paths]
     dora_dir = DoraDir(args)
     xp = find_experiment(target, dora_dir)
-    is_released = os.path.lexists(xp.folder / RELEASE_FOLDER / MANIFEST) and not os.path.lexists(xp.checkpoint_path())
-    if checkpoint is None and not os.path.isfile(target) and (xp.has_no_checkpoint or is_released):
+    if checkpoint is None and not os.path.isfile(target) and lacks_checkpoint(xp):
         return [partial(inspect_experiment, xp, args.metric, digest=digest)]
-    return [partial(inspect, find_checkpoint(target, xp, checkpoint), xp, dora_dir.for_codec(xp), values, args.metric,
-                    by_name=not os.path.isfile(target), digest=digest)]
+    return [partial(inspect_file, find_checkpoint(target, xp, checkpoint), xp, dora_dir.for_codec(xp), values,
+                    args.metric, by_name=not os.path.isfile(target), digest=digest)]
 
 
 def _other_config(args: argparse.Namespace) -> dict[str, str]:

@@ -1,0 +1,31 @@
+"""Summarize single files, and experiments without a checkpoint."""
+
+from helpers import SIG
+
+from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export.experiment.xp import Experiment
+from audiocraft_export.pipeline.inspect_file import inspect_file, lacks_checkpoint, release_files
+
+
+def test_the_digest_of_a_checkpoint_and_of_its_release_are_equal(make_xp, dora_dir):
+    folder = make_xp()
+    planned = inspect_file(folder / "checkpoint.th", digest=True).content_digest
+    for format in ("audiocraft", "safetensors"):
+        released = export_xp(SIG, dora_dir, ExportOptions(format=format)).folder
+        assert [inspect_file(path, digest=True).content_digest for path in release_files(released)] == [planned]
+
+
+def test_an_experiment_lacks_a_checkpoint_if_it_has_none_or_only_others_beside_a_release(make_xp, dora_dir):
+    folder = make_xp()
+    xp = Experiment(folder, SIG)
+    make_xp(name="checkpoint_1.th")
+    assert not lacks_checkpoint(xp)
+    (folder / "checkpoint.th").unlink()
+    assert not lacks_checkpoint(xp)  # the error names checkpoint_1.th
+    export_xp(SIG, dora_dir, ExportOptions(checkpoint=1))
+    assert lacks_checkpoint(xp)
+    make_xp()
+    assert not lacks_checkpoint(xp)
+    for path in folder.glob("*.th"):
+        path.unlink()
+    assert lacks_checkpoint(xp)
