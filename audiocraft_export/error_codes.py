@@ -20,6 +20,9 @@ ERRORS: dict[str, str] = {
     "invalid-override": """
         Hydra cannot compose `export` or `exporter` from the command line: an override has a syntax error, or chooses a
         config of the group `exporter` that does not exist.""",
+    "name-conflict": """
+        The solver has a method `export` of its own, which hides that of `ExportMixin`. Rename the method, or let it
+        accept the options of an export, as in `def export(self, **options)`, and call `super().export(**options)`.""",
     "unknown-option": """
         The option does not exist, usually because of a typo. The hint shows the closest name, or where to find all
         options.""",
@@ -316,7 +319,8 @@ WARNINGS: dict[str, str] = {
         The weights have NaN or infinite values: the training has probably diverged. `audiocraft-export inspect
         --values` shows which tensors have them.""",
     "old-card": """
-        The README.md next to the release describes a previous release. `card=true` updates it.""",
+        The README.md next to the release describes a previous release. An export with `card=true` (`--card`) updates
+        it.""",
     "prefix-removed": """
         Parameters had the prefixes of torch.compile (`_orig_mod.`) or DDP (`module.`). The prefixes were removed,
         because AudioCraft's loaders expect names without them.""",
@@ -346,6 +350,9 @@ WARNINGS: dict[str, str] = {
     "unreadable-experiment": """
         The permissions of the XP folder, of a file in it or of its release do not allow it to be read, so what is shown
         is incomplete.""",
+    "unused-options": """
+        The command line of a training has options of `exporter`, but `export` is false, so nothing will be exported.
+        Add `export=true`.""",
     "unusable-checkpoint": """
         `checkpoint.th` is empty, a dangling symlink or a folder, or its permissions do not allow it to be read. Restore
         it from a backup, or export another checkpoint (`--checkpoint EPOCH`).""",

@@ -25,3 +25,20 @@ def test_a_system_without_sighup_exits_on_sigterm(monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
     assert error.value.code == 143
+
+
+class Finalized:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_in_a_finalizer_exits_at_the_end():
+    done = []
+    with pytest.raises(SystemExit) as end, exit_on_sigterm():
+        Finalized()
+        done.append("the exception was ignored")
+    assert done and end.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    with exit_on_sigterm():
+        pass

@@ -206,4 +206,4 @@ def _show(path: _Path) -> str:
 def remedy(value: Any) -> str:
     """Return a hint for an unexpected value in the weights."""
     name = value.name.rpartition(".")[2] if isinstance(value, UnknownGlobal) else ""
-    return _REMEDIES.get(name, "keep it out of the model's state")
+    return _REMEDIES.get(name, "store the state_dict() of a module, and keep other objects out of the model's state")

@@ -82,17 +82,22 @@ class Experiment:
         """The overrides that Dora stored; None if they cannot be read."""
         return self._read_list(ARGV)
 
-    @property
-    def git(self) -> Optional[dict[str, Any]]:
-        """The commit that the last run of the training used, if Dora recorded it (`git_save`); else None.
+    def git(self, stored: Optional[int] = None) -> Optional[dict[str, Any]]:
+        """Return the commit that a training ran from, if Dora recorded it (`git_save`) for its last run; else None.
 
         Dora links `code` to a clone named by its commit, and refuses uncommitted changes except in the package of the
         grids. Hydra stores the working directory of the last run, which is in the clone unless the run was started
         without `git_save`. The clone itself is not read: it may have changed since.
 
+        Args:
+            stored: mtime of the checkpoint in nanoseconds. One that is older than the last run is from an earlier run,
+                perhaps of another commit. None if the last run has the model in memory.
+
         Source: `dora.git_save` (dora-search 0.1.13).
         """
         try:
+            if stored is not None and stored < os.stat(self.folder / HYDRA_SETTINGS).st_mtime_ns:
+                return None
             commit = os.path.basename(os.readlink(self.folder / CODE))
         except (OSError, ValueError):
             return None
@@ -167,7 +172,7 @@ class Experiment:
             return path
         names = [other.stem.partition("_")[2] for other in self.checkpoints]
         named = [name for name in names if name]
-        choices = [_option(named[0]) if len(named) == 1 else f"{_option('NAME')}, where NAME is one of {listing(named)}"
+        choices = [_option(named[0]) if len(named) == 1 else f"{_option('NAME')} with one of {listing(named)}"
                    ] if named else []
         choices += ["omit the option checkpoint to use checkpoint.th"] if "" in names else []
         if choices:

@@ -20,6 +20,15 @@ def public_methods(cls: type) -> list[str]:
             if name != COMMIT and inspect.isfunction(method) and not is_library_method(method)]
 
 
+def accepts(method: Any, *names: str) -> bool:
+    """Return whether a method can be called with `self` and these keyword arguments alone."""
+    try:
+        inspect.signature(method).bind(None, **dict.fromkeys(names))
+    except TypeError:
+        return False
+    return True
+
+
 def is_library_method(method: Any) -> bool:
     """Return whether a method is defined by Flashy, torch or this package rather than by a project."""
     return any(f"{method.__module__}.".startswith(f"{package}.") for package in _LIBRARIES)

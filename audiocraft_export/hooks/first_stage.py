@@ -6,13 +6,12 @@ from functools import wraps
 from typing import Any
 
 from flashy.solver import BaseSolver
-from hydra.core.hydra_config import HydraConfig
 
 from ..checkpoint.checkpoint import refuse_config_file
 from ..options import ExportOptions
 from ..release.weights import refuse_unstored_weights
 from .entry import is_library_method
-from .messages import fatal_errors
+from .messages import fatal_errors, is_main_running
 
 
 @contextmanager
@@ -42,6 +41,6 @@ def check_first_stage(options: ExportOptions) -> Iterator[None]:
 
 def _check_sections(solver: Any, options: ExportOptions) -> None:
     sections = [*solver.stateful.sources]
-    with fatal_errors(HydraConfig.initialized()):
+    with fatal_errors(is_main_running()):
         refuse_config_file(sections, options.config, f"The state of {type(solver).__name__}")
         refuse_unstored_weights(sections, options.weights)

@@ -23,7 +23,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import ExperimentError, ExportError, OptionError
+from ..errors import ExperimentError, ExportError, OptionError, coded_warning, listing, show_warning
 from ..experiment.xp import Experiment
 from ..formats.requirements import transformers_problem
 from ..options import ExportOptions
@@ -177,6 +177,7 @@ class ExportingMain(HydraMain):
         if mode == "only":
             return _export_without_training(xp, options)
         if mode is not True:
+            _warn_of_unused_options(split_overrides(sys.argv[1:])[0])
             return self._run(overrides)
         from .first_stage import check_first_stage  # imports flashy, which a start without export does not need
         _prepare_export(xp, options)
@@ -272,6 +273,14 @@ def _as_overrides(cfg: DictConfig) -> list[str]:
     exporter: Any = OmegaConf.to_container(cfg[EXPORTER], resolve=False)
     unsigned = {**exporter, "sign": None, "attest": False}
     return [f"++{EXPORT}={quote(cfg[EXPORT])}", f"++{EXPORTER}={quote(unsigned)}"]
+
+
+def _warn_of_unused_options(own: Sequence[str]) -> None:
+    """Log a warning if a command line has options, but `export` is false and not on it."""
+    keys = [key_of(arg) for arg in own]
+    if keys and EXPORT not in keys and is_rank_zero():
+        log(show_warning(coded_warning("unused-options", f"{listing(keys)} without export=true: nothing will be "
+                                       "exported")))
 
 
 @fatal_errors()

@@ -3,12 +3,15 @@
 import os
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Callable
 
 from dora.log import simple_log
+from dora.xp import get_xp, is_xp
+from hydra.core.hydra_config import HydraConfig
 
 from ..errors import ExportError
 from .distributed import is_rank_zero
@@ -21,6 +24,11 @@ def log_error(error: ExportError, write: Callable[[str], None] = log) -> None:
     """Log an error and its hint in separate lines."""
     for line in error.lines:
         write(line)
+
+
+def is_main_running() -> bool:
+    """Return whether a main of Dora is running: over Hydra, or over argparse, which makes a Namespace."""
+    return HydraConfig.initialized() or is_xp() and isinstance(get_xp().cfg, Namespace)
 
 
 @contextmanager

@@ -45,7 +45,8 @@ def failure_after_training(exc: ExportError, xp: Experiment, options: ExportOpti
         # If unchanged options can succeed, the cause is elsewhere, such as a full disk: show its hint first.
         first = f"{hint}, then " if hint and working == unsigned else ""
         signed = " (add --sign to sign it)" if options.sign is not None else ""
-        hint = f"{first}export it{signed} with: {export_command(xp, working)}"
+        what = "it" if working.weights == options.weights else f"weights={working.weights} instead"
+        hint = f"{first}export {what}{signed} with: {export_command(xp, working)}"
     return ExportError(exc.code, f"{failed} its export failed: {exc.message}", hint)
 
 
@@ -108,13 +109,22 @@ def _candidates(xp: Experiment, options: ExportOptions) -> Iterator[ExportOption
                 yield options.replace(**chosen, **sizes)
 
 
+def _weights_in(xp: Experiment) -> list[str]:
+    """Return the weights in `checkpoint.th` that can be exported."""
+    from ..checkpoint.checkpoint import open_own_checkpoint
+    from ..release.weights import available_weights
+    with suppress(ExportError):
+        return available_weights(open_own_checkpoint(xp, xp.checkpoint()))
+    return []
+
+
 def _changes(xp: Experiment) -> Iterator[tuple[str, Any]]:
     """Yield changes of single options that may make an export possible, changes with fewer effects first."""
     yield "folder", None
     names = [path.stem.partition("_")[2] for path in xp.checkpoints]
     numbered = sorted(names, key=lambda name: int(name) if name.isdecimal() else -1, reverse=True)
     yield from (("checkpoint", name or None) for name in sorted(numbered, key=bool)[:MAX_CHECKPOINTS])
-    yield from (("weights", which) for which in ("best", "last", "ema"))
+    yield from (("weights", which) for which in dict.fromkeys(("best", "last", "ema", *_weights_in(xp))))
     yield from {"config": None, "family": None, "codec": "auto", "format": AUDIOCRAFT}.items()
     yield "codec", "none"
     yield "force", True

@@ -1,5 +1,6 @@
 """Let `torch.load` read the OmegaConf configurations that Flashy and AudioCraft store in their checkpoints."""
 
+from argparse import Namespace
 from collections import defaultdict
 from typing import Any
 
@@ -32,7 +33,7 @@ class _Metadata(ContainerMetadata):
 # Nodes of enumerations and paths are left out, because their values have other classes.
 _CONFIG_GLOBALS = (
     DictConfig, ListConfig, Metadata, AnyNode, BooleanNode, FloatNode, IntegerNode, StringNode, bool, dict, float, int,
-    list, str, (Any, "typing.Any"),  # with a name, because it has none in Python 3.9
+    list, str, Namespace, (Any, "typing.Any"),  # with a name, because it has none in Python 3.9
     (_Metadata, "omegaconf.base.ContainerMetadata"),
     (_dict, "collections.defaultdict"),  # torch 2.10 and later cannot fill a defaultdict
 )

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial, wraps
 from typing import Any, Callable, ClassVar, Optional
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -23,13 +22,14 @@ from ..pipeline.export import export_experiment, export_state
 from ..pipeline.former_scrub import keep_scrub
 from ..pipeline.preflight import check_before_training
 from ..release.families.registry import selection_of
-from ..release.metrics import OwnRule, Selection
+from ..release.metrics import OwnRule, Selection, WatchedRule
 from ..release.report import ExportReport
+from .best_state import BestStateWatch
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
-from .entry import COMMIT, RESTORE, named_entry, public_methods
+from .entry import COMMIT, RESTORE, accepts, named_entry, public_methods
 from .first_stage import check_first_stage
-from .messages import fatal_errors, log
+from .messages import fatal_errors, is_main_running, log
 from .overrides import EXPORT, EXPORTER, exporter_values, with_absolute_paths
 from .recovery import failure_after_training, store_state
 from .safe_globals import allow_config_classes
@@ -60,6 +60,7 @@ class ExportMixin:
     stateful: Any
     history: Any
     _export_best_epoch: Optional[int] = None  # according to an overridden `is_best_so_far()`; None if unknown
+    _export_watch: Optional[BestStateWatch] = None  # since the first commit
     _export_last_epoch: Optional[int] = None  # the last epoch that this process has committed
     _export_commits: int = 0  # commits in the outermost method since its last export
     _is_export_checked: bool = False  # whether the options were checked before the training
@@ -112,13 +113,17 @@ class ExportMixin:
 
     @property
     def _has_own_rule(self) -> bool:
-        return type(self).is_best_so_far is not ExportMixin.is_best_so_far
+        rule = type(self).is_best_so_far  # one that needs arguments is a method of the project with the same name
+        return rule is not ExportMixin.is_best_so_far and accepts(rule)
 
     def _selection(self, options: ExportOptions) -> Optional[Selection]:
         """Return how this solver selects its best state; None if unknown."""
         if options.metric is None and self._has_own_rule:
             return OwnRule(best_epoch=self._export_best_epoch)
-        return self._named_selection(options)
+        named, watch = self._named_selection(options), self._export_watch
+        if named is None or named.is_audiocraft or watch is None:
+            return named
+        return WatchedRule(**vars(named), changed=watch.changed, epochs=watch.epoch)
 
     def _named_selection(self, options: ExportOptions) -> Optional[Selection]:
         """Return the selection by the option `metric`, by `best_metric_name` or by the configuration."""
@@ -177,8 +182,11 @@ class ExportMixin:
 
     def _checked_training(self) -> AbstractContextManager[None]:
         """Check the export before the training and, inside the context, again before the first stage."""
-        with fatal_errors(HydraConfig.initialized()):
-            if not self._is_export_wanted() or hasattr(self.xp, "export_keys"):  # with_export has checked it
+        with fatal_errors(is_main_running()):
+            if not self._is_export_wanted():
+                return nullcontext()
+            self._refuse_other_export()
+            if hasattr(self.xp, "export_keys"):  # with_export has checked everything else
                 return nullcontext()
             options = self._export_options()
             if not self._is_export_checked:
@@ -203,21 +211,35 @@ class ExportMixin:
         yield
         self._export_commits += 1
         self._export_last_epoch = len(self.history)
+        self._export_watch = self._export_watch or BestStateWatch()
+        self._export_watch.look(getattr(self, "best_state", None), len(self.history))
         if is_rank_zero():
             export_safely(self._export_if_due, log)
+
+    def _refuse_other_export(self) -> None:
+        """Refuse a method `export` of the project that hides `ExportMixin.export`.
+
+        Raises:
+            OptionError: if the method does not accept the options of an export.
+        """
+        cls = type(self)
+        if not accepts(cls.export) or not accepts(cls.export, "checkpoint", "verify"):
+            raise OptionError("name-conflict", f"{cls.__name__}.export() hides ExportMixin.export(), which exports "
+                              "the experiment", "rename the method, or let it call super().export(**options)")
 
     def _export_after_training(self) -> None:
         self._export_commits = 0
         _unexported.pop(self.xp.sig, None)
-        with fatal_errors(HydraConfig.initialized()):
+        with fatal_errors(is_main_running()):
             try:
                 report = self.export()
             except ExportError as exc:
                 if not self._is_stored():
                     store_state(self, self._export_source)
                 raise failure_after_training(exc, self._export_source, self._export_options()) from exc
-        self.xp.export_report = report  # tells with_export that the release is made
-        log(report)
+        if isinstance(report, ExportReport):  # not if a project overrides `export`
+            self.xp.export_report = report  # tells with_export that the release is made
+            log(report)
 
     def _export_if_due(self) -> Optional[ExportReport]:
         is_best = self._ask_own_rule() if self._has_own_rule else None

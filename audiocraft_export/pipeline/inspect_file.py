@@ -251,8 +251,9 @@ def _shared_storages(tensors: Mapping[str, LazyTensor]) -> Iterator[str]:
         names.setdefault(id(tensor.blob), []).append(name)
     shared = [each for each in names.values() if len(each) > 1]
     if shared:
-        yield coded_warning("shared-storages", f"{sum(map(len, shared))} tensors share {len(shared)} storages: "
-                            f"{listing(shared[0], 3)}")
+        count = len(shared)
+        yield coded_warning("shared-storages", f"{sum(map(len, shared))} tensors share {count} "
+                            f"{plural(count, 'storage')}{', such as' if count > 1 else ':'} {listing(shared[0], 3)}")
 
 
 def _check_values(summary: FileSummary) -> FileSummary:

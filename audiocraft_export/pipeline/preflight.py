@@ -20,10 +20,10 @@ from ..release.manifest import SIGNATURE, Manifest
 from ..release.owned_files import (
     SIGNATURES,
     OwnedFiles,
-    has_release,
     refuse_other_experiment,
     refuse_training_checkpoint,
     refuse_training_folder,
+    signatures_in,
 )
 from ..release.prepare import PreparedRelease
 from ..release.weights import refuse_missing_weights
@@ -31,7 +31,7 @@ from ..signing.check import other_files
 from ..signing.keys import read_private_key
 from ..signing.signer import Signer
 from ..signing.statement import IGNORED
-from ..storage.staging import STAGING_NAME
+from ..storage.staging import will_be_removed
 from ..storage.swap import refuse_non_files
 from ..storage.writer import check_writable, resolve_output
 
@@ -68,8 +68,7 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     if is_known and not options.force:  # without a signature, only the checkpoint can prove the experiment
         refuse_other_experiment(previous, {"sig": xp.sig}, folder, [home])
     if options.sign is not None:
-        signatures = SIGNATURES if has_release(folder) else ()
-        refuse_unsigned_files(folder, options.sign, {*_listed(folder), *OWN_NAMES, MANIFEST, *signatures})
+        refuse_unsigned_files(folder, options.sign, {*_listed(folder), *OWN_NAMES, MANIFEST, *signatures_in(folder)})
     check_writable(folder)
     if options.config is not None:
         Config.load(Path(options.config))
@@ -142,7 +141,7 @@ def refuse_unsigned_files(folder: Path, key: AnyPath, signed: Collection[str]) -
         names = other_files(folder, {*IGNORED} - {SIGNATURE}) if os.path.isdir(folder) else []
     except OSError as exc:
         raise ReleaseError("read-failed", f"Cannot read {folder}: {reason(exc)}", permission_hint(exc)) from exc
-    found = [name for name in names if name not in signed and not STAGING_NAME.match(name)]
+    found = [name for name in names if name not in signed and not will_be_removed(folder / name.partition("/")[0])]
     if found:
         raise ReleaseError("unsigned-files", f"A signature covers all files of {folder}, but {listing(found)} "
                            f"{'does' if len(found) == 1 else 'do'} not belong to the release",

@@ -56,10 +56,10 @@ def short_names(lines: Sequence[Sequence[str]], groups: Optional[Sequence[object
 
 
 def _with_values(line: Sequence[str]) -> list[str]:
-    """Join each flag of argparse with the value that follows it."""
+    """Join each flag of argparse with the values that follow it; a negative number is a value."""
     found: list[str] = []
     for arg in line:
-        if found and re.fullmatch(r"-[^=\s]*", found[-1]) and not arg.startswith("-"):
+        if found and re.match(r"-[^=\s]*(\s|$)", found[-1]) and not re.match(r"-(?![\d.])", arg):
             found[-1] += f" {arg}"
         else:
             found.append(arg)

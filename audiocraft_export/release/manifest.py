@@ -54,7 +54,7 @@ class Manifest:
     family: Optional[str] = None  # family of the model: the name of a solver of AudioCraft, or `general`
     read_back: Optional[str] = None  # where the files were read back from: `device`, `cache`, `none`; None if unknown
     content_digest: Optional[str] = None  # identity of the weights, as `formats.digest`; None if it was not asked for
-    git: Optional[Mapping[str, Any]] = None  # the code of the training, as `Experiment.git`; None if unknown
+    git: Optional[Mapping[str, Any]] = None  # the code of the training, as of `Experiment.git`; None if unknown
     format: int = FORMAT  # version of the manifest format
 
     def to_dict(self) -> dict[str, Any]:

@@ -49,8 +49,8 @@ class Selection:
 
     @property
     def name(self) -> Optional[str]:
-        """The name of the metric, prefixed with its stage unless that is `valid`."""
-        return self.metric if self.stage == VALID or self.metric is None else f"{self.stage}.{self.metric}"
+        """The name of the metric, as the option `metric` accepts it."""
+        return None if self.metric is None else _full_name(self.stage, self.metric)
 
     def values(self, history: Sequence[Any]) -> list[Any]:
         """Return the value of the metric in each epoch, of any type; None where the metric is missing."""
@@ -113,6 +113,19 @@ class OwnRule(Selection):
         return self.best_epoch if self.best_epoch is not None and self.best_epoch <= len(history) else None
 
 
+@dataclass(frozen=True)
+class WatchedRule(Selection):
+    """A rule that claims no epoch if the training has last changed its best state in another one."""
+
+    changed: Optional[int] = None  # the last epoch in which the best state changed
+    epochs: int = 0  # number of epochs after which that was known
+
+    def epoch(self, history: Sequence[Any]) -> Optional[int]:
+        """Return the best epoch by the metric, unless the best state of this history is of another epoch."""
+        found = super().epoch(history)
+        return None if len(history) == self.epochs and self.changed not in (None, found) else found
+
+
 def lowest_loss(history: Sequence[Any]) -> Selection:
     """Return a selection by the first known loss, for a training whose own metric is unknown."""
     found = (Selection(metric, is_audiocraft=False) for metric in LOSSES)
@@ -123,8 +136,7 @@ def metric_names(history: Sequence[Any]) -> list[str]:
     """Return the metrics of a history by the names that the option `metric` accepts, sorted."""
     stages = [(str(stage), metrics) for epoch in history if isinstance(epoch, dict)
               for stage, metrics in epoch.items() if isinstance(metrics, dict)]
-    return sorted({name if stage == VALID else f"{stage}.{name}" for stage, metrics in stages
-                   for name in _numbers(metrics)})
+    return sorted({_full_name(stage, name) for stage, metrics in stages for name in _numbers(metrics)})
 
 
 def check_metric(metric: str, histories: Sequence[Sequence[Any]], others: Iterable[str] = ()) -> None:
@@ -140,9 +152,10 @@ def check_metric(metric: str, histories: Sequence[Sequence[Any]], others: Iterab
     """
     chosen = Selection.parse(metric)
     names = sorted({name for history in histories for name in metric_names(history)})
+    full = f"{VALID}.{chosen.name}"  # of a metric whose name has a dot
     if names and all(value is None for history in histories for value in chosen.values(history)):
         raise OptionError("invalid-option", f"no experiment has the metric {chosen.name!r}",
-                          did_you_mean(str(chosen.name), [*names, *others]))
+                          did_you_mean(full if full in names else str(chosen.name), [*names, *others]))
 
 
 def durations(epoch: Any) -> list[float]:
@@ -161,6 +174,11 @@ def is_number(value: Any) -> bool:
     if type(value) is float:  # the only type in most histories
         return -_LARGEST < value < _LARGEST
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LARGEST
+
+
+def _full_name(stage: str, metric: str) -> str:
+    """Return the name of a metric with its stage; without it if that is `valid` and the name has no dot itself."""
+    return metric if stage == VALID and "." not in metric else f"{stage}.{metric}"
 
 
 def _epoch_of_audiocraft(values: Sequence[Any], maximize: bool) -> Optional[int]:

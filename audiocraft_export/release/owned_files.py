@@ -52,6 +52,17 @@ def has_release(folder: Path) -> bool:
     return any(os.path.lexists(folder / name) for name in (MANIFEST, *OWN_NAMES))
 
 
+def signatures_in(folder: Path) -> set[str]:
+    """Return the names that the signature and the attestations of the release in a folder have.
+
+    An attestation that an intact manifest does not list is a file of the user.
+    """
+    if not has_release(folder):
+        return set()
+    manifest = Manifest.load_or_none(folder)
+    return {SIGNATURE, *(ATTESTATIONS if manifest is None else {*ATTESTATIONS} & {*release_file_names(manifest)})}
+
+
 class OwnedFiles:
     """Decide which files of a folder a new release may replace: only files of a release.
 
@@ -75,13 +86,13 @@ class OwnedFiles:
     def stale_files(self, folder: Path) -> set[str]:
         """Return the unchanged files of the previous release that are not part of the new release, and its signatures.
 
-        A signature or an attestation is never valid for another release.
+        A signature or an attestation is never valid for another release, even if it is changed.
         """
         previous = Manifest.load_or_none(folder)
         names = {*OWN_NAMES, *(release_file_names(previous) if previous else ())} - self._names
-        signatures = {name for name in (SIGNATURES if has_release(folder) else ()) if os.path.lexists(folder / name)}
-        return signatures | {file.name for file in Manifest.unverified_files(folder)
-                             if file.name in names and matches_manifest(folder, file)}
+        return {name for name in signatures_in(folder) if os.path.lexists(folder / name)} | {
+            file.name for file in Manifest.unverified_files(folder)
+            if file.name in names and matches_manifest(folder, file)}
 
     def replaced_release(self, folder: Path) -> Optional[str]:
         """Describe the release in a folder that the new release would replace; None without one."""

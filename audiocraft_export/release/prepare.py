@@ -83,7 +83,9 @@ def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> 
 def _with_git(manifest: Manifest, xp_folder: Path) -> Manifest:
     """Add the commit of the training, if the folder is that of its experiment."""
     xp = Experiment.from_folder(xp_folder)
-    return replace(manifest, git=xp.git) if manifest.sig is not None and xp.sig == manifest.sig else manifest
+    if manifest.sig is None or xp.sig != manifest.sig:
+        return manifest
+    return replace(manifest, git=xp.git((manifest.checkpoint or {}).get("mtime_ns")))
 
 
 def _load_model(checkpoint: Checkpoint, options: ExportOptions, family: Family) -> ReleaseModel:

@@ -69,7 +69,7 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
                   "torch": _package_version("torch"), "omegaconf": _package_version("omegaconf")},
         sig_source=checkpoint.sig_source,
         family=family_name(checkpoint.config, options.family),
-        time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        time="",
     )
 
 
@@ -128,7 +128,8 @@ def with_files(manifest: Manifest, files: list[WrittenFile], nonfinite: Mapping[
     """Add the written files to a manifest; `nonfinite` has the number of NaN and infinite values by file and tensor."""
     counts = {file: tensors for file, tensors in nonfinite.items() if tensors}
     warnings = [nonfinite_warning(file, tensors) for file, tensors in counts.items()]
-    return replace(manifest, files=files, nonfinite=counts, warnings=[*manifest.warnings, *warnings])
+    time = manifest.time or datetime.now(timezone.utc).isoformat(timespec="seconds")  # a conversion keeps it
+    return replace(manifest, files=files, nonfinite=counts, warnings=[*manifest.warnings, *warnings], time=time)
 
 
 def without_nonfinite_warnings(manifest: Manifest) -> list[str]:

@@ -1,5 +1,6 @@
 """The result of an export, and of a dry run."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, Optional, Union
 
 from ..errors import plural, readable_size
 from ..notebook import html_table
-from .manifest import Manifest
+from .manifest import SIGNATURE, Manifest
 from .status import DAMAGED, NONE, UP_TO_DATE, ReleaseStatus
 
 
@@ -133,6 +134,7 @@ def _to_dict(result: Union[ExportReport, Plan]) -> dict[str, Any]:
         "checkpoint_bytes": (manifest.checkpoint or {}).get("bytes"), "folder": str(result.folder),
         "state": result.status.key, "options": dict(result.status.options), "result": result.done.replace(" ", "_"),
         "weights": manifest.weights, "replaced": result.replaced, "warnings": [*manifest.warnings],
+        "signed": os.path.isfile(result.folder / SIGNATURE),
     }
 
 

@@ -122,10 +122,24 @@ def refuse_unstored_weights(sections: Collection[str], which: str) -> None:
     needed = _SECTIONS.get(which, ())
     if not any(name in needed or which == name or which.startswith(f"{name}.") for name in stored):
         known = {name: short for short, names in _SECTIONS.items() for name in names}
-        offers = dict.fromkeys(f"weights={known[name]}" for name in stored if name in known)
+        offers = dict.fromkeys(f"weights={known[name]}" for name in stored  # an EMA of another model has other parts
+                               if name in known and (name != "ema" or "model" in stored))
         raise OptionError("missing-weights", f"weights={which} requires a section that this training does not store; "
                           f"it stores {listing(stored) or 'none'}",
-                          f"use {' or '.join(offers) or 'weights=SECTION with one of these'}" if stored else "")
+                          f"use {' or '.join(offers) or 'weights=SECTION or weights=SECTION.PART'}" if stored else "")
+
+
+def available_weights(checkpoint: Checkpoint, of_audiocraft: bool = False) -> list[str]:
+    """Return values of the option `weights` with which a checkpoint file can be exported, in the order of the file.
+
+    Args:
+        checkpoint: the file.
+        of_audiocraft: as in `select_weights`.
+    """
+    found = [*islice(_selectable(checkpoint, of_audiocraft, checkpoint.state), MAX_OFFERS)]
+    if not found and _can_be_selected(checkpoint, "best", of_audiocraft):  # a bare state dict
+        found = ["best"]
+    return [*dict.fromkeys(found)]
 
 
 def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
@@ -181,8 +195,7 @@ def _select(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Weights:
         raise CheckpointError("unsupported-weights", f"{weights.source} of {checkpoint.where} contains itself or is "
                               "nested too deeply", "keep only tensors and plain data in the model's state") from None
     if not names:
-        why = " (no validation has run yet)" if weights.source in _SECTIONS["best"] else ""
-        raise _MissingWeights("missing-weights", f"{weights.source} of {checkpoint.where} has no tensors{why}")
+        raise _MissingWeights("missing-weights", f"{weights.source} of {checkpoint.where} has no tensors")
     if len({*names}) < len(names):
         raise CheckpointError("unsupported-weights", f"{weights.source} of {checkpoint.where} has two tensors with the "
                               f"name {Counter(names).most_common(1)[0][0]!r}", "rename one of them in the model")
@@ -217,8 +230,8 @@ def _select_best(checkpoint: Checkpoint) -> Weights:
         raise _MissingWeights("unsupported-weights", f"best_state of {checkpoint.where} is {describe_type(stored)}: "
                               "expected a state dict")
     if "best_state" in checkpoint.state:
-        raise _MissingWeights("missing-weights", f"best_state of {checkpoint.where} is empty (no validation has run "
-                              "yet)")
+        raise _MissingWeights("missing-weights", f"best_state of {checkpoint.where} is empty: the solver has kept no "
+                              "best state yet")
     raise _MissingWeights("missing-weights", f"{checkpoint.where} has no best_state; it has {checkpoint.sections}")
 
 
@@ -314,10 +327,8 @@ def _offer(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Optional[
             return "use weights=best"
         has_last = "model" in checkpoint.state and which not in ("last", "model")
         return "use weights=last for the latest weights" if has_last else "use weights=SECTION with another section"
-    found = [*islice(_selectable(checkpoint, of_audiocraft, checkpoint.state), MAX_OFFERS)]
-    if not found and _can_be_selected(checkpoint, "best", of_audiocraft):  # a bare state dict
-        found = ["best"]
-    return f"use {alternatives([f'weights={each}' for each in dict.fromkeys(found)])}" if found else None
+    found = available_weights(checkpoint, of_audiocraft)
+    return f"use {alternatives([f'weights={each}' for each in found])}" if found else None
 
 
 def _selectable(checkpoint: Checkpoint, of_audiocraft: bool, state: Mapping[Any, Any], path: str = "") -> Iterator[str]:

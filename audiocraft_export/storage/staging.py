@@ -125,6 +125,12 @@ def remove_stale(owns: Owns, *homes: Path) -> None:
                     discard(home / name, owns)
 
 
+def will_be_removed(path: Path) -> bool:
+    """Return whether a path is a staging folder that its process, or the next export, removes."""
+    owner = STAGING_NAME.fullmatch(path.name)
+    return owner is not None and (owner["machine"] == MACHINE or _is_stale(path, owner))
+
+
 def fsync_folder(folder: Path) -> None:
     """Flush the entries of a folder to the disk, if the system supports it and the permissions allow it.
 

@@ -60,7 +60,7 @@ def test_tied_tensors_and_shared_storages_are_reported_and_count_once(train, tmp
     train("11111111", [], best_state={"model": {"a": weight, "b": weight, "c": torch.zeros(1)}}, model=...)
     found, = inspected(tmp_path, "11111111")
     assert found["sections"]["best_state"] == 404
-    said = "shared-storages: 2 tensors share 1 storages: best_state.model.a, "
+    said = "shared-storages: 2 tensors share 1 storage: best_state.model.a, "
     assert any(text.startswith(said) for text in found["warnings"])
 
 

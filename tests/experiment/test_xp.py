@@ -69,9 +69,9 @@ def test_permission_denied_is_an_error_about_permissions(xps, dora_dir, monkeypa
 
 
 @pytest.mark.parametrize(("name", "says"), [
-    (9, "Use checkpoint=NAME (--checkpoint NAME), where NAME is one of 1, best, or omit the option checkpoint to use "
+    (9, "Use checkpoint=NAME (--checkpoint NAME) with one of 1, best, or omit the option checkpoint to use "
         "checkpoint.th."),
-    (None, "Use checkpoint=NAME (--checkpoint NAME), where NAME is one of 1, best.")])
+    (None, "Use checkpoint=NAME (--checkpoint NAME) with one of 1, best.")])
 def test_a_missing_checkpoint_is_an_error_that_lists_existing_ones(make_xp, name, says):
     for file in ("checkpoint.th", "checkpoint_1.th", "checkpoint_best.th"):
         xp = Experiment.from_folder(make_xp(name=file))
@@ -238,20 +238,26 @@ def ran_in(folder, link, cwd):
 
 @pytest.mark.parametrize("cwd", [f"/d/codes/{COMMIT}", f"/d/codes/{COMMIT}/sub", f"'/tmp/a b/{COMMIT}'"])
 def test_the_commit_of_a_training_is_that_of_the_clone_that_dora_ran_it_in(tmp_path, cwd):
-    assert ran_in(tmp_path / "x", f"/d/codes/{COMMIT}", cwd).git == {"commit": COMMIT, "dirty": False}
+    assert ran_in(tmp_path / "x", f"/d/codes/{COMMIT}", cwd).git() == {"commit": COMMIT, "dirty": False}
+
+
+def test_the_commit_of_a_checkpoint_that_is_older_than_the_last_run_is_unknown(tmp_path):
+    xp = ran_in(tmp_path / "x", f"/d/codes/{COMMIT}", f"/d/codes/{COMMIT}")
+    ran = os.stat(tmp_path / "x" / ".hydra" / "hydra.yaml").st_mtime_ns
+    assert xp.git(ran) == xp.git(ran + 1) == {"commit": COMMIT, "dirty": False} and xp.git(ran - 1) is None
 
 
 @pytest.mark.parametrize(("link", "cwd"), [
     (f"/d/codes/{COMMIT}", "/home/me/project"),  # run again without git_save
     (f"/d/codes/{COMMIT[:-1]}f", f"/d/codes/{COMMIT}"), ("/d/codes/main", "/d/codes/main"), (".", f"/d/{COMMIT}x")])
 def test_a_commit_that_dora_did_not_record_is_unknown(tmp_path, link, cwd):
-    assert ran_in(tmp_path / "x", link, cwd).git is None
+    assert ran_in(tmp_path / "x", link, cwd).git() is None
 
 
 def test_a_folder_of_code_is_not_read(tmp_path):
     (tmp_path / "code" / ".git").mkdir(parents=True)
     (tmp_path / "code" / ".git" / "HEAD").write_text(COMMIT)
-    assert Experiment(tmp_path, None).git is None
+    assert Experiment(tmp_path, None).git() is None
 
 
 def test_a_prefix_is_found_without_a_look_at_each_experiment(xps, dora_dir, monkeypatch):

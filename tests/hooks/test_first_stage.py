@@ -6,6 +6,7 @@ import torch
 
 from audiocraft_export import ExportError, ExportOptions
 from audiocraft_export.hooks.first_stage import check_first_stage
+from audiocraft_export.release.weights import refuse_unstored_weights
 
 from .solvers import Inherited, Training, xp_of
 
@@ -54,3 +55,12 @@ def test_without_the_default_section_existing_sections_are_offered(tmp_path):
         del solver.stateful.sources["best_state"]
         with pytest.raises(ExportError, match=r"weights=best requires .* stores model\. Use weights=last\."):
             solver.run()
+
+
+def test_an_ema_of_another_model_is_not_offered():
+    with pytest.raises(ExportError) as error:
+        refuse_unstored_weights(["unet", "ema", "xp.cfg"], "last")
+    assert error.value.hint == "use weights=SECTION or weights=SECTION.PART"
+    with pytest.raises(ExportError) as error:
+        refuse_unstored_weights(["model", "ema"], "best")
+    assert error.value.hint == "use weights=last or weights=ema"

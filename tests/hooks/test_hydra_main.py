@@ -309,3 +309,13 @@ def test_the_export_of_a_training_keeps_the_scrub_of_the_previous_release(projec
     options = json.loads((xp / "export" / "export.json").read_text())["options"]
     assert (options["scrub"], options["weights"]) == (["optim"], "last")
     assert "error[scrub-dropped]: " in dora("run", "export=only", cwd=root).stderr
+
+
+@pytest.mark.parametrize(("argv", "warns"), [
+    (["exporter.weights=last"], True), (["exporter=float16"], True),
+    (["exporter.dtype=float16", "export=false"], False),
+    (["exporter.weights=last", "export=true"], False), ([], False)])
+def test_options_without_export_are_reported(project, argv, warns):
+    result = dora("run", "epochs=1", *argv, cwd=project())
+    assert result.returncode == 0, result.stderr
+    assert ("without export=true: nothing will be exported" in result.stderr) == warns

@@ -202,3 +202,10 @@ def test_after_a_push_that_failed_the_command_that_pushes_is_the_only_one(make_x
     said = str(error)
     assert error.code == "push-failed" and error.hint == failed.value.hint and "was not pushed: " in error.message
     assert said.count("audiocraft-export") == 1 and "--push-to-hub me/mine" in said and "--force" not in said
+
+
+def test_the_command_exports_a_section_of_another_name_and_says_so(make_xp):
+    xp = Experiment(make_xp(best_state=..., model=..., ema=..., unet={"w": torch.ones(2)}), SIG)
+    failed = failure_after_training(ExportError("missing-weights", "no best state"), xp, ExportOptions())
+    assert failed.hint.startswith("export weights=unet instead with: audiocraft-export run 0123abcd ")
+    assert " --weights unet" in failed.hint and working_options(xp, ExportOptions()).weights == "unet"

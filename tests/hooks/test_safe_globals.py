@@ -142,11 +142,11 @@ def test_only_classes_of_omegaconf_and_of_plain_data_are_added():
     torch.serialization.clear_safe_globals()
     names = {item[1] if isinstance(item, tuple) else f"{item.__module__}.{item.__qualname__}" for item in added}
     assert {name for name in names if not name.startswith("omegaconf.")} == {
-        "builtins.bool", "builtins.dict", "builtins.float", "builtins.int", "builtins.list", "builtins.str",
-        "collections.defaultdict", "typing.Any"}
+        "argparse.Namespace", "builtins.bool", "builtins.dict", "builtins.float", "builtins.int", "builtins.list",
+        "builtins.str", "collections.defaultdict", "typing.Any"}
     assert {name.rpartition(".")[0] for name in names} == {
-        "builtins", "collections", "typing", "omegaconf.base", "omegaconf.dictconfig", "omegaconf.listconfig",
-        "omegaconf.nodes"}
+        "argparse", "builtins", "collections", "typing", "omegaconf.base", "omegaconf.dictconfig",
+        "omegaconf.listconfig", "omegaconf.nodes"}
 
 
 @needs_safe_torch

@@ -15,7 +15,7 @@ from audiocraft_export import ExportError, ExportMixin, export_xp
 from audiocraft_export.checkpoint.allowlist import UnknownGlobal
 from audiocraft_export.hooks.solver import _same_metrics
 
-from .solvers import Base, Inherited, Training, xp_of
+from .solvers import OF_MIXIN, Base, Inherited, Training, xp_of
 
 
 class InTheVeryClass(ExportMixin, Base):
@@ -155,7 +155,8 @@ def test_a_state_in_memory_is_stored_if_its_export_fails(xp, exporter, capfd):
     with here.enter(), pytest.raises(ExportError, match="its checkpoints are safe in .* its export failed") as error:
         solver = Inherited(save=False)
         solver.run()
-    assert "export it with: audiocraft-export run 0123abcd" in error.value.hint
+    what = "weights=best instead" if "weights" in exporter else "it"
+    assert f"export {what} with: audiocraft-export run 0123abcd" in error.value.hint
     assert f"Stored the state of the solver in {here.folder}/checkpoint.th" in capfd.readouterr().err
     report = export_xp("0123abcd", here.folder.parent.parent, weights="last")
     assert same(load(report.folder / "state_dict.bin")["best_state"], solver.model.state_dict())
@@ -353,3 +354,80 @@ def test_packages_that_the_export_needs_are_missed_before_the_training(tmp_path,
     ([0.5, 2, True], [np.float32(0.5), np.int64(2), np.bool_(True)], True), ([0.5], [np.float64(0.25)], False)])
 def test_metrics_are_compared_as_far_as_they_can_be_read(one, other, are_same):
     assert _same_metrics(one, other) == are_same
+
+
+ARGPARSE = """
+    import argparse
+    from dora import argparse_main
+    from .solver import Solver
+    parser = argparse.ArgumentParser()
+    for name, value in (("lr", 0.5), ("epochs", 2), ("fail", "")):
+        parser.add_argument(f"--{name}", type=type(value), default=value)
+
+    @argparse_main(parser, dir="outputs")
+    def main():
+        from dora import get_xp
+        Solver(get_xp().cfg).run()
+"""
+
+
+@pytest.fixture
+def argparse_project(project):
+    solver = OF_MIXIN.replace('.get("fail")', ".fail").replace('self.cfg.get("save_last", True)', "True")
+    root = project(solver=solver.replace("ExportMixin, flashy.BaseSolver):", "ExportMixin, flashy.BaseSolver):\n"
+                                         "        auto_export = True\n"))
+    (root / "proj" / "train.py").write_text(dedent(ARGPARSE))
+    return root
+
+
+def test_a_training_over_argparse_resumes_and_is_exported_once(argparse_project):
+    assert " exported: " in dora_command("run", "--", "--lr=0.25", cwd=argparse_project).stderr
+    again = dora_command("run", "--", "--lr=0.25", cwd=argparse_project)
+    assert again.returncode == 0 and " already exported: " in again.stderr, again.stderr
+
+
+def test_a_failed_export_of_a_training_over_argparse_is_an_error_with_a_hint(argparse_project):
+    solver = argparse_project / "proj" / "solver.py"
+    solver.write_text(solver.read_text().replace("self.best_state = {\"model\": ", "_ = {\"model\": "))
+    result = dora_command("run", "--", "--lr=0.25", cwd=argparse_project)
+    assert result.returncode == 1 and "Traceback" not in result.stderr, result.stderr
+    assert "error[missing-weights]: " in result.stderr and "is empty: the solver has kept no best" in result.stderr
+    assert "hint: export weights=last instead with: audiocraft-export run " in result.stderr
+
+
+class Onnx(Inherited):
+    def export(self, path="model.onnx"):
+        raise AssertionError
+
+
+class Logged(Inherited):
+    def export(self, **options):
+        report = super().export(**options)
+        self.made = report.folder
+        return report
+
+
+def test_a_method_export_of_the_project_is_refused_before_the_training(xp):
+    with xp(export=True).enter(), pytest.raises(ExportError, match=r"Onnx\.export\(\) hides ExportMixin") as error:
+        solver = Onnx()
+        solver.run()
+    assert error.value.code == "name-conflict" and not solver.history
+
+
+def test_an_override_of_export_is_called(xp):
+    here = xp(export=True)
+    with here.enter():
+        solver = Logged()
+        solver.run()
+    assert solver.made == here.folder / "export"
+
+
+def test_a_method_of_the_project_that_needs_arguments_is_no_rule_for_the_best_epoch(xp, capfd):
+    class Own(Inherited):
+        def is_best_so_far(self, loss):
+            raise AssertionError
+
+    here = xp(export=True, exporter={"when": "best"})
+    with here.enter():
+        Own().run()
+    assert "error" not in capfd.readouterr().err and (here.folder / "export" / "export.json").exists()

@@ -32,3 +32,8 @@ def test_a_name_is_unique_among_the_overrides_of_all_groups():
 def test_the_arguments_of_argparse_keep_their_values_and_are_not_cut():
     lines = [["--lr", "0.2", "--export"], ["--lr", "0.2", "--out", "/data/x.y/z.wav"], ["--lr=0.1", "-v", "--n", "1.5"]]
     assert short_names(lines) == ["--export --lr 0.2", "--out /data/x.y/z.wav --lr 0.2", "--lr=0.1 -v --n 1.5"]
+
+
+def test_all_values_of_an_argument_of_argparse_stay_together():
+    lines = [["--betas", "0.9", "0.95", "--shift", "-1"], ["--betas", "0.9", "0.99", "--shift", "-.5", "-1e-3"]]
+    assert short_names(lines) == ["--betas 0.9 0.95 --shift -1", "--betas 0.9 0.99 --shift -.5 -1e-3"]

@@ -150,3 +150,14 @@ def test_no_more_metrics_are_kept_than_anybody_reads_but_the_one_that_counts(mon
 @pytest.mark.parametrize("value", [True, NAN, float("inf"), 10**400, "1", None])
 def test_only_finite_numbers_are_metrics(value):
     assert not is_number(value)
+
+
+def test_a_metric_whose_name_has_a_dot_is_named_with_its_stage():
+    history = [{"valid": {"acc.top1": 0.5, "ce": 1.}, "test": {"acc.top1": 0.25}}]
+    assert module.metric_names(history) == ["ce", "test.acc.top1", "valid.acc.top1"]
+    for name in module.metric_names(history):
+        chosen = Selection.parse(name)
+        assert chosen.name == name and is_number(chosen.value(history[0]))
+    with pytest.raises(OptionError) as error:
+        module.check_metric("acc.top1:max", [history])
+    assert "valid.acc.top1" in error.value.hint

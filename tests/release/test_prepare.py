@@ -1,5 +1,7 @@
 """Prepare the content of a release before a format encodes it."""
 
+import os
+
 import pytest
 from helpers import DIFFUSION, PROCESSOR, SIG, load, model_state, same, with_cfg
 
@@ -34,6 +36,7 @@ def test_the_manifest_has_the_commit_of_its_own_experiment_only(make_xp, tmp_pat
         (each / ".hydra").mkdir()
         (each / ".hydra" / "hydra.yaml").write_text(f"hydra:\n  runtime:\n    cwd: /d/codes/{commit}\n")
         (each / "code").symlink_to(f"/d/codes/{commit}")
+        os.utime(each / "checkpoint.th")  # stored by this run
     checkpoint = open_checkpoint(folder / "checkpoint.th")
     assert prepare(checkpoint, folder, ExportOptions()).manifest.git == {"commit": commit, "dirty": False}
     for elsewhere in (other, tmp_path):
@@ -50,6 +53,7 @@ def test_each_band_has_its_own_commit(make_xp):
         (folder / ".hydra").mkdir()
         (folder / ".hydra" / "hydra.yaml").write_text(f"hydra:\n  runtime:\n    cwd: /d/codes/{commit}\n")
         (folder / "code").symlink_to(f"/d/codes/{commit}")
+        os.utime(folder / "checkpoint.th")
         paths.append(folder / "checkpoint.th")
     manifest = prepare_bands([*map(open_checkpoint, paths)], ExportOptions()).manifest
     assert manifest.git is None and [band["git"]["commit"] for band in manifest.bands] == commits

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from audiocraft_export import ExportOptions, convert, export_xp, verify
 from audiocraft_export.errors import OptionError, ReleaseError
 from audiocraft_export.experiment.xp import Experiment
 from audiocraft_export.pipeline.preflight import check_before_training
+from audiocraft_export.release import provenance
 from audiocraft_export.release.manifest import Manifest
 from audiocraft_export.signing.bundle import read_statement
 from audiocraft_export.signing.keys import read_public_key
 from audiocraft_export.signing.signer import Signer
 from audiocraft_export.storage import read_back
+from audiocraft_export.storage.staging import MACHINE
 
 from .signers import write_keys
 
@@ -188,3 +191,43 @@ def test_the_files_that_are_written_last_are_read_back_as_well(signed, export, m
     with pytest.raises(ReleaseError, match="The written file differs from its content") as refusal:
         export(attest=True, weights="last")
     assert refusal.value.code == "read-back-failed" and versions(signed) == before
+
+
+def test_the_attestation_of_another_tool_is_kept(export):
+    folder = export(sign=None).folder
+    (folder / "provenance.intoto.json").write_text("mine")
+    assert export(sign=None, weights="last").written
+    assert (folder / "provenance.intoto.json").read_text() == "mine"
+    with pytest.raises(ReleaseError, match="but provenance.intoto.json does not belong to the release"):
+        export(attest=True)
+
+
+@pytest.mark.parametrize("owner", ["another_machine-1-1", f"{MACHINE}-{2 ** 22 + 1}-1"])
+def test_a_staging_folder_that_stays_is_not_signed(export, keys, owner):
+    folder = export(weights="last").folder
+    left = folder / f".export-{owner}-0123abcd"
+    left.mkdir()
+    (left / "state_dict.bin").touch()
+    if owner.startswith(MACHINE):  # of a dead process: removed by the next export
+        assert export().signed and verify(folder, key=keys[1]).ok and not left.exists()
+        return
+    with pytest.raises(ReleaseError, match=f"but {re.escape(left.name)}/state_dict.bin does not belong"):
+        export()
+
+
+def test_the_time_of_a_release_is_that_of_its_complete_files(make_xp, export, tmp_path, monkeypatch, dora_dir):
+    class Clock(provenance.datetime):
+        @classmethod
+        def now(cls, zone):
+            assert [*dora_dir.rglob(".export-*/state_dict.bin")]
+            return super().now(zone)
+    monkeypatch.setattr(provenance, "datetime", Clock)
+    report = export(attest=True)
+    assert report.manifest.time
+    assert convert(report.folder, "safetensors", tmp_path / "there").manifest.time == report.manifest.time
+
+
+def test_the_json_of_an_export_says_whether_the_release_is_signed(export):
+    assert not export(sign=None).to_dict()["signed"]
+    assert export().to_dict()["signed"] and export(sign=None).to_dict()["signed"]  # up to date: kept
+    assert not export(sign=None, weights="last").to_dict()["signed"]

@@ -193,7 +193,7 @@ def _facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
     if summary.nonfinite:
         yield "values", f"{summary.nonfinite} NaN/inf {plural(summary.nonfinite, 'value')}"
     if summary.content_digest:
-        yield "digest", summary.content_digest
+        yield "digest", summary.content_digest + (" of an export with the default options" if summary.plan else "")
     size = f", {readable_size(summary.nbytes)}" if summary.nbytes else ""
     yield "file" if size else "folder", f"{summary.path}{size}"
 

@@ -124,8 +124,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                            "of an XP")
     what.add_argument("--all", action="store_true",
                       help="all XPs of the Dora folder with a checkpoint and no up-to-date release; a release that is "
-                           "made again keeps its options, except for those given here and for --verify and "
-                           "--config, which neither are stored nor make a release outdated")
+                           "made again keeps its options, unless they are given here; --verify and --config are "
+                           "not stored, and do not make a release outdated")
     what.add_argument("--grid", metavar="NAME", help="the XPs of a grid, as scheduled by the last `dora grid NAME`")
     what.add_argument("--bands", action="store_true",
                       help="export the XPs, in this order, as the bands of one MultiBand Diffusion model to --folder")

@@ -31,7 +31,7 @@ def warn_of_stale_card(folder: Path) -> None:
     """Log a warning if the card in a folder describes a previous release."""
     try:
         if has_sections(_read_card(folder)):
-            _warn(folder, "the card describes a previous release; card=true updates it")
+            _warn(folder, "the card describes a previous release; an export with card=true (--card) updates it")
     except ReleaseError as exc:  # the release is complete without a card
         _warn(folder, f"cannot check which release the card describes: {exc.message}")
 

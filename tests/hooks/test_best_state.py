@@ -1,0 +1,86 @@
+"""The epoch in which a solver last changed its best state."""
+
+import pytest
+import torch
+
+from audiocraft_export import ExportMixin
+from audiocraft_export.hooks.best_state import BestStateWatch
+
+from .solvers import Base, xp_of
+
+
+def watched(*states, first=1):
+    watch = BestStateWatch()
+    found = []
+    for epoch, state in enumerate(states, first):
+        watch.look(state() if callable(state) else state, epoch)
+        found.append(watch.changed)
+    return found
+
+
+def test_a_best_state_that_is_replaced_or_changed_in_place_is_noticed():
+    one, other = ({"model": {"w": torch.zeros(2), "n": 1}} for _ in range(2))
+
+    def change():
+        one["model"]["w"].add_(1)
+        return one
+
+    assert watched(one, one, other, one, change, one) == [1, 1, 3, 4, 5, 5]
+    assert watched({}, {}, one) == [None, None, None] and watched(None, 3) == [None, None]
+
+
+def test_a_new_tensor_with_the_same_values_or_the_same_address_is_another_one():
+    assert watched(*[lambda: {"w": torch.zeros(2)}] * 3) == [1, 2, 3]
+
+
+def test_a_state_of_inference_mode_is_accepted():
+    with torch.inference_mode():
+        state = {"w": torch.zeros(2)}
+    assert watched(state, state, {"w": torch.zeros(2)}) == [1, 1, 3]
+
+
+def test_when_a_state_that_was_loaded_had_changed_is_unknown():
+    state = {"w": torch.zeros(2)}
+    assert watched(state, state, first=5) == [None, None]
+    assert watched(state, {"w": torch.ones(2)}, first=5) == [None, 6]
+
+
+class Keeps(ExportMixin, Base):
+    """A solver that keeps the state with the highest or the lowest value, and only names the metric."""
+
+    values = [.3, .9, .1, .5]
+    best_metric_name = "acc"
+    keep = max
+
+    def run(self):
+        best = []
+        for value in self.values:
+            with torch.no_grad():
+                self.model.weight.fill_(self.epoch)
+            self.run_stage("valid", lambda value=value: {"acc": value})
+            best.append(value)
+            if type(self).keep(best) == value:
+                self.best_state = {"model": {name: each.clone() for name, each in self.model.state_dict().items()}}
+            self.commit(save_checkpoint=self.save)
+
+
+class Highest(Keeps):
+    keep = max
+
+
+class Lowest(Keeps):
+    keep = min
+
+
+@pytest.mark.parametrize("save", [True, False])
+@pytest.mark.parametrize(("kind", "exporter", "epoch"), [
+    (Highest, {}, None), (Highest, {"metric": "acc"}, None), (Highest, {"metric": "acc:max"}, 2), (Lowest, {}, 3)])
+def test_the_epoch_of_another_rule_is_not_claimed(tmp_path, kind, exporter, epoch, save):
+    here = xp_of(tmp_path, export=True, exporter=exporter)
+    with here.enter():
+        solver = kind(save=save)
+        solver.run()
+    manifest = here.export_report.manifest
+    assert manifest.weights_epoch == epoch
+    assert int(solver.best_state["model"]["weight"][0, 0]) == (2 if kind is Highest else 3)
+    assert (manifest.best or {}).get("epoch") == epoch
