@@ -154,8 +154,8 @@ class ExportOptions:
         if isinstance(self.checkpoint, int) and not isinstance(self.checkpoint, bool):
             object.__setattr__(self, "checkpoint", str(self.checkpoint))
         for name in PATHS:
-            if isinstance(getattr(self, name), (str, os.PathLike)):  # a shell does not expand `~` after `=`
-                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
+            if isinstance(getattr(self, name), os.PathLike):
+                object.__setattr__(self, name, os.fspath(getattr(self, name)))
         for name in ("when", "max_shard_size"):
             value = getattr(self, name)
             if isinstance(value, str) and value.isdecimal():

@@ -6,7 +6,8 @@ import pytest
 from helpers import dora, last_sentence, only_xp
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from audiocraft_export.hooks.overrides import quote, split_overrides
+from audiocraft_export import ExportOptions
+from audiocraft_export.hooks.overrides import quote, split_overrides, with_absolute_paths
 
 
 @pytest.mark.parametrize(("override", "says"), [
@@ -71,3 +72,10 @@ def test_a_command_line_is_split_into_our_overrides_and_all_others():
     others = ["lr=1", "--export=1", "exporters.a=1", "my.export=1", "export", "-f"]
     assert split_overrides([*ours, *others]) == (ours, others)
     assert split_overrides([]) == ([], [])
+
+
+def test_paths_are_absolute_and_may_abbreviate_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.chdir(tmp_path)
+    found = with_absolute_paths(ExportOptions(folder="~/release", config="a/~", sign="~/key.pem"))
+    assert (found.folder, found.config, found.sign) == ("/home/me/release", f"{tmp_path}/a/~", "/home/me/key.pem")

@@ -147,6 +147,11 @@ def test_the_manifest_has_the_commit_that_dora_ran(project):
     manifest = only_xp(root) / "export" / "export.json"
     assert json.loads(manifest.read_text())["git"] is None  # Dora recorded nothing
     manifest.unlink()
+    result = dora("run", "--git_save", "export=true", cwd=root)  # trains nothing
+    assert result.returncode == 0, result.stderr
+    assert json.loads(manifest.read_text())["git"] is None
+    for name in ("checkpoint.th", "history.json"):
+        (only_xp(root) / name).unlink()
     result = dora("run", "--git_save", "export=true", cwd=root)
     assert result.returncode == 0, result.stderr
     assert json.loads(manifest.read_text())["git"] == {"commit": commit.strip(), "dirty": False}

@@ -1,6 +1,7 @@
 """`audiocraft-export convert`: convert releases to another format without loss."""
 
 import argparse
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
@@ -29,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to convert")
     add_releases(what)
     where = parser.add_argument_group("where to")
-    where.add_argument("--folder", help="output folder (default: replace the release in place)")
+    where.add_argument("--folder", type=os.path.expanduser,
+                       help="output folder (default: replace the release in place)")
     where.add_argument("--force", action="store_true",
                        help="overwrite a release of another experiment in --folder (default: refuse)")
     form = parser.add_argument_group("format")
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--max-shard-size", metavar="SIZE",
                       help="maximum size of a .safetensors shard (default: 5GB)")
     trust = parser.add_argument_group("trust")
-    trust.add_argument("--sign", metavar="KEY",
+    trust.add_argument("--sign", metavar="KEY", type=os.path.expanduser,
                        help="sign the new release with this private key, an EC key in a PEM file (default: no "
                             "signature)")
 

@@ -227,3 +227,12 @@ def test_the_json_of_convert_has_the_keys_of_the_schema(train, tmp_path, dora_di
     assert (line["state"], line["xp"], line["folder"]) == ("up_to_date", str(folder), str(tmp_path / "else"))
     lost = json.loads(command("convert", "else", "--to", "audiocraft", "--json", cwd=tmp_path).stdout)
     assert (lost["xp"], lost["checkpoint"], lost["result"]) == (None, None, "already_converted")
+
+
+@pytest.mark.parametrize("argv", [["--folder=~/there"], ["--folder", "~/there"]])
+def test_the_home_folder_is_expanded_where_the_shell_does_not_do_so(train, tmp_path, argv):
+    train("11111111", [])
+    home = tmp_path / "home"
+    command("run", "11", *argv, cwd=tmp_path, HOME=str(home))
+    command("convert", "home/there", "--to", "safetensors", "--folder=~/other", cwd=tmp_path, HOME=str(home))
+    assert (home / "there" / "state_dict.bin").exists() and (home / "other" / "model.safetensors").exists()
