@@ -40,7 +40,7 @@ test-slurm: $(READY) $(AUDIOCRAFT)/ready  ## Train and export on Slurm: the inst
 torture: $(READY)  ## Attack, damage and kill exports, for docs/guarantees.md; complete only as root, with strace.
 	mkdir -p build && cd tests && $(BIN)/python -m torture --out $(CURDIR)/build/torture.md
 
-bench: $(READY)  ## Benchmark against cp, AudioCraft and safetensors (10 minutes, 20 GB): benchmarks/RESULTS.md.
+bench: $(READY)  ## Benchmark against cp, AudioCraft and safetensors (25 minutes, 20 GB): benchmarks/RESULTS.md.
 	$(BIN)/pip install --quiet -e '.[bench]'
 	$(BIN)/python -m benchmarks
 

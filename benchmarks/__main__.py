@@ -28,12 +28,12 @@ def main():
     from . import batches, commands, exports, growth, planning, report
     groups = {"exports": exports, "commands": commands, "batches": batches, "planning": planning}
     names = args.groups or [*groups, "stages"]
+    stages = report.stage_table(exports.stages(args.runs)) if "stages" in names else ""
     rows = []
     for name in [name for name in names if name in groups]:
         for row in groups[name].rows(args.runs):
             print(*row.cells, sep="  ", file=sys.stderr, flush=True)
             rows.append(row)
-    stages = report.stage_table(exports.stages(args.runs)) if "stages" in names else ""
     print(report.table(rows), stages, sep="\n\n")
     if not args.groups:
         (HERE / "RESULTS.md").write_text(TEXT.format(

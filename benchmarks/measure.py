@@ -1,7 +1,6 @@
 """Measure time and memory. Trials alternate, so that other load on the machine affects all of them alike."""
 
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,14 +23,6 @@ def seconds(do, *args):
 def command(*argv, **options):
     """Return the duration of a command, which must succeed."""
     return seconds(lambda: subprocess.run(argv, check=True, capture_output=True, **options))
-
-
-def processor_seconds(*argv, **options):
-    """Return the processor time of a command, which must succeed; it depends less on other load than the duration."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(argv, check=True, capture_output=True, **options)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def medians(runs, *trials):
