@@ -237,3 +237,14 @@ def test_options_without_effect_on_a_diff_are_refused(train, tmp_path, flag):
     train("11111111", [])
     result = command("inspect", "11111111", "--diff", "11111111", *flag.split(), cwd=tmp_path, code=2)
     assert f"{flag.split()[0]} has no effect with --diff" in result.stderr
+
+
+def test_the_digest_says_whether_it_is_that_of_the_release(train, tmp_path, dora_dir):
+    folder = train("11111111", [])
+    report = export_xp("11111111", dora_dir, weights="last", digest=True)
+    digest = report.manifest.content_digest
+    said = command("inspect", "11111111", "--digest", cwd=tmp_path).stdout
+    assert " of an export with the default options\n" in said and digest not in said
+    assert f"digest      {digest}\n" in command("inspect", report.folder, "--digest", cwd=tmp_path).stdout
+    (folder / "checkpoint.th").unlink()
+    assert f"digest      {digest}\n" in command("inspect", "11111111", "--digest", cwd=tmp_path).stdout
