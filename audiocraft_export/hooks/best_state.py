@@ -20,6 +20,10 @@ class BestStateWatch:
         self.changed: Optional[int] = None
         self._seen: list[tuple[ref[torch.Tensor], int]] = []
 
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Begin anew in a copy, whose tensors are others; references to tensors cannot be pickled."""
+        return BestStateWatch, ()
+
     def look(self, state: Any, epoch: int) -> None:
         """Compare the best state after an epoch, counted from 1.
 

@@ -1,5 +1,8 @@
 """The epoch in which a solver last changed its best state."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -33,6 +36,16 @@ def test_a_new_tensor_with_the_same_values_or_the_same_address_is_another_one():
     assert watched(*[lambda: {"w": torch.zeros(2)}] * 3) == [1, 2, 3]
 
 
+def test_a_solver_is_pickled_and_copied_after_a_commit_as_before(tmp_path):
+    with xp_of(tmp_path).enter():
+        solver = Lowest()
+        solver.run()
+        for other in (pickle.loads(pickle.dumps(solver)), copy.deepcopy(solver)):
+            other.commit()
+            assert other._export_watch.changed is None and other._export_watch.epoch == 5
+    assert solver._export_watch.changed == 3
+
+
 def test_a_state_of_inference_mode_is_accepted():
     with torch.inference_mode():
         state = {"w": torch.zeros(2)}
@@ -50,7 +63,6 @@ class Keeps(ExportMixin, Base):
 
     values = [.3, .9, .1, .5]
     best_metric_name = "acc"
-    keep = max
 
     def run(self):
         best = []
