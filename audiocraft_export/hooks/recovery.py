@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import combinations
@@ -73,13 +73,17 @@ def working_options(xp: Experiment, options: ExportOptions) -> Optional[ExportOp
     from ..checkpoint.checkpoint import open_own_checkpoint
     from ..pipeline.export import check_export
     from ..pipeline.former_scrub import with_former_scrub
+    from ..release.weights import available_weights
 
     @cache
     def checkpoint(name: Any, config: Any) -> "Checkpoint":
         return open_own_checkpoint(xp, xp.checkpoint(name), config)
 
+    weights = ["best", "last", "ema"]
+    with suppress(ExportError):
+        weights += available_weights(checkpoint(None, None))
     for check_space in (True, False):  # Ignore full disks only if nothing fits: the user must free space.
-        for changed in _candidates(xp, options):
+        for changed in _candidates(xp, options, weights):
             with suppress(ExportError):
                 changed = with_former_scrub(changed.release_folder(xp.folder), changed)
                 opened = checkpoint(changed.checkpoint, str(changed.config) if changed.config else None)
@@ -97,11 +101,17 @@ def export_command(xp: Experiment, options: ExportOptions = ExportOptions()) -> 
     return shlex.join(["audiocraft-export", "run", *target, *folder, *options.flags])
 
 
-def _candidates(xp: Experiment, options: ExportOptions) -> Iterator[ExportOptions]:
-    """Yield the options without changes, then with one change, two changes, and so on."""
+def _candidates(xp: Experiment, options: ExportOptions, weights: Sequence[str]) -> Iterator[ExportOptions]:
+    """Yield the options without changes, then with one change, two changes, and so on.
+
+    Args:
+        xp: the experiment.
+        options: the options of the failed export.
+        weights: values of the option `weights` to try.
+    """
     if options.verify == "load":  # only a written release can be loaded
         options = options.replace(verify="bytes")
-    changes = [(name, value) for name, value in _changes(xp) if getattr(options, name) != value]
+    changes = [(name, value) for name, value in _changes(xp, weights) if getattr(options, name) != value]
     for count in range(MAX_CHANGES + 1):
         for chosen in map(dict, combinations(changes, count)):
             if len(chosen) == count:
@@ -109,22 +119,13 @@ def _candidates(xp: Experiment, options: ExportOptions) -> Iterator[ExportOption
                 yield options.replace(**chosen, **sizes)
 
 
-def _weights_in(xp: Experiment) -> list[str]:
-    """Return the weights in `checkpoint.th` that can be exported."""
-    from ..checkpoint.checkpoint import open_own_checkpoint
-    from ..release.weights import available_weights
-    with suppress(ExportError):
-        return available_weights(open_own_checkpoint(xp, xp.checkpoint()))
-    return []
-
-
-def _changes(xp: Experiment) -> Iterator[tuple[str, Any]]:
+def _changes(xp: Experiment, weights: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """Yield changes of single options that may make an export possible, changes with fewer effects first."""
     yield "folder", None
     names = [path.stem.partition("_")[2] for path in xp.checkpoints]
     numbered = sorted(names, key=lambda name: int(name) if name.isdecimal() else -1, reverse=True)
     yield from (("checkpoint", name or None) for name in sorted(numbered, key=bool)[:MAX_CHECKPOINTS])
-    yield from (("weights", which) for which in dict.fromkeys(("best", "last", "ema", *_weights_in(xp))))
+    yield from (("weights", which) for which in dict.fromkeys(weights))
     yield from {"config": None, "family": None, "codec": "auto", "format": AUDIOCRAFT}.items()
     yield "codec", "none"
     yield "force", True

@@ -68,7 +68,8 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     if is_known and not options.force:  # without a signature, only the checkpoint can prove the experiment
         refuse_other_experiment(previous, {"sig": xp.sig}, folder, [home])
     if options.sign is not None:
-        refuse_unsigned_files(folder, options.sign, {*_listed(folder), *OWN_NAMES, MANIFEST, *signatures_in(folder)})
+        signatures = signatures_in(folder, Manifest.load_or_none(folder))
+        refuse_unsigned_files(folder, options.sign, {*_listed(folder), *OWN_NAMES, MANIFEST, *signatures})
     check_writable(folder)
     if options.config is not None:
         Config.load(Path(options.config))

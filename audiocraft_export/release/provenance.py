@@ -69,7 +69,7 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
                   "torch": _package_version("torch"), "omegaconf": _package_version("omegaconf")},
         sig_source=checkpoint.sig_source,
         family=family_name(checkpoint.config, options.family),
-        time="",
+        time="",  # `with_files` sets it
     )
 
 
