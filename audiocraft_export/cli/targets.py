@@ -70,7 +70,7 @@ def add_releases(group: argparse._ArgumentGroup) -> None:
 def add_dora_dir(parser: argparse._ActionsContainer, default: Optional[str] = argparse.SUPPRESS) -> None:
     """Add the options that name the Dora folder; a verb leaves the default to the options before it."""
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--dora-dir", metavar="DIR", default=default,
+    where.add_argument("--dora-dir", metavar="DIR", type=os.path.expanduser, default=default,
                        help="Dora folder (default: from -P; or else the one that the current folder is in, "
                             "$AUDIOCRAFT_DORA_DIR, $DORA_PACKAGE, ./outputs)")
     where.add_argument("-P", "--package", default=default,

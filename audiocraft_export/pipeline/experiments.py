@@ -50,7 +50,7 @@ class XP(Experiment):
 
     @property
     def release(self) -> ReleaseStatus:
-        """The state of the release in the XP folder, by the sizes and times of files; `str()` describes it."""
+        """The state of the release in the XP folder; `str()` describes it."""
         from ..release.status import release_status
         return release_status(self.folder / RELEASE_FOLDER, self.folder, opens=False)
 

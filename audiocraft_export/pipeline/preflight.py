@@ -27,6 +27,7 @@ from ..release.owned_files import (
 )
 from ..release.prepare import PreparedRelease
 from ..release.weights import refuse_missing_weights
+from ..sharing.hub.errors import require_token
 from ..signing.check import other_files
 from ..signing.keys import read_private_key
 from ..signing.signer import Signer
@@ -60,6 +61,8 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
         ExportError: if the export would fail at the end of the training.
     """
     check_packages(options)
+    if options.hub:
+        require_token(options.hub)
     refuse_training_checkpoint(options.release_folder(xp.folder))
     folder, home = resolve_output(options.release_folder(xp.folder).absolute()), Path(os.path.realpath(xp.folder))
     refuse_training_folder(folder, [home])

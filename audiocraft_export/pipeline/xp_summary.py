@@ -1,4 +1,4 @@
-"""Summarize an experiment from Dora's files and the manifest, without opening a checkpoint."""
+"""Summarize an experiment from Dora's files and the manifest, without reading the pickle of a checkpoint."""
 
 import os
 import re
@@ -54,7 +54,7 @@ class XPSummary:
     checkpoint_bytes: Optional[int]
     other_checkpoints: int  # number of checkpoint_NAME.th
     folder: str  # path of the release folder
-    state: Optional[str]  # state of the release, by size and time of the checkpoint; None if it cannot be read
+    state: Optional[str]  # state of the release; None if it cannot be read
     options: Mapping[str, Any]  # options of an up-to-date release that differ from the defaults
     bytes: Optional[int]  # size of the release in the manifest
     nonfinite: Optional[int]  # number of NaN and infinite values in the manifest

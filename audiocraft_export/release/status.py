@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -91,7 +92,7 @@ def release_status(folder: Path, xp_folder: Path, *, opens: bool = True, name: O
     Args:
         folder: the release folder.
         xp_folder: the folder of the source checkpoint; a deleted checkpoint counts as unchanged.
-        opens: whether to open the checkpoint to compare its identity; otherwise only size and mtime are compared.
+        opens: whether to compare the identity of the checkpoint even if its size and mtime are the recorded ones.
         name: file name of the checkpoint that an export would use; None is the source of the release.
         wanted: the release that an export would make; None accepts any release, and compares with default options.
     """
@@ -158,12 +159,12 @@ def _is_unchanged(source: Mapping[str, Any], path: AnyPath, opens: bool) -> bool
         now = os.stat(path)
     except (OSError, ValueError):
         return True
-    if opens and "identity" in source:
-        try:
-            return {"bytes": now.st_size, "identity": TorchZipReader(Path(path)).identity}.items() <= source.items()
-        except CheckpointError:
-            return False
-    return _has_size_and_time(source, now.st_size, now.st_mtime_ns)
+    has_same_stat = _has_size_and_time(source, now.st_size, now.st_mtime_ns)
+    if "identity" not in source or has_same_stat and not opens:
+        return has_same_stat
+    with suppress(CheckpointError):
+        return now.st_size == source.get("bytes") and TorchZipReader(Path(path)).identity == source["identity"]
+    return False
 
 
 def _is_codec_unchanged(codec: Mapping[str, Any], xp_folder: Path, opens: bool) -> bool:

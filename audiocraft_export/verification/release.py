@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ..checkpoint.checkpoint import can_open
 from ..errors import CheckpointError, ReleaseError, listing, permission_hint, plural, printable, reason
 from ..experiment.xp import CHECKPOINT_NAME, MANIFEST, XPS, AnyPath, Experiment, each_xp
+from ..experiment.xp import SIGNATURE as XP_SIGNATURE
 from ..formats.registry import is_looked_for
 from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import INDEX, expected_metadata, from_safetensors, read_json
@@ -208,7 +209,7 @@ def _check_release(path: Path, folder: Path, alone: Optional[str], contents: Con
         if manifest.release_format != "transformers" and all_read:
             problems += _count_problems(manifest, states)
     if manifest:
-        problems += _listing_problems(folder, manifest, alone)
+        problems += [*_listing_problems(folder, manifest, alone), *_experiment_problems(folder, manifest)]
     return Verification(path, names, problems, contents.nonfinite)
 
 
@@ -276,6 +277,13 @@ def _listing_problems(folder: Path, manifest: Manifest, alone: Optional[str]) ->
         if name not in listed and is_looked_for(manifest.release_format, name, manifest.sig):
             what = f"not listed in {MANIFEST}, but a loader would read it: move it"
             yield Problem(name, None, what)
+
+
+def _experiment_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
+    """Check that a release in the folder of an experiment is of this experiment, unless the folder was renamed."""
+    sig = Experiment(Path(os.path.realpath(folder)).parent, None).stored_sig
+    if sig and XP_SIGNATURE.fullmatch(sig) and manifest.sig not in (None, sig):
+        yield Problem(MANIFEST, "sig", f"{manifest.sig} in the manifest, but the folder is that of {sig}")
 
 
 def _metadata_problems(path: Path, manifest: Manifest) -> Iterator[Problem]:

@@ -22,6 +22,15 @@ def test_help_has_examples_and_fits_80_columns(monkeypatch, tmp_path, argv):
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_the_home_folder_is_expanded_in_each_option_that_takes_a_path(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    takes_path = {"DIR", "FILE", "FOLDER", "SIG|PATH"}
+    found = {(verb, action.option_strings[-1]): action.type("~/there")
+             for verb, parser in commands(_build_parser()).items() for action in parser._actions
+             if action.option_strings and (action.metavar in takes_path or action.dest == "sign")}
+    assert len(found) > 12 and {*found.values()} == {str(tmp_path / "there")}
+
+
 @pytest.mark.parametrize("verb", ["convert", "explain"])
 def test_the_help_of_short_commands_fits_80_columns(monkeypatch, tmp_path, verb):
     monkeypatch.setenv("COLUMNS", "80")

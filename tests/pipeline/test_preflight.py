@@ -48,6 +48,18 @@ def test_a_loader_that_is_missing_is_refused_before_anything_is_made(make_xp, do
     assert [path.name for path in folder.iterdir()] == ["checkpoint.th"]
 
 
+@pytest.mark.parametrize("token, problem", [(None, "no token"), ("", "no token"), ("hf_\x01", "invalid characters")])
+def test_a_token_that_the_push_would_lack_is_asked_for_before_the_training(make_xp, monkeypatch, token, problem):
+    xp, options = Experiment(make_xp(), SIG), ExportOptions(hub="me/mine")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_valid")
+    check_before_training(xp, {}, options)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: token)
+    check_before_training(xp, {}, ExportOptions())
+    with pytest.raises(ExportError, match=f"Pushing to me/mine would fail: .*{problem}") as refused:
+        check_before_training(xp, {}, options)
+    assert (refused.value.code, refused.value.hint) == ("push-failed", "log in with `hf auth login` or set HF_TOKEN")
+
+
 def test_files_beside_a_release_to_be_signed_are_found_before_the_training(make_xp, tmp_path):
     folder, options = make_xp(), ExportOptions(sign=write_keys(tmp_path / "keys")[0])
     folder.joinpath("export", "sub").mkdir(parents=True)

@@ -58,6 +58,18 @@ def test_a_release_is_missing_up_to_date_stale_or_damaged(make_xp, dora_dir):
     assert state_of(folder) == DAMAGED and export_xp(SIG, dora_dir).written and state_of(folder) == UP_TO_DATE
 
 
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_copy_of_a_checkpoint_is_the_same_checkpoint_at_any_time(make_xp, dora_dir, opens):
+    folder = make_xp()
+    export_xp(SIG, dora_dir)
+    os.utime(folder / "checkpoint.th", ns=(0, 0))
+    assert release_status(folder / "export", folder, opens=opens).state == UP_TO_DATE
+    save(folder, seed=4, ns=0)
+    assert release_status(folder / "export", folder, opens=opens).state == STALE
+    (folder / "checkpoint.th").write_bytes(bytes((folder / "checkpoint.th").stat().st_size))
+    assert release_status(folder / "export", folder, opens=opens).state == STALE
+
+
 def test_a_release_of_another_experiment_is_stale_for_this_one(make_xp, dora_dir):
     export_xp(make_xp("11111111").name, dora_dir)
     folder = make_xp("22222222")

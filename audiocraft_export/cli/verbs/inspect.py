@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shown.add_argument("--metric", metavar="NAME[:max]",
                        help="metric that selects the best state, with :max if the highest is the best (default: the "
                             "metric of the solver, if known)")
-    shown.add_argument("--diff", metavar="SIG|PATH",
+    shown.add_argument("--diff", metavar="SIG|PATH", type=os.path.expanduser,
                        help="show only the configuration keys that differ from another XP")
     shown.add_argument("--tensors", action="store_true", help=f"show all tensors (default: the {MAX_TENSORS} largest)")
     shown.add_argument("--values", action="store_true",

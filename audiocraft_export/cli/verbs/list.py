@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 SORT_KEYS = ("age", "metric", "sig", "size")
 SUMMARY = "list the experiments of a Dora folder"
-DESCRIPTION = ("List the experiments of a Dora folder with their epochs, best metric and release. Reads no "
-               "checkpoint.")
+DESCRIPTION = ("List the experiments of a Dora folder with their epochs, best metric and release. Opens a "
+               "checkpoint only if its time is not the one in the manifest of its release.")
 EXAMPLES = """\
 examples:
   audiocraft-export list                 all XPs of ./outputs

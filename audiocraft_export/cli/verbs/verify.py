@@ -41,15 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checks = parser.add_argument_group("more checks")
     checks.add_argument("--load", action="store_true",
                         help="also load the models with AudioCraft or transformers, and compare them")
-    checks.add_argument("--against", metavar="SIG|PATH",
+    checks.add_argument("--against", metavar="SIG|PATH", type=os.path.expanduser,
                         help="also compare with the checkpoint of an XP, or a checkpoint file, tensor by tensor")
-    checks.add_argument("--same-as", metavar="SIG|PATH",
+    checks.add_argument("--same-as", metavar="SIG|PATH", type=os.path.expanduser,
                         help="also compare the weights with those of another release; one may have the format "
                              "audiocraft, and the other safetensors")
-    checks.add_argument("--key", metavar="FILE",
+    checks.add_argument("--key", metavar="FILE", type=os.path.expanduser,
                         help="also check the signature with this public key, in a PEM file; a release without a "
                              "signature fails")
-    checks.add_argument("--config", metavar="FILE",
+    checks.add_argument("--config", metavar="FILE", type=os.path.expanduser,
                         help="with --against: YAML file with the configuration, for a checkpoint without one")
 
 

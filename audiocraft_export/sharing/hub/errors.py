@@ -39,6 +39,18 @@ class PushRefused(Exception):
         self.reason, self.remedy, self.is_conflict = reason, remedy, is_conflict
 
 
+def require_token(repo: str) -> None:
+    """Check, without network, that a push to a repository will find a token.
+
+    Raises:
+        ReleaseError: if huggingface_hub finds no token, or an invalid one.
+    """
+    try:
+        _find_token()
+    except PushRefused as exc:
+        raise ReleaseError("push-failed", f"Pushing to {repo} would fail: {exc.reason}", exc.remedy) from None
+
+
 @contextmanager
 def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
     """Open a client of the Hub with the token that huggingface_hub finds.
@@ -55,16 +67,12 @@ def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
     token: Optional[str] = None
     secrets: list[str] = []
     try:
-        from huggingface_hub import HfApi, constants, get_token
+        from huggingface_hub import HfApi, constants
         secrets += credentials_of(constants.ENDPOINT)
         with _quiet():
             if "@" in constants.ENDPOINT:
                 _check_takes_credentials(repo)
-            token = get_token()
-            if not token:
-                raise PushRefused("no token for the Hub was found", LOG_IN)
-            if not (token.isascii() and token.isprintable()):
-                raise PushRefused("the token for the Hub contains invalid characters", LOG_IN)
+            token = _find_token()
             yield HfApi(token=token)
     except Exception as exc:  # the types depend on the version of the client: requests, httpx, httpx2 or hf_xet
         refused = _explain(exc)
@@ -73,6 +81,16 @@ def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
                              f"The release in {folder} is complete, but pushing it to {repo} failed: {shown}",
                              f"{refused.remedy}, then run: {later}" if refused.remedy else f"push again with: {later}")
         raise error from None  # the original exception may contain the token
+
+
+def _find_token() -> str:
+    from huggingface_hub import get_token
+    token = get_token()
+    if not token:
+        raise PushRefused("no token for the Hub was found", LOG_IN)
+    if not (token.isascii() and token.isprintable()):
+        raise PushRefused("the token for the Hub contains invalid characters", LOG_IN)
+    return token
 
 
 def _check_takes_credentials(repo: str) -> None:
