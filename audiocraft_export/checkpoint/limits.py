@@ -12,3 +12,9 @@ MAX_DIRECTORY = 1 << 24  # bytes of the central directory of a zip file: about 2
 MAX_CONFIG_VALUES = 10_000  # values in a configuration; those of AudioCraft have about 500
 MAX_CONFIG_BITS = 1024  # bits of an integer, because converting it to decimal takes quadratic time
 MAX_INTERPOLATION = 10_000  # characters of a string with `${`: OmegaConf parses it with a slow grammar
+
+# State dicts: shared references in a small pickle can expand to exponentially many values.
+MAX_VALUES = 1 << 19  # tensors and plain values
+MAX_TEXT = 1 << 25  # characters of names and strings
+MAX_TENSOR_NAME = 1 << 12  # characters of a dotted name
+MAX_REPEATED_BYTES = 1 << 26  # expanded views may exceed twice the stored size by this many bytes

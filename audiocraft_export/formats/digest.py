@@ -7,14 +7,13 @@ import json
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .. import progress
+from ..checkpoint.state_dict import compact
 from ..checkpoint.tensor import LazyTensor
-from ..errors import CheckpointError
 from ..experiment.walk import KeyPath, walk
 from ..release.manifest import Manifest
-from ..release.weights import Weights, compact
 from ..storage.checksum import sha256_of
 from ..storage.lazy_bytes import LazyBytes
 from .decoders import Roles, read_roles
@@ -54,7 +53,7 @@ def tensor_digests(contents: Roles) -> dict[KeyPath, TensorDigest]:
     found: dict[KeyPath, TensorDigest] = {}
     hashes: dict[LazyBytes, str] = {}
     for role, content in contents.items():
-        for path, tensor in walk(_compact(content, role)):
+        for path, tensor in walk(compact(content, role)):
             if isinstance(tensor, LazyTensor):
                 if tensor.blob not in hashes:
                     hashes[tensor.blob] = sha256_of(tensor.blob.iter_checked())
@@ -66,10 +65,3 @@ def content_digest(tensors: Mapping[KeyPath, TensorDigest]) -> str:
     """Return the digest of the weights of a release: a sha256 over one sorted line of JSON for each tensor."""
     lines = sorted(json.dumps([role, keys, *tensor]) + "\n" for (role, *keys), tensor in tensors.items())
     return f"sha256:{sha256(''.join(lines).encode()).hexdigest()}"
-
-
-def _compact(content: Mapping[Any, Any], role: str) -> Mapping[Any, Any]:
-    try:
-        return compact(Weights(content, role, "")).state
-    except RecursionError:
-        raise CheckpointError("unsupported-weights", f"The {role} contains itself, or is nested too deeply") from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from omegaconf import DictConfig, OmegaConf
 
+from ..checkpoint.state_dict import compact, named_tensors
 from ..checkpoint.tensor import LazyTensor
 from ..errors import ReleaseError, plural, readable_size
 from ..experiment.config import Config
@@ -19,7 +20,6 @@ from ..notebook import html_table
 from ..options import RELEASE_FOLDER
 from ..release.families.registry import CODEC_FILE
 from ..release.manifest import Manifest
-from ..release.weights import Weights, compact
 from ..verification.release import refuse_other_paths
 
 if TYPE_CHECKING:
@@ -160,11 +160,7 @@ def _weights(folder: Path, states: Mapping[str, Mapping[Any, Any]]) -> LazyWeigh
     """Return the tensors of one model; names in one of several files begin with the first word of the file name."""
     found = {name.partition("_")[0]: _state_dict(state) for name, state in states.items()}
     state = found if len(found) > 1 else next(iter(found.values()), {})
-    try:
-        return LazyWeights(compact(Weights(state, str(folder), "")).tensors)
-    except RecursionError:
-        raise ReleaseError("damaged-release", f"The state dict in {folder} contains itself, or is nested too deeply",
-                           "export the experiment again") from None
+    return LazyWeights(named_tensors(compact(state, str(folder))))
 
 
 def _state_dict(state: Mapping[Any, Any]) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..checkpoint.checkpoint import Checkpoint, to_checkpoint
+from ..checkpoint.state_dict import named_tensors
 from ..checkpoint.torch_file import TorchFile
 from ..checkpoint.wrappers import strip_wrappers
 from ..errors import CheckpointError, ExperimentError
@@ -20,7 +21,7 @@ from .content import model_content, reference_content
 from .families.registry import CODEC_FILE, COMPRESSION_FAMILY, describe_model, family_of
 from .installed_audiocraft import reference_folder
 from .limits import MAX_MODEL_NAME
-from .weights import Weights, compact, select_weights
+from .weights import Weights, select_weights
 
 KEY = "compression_model_checkpoint"
 _KEPT_CODES = (  # errors whose hint also applies to a compression model; other hints are about a target of `run`
@@ -96,7 +97,7 @@ def load_compression_model(path: Path, lookup: Lookup, xp: Optional[Experiment] 
         raise CheckpointError("not-a-codec", f"{path} is {describe_model(checkpoint.config)}, not a compression model")
     config = scrub_config(checkpoint.config, lookup.scrub)
     try:
-        weights = compact(select_weights(checkpoint, "best", of_audiocraft=True))
+        weights = select_weights(checkpoint, "best", of_audiocraft=True).compact()
     except CheckpointError as exc:
         is_early = exc.code == "missing-weights"
         raise CheckpointError("not-a-codec", f"{path} has no best state that can be released: {exc.message}",
@@ -137,7 +138,7 @@ def _find_private(form: str, config: Config, lookup: Lookup) -> CompressionModel
     """Find the model as `_resolve`, without environment variables in the release or in errors."""
     try:
         codec = _resolve(form, lookup)
-        for tensor in Weights(codec.content, "", "").tensors.values():
+        for tensor in named_tensors(codec.content).values():
             tensor.blob.verify()  # An error during the export would show the path.
     except (CheckpointError, ExperimentError):
         raise CheckpointError("codec-not-found", f"{_cannot_include(config)}: the value resolves to nothing readable "
@@ -204,7 +205,7 @@ def _exported_content(file: TorchFile, lookup: Lookup) -> tuple[dict[str, Any], 
         raise CheckpointError("not-a-codec", f"{path} is an exported model, but not a compression model",
                               f"use a {CODEC_FILE}")
     state, notes = strip_wrappers(weights, "best_state")
-    compacted = compact(Weights(state, "best_state", "already exported"))
+    compacted = Weights(state, "best_state", "already exported").compact()
     if not compacted.tensors:
         raise CheckpointError("not-a-codec", f"{path} is an exported model without tensors",
                               f"use a {CODEC_FILE} that has weights")

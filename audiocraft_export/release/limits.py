@@ -1,13 +1,8 @@
 """Limits for the input of a release: a crafted file must not exhaust the memory or the disk."""
 
-# Weights: shared references in a small pickle can expand to exponentially many values.
-MAX_VALUES = 1 << 19  # tensors and plain values in the weights of a release
-MAX_TEXT = 1 << 25  # characters of names and strings in the weights
-MAX_TENSOR_NAME = 1 << 12  # characters of a dotted name
 MAX_SHOWN_NAME = 200  # characters of a name of the checkpoint in a warning
 MAX_OFFERS = 8  # sections in a hint
 MAX_OFFERED_DEPTH = 3  # dots in the name of an offered section
-MAX_REPEATED_BYTES = 1 << 26  # expanded views may exceed twice the stored size by this many bytes
 
 MAX_MANIFEST_BYTES = 1 << 24  # a manifest is read into memory as a whole
 MAX_MODEL_NAME = 200  # characters of the name of a public model

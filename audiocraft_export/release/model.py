@@ -10,7 +10,7 @@ from ..checkpoint.checkpoint import Checkpoint
 from ..experiment.config import Config
 from ..experiment.privacy.scrub import scrub_config
 from .content import model_content
-from .weights import Weights, compact, select_weights
+from .weights import Weights, select_weights
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ReleaseModel:
             CheckpointError: if the weights are missing or only a shard, or the configuration cannot be scrubbed.
             OptionError: if a pattern of `scrub` is invalid.
         """
-        weights = compact(select_weights(checkpoint, which, of_audiocraft), dtype)
+        weights = select_weights(checkpoint, which, of_audiocraft).compact(dtype)
         return cls(checkpoint, weights, version, scrub_config(checkpoint.config, scrub))
 
     @property

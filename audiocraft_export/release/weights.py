@@ -1,33 +1,27 @@
-"""Select the weights of a release from a checkpoint, and make them compact.
+"""Select the weights of a release from a checkpoint.
 
 The rules are those of AudioCraft: `fsdp_best_state` is the whole model where `best_state` is only the
 shard of rank zero (`audiocraft.solvers.base.StandardSolver`, `audiocraft.utils.export.export_lm`).
 """
+
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 from ..checkpoint.allowlist import UnknownGlobal
 from ..checkpoint.checkpoint import EXPERIMENT_KEYS, Checkpoint
-from ..checkpoint.plain_config import SHARD_REMEDY, describe_type, remedy
-from ..checkpoint.tensor import ITEMSIZE, LazyTensor, contiguous, holds_tensor
+from ..checkpoint.plain_config import describe_type
+from ..checkpoint.state_dict import compact, map_tensors, named_tensors, view_of
+from ..checkpoint.tensor import LazyTensor, holds_tensor
 from ..checkpoint.wrappers import bare_names, strip_wrappers, wrapper_warnings
-from ..errors import CheckpointError, OptionError, alternatives, coded_warning, listing, readable_size
+from ..errors import CheckpointError, OptionError, alternatives, coded_warning, listing
 from ..experiment.config import Config
-from ..storage.lazy_bytes import LazyBytes, slice_stream
-from .limits import (
-    MAX_OFFERED_DEPTH,
-    MAX_OFFERS,
-    MAX_REPEATED_BYTES,
-    MAX_SHOWN_NAME,
-    MAX_TENSOR_NAME,
-    MAX_TEXT,
-    MAX_VALUES,
-)
+from .limits import MAX_OFFERED_DEPTH, MAX_OFFERS, MAX_SHOWN_NAME
 
 OFF = ("", "0", "disabled", "f", "false", "n", "no", "none", "null", "off")
 
@@ -48,9 +42,15 @@ class Weights:
     @property
     def tensors(self) -> dict[str, LazyTensor]:
         """The tensors by dotted name."""
-        found: dict[str, LazyTensor] = {}
-        _TensorMapper(found.setdefault)(self.state)
-        return found
+        return named_tensors(self.state)
+
+    def compact(self, dtype: Optional[str] = None) -> Weights:
+        """Return the weights with compact tensors, cast to a dtype, as `checkpoint.state_dict.compact`.
+
+        Raises:
+            CheckpointError: if expanded views need far more bytes than are stored.
+        """
+        return replace(self, state=compact(self.state, self.source, dtype))
 
     @property
     def parameters(self) -> int:
@@ -142,38 +142,6 @@ def available_weights(checkpoint: Checkpoint, of_audiocraft: bool = False) -> li
     return [*dict.fromkeys(found)]
 
 
-def compact(weights: Weights, dtype: Optional[str] = None) -> Weights:
-    """Make the tensors contiguous, each with exactly its own bytes; tied tensors stay tied.
-
-    No tensor data is read: the bytes are converted when the release is written.
-
-    Args:
-        weights: tensors of any layout.
-        dtype: cast floating-point tensors to this dtype; None keeps the stored dtype.
-
-    Raises:
-        CheckpointError: if expanded views need far more bytes than are stored.
-    """
-    tensors = weights.tensors.values()
-    claimed = sum({_view(tensor): tensor.nbytes for tensor in tensors}.values())
-    stored = sum({id(tensor.blob): tensor.blob.nbytes for tensor in tensors}.values())
-    if claimed > 2 * stored + MAX_REPEATED_BYTES:
-        raise CheckpointError("expanded-tensors", f"Expanded views in {weights.source}: the tensors need "
-                              f"{readable_size(claimed)}, but only {readable_size(stored)} are stored",
-                              "call .contiguous() on them before saving")
-    compacted: dict[Any, LazyBytes] = {}
-
-    def compact_once(name: str, tensor: LazyTensor) -> LazyTensor:
-        target = dtype if dtype and tensor.is_floating_point else tensor.dtype
-        layout = () if tensor.is_contiguous else (tensor.shape, tensor.stride)
-        key = (id(tensor.blob), tensor.dtype, tensor.offset, tensor.numel, tensor.conj, tensor.neg, layout)
-        if key not in compacted:
-            compacted[key] = _compact_bytes(tensor, target)
-        return LazyTensor(compacted[key], target, 0, tensor.shape, contiguous(tensor.shape))
-
-    return replace(weights, state=_TensorMapper(compact_once)(weights.state))
-
-
 def _select(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Weights:
     """Select weights as `select_weights`; raise `_MissingWeights` if the checkpoint may have other weights."""
     if which != "best" and not which.startswith("fsdp_best_state") and _is_sharded(checkpoint):
@@ -189,11 +157,7 @@ def _select(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Weights:
     if which != "last":
         weights = _take_model(weights, of_audiocraft)
     names: list[str] = []
-    try:
-        _TensorMapper(lambda name, tensor: names.append(name))(weights.state)
-    except RecursionError:
-        raise CheckpointError("unsupported-weights", f"{weights.source} of {checkpoint.where} contains itself or is "
-                              "nested too deeply", "keep only tensors and plain data in the model's state") from None
+    map_tensors(lambda name, tensor: names.append(name), weights.state)
     if not names:
         raise _MissingWeights("missing-weights", f"{weights.source} of {checkpoint.where} has no tensors")
     if len({*names}) < len(names):
@@ -274,9 +238,9 @@ def _select_ema(checkpoint: Checkpoint) -> Weights:
     bare, by_bare = bare_names(model), {bare: averages[name] for name, bare in bare_names(averages).items()}
     found = {name: averages.get(name, by_bare.get(bare.get(name))) for name in model}
     # The EMA has only one name of tied tensors, because named_parameters skips further names.
-    by_view = {_view(model[name]): average for name, average in found.items() if average is not None}
+    by_view = {view_of(model[name]): average for name, average in found.items() if average is not None}
     by_view.pop(None, None)
-    state = {name: by_view.get(_view(tensor), tensor) if found[name] is None else found[name]
+    state = {name: by_view.get(view_of(tensor), tensor) if found[name] is None else found[name]
              for name, tensor in model.items()}
     for name, tensor in state.items():
         if tensor is model[name] and isinstance(tensor, LazyTensor) and tensor.is_floating_point:
@@ -373,73 +337,3 @@ def _fsdp_option(config: Config) -> Any:
 def _is_off(use: Any) -> bool:
     """Return whether an option is false, also if it is a string such as `no`."""
     return use.strip().lower() in OFF if isinstance(use, str) else not use
-
-
-def _view(tensor: Any) -> Any:
-    """Return a key to compare tensors: equal keys mean the same view of the same bytes; None for other values."""
-    if not isinstance(tensor, LazyTensor):
-        return None
-    return id(tensor.blob), tensor.dtype, tensor.offset, tensor.shape, tensor.stride
-
-
-class _TensorMapper:
-    """Copy nested weights, applying a function to every tensor; plain data is copied unchanged.
-
-    Calls count values and characters, because shared references in a small file can expand exponentially.
-
-    Raises:
-        CheckpointError: for other types, names that are neither strings nor integers, and beyond the limits.
-        RecursionError: if the weights contain themselves.
-    """
-
-    def __init__(self, function: Callable[[str, LazyTensor], Any]) -> None:
-        self._function = function
-        self._values, self._text = 0, 0
-        self._around: set[int] = set()  # ids of the containers around the current value
-
-    def __call__(self, state: Any, name: str = "") -> Any:
-        self._count(state, name)
-        if isinstance(state, LazyTensor):
-            return self._function(name, state)
-        if isinstance(state, (dict, list, tuple)):
-            if id(state) in self._around:
-                raise RecursionError
-            self._around.add(id(state))
-            copied = self._copy(state, name)
-            self._around.remove(id(state))
-            return copied
-        if state is None or isinstance(state, (bool, int, float, str, bytes)):
-            return state
-        hint = remedy(state)
-        raise CheckpointError("sharded-weights" if hint == SHARD_REMEDY else "unsupported-weights",
-                              f"Unsupported value in the weights: {describe_type(state)} at {name!r}; only tensors and "
-                              "plain data can be exported", hint)
-
-    def _copy(self, state: Any, name: str) -> Any:
-        if isinstance(state, dict):
-            for key in state:
-                if not isinstance(key, int) and not (isinstance(key, str) and len(key) <= MAX_TENSOR_NAME):
-                    what = f"a string of {len(key)} characters" if isinstance(key, str) else describe_type(key)
-                    raise CheckpointError("unsupported-weights", f"Unsupported key in the weights: {what} in {name!r}",
-                                          "keep it out of the model's state")
-            return {key: self(value, f"{name}.{key}" if name else str(key)) for key, value in state.items()}
-        items = [self(value, f"{name}.{index}") for index, value in enumerate(state)]
-        return tuple(items) if isinstance(state, tuple) else items
-
-    def _count(self, state: Any, name: str) -> None:
-        """Count a value and its characters; raise an error beyond the limits."""
-        self._values += 1
-        self._text += len(name) + (len(state) if isinstance(state, (str, bytes)) else 0)
-        if self._values > MAX_VALUES or self._text > MAX_TEXT or len(name) > MAX_TENSOR_NAME:
-            raise CheckpointError("limit-exceeded", f"The weights exceed the limits of {MAX_VALUES} values, {MAX_TEXT} "
-                                  f"characters of names and strings, or {MAX_TENSOR_NAME} characters of a name",
-                                  "keep only tensors and a little plain data in the model's state")
-
-
-def _compact_bytes(tensor: LazyTensor, dtype: str) -> LazyBytes:
-    """Return the bytes of a tensor in row-major order, cast to a dtype while they are read."""
-    if tensor.is_contiguous and dtype == tensor.dtype and not (tensor.conj or tensor.neg):
-        return tensor.own_bytes
-    from ..checkpoint.torch_tensors import cast_chunks
-    return LazyBytes(tensor.numel * ITEMSIZE[dtype],
-                     lambda begin, end: slice_stream(cast_chunks(tensor, dtype), begin, end), name=tensor.blob.name)

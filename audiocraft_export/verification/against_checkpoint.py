@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..checkpoint.checkpoint import Checkpoint
+from ..checkpoint.state_dict import compact
 from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
 from ..errors import ReleaseError, warning_about
@@ -18,7 +19,6 @@ from ..release.content import Content, Tensors
 from ..release.families.registry import CODEC_FILE, LM_FILE
 from ..release.manifest import Manifest
 from ..release.prepare import prepare
-from ..release.weights import Weights, compact
 from ..storage.checksum import sha256_of
 from .file import Problem
 
@@ -99,7 +99,7 @@ def _file_problems(path: Path, expected: Content) -> Iterator[Problem]:
         yield from _diff(path.name, "", dict(expected.tensors), dict(found.tensors))
         yield from _diff(path.name, "", dict(expected.metadata), dict(found.metadata))
     else:
-        state = compact(Weights(TorchFile.read(path).state, path.name, ""), None).state
+        state = compact(TorchFile.read(path).state, path.name)
         yield from _diff(path.name, "", expected, state)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 from ..checkpoint.nonfinite import count_nonfinite
 from ..checkpoint.plain_config import describe_type
+from ..checkpoint.state_dict import named_tensors
 from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, listing, printable, reason
@@ -21,7 +22,6 @@ from ..formats.safetensors.layout import read_json
 from ..release.families.multiband_diffusion import FILE as DIFFUSION_FILE
 from ..release.families.registry import LM_FILE, OWN_NAMES
 from ..release.owned_files import is_torch_file, matches_manifest
-from ..release.weights import Weights
 from ..storage.durable_file import WrittenFile
 
 MODEL_SHAPE = {"best_state": dict, "xp.cfg": str, "version": str, "exported": bool}
@@ -172,10 +172,9 @@ def _tensor_problems(file: TorchFile, compact: bool, contents: Contents) -> Iter
     """Check the tensors and the other records of a file; `compact` tensors must own exactly their storage."""
     name = file.path.name
     try:
-        tensors = Weights(file.state, "", "").tensors
-    except (CheckpointError, RecursionError) as exc:
-        why = exc.message if isinstance(exc, CheckpointError) else "too deeply nested"
-        yield Problem(name, None, f"unsupported content ({why})")
+        tensors = named_tensors(file.state)
+    except CheckpointError as exc:
+        yield Problem(name, None, f"unsupported content ({exc.message})")
         return
     if not tensors and "pretrained" not in file.state:
         yield Problem(name, None, "no tensors")

@@ -13,6 +13,7 @@ from place import SOURCE
 from safetensors.torch import save_file
 from transformers import AutoModel, AutoProcessor, EncodecModel
 
+from audiocraft_export.checkpoint.state_dict import compact
 from audiocraft_export.checkpoint.torch_tensors import SolverState
 from audiocraft_export.errors import CheckpointError, ReleaseError
 from audiocraft_export.experiment.config import Config
@@ -26,7 +27,6 @@ from audiocraft_export.formats.transformers.encodec.verify import (
 )
 from audiocraft_export.release.compression_model import Lookup, load_compression_model
 from audiocraft_export.release.content import model_content
-from audiocraft_export.release.weights import Weights, compact
 
 SMALL = ["solver=compression/debug", "dset=audio/example", "device=cpu", "seanet.n_filters=4", "seanet.dimension=16",
          "rvq.bins=64", "rvq.n_q=4", "rvq.kmeans_iters=3"]
@@ -137,7 +137,7 @@ def test_a_trained_codec_loads_in_transformers(encodec, tmp_path):
 
 def test_a_codec_in_half_precision_is_proven_in_single(encodec, tmp_path):
     content = dict(trained_content(encodec))
-    content["best_state"] = compact(Weights(content["best_state"], "", ""), "float16").state
+    content["best_state"] = compact(content["best_state"], "best_state", "float16")
     folder = written(content, tmp_path)
     assert verify_encodec(folder).audio <= 1e-4
     assert EncodecModel.from_pretrained(folder, dtype="auto").dtype is torch.float16

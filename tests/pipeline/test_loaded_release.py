@@ -208,7 +208,7 @@ def test_a_state_that_contains_itself_is_an_error(make_xp, dora_dir):
     state["best_state"]["self"] = state["best_state"]
     torch.save(state, folder / "state_dict.bin")
     fitting(folder)
-    with pytest.raises(ExportError, match="contains itself"):
+    with pytest.raises(ExportError, match="contain themselves"):
         load_release(folder)
 
 

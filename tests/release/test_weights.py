@@ -10,8 +10,7 @@ from omegaconf import OmegaConf
 from audiocraft_export import ExportError, ExportOptions, export_xp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.errors import CheckpointError
-from audiocraft_export.release import weights as module
-from audiocraft_export.release.weights import Weights, compact, select_weights
+from audiocraft_export.release.weights import select_weights
 from audiocraft_export.verification.release import verify
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
@@ -298,53 +297,6 @@ def test_infinite_weights_survive_a_cast(make_xp, dora_dir):
     assert state["w"].isnan().tolist() == [False, True, False] and state["w"][0] == float("inf")
 
 
-def test_a_view_adds_its_own_bytes_and_not_those_of_its_storage(make_xp, dora_dir):
-    small = released(make_xp, dora_dir, best_state={"model": model_state(3)})
-    size = (dora_dir / "xps" / SIG / "export" / "state_dict.bin").stat().st_size
-    view = torch.arange(10_000.0)[5_000:5_002]
-    state = released(make_xp, dora_dir, best_state={"model": {**model_state(3), "view": view}})
-    assert same(state, {**small, "view": view})
-    assert (dora_dir / "xps" / SIG / "export" / "state_dict.bin").stat().st_size - size < 600
-
-VIEWS = {
-    "transposed": lambda x: x.t(), "sliced": lambda x: x[:, 1:3], "strided": lambda x: x[::2], "row": lambda x: x[1],
-    "expanded": lambda x: x[:1].expand(7, 6), "scalar": lambda x: x[2, 3], "flat": lambda x: x.flatten(),
-    "empty": lambda x: x[:0], "diagonal": lambda x: x.diagonal(), "channels_last": lambda x: x.view(1, 2, 3, 6).to(
-        memory_format=torch.channels_last), "overlapping": lambda x: x.flatten().unfold(0, 4, 1),
-}
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
-@pytest.mark.parametrize("view", VIEWS)
-def test_every_kind_of_view_is_released_contiguous_and_compact(make_xp, dora_dir, view, dtype):
-    tensor = VIEWS[view](torch.arange(36.0).view(6, 6).to(dtype))
-    state = released(make_xp, dora_dir, best_state={"model": {"w": tensor}})
-    assert same(state, {"w": tensor})
-    assert state["w"].is_contiguous()
-    assert state["w"].untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-
-
-def test_lazily_conjugated_and_negated_tensors_are_released_with_their_values(make_xp, dora_dir):
-    z = torch.tensor([1 + 2j, 3 - 4j])
-    best = {"conj": z.conj(), "neg": z.clone().conj().imag}
-    state = released(make_xp, dora_dir, best_state={"model": best})
-    assert same(state, {name: value.resolve_conj().resolve_neg() for name, value in best.items()})
-
-
-@pytest.mark.parametrize("dtype", [None, "float16"])
-def test_tied_weights_stay_tied(make_xp, dora_dir, dtype):
-    base = torch.randn(8, 4)
-    best = {"emb": base, "head": base, "flat": base.view(-1), "other": base.clone(),
-            "part": base[:2], "part2": base[:2], "turned": base.t(), "turned2": base.t()}
-    make_xp(best_state={"model": best})
-    report = export_xp(SIG, dora_dir, ExportOptions(dtype=dtype))
-    state = load(report.files[0])["best_state"]
-    where = {name: value.data_ptr() for name, value in state.items()}
-    assert where["emb"] == where["head"] == where["flat"] != where["other"]
-    assert where["part"] == where["part2"] and where["turned"] == where["turned2"]
-    assert report.manifest.parameters == 32 + 32 + 8 + 32
-
-
 def test_parameters_with_gradients_are_released_as_plain_tensors(make_xp, dora_dir):
     state = released(make_xp, dora_dir, best_state={"model": {"w": torch.nn.Parameter(torch.ones(3))}})
     assert type(state["w"]) is torch.Tensor and not state["w"].requires_grad
@@ -356,30 +308,6 @@ def test_the_selection_has_the_section_and_the_reason(make_xp):
             for which in ("best", "last", "ema")} == {
         "best": ("best_state", "best state of the solver"), "last": ("model", "latest weights, as requested"),
         "ema": ("ema", "latest EMA, as requested")}
-
-
-def test_contiguous_tensors_are_compacted_without_reading_them(make_xp):
-    weights = select_weights(open_checkpoint(make_xp() / "checkpoint.th"), "best")
-    compacted = compact(weights)
-    assert {name: tensor.blob for name, tensor in compacted.tensors.items()} \
-        == {name: tensor.own_bytes for name, tensor in weights.tensors.items()}
-    assert (compacted.parameters, compacted.dtypes) == (33, {"float32": 2, "int64": 1})
-
-
-def test_tensors_that_claim_far_more_than_is_stored_are_refused(make_xp, monkeypatch):
-    monkeypatch.setattr(module, "MAX_REPEATED_BYTES", 100)
-    folder = make_xp(best_state={"model": {"w": torch.ones(1).expand(100)}})
-    with pytest.raises(CheckpointError, match="need 400 B, but only 4 B are stored") as error:
-        compact(select_weights(open_checkpoint(folder / "checkpoint.th"), "best"))
-    assert error.value.code == "expanded-tensors"
-
-
-@pytest.mark.parametrize(("name", "state"), [
-    ("MAX_VALUES", {"a": 1, "b": 2}), ("MAX_TEXT", {"a": "bc"}), ("MAX_TENSOR_NAME", {"abc": 1})])
-def test_weights_of_more_than_any_model_has_are_refused(monkeypatch, name, state):
-    monkeypatch.setattr(module, name, 2)
-    with pytest.raises(CheckpointError, match="exceed the limits|Unsupported key"):
-        compact(Weights(state, "model", ""))
 
 
 @pytest.mark.parametrize("state", [{"a.b": torch.ones(2), "a": {"b": torch.zeros(3)}},

@@ -62,7 +62,7 @@ def test_a_best_state_that_contains_itself_is_refused(make_xp, dora_dir):
     loop = {}
     loop["again"] = loop
     make_xp(best_state={"model": loop})
-    with pytest.raises(ExportError, match="contains itself"):
+    with pytest.raises(ExportError, match="contain themselves"):
         export_xp(SIG, dora_dir)
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...checkpoint.state_dict import compact
 from ...checkpoint.wrappers import strip_wrappers
 from ...errors import CheckpointError, coded_warning
 from ..content import AttrDict
 from ..model import ReleaseModel
-from ..weights import Weights, compact
 
 FILE = "diffusion_state_dict.bin"
 BUILT_FROM = ("channels", "schedule", "diffusion_unet", "processor")
@@ -107,7 +107,7 @@ def _band_content(model: ReleaseModel) -> dict[str, Any]:
         raise CheckpointError("missing-sample-processor", f"{model.checkpoint.where} has no sample_processor, which a "
                               "diffusion model requires", "use family=general (--family general)")
     processor = strip_wrappers(processor, "sample_processor")[0]
-    state = compact(Weights(processor, "sample_processor", "")).state
+    state = compact(processor, "sample_processor")
     built_from = model.config.require(*BUILT_FROM)
     for name in BUILT_FROM[1:]:
         if not isinstance(built_from[name], dict):

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ....checkpoint.state_dict import named_tensors
 from ....checkpoint.tensor import LazyTensor
 from ....errors import CheckpointError
 from ....experiment.config import Config
-from ....release.weights import Weights
 from ..constants import constant, remove_constants
 from ..key_map import TensorsByName
 from ..model_files import ModelFiles, as_json
@@ -25,7 +25,7 @@ def to_encodec(content: Mapping[str, Any]) -> ModelFiles:
         CheckpointError: if EncodecModel does not support it, or its weights do not match its configuration.
     """
     values = encodec_config(Config.parse(content["xp.cfg"]))
-    tensors = Weights(content["best_state"], "", "").tensors
+    tensors = named_tensors(content["best_state"])
     blocks = (values["num_residual_layers"] + 1) * len(values["upsampling_ratios"])
     if codebooks(values) + blocks + values["num_lstm_layers"] > len(tensors):  # building the layers could take hours
         raise CheckpointError("weights-config-mismatch", "The configuration (xp.cfg) of the codec has more layers than "
