@@ -29,7 +29,7 @@ test-scanners: $(READY) $(SCANNERS)/ready  ## Scan releases with picklescan, mod
 	PATH=$(SCANNERS)/bin:$$PATH PYTHONPATH=$(SCANNERS):$(CURDIR) $(BIN)/python -m pytest tests/scanners
 
 test-audiocraft: $(AUDIOCRAFT)/ready  ## Train, export and load with real AudioCraft (1.3.0, or AUDIOCRAFT_SRC).
-	AUDIOCRAFT_SRC=$(AUDIOCRAFT_SRC) PYTHONPATH=$(AUDIOCRAFT_SRC):$(CURDIR) OMP_NUM_THREADS=1 \
+	AUDIOCRAFT_SRC=$(AUDIOCRAFT_SRC) PYTHONPATH=$(AUDIOCRAFT_SRC):$(CURDIR) \
 	    $(AUDIOCRAFT)/venv/bin/python -m pytest -n 2 --dist loadfile --disable-warnings tests/audiocraft
 
 test-slurm: $(READY) $(AUDIOCRAFT)/ready  ## Train and export on Slurm: the installed one, or a temporary node.

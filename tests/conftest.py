@@ -1,5 +1,6 @@
 """Fixtures of all tests: a Dora folder, XPs in it, and toy Dora projects."""
 
+import os
 import signal
 from textwrap import dedent
 
@@ -9,6 +10,9 @@ from helpers import CONFIG, SIG, SOLVER, TRAIN, solver_state
 
 # A shell starts background jobs with SIGINT ignored, which the processes that tests interrupt would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# The workers of pytest-xdist share the cores: each thread of torch would only take time from another test.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ def train(make_xp):
             solver=solver, compression_model_checkpoint=PRETRAINED), **sections})
         (folder / ".argv.json").write_text(json.dumps(argv))
         (folder / "history.json").write_text(json.dumps(history))
-        (folder / ".hydra").mkdir()
+        (folder / ".hydra").mkdir(exist_ok=True)
         (folder / ".hydra" / "config.yaml").write_text(
             f"seed: 1\nsolver: {solver}\noptim:\n  lr: 1\n  betas:\n  - 1\n  epochs: {epochs}\nother:\n  epochs: 9\n")
         return folder

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import time
 from dataclasses import asdict, replace
 
@@ -41,10 +42,15 @@ def test_a_row_has_name_epochs_metric_and_release(train, tmp_path, dora_dir):
 def test_a_release_is_up_to_date_stale_or_damaged(train, tmp_path, dora_dir):
     folder = train("11111111", [])
     path = export_xp("11111111", dora_dir).files[0]
-    made = (folder / "checkpoint.th").stat().st_mtime_ns
-    for other, state in [(made, "up_to_date"), (made // 10**9 * 10**9, "up_to_date"), (made + 10**9, "stale"),
-                           (made - 10**9, "stale")]:  # times in whole seconds; written later; an older one restored
-        os.utime(folder / "checkpoint.th", ns=(other, other))
+    checkpoint, made = folder / "checkpoint.th", (folder / "checkpoint.th").stat().st_mtime_ns
+    same, other = checkpoint.read_bytes(), train("22222222", []).joinpath("checkpoint.th").read_bytes()
+    assert len(same) == len(other)  # they differ by the signature
+    shutil.rmtree(folder.with_name("22222222"))
+    for content, time, state in [
+            (same, made, "up_to_date"), (same, made // 10**9 * 10**9, "up_to_date"), (same, made + 10**9, "up_to_date"),
+            (other, made + 10**9, "stale"), (other, made - 10**9, "stale"), (same, 0, "up_to_date")]:
+        checkpoint.write_bytes(content)
+        os.utime(checkpoint, ns=(time, time))
         assert listed(tmp_path)[0]["state"] == state
     (folder / "checkpoint.th").unlink()
     assert listed(tmp_path)[0] == {**listed(tmp_path)[0], "state": "up_to_date", "checkpoint": None}
@@ -316,7 +322,7 @@ def test_the_state_of_a_release_has_a_colour_on_a_terminal(train, tmp_path, dora
         train(sig, [], [1.])
         export_xp(sig, dora_dir, ExportOptions(**options))
     train("55555555", [], [1.])
-    os.utime(dora_dir / "xps" / "33333333" / "checkpoint.th", (1, 1))
+    train("33333333", [], [1., 2.])
     (dora_dir / "xps" / "44444444" / "export" / "state_dict.bin").unlink()
     shown = on_terminal("-m", "audiocraft_export", "list", "--sort", "sig", cwd=tmp_path, columns=120)
     states = re.findall("\x1b\\[(\\d+)m((?:up to date|stale|damaged|missing)[^\x1b]*)", shown)
