@@ -46,11 +46,11 @@ def test_a_release_is_up_to_date_stale_or_damaged(train, tmp_path, dora_dir):
     same, other = checkpoint.read_bytes(), train("22222222", []).joinpath("checkpoint.th").read_bytes()
     assert len(same) == len(other)  # they differ by the signature
     shutil.rmtree(folder.with_name("22222222"))
-    for content, time, state in [
+    for content, ns, state in [
             (same, made, "up_to_date"), (same, made // 10**9 * 10**9, "up_to_date"), (same, made + 10**9, "up_to_date"),
             (other, made + 10**9, "stale"), (other, made - 10**9, "stale"), (same, 0, "up_to_date")]:
         checkpoint.write_bytes(content)
-        os.utime(checkpoint, ns=(time, time))
+        os.utime(checkpoint, ns=(ns, ns))
         assert listed(tmp_path)[0]["state"] == state
     (folder / "checkpoint.th").unlink()
     assert listed(tmp_path)[0] == {**listed(tmp_path)[0], "state": "up_to_date", "checkpoint": None}

@@ -35,7 +35,7 @@ def test_an_xp_folder_may_have_any_name(xp_at, tmp_path, run, name):
 def test_a_dora_folder_and_a_release_folder_may_have_any_name(xp_at, tmp_path, run, name):
     home = tmp_path / "here" / name
     xp_at(home / "xps" / SIG)
-    relative = f"./{name}" if name == "--" else name
+    relative = f"./{name}" if name in ("--", "~") else name
     assert run(SIG, f"--dora-dir={relative}")[0] == 0 and released(home / "xps" / SIG / "export")
     assert run(SIG, f"--dora-dir={home}", f"--folder=out {name}")[0] == 0
     assert released(tmp_path / "here" / f"out {name}") and len(list((tmp_path / "here").iterdir())) == 2
