@@ -313,7 +313,7 @@ WARNINGS: dict[str, str] = {
         The checkpoint has no history, or no finished epoch, so the number of trained epochs is unknown.""",
     "missing-metrics": """
         The metrics of the best epoch are NaN or infinite: the training has probably diverged.""",
-    "missing-signature": """
+    "missing-xp-sig": """
         The checkpoint has no signature (`xp.sig`), so it cannot be verified that it belongs to the experiment.""",
     "nonfinite-values": """
         The weights have NaN or infinite values: the training has probably diverged. `audiocraft-export inspect

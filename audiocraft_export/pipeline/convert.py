@@ -63,7 +63,7 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
     if into:
         refuse_training_checkpoint(Path(into))
     target = resolve_output(Path(into).absolute()) if into else folder
-    has_same_shards = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == max_shard_size
+    has_same_shards = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == options.max_shard_size
     check_packages(options)
     signer = Signer(sign)
     with progress.track(printable(manifest.name), passes=2):
@@ -73,8 +73,8 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
             return _with_sources(ExportReport(folder, manifest, written=False, signed=sign is not None), folder)
         recorded = {name: value for name, value in manifest.options.items() if name not in ("format", "max_shard_size")}
         if to == SAFETENSORS:
-            files = to_safetensors(files, manifest, max_shard_size)
-            recorded = {**recorded, "format": to, "max_shard_size": max_shard_size}
+            files = to_safetensors(files, manifest, options.max_shard_size)
+            recorded = {**recorded, "format": to, "max_shard_size": options.max_shard_size}
         warnings = without_nonfinite_warnings(manifest)  # `write` adds the warnings about NaN and infinity again
         made = replace(manifest, files=[], nonfinite={}, warnings=warnings, options=recorded, content_digest=None)
         owned = OwnedFiles(files, made, force=force)

@@ -73,10 +73,11 @@ def prepare_bands(checkpoints: Sequence[Checkpoint], options: ExportOptions) -> 
                                   "export it without --bands")
     models = [_load_model(checkpoint, options, DIFFUSION_FAMILY) for checkpoint in checkpoints]
     multiband_diffusion.check(models)
+    contents = multiband_diffusion.files(*models)
     folders = [each.file.path.parent for each in checkpoints if each.file]
     manifests = [_with_git(build_manifest(model, options), folder) for model, folder in zip(models, folders)]
     manifest = merge_manifests(manifests, multiband_diffusion.notes(*models))
-    return PreparedRelease(multiband_diffusion.files(*models), manifest, DIFFUSION_FAMILY, models,
+    return PreparedRelease(contents, manifest, DIFFUSION_FAMILY, models,
                            lambda other, _: prepare_bands(checkpoints, other), xp_folders=folders)
 
 

@@ -176,7 +176,7 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: E
         yield coded_warning("codec-globals", "the compression model has unknown globals, neither imported nor "
                             f"released: {ignored}")
     if checkpoint.sig is None:
-        yield coded_warning("missing-signature", "the checkpoint has no signature (xp.sig): cannot verify that it "
+        yield coded_warning("missing-xp-sig", "the checkpoint has no signature (xp.sig): cannot verify that it "
                             "belongs to this experiment")
     if checkpoint.config_source in (HYDRA_CONFIG.as_posix(), CONFIG_OPTION):
         is_option = checkpoint.config_source == CONFIG_OPTION

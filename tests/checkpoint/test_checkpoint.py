@@ -68,7 +68,7 @@ def test_without_the_files_of_dora_signature_and_epochs_are_unknown(make_xp, dor
     (folder / "history.json").write_text('[{"valid": {"ce": 1.0}}]')
     manifest = export_xp(SIG, dora_dir).manifest
     assert (manifest.sig, manifest.sig_source, manifest.epoch) == (None, None, None)
-    assert any("missing-signature: " in text for text in manifest.warnings)
+    assert any("missing-xp-sig: " in text for text in manifest.warnings)
     assert not any("history.json has" in text for text in manifest.warnings)
 
 

@@ -24,6 +24,14 @@ def test_a_release_becomes_the_one_of_the_other_format_and_that_one_again(make_x
     assert not convert(folder, "audiocraft").written  # the release has the requested format already
 
 
+@pytest.mark.parametrize("size", [100, "100", "0.1KB"])
+def test_the_size_of_shards_is_a_number_of_bytes_or_a_text(make_xp, dora_dir, tmp_path, size):
+    make_xp()
+    report = convert(export_xp(SIG, dora_dir).folder, "safetensors", tmp_path / "there", max_shard_size=size)
+    assert len(report.files) > 2 and report.manifest.options["max_shard_size"] == (100 if size == "100" else size)
+    assert not convert(report.folder, "safetensors", max_shard_size=size).written
+
+
 def test_a_format_of_which_none_comes_back_and_a_damaged_release_are_refused(make_xp, dora_dir, tmp_path):
     make_xp()
     folder = export_xp(SIG, dora_dir).folder

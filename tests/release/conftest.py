@@ -8,10 +8,10 @@ from omegaconf import OmegaConf
 @pytest.fixture
 def make_band(make_xp):
     """Write the XP of a band."""
-    def make(index, bands=4, sig=None, **changes):
+    def make(index, bands=4, sig=None, sample_processor=PROCESSOR, **changes):
         cfg = {**DIFFUSION, "filter": {"use": True, "n_bands": bands, "idx_band": index, "cutoffs": None}, **changes}
         sig = sig or f"0000000{index}"
-        make_xp(sig, **{"xp.cfg": OmegaConf.create(cfg), "sample_processor": PROCESSOR,
+        make_xp(sig, **{"xp.cfg": OmegaConf.create(cfg), "sample_processor": sample_processor,
                         "best_state": {"model": model_state(10 + index)}})
         return sig
     return make

@@ -86,7 +86,11 @@ def check(models: Sequence[ReleaseModel]) -> None:
 
 
 def notes(*models: ReleaseModel) -> Iterator[str]:
-    """Return coded warnings about a release of these bands."""
+    """Yield coded warnings about a release of these bands, after `files` has checked their sample processors.
+
+    Raises:
+        CheckpointError: if a configuration defines no band.
+    """
     band = _band_of(models[0])
     if band.count > len(models):
         yield coded_warning("incomplete-bands", f"the release has only band {band.index} of {band.count}; to release "

@@ -53,6 +53,12 @@ def test_a_diffusion_model_without_its_processor_is_refused(make_xp, dora_dir):
         export_xp(SIG, dora_dir)
 
 
+def test_bands_without_a_processor_are_refused(make_band, bands, tmp_path):
+    sigs = [make_band(index, sample_processor=...) for index in range(4)]
+    result = bands(*sigs)
+    assert result.returncode == 1 and "has no sample_processor" in result.stderr and not (tmp_path / "mbd").exists()
+
+
 def test_a_cast_leaves_the_statistics_of_the_processor_alone(make_xp, dora_dir):
     make_xp(**{"xp.cfg": OmegaConf.create(DIFFUSION), "sample_processor": PROCESSOR})
     band = load(export_xp(SIG, dora_dir, ExportOptions(dtype="float16")).files[0])[0]
