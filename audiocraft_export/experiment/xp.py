@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -147,6 +148,13 @@ class Experiment:
         return [self.folder / name for name in names]
 
     @property
+    def latest_checkpoints(self) -> list[Path]:
+        """The checkpoint files, the latest state first; empty if the folder cannot be read."""
+        with suppress(ExperimentError):
+            return sorted(self.checkpoints, key=_training_order)
+        return []
+
+    @property
     def has_no_checkpoint(self) -> bool:
         """True if Dora has started the experiment and no checkpoint is stored."""
         stored = os.path.lexists(self.checkpoint_path()) or bool(self.checkpoints)
@@ -170,11 +178,11 @@ class Experiment:
         path = self.checkpoint_path(name)
         if os.path.isfile(path):  # unlike Path.is_file, this is false for a path that cannot be accessed
             return path
-        names = [other.stem.partition("_")[2] for other in self.checkpoints]
+        names = [checkpoint_option(other.name) for other in self.checkpoints]
         named = [name for name in names if name]
         choices = [_option(named[0]) if len(named) == 1 else f"{_option('NAME')} with one of {listing(named)}"
                    ] if named else []
-        choices += ["omit the option checkpoint to use checkpoint.th"] if "" in names else []
+        choices += ["omit the option checkpoint to use checkpoint.th"] if None in names else []
         if choices:
             raise ExperimentError("checkpoint-not-found", f"No {path.name} in {self.folder}", ", or ".join(choices))
         raise self._explain_missing(path)
@@ -187,13 +195,13 @@ class Experiment:
             is_valid: returns whether a checkpoint can be exported.
             by_path: name the other checkpoint by its path instead of the option that chooses it.
         """
-        others = sorted((other for other in self.checkpoints if other.name != path.name), key=_training_order)
+        others = [other for other in self.latest_checkpoints if other.name != path.name]
         found = next(filter(is_valid, others[:MAX_OFFERED]), None)
         if found is None:
             return ""
         if by_path:
             return f"export {found}"
-        name = found.stem.partition("_")[2]
+        name = checkpoint_option(found.name)
         return _option(name) if name else f"omit the option checkpoint to export {found.name}"
 
     def _explain_missing(self, path: Path) -> ExperimentError:
@@ -231,6 +239,18 @@ class Experiment:
 def checkpoint_name(name: Union[str, int, None]) -> str:
     """Return the file name of a checkpoint: `checkpoint.th`, or `checkpoint_<name>.th`."""
     return CHECKPOINT_FILE if name is None else f"checkpoint_{name}.th"
+
+
+def checkpoint_option(file_name: str) -> Optional[str]:
+    """Return the value of the option `checkpoint` that selects a file; None for `checkpoint.th` and other names."""
+    found = CHECKPOINT_NAME.fullmatch(file_name)
+    return found["name"] if found else None
+
+
+def _training_order(path: Path) -> tuple[bool, int]:
+    """Return a sort key: first `checkpoint.th`, the latest state, then epochs in descending order, then other names."""
+    name = checkpoint_option(path.name) or ""
+    return bool(name), -int(name) if name.isdecimal() else 0
 
 
 def _option(name: str) -> str:
@@ -345,12 +365,6 @@ def _list_folder(folder: Path) -> list[str]:
         raise ExperimentError("read-failed", f"Cannot read {folder}: {reason(exc)}", permission_hint(exc)) from exc
     except OSError:
         return []
-
-
-def _training_order(path: Path) -> tuple[bool, int]:
-    """Return a sort key: first `checkpoint.th`, the latest state, then epochs in descending order, then other names."""
-    name = path.stem.partition("_")[2]
-    return bool(name), -int(name) if name.isdecimal() else 0
 
 
 def _find_similar_prefixes(sig: str, names: Sequence[str]) -> list[str]:

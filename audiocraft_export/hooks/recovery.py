@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Optional
 
 from ..errors import ExperimentError, ExportError, reason
-from ..experiment.xp import XPS, Experiment
+from ..experiment.xp import MAX_OFFERED, XPS, Experiment, checkpoint_option
 from ..options import AUDIOCRAFT, ExportOptions
 from .messages import log
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ..checkpoint.checkpoint import Checkpoint
 
 MAX_CHANGES = 3  # options that the offered command may change
-MAX_CHECKPOINTS = 3  # checkpoints that are tried
 
 
 def failure_after_training(exc: ExportError, xp: Experiment, options: ExportOptions) -> ExportError:
@@ -122,9 +121,7 @@ def _candidates(xp: Experiment, options: ExportOptions, weights: Sequence[str]) 
 def _changes(xp: Experiment, weights: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """Yield changes of single options that may make an export possible, changes with fewer effects first."""
     yield "folder", None
-    names = [path.stem.partition("_")[2] for path in xp.checkpoints]
-    numbered = sorted(names, key=lambda name: int(name) if name.isdecimal() else -1, reverse=True)
-    yield from (("checkpoint", name or None) for name in sorted(numbered, key=bool)[:MAX_CHECKPOINTS])
+    yield from (("checkpoint", checkpoint_option(path.name)) for path in xp.latest_checkpoints[:MAX_OFFERED])
     yield from (("weights", which) for which in dict.fromkeys(weights))
     yield from {"config": None, "family": None, "codec": "auto", "format": AUDIOCRAFT}.items()
     yield "codec", "none"

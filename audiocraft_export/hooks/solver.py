@@ -63,7 +63,7 @@ class ExportMixin:
     _export_watch: Optional[BestStateWatch] = None  # since the first commit
     _export_last_epoch: Optional[int] = None  # the last epoch that this process has committed
     _export_commits: int = 0  # commits in the outermost method since its last export
-    _is_export_checked: bool = False  # whether the options were checked before the training
+    _export_is_checked: bool = False  # whether the options were checked before the training
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -80,7 +80,7 @@ class ExportMixin:
         is called once after each `commit()`, and the last epoch for which it returns true is the epoch of the best
         state. `exporter.metric` takes precedence over this method.
         """
-        selection = self._named_selection(self._export_options().replace(metric=None))
+        selection = self._export_named_selection(self._export_options().replace(metric=None))
         return is_due("best", plain_numbers(self.history), selection)
 
     def export(self, **options: Any) -> Optional[ExportReport]:
@@ -102,30 +102,30 @@ class ExportMixin:
         if not is_rank_zero():
             return None
         chosen = keep_scrub(chosen.release_folder(self.xp.folder), chosen)
-        selection = self._selection(chosen)
-        if chosen.checkpoint is None and not self._is_stored():
+        selection = self._export_selection(chosen)
+        if chosen.checkpoint is None and not self._export_is_stored():
             report = export_state(self.stateful.sources, self.xp.cfg, self.xp.sig, self.xp.folder, chosen,
-                                  selection=selection, is_unfinished=self._is_between_epochs())
+                                  selection=selection, is_unfinished=self._export_is_between_epochs())
         else:
-            report = export_experiment(self._export_source, chosen, selection=selection)
+            report = export_experiment(self._export_xp, chosen, selection=selection)
         _unexported.pop(self.xp.sig, None)
         return report
 
     @property
-    def _has_own_rule(self) -> bool:
+    def _export_has_own_rule(self) -> bool:
         rule = type(self).is_best_so_far  # one that needs arguments is a method of the project with the same name
         return rule is not ExportMixin.is_best_so_far and accepts(rule)
 
-    def _selection(self, options: ExportOptions) -> Optional[Selection]:
+    def _export_selection(self, options: ExportOptions) -> Optional[Selection]:
         """Return how this solver selects its best state; None if unknown."""
-        if options.metric is None and self._has_own_rule:
+        if options.metric is None and self._export_has_own_rule:
             return OwnRule(best_epoch=self._export_best_epoch)
-        named, watch = self._named_selection(options), self._export_watch
+        named, watch = self._export_named_selection(options), self._export_watch
         if named is None or named.is_audiocraft or watch is None:
             return named
         return WatchedRule(**vars(named), changed=watch.changed, epochs=watch.epoch)
 
-    def _named_selection(self, options: ExportOptions) -> Optional[Selection]:
+    def _export_named_selection(self, options: ExportOptions) -> Optional[Selection]:
         """Return the selection by the option `metric`, by `best_metric_name` or by the configuration."""
         if options.metric is None and hasattr(self, "best_metric_name"):
             rule = getattr(type(self), "update_best_state_from_stage", None)  # defined by AudioCraft's StandardSolver
@@ -134,13 +134,13 @@ class ExportMixin:
             return Selection(name, is_audiocraft=is_audiocraft) if name or is_audiocraft else None
         return selection_of(Config(to_plain(to_container(self.xp.cfg))), options.metric, options.family)
 
-    def _is_between_epochs(self) -> bool:
+    def _export_is_between_epochs(self) -> bool:
         """Return whether the solver may have trained since its last committed epoch."""
         is_in_stage = getattr(self, "_current_stage", None) is not None
         return is_in_stage or bool(getattr(self, "_pending_metrics", None)) \
             or self._export_last_epoch != len(self.history)
 
-    def _ask_own_rule(self) -> bool:
+    def _export_ask_own_rule(self) -> bool:
         """Call the overridden `is_best_so_far()`, and remember the best epoch."""
         before, self._export_best_epoch = self._export_best_epoch, None  # stays unknown if the rule raises
         is_best = self.is_best_so_far()
@@ -149,12 +149,12 @@ class ExportMixin:
         return is_best
 
     @property
-    def _export_source(self) -> Experiment:
+    def _export_xp(self) -> Experiment:
         return Experiment(self.xp.folder, self.xp.sig)
 
-    def _is_stored(self) -> bool:
+    def _export_is_stored(self) -> bool:
         """Return whether `checkpoint.th` has all epochs of this solver; it has more before the solver is restored."""
-        path, history = self._export_source.checkpoint_path(), list(self.history)
+        path, history = self._export_xp.checkpoint_path(), list(self.history)
         if not path.exists():
             return False
         stored = open_checkpoint(path).state.get("history")  # history.json may be newer than the checkpoint
@@ -175,33 +175,33 @@ class ExportMixin:
     def _export_around_entry(self) -> Iterator[None]:
         """Check before and export after the method that trains, if its name is known."""
         self.xp.exports_itself = True  # EpochExporter ignores this XP
-        with self._checked_training():
+        with self._export_checked_training():
             yield
-        if self._is_export_wanted() and barrier_is_rank_zero():
+        if self._export_is_wanted() and barrier_is_rank_zero():
             self._export_after_training()
 
-    def _checked_training(self) -> AbstractContextManager[None]:
+    def _export_checked_training(self) -> AbstractContextManager[None]:
         """Check the export before the training and, inside the context, again before the first stage."""
         with fatal_errors(is_main_running()):
-            if not self._is_export_wanted():
+            if not self._export_is_wanted():
                 return nullcontext()
-            self._refuse_other_export()
+            self._export_refuse_conflict()
             if hasattr(self.xp, "export_keys"):  # with_export has checked everything else
                 return nullcontext()
             options = self._export_options()
-            if not self._is_export_checked:
-                self._is_export_checked = True
-                check_before_training(self._export_source, self.xp.cfg, options)
+            if not self._export_is_checked:
+                self._export_is_checked = True
+                check_before_training(self._export_xp, self.xp.cfg, options)
         return check_first_stage(options)
 
     @contextmanager
     def _export_around_method(self) -> Iterator[None]:
         """Export after a method that commits more than once, unlike a method that a main calls once per epoch."""
         self._export_commits = 0
-        with self._checked_training() if hasattr(self, "xp") else nullcontext():  # `__init__` may still run
+        with self._export_checked_training() if hasattr(self, "xp") else nullcontext():  # `__init__` may still run
             yield
         # No barrier: if only rank zero commits, the other ranks cannot know that this method has trained.
-        if self._export_commits > 1 and self._is_export_wanted() and is_rank_zero():
+        if self._export_commits > 1 and self._export_is_wanted() and is_rank_zero():
             self._export_after_training()
 
     @contextmanager
@@ -216,7 +216,7 @@ class ExportMixin:
         if is_rank_zero():
             export_safely(self._export_if_due, log)
 
-    def _refuse_other_export(self) -> None:
+    def _export_refuse_conflict(self) -> None:
         """Refuse a method `export` of the project that hides `ExportMixin.export`.
 
         Raises:
@@ -234,27 +234,27 @@ class ExportMixin:
             try:
                 report = self.export()
             except ExportError as exc:
-                if not self._is_stored():
-                    store_state(self, self._export_source)
-                raise failure_after_training(exc, self._export_source, self._export_options()) from exc
+                if not self._export_is_stored():
+                    store_state(self, self._export_xp)
+                raise failure_after_training(exc, self._export_xp, self._export_options()) from exc
         if isinstance(report, ExportReport):  # not if a project overrides `export`
             self.xp.export_report = report  # tells with_export that the release is made
             log(report)
 
     def _export_if_due(self) -> Optional[ExportReport]:
-        is_best = self._ask_own_rule() if self._has_own_rule else None
-        if not self._is_export_wanted():
+        is_best = self._export_ask_own_rule() if self._export_has_own_rule else None
+        if not self._export_is_wanted():
             return None
         if not hasattr(self.xp, "export_keys"):  # with_export always exports at the end
-            _unexported[self.xp.sig] = self._explain_unexported()
+            _unexported[self.xp.sig] = self._export_explain_missing()
         options = self._export_options()
         if is_best is None or options.metric is not None or options.when != "best":
-            due = is_due(options.when, plain_numbers(self.history), self._named_selection(options))
+            due = is_due(options.when, plain_numbers(self.history), self._export_named_selection(options))
         else:
             due = is_best
         return self.export(checkpoint=None, verify=VERIFY_DURING_TRAINING) if due else None
 
-    def _explain_unexported(self) -> str:
+    def _export_explain_missing(self) -> str:
         """Return the warning to log at the end of the process if committed epochs were not exported."""
         method, hint = next(iter(_running(self)), None), "call its export() after the training"
         if self.export_after and self.export_after not in _running(self):
@@ -264,7 +264,7 @@ class ExportMixin:
         return coded_warning("epochs-not-exported", f"{type(self).__name__} committed epochs of XP {self.xp.sig} that "
                              f"were not exported, although export is on: {hint}")
 
-    def _is_export_wanted(self) -> bool:
+    def _export_is_wanted(self) -> bool:
         """Return whether `export` is true; `auto_export` decides if the key is absent, or a group of the project.
 
         Raises:

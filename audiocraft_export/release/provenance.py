@@ -25,12 +25,13 @@ from .installed_audiocraft import UNKNOWN_VERSION, audiocraft_version
 from .manifest import Manifest
 from .metrics import Selection, is_number
 from .model import ReleaseModel
+from .weights import SECTIONS
 
 _SINCE_FORMAT_1 = ("weights", "dtype", "codec", "version")  # the options in each manifest
 BAND_FIELDS = ("sig", "epoch", "weights", "why", "checkpoint", "config", "config_sha256", "best",
                "weights_epoch", "git")
 # The epoch of the weights is known only for these sections.
-BEST_SECTIONS, LATEST_SECTIONS = ("best_state", "fsdp_best_state"), ("model", "ema")
+BEST_SECTIONS, LATEST_SECTIONS = SECTIONS["best"], (*SECTIONS["last"], *SECTIONS["ema"])
 
 
 def version_tag(asked: Optional[str] = None) -> str:

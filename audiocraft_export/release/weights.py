@@ -23,6 +23,9 @@ from ..errors import CheckpointError, OptionError, alternatives, coded_warning, 
 from ..experiment.config import Config
 from .limits import MAX_OFFERED_DEPTH, MAX_OFFERS, MAX_SHOWN_NAME
 
+# The sections that the values of the option `weights` stand for, and the values by section.
+SECTIONS = {"best": ("best_state", "fsdp_best_state"), "last": ("model",), "ema": ("ema",)}
+_SHORT = {name: which for which, names in SECTIONS.items() for name in names}
 OFF = ("", "0", "disabled", "f", "false", "n", "no", "none", "null", "off")
 
 
@@ -119,11 +122,10 @@ def refuse_unstored_weights(sections: Collection[str], which: str) -> None:
         OptionError: if the section is missing; the hint names weights that are stored.
     """
     stored = [name for name in sections if name not in EXPERIMENT_KEYS]
-    needed = _SECTIONS.get(which, ())
+    needed = SECTIONS.get(which, ())
     if not any(name in needed or which == name or which.startswith(f"{name}.") for name in stored):
-        known = {name: short for short, names in _SECTIONS.items() for name in names}
-        offers = dict.fromkeys(f"weights={known[name]}" for name in stored  # an EMA of another model has other parts
-                               if name in known and (name != "ema" or "model" in stored))
+        offers = dict.fromkeys(f"weights={_SHORT[name]}" for name in stored  # an EMA of another model has other parts
+                               if name in _SHORT and (name != "ema" or "model" in stored))
         raise OptionError("missing-weights", f"weights={which} requires a section that this training does not store; "
                           f"it stores {listing(stored) or 'none'}",
                           f"use {' or '.join(offers) or 'weights=SECTION or weights=SECTION.PART'}" if stored else "")
@@ -255,13 +257,12 @@ def _select_section(checkpoint: Checkpoint, which: str) -> Weights:
     return Weights(state, which, "section of the checkpoint, as requested")
 
 
-_SECTIONS = {"best": ("best_state", "fsdp_best_state"), "last": ("model",), "ema": ("ema",)}
 _SELECTORS = {"best": _select_best, "ema": _select_ema, "last": _select_last}
 
 
 def _is_only_a_name(checkpoint: Checkpoint, which: str) -> bool:
     """Return whether `best` or `last` names a section of the checkpoint, because the usual sections are missing."""
-    others = _SECTIONS.get(which, ())
+    others = SECTIONS.get(which, ())
     return which in checkpoint.state and bool(others) and not any(name in checkpoint.state for name in others)
 
 
@@ -297,12 +298,11 @@ def _offer(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Optional[
 
 def _selectable(checkpoint: Checkpoint, of_audiocraft: bool, state: Mapping[Any, Any], path: str = "") -> Iterator[str]:
     """List the values of `weights` that can be exported: sections, or parts of a section that cannot be exported."""
-    known = {"model": "last", "best_state": "best", "fsdp_best_state": "best"}
     for name, section in state.items():
         if not isinstance(name, str) or len(path + name) > MAX_SHOWN_NAME or not isinstance(section, dict) \
                 or "param_groups" in section or not holds_tensor(section):  # An optimizer has `param_groups`.
             continue
-        which = f"{path}{name}" if path else known.get(name, name)
+        which = f"{path}{name}" if path else _SHORT.get(name, name)
         if _can_be_selected(checkpoint, which, of_audiocraft):
             yield which
         elif path.count(".") < MAX_OFFERED_DEPTH and not (which == "ema" and checkpoint.state.get("model")):

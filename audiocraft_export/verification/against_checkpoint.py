@@ -11,7 +11,7 @@ from ..checkpoint.state_dict import compact
 from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
 from ..errors import ReleaseError, warning_about
-from ..experiment.xp import CHECKPOINT_NAME, MANIFEST, AnyPath
+from ..experiment.xp import MANIFEST, AnyPath, checkpoint_option
 from ..formats.registry import encode_release
 from ..formats.safetensors.file import read_safetensors
 from ..options import AUDIOCRAFT, ExportOptions
@@ -26,8 +26,7 @@ from .file import Problem
 def checkpoint_of(path: Path) -> Optional[str]:
     """Return which checkpoint a release was made from, as a value of the option `checkpoint` (None: checkpoint.th)."""
     manifest = Manifest.load_or_none(_release_folder(path))
-    made_of = CHECKPOINT_NAME.fullmatch(str((manifest.checkpoint or {}).get("name"))) if manifest else None
-    return made_of["name"] if made_of else None
+    return checkpoint_option(str((manifest.checkpoint or {}).get("name"))) if manifest else None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,16 @@ from helpers import SIG
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.errors import CheckpointError, ExperimentError
 from audiocraft_export.experiment.limits import MAX_FILE_BYTES
-from audiocraft_export.experiment.xp import Experiment, find_xp, grid_xps, list_grids, list_xps, read_small_text
+from audiocraft_export.experiment.xp import (
+    Experiment,
+    checkpoint_name,
+    checkpoint_option,
+    find_xp,
+    grid_xps,
+    list_grids,
+    list_xps,
+    read_small_text,
+)
 
 
 @pytest.fixture
@@ -124,6 +133,25 @@ def test_a_truncated_checkpoint_offers_another_one(make_xp, dora_dir, whole, dam
         export_xp(SIG, dora_dir, ExportOptions(checkpoint=name))
     assert error.value.hint.endswith(hint)
     assert export_xp(SIG, dora_dir, ExportOptions(checkpoint=offered)).written
+
+
+@pytest.mark.parametrize("name", [None, "3", "best_of_all"])
+def test_the_option_of_a_checkpoint_is_the_one_that_names_it(name):
+    assert checkpoint_option(checkpoint_name(name)) == name
+    assert checkpoint_option("other.th") is None
+
+
+def test_the_latest_checkpoint_is_first_and_a_folder_that_cannot_be_read_has_none(make_xp, monkeypatch):
+    for name in ("checkpoint_9.th", "checkpoint_10.th", "checkpoint_best.th", "checkpoint.th", "other.th"):
+        folder = make_xp(name=name)
+    xp = Experiment(folder, SIG)
+    assert [path.name for path in xp.latest_checkpoints] == [
+        "checkpoint.th", "checkpoint_10.th", "checkpoint_9.th", "checkpoint_best.th"]
+
+    def denied(path):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+    monkeypatch.setattr("os.listdir", denied)
+    assert xp.latest_checkpoints == [] and xp.offer_other(folder / "checkpoint.th", lambda path: True) == ""
 
 
 def test_a_truncated_checkpoint_offers_no_truncated_one(make_xp, dora_dir):
