@@ -340,6 +340,9 @@ WARNINGS: dict[str, str] = {
     "shared-storages": """
         Several tensors of the checkpoint share their storage, such as tied weights. The release also stores shared data
         only once.""",
+    "signature-removed": """
+        The release in the folder was signed, and was written again without a key, so its signature is not valid any
+        more and was removed. With `sign=KEY.pem` (`--sign`) the new release is signed.""",
     "unknown-epoch": """
         The epoch of the weights is unknown, so the manifest and the model card do not report its metrics.""",
     "unknown-globals": """

@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -231,8 +231,11 @@ class ExportingMain(HydraMain):
                 text, _, available = text.partition("\nAvailable options in")  # followed by one name per line
                 what = " ".join(arg for arg in own if arg not in MODES) or EXPORTER
                 names = available.partition(":")[2].split()
+                hint = f"use one of {', '.join(names)}" if names else ""
+                if isinstance(exc, OverrideParseException):
+                    hint = "quote the value twice if it has special characters: 'KEY=\"~/release\"'"
                 raise OptionError("invalid-override", f"Hydra cannot compose {what}: {' '.join(text.split())}",
-                                  f"use one of {', '.join(names)}" if names else "") from exc
+                                  hint) from exc
         return self._composed[overrides]
 
     def _has_exporter_group(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Optional, Union
 from .. import progress
 from ..checkpoint.checkpoint import can_open
 from ..checkpoint.zip_reader import refuse_lfs_pointer
-from ..errors import CheckpointError, ReleaseError, listing, printable
+from ..errors import CheckpointError, ExportError, ReleaseError, listing, printable
 from ..experiment.xp import CHECKPOINT_NAME, MANIFEST, AnyPath, Experiment
 from ..formats.decoders import CONVERTIBLE, SAFETENSORS, read_contents
 from ..formats.safetensors.layout import to_safetensors
@@ -24,9 +24,11 @@ from ..release.status import release_status
 from ..sharing.card.update import warn_of_stale_card
 from ..signing.signer import Signer
 from ..storage.file_reader import FileReader
+from ..storage.file_version import FileVersion, file_version
 from ..storage.writer import resolve_output
 from ..verification.release import refuse_other_paths, verify
 from .execute import write
+from .former_scrub import refuse_dropped_scrub
 from .preflight import check_folder, check_packages
 
 
@@ -55,8 +57,8 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
     if not os.path.lexists(folder / MANIFEST):
         raise ReleaseError("wrong-target", f"{folder} is not a release folder: {MANIFEST} is missing",
                            "give a release folder, or export the experiment again")
-    options = ExportOptions(format=to, max_shard_size=max_shard_size, card=False, sign=sign)
-    manifest = Manifest.load(folder)
+    options = ExportOptions(format=to, max_shard_size=max_shard_size, card=False, sign=sign, force=force)
+    version, manifest = file_version(folder / MANIFEST), Manifest.load(folder)
     if manifest.release_format not in CONVERTIBLE or to not in CONVERTIBLE:
         raise ReleaseError("lossy-conversion", f"Cannot convert {folder} from {manifest.release_format} to {to} "
                            "without loss", f"export the experiment again, with format={to}")
@@ -65,9 +67,10 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
     target = resolve_output(Path(into).absolute()) if into else folder
     has_same_shards = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == options.max_shard_size
     check_packages(options)
+    refuse_dropped_scrub(target, options.replace(scrub=manifest.options.get("scrub")), can_scrub=False)
     signer = Signer(sign)
     with progress.track(printable(manifest.name), passes=2):
-        files = _read_files(folder, manifest)
+        files = _read_files(folder, manifest, version)
         is_same = manifest.release_format == to and target == folder and has_same_shards
         if is_same and not signer.problems(folder, manifest):
             return _with_sources(ExportReport(folder, manifest, written=False, signed=sign is not None), folder)
@@ -96,8 +99,24 @@ def _with_sources(report: ExportReport, folder: Path) -> ExportReport:
                    checkpoint=path if os.path.isfile(path) else None)
 
 
-def _read_files(folder: Path, manifest: Manifest) -> Mapping[str, Content]:
-    """Verify the files of a release, and read them as content in AudioCraft's format."""
+def _read_files(folder: Path, manifest: Manifest, version: Optional[FileVersion]) -> Mapping[str, Content]:
+    """Verify the files of a release, and read them as content in AudioCraft's format.
+
+    Raises:
+        ExportError: if the release is damaged, or was replaced after `version` of its manifest.
+    """
+    contents = None
+    try:
+        contents = _read_verified_files(folder, manifest)
+    except ExportError:
+        if version == file_version(folder / MANIFEST):
+            raise
+    if contents is None or version != file_version(folder / MANIFEST):
+        raise ReleaseError("file-changed", f"{folder} was replaced while it was read", "convert it again")
+    return contents
+
+
+def _read_verified_files(folder: Path, manifest: Manifest) -> Mapping[str, Content]:
     names = release_file_names(manifest)
     progress.set_total(manifest.nbytes, passes=1)
     problems = verify(folder, by_torch=False).problems

@@ -138,7 +138,7 @@ def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> Rel
     files = preflight(prepared, options)
     owned = OwnedFiles(files, prepared.manifest, prepared.xp_folders, options.force)
     signer = Signer.of(options)
-    check_folder(folder, files, owned, signer)
+    check_folder(folder, files, owned, signer, options.has_card)
     wanted = Wanted(prepared.manifest, files, options.metric, lambda existing: _identify(existing, prepared, folder))
     file = prepared.models[0].checkpoint.file
     status = release_status(folder, file.path.parent if file else folder, wanted=wanted)
@@ -206,8 +206,11 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, owned:
         last = {**attested, MANIFEST: text, **signer.sign(made[0], text)}
         return {name: encode(data) for name, data in last.items()}
 
-    replaced = owned.replaced_release(folder)
+    replaced, was_signed = owned.replaced_release(folder), os.path.lexists(folder / SIGNATURE)
     write_release(folder, encoders, owned, finish, read_back)
+    if was_signed and signer.key is None:
+        text = "removed the signature of the previous release: add sign=KEY.pem (--sign) to sign this one"
+        logger.warning(show_warning(coded_warning("signature-removed", text), str(folder)))
     return ExportReport(folder, made[0], replaced=replaced, signed=signer.key is not None)
 
 

@@ -11,17 +11,23 @@ from ..release.manifest import Manifest
 logger = logging.getLogger(__name__)
 
 
-def refuse_dropped_scrub(folder: Path, options: ExportOptions) -> None:
-    """Refuse an export that would release values which the release in a folder was scrubbed of.
+def refuse_dropped_scrub(folder: Path, options: ExportOptions, can_scrub: bool = True) -> None:
+    """Refuse to release values which the release in a folder was scrubbed of.
+
+    Args:
+        folder: the release folder.
+        options: the options of the new release.
+        can_scrub: whether patterns can be added to the options, for the hint.
 
     Raises:
         ReleaseError: if the existing release has scrub patterns that the options lack, without `force`.
     """
     if dropped := _dropped_patterns(folder, options):
         flags = " ".join(f"--scrub {shlex.quote(pattern)}" for pattern in dropped)
-        raise ReleaseError("scrub-dropped", f"{folder} has a release with scrub={_shown(dropped)}, and this export "
+        other = f"add {flags} (exporter.scrub)" if can_scrub else "choose another folder"
+        raise ReleaseError("scrub-dropped", f"{folder} has a release with scrub={_shown(dropped)}, and the new one "
                            "would release what was removed there",
-                           f"add {flags} (exporter.scrub), or replace the release with force=true (--force)")
+                           f"{other}, or replace the release with force=true (--force)")
 
 
 def keep_scrub(folder: Path, options: ExportOptions) -> ExportOptions:

@@ -16,7 +16,7 @@ from ..formats.requirements import require_packages
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content, text_bytes
 from ..release.families.registry import OWN_NAMES, family_of
-from ..release.manifest import SIGNATURE, Manifest
+from ..release.manifest import CARD_FILES, SIGNATURE, Manifest
 from ..release.owned_files import (
     SIGNATURES,
     OwnedFiles,
@@ -71,8 +71,8 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     if is_known and not options.force:  # without a signature, only the checkpoint can prove the experiment
         refuse_other_experiment(previous, {"sig": xp.sig}, folder, [home])
     if options.sign is not None:
-        signatures = signatures_in(folder, Manifest.load_or_none(folder))
-        refuse_unsigned_files(folder, options.sign, {*_listed(folder), *OWN_NAMES, MANIFEST, *signatures})
+        refuse_unsigned_files(folder, options.sign, {*_listed(folder), *OWN_NAMES, MANIFEST, *signatures_in(folder)})
+    refuse_non_files(folder, [MANIFEST, *SIGNATURES, *(CARD_FILES if options.has_card else ())])
     check_writable(folder)
     if options.config is not None:
         Config.load(Path(options.config))
@@ -152,7 +152,8 @@ def refuse_unsigned_files(folder: Path, key: AnyPath, signed: Collection[str]) -
                            "move them, choose another folder, or export without sign")
 
 
-def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles, signer: Signer) -> None:
+def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles, signer: Signer,
+                 has_card: bool = False) -> None:
     """Check that files and their manifest may be written to a folder.
 
     Free disk space is checked later, by the writer: a release that is up to date needs none.
@@ -162,6 +163,7 @@ def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles, 
         files: content by file name.
         owned: the files in the folder that may be replaced.
         signer: signs the release.
+        has_card: whether a model card is written to the folder.
 
     Raises:
         ReleaseError: if the folder belongs to a training, or a release of another experiment, an unrelated file, a
@@ -169,7 +171,7 @@ def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles, 
             unrelated files beside it.
     """
     refuse_training_folder(folder, owned.xp_folders)
-    refuse_non_files(folder, [*files, MANIFEST, *SIGNATURES])
+    refuse_non_files(folder, [*files, MANIFEST, *SIGNATURES, *(CARD_FILES if has_card else ())])
     owned.refuse_unrelated_files(folder, lambda path: _may_hold(path, files[path.name]))
     refuse_other_weights(folder, owned.manifest.release_format, owned.manifest.sig, {*files, *_listed(folder)})
     if signer.key is not None:

@@ -52,18 +52,14 @@ def has_release(folder: Path) -> bool:
     return any(os.path.lexists(folder / name) for name in (MANIFEST, *OWN_NAMES))
 
 
-def signatures_in(folder: Path, manifest: Optional[Manifest]) -> set[str]:
+def signatures_in(folder: Path) -> set[str]:
     """Return the names that the signature and the attestations of the release in a folder have.
 
-    An attestation that an intact manifest does not list is a file of the user.
-
-    Args:
-        folder: the folder.
-        manifest: its manifest; None if that is missing or damaged.
+    An attestation that the manifest does not list, as far as it can be read, is a file of the user.
     """
     if not has_release(folder):
         return set()
-    return {SIGNATURE, *(ATTESTATIONS if manifest is None else {*ATTESTATIONS} & {*release_file_names(manifest)})}
+    return {SIGNATURE, *({*ATTESTATIONS} & {file.name for file in Manifest.unverified_files(folder)})}
 
 
 class OwnedFiles:
@@ -93,7 +89,7 @@ class OwnedFiles:
         """
         previous = Manifest.load_or_none(folder)
         names = {*OWN_NAMES, *(release_file_names(previous) if previous else ())} - self._names
-        return {name for name in signatures_in(folder, previous) if os.path.lexists(folder / name)} | {
+        return {name for name in signatures_in(folder) if os.path.lexists(folder / name)} | {
             file.name for file in Manifest.unverified_files(folder)
             if file.name in names and matches_manifest(folder, file)}
 

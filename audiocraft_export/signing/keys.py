@@ -38,7 +38,7 @@ def read_private_key(path: AnyPath) -> EllipticCurvePrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
     data = _read(path, _MAKE_KEY)
-    if b" PUBLIC KEY-" in data:
+    if b" PUBLIC KEY-" in data and b" PRIVATE KEY-" not in data:
         raise ReleaseError("invalid-key", f"{path} is a public key: signing needs the private key",
                            "give the private key that belongs to it")
     passphrase = _passphrase(path) if _is_encrypted(data) else None

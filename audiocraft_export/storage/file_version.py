@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 from typing import Optional
 
+FileVersion = tuple[int, int, int]  # inode, size and mtime in nanoseconds
 _STEPS = [10**power for power in range(9, -1, -1)]  # nanoseconds: file systems and copies truncate times
 
 
-def file_version(path: Path) -> Optional[tuple[int, int, int]]:
+def file_version(path: Path) -> Optional[FileVersion]:
     """Return inode, size and mtime of a file; None if it does not exist."""
     try:
         stat = os.stat(path)

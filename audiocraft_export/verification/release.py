@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Optional
 from ..checkpoint.checkpoint import can_open
 from ..errors import CheckpointError, ReleaseError, listing, permission_hint, plural, printable, reason
 from ..experiment.xp import CHECKPOINT_NAME, MANIFEST, XPS, AnyPath, Experiment, each_xp
-from ..experiment.xp import SIGNATURE as XP_SIGNATURE
 from ..formats.registry import is_looked_for
 from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import INDEX, expected_metadata, from_safetensors, read_json
@@ -115,6 +114,19 @@ def verify(path: AnyPath, *, by_torch: bool = True, key: Optional[AnyPath] = Non
     return replace(found, problems=[*found.problems, unread], signed=None if key is None else False)
 
 
+def experiment_problems(path: Path) -> Iterator[Problem]:
+    """Check that the release in the folder of an experiment, `xps/SIG/export`, is of this experiment.
+
+    Args:
+        path: an intact release, or a file of one. In any other folder, it may be of any experiment.
+    """
+    folder = path.absolute() if os.path.isdir(path) else path.absolute().parent
+    manifest, xp = Manifest.load_or_none(folder), Experiment.from_folder(folder.parent)
+    if folder.name == RELEASE_FOLDER and xp.folder.parent.name == XPS and xp.argv is not None \
+            and manifest and manifest.sig not in (None, xp.folder.name):
+        yield Problem(MANIFEST, "sig", f"{manifest.sig} in the manifest, but the folder is that of {xp.folder.name}")
+
+
 def refuse_other_paths(path: Path, expected: str = "a release folder or a file of a release") -> None:
     """Refuse a path that is neither a release folder nor a file in a release folder.
 
@@ -209,7 +221,7 @@ def _check_release(path: Path, folder: Path, alone: Optional[str], contents: Con
         if manifest.release_format != "transformers" and all_read:
             problems += _count_problems(manifest, states)
     if manifest:
-        problems += [*_listing_problems(folder, manifest, alone), *_experiment_problems(folder, manifest)]
+        problems += _listing_problems(folder, manifest, alone)
     return Verification(path, names, problems, contents.nonfinite)
 
 
@@ -277,13 +289,6 @@ def _listing_problems(folder: Path, manifest: Manifest, alone: Optional[str]) ->
         if name not in listed and is_looked_for(manifest.release_format, name, manifest.sig):
             what = f"not listed in {MANIFEST}, but a loader would read it: move it"
             yield Problem(name, None, what)
-
-
-def _experiment_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:
-    """Check that a release in the folder of an experiment is of this experiment, unless the folder was renamed."""
-    sig = Experiment(Path(os.path.realpath(folder)).parent, None).stored_sig
-    if sig and XP_SIGNATURE.fullmatch(sig) and manifest.sig not in (None, sig):
-        yield Problem(MANIFEST, "sig", f"{manifest.sig} in the manifest, but the folder is that of {sig}")
 
 
 def _metadata_problems(path: Path, manifest: Manifest) -> Iterator[Problem]:

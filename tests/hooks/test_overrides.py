@@ -18,6 +18,7 @@ from audiocraft_export.hooks.overrides import quote, split_overrides, with_absol
     ("exporter.bogus=1", "[unknown-option]: Unknown option exporter.bogus hint: choose one of folder, weights, check"),
     ("exporter=nope", "[invalid-override]: Hydra cannot compose exporter=nope: Could not find 'exporter/nope' hint: "
      "use one of default, float16"),
+    ("exporter.folder=~/release", "hint: quote the value twice if it has special characters: 'KEY=\"~/release\"'"),
     ("exporter.folder=[", "Hydra cannot compose exporter.folder=[: no viable alternative at input '['"),
     ("exporter.folder=${no}/a", "Cannot resolve the interpolation in exporter.folder (Interpolation"),
     ("exporter.version=1.3", "hint: quote the number")])

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 from formats.safetensors.releases import fitting
-from helpers import SIG, load
+from helpers import SIG, load, with_cfg
 from verification.releases import rewrite
 
 from audiocraft_export import ExportOptions, export_xp, verify
 from audiocraft_export.errors import ReleaseError
+from audiocraft_export.pipeline import convert as module
 from audiocraft_export.pipeline.convert import convert
 from audiocraft_export.release.manifest import Manifest
 
@@ -22,6 +23,36 @@ def test_a_release_becomes_the_one_of_the_other_format_and_that_one_again(make_x
     back = convert(there.folder, "audiocraft", tmp_path / "back")
     assert back.files[0].read_bytes() == (folder / "state_dict.bin").read_bytes()
     assert not convert(folder, "audiocraft").written  # the release has the requested format already
+
+
+def test_scrubbed_values_do_not_come_back(make_xp, dora_dir, tmp_path):
+    make_xp(**{"xp.cfg": with_cfg(optim={"lr": 0.003})})
+    target, scrubbed = tmp_path / "public", ExportOptions(scrub="optim.*", format="safetensors")
+    folder = export_xp(SIG, dora_dir, scrubbed.replace(folder=target)).folder
+    before, source = (target / "export.json").read_bytes(), export_xp(SIG, dora_dir).folder
+    for to in ("safetensors", "audiocraft"):
+        with pytest.raises(ReleaseError, match=r"has a release with scrub=optim\.\*") as refusal:
+            convert(source, to, target)
+        assert refusal.value.code == "scrub-dropped" and "--scrub" not in refusal.value.hint
+    assert (target / "export.json").read_bytes() == before
+    assert convert(folder, "audiocraft", target).written and convert(source, "audiocraft", target, force=True).written
+
+
+@pytest.mark.parametrize("damages", [False, True])
+def test_a_release_that_is_replaced_while_it_is_converted_is_not_mixed_up(make_xp, dora_dir, tmp_path, monkeypatch,
+                                                                         damages):
+    make_xp()
+    folder, real = export_xp(SIG, dora_dir).folder, module.verify
+
+    def replace_and_verify(*args, **kwargs):
+        export_xp(SIG, dora_dir, ExportOptions(weights="last"))
+        if damages:
+            (folder / "state_dict.bin").write_bytes(b"")
+        return real(*args, **kwargs)
+    monkeypatch.setattr(module, "verify", replace_and_verify)
+    with pytest.raises(ReleaseError, match="was replaced while it was read") as refusal:
+        convert(folder, "safetensors", tmp_path / "there")
+    assert refusal.value.code == "file-changed" and not (tmp_path / "there").exists()
 
 
 @pytest.mark.parametrize("size", [100, "100", "0.1KB"])

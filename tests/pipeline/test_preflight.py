@@ -60,6 +60,18 @@ def test_a_token_that_the_push_would_lack_is_asked_for_before_the_training(make_
     assert (refused.value.code, refused.value.hint) == ("push-failed", "log in with `hf auth login` or set HF_TOKEN")
 
 
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"], ids=["folder", "not text"])
+def test_a_file_with_the_token_that_cannot_be_read_is_an_error_before_the_training(make_xp, tmp_path, monkeypatch,
+                                                                                  content):
+    path = tmp_path / "token"
+    path.mkdir() if content is None else path.write_bytes(content)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(path))
+    with pytest.raises(ExportError, match="^Pushing to me/mine would fail: ") as refused:
+        check_before_training(Experiment(make_xp(), SIG), {}, ExportOptions(hub="me/mine"))
+    assert refused.value.code == "push-failed" and refused.value.hint
+
+
 def test_files_beside_a_release_to_be_signed_are_found_before_the_training(make_xp, tmp_path):
     folder, options = make_xp(), ExportOptions(sign=write_keys(tmp_path / "keys")[0])
     folder.joinpath("export", "sub").mkdir(parents=True)

@@ -92,6 +92,12 @@ def test_a_key_that_is_given_instead_of_its_path_is_not_shown(keys, read):
             assert "expected the path of a PEM file" in said and text.splitlines()[1] not in said
 
 
+def test_a_file_with_both_keys_signs(tmp_path, keys):
+    both = tmp_path / "both.pem"
+    both.write_bytes(keys[0].read_bytes() + keys[1].read_bytes())
+    assert key_hint(read_private_key(both).public_key()) == key_hint(read_public_key(keys[1]))
+
+
 def test_text_around_a_key_is_ignored(keys):
     for path, read in zip(keys, (read_private_key, read_public_key)):
         path.write_text(f"made for Jane\n{path.read_text()}\nkeep it\n")

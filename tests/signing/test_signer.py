@@ -105,19 +105,28 @@ def test_a_training_is_not_started_if_its_release_cannot_be_signed(make_xp, dora
         check_before_training(xp, {}, ExportOptions(sign=keys[0]))
 
 
-@pytest.mark.parametrize("damage", ["attestation", "no manifest", "invalid manifest"])
+@pytest.mark.parametrize("damage", ["attestation", "manifest"])
 @pytest.mark.parametrize("signs", [True, False])
 def test_signatures_of_a_damaged_release_are_replaced_or_removed(signed, export, keys, damage, signs):
     if damage == "attestation":
         (signed / "provenance.intoto.json").write_bytes(b"x")
-    elif damage == "no manifest":
-        (signed / "export.json").unlink()
     else:
-        (signed / "export.json").write_text("{")
+        (signed / "export.json").write_text((signed / "export.json").read_text().replace('"epoch": ', '"epoch": 1'))
     assert export(**({"attest": True} if signs else {"sign": None, "weights": "last"})).written
     names = {"model.sig", "provenance.intoto.json"} if signs else set()
     assert {*os.listdir(signed)} == {"state_dict.bin", "export.json", *names}
     assert not signs or verify(signed, key=keys[1]).ok
+
+
+@pytest.mark.parametrize("name", ["model.sig", "test-result.intoto.json", "export.json", "README.md"])
+def test_a_folder_with_the_name_of_a_file_of_a_release_is_found_before_the_training(make_xp, dora_dir, name):
+    xp = Experiment.from_folder(make_xp())
+    (xp.folder / "export" / name).mkdir(parents=True)
+    for refuse in (lambda options: check_before_training(xp, {}, options),
+                   lambda options: export_xp(SIG, dora_dir, options)):
+        with pytest.raises(ReleaseError, match=f"{name} exists and is not a regular file"):
+            refuse(ExportOptions(card=True))
+    assert {*os.listdir(xp.folder / "export")} == {name}
 
 
 def test_a_folder_with_the_name_of_an_attestation_is_refused(export, tmp_path):
@@ -200,6 +209,33 @@ def test_the_attestation_of_another_tool_is_kept(export):
     assert (folder / "provenance.intoto.json").read_text() == "mine"
     with pytest.raises(ReleaseError, match="but provenance.intoto.json does not belong to the release"):
         export(attest=True)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("{"), lambda path: path.write_text(
+    path.read_text().replace('"epoch": ', '"epoch": 1'))], ids=["missing", "unreadable", "changed"])
+def test_an_attestation_that_no_manifest_lists_is_kept(export, damage):
+    folder = export(sign=None).folder
+    (folder / "provenance.intoto.json").write_text("mine")
+    damage(folder / "export.json")
+    assert export(sign=None, weights="last").written
+    assert (folder / "provenance.intoto.json").read_text() == "mine"
+    with pytest.raises(ReleaseError, match="but provenance.intoto.json does not belong to the release"):
+        export()
+
+
+@pytest.mark.parametrize("change", [{"weights": "last"}, {"source_digest": True}, {"convert": "safetensors"}])
+def test_a_signature_does_not_disappear_without_a_word(make_xp, export, keys, caplog, change):
+    folder = export(verify="none").folder
+    assert not export(sign=None, verify="none").written and verify(folder, key=keys[1]).signed
+    assert "signature-removed" not in caplog.text
+    if "convert" in change:
+        convert(folder, change["convert"])
+    else:
+        export(sign=None, **change)
+    assert not (folder / "model.sig").exists() and "warning[signature-removed]" in caplog.text
+    caplog.clear()
+    export(sign=None, dtype="float16")
+    assert "signature-removed" not in caplog.text
 
 
 @pytest.mark.parametrize("owner", ["another_machine-1-1", f"{MACHINE}-{2 ** 22 + 1}-1"])

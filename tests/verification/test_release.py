@@ -72,21 +72,6 @@ def test_a_sound_file_of_another_release_is_found_by_the_sha256(release, make_xp
     assert other.exists()
 
 
-def test_a_release_of_another_experiment_in_the_folder_of_an_experiment_is_named(make_xp, dora_dir, tmp_path):
-    make_xp(), make_xp("11111111")
-    for sig in (SIG, "11111111"):
-        (dora_dir / "xps" / sig / ".argv.json").write_text("[]")
-    release = export_xp(SIG, dora_dir).folder
-    moved = dora_dir / "xps" / "11111111" / "export"
-    shutil.copytree(release, moved)
-    assert verify(release).ok
-    said = "0123abcd in the manifest, but the folder is that of 11111111"
-    assert found(moved) == found(moved / "state_dict.bin") == [("export.json", "sig", said)]
-    for folder in (tmp_path / "copy", dora_dir / "xps" / "best", tmp_path / "11111111"):
-        shutil.copytree(moved.parent if folder.name == "best" else moved, folder)
-        assert verify(folder / "export" if folder.name == "best" else folder).ok
-
-
 def test_a_changed_tensor_of_safetensors_is_not_called_valid_nor_counted_as_missing(make_xp, dora_dir):
     make_xp()
     folder = export_xp(SIG, dora_dir, format="safetensors", card=False).folder

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
 from ...errors import ExportError, OptionError, listing, plural, printable, show_warning
-from ...experiment.xp import MANIFEST
+from ...experiment.xp import CHECKPOINT_NAME, MANIFEST
 from ..limits import MAX_PROBLEMS
 from ..output import is_quiet, print_err, print_json, print_target_error
 from ..targets import DoraDir, add_releases, distinct, find_release, find_source, open_target
@@ -58,6 +58,9 @@ def execute(args: argparse.Namespace) -> int:
     if args.config is not None and args.against is None:
         raise OptionError("conflicting-options", "--config requires --against",
                           "add --against SIG|PATH, or omit --config")
+    if args.same_as is not None and CHECKPOINT_NAME.fullmatch(os.path.basename(args.same_as)):
+        raise OptionError("wrong-target", f"--same-as compares with a release, and {args.same_as} is a checkpoint",
+                          f"use --against {args.same_as}")
     dora_dir = DoraDir(args)
     targets = distinct(args.targets, partial(find_release, dora_dir=dora_dir))
     other = cache(partial(_read_other, args, dora_dir))
@@ -105,9 +108,9 @@ def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir, other: Calla
         The problems of each file with its count of NaN/inf values, the content digest if it was computed, and the
         result of the check of the signature if it was checked.
     """
-    from ...verification.release import check_rebuild, verify
+    from ...verification.release import check_rebuild, experiment_problems, verify
     found = verify(path, key=args.key)
-    problems, digest = [*found.problems], None
+    problems, digest = [*(found.problems or experiment_problems(path))], None
     if found.ok and args.load:
         problems += check_rebuild(path)
     if found.ok and args.against is not None and (os.path.isdir(path) or path.name != MANIFEST):

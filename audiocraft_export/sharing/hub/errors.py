@@ -47,8 +47,10 @@ def require_token(repo: str) -> None:
     """
     try:
         _find_token()
-    except PushRefused as exc:
-        raise ReleaseError("push-failed", f"Pushing to {repo} would fail: {exc.reason}", exc.remedy) from None
+    except Exception as exc:  # also those of reading the file with the token
+        refused = _explain(exc)
+        raise ReleaseError("push-failed", f"Pushing to {repo} would fail: {_scrub_secrets(refused.reason, [])}",
+                           refused.remedy or LOG_IN) from None
 
 
 @contextmanager

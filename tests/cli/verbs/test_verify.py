@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import SIG, load, model_state, solver_state, with_cfg
 
-from audiocraft_export import ExportOptions, export_checkpoint, export_xp, verify
+from audiocraft_export import ExportOptions, convert, export_checkpoint, export_xp, verify
 from audiocraft_export.cli.limits import MAX_PROBLEMS
 from audiocraft_export.cli.verbs.verify import _line
 
@@ -33,6 +33,29 @@ def test_a_comparison_with_another_experiment_names_it(train, tmp_path, dora_dir
     assert "made from checkpoint.th, not from /" in state
     assert len(json.loads(command("verify", release, "--against", "22222222", "--json", cwd=tmp_path,
                                   code=1).stdout.splitlines()[0])["problems"]) == 30
+
+
+def test_a_release_of_another_experiment_in_the_folder_of_an_experiment_is_named(train, tmp_path, dora_dir):
+    folder, other = train("11111111", []), train("22222222", [])
+    release = export_xp("11111111", dora_dir).folder
+    shutil.copytree(release, other / "export")
+    for target in ("2222", other, other / "export", other / "export" / "state_dict.bin"):
+        said = command("verify", target, cwd=tmp_path, code=1).stdout
+        assert "sig: 11111111 in the manifest, but the folder is that of 22222222" in said
+    assert verify(other / "export").ok and convert(other / "export", "safetensors", tmp_path / "there").written
+    shutil.copytree(folder, tmp_path / "20240131")  # a backup
+    shutil.copytree(release, other / "codec")  # chosen with --folder
+    shutil.move(folder, tmp_path / "33333333")
+    folder.symlink_to(tmp_path / "33333333")
+    for target in ("1111", tmp_path / "33333333" / "export", tmp_path / "20240131" / "export", other / "codec"):
+        command("verify", target, cwd=tmp_path)
+
+
+def test_a_checkpoint_is_not_the_other_release(train, tmp_path, dora_dir):
+    folder = train("11111111", [])
+    export_xp("11111111", dora_dir)
+    said = command("verify", "1111", "--same-as", folder / "checkpoint.th", cwd=tmp_path, code=2).stderr
+    assert "checkpoint.th is a checkpoint" in said and f"use --against {folder / 'checkpoint.th'}" in said
 
 
 def test_each_file_is_one_line(train, tmp_path, dora_dir):
