@@ -100,10 +100,12 @@ def test_a_file_that_a_person_put_on_the_hub_is_not_replaced(make_xp, hub, expor
     assert pushed(hub)["config.yaml"] == b"mine" and "model.safetensors" not in pushed(hub)
 
 
-def test_a_failed_push_keeps_the_release_and_offers_the_command(make_xp, hub, export, tmp_path):
+@pytest.mark.parametrize("flags", [(), ("--verify", "none", "--sign")], ids=["", "signed"])
+def test_a_failed_push_keeps_the_release_and_offers_the_command(make_xp, hub, export, tmp_path, flags):
     folder = make_xp() / "export"
     hub.faults.append(Fault("POST /api/models/org/model/commit/", 500, times=50))
-    result = export(*SHARED, "--scrub", "public")
+    key = [write_keys(tmp_path / "keys")[0]] if flags else []
+    result = export(*SHARED, "--scrub", "public", *flags, *key)
     assert result.returncode == 1 and f"The release in {folder} is complete" in result.stderr
     hub.faults.clear()
     later = shlex.split(result.stderr.partition(", then run: ")[2])
@@ -112,7 +114,7 @@ def test_a_failed_push_keeps_the_release_and_offers_the_command(make_xp, hub, ex
                "HF_HUB_DISABLE_XET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     again = command(*later[1:], cwd=tmp_path, **environ)
     assert again.returncode == 0 and "already exported" in again.stdout, again.stderr
-    assert pushed(hub) == released(folder)
+    assert pushed(hub) == released(folder) and ("model.sig" in pushed(hub)) == bool(key)
 
 
 @pytest.mark.parametrize("flags, says", [
