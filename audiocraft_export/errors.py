@@ -54,10 +54,9 @@ class ExportError(Exception):
         return [f"error[{self.code}]: {self.message}", *([f"  hint: {self.hint}"] if self.hint else [])]
 
 
-def unexpected_error(exc: Exception) -> ExportError:
+def unexpected_error(exc: Exception, hint: str = "please report it with the output of --debug") -> ExportError:
     """Return the error to show for an exception that is probably a bug."""
-    error = ExportError("unexpected-error", f"Unexpected {type(exc).__name__}: {exc}",
-                        "please report it with the output of --debug")
+    error = ExportError("unexpected-error", f"Unexpected {type(exc).__name__}: {reason(exc)}", hint)
     error.__cause__ = exc
     return error
 

@@ -129,7 +129,7 @@ def test_imports_are_a_phase_and_nothing_is_estimated_from_them(clock, caplog):
                              "x: loading AudioCraft", "x: 60 MB of 100 MB (60%), 3 MB/s, 0:13 left"]
 
 
-def test_nothing_is_estimated_from_a_former_release_that_was_read(clock, caplog):
+def test_nothing_is_estimated_from_a_previous_release_that_was_read(clock, caplog):
     caplog.set_level(logging.INFO, "audiocraft_export")
     with progress.track("x", passes=1):
         for done in (100_000_000, 50_000_000):  # read completely, then written

@@ -11,7 +11,7 @@ MAX_DIMENSIONS = 64  # dimensions of a tensor, as in torch
 MAX_DIRECTORY = 1 << 24  # bytes of the central directory of a zip file: about 200,000 records
 MAX_CONFIG_VALUES = 10_000  # values in a configuration; those of AudioCraft have about 500
 MAX_CONFIG_BITS = 1024  # bits of an integer, because converting it to decimal takes quadratic time
-MAX_INTERPOLATION = 10_000  # characters of a string with `${`: OmegaConf parses it with a slow grammar
+MAX_REFERENCE_CHARACTERS = 10_000  # characters of a string with `${`: OmegaConf parses it with a slow grammar
 
 # State dicts: shared references in a small pickle can expand to exponentially many values.
 MAX_VALUES = 1 << 19  # tensors and plain values

@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional
 from ..errors import CheckpointError, coded_warning
 from ..experiment.limits import MAX_INTERPOLATIONS, MAX_YAML_CHARS
 from .allowlist import TORCH_DTYPES, AllowedGlobal, Node, SetItems, Storage, UnknownCall, UnknownGlobal
-from .limits import MAX_CONFIG_BITS, MAX_CONFIG_VALUES, MAX_INTERPOLATION
+from .limits import MAX_CONFIG_BITS, MAX_CONFIG_VALUES, MAX_REFERENCE_CHARACTERS
 from .numpy_scalars import to_number
 from .tensor import NEW_DTYPES
 
@@ -141,10 +141,10 @@ class _PlainConverter:
             raise CheckpointError("limit-exceeded", f"The configuration (xp.cfg) has more than {MAX_CONFIG_VALUES} "
                                   f"values or {MAX_YAML_CHARS} characters", _SHRINK)
         if isinstance(value, int) and value.bit_length() > MAX_CONFIG_BITS or self._references > MAX_INTERPOLATIONS \
-                or references and len(value) > MAX_INTERPOLATION:
+                or references and len(value) > MAX_REFERENCE_CHARACTERS:
             raise CheckpointError("limit-exceeded", "The configuration (xp.cfg) has a number of more than "
                                   f"{MAX_CONFIG_BITS} bits, more than {MAX_INTERPOLATIONS} interpolations, or an "
-                                  f"interpolation of more than {MAX_INTERPOLATION} characters", _SHRINK)
+                                  f"interpolation of more than {MAX_REFERENCE_CHARACTERS} characters", _SHRINK)
 
 
 def _refusal(value: Any, path: _Path) -> CheckpointError:

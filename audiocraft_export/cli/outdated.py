@@ -66,13 +66,13 @@ def _select(xp: Experiment, given: Mapping[str, Any], found: Outdated) -> None:
     folder = release_folder(xp.folder, ExportOptions(folder=given.get("folder")), several=True)
     name = checkpoint_name(given["checkpoint"]) if "checkpoint" in given else None
     status = states.release_status(folder, xp.folder, name=name)
-    former = _former_options(status, given)
-    options = _options(former, status, given, folder)
+    previous = _previous_options(status, given)
+    options = _options(previous, status, given, folder)
     path = xp.checkpoint_path(options.checkpoint)
     is_missing = not os.path.isfile(path) and permission_error(path) is None  # the export reports missing permissions
     # A release of format 1 does not identify its checkpoint: the export compares their contents.
     is_known = is_missing or status.manifest is not None and status.manifest.is_identified
-    is_other = any(getattr(options, name) != getattr(former, name) for name in RECORDED if name in given) \
+    is_other = any(getattr(options, name) != getattr(previous, name) for name in RECORDED if name in given) \
         or given.get("card") is True and not os.path.lexists(folder / CARD_FILE) \
         or status.manifest is not None and _lacks_digest(status.manifest, given) \
         or status.manifest is not None and _is_unsigned(folder, status.manifest, options)
@@ -91,7 +91,7 @@ def _lacks_digest(manifest: Manifest, given: Mapping[str, Any]) -> bool:
         or "source_digest" in given and "sha256" not in (manifest.checkpoint or {})
 
 
-def _former_options(status: ReleaseStatus, given: Mapping[str, Any]) -> ExportOptions:
+def _previous_options(status: ReleaseStatus, given: Mapping[str, Any]) -> ExportOptions:
     """Return the options of an existing release, as far as they are valid in the format of the new one."""
     made_with = status.made_with
     if given.get("format") == AUDIOCRAFT:
@@ -99,13 +99,14 @@ def _former_options(status: ReleaseStatus, given: Mapping[str, Any]) -> ExportOp
     return ExportOptions.from_mapping(made_with)
 
 
-def _options(former: ExportOptions, status: ReleaseStatus, given: Mapping[str, Any], folder: Path) -> ExportOptions:
-    """Return the options for a release that replaces an existing one, which was made with `former`."""
-    is_sharded = given.get("format", former.format) != AUDIOCRAFT
-    options = former.replace(**{name: value for name, value in given.items() if name != "max_shard_size" or is_sharded})
+def _options(previous: ExportOptions, status: ReleaseStatus, given: Mapping[str, Any], folder: Path) -> ExportOptions:
+    """Return the options for a release that replaces an existing one, which was made with `previous`."""
+    is_sharded = given.get("format", previous.format) != AUDIOCRAFT
+    options = previous.replace(**{name: value for name, value in given.items()
+                                  if name != "max_shard_size" or is_sharded})
     if status.manifest is not None and "scrub" not in given:
         return options
-    from ..pipeline.former_scrub import keep_scrub
+    from ..pipeline.previous_scrub import keep_scrub
     return keep_scrub(folder, options)
 
 

@@ -1,4 +1,4 @@
-"""Notice in which epoch a solver last changed its best state."""
+"""Detect in which epoch a solver last changed its best state."""
 
 from collections.abc import Iterator
 from typing import Any, Optional
@@ -24,7 +24,7 @@ class BestStateWatch:
         """Begin anew in a copy, whose tensors are others; references to tensors cannot be pickled."""
         return BestStateWatch, ()
 
-    def look(self, state: Any, epoch: int) -> None:
+    def update(self, state: Any, epoch: int) -> None:
         """Compare the best state after an epoch, counted from 1.
 
         Args:

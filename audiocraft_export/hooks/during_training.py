@@ -11,11 +11,11 @@ from dora.link import Link
 
 from ..checkpoint.checkpoint import Checkpoint, open_checkpoint
 from ..checkpoint.numpy_scalars import plain_numbers
-from ..errors import ExportError, coded_warning, reason, show_warning
+from ..errors import ExportError, coded_warning, show_warning, unexpected_error
 from ..experiment.xp import CHECKPOINT_FILE, Experiment
 from ..options import ExportOptions
 from ..pipeline.export import export
-from ..pipeline.former_scrub import keep_scrub
+from ..pipeline.previous_scrub import keep_scrub
 from ..release.families.registry import selection_of
 from ..release.metrics import Selection
 from ..release.report import ExportReport
@@ -49,8 +49,7 @@ def export_safely(export_if_due: Callable[[], Optional[ExportReport]], log: Call
         except ExportError as exc:
             _log_failure(exc, log)
         except Exception as exc:  # a bug in an export must not end a training
-            _log_failure(ExportError("unexpected-error", f"Unexpected {type(exc).__name__}: {reason(exc)}",
-                                     "report this bug"), log)
+            _log_failure(unexpected_error(exc, "please report it"), log)
         else:
             if report is not None:
                 log(str(report))

@@ -309,7 +309,7 @@ def _export_without_training(xp: XP, options: ExportOptions) -> None:
 @fatal_errors()
 def _export_after_training(xp: XP, options: ExportOptions) -> None:
     from ..pipeline.export import export_experiment
-    from ..pipeline.former_scrub import keep_scrub
+    from ..pipeline.previous_scrub import keep_scrub
     if idle := _trains_nothing(xp.cfg):
         log(f"nothing was trained ({idle}), so nothing is exported")
         return

@@ -71,7 +71,7 @@ def working_options(xp: Experiment, options: ExportOptions) -> Optional[ExportOp
     # Here, because every training imports this module when it starts.
     from ..checkpoint.checkpoint import open_own_checkpoint
     from ..pipeline.export import check_export
-    from ..pipeline.former_scrub import with_former_scrub
+    from ..pipeline.previous_scrub import with_previous_scrub
     from ..release.weights import available_weights
 
     @cache
@@ -84,7 +84,7 @@ def working_options(xp: Experiment, options: ExportOptions) -> Optional[ExportOp
     for check_space in (True, False):  # Ignore full disks only if nothing fits: the user must free space.
         for changed in _candidates(xp, options, weights):
             with suppress(ExportError):
-                changed = with_former_scrub(changed.release_folder(xp.folder), changed)
+                changed = with_previous_scrub(changed.release_folder(xp.folder), changed)
                 opened = checkpoint(changed.checkpoint, str(changed.config) if changed.config else None)
                 check_export(opened, xp.folder, changed, check_space)
                 return changed

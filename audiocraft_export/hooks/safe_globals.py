@@ -14,7 +14,7 @@ def allow_config_classes() -> None:
 
     They stay accepted until the process ends. Does nothing before torch 2.6, where `weights_only` is off by default.
     """
-    if torch.__version__ >= "2.6":
+    if torch.__version__ >= "2.6":  # a TorchVersion, which is compared by its numbers
         torch.serialization.add_safe_globals([*_CONFIG_GLOBALS])
 
 

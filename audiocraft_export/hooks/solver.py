@@ -19,8 +19,8 @@ from ..experiment.config import Config, to_container
 from ..experiment.xp import Experiment
 from ..options import ExportOptions
 from ..pipeline.export import export_experiment, export_state
-from ..pipeline.former_scrub import keep_scrub
 from ..pipeline.preflight import check_before_training
+from ..pipeline.previous_scrub import keep_scrub
 from ..release.families.registry import selection_of
 from ..release.metrics import OwnRule, Selection, WatchedRule
 from ..release.report import ExportReport
@@ -212,7 +212,7 @@ class ExportMixin:
         self._export_commits += 1
         self._export_last_epoch = len(self.history)
         self._export_watch = self._export_watch or BestStateWatch()
-        self._export_watch.look(getattr(self, "best_state", None), len(self.history))
+        self._export_watch.update(getattr(self, "best_state", None), len(self.history))
         if is_rank_zero():
             export_safely(self._export_if_due, log)
 

@@ -28,8 +28,8 @@ from ..storage.file_version import FileVersion, file_version
 from ..storage.writer import resolve_output
 from ..verification.release import refuse_other_paths, verify
 from .execute import write
-from .former_scrub import refuse_dropped_scrub
 from .preflight import check_folder, check_packages
+from .previous_scrub import refuse_dropped_scrub
 
 
 def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,

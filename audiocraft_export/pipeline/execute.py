@@ -1,4 +1,4 @@
-"""Plan a release and execute the plan; every export goes through here."""
+"""Plan a release and execute the plan; every release with a manifest is written here."""
 
 import logging
 import os
@@ -39,8 +39,8 @@ from ..storage.writer import (
     write_release,
 )
 from ..verification.against_checkpoint import content_problems, options_of
-from .former_scrub import refuse_dropped_scrub
 from .preflight import check_folder, preflight
+from .previous_scrub import refuse_dropped_scrub
 
 logger = logging.getLogger(__name__)
 

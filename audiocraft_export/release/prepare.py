@@ -21,13 +21,13 @@ from .provenance import build_manifest, merge_manifests, version_tag
 
 @dataclass(frozen=True)
 class PreparedRelease:
-    """The content of a release, and a function that prepares it again with other options."""
+    """The content of a release; `again` prepares it with other options and, optionally, another checkpoint."""
 
     contents: Mapping[str, Content]  # content of each file in AudioCraft's format
     manifest: Manifest  # complete except for `files`
     family: Family
     models: Sequence[ReleaseModel]  # one model, or one for each band
-    again: Callable[[ExportOptions, Optional[Checkpoint]], "PreparedRelease"]  # prepares it again
+    again: Callable[[ExportOptions, Optional[Checkpoint]], "PreparedRelease"]
     codec: Optional[CompressionModel] = None
     xp_folders: Sequence[Path] = ()  # the folders of the experiments
 

@@ -26,7 +26,7 @@ class ExportReport:
         xp: the XP folder; None without one, or if it is unknown.
         status: the state of the release.
         verb: what was done to write the release: `exported` or `converted`.
-        signed: whether the release is signed with the key of the export.
+        signed: whether the release is signed with the key of the export; `signed` in JSON is true for any key.
     """
 
     folder: Path

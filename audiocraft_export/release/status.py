@@ -30,7 +30,7 @@ class ReleaseStatus:
 
     state: str  # NONE, UP_TO_DATE, STALE, DAMAGED or UNREADABLE
     manifest: Optional[Manifest] = None  # the manifest of the release, if it is valid
-    options: Mapping[str, Any] = field(default_factory=dict)  # options that differ, if it is up to date
+    options: Mapping[str, Any] = field(default_factory=dict)  # that are not the wanted ones, if up to date
 
     @property
     def is_wanted(self) -> bool:

@@ -22,7 +22,7 @@ from .platform import copy_owner, is_running
 MAX_UNKNOWN_AGE = 24 * 3600  # seconds; the owner of an older folder is assumed to be dead if that cannot be found out
 _FEW_ENTRIES = 1000  # a folder with more entries is not scanned for stale staging folders each time
 STAGED = "staged"  # temporary name of a single file in a staging folder
-BACKUP = "former"  # subfolder of a staging folder, with the files of the previous release
+BACKUP = "previous"  # subfolder of a staging folder, with the files of the previous release
 Owns = Callable[[str], bool]  # returns whether a file name is that of a release file; such files may be removed
 
 _scans_to_skip: dict[Path, int] = {}
@@ -108,6 +108,7 @@ def discard(stage: Path, owns: Owns) -> None:
             elif entry.is_dir(follow_symlinks=False):
                 continue  # files of a previous release that could not be restored
             elif entry.name == STAGED or owns(entry.name) or entry.stat(follow_symlinks=False).st_nlink > 1:
+                # Files of the user are here only as hard links, before the folders are exchanged.
                 os.unlink(entry.path)
         os.rmdir(stage)
 

@@ -13,7 +13,7 @@ from .file_reader import close_files
 from .platform import Exchange, folder_exchange
 from .staging import BACKUP, fsync_folder
 
-_KEPT = "former-release"  # subfolder of a staging folder, with files that could not be restored
+_KEPT = "previous-release"  # subfolder of a staging folder, with files that could not be restored
 _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP,
                 errno.ENOTSUP}
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}
@@ -66,7 +66,7 @@ def _rename_folder(stage: Path, folder: Path, names: Collection[str], stale_file
     Returns:
         False if the folders cannot be renamed or exchanged.
     """
-    if os.path.isdir(folder) and not _have_same_owner(stage, folder):
+    if os.path.isdir(folder) and not _have_same_owner(stage, folder):  # an exchange would change its owner
         return False
     try:
         os.rename(stage, folder)

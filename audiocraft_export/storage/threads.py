@@ -22,8 +22,10 @@ def background(do: Callable[[T], Any]) -> Iterator[Callable[[T], Any]]:
     """Call a function with one item after another in a second thread.
 
     Yields:
-        A function that queues the next item. When the block ends, all items are processed, and the first error of
-        `do` is raised.
+        A function that queues the next item; when the block ends, all items are processed.
+
+    Raises:
+        Exception: the first error of `do`, at the end of the block.
     """
     todo: SimpleQueue[Any] = SimpleQueue()
     free: SimpleQueue[None] = SimpleQueue()

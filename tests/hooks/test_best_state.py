@@ -16,7 +16,7 @@ def watched(*states, first=1):
     watch = BestStateWatch()
     found = []
     for epoch, state in enumerate(states, first):
-        watch.look(state() if callable(state) else state, epoch)
+        watch.update(state() if callable(state) else state, epoch)
         found.append(watch.changed)
     return found
 

@@ -158,7 +158,7 @@ def test_an_export_that_fails_meanwhile_is_reported_and_the_training_goes_on(tmp
             return self.nothing
     assert trained(tmp_path / "broken", Broken, when="best").released == [None] * 5
     said = capsys.readouterr().err
-    assert "error[unexpected-error]: Unexpected AttributeError: " in said and "  hint: report this bug" in said
+    assert "error[unexpected-error]: Unexpected AttributeError: " in said and "  hint: please report it" in said
 
 
 def test_exceptions_of_signal_handlers_are_not_failed_exports(capsys):
@@ -170,13 +170,13 @@ def test_exceptions_of_signal_handlers_are_not_failed_exports(capsys):
             os.kill(os.getpid(), signal.SIGUSR2)
             time.sleep(9)
 
-    former = signal.signal(signal.SIGUSR2, end)
+    previous = signal.signal(signal.SIGUSR2, end)
     try:
         with pytest.raises(RuntimeError, match="the time is up"):
             during_training.export_safely(make, print)
         assert signal.getsignal(signal.SIGUSR2) is end and capsys.readouterr().out == ""
     finally:
-        signal.signal(signal.SIGUSR2, former)
+        signal.signal(signal.SIGUSR2, previous)
 
 
 def test_a_commit_outside_of_a_run_exports_nothing(tmp_path):

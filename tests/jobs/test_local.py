@@ -163,11 +163,11 @@ def test_a_worker_without_a_parent_prints_nothing():
 
 
 def test_a_worker_that_ignores_sigterm_ends_with_its_last_job():
-    former = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # inherited
+    previous = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # inherited
     try:
         result = subprocess.run([sys.executable, "-c", local.WORKER], input=b"", capture_output=True, timeout=30)
     finally:
-        signal.signal(signal.SIGTERM, former)
+        signal.signal(signal.SIGTERM, previous)
     assert result.returncode == 0 and result.stderr == b""
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # setup.sh FOLDER: a Slurm of one node on this machine, with two make-believe GPUs; its files are in FOLDER. Installs
 # slurm-wlm and munge where they are missing. Prints the value of SLURM_CONF for it. What runs already goes on.
-# setup.sh FOLDER stop: ends what the former has started.
+# setup.sh FOLDER stop: stops the daemons of that node.
 set -euo pipefail
 folder=$(realpath -m "$1")
 

@@ -77,7 +77,7 @@ def test_the_name_of_this_machine_can_stand_in_a_name():
     assert re.fullmatch(r"\w{1,90}", MACHINE) and MACHINE.startswith(re.sub(r"\W+", "_", platform.node()[:64]))
 
 
-def test_a_file_that_came_while_folders_were_exchanged_is_not_removed_with_the_former_release(tmp_path, gone):
+def test_a_file_that_came_while_folders_were_exchanged_is_not_removed_with_the_previous_release(tmp_path, gone):
     left = stage(tmp_path, process=gone)
     (left / "README.md").write_text("mine")
     remove_stale(OwnedFiles.owns, tmp_path)

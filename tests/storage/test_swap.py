@@ -68,14 +68,14 @@ def test_a_file_that_cannot_be_restored_is_kept_and_its_place_is_named(make_xp, 
     replace = os.replace
 
     def fail(source, target):
-        if os.path.basename(target) == "export.json" or "former" in str(source):
+        if os.path.basename(target) == "export.json" or "previous" in str(source):
             raise OSError(5, "Input/output error")
         replace(source, target)
     monkeypatch.setattr(swap.os, "replace", fail)
     with pytest.raises(ExportError, match="nor restore all of its files: Input/output error") as error:
         export_xp(SIG, dora_dir, ExportOptions(weights="last"))
     monkeypatch.undo()
-    kept, = folder.parent.glob(".export-*/former-release")
+    kept, = folder.parent.glob(".export-*/previous-release")
     assert str(kept) in error.value.hint and (kept / "state_dict.bin").read_bytes() == before
     export_xp(SIG, dora_dir, ExportOptions(weights="last"))
     assert (kept / "state_dict.bin").read_bytes() == before and verify(folder).ok
@@ -116,7 +116,7 @@ def test_files_that_were_not_replaced_yet_are_not_called_lost(make_xp, dora_dir,
     replace = os.replace
 
     def failing(source, target):
-        if os.fspath(target) == str(folder / "export.json") and "former" not in os.fspath(source):
+        if os.fspath(target) == str(folder / "export.json") and "previous" not in os.fspath(source):
             raise OSError(errno.EIO, "failed")
         replace(source, target)
     monkeypatch.setattr(os, "replace", failing)

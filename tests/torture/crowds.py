@@ -73,12 +73,12 @@ def mixed_folder(folder, share):
     scene = Scene(folder)
     wanted = [("12"[index % 2], options) for index, options in enumerate(MIXED)]
     possible = [_alone(scene, side, options, index) for index, (side, options) in enumerate(wanted)]
-    for number, former in zip(range(amount(20, share)), cycle((None, "1"))):
+    for number, previous in zip(range(amount(20, share)), cycle((None, "1"))):
         scene.put("1")
-        if not former:
+        if not previous:
             shutil.rmtree(scene.folder)
             scene.folder.mkdir()
-        name = f"round {number}, former {former}"
+        name = f"round {number}, previous {previous}"
         _judge_all(row, together([scene.argv(side, None, *options) for side, options in wanted], number // 2 % 2),
                    name)
         there = release_checksums(scene.folder)

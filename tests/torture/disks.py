@@ -40,10 +40,10 @@ def full_disks(folder, share):
     own_mounts()
     scene = Scene(folder, folder / "disk" / "place" / "export")
     need = sum(path.stat().st_size for path in scene.clean["2"].iterdir())
-    former = sum(path.stat().st_size for path in scene.clean["1"].iterdir())
+    previous = sum(path.stat().st_size for path in scene.clean["1"].iterdir())
     for index in some(range(20), share):
         room = need * (index + 1) // 16
-        with disk(folder / "disk", f"size={former + room + (3 << 12)}"):
+        with disk(folder / "disk", f"size={previous + room + (3 << 12)}"):
             scene.put()
             before, free = _dates(scene), os.statvfs(scene.folder.parent)
             free = free.f_bavail * free.f_frsize

@@ -13,7 +13,7 @@ from .trials import Row, isolated
 def unsynced(folder, share):
     """Return the violations of the order of fsyncs in an strace log, as sentences."""
     scene = Scene(folder)
-    return [complaint for kind in ("new", "former", "foreign") for complaint in _unsynced(scene, kind)]
+    return [complaint for kind in ("new", "previous", "foreign") for complaint in _unsynced(scene, kind)]
 
 
 def durable(folder, share=1.0):

@@ -21,11 +21,11 @@ def killed_at_random(folder, share):
     scene.put("1")
     duration = sorted(_seconds(scene, side) for side in "21212")[2]
     for number in range(amount(300, share)):
-        former = scene.side()
-        if former is None:
+        previous = scene.side()
+        if previous is None:
             scene.put("1")
-            former = "1"
-        with Child(scene.argv("2" if former == "1" else "1")) as child:
+            previous = "1"
+        with Child(scene.argv("2" if previous == "1" else "1")) as child:
             delay = chance.uniform(0, 1.2 * duration)
             time.sleep(delay)
             child.kill()
@@ -37,7 +37,7 @@ def killed_at_random(folder, share):
             row.count("finished before")
             _remove_leftovers(row, scene, what)
         else:
-            row.count(name_of(there, former) + (", staged" if scene.leftovers() else ""))
+            row.count(name_of(there, previous) + (", staged" if scene.leftovers() else ""))
     scene.heals(row, "at the end")
     return row
 
@@ -103,19 +103,19 @@ def stopped(folder, share):
         "stopped while another one exports there", "staging of a living one removed", "error",
         "no whole release", "leftover")
     scene = Scene(folder)
-    for former in (None, "1"):
-        _prepare(scene, former)
+    for previous in (None, "1"):
+        _prepare(scene, previous)
         calls = export(scene.argv("2"), Injection(COMMIT).arm).calls
         for number in some(range(1, len(calls) + 1), share):
-            _prepare(scene, former)
-            _stop_and_export(scene, row, number, f"former {former}, stopped before call {number} of {len(calls)}, "
+            _prepare(scene, previous)
+            _stop_and_export(scene, row, number, f"previous {previous}, stopped before call {number} of {len(calls)}, "
                                       f"{calls[number - 1]}")
     return row
 
 
-def _prepare(scene, former):
-    scene.put(former or "1")
-    if not former:
+def _prepare(scene, previous):
+    scene.put(previous or "1")
+    if not previous:
         shutil.rmtree(scene.folder)
 
 

@@ -76,7 +76,7 @@ def permissions(folder, share):
     row = Row.of("permissions", "not by the umask", "folder changed", "error")
     scene = Scene(folder)
     for umask in (0o022, 0o002, 0o077):
-        for kind in ("new", "former", "foreign"):
+        for kind in ("new", "previous", "foreign"):
             home = Path(tempfile.mkdtemp(dir=folder))
             target = home / "a" / "export"
             if kind != "new":

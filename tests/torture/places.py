@@ -23,15 +23,15 @@ def mounted(folder, share):
     own_mounts()
     scene, home = Scene(folder), folder / "home"
     for kind in (_read_only_disk, _mount_point, _bound_folder):
-        for former in (None, "1"):
+        for previous in (None, "1"):
             with suppress(FileExistsError):
                 home.mkdir()
             with kind(home) as target:
-                if former:
-                    shutil.copytree(scene.clean[former], target, dirs_exist_ok=True)
+                if previous:
+                    shutil.copytree(scene.clean[previous], target, dirs_exist_ok=True)
                 if kind is _read_only_disk:
                     mount("-o", "remount,ro", target.parent)
-                outcome = judge_place(scene, row, home, target, former, kind.__name__)
+                outcome = judge_place(scene, row, home, target, previous, kind.__name__)
                 if outcome.code and kind is not _read_only_disk:
                     row.count("refused without need", f"{kind.__name__}: {outcome.text}")
     return row
@@ -230,21 +230,21 @@ def odd_places(folder, share):
         outcome = judge_place(scene, row, home, target, scene.side(target), place.__name__)
         if outcome.code and place in MUST_WORK:
             row.count("refused without need", f"{place.__name__}: {outcome.text}")
-    for former in (None, "1"):
-        _other_device(scene, row, former)
-        _current_directory(scene, row, former)
+    for previous in (None, "1"):
+        _other_device(scene, row, previous)
+        _current_directory(scene, row, previous)
     return row
 
 
-def _other_device(scene, row, former):
+def _other_device(scene, row, previous):
     shm = Path("/dev/shm")
     if not shm.is_dir() or shm.stat().st_dev == scene.root.stat().st_dev:
         raise Missing("/dev/shm is no other device than the temporary folder: set TMPDIR to one on a disk.")
     home = Path(tempfile.mkdtemp(dir=shm))
     try:
-        if former:
-            shutil.copytree(scene.clean[former], home / "export")
-        if judge_place(scene, row, home, home / "export", former, "_other_device").code:
+        if previous:
+            shutil.copytree(scene.clean[previous], home / "export")
+        if judge_place(scene, row, home, home / "export", previous, "_other_device").code:
             row.count("refused without need", "another device")
         link = Path(tempfile.mkdtemp(dir=scene.root)) / "link"
         link.symlink_to(home / "export")
@@ -256,21 +256,21 @@ def _other_device(scene, row, former):
         shutil.rmtree(home)
 
 
-def _current_directory(scene, row, former):
+def _current_directory(scene, row, previous):
     home = Path(tempfile.mkdtemp(dir=scene.root))
     for target, given in (home / "export", "."), (home / "other", "../other"):
         target.mkdir()
-        if former:
-            shutil.copytree(scene.clean[former], target, dirs_exist_ok=True)
-        outcome = judge_place(scene, row, home, target, former, f"current directory, as {given}", given=given,
+        if previous:
+            shutil.copytree(scene.clean[previous], target, dirs_exist_ok=True)
+        outcome = judge_place(scene, row, home, target, previous, f"current directory, as {given}", given=given,
                               prepare=lambda target=target: os.chdir(target))
         if outcome.code:
             row.count("refused without need", f"current directory, as {given}: {outcome.text}")
         if not {*FILES, MANIFEST} <= set(outcome.here):
-            row.count("current directory lost", f"as {given}, former {former}: it holds {outcome.here}")
+            row.count("current directory lost", f"as {given}, previous {previous}: it holds {outcome.here}")
 
 
-def judge_place(scene, row, home, target, former, what, side="2", given=None, prepare=lambda: None):
+def judge_place(scene, row, home, target, previous, what, side="2", given=None, prepare=lambda: None):
     """Export to a path; check that it works or is refused, and that nothing else changes."""
     before = _contents(home)
     outcome = export(scene.argv(side, given or target), prepare, 10)
@@ -282,7 +282,7 @@ def judge_place(scene, row, home, target, former, what, side="2", given=None, pr
         row.count("done, but not there", what)
     else:
         row.count("refused" if outcome.code else "done")
-    if there not in (former, side):
+    if there not in (previous, side):
         row.count("neither release", f"{what}: {there}")
     for path in before:
         if before[path] != after.get(path) and (outcome.code or before[path][0] == "folder"

@@ -124,8 +124,8 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def name_of(there, former="1"):
-    return "former" if there == former else "new" if there else "neither"
+def name_of(there, previous="1"):
+    return "previous" if there == previous else "new" if there else "neither"
 
 
 def release_checksums(folder):

@@ -24,14 +24,14 @@ def signals_at_random(folder, share):
     scene.put()
     duration = min(_run_and_signal(scene, side, None, 0)[1] for side in "21")
     for number in [number for number in SIGNALS for _ in range(amount(20, share))]:
-        former = scene.side()
-        if former is None:
+        previous = scene.side()
+        if previous is None:
             scene.put("1")
-            former = "1"
-        side = "2" if former == "1" else "1"
+            previous = "1"
+        side = "2" if previous == "1" else "1"
         delay = chance.uniform(0, 1.2 * duration)
         outcome, _ = _run_and_signal(scene, side, number, delay)
-        _judge_signal(scene, row, outcome, number, former, f"{SIGNALS[number][0]} after {delay:.2f} s")
+        _judge_signal(scene, row, outcome, number, previous, f"{SIGNALS[number][0]} after {delay:.2f} s")
     return row
 
 
@@ -71,7 +71,7 @@ def signals_at_each_call(folder, share):
     return row
 
 
-def _judge_signal(scene, row, outcome, number, former, what):
+def _judge_signal(scene, row, outcome, number, previous, what):
     name, codes = SIGNALS[number]
     row.attempts += 1
     there = scene.judge(row, what)
@@ -82,10 +82,10 @@ def _judge_signal(scene, row, outcome, number, former, what):
     if "Traceback" in outcome.text:
         row.count("traceback", f"{what}: {outcome.text}")
     if outcome.code in codes:
-        row.count(f"{name}: {outcome.code}, {name_of(there, former)}")
+        row.count(f"{name}: {outcome.code}, {name_of(there, previous)}")
     elif outcome.code != 0:
         row.count("other exit code", f"{what}: {outcome}")
-    elif there == former:
+    elif there == previous:
         row.count("done, but not there", f"{what}: {outcome}")
     else:
         row.count(f"{name}: 0, new")

@@ -96,7 +96,7 @@ def test_a_public_repository_gets_nothing_that_has_to_be_private(hub, client, re
     assert there(hub) == {} and not hub.count("PUT") and not hub.count("POST /xet/")
 
 
-def test_files_of_the_former_release_go_in_the_same_commit(hub, client, release):
+def test_files_of_the_previous_release_go_in_the_same_commit(hub, client, release):
     client.push(release)
     write(release, seed=1, **{"README.md": CARD, "config.json": None, "state_dict.bin": None})
     client.push(release)

@@ -5,21 +5,21 @@ from helpers import SIG, command
 from hooks.solvers import Inherited, xp_of
 
 from audiocraft_export import ExportError, ExportOptions, export_xp
-from audiocraft_export.pipeline.former_scrub import keep_scrub, with_former_scrub
+from audiocraft_export.pipeline.previous_scrub import keep_scrub, with_previous_scrub
 
 
-@pytest.mark.parametrize(("former", "scrub", "is_refused"), [
+@pytest.mark.parametrize(("previous", "scrub", "is_refused"), [
     (["public"], None, True), (["public"], ["optim"], True), (["optim", "user"], ["optim"], True),
     (["wandb"], ["public"], False), (["optim"], ["user", "optim"], False), (None, None, False)], ids=str)
-def test_an_export_with_fewer_patterns_is_refused(make_xp, dora_dir, former, scrub, is_refused):
+def test_an_export_with_fewer_patterns_is_refused(make_xp, dora_dir, previous, scrub, is_refused):
     folder = make_xp() / "export"
-    export_xp(SIG, dora_dir, ExportOptions(scrub=former))
+    export_xp(SIG, dora_dir, ExportOptions(scrub=previous))
     before = (folder / "export.json").read_bytes()
     if is_refused:
         with pytest.raises(ExportError, match="would release what was removed there. Add --scrub ") as error:
             export_xp(SIG, dora_dir, ExportOptions(scrub=scrub))
         assert error.value.code == "scrub-dropped" and (folder / "export.json").read_bytes() == before
-        assert {*former} <= {*with_former_scrub(folder, ExportOptions(scrub=scrub)).patterns}
+        assert {*previous} <= {*with_previous_scrub(folder, ExportOptions(scrub=scrub)).patterns}
     else:
         export_xp(SIG, dora_dir, ExportOptions(scrub=scrub))
     forced = export_xp(SIG, dora_dir, ExportOptions(scrub=scrub, force=True))

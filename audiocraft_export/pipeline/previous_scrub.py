@@ -31,15 +31,15 @@ def refuse_dropped_scrub(folder: Path, options: ExportOptions, can_scrub: bool =
 
 
 def keep_scrub(folder: Path, options: ExportOptions) -> ExportOptions:
-    """Return `with_former_scrub`, and log a warning if that adds patterns."""
+    """Return `with_previous_scrub`, and log a warning if that adds patterns."""
     if dropped := _dropped_patterns(folder, options):
         logger.warning(show_warning(coded_warning(
             "scrub-kept", f"scrub={_shown(dropped)} of the previous release is kept; force=true (--force) drops it"),
             str(folder)))
-    return with_former_scrub(folder, options)
+    return with_previous_scrub(folder, options)
 
 
-def with_former_scrub(folder: Path, options: ExportOptions) -> ExportOptions:
+def with_previous_scrub(folder: Path, options: ExportOptions) -> ExportOptions:
     """Add the scrub patterns of the release in a folder to the options, unless `force` is set."""
     if not _dropped_patterns(folder, options):
         return options
