@@ -36,7 +36,7 @@ CHECKPOINT_NAME = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
 # The top-level key of a configuration: parsing the YAML of all experiments would take too long.
 # It begins with the line break before the key, because searching for `^` is slow; so does the text.
 SOLVER = re.compile(r"\nsolver:[ ]*['\"]?([^\s'\"#]+)")
-SIGNATURE = re.compile(r"[0-9a-f]{8}")
+DORA_SIGNATURE = re.compile(r"[0-9a-f]{8}")
 CODE = "code"  # Dora's link to the clone that a training runs in
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 WORKING_DIRECTORY = re.compile(r"^    cwd: ['\"]?([^'\"\n]*)", re.MULTILINE)  # hydra.runtime.cwd
@@ -58,7 +58,7 @@ class Experiment:
     def from_folder(cls, folder: Path) -> Experiment:
         """Return the experiment in a folder; the signature is the folder name, if it looks like one."""
         name = folder.absolute().name
-        return cls(folder, name if SIGNATURE.fullmatch(name) else cls(folder, None).stored_sig)
+        return cls(folder, name if DORA_SIGNATURE.fullmatch(name) else cls(folder, None).stored_sig)
 
     @property
     def stored_sig(self) -> Optional[str]:
@@ -67,7 +67,7 @@ class Experiment:
         The folder must have the `.argv.json` that Dora writes, and lie in `xps` or have a name like a signature.
         """
         folder = Path(os.path.realpath(self.folder))
-        is_stored = folder.parent.name == XPS or SIGNATURE.fullmatch(folder.name)
+        is_stored = folder.parent.name == XPS or DORA_SIGNATURE.fullmatch(folder.name)
         return folder.name if is_stored and folder.name.isprintable() and self.argv is not None else None
 
     @property

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ..checkpoint.checkpoint import can_open
 from ..errors import CheckpointError, ReleaseError, listing, permission_hint, plural, printable, reason
-from ..experiment.xp import CHECKPOINT_NAME, MANIFEST, XPS, AnyPath, Experiment, each_xp
+from ..experiment.xp import CHECKPOINT_NAME, DORA_SIGNATURE, MANIFEST, XPS, AnyPath, Experiment, each_xp
 from ..formats.registry import is_looked_for
 from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import INDEX, expected_metadata, from_safetensors, read_json
@@ -118,12 +118,12 @@ def experiment_problems(path: Path) -> Iterator[Problem]:
     """Check that the release in the folder of an experiment, `xps/SIG/export`, is of this experiment.
 
     Args:
-        path: an intact release, or a file of one. In any other folder, it may be of any experiment.
+        path: an intact release, or a file of one; in any other folder, also a renamed one, it may be of any experiment.
     """
     folder = path.absolute() if os.path.isdir(path) else path.absolute().parent
     manifest, xp = Manifest.load_or_none(folder), Experiment.from_folder(folder.parent)
-    if folder.name == RELEASE_FOLDER and xp.folder.parent.name == XPS and xp.argv is not None \
-            and manifest and manifest.sig not in (None, xp.folder.name):
+    is_stored = DORA_SIGNATURE.fullmatch(xp.folder.name) and xp.folder.parent.name == XPS and xp.argv is not None
+    if is_stored and folder.name == RELEASE_FOLDER and manifest and manifest.sig not in (None, xp.folder.name):
         yield Problem(MANIFEST, "sig", f"{manifest.sig} in the manifest, but the folder is that of {xp.folder.name}")
 
 

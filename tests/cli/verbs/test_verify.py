@@ -45,9 +45,11 @@ def test_a_release_of_another_experiment_in_the_folder_of_an_experiment_is_named
     assert verify(other / "export").ok and convert(other / "export", "safetensors", tmp_path / "there").written
     shutil.copytree(folder, tmp_path / "20240131")  # a backup
     shutil.copytree(release, other / "codec")  # chosen with --folder
+    shutil.copytree(folder, folder.with_name("renamed"))
     shutil.move(folder, tmp_path / "33333333")
     folder.symlink_to(tmp_path / "33333333")
-    for target in ("1111", tmp_path / "33333333" / "export", tmp_path / "20240131" / "export", other / "codec"):
+    for target in ("1111", tmp_path / "33333333" / "export", tmp_path / "20240131" / "export", other / "codec",
+                   folder.with_name("renamed") / "export"):
         command("verify", target, cwd=tmp_path)
 
 
