@@ -73,14 +73,14 @@ class _Unpickler:
 
     def run(self, data: bytes) -> Any:
         """Execute a pickle, and return the top of the stack at its end."""
-        stream, memo, position, count, code = BytesIO(data), self._memo, 0, 0, -1
+        stream, memo, position, count, code, end = BytesIO(data), self._memo, 0, 0, -1, len(data)
         while code != _STOP:
             count += 1
             if count > self._steps:
                 raise CheckpointError("limit-exceeded", f"{self._where}: pickle exceeds the limit of "
                                       f"{MAX_STEPS / 1e6:.3g} million operations",
                                       "store large non-tensor data in other files")
-            if position >= len(data):
+            if position >= end:
                 raise UnpicklingError("unexpected end")
             code = data[position]
             position += 1
@@ -97,7 +97,7 @@ class _Unpickler:
             except KeyError:
                 raise UnpicklingError(f"unknown opcode {bytes([code])!r}") from None
             if size:
-                step(self, *read(data, position))
+                step(self, read(data, position)[0])
                 position += size
             elif read:
                 stream.seek(position)
@@ -105,7 +105,7 @@ class _Unpickler:
                 position = stream.tell()
             else:
                 step(self)
-        if position != len(data):
+        if position != end:
             raise UnpicklingError("unexpected bytes after the end of the pickle")
         return self._stack.pop()
 
