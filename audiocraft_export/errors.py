@@ -56,7 +56,7 @@ class ExportError(Exception):
 
 def unexpected_error(exc: Exception, hint: str = "please report it with the output of --debug") -> ExportError:
     """Return the error to show for an exception that is probably a bug."""
-    error = ExportError("unexpected-error", f"Unexpected {type(exc).__name__}: {reason(exc)}", hint)
+    error = ExportError("unexpected-error", f"Unexpected {type(exc).__name__}: {exc}", hint)
     error.__cause__ = exc
     return error
 

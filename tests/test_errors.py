@@ -18,6 +18,7 @@ from audiocraft_export.errors import (
     readable_size,
     reason,
     show_warning,
+    unexpected_error,
     without_credentials,
 )
 from audiocraft_export.jobs.local import WorkerDiedError
@@ -113,3 +114,9 @@ def test_hostile_addresses_take_no_time(piece):
     without_credentials("http://" + piece * (1_000_000 // len(piece)))
     assert time.process_time() - start < 5
     assert "joe" not in printable("x" * 3990 + "http://joe:pa55word@host")
+
+
+def test_an_unexpected_error_has_the_path_of_its_cause_and_a_hint():
+    cause = FileNotFoundError(2, "No such file or directory", "/some/path")
+    assert "/some/path" in unexpected_error(cause).message and unexpected_error(cause).__cause__ is cause
+    assert unexpected_error(cause).hint != unexpected_error(cause, "please report it").hint == "please report it"

@@ -208,7 +208,7 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, owned:
 
     replaced, was_signed = owned.replaced_release(folder), os.path.lexists(folder / SIGNATURE)
     write_release(folder, encoders, owned, finish, read_back)
-    if was_signed and signer.key is None:
+    if was_signed and not os.path.lexists(folder / SIGNATURE):
         text = "removed the signature of the previous release: add sign=KEY.pem (--sign) to sign this one"
         logger.warning(show_warning(coded_warning("signature-removed", text), str(folder)))
     return ExportReport(folder, made[0], replaced=replaced, signed=signer.key is not None)

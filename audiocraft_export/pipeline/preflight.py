@@ -27,7 +27,6 @@ from ..release.owned_files import (
 )
 from ..release.prepare import PreparedRelease
 from ..release.weights import refuse_missing_weights
-from ..sharing.hub.errors import require_token
 from ..signing.check import other_files
 from ..signing.keys import read_private_key
 from ..signing.signer import Signer
@@ -62,6 +61,7 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     """
     check_packages(options)
     if options.hub:
+        from ..sharing.hub.errors import require_token  # imports http, which few exports need
         require_token(options.hub)
     refuse_training_checkpoint(options.release_folder(xp.folder))
     folder, home = resolve_output(options.release_folder(xp.folder).absolute()), Path(os.path.realpath(xp.folder))
@@ -72,7 +72,7 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
         refuse_other_experiment(previous, {"sig": xp.sig}, folder, [home])
     if options.sign is not None:
         refuse_unsigned_files(folder, options.sign, {*_listed(folder), *OWN_NAMES, MANIFEST, *signatures_in(folder)})
-    refuse_non_files(folder, [MANIFEST, *SIGNATURES, *(CARD_FILES if options.has_card else ())])
+    refuse_non_files(folder, _names_beside_model(options.has_card))
     check_writable(folder)
     if options.config is not None:
         Config.load(Path(options.config))
@@ -171,11 +171,16 @@ def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles, 
             unrelated files beside it.
     """
     refuse_training_folder(folder, owned.xp_folders)
-    refuse_non_files(folder, [*files, MANIFEST, *SIGNATURES, *(CARD_FILES if has_card else ())])
+    refuse_non_files(folder, [*files, *_names_beside_model(has_card)])
     owned.refuse_unrelated_files(folder, lambda path: _may_hold(path, files[path.name]))
     refuse_other_weights(folder, owned.manifest.release_format, owned.manifest.sig, {*files, *_listed(folder)})
     if signer.key is not None:
         refuse_unsigned_files(folder, signer.key, {*files, MANIFEST, *owned.stale_files(folder)})
+
+
+def _names_beside_model(has_card: bool) -> list[str]:
+    """Return the names of the files that an export may write or remove beside those of the model."""
+    return [MANIFEST, *SIGNATURES, *(CARD_FILES if has_card else ())]
 
 
 def _listed(folder: Path) -> set[str]:

@@ -223,6 +223,14 @@ def test_an_attestation_that_no_manifest_lists_is_kept(export, damage):
         export()
 
 
+def test_a_signature_that_is_kept_is_not_called_removed(export, dora_dir, caplog):
+    folder = dora_dir / "mine"
+    folder.mkdir()
+    (folder / "model.sig").write_text("mine")
+    assert export(sign=None, folder=folder).written and (folder / "model.sig").read_text() == "mine"
+    assert "signature-removed" not in caplog.text
+
+
 @pytest.mark.parametrize("change", [{"weights": "last"}, {"source_digest": True}, {"convert": "safetensors"}])
 def test_a_signature_does_not_disappear_without_a_word(make_xp, export, keys, caplog, change):
     folder = export(verify="none").folder
