@@ -119,7 +119,7 @@ def run_page(page, runner, tmp_path, env, folder=None):
     script = "".join(block.script for block in BLOCKS if block.page == page and block.runner == runner)
     result = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, text=True, capture_output=True,
                             stdin=subprocess.DEVNULL, timeout=600,
-                            env={**clean, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", **env, "PATH": path})
+                            env={**clean, "PYTHONWARNINGS": "ignore", **env, "PATH": path})
     assert result.returncode == 0, f"{result.stdout[-3000:]}\n{result.stderr[-6000:]}"
     check_shown(page, runner, result)
 

@@ -65,7 +65,7 @@ class Cluster:
         environ = {name: value for name, value in os.environ.items()
                    if name not in ("AUDIOCRAFT_DORA_DIR", "DORA_PACKAGE", "DORA_MAIN_MODULE", "RANK", "WORLD_SIZE")}
         result = warm.run("dora", "-P", package, *args, cwd=cwd, timeout=PATIENCE,
-                          env={**environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", **env})
+                          env={**environ, "PYTHONWARNINGS": "ignore", **env})
         self.mine |= {*self.jobs(cwd)}
         return result
 
