@@ -1,7 +1,8 @@
 """Run `python -m MODULE ARGS` in a fork of a process that has the imports already.
 
-The process has imported torch, Dora, Flashy and Hydra, but neither this package nor a project. It receives a command as
-JSON with the ends of two pipes, and answers with the process ID of the fork, and later with its exit code.
+The process has imported torch, Dora, Flashy, Hydra and what a caller adds, but neither this package nor a project. It
+receives a command as JSON with the ends of two pipes, and answers with the process ID of the fork, and later with its
+exit code.
 """
 
 import atexit
@@ -21,32 +22,37 @@ IMPORTED = ("torch", "flashy", "hydra.main", "dora.grid", "dora.info", "dora.lau
 
 
 @cache
-def server():
+def server(others=()):
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    process = subprocess.Popen([sys.executable, __file__, str(there.fileno())], pass_fds=[there.fileno()],
-                               env={**os.environ, "PYTHONWARNINGS": "ignore"}, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # pipes inherited by the forks
+    process = subprocess.Popen([sys.executable, __file__, str(there.fileno()), *IMPORTED, *others],
+                               pass_fds=[there.fileno()], env={**os.environ, "PYTHONWARNINGS": "ignore"},
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)  # pipes inherited by the forks
     there.close()
     atexit.register(process.communicate)
     atexit.register(here.close)  # closed first, which ends the process
     return here
 
 
-def run(module, *args, cwd, env, timeout):
-    """Do what `subprocess.run([sys.executable, "-m", module, *args], text=True, capture_output=True)` does."""
-    pipes = [os.pipe() for _ in range(2)]
-    server().settimeout(timeout)
-    socket.send_fds(server(), [json.dumps([module, args, str(cwd), env]).encode()], [end for _, end in pipes])
+def run(module, *args, cwd, env, timeout, others=()):
+    """Do what `subprocess.run([sys.executable, "-m", module, *args], text=True, capture_output=True)` does.
+
+    Args:
+        others: names of modules to import in the first process, besides `IMPORTED`.
+    """
+    pipes, forks = [os.pipe() for _ in range(2)], server(others)
+    forks.settimeout(timeout)
+    socket.send_fds(forks, [json.dumps([module, args, str(cwd), env]).encode()], [end for _, end in pipes])
     for _, end in pipes:
         os.close(end)
     with ThreadPoolExecutor() as pool:
         said = [pool.submit(read, end) for end, _ in pipes]
-        pid = int(server().recv(99))
+        pid = int(forks.recv(99))
         try:
-            code = int(server().recv(99))
+            code = int(forks.recv(99))
         except socket.timeout:
             os.kill(pid, signal.SIGKILL)
-            server().recv(99)
+            forks.recv(99)
             raise
         return subprocess.CompletedProcess([module, *args], code, *(text.result() for text in said))
 
@@ -88,7 +94,7 @@ def become(module, args, cwd, env, pipes):
 
 
 if __name__ == "__main__":
-    for name in IMPORTED:
+    for name in sys.argv[2:]:
         import_module(name)
     gc.freeze()  # so that garbage collection in a fork does not copy shared memory
     command = serve(socket.socket(fileno=int(sys.argv[1])))
