@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from .errors import ExportError
     from .hooks.hydra_main import with_export
     from .hooks.solver import ExportMixin
+    from .inspection.experiments import find_xp, list_xps
+    from .inspection.inspect import inspect
+    from .inspection.loaded_release import load_release
     from .options import ExportOptions
     from .pipeline.convert import convert
     from .pipeline.drop_ins import export_encodec, export_lm, export_pretrained_compression_model
-    from .pipeline.experiments import find_xp, list_xps
     from .pipeline.export import export_checkpoint, export_xp
-    from .pipeline.inspect import inspect
-    from .pipeline.loaded_release import load_release
     from .release.report import ExportReport
     from .verification.release import verify
 
@@ -32,10 +32,10 @@ _MODULES = {
     "options": ["ExportOptions"],
     "pipeline.convert": ["convert"],
     "pipeline.drop_ins": ["export_encodec", "export_lm", "export_pretrained_compression_model"],
-    "pipeline.experiments": ["find_xp", "list_xps"],
+    "inspection.experiments": ["find_xp", "list_xps"],
     "pipeline.export": ["export_checkpoint", "export_xp"],
-    "pipeline.inspect": ["inspect"],
-    "pipeline.loaded_release": ["load_release"],
+    "inspection.inspect": ["inspect"],
+    "inspection.loaded_release": ["load_release"],
     "release.report": ["ExportReport"],
     "verification.release": ["verify"],
 }

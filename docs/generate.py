@@ -59,11 +59,11 @@ API = {  # public names by topic
     "Functions of audiocraft.utils.export": ["export_lm", "export_encodec", "export_pretrained_compression_model"],
 }
 RETURNED = {  # classes of which the public functions return instances, with the members to describe
-    "pipeline.experiments.XP": ["overrides", "epochs", "metric", "best", "best_epoch", "release"],
+    "inspection.experiments.XP": ["overrides", "epochs", "metric", "best", "best_epoch", "release"],
     "experiment.xp.Experiment": ["dora_dir", "argv", "history", "checkpoints", "checkpoint"],
-    "pipeline.file_summary.FileSummary": ["largest", "keys", "to_dict"],
-    "pipeline.loaded_release.Release": [], "pipeline.loaded_release.LazyWeights": [],
-    "pipeline.loaded_release.CompressionModel": [],
+    "inspection.file_summary.FileSummary": ["largest", "keys", "to_dict"],
+    "inspection.loaded_release.Release": [], "inspection.loaded_release.LazyWeights": [],
+    "inspection.loaded_release.CompressionModel": [],
     "verification.release.Verification": ["ok"],
 }
 MEMBERS = {"ExportOptions": ["from_mapping", "replace"]}  # of classes that have others for internal use

@@ -17,7 +17,7 @@ PACKAGE = Path(audiocraft_export.__file__).parent
 TESTS = Path(__file__).parent
 BASE = ("version", "error_codes", "errors", "signals", "progress", "options", "notebook")  # for all packages
 PACKAGES = ("storage", "experiment", "checkpoint", "release", "formats", "signing", "verification", "sharing",
-            "pipeline", "jobs", "cli", "hooks")  # each package imports only earlier ones
+            "pipeline", "inspection", "jobs", "cli", "hooks")  # each package imports only earlier ones
 ENTRY_POINTS = ("__init__", "__main__", "train", "demo")
 HEAVY = {"torch", "hydra", "dora", "omegaconf", "flashy", "audiocraft", "transformers", "rich", "huggingface_hub",
          "cryptography"}

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any, Optional
 
 from ..errors import OptionError, did_you_mean, readable_size, split_warning
-from ..pipeline.short_names import short_names
-from ..pipeline.xp_summary import XPSummary
+from ..inspection.short_names import short_names
+from ..inspection.xp_summary import XPSummary
 from ..release.status import describe_options
 from .limits import MAX_SIG
 from .output import Cell, Column, cut, duration

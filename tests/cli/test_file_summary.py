@@ -9,7 +9,7 @@ from helpers import SIG, model_state, with_cfg
 
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.experiment.config import Config
-from audiocraft_export.pipeline.file_summary import EXPERIMENT, FileSummary, differing_keys
+from audiocraft_export.inspection.file_summary import EXPERIMENT, FileSummary, differing_keys
 from audiocraft_export.release.manifest import Manifest
 
 from .commands import command, inspected, listed

@@ -8,7 +8,7 @@ from helpers import SIG, with_cfg
 
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.errors import OptionError
-from audiocraft_export.pipeline.inspect_file import inspect_file
+from audiocraft_export.inspection.inspect_file import inspect_file
 from audiocraft_export.release import metrics as module
 from audiocraft_export.release.manifest import Manifest
 from audiocraft_export.release.metrics import OwnRule, Selection, is_number, value_of

@@ -16,7 +16,7 @@ from ..targets import DoraDir, add_dora_dir, distinct, find_path
 from .inspect import differences_as_json, print_differences, read_target
 
 if TYPE_CHECKING:
-    from ...pipeline.file_summary import FileSummary
+    from ...inspection.file_summary import FileSummary
 
 Row = tuple[str, list[str]]  # its name, and a cell for each target
 SUMMARY = "compare experiments and releases side by side"
@@ -64,7 +64,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _print(found: Mapping[str, tuple[FileSummary, Mapping[str, str]]], as_json: bool) -> None:
-    from ...pipeline.file_summary import differing_keys
+    from ...inspection.file_summary import differing_keys
     rows = differing_keys([keys for _, keys in found.values()]) if found else []
     if as_json:
         for target, (summary, _) in found.items():
@@ -100,7 +100,7 @@ def _best(best: Mapping[str, Any], metric: str) -> str:
 
 
 def _last(summary: FileSummary, metric: str) -> Optional[float]:
-    from ...pipeline.xp_summary import last_value
+    from ...inspection.xp_summary import last_value
     is_chosen = (summary.best or {}).get("metric") == metric
     return summary.last if is_chosen else last_value(Selection(metric), summary.history)
 

@@ -25,7 +25,7 @@ from ..output import Column, duration, print_json, print_table, print_target_err
 from ..targets import DoraDir, add_dora_dir, distinct, find_checkpoint, find_experiment, find_path
 
 if TYPE_CHECKING:
-    from ...pipeline.file_summary import FileSummary
+    from ...inspection.file_summary import FileSummary
     from ...release.report import Plan
 
 MAX_HEADERS = 0.05  # share of a release that may be container headers, which a plan does not count
@@ -101,7 +101,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _print_diff(targets: Sequence[str], configs: Sequence[Mapping[str, str]], as_json: bool) -> None:
-    from ...pipeline.file_summary import differing_keys
+    from ...inspection.file_summary import differing_keys
     rows = differing_keys(configs)
     if as_json:
         print_json(target=targets[0], differences=differences_as_json(rows))
@@ -125,7 +125,7 @@ def differences_as_json(rows: Differences) -> list[dict[str, Any]]:
 def read_target(target: str, args: argparse.Namespace, checkpoint: Optional[str] = None, *, values: bool = False,
                 digest: bool = False) -> list[Callable[[], FileSummary]]:
     """Return a function for each file of a target (a checkpoint, or the files of a release) that summarizes it."""
-    from ...pipeline.inspect_file import (
+    from ...inspection.inspect_file import (
         inspect_experiment,
         inspect_file,
         lacks_checkpoint,
@@ -199,7 +199,7 @@ def _facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
 
 
 def _training_facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
-    from ...pipeline.xp_summary import planned_epochs
+    from ...inspection.xp_summary import planned_epochs
     if summary.overrides is not None:
         yield "overrides", " ".join(summary.overrides) or "none"
     planned = planned_epochs(summary.config.text) if summary.config and summary.xp else None

@@ -14,7 +14,7 @@ from ..parser import positive
 from ..targets import DoraDir, add_dora_dir, select
 
 if TYPE_CHECKING:
-    from ...pipeline.xp_summary import XPSummary
+    from ...inspection.xp_summary import XPSummary
 
 SORT_KEYS = ("age", "metric", "sig", "size")
 SUMMARY = "list the experiments of a Dora folder"
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """List the experiments; return the exit code."""
-    from ...pipeline.xp_summary import summarize_xp
+    from ...inspection.xp_summary import summarize_xp
     from ...release.metrics import check_metric
     from ..xp_table import default_table, key_table, print_csv, valid_columns
     _refuse_conflicts(args)

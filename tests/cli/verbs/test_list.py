@@ -14,7 +14,7 @@ from helpers import dora, on_terminal, only_xp, solver_state
 
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.cli.verbs import list as list_
-from audiocraft_export.pipeline.short_names import short_names
+from audiocraft_export.inspection.short_names import short_names
 from audiocraft_export.storage.durable_file import WrittenFile
 
 from ..commands import command, inspected, listed

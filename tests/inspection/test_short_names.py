@@ -2,7 +2,7 @@
 
 import pytest
 
-from audiocraft_export.pipeline.short_names import Outline, short_names
+from audiocraft_export.inspection.short_names import Outline, short_names
 
 CONFIG = Outline("optim:\n  lr: 1\n  ema:\n    use: true\nother:\n  use: false\n  deep:\n    lr: 3\n")
 

@@ -20,6 +20,7 @@ from ..formats.decoders import role_of
 from ..formats.digest import content_digest, tensor_digests
 from ..formats.safetensors.file import read_safetensors
 from ..options import RELEASE_FOLDER, ExportOptions
+from ..pipeline.export import plan_export
 from ..release.families.registry import OWN_NAMES, selection_of, solver_of
 from ..release.manifest import Manifest
 from ..release.metrics import Selection, is_number, lowest_loss
@@ -28,7 +29,6 @@ from ..release.prepare import PreparedRelease, prepare
 from ..release.report import Plan
 from ..release.status import NONE, UP_TO_DATE, release_status
 from ..verification.weights import ReleaseWeights, read_weights
-from .export import plan_export
 from .file_summary import EXPERIMENT, RELEASE, TRAINING, FileSummary
 from .limits import MAX_KEY, MAX_SEARCH_DEPTH
 from .xp_summary import broken_history, epochs_done, last_value

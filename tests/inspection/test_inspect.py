@@ -5,8 +5,8 @@ import torch
 from helpers import SIG, model_state, with_cfg
 
 from audiocraft_export import ExportError, export_xp
-from audiocraft_export.pipeline.file_summary import EXPERIMENT, RELEASE, TRAINING, FileSummary
-from audiocraft_export.pipeline.inspect import inspect
+from audiocraft_export.inspection.file_summary import EXPERIMENT, RELEASE, TRAINING, FileSummary
+from audiocraft_export.inspection.inspect import inspect
 
 
 def test_an_experiment_is_summarized_by_signature_folder_and_checkpoint(make_xp, dora_dir, monkeypatch):

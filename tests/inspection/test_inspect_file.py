@@ -4,7 +4,7 @@ from helpers import SIG
 
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.experiment.xp import Experiment
-from audiocraft_export.pipeline.inspect_file import inspect_file, lacks_checkpoint, release_files
+from audiocraft_export.inspection.inspect_file import inspect_file, lacks_checkpoint, release_files
 
 
 def test_the_digest_of_a_checkpoint_and_of_its_release_are_equal(make_xp, dora_dir):

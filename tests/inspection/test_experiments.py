@@ -7,7 +7,7 @@ from helpers import SIG
 
 from audiocraft_export import ExportError, export_xp, find_xp, list_xps
 from audiocraft_export.experiment.xp import Experiment
-from audiocraft_export.pipeline.experiments import XP
+from audiocraft_export.inspection.experiments import XP
 
 OTHER = "11111111"
 

@@ -3,7 +3,7 @@
 import json
 
 from audiocraft_export.experiment.xp import Experiment
-from audiocraft_export.pipeline.xp_summary import summarize_xp
+from audiocraft_export.inspection.xp_summary import summarize_xp
 
 
 def test_an_experiment_without_any_file_is_summarized(tmp_path):

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from verification.releases import rewrite
 
 from audiocraft_export import ExportError, convert, export_xp, load_release, verify
-from audiocraft_export.pipeline.loaded_release import LazyWeights
+from audiocraft_export.inspection.loaded_release import LazyWeights
 from audiocraft_export.release.manifest import Manifest
 
 CODEC = "c0dec000"

@@ -1,0 +1,1 @@
+"""Find experiments, and summarize experiments, checkpoints and releases; load a release."""
