@@ -82,6 +82,16 @@ class _NamespaceNode(Node):
         self.state = {"_content": state}
 
 
+def describe_type(value: Any) -> str:
+    """Describe an unexpected value for a message: its type, such as `a list`, or the name of an unknown global."""
+    if isinstance(value, (UnknownGlobal, SetItems)):
+        return value.name
+    if value is None:
+        return "None"
+    name = type(value).__name__.removeprefix("Lazy").lower()
+    return f"{'an' if name.startswith(tuple('aeiou')) else 'a'} {name}"
+
+
 def to_key(value: Any) -> Any:
     """Return a value as a dict key, or an unknown global if hashing may be slow (nested tuples, colliding numbers).
 

@@ -15,8 +15,9 @@ from typing import Any, Callable, Optional
 from ..errors import CheckpointError, coded_warning
 from ..experiment.config import Config
 from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, AnyPath, Experiment
+from .allowlist import describe_type
 from .limits import MAX_SIGNATURE
-from .plain_config import describe_type, to_plain
+from .plain_config import to_plain
 from .torch_file import TorchFile
 
 CHECKPOINT, XP_FOLDER = "checkpoint", "XP folder"  # sources of a configuration or a signature

@@ -10,18 +10,11 @@ from typing import Any, Callable, Optional
 
 from ..errors import CheckpointError, coded_warning
 from ..experiment.limits import MAX_INTERPOLATIONS, MAX_YAML_CHARS
-from .allowlist import TORCH_DTYPES, AllowedGlobal, Node, SetItems, Storage, UnknownCall, UnknownGlobal
+from .allowlist import TORCH_DTYPES, AllowedGlobal, Node, SetItems, Storage, UnknownCall, UnknownGlobal, describe_type
 from .limits import MAX_CONFIG_BITS, MAX_CONFIG_VALUES, MAX_REFERENCE_CHARACTERS
 from .numpy_scalars import to_number
 from .tensor import NEW_DTYPES
 
-SHARD_REMEDY = "gather it on all ranks before saving, with full_tensor() or with get_model_state_dict() of " \
-               "torch.distributed.checkpoint.state_dict and full_state_dict=True"
-INITIALIZE_REMEDY = "run the model once on an input before saving"
-_REMEDIES = {  # hints, by the last part of the name of an unknown global
-    "DTensor": SHARD_REMEDY, "ShardedTensor": SHARD_REMEDY,
-    "UninitializedParameter": INITIALIZE_REMEDY, "UninitializedBuffer": INITIALIZE_REMEDY,
-}
 _FLATTEN = "use a flat configuration"
 _SHRINK = "keep large data out of the configuration"
 _SCALARS = (bool, int, float, str, bytes)
@@ -152,16 +145,6 @@ def _refusal(value: Any, path: _Path) -> CheckpointError:
                            f"{_show(path)} is {describe_type(value)}", "use numbers, strings, lists and mappings")
 
 
-def describe_type(value: Any) -> str:
-    """Describe an unexpected value for a message: its type, such as `a list`, or the name of an unknown global."""
-    if isinstance(value, (UnknownGlobal, SetItems)):
-        return value.name
-    if value is None:
-        return "None"
-    name = type(value).__name__.removeprefix("Lazy").lower()
-    return f"{'an' if name.startswith(tuple('aeiou')) else 'a'} {name}"
-
-
 def _to_scalar(value: Any) -> Any:
     """Convert a scalar, path, date, dtype, device or enumeration to plain data; return None for any other value."""
     if isinstance(value, Enum):
@@ -201,9 +184,3 @@ def _split(name: str) -> tuple[str, str]:
 def _show(path: _Path) -> str:
     """Format the path of a value for a message, such as `xp.cfg.optim.betas[0]`."""
     return "xp.cfg" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
-
-
-def remedy(value: Any) -> str:
-    """Return a hint for an unexpected value in the weights."""
-    name = value.name.rpartition(".")[2] if isinstance(value, UnknownGlobal) else ""
-    return _REMEDIES.get(name, "store the state_dict() of a module, and keep other objects out of the model's state")

@@ -4,9 +4,17 @@ from typing import Any, Callable, Optional
 
 from ..errors import CheckpointError, readable_size
 from ..storage.lazy_bytes import LazyBytes, slice_stream
+from .allowlist import UnknownGlobal, describe_type
 from .limits import MAX_REPEATED_BYTES, MAX_TENSOR_NAME, MAX_TEXT, MAX_VALUES
-from .plain_config import SHARD_REMEDY, describe_type, remedy
 from .tensor import ITEMSIZE, LazyTensor, contiguous
+
+SHARD_REMEDY = "gather it on all ranks before saving, with full_tensor() or with get_model_state_dict() of " \
+               "torch.distributed.checkpoint.state_dict and full_state_dict=True"
+INITIALIZE_REMEDY = "run the model once on an input before saving"
+_REMEDIES = {  # hints, by the last part of the name of an unknown global
+    "DTensor": SHARD_REMEDY, "ShardedTensor": SHARD_REMEDY,
+    "UninitializedParameter": INITIALIZE_REMEDY, "UninitializedBuffer": INITIALIZE_REMEDY,
+}
 
 
 def map_tensors(function: Callable[[str, LazyTensor], Any], state: Any) -> Any:
@@ -102,7 +110,7 @@ class _TensorMapper:
             return copied
         if state is None or isinstance(state, (bool, int, float, str, bytes)):
             return state
-        hint = remedy(state)
+        hint = _remedy(state)
         raise CheckpointError("sharded-weights" if hint == SHARD_REMEDY else "unsupported-weights",
                               f"Unsupported value in the weights: {describe_type(state)} at {name!r}; only tensors and "
                               "plain data can be exported", hint)
@@ -135,3 +143,9 @@ def _compact_bytes(tensor: LazyTensor, dtype: str) -> LazyBytes:
     from .torch_tensors import cast_chunks
     return LazyBytes(tensor.numel * ITEMSIZE[dtype],
                      lambda begin, end: slice_stream(cast_chunks(tensor, dtype), begin, end), name=tensor.blob.name)
+
+
+def _remedy(value: Any) -> str:
+    """Return a hint for an unexpected value in the weights."""
+    name = value.name.rpartition(".")[2] if isinstance(value, UnknownGlobal) else ""
+    return _REMEDIES.get(name, "store the state_dict() of a module, and keep other objects out of the model's state")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RESTORE, CheckpointError, readable_size
+from .allowlist import describe_type
 from .limits import MAX_PICKLE
-from .plain_config import describe_type
 from .tensor import LazyTensor
 from .unpickler import unpickle
 from .zip_reader import TorchZipReader

@@ -64,7 +64,7 @@ class _Unpickler:
 
     def __init__(self, find_storage: Callable[[str], LazyBytes], where: str) -> None:
         self.unknown_globals: dict[str, UnknownGlobal] = {}
-        self._where, self._steps = where, MAX_STEPS
+        self._where, self._budget = where, MAX_STEPS
         self._find_storage = find_storage
         self._dtypes: dict[str, str] = {}  # dtype of each storage, by storage key
         self._stack: list[Any] = []
@@ -76,7 +76,7 @@ class _Unpickler:
         stream, memo, position, count, code, end = BytesIO(data), self._memo, 0, 0, -1, len(data)
         while code != _STOP:
             count += 1
-            if count > self._steps:
+            if count > self._budget:
                 raise CheckpointError("limit-exceeded", f"{self._where}: pickle exceeds the limit of "
                                       f"{MAX_STEPS / 1e6:.3g} million operations",
                                       "store large non-tensor data in other files")
@@ -93,18 +93,18 @@ class _Unpickler:
                 position += 4
                 continue
             try:
-                size, read, step = _CODES[code]
+                size, read, handle = _CODES[code]
             except KeyError:
                 raise UnpicklingError(f"unknown opcode {bytes([code])!r}") from None
             if size:
-                step(self, read(data, position)[0])
+                handle(self, read(data, position)[0])
                 position += size
             elif read:
                 stream.seek(position)
-                step(self, read(stream))
+                handle(self, read(stream))
                 position = stream.tell()
             else:
-                step(self)
+                handle(self)
         if position != end:
             raise UnpicklingError("unexpected bytes after the end of the pickle")
         return self._stack.pop()
@@ -176,10 +176,10 @@ class _Unpickler:
     def call(self, func: Any, args: Any) -> Any:
         """Call the replacement of an allowed global; the result of any other call is inert."""
         if isinstance(func, AllowedGlobal) and func.make is not None:
-            self._steps -= len(args) ** 2 // 3
+            self._budget -= len(args) ** 2 // 3
             if args and func.make not in CONSTANT_TIME:
-                self._steps -= sum(map(_cost, args))
-            made = func.make(*args) if self._steps > 0 else None
+                self._budget -= sum(map(_cost, args))
+            made = func.make(*args) if self._budget > 0 else None
             return self.unknown(made.name, made.is_attribute) if type(made) is UnknownGlobal else made
         if isinstance(func, AllowedGlobal):
             return next((arg for arg in args if type(arg) in (UnknownGlobal, UnknownCall)), func)
@@ -242,9 +242,9 @@ def _ignores_changes(target: Any) -> bool:
     return isinstance(target, UnknownGlobal) and not (isinstance(target, AllowedGlobal) and target.make)
 
 
-_Step = Callable[..., Any]  # takes the machine, and the argument of the opcode, if it has one
+_Handler = Callable[..., Any]  # takes the machine, and the argument of the opcode, if it has one
 
-_STEPS: dict[str, _Step] = {name: step for names, step in (
+_HANDLERS: dict[str, _Handler] = {name: handle for names, handle in (
     ("PROTO FRAME", lambda machine, _: None),
     ("STOP", lambda machine: None),
     ("INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
@@ -301,6 +301,6 @@ def _decoder(opcode: OpcodeInfo) -> tuple[int, Any]:
     return (opcode.arg.n, struct.Struct(number).unpack_from) if number else (0, opcode.arg.reader)
 
 
-_CODES: dict[int, tuple[int, Any, _Step]] = {
-    ord(opcode.code): (*_decoder(opcode), _STEPS[opcode.name]) for opcode in opcodes
-    if opcode.name in _STEPS}
+_CODES: dict[int, tuple[int, Any, _Handler]] = {
+    ord(opcode.code): (*_decoder(opcode), _HANDLERS[opcode.name]) for opcode in opcodes
+    if opcode.name in _HANDLERS}

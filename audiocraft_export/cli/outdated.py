@@ -79,7 +79,7 @@ def _select(xp: Experiment, given: Mapping[str, Any], found: Outdated) -> None:
     if status.state == states.UP_TO_DATE and is_known and not is_other and not (is_missing and name):
         _keep(xp, folder, status, given, found)
     elif is_missing:
-        is_untrained = status.state == states.NONE and xp.is_untrained
+        is_untrained = status.state == states.MISSING and xp.is_untrained
         found.skipped[NOT_TRAINED if is_untrained else f"without {path.stem}"] += 1
     else:
         found.options[xp.folder] = options

@@ -17,20 +17,22 @@ XP_FILES = (ARGV, str(HYDRA_CONFIG.parent), HISTORY, CHECKPOINT_FILE)  # each of
 DEFAULT = "outputs"
 
 
-def default_dora_dir() -> Path:
-    """Return the Dora folder that the command uses without `--dora-dir` and `-P`.
+def resolve_dora_dir(dora_dir: Optional[AnyPath] = None) -> Path:
+    """Return a Dora folder; None is the one that the command uses without `--dora-dir` and `-P`.
 
-    It is the first of: the one that the current folder is in, `$AUDIOCRAFT_DORA_DIR`, the one of the training package
+    That is the first of: the one that the current folder is in, `$AUDIOCRAFT_DORA_DIR`, the one of the training package
     `$DORA_PACKAGE`, and `./outputs`.
 
     Raises:
         ExportError: if the training package cannot be imported, or has no main of Dora.
     """
+    if dora_dir is not None:
+        return Path(dora_dir)
     return known_dora_dir() or package_dora_dir(os.environ["DORA_PACKAGE"])
 
 
 def known_dora_dir() -> Optional[Path]:
-    """Return `default_dora_dir()`, or None if finding it requires importing a training package."""
+    """Return `resolve_dora_dir()`, or None if finding it requires importing a training package."""
     folder = find_dora_dir() or os.environ.get("AUDIOCRAFT_DORA_DIR")
     return None if not folder and os.environ.get("DORA_PACKAGE") else Path(folder or DEFAULT)
 

@@ -21,6 +21,7 @@ from ..release.metrics import Selection
 from ..release.report import ExportReport
 from ..storage.file_version import file_version
 from .messages import log_error
+from .xp_state import xp_state
 
 VERIFY_DURING_TRAINING = "none"  # the training waits for each export, so only the last one is read back
 
@@ -138,7 +139,7 @@ class EpochExporter:
 
     def __call__(self) -> None:
         """Export if an epoch is due, unless the solver does so itself (ExportMixin)."""
-        if not getattr(self._xp, "exports_itself", False):
+        if not xp_state(self._xp).is_exported_by_solver:
             export_safely(self._export_if_due, self._log)
 
     def _export_if_due(self) -> Optional[ExportReport]:

@@ -43,6 +43,7 @@ from .overrides import (
 )
 from .recovery import export_command, failure_after_training
 from .safe_globals import allow_config_classes
+from .xp_state import xp_state
 
 PROVIDER = "audiocraft-export"
 
@@ -170,7 +171,7 @@ class ExportingMain(HydraMain):
         mode, options = read_options(xp.cfg)
         overrides = _as_overrides(xp.cfg)
         # Solvers store the configuration of their XP in checkpoints, where these keys must not appear.
-        xp.export_keys = {EXPORT: mode, EXPORTER: asdict(options)}  # type: ignore[attr-defined]  # for ExportMixin
+        xp_state(xp).keys = {EXPORT: mode, EXPORTER: asdict(options)}
         with open_dict(xp.cfg):
             del xp.cfg[EXPORT], xp.cfg[EXPORTER]
         options = with_absolute_paths(options)
@@ -314,7 +315,7 @@ def _export_after_training(xp: XP, options: ExportOptions) -> None:
         log(f"nothing was trained ({idle}), so nothing is exported")
         return
     experiment = Experiment(xp.folder, xp.sig)
-    done = getattr(xp, "export_report", None)  # set by ExportMixin
+    done = xp_state(xp).report
     try:
         # A release that ExportMixin made from the solver in memory cannot be made again from the disk.
         if not barrier_is_rank_zero() or done and done.manifest.checkpoint is None:

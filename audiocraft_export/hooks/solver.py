@@ -33,6 +33,7 @@ from .messages import fatal_errors, is_main_running, log
 from .overrides import EXPORT, EXPORTER, exporter_values, with_absolute_paths
 from .recovery import failure_after_training, store_state
 from .safe_globals import allow_config_classes
+from .xp_state import xp_state
 
 _unexported: dict[str, str] = {}  # warnings to log at the end of the process, by signature
 
@@ -174,7 +175,7 @@ class ExportMixin:
     @contextmanager
     def _export_around_entry(self) -> Iterator[None]:
         """Check before and export after the method that trains, if its name is known."""
-        self.xp.exports_itself = True  # EpochExporter ignores this XP
+        xp_state(self.xp).is_exported_by_solver = True
         with self._export_checked_training():
             yield
         if self._export_is_wanted() and barrier_is_rank_zero():
@@ -186,7 +187,7 @@ class ExportMixin:
             if not self._export_is_wanted():
                 return nullcontext()
             self._export_refuse_conflict()
-            if hasattr(self.xp, "export_keys"):  # with_export has checked everything else
+            if xp_state(self.xp).keys is not None:  # with_export has checked everything else
                 return nullcontext()
             options = self._export_options()
             if not self._export_is_checked:
@@ -207,7 +208,7 @@ class ExportMixin:
     @contextmanager
     def _export_around_commit(self) -> Iterator[None]:
         """Count a commit, and export after it if its epoch is due."""
-        self.xp.exports_itself = True  # EpochExporter ignores this XP
+        xp_state(self.xp).is_exported_by_solver = True
         yield
         self._export_commits += 1
         self._export_last_epoch = len(self.history)
@@ -238,14 +239,14 @@ class ExportMixin:
                     store_state(self, self._export_xp)
                 raise failure_after_training(exc, self._export_xp, self._export_options()) from exc
         if isinstance(report, ExportReport):  # not if a project overrides `export`
-            self.xp.export_report = report  # tells with_export that the release is made
+            xp_state(self.xp).report = report
             log(report)
 
     def _export_if_due(self) -> Optional[ExportReport]:
         is_best = self._export_ask_own_rule() if self._export_has_own_rule else None
         if not self._export_is_wanted():
             return None
-        if not hasattr(self.xp, "export_keys"):  # with_export always exports at the end
+        if xp_state(self.xp).keys is None:  # with_export always exports at the end
             _unexported[self.xp.sig] = self._export_explain_missing()
         options = self._export_options()
         if is_best is None or options.metric is not None or options.when != "best":
@@ -282,7 +283,8 @@ class ExportMixin:
 
     def _export_key(self, key: str) -> Any:
         """Return the value of `export` or `exporter`, which `with_export` removes from the configuration."""
-        return _get(getattr(self.xp, "export_keys", self.xp.cfg), key)
+        keys = xp_state(self.xp).keys
+        return _get(self.xp.cfg if keys is None else keys, key)
 
 
 def _wrap_method(cls: type, name: str) -> Callable[..., Any]:

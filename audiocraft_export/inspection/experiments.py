@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from ..experiment import xp as stored
-from ..experiment.dora_dir import default_dora_dir
+from ..experiment.dora_dir import resolve_dora_dir
 from ..experiment.xp import AnyPath, Experiment
 from ..notebook import MAX_ROWS, html_table
 from ..options import RELEASE_FOLDER
@@ -88,7 +88,7 @@ def find_xp(sig: str, dora_dir: Optional[AnyPath] = None) -> XP:
         ExperimentError: if no experiment matches (the hint offers similar signatures), or more than one does.
         ExportError: if the package in `$DORA_PACKAGE` cannot be imported.
     """
-    found = stored.find_xp(sig, default_dora_dir() if dora_dir is None else dora_dir)
+    found = stored.find_xp(sig, resolve_dora_dir(dora_dir))
     return XP(found.folder, found.sig)
 
 
@@ -102,5 +102,5 @@ def list_xps(dora_dir: Optional[AnyPath] = None) -> XPList:
         ExperimentError: if the folder is not a Dora folder, or cannot be read.
         ExportError: if the package in `$DORA_PACKAGE` cannot be imported.
     """
-    folder = default_dora_dir() if dora_dir is None else dora_dir
+    folder = resolve_dora_dir(dora_dir)
     return XPList(XP(each.folder, each.sig) for each in stored.list_xps(folder))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Optional, Union
 
 from ..errors import ExperimentError
-from ..experiment.dora_dir import default_dora_dir
+from ..experiment.dora_dir import resolve_dora_dir
 from ..experiment.xp import AnyPath, Experiment, find_xp
 from ..verification.weights import read_weights
 from .file_summary import RELEASE, FileSummary
@@ -51,7 +51,7 @@ def _find(target: AnyPath, dora_dir: Optional[AnyPath]) -> Experiment:
     if os.path.basename(name) != name or path.suffix:
         raise ExperimentError("path-not-found", f"No such file or folder: {name!r}",
                               "give a signature, or the path of an XP folder, a checkpoint or a release")
-    return find_xp(name, default_dora_dir() if dora_dir is None else dora_dir)
+    return find_xp(name, resolve_dora_dir(dora_dir))
 
 
 def _merge(path: Path, parts: Sequence[FileSummary]) -> FileSummary:

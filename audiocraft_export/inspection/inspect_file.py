@@ -27,7 +27,7 @@ from ..release.metrics import Selection, is_number, lowest_loss
 from ..release.owned_files import is_torch_file, release_file_names
 from ..release.prepare import PreparedRelease, prepare
 from ..release.report import Plan
-from ..release.status import NONE, UP_TO_DATE, release_status
+from ..release.status import MISSING, UP_TO_DATE, release_status
 from ..verification.weights import ReleaseWeights, read_weights
 from .file_summary import EXPERIMENT, RELEASE, TRAINING, FileSummary
 from .limits import MAX_KEY, MAX_SEARCH_DEPTH
@@ -92,7 +92,7 @@ def inspect_experiment(xp: Experiment, metric: Optional[str] = None, *, digest: 
     summary = _add_training(summary, _read_config(xp.folder / HYDRA_CONFIG), history, metric)
     if digest and status.manifest:
         summary = with_digest(summary, read_weights(summary.folder))
-    return replace(summary, epochs=epochs_done(xp, history, status.state != NONE),
+    return replace(summary, epochs=epochs_done(xp, history, status.state != MISSING),
                    warnings=[*summary.warnings, *broken_history(xp, history), *_missing_metrics(history),
                              *(status.manifest.warnings if status.manifest else ())])
 

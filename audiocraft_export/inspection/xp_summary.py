@@ -25,7 +25,7 @@ from ..experiment.xp import (
 from ..options import RELEASE_FOLDER
 from ..release.families.registry import selection_of
 from ..release.metrics import Selection, is_number, lowest_loss, value_of
-from ..release.status import NONE, UNREADABLE, ReleaseStatus, is_denied, release_status
+from ..release.status import MISSING, UNREADABLE, ReleaseStatus, is_denied, release_status
 from .short_names import Outline
 
 # Regular expressions, because parsing the YAML of all configurations would take most of the time of `list`.
@@ -88,7 +88,7 @@ def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
     path = os.path.join(folder, CHECKPOINT_FILE)
     release = release_status(xp.folder / RELEASE_FOLDER, xp.folder, opens=False)
     warnings = [*_unreadable(xp, argv, last, release), *broken_history(xp, history)]
-    is_stored = bool(checkpoints) or release.state != NONE
+    is_stored = bool(checkpoints) or release.state != MISSING
     return XPSummary(
         target=xp.sig or xp.folder.name, sig=xp.sig or xp.folder.name, solver=name, xp=folder,
         overrides=None if argv is None else [without_credentials(str(arg)) for arg in argv],

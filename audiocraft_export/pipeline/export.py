@@ -7,7 +7,7 @@ from typing import Any, Optional
 from ..checkpoint.checkpoint import Checkpoint, open_checkpoint, open_experiment
 from ..checkpoint.plain_config import to_plain
 from ..experiment.config import Config, to_container
-from ..experiment.dora_dir import default_dora_dir
+from ..experiment.dora_dir import resolve_dora_dir
 from ..experiment.xp import HYDRA_SETTINGS, AnyPath, Experiment, find_xp
 from ..options import ExportOptions
 from ..release.metrics import Selection
@@ -32,7 +32,7 @@ def export_xp(sig: str, dora_dir: Optional[AnyPath] = None, options: ExportOptio
             be written or does not verify.
     """
     options = options.replace(**keywords)
-    return export_experiment(find_xp(sig, default_dora_dir() if dora_dir is None else dora_dir), options)
+    return export_experiment(find_xp(sig, resolve_dora_dir(dora_dir)), options)
 
 
 def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), path: Optional[Path] = None,

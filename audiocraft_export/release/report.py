@@ -9,7 +9,7 @@ from typing import Any, Optional, Union
 from ..errors import plural, readable_size
 from ..notebook import html_table
 from .manifest import SIGNATURE, Manifest
-from .status import DAMAGED, NONE, UP_TO_DATE, ReleaseStatus
+from .status import DAMAGED, MISSING, UP_TO_DATE, ReleaseStatus
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Plan:
     manifest: Manifest  # complete except for `files`
     files: Mapping[str, int]  # sizes in bytes by name, without the few kB of container headers
     is_current: bool  # whether the existing release is up to date, so that nothing would be written
-    status: ReleaseStatus = ReleaseStatus(NONE)  # the state of the existing release; its files are not read
+    status: ReleaseStatus = ReleaseStatus(MISSING)  # the state of the existing release; its files are not read
     replaced: Optional[str] = None  # the release that would be replaced, for a message
     checkpoint: Optional[Path] = None  # the checkpoint file
     xp: Optional[Path] = None  # the XP folder
@@ -119,7 +119,7 @@ class Plan:
         return "already exported" if self.is_current else "would be exported"
 
     def __str__(self) -> str:
-        is_silent = self.status.is_wanted or self.status.state == NONE
+        is_silent = self.status.is_wanted or self.status.state == MISSING
         existing = "" if is_silent else f"; the existing release is {self.status}"
         replacing = f", replacing {self.replaced}" if self.replaced and self.status.state != DAMAGED else ""
         return (f"{self.manifest.name} {self.done}: {self.manifest.weights_text} "

@@ -18,7 +18,7 @@ from .content import Content, text_bytes
 from .installed_audiocraft import UNKNOWN_VERSION
 from .manifest import Manifest
 
-NONE, UP_TO_DATE, STALE, DAMAGED = "none", "up to date", "stale", "damaged"
+MISSING, UP_TO_DATE, STALE, DAMAGED = "none", "up to date", "stale", "damaged"
 UNREADABLE = "unreadable"  # its permissions do not allow it to be read
 UNKNOWN_EPOCH = "unknown-epoch"  # the code of the warning about the option `metric`
 _DEFAULTS = asdict(ExportOptions())
@@ -28,7 +28,7 @@ _DEFAULTS = asdict(ExportOptions())
 class ReleaseStatus:
     """The state of a release folder."""
 
-    state: str  # NONE, UP_TO_DATE, STALE, DAMAGED or UNREADABLE
+    state: str  # MISSING, UP_TO_DATE, STALE, DAMAGED or UNREADABLE
     manifest: Optional[Manifest] = None  # the manifest of the release, if it is valid
     options: Mapping[str, Any] = field(default_factory=dict)  # that are not the wanted ones, if up to date
 
@@ -70,7 +70,7 @@ class ReleaseStatus:
 
 def describe_state(state: str) -> str:
     """Return a state as shown to people."""
-    return "missing" if state == NONE else state
+    return "missing" if state == MISSING else state
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _state_without_manifest(folder: Path) -> str:
     from .owned_files import has_release  # imports omegaconf, which a report does not need
     if is_denied(folder / MANIFEST):
         return UNREADABLE
-    return DAMAGED if has_release(folder) else NONE
+    return DAMAGED if has_release(folder) else MISSING
 
 
 def is_denied(path: AnyPath) -> bool:

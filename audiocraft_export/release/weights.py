@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Optional
 
-from ..checkpoint.allowlist import UnknownGlobal
+from ..checkpoint.allowlist import UnknownGlobal, describe_type
 from ..checkpoint.checkpoint import EXPERIMENT_KEYS, Checkpoint
-from ..checkpoint.plain_config import describe_type
 from ..checkpoint.state_dict import compact, map_tensors, named_tensors, view_of
 from ..checkpoint.tensor import LazyTensor, holds_tensor
 from ..checkpoint.wrappers import bare_names, strip_wrappers, wrapper_warnings

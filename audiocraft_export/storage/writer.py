@@ -128,7 +128,7 @@ def check_writable(folder: Path, nbytes: Optional[int] = None) -> None:
         with suppress(FileNotFoundError):
             os.lstat(folder)  # fails if the name is too long, or a parent is a file
         home = staging_parent(folder)
-        with TemporaryFile(dir=next(each for each in (home, *home.parents) if os.path.exists(each))):
+        with TemporaryFile(dir=_existing_folder(home)):
             pass
         if nbytes is not None:
             _check_free_space(home, nbytes)
@@ -245,7 +245,12 @@ def _wrap_errors(path: Path) -> Iterator[None]:
 
 
 def _check_free_space(home: Path, nbytes: int) -> None:
-    free = free_space(next(folder for folder in (home, *home.parents) if os.path.exists(folder)))
+    free = free_space(_existing_folder(home))
     if free < nbytes + _OVERHEAD:
         raise ReleaseError("disk-full", f"Not enough disk space in {home}: need {readable_size(nbytes + _OVERHEAD)}, "
                            f"{readable_size(int(free))} available", _FREE_SPACE)
+
+
+def _existing_folder(folder: Path) -> Path:
+    """Return a folder, or the closest of its parents that exists."""
+    return next(each for each in (folder, *folder.parents) if os.path.exists(each))

@@ -7,8 +7,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Optional
 
+from ..checkpoint.allowlist import describe_type
 from ..checkpoint.nonfinite import count_nonfinite
-from ..checkpoint.plain_config import describe_type
 from ..checkpoint.state_dict import named_tensors
 from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from audiocraft_export import ExportError
-from audiocraft_export.experiment.dora_dir import default_dora_dir, find_dora_dir
+from audiocraft_export.experiment.dora_dir import find_dora_dir, resolve_dora_dir
 
 
 @pytest.fixture(autouse=True)
@@ -48,21 +48,21 @@ def test_a_file_named_xps_is_passed_over(tmp_path):
 
 
 def test_the_dora_folder_is_found_in_the_order_of_the_command(monkeypatch, tmp_path, make_xp, dora_dir):
-    assert default_dora_dir() == Path("outputs")
+    assert resolve_dora_dir() == Path("outputs")
     (tmp_path / "train.py").write_text("class main:\n    class dora:\n        dir = 'of_package'\n")
     (tmp_path / "proj").mkdir()
     (tmp_path / "train.py").rename(tmp_path / "proj" / "train.py")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("DORA_PACKAGE", "proj")
-    assert default_dora_dir() == Path("of_package")
+    assert resolve_dora_dir() == Path("of_package")
     monkeypatch.setenv("AUDIOCRAFT_DORA_DIR", "of_variable")
-    assert default_dora_dir() == Path("of_variable")
+    assert resolve_dora_dir() == Path("of_variable")
     monkeypatch.chdir(make_xp())
-    assert default_dora_dir() == dora_dir
+    assert resolve_dora_dir() == dora_dir
 
 
 def test_a_package_that_cannot_be_imported_is_an_error(monkeypatch):
     monkeypatch.setenv("DORA_PACKAGE", "nowhere_at_all")
     with pytest.raises(ExportError, match="Cannot import nowhere_at_all.train") as refusal:
-        default_dora_dir()
+        resolve_dora_dir()
     assert refusal.value.code == "package-import-failed"

@@ -8,6 +8,7 @@ import torch
 
 from audiocraft_export import ExportMixin
 from audiocraft_export.hooks.best_state import BestStateWatch
+from audiocraft_export.hooks.xp_state import xp_state
 
 from .solvers import Base, xp_of
 
@@ -92,7 +93,7 @@ def test_the_epoch_of_another_rule_is_not_claimed(tmp_path, kind, exporter, epoc
     with here.enter():
         solver = kind(save=save)
         solver.run()
-    manifest = here.export_report.manifest
+    manifest = xp_state(here).report.manifest
     assert manifest.weights_epoch == epoch
     assert int(solver.best_state["model"]["weight"][0, 0]) == (2 if kind is Highest else 3)
     assert (manifest.best or {}).get("epoch") == epoch

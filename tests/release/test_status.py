@@ -16,7 +16,7 @@ from audiocraft_export.errors import ReleaseError
 from audiocraft_export.experiment.xp import checkpoint_name
 from audiocraft_export.pipeline.export import export, export_state, plan_export
 from audiocraft_export.release.manifest import Manifest
-from audiocraft_export.release.status import DAMAGED, NONE, STALE, UP_TO_DATE, describe_options, release_status
+from audiocraft_export.release.status import DAMAGED, MISSING, STALE, UP_TO_DATE, describe_options, release_status
 
 CODEC = "abcd0123"
 LM = with_cfg(solver="musicgen", compression_model_checkpoint=f"//sig/{CODEC}")
@@ -49,7 +49,7 @@ def save(folder, name="checkpoint.th", seed=3, ns=None):
 
 def test_a_release_is_missing_up_to_date_stale_or_damaged(make_xp, dora_dir):
     folder = make_xp()
-    assert state_of(folder) == NONE
+    assert state_of(folder) == MISSING
     file, = export_xp(SIG, dora_dir).files
     assert state_of(folder) == UP_TO_DATE
     save(folder, seed=4)

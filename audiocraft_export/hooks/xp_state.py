@@ -1,0 +1,27 @@
+"""What `with_export`, `ExportMixin` and `EpochExporter` tell each other about the XP of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:
+    from ..release.report import ExportReport
+
+
+@dataclass
+class XPState:
+    """The state of the hooks for one XP."""
+
+    keys: Optional[Mapping[str, Any]] = None  # `export` and `exporter`, which with_export removed from `xp.cfg`
+    is_exported_by_solver: bool = False  # whether ExportMixin exports during the training
+    report: Optional[ExportReport] = None  # the export of ExportMixin after the training
+
+
+def xp_state(xp: Any) -> XPState:
+    """Return the state of the hooks for an XP of Dora, which keeps it."""
+    if not hasattr(xp, "export_state"):
+        xp.export_state = XPState()
+    state: XPState = xp.export_state
+    return state
