@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 
 from ..checkpoint.zip_reader import TorchZipReader
 from ..errors import CheckpointError, split_warning
-from ..experiment.xp import CHECKPOINT_FILE, CHECKPOINT_NAME, MANIFEST, XPS, AnyPath, Experiment
+from ..experiment.xp import CHECKPOINT_FILE, MANIFEST, XPS, AnyPath, Experiment, checkpoint_option
 from ..options import ExportOptions
 from ..storage.durable_file import WrittenFile
 from ..storage.file_version import same_mtime
@@ -56,8 +56,8 @@ class ReleaseStatus:
                    if each.name in self.manifest.options}
         if options.get("version") == UNKNOWN_VERSION:
             del options["version"]
-        made_of = CHECKPOINT_NAME.fullmatch(str((self.manifest.checkpoint or {}).get("name")))
-        return {**options, "checkpoint": made_of["name"]} if made_of else options
+        made_of = checkpoint_option(str((self.manifest.checkpoint or {}).get("name")))
+        return {**options, "checkpoint": made_of} if made_of else options
 
     @property
     def nonfinite(self) -> Optional[int]:
@@ -110,8 +110,7 @@ def release_status(folder: Path, xp_folder: Path, *, opens: bool = True, name: O
         is_current = _is_unchanged(source, os.path.join(xp_folder, made_of), opens) \
             and _is_codec_unchanged(manifest.codec or {}, xp_folder, opens)
         if wanted is not None or made_of not in (name, CHECKPOINT_FILE):
-            match = CHECKPOINT_NAME.fullmatch(made_of)
-            options["checkpoint"] = match["name"] if match else made_of
+            options["checkpoint"] = checkpoint_option(made_of) or made_of
     else:
         is_current = _is_made_of_the_same(manifest, wanted, options)
     return ReleaseStatus(UP_TO_DATE, manifest, options) if is_current else ReleaseStatus(STALE, manifest)
