@@ -1,6 +1,5 @@
 """FSDP on CPU workers, with state dicts as `audiocraft.optim.fsdp` stores them."""
 
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -29,9 +28,9 @@ class Sharded(FSDP):
         for name, own in self.state_dict().items():
             own.copy_(state[name])
 
-
-def full_state_dict(model: Sharded) -> AbstractContextManager[None]:
-    """Let `state_dict` return the full model on rank zero, and nothing on other ranks, inside this context."""
-    # offload_to_cpu=True crashes torch 2.13 if the model is on the CPU.
-    config = FullStateDictConfig(offload_to_cpu=False, rank0_only=True)
-    return FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT, config)
+    def full_state_dict(self) -> dict[str, Any]:
+        """Return the parameters of the full model on rank zero, and nothing on other ranks."""
+        # offload_to_cpu=True crashes torch 2.13 if the model is on the CPU.
+        config = FullStateDictConfig(offload_to_cpu=False, rank0_only=True)
+        with FSDP.state_dict_type(self, StateDictType.FULL_STATE_DICT, config):
+            return self.state_dict()

@@ -10,7 +10,6 @@ import torch
 from audiocraft_export import ExportMixin
 
 from .model import CodebookLM, synthetic_codes
-from .sharding import Sharded, full_state_dict
 from .state import EMA, copy_state
 
 
@@ -25,6 +24,7 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
         if cfg.fsdp.use:
             if not flashy.distrib.is_distributed():
                 raise ValueError("fsdp.use=true needs several workers: start them with `dora run -d`")
+            from .sharding import Sharded  # imports FSDP, which takes half a second
             self.model = Sharded(self.model)
         has_ema = cfg.optim.ema.use and not cfg.fsdp.use
         self.ema = EMA(self.model, cfg.optim.ema.decay) if has_ema else None
@@ -83,8 +83,7 @@ class DemoSolver(ExportMixin, flashy.BaseSolver):
             return
         self.best_state["model"] = copy_state(self.model.state_dict())
         if self.cfg.fsdp.use:
-            with full_state_dict(self.model):
-                self.fsdp_best_state["model"] = copy_state(self.model.state_dict())
+            self.fsdp_best_state["model"] = copy_state(self.model.full_state_dict())
 
     def shard_path(self, path: Path) -> Path:
         """Return the path of the checkpoint of this rank; with FSDP, rank 1 stores its shard in `checkpoint.th.1`."""
