@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from ..errors import ExperimentError, ExportError, reason
-from ..experiment.dora_dir import known_dora_dir, package_dora_dir
+from ..experiment.dora_dir import codec_dora_dir, known_dora_dir, package_dora_dir
 from ..experiment.xp import CHECKPOINT_FILE, CHECKPOINT_NAME, MANIFEST, XPS, AnyPath, Experiment, find_xp
 from ..options import RELEASE_FOLDER
 
@@ -103,13 +103,8 @@ class DoraDir:
         return folder
 
     def for_codec(self, xp: Experiment) -> Optional[Path]:
-        """Return the Dora folder for compression models `//sig/`; None is the Dora folder of the experiment.
-
-        An experiment outside of a Dora folder uses this folder, unless finding it requires importing a training package
-        that only `$DORA_PACKAGE` names.
-        """
-        is_copy = xp.folder.absolute().parent.name != XPS
-        return self.path if self._named or self._package or is_copy and self.known else None
+        """Return the Dora folder for compression models `//sig/`; None is the Dora folder of the experiment."""
+        return codec_dora_dir(xp, self.path if self._named or self._package else None)
 
 
 def find_experiment(target: str, dora_dir: DoraDir) -> Experiment:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Optional
 
 from ..errors import ExportError
-from .xp import ARGV, CHECKPOINT_FILE, HISTORY, HYDRA_CONFIG, XPS, AnyPath
+from .xp import ARGV, CHECKPOINT_FILE, HISTORY, HYDRA_CONFIG, XPS, AnyPath, Experiment
 
 XP_FILES = (ARGV, str(HYDRA_CONFIG.parent), HISTORY, CHECKPOINT_FILE)  # each of them tells that a folder is an XP
 DEFAULT = "outputs"
@@ -35,6 +35,20 @@ def known_dora_dir() -> Optional[Path]:
     """Return `resolve_dora_dir()`, or None if finding it requires importing a training package."""
     folder = find_dora_dir() or os.environ.get("AUDIOCRAFT_DORA_DIR")
     return None if not folder and os.environ.get("DORA_PACKAGE") else Path(folder or DEFAULT)
+
+
+def codec_dora_dir(xp: Experiment, dora_dir: Optional[AnyPath] = None) -> Optional[Path]:
+    """Return the Dora folder for compression models `//sig/` of an experiment; None is its own.
+
+    A copy of an XP folder uses the Dora folder of the command, unless finding it requires importing a package.
+
+    Args:
+        xp: the experiment.
+        dora_dir: a Dora folder that was named.
+    """
+    if dora_dir is not None:
+        return Path(dora_dir)
+    return known_dora_dir() if xp.folder.absolute().parent.name != XPS else None
 
 
 def find_dora_dir(start: AnyPath = ".") -> Optional[Path]:

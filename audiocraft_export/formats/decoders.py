@@ -15,6 +15,7 @@ from ..release.manifest import Manifest
 from ..release.owned_files import is_release_file, model_file_names
 from .safetensors.file import read_safetensors
 from .safetensors.layout import from_safetensors
+from .text_file import read_text
 
 SAFETENSORS = "safetensors"
 CONVERTIBLE = (AUDIOCRAFT, SAFETENSORS)  # formats whose files have the content of the release without loss
@@ -69,6 +70,6 @@ def role_of(file: str) -> str:
 def _read_file(path: Path) -> Content:
     """Read one file of a release in AudioCraft's format."""
     if path.name.endswith(".yaml"):
-        return path.read_bytes()
+        return read_text(path)
     state = TorchFile.read(path).state
     return multiband_diffusion.as_written(state) if path.name == multiband_diffusion.FILE else state

@@ -103,6 +103,7 @@ def verify_loads(name: str, folder: Path, family: Family, names: Sequence[str]) 
 
     Raises:
         ReleaseError: if the format is unknown, a model cannot be loaded, or it differs.
+        CheckpointError: if a file cannot be read.
     """
     _find_format(name).verify(folder, family, names)
 

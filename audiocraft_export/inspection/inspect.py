@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Optional, Union
 
 from ..errors import ExperimentError
-from ..experiment.dora_dir import resolve_dora_dir
+from ..experiment.dora_dir import codec_dora_dir, resolve_dora_dir
 from ..experiment.xp import AnyPath, Experiment, find_xp
 from ..verification.weights import read_weights
 from .file_summary import RELEASE, FileSummary
@@ -36,11 +36,10 @@ def inspect(target: AnyPath, dora_dir: Optional[AnyPath] = None, *, checkpoint: 
         summary = _merge(path, [inspect_file(file, values=values) for file in files])
         return with_digest(summary, read_weights(path)) if digest else summary
     xp = _find(target, dora_dir)
-    if os.path.isfile(path):
-        return inspect_file(path, xp, dora_dir, values, metric, digest=digest)
-    if checkpoint is None and lacks_checkpoint(xp):
+    if checkpoint is None and not os.path.isfile(path) and lacks_checkpoint(xp):
         return inspect_experiment(xp, metric, digest=digest)
-    return inspect_file(xp.checkpoint(checkpoint), xp, dora_dir, values, metric, digest=digest)
+    file = path if os.path.isfile(path) else xp.checkpoint(checkpoint)
+    return inspect_file(file, xp, codec_dora_dir(xp, dora_dir), values, metric, digest=digest)
 
 
 def _find(target: AnyPath, dora_dir: Optional[AnyPath]) -> Experiment:

@@ -175,5 +175,5 @@ def _config(states: list[Mapping[Any, Any]], texts: list[Any]) -> DictConfig:
     """Return the first configuration in the contents of files, or else that in the separate file of AudioSeal."""
     bands = [band for state in states for band in state.values() if isinstance(band, dict)]
     found = [state["xp.cfg"] for state in [*states, *bands] if isinstance(state.get("xp.cfg"), str)]
-    found += [text if isinstance(text, str) else text.decode("utf-8", "replace") for text in texts]
+    found += texts
     return OmegaConf.create(Config.parse(found[0]).values if found else {})

@@ -135,6 +135,7 @@ def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> Rel
     """
     refuse_training_checkpoint(folder)
     folder = resolve_output(folder.absolute())
+    refuse_dropped_scrub(folder, options)
     files = preflight(prepared, options)
     owned = OwnedFiles(files, prepared.manifest, prepared.xp_folders, options.force)
     signer = Signer.of(options)
@@ -155,7 +156,6 @@ def execute(planned: ReleasePlan) -> ExportReport:
         ExportError: if the release cannot be written or pushed, or does not verify.
     """
     prepared, options = planned.prepared, planned.options
-    refuse_dropped_scrub(planned.folder, options)
     remove_stale(OwnedFiles.owns, planned.folder.parent, planned.folder)
     name = printable(prepared.manifest.name)
     with progress.track(name, passes=1 if planned.read_back == NONE else 2):

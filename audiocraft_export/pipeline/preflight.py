@@ -14,7 +14,7 @@ from ..formats.encoders import encode
 from ..formats.registry import FORMATS, encode_release, is_looked_for, refuse_family, require_loader
 from ..formats.requirements import require_packages
 from ..options import AUDIOCRAFT, ExportOptions
-from ..release.content import Content, text_bytes
+from ..release.content import Content, has_bytes, text_bytes
 from ..release.families.registry import OWN_NAMES, family_of
 from ..release.manifest import CARD_FILES, SIGNATURE, Manifest
 from ..release.owned_files import (
@@ -193,4 +193,4 @@ def _may_hold(path: Path, content: Content) -> bool:
     data = text_bytes(content)
     if data is None:
         return os.path.getsize(path) >= encode(content).nbytes
-    return path.read_bytes() == data
+    return has_bytes(path, data)

@@ -1,11 +1,14 @@
 """The content of release files, before a format encodes it."""
 
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Optional, Union
 
 from ..checkpoint.tensor import LazyTensor
+from ..errors import ReleaseError, permission_hint, reason
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,18 @@ def text_bytes(content: Content) -> Optional[bytes]:
     if isinstance(content, str):
         return content.encode("utf-8", "surrogatepass")
     return content if isinstance(content, bytes) else None
+
+
+def has_bytes(path: Path, data: bytes) -> bool:
+    """Return whether a file has exactly these bytes.
+
+    Raises:
+        ReleaseError: if the file cannot be read.
+    """
+    try:
+        return os.path.getsize(path) == len(data) and path.read_bytes() == data
+    except OSError as exc:
+        raise ReleaseError("read-failed", f"Cannot read {path}: {reason(exc)}", permission_hint(exc)) from exc
 
 
 class AttrDict(dict[str, Any]):

@@ -15,7 +15,7 @@ from ..experiment.xp import MANIFEST, AnyPath, checkpoint_option
 from ..formats.registry import encode_release
 from ..formats.safetensors.file import read_safetensors
 from ..options import AUDIOCRAFT, ExportOptions
-from ..release.content import Content, Tensors
+from ..release.content import Content, Tensors, has_bytes, text_bytes
 from ..release.families.registry import CODEC_FILE, LM_FILE
 from ..release.manifest import Manifest
 from ..release.prepare import prepare
@@ -90,8 +90,9 @@ def content_problems(path: Path, contents: Mapping[str, Content], where: str) ->
 
 def _file_problems(path: Path, expected: Content) -> Iterator[Problem]:
     """Compare a file with its expected content."""
-    if isinstance(expected, (str, bytes)):
-        if path.read_bytes() != (expected if isinstance(expected, bytes) else expected.encode("utf-8")):
+    text = text_bytes(expected)
+    if text is not None:
+        if not has_bytes(path, text):
             yield Problem(path.name, None, "content differs from the checkpoint")
     elif isinstance(expected, Tensors):
         found = read_safetensors(path)

@@ -194,7 +194,7 @@ def check_rebuild(folder: Path) -> list[Problem]:
     require_loader(manifest.release_format, family)
     try:
         verify_loads(manifest.release_format, folder, family, names)
-    except ReleaseError as exc:
+    except (CheckpointError, ReleaseError) as exc:
         return [Problem(names[0], None, f"cannot load the model ({exc.message})")]
     return []
 

@@ -1,5 +1,7 @@
 """Summarize a target from Python."""
 
+import shutil
+
 import pytest
 import torch
 from helpers import SIG, model_state, with_cfg
@@ -76,3 +78,20 @@ def test_the_digest_of_a_release_and_of_its_checkpoint_are_the_same(make_xp, dor
                                                                    report.files[0])]
     assert {each.content_digest for each in found} == {report.manifest.content_digest}
     assert inspect(SIG, dora_dir).content_digest is inspect(report.folder).content_digest is None
+
+
+def test_an_export_that_would_release_scrubbed_values_is_refused_in_the_summary(make_xp, dora_dir):
+    make_xp()
+    export_xp(SIG, dora_dir, scrub=["optim"])
+    found = inspect(SIG, dora_dir)
+    assert found.plan is None and "would release what was removed there" in found.refused
+
+
+def test_the_codec_of_a_copied_experiment_is_found_where_the_command_finds_it(make_xp, dora_dir, tmp_path, monkeypatch):
+    make_xp("c0dec000", **{"xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
+    folder = make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint="//sig/c0dec000")})
+    copy = shutil.copytree(folder, tmp_path / "copies" / SIG)
+    monkeypatch.delenv("DORA_PACKAGE", raising=False)
+    monkeypatch.setenv("AUDIOCRAFT_DORA_DIR", str(dora_dir))
+    monkeypatch.chdir(tmp_path / "copies")
+    assert [*inspect(copy).plan.files] == ["state_dict.bin", "compression_state_dict.bin"]

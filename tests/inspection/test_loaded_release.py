@@ -144,6 +144,15 @@ def test_the_parts_of_audioseal_are_named_by_their_files(make_xp, dora_dir, form
     assert same(release.weights, state) and release.config.audioseal.nbits == 16
 
 
+def test_a_missing_configuration_of_audioseal_is_an_error(make_xp, dora_dir):
+    state = {f"{part}.{name}": value for part in ("generator", "detector") for name, value in model_state(3).items()}
+    folder = release_of(make_xp, dora_dir, "audiocraft", **{
+        "xp.cfg": OmegaConf.create(AUDIOSEAL), "best_state": {"model": state}})
+    (folder / f"{SIG}.yaml").unlink()
+    with pytest.raises(ExportError, match=f"{SIG}.yaml"):
+        load_release(folder)
+
+
 def test_several_parts_of_a_best_state_have_dotted_names(make_xp, dora_dir):
     release = load_release(release_of(make_xp, dora_dir, best_state={"a": model_state(1), "b": model_state(2)}))
     assert [*release.weights][:1] == ["a.emb.0.weight"] and release.weights["b.steps"] == 9

@@ -44,6 +44,17 @@ def test_permission_denied_is_the_error_and_its_hint(make_xp, tmp_path, path, ar
     assert error.endswith(": Permission denied") and "permissions" in hint
 
 
+def test_a_file_of_the_same_name_that_cannot_be_read_is_not_replaced(make_xp, tmp_path):
+    make_xp()
+    argv = ["run", SIG, "--format", "safetensors", "--no-card", "--folder", "release"]
+    command(*argv, cwd=tmp_path)
+    (tmp_path / "release" / "export.json").unlink()
+    (tmp_path / "release" / "config.yaml").chmod(0)
+    failed = denied(*argv, cwd=tmp_path)
+    assert failed.returncode == 1 and failed.stderr.splitlines()[0].endswith(
+        f"error[read-failed]: Cannot read {tmp_path}/release/config.yaml: Permission denied")
+
+
 @pytest.mark.parametrize("verb", ["verify", "inspect"])
 def test_a_manifest_that_cannot_be_read_is_not_an_invalid_one(make_xp, tmp_path, verb):
     make_xp()

@@ -43,6 +43,15 @@ def test_errors_of_the_library_are_problems_of_the_first_file(release, library):
     assert str(problem) == "state_dict.bin: cannot load the model (size mismatch\\nfor emb.0.weight)"
 
 
+def test_files_that_do_not_belong_together_are_a_problem(make_xp, dora_dir, monkeypatch):
+    make_xp()
+    folder = export_xp(SIG, dora_dir, format="safetensors", card=False).folder
+    (folder / "config.yaml").unlink()
+    monkeypatch.setattr(registry, "require_loader", lambda name, family: None)  # the loader is not reached
+    problem, = check_rebuild(folder)
+    assert str(problem).startswith("model.safetensors: cannot load the model (") and "config.yaml" in str(problem)
+
+
 def test_a_file_or_a_folder_without_a_manifest_is_an_error(release, library):
     library()
     with pytest.raises(ExportError, match="is a file. Give its folder") as error:

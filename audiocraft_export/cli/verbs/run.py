@@ -90,8 +90,6 @@ class ExportJob:
         """Export, or plan the export."""
         from ...checkpoint.checkpoint import open_checkpoint, open_experiment, with_offer
         from ...pipeline.export import export, plan_export
-        from ...pipeline.previous_scrub import refuse_dropped_scrub
-        refuse_dropped_scrub(self.folder, self.options)
         is_copy = self.is_file and self.options.folder  # the file may belong to another experiment
         with progress.track(printable(self.name)):
             config = self.options.config

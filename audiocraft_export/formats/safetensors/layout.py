@@ -16,13 +16,11 @@ from ...release.content import Content, Tensors
 from ...release.families.registry import CODEC_FILE, OWN_NAMES
 from ...release.manifest import Manifest
 from ...release.owned_files import OwnedFiles, is_torch_file
-from ...storage.file_reader import FileReader
+from ..text_file import AGAIN, read_text
 from .file import read_safetensors
 from .flatten import Flattened, unflatten
-from .limits import MAX_TEXT_FILE
 
 INDEX = ".safetensors.index.json"
-AGAIN = "export again"  # a hint
 _CODEC_PREFIX = "compression_"  # file name prefix of a compression model next to another model
 _CONFIG = re.compile(r"(\w+_)?config(_\d+)?\.yaml")
 
@@ -107,13 +105,13 @@ def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
     Raises:
         CheckpointError: if a file cannot be read, or the files do not belong together.
     """
-    configs = {name: _read_text(folder / name) for name in names if _CONFIG.fullmatch(name)}
+    configs = {name: read_text(folder / name) for name in names if _CONFIG.fullmatch(name)}
     indexes = {name: _read_index(folder / name, names) for name in names if name.endswith(INDEX)}
     shards = {shard for index in indexes.values() for shard in index["weight_map"].values()}
     contents: dict[str, Content] = {}
     for name in [name for name in names if name not in configs and name not in shards]:
         if name.endswith(".yaml"):
-            contents[name] = _read_text(folder / name)
+            contents[name] = read_text(folder / name)
             continue
         file, content = _unflatten_file(folder / name, _read_model(folder / name, indexes.get(name)), configs)
         if file in contents or not (is_torch_file(file) and OwnedFiles.owns(file)):
@@ -146,7 +144,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: if the file cannot be read, or is not a JSON object.
     """
     try:
-        values = json.loads(_read_text(path))
+        values = json.loads(read_text(path))
     except (ValueError, RecursionError) as exc:
         raise CheckpointError("damaged-release", f"{path} is not valid JSON: {exc}", AGAIN) from exc
     if not isinstance(values, dict):
@@ -209,11 +207,3 @@ def _read_index(path: Path, names: Collection[str]) -> dict[str, Any]:
             or any(shard not in names for shard in shards.values()):
         raise CheckpointError("damaged-release", f"{path} is not a valid index of files in this release", AGAIN)
     return index
-
-
-def _read_text(path: Path) -> str:
-    file = FileReader(path, "release")
-    try:
-        return file.read_bytes(0, min(file.nbytes, MAX_TEXT_FILE)).decode("utf-8")
-    except UnicodeDecodeError as exc:
-        raise CheckpointError("damaged-release", f"{path} is not valid UTF-8: {reason(exc)}", AGAIN) from exc
