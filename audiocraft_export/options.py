@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -214,7 +214,7 @@ class ExportOptions:
 
     @classmethod
     def from_mapping(cls, values: Mapping[Any, Any]) -> ExportOptions:
-        """Create options from a mapping, such as a Hydra node or keyword arguments.
+        """Create options from a mapping, such as a Hydra node.
 
         Raises:
             OptionError: if a key or a value is invalid.
@@ -248,7 +248,7 @@ class ExportOptions:
             OptionError: if a key or a value is invalid.
         """
         self.check_names(values, prefix="")
-        return self.from_mapping({**asdict(self), **values})
+        return replace(self, **values)
 
 
 def expand_presets(scrub: Sequence[str]) -> tuple[str, ...]:

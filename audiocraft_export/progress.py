@@ -68,7 +68,7 @@ class Display:
             self.exports = max(self.exports, self._finished + len(self._running))
 
     def end(self, key: int, failed: bool) -> None:
-        """Count an export as finished, or as failed if it cannot be started."""
+        """Count an export as finished, and as failed with `failed`."""
         with self._lock:
             self._finished += 1
             self._failed += failed

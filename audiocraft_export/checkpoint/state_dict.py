@@ -6,11 +6,8 @@ from ..errors import CheckpointError, readable_size
 from ..storage.lazy_bytes import LazyBytes, slice_stream
 from .allowlist import UnknownGlobal, describe_type
 from .limits import MAX_REPEATED_BYTES, MAX_TENSOR_NAME, MAX_TEXT, MAX_VALUES
-from .tensor import ITEMSIZE, LazyTensor, contiguous
+from .tensor import INITIALIZE_REMEDY, ITEMSIZE, SHARD_REMEDY, LazyTensor, contiguous
 
-SHARD_REMEDY = "gather it on all ranks before saving, with full_tensor() or with get_model_state_dict() of " \
-               "torch.distributed.checkpoint.state_dict and full_state_dict=True"
-INITIALIZE_REMEDY = "run the model once on an input before saving"
 _REMEDIES = {  # hints, by the last part of the name of an unknown global
     "DTensor": SHARD_REMEDY, "ShardedTensor": SHARD_REMEDY,
     "UninitializedParameter": INITIALIZE_REMEDY, "UninitializedBuffer": INITIALIZE_REMEDY,

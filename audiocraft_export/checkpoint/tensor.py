@@ -22,6 +22,10 @@ NEW_DTYPES = {  # element sizes of dtypes without a storage class (torch._utils.
     "float8_e8m0fnu": 1, "float4_e2m1fn_x2": 1, "uint16": 2, "uint32": 4, "uint64": 8, "complex32": 4,
     "bcomplex32": 4, "bits8": 1, "bits16": 2, "bits1x8": 1, "bits2x4": 1, "bits4x2": 1,
 }
+# Hints about tensors without values of their own.
+SHARD_REMEDY = "gather it on all ranks before saving, with full_tensor() or with get_model_state_dict() of " \
+               "torch.distributed.checkpoint.state_dict and full_state_dict=True"
+INITIALIZE_REMEDY = "run the model once on an input before saving"
 _MAX_SIZE = 1 << 63
 ITEMSIZE = {**dict(DTYPES.values()), **NEW_DTYPES}
 

@@ -12,8 +12,7 @@ from ..errors import CheckpointError, reason
 from ..storage.lazy_bytes import CHUNK_SIZE, Data, LazyBytes, iter_chunks
 from .nonfinite import nonfinite
 from .numpy_scalars import to_number
-from .state_dict import INITIALIZE_REMEDY, SHARD_REMEDY
-from .tensor import ITEMSIZE, LazyTensor, iter_elements
+from .tensor import INITIALIZE_REMEDY, ITEMSIZE, SHARD_REMEDY, LazyTensor, iter_elements
 
 _KEEP_DTYPE = "omit dtype to keep the stored one"
 _KEEP_OUT = "keep it out of the model's state"

@@ -17,7 +17,7 @@ from ..checkpoint.tensor import holds_tensor
 from ..checkpoint.torch_file import TorchFile
 from ..error_codes import ERRORS, WARNINGS
 from ..errors import ExportError, printable, readable_size
-from ..experiment.xp import CHECKPOINT_NAME, Experiment, list_grids, list_xps
+from ..experiment.xp import Experiment, checkpoint_option, list_grids, list_xps
 from ..options import CHOICES, PRESETS
 from ..release.metrics import lowest_loss, metric_names, value_of
 from .limits import MAX_COMPLETION_SECONDS
@@ -73,9 +73,9 @@ def _checkpoints(_: str, args: argparse.Namespace) -> Values:
     """Yield the names and sizes of the checkpoints of the experiments on the command line."""
     for _target, xp in _named(args):
         for path in xp.checkpoints:
-            found = CHECKPOINT_NAME.fullmatch(path.name)
-            if found and found["name"]:
-                yield found["name"], readable_size(os.path.getsize(path))
+            name = checkpoint_option(path.name)
+            if name:
+                yield name, readable_size(os.path.getsize(path))
 
 
 def _sections(_: str, args: argparse.Namespace) -> Values:

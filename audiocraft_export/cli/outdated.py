@@ -52,7 +52,7 @@ def find_outdated(xps: Iterable[Experiment], given: Mapping[str, Any], keeps: bo
     return found
 
 
-def release_folder(xp_folder: Path, options: ExportOptions, several: bool) -> Path:
+def output_folder(xp_folder: Path, options: ExportOptions, several: bool) -> Path:
     """Return the release folder of an XP: with several XPs, a subfolder of `--folder`."""
     home = xp_folder.absolute()
     folder = options.release_folder(home).absolute()
@@ -63,7 +63,7 @@ def _select(xp: Experiment, given: Mapping[str, Any], found: Outdated) -> None:
     """Add an experiment to the exports, or to the skipped ones."""
     from ..release import status as states
     from ..release.manifest import CARD_FILE
-    folder = release_folder(xp.folder, ExportOptions(folder=given.get("folder")), several=True)
+    folder = output_folder(xp.folder, ExportOptions(folder=given.get("folder")), several=True)
     name = checkpoint_name(given["checkpoint"]) if "checkpoint" in given else None
     status = states.release_status(folder, xp.folder, name=name)
     previous = _previous_options(status, given)
@@ -113,7 +113,7 @@ def _options(previous: ExportOptions, status: ReleaseStatus, given: Mapping[str,
 def _is_unsigned(folder: Path, manifest: Manifest, options: ExportOptions) -> bool:
     """Return whether the key of the options has not signed an existing release."""
     from ..signing.signer import Signer
-    return bool(Signer.of(options).problems(folder, manifest))
+    return bool(Signer.of(options).invalid_files(folder, manifest))
 
 
 def _keep(xp: Experiment, folder: Path, status: ReleaseStatus, given: Mapping[str, Any], found: Outdated) -> None:

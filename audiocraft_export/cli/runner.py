@@ -26,7 +26,7 @@ RESULTS = {"already exported": UP_TO_DATE, "already converted": UP_TO_DATE}  # o
 
 
 def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
-             args: argparse.Namespace, skipped: Optional[Mapping[str, int]] = None, *, noun: str = "XP") -> int:
+             args: argparse.Namespace, *, several: bool, skipped: Mapping[str, int] = {}, noun: str = "XP") -> int:
     """Run the jobs, print the result of each, and return the exit code.
 
     Args:
@@ -34,12 +34,12 @@ def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], ex
         jobs: the jobs, or the errors that prevent them.
         executor: runs the jobs elsewhere; None runs them one by one in this process.
         args: the parsed arguments.
-        skipped: the number of other targets by the reason to skip them; None for a single target, whose errors do not
-            name it, and which has no summary.
+        several: whether errors name their target, and a summary is printed.
+        skipped: the number of other targets by the reason to skip them.
         noun: what the summary counts.
     """
     done: dict[int, Result] = {}
-    shown, several = 0, skipped is not None
+    shown = 0
     try:
         with closing(run_in_order(jobs, executor, done)) as numbers:
             for number in numbers:
@@ -49,7 +49,7 @@ def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], ex
     finally:  # An interrupted run prints its finished jobs as well.
         for number in sorted(done)[shown:]:
             _print_result(targets[number], done[number], args, several)
-        if skipped is not None and done:
+        if several and done:
             print_err(summary(_count(done, len(targets), skipped), noun))
     return int(any(isinstance(result, ExportError) for result in done.values()))
 
@@ -98,13 +98,14 @@ def _attempt(job: Job) -> Result:
 
 
 def _print_result(target: str, result: Result, args: argparse.Namespace, several: bool) -> None:
+    from ..release.report import Plan
     if isinstance(result, ExportError):
         print_target_error(target, result, args.json, args.debug, several)
     elif args.json:
         print_json(target=target, **result.to_dict())
     else:
         print_result(str(result))
-        for warning in result.manifest.warnings if args.dry_run else ():  # An export logs its warnings itself.
+        for warning in result.manifest.warnings if isinstance(result, Plan) else ():  # An export logs its own.
             logger.warning(show_warning(warning, result.manifest.name))
 
 

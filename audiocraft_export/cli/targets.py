@@ -164,7 +164,7 @@ def find_release(target: str, dora_dir: DoraDir) -> Path:
     return path if os.path.lexists(path / MANIFEST) or not os.path.isfile(release / MANIFEST) else release
 
 
-def release_folder(path: Path) -> Path:
+def folder_of_release_file(path: Path) -> Path:
     """Return the release folder that a file belongs to, or else the path itself."""
     if not os.path.isfile(path) or CHECKPOINT_NAME.fullmatch(path.name):
         return path
@@ -185,7 +185,7 @@ def find_source(target: str, dora_dir: DoraDir) -> str:
     Raises:
         ExperimentError: if no experiment with a checkpoint is found for the release.
     """
-    release = release_folder(Path(os.path.abspath(target))) if os.path.exists(target) else None
+    release = folder_of_release_file(Path(os.path.abspath(target))) if os.path.exists(target) else None
     if release is None or not os.path.isfile(release / MANIFEST) or Experiment(release, None).checkpoints:
         return target
     manifest = read_manifest(release)

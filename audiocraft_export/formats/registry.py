@@ -27,7 +27,7 @@ class Format:
     """A release format."""
 
     requires: tuple[str, ...]  # packages
-    encode: Callable[[PreparedRelease, ExportOptions], Mapping[str, Content]]  # returns contents by file name
+    contents: Callable[[PreparedRelease, ExportOptions], Mapping[str, Content]]  # by file name
     # Loads the models from a folder, a family and file names, and compares them. Raises ReleaseError if they differ.
     verify: Callable[[Path, Family, Sequence[str]], None]
     # Pattern of the file names that loaders look for in addition to `OWN_NAMES`; {} is the signature.
@@ -46,17 +46,14 @@ _SETTINGS = (r"\w*config\.json|(tokenizer|special_tokens_map|added_tokens|chat_t
              r"|(spiece|tokenizer|tiktoken)\.model")
 
 
-def encode_release(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
-    """Encode a release in the format of the options.
-
-    Returns:
-        The contents of the files by file name.
+def release_contents(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
+    """Return the contents of the files of a release, by file name, in the format of the options.
 
     Raises:
         ExportError: if the format does not support this model, or a package that it requires is missing.
     """
     require_packages(f"format={options.format}", *FORMATS[options.format].requires)
-    return dict(FORMATS[options.format].encode(prepared, options))
+    return dict(FORMATS[options.format].contents(prepared, options))
 
 
 def is_looked_for(name: str, file: str, sig: Optional[str]) -> bool:

@@ -19,6 +19,7 @@ from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, MANIF
 from ..formats.decoders import role_of
 from ..formats.digest import content_digest, tensor_digests
 from ..formats.safetensors.file import read_safetensors
+from ..formats.safetensors.layout import CODEC_PREFIX
 from ..options import RELEASE_FOLDER, ExportOptions
 from ..pipeline.export import plan_export
 from ..release.families.registry import OWN_NAMES, selection_of, solver_of
@@ -126,7 +127,7 @@ def release_files(path: Path) -> list[Path]:
 def _read_safetensors(path: Path) -> FileSummary:
     tensors = dict(read_safetensors(path).tensors)
     nbytes, used = os.path.getsize(path), sum(tensor.nbytes for tensor in tensors.values())
-    prefix = "compression_" if path.name.startswith("compression_") else ""
+    prefix = CODEC_PREFIX if path.name.startswith(CODEC_PREFIX) else ""
     config = _read_config(path.with_name(f"{prefix}config.yaml"))
     return FileSummary(RELEASE, path, nbytes, {"tensors": used, OTHER: nbytes - used}, tensors, config=config)
 
@@ -170,7 +171,7 @@ def _add_manifest(summary: FileSummary) -> FileSummary:
     summary = replace(summary, status=release_status(folder, folder.parent))
     if summary.nonfinite is None:
         summary = replace(summary, nonfinite=manifest.nonfinite_in(summary.path.name))
-    if manifest.codec and summary.path.name.startswith("compression_"):  # the facts are about the language model
+    if manifest.codec and summary.path.name.startswith(CODEC_PREFIX):  # the facts are about the language model
         return replace(summary, sig=manifest.codec.get("sig"))
     return replace(summary, sig=manifest.sig, solver=manifest.solver, manifest=manifest, epochs=manifest.epoch,
                    best=manifest.known_best,

@@ -28,7 +28,7 @@ from ..storage.file_version import FileVersion, file_version
 from ..storage.writer import resolve_output
 from ..verification.release import refuse_other_paths, verify
 from .execute import write
-from .preflight import check_folder, check_packages
+from .preflight import check_folder, check_requirements
 from .previous_scrub import refuse_dropped_scrub
 
 
@@ -66,14 +66,14 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
         refuse_training_checkpoint(Path(into))
     target = resolve_output(Path(into).absolute()) if into else folder
     has_same_shards = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == options.max_shard_size
-    check_packages(options)
+    check_requirements(options)
     refuse_dropped_scrub(target, options.replace(scrub=manifest.options.get("scrub")), can_scrub=False)
     signer = Signer(sign)
-    with progress.track(printable(manifest.name), passes=2):
+    with progress.track(printable(manifest.name)):
         files = _read_files(folder, manifest, version)
         is_same = manifest.release_format == to and target == folder and has_same_shards
-        if is_same and not signer.problems(folder, manifest):
-            return _with_sources(ExportReport(folder, manifest, written=False, signed=sign is not None), folder)
+        if is_same and not signer.invalid_files(folder, manifest):
+            return _report_conversion(ExportReport(folder, manifest, written=False, signed=sign is not None), folder)
         recorded = {name: value for name, value in manifest.options.items() if name not in ("format", "max_shard_size")}
         if to == SAFETENSORS:
             files = to_safetensors(files, manifest, options.max_shard_size)
@@ -85,11 +85,11 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
         has_digest = manifest.content_digest is not None or signer.key is not None
         report = write(target, files, made, owned, digest=has_digest, signer=signer)
     warn_of_stale_card(target)
-    return _with_sources(report, folder)
+    return _report_conversion(report, folder)
 
 
-def _with_sources(report: ExportReport, folder: Path) -> ExportReport:
-    """Add the state of a release to its report and, if the release in `folder` is in its XP folder, the sources."""
+def _report_conversion(report: ExportReport, folder: Path) -> ExportReport:
+    """Complete the report of a conversion: its state and, if the release `folder` is in its XP folder, its sources."""
     report, manifest = replace(report, verb="converted"), report.manifest
     xp = Experiment.from_folder(folder.parent)
     if xp.sig is None or xp.sig != manifest.sig:

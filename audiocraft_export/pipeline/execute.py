@@ -14,7 +14,7 @@ from ..errors import ExportError, ReleaseError, coded_warning, printable, show_w
 from ..experiment.xp import CHECKPOINT_NAME, MANIFEST
 from ..formats.digest import release_digest
 from ..formats.encoders import encode
-from ..formats.registry import encode_release, verify_loads
+from ..formats.registry import release_contents, verify_loads
 from ..options import ExportOptions
 from ..release.content import Content
 from ..release.manifest import FORMAT, SIGNATURE, Manifest
@@ -144,7 +144,7 @@ def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> Rel
     file = prepared.models[0].checkpoint.file
     status = release_status(folder, file.path.parent if file else folder, wanted=wanted)
     existing = status.manifest if status.is_wanted else None
-    if existing is not None and signer.problems(folder, existing):
+    if existing is not None and signer.invalid_files(folder, existing):
         existing = None  # a signature of files that this export has not written would prove nothing
     return ReleasePlan(prepared, folder, files, options, owned, status, existing)
 
@@ -256,7 +256,7 @@ def _identify(existing: Manifest, prepared: PreparedRelease, folder: Path) -> Op
     try:
         options = options_of(existing, folder)
         own = prepared.again(options, _other_checkpoint(existing, prepared))
-        contents = encode_release(own, options)
+        contents = release_contents(own, options)
     except ExportError:  # for example, a package that the format requires is missing
         return existing
     nbytes = (existing.checkpoint or {}).get("bytes")

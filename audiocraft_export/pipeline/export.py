@@ -35,23 +35,20 @@ def export_xp(sig: str, dora_dir: Optional[AnyPath] = None, options: ExportOptio
     return export_experiment(find_xp(sig, resolve_dora_dir(dora_dir)), options)
 
 
-def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), path: Optional[Path] = None,
-                      dora_dir: Optional[AnyPath] = None, *, selection: Optional[Selection] = None) -> ExportReport:
+def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), *,
+                      selection: Optional[Selection] = None) -> ExportReport:
     """Export an experiment.
 
     Args:
         xp: the experiment.
         options: how to export.
-        path: the checkpoint file; None is the one that `options.checkpoint` names.
-        dora_dir: the Dora folder to look up a compression model `//sig/...` in; None is the folder of `xp`.
         selection: how the solver selects its best state; None derives it from the options and the configuration.
 
     Raises:
         ExportError: if the experiment cannot be exported, or the release cannot be written or does not verify.
     """
-    checkpoint = open_experiment(xp, path or xp.checkpoint(options.checkpoint), options.config)
-    return export(checkpoint, xp.folder, options.release_folder(xp.folder), options, dora_dir,
-                  selection=selection)
+    checkpoint = open_experiment(xp, xp.checkpoint(options.checkpoint), options.config)
+    return export(checkpoint, xp.folder, options.release_folder(xp.folder), options, selection=selection)
 
 
 def check_export(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions, check_space: bool = True) -> None:
@@ -78,7 +75,7 @@ def export_checkpoint(path: AnyPath, folder: Optional[AnyPath] = None, options: 
         path: the checkpoint file, in any folder.
         folder: the release folder; None is `options.folder`, or else the subfolder `export` next to the file.
         options: how to export; `checkpoint` is ignored.
-        dora_dir: the Dora folder to look up a compression model `//sig/...` in; None is the folder of `path`.
+        dora_dir: the Dora folder to look up a compression model `//sig/...` in; None is the one that `path` is in.
         keywords: options by name, such as `dtype="float16"`; they override `options`.
 
     Raises:
@@ -140,7 +137,7 @@ def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: Expor
         xp_folder: the XP folder.
         folder: the release folder.
         options: how to export; `folder` and `checkpoint` are ignored.
-        dora_dir: the Dora folder to look up a compression model `//sig/...` in; None is the folder of `xp_folder`.
+        dora_dir: the Dora folder to look up a compression model `//sig/...` in; None is the one of `xp_folder`.
         selection: as for `export_experiment`.
 
     Raises:

@@ -11,19 +11,19 @@ from ..errors import CheckpointError, ReleaseError, listing, permission_hint, re
 from ..experiment.config import Config, to_container
 from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
 from ..formats.encoders import encode
-from ..formats.registry import FORMATS, encode_release, is_looked_for, refuse_family, require_loader
+from ..formats.registry import FORMATS, is_looked_for, refuse_family, release_contents, require_loader
 from ..formats.requirements import require_packages
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content, has_bytes, text_bytes
 from ..release.families.registry import OWN_NAMES, family_of
 from ..release.manifest import CARD_FILES, SIGNATURE, Manifest
 from ..release.owned_files import (
-    SIGNATURES,
+    SIGNING_FILES,
     OwnedFiles,
     refuse_other_experiment,
     refuse_training_checkpoint,
     refuse_training_folder,
-    signatures_in,
+    signing_files_in,
 )
 from ..release.prepare import PreparedRelease
 from ..release.weights import refuse_missing_weights
@@ -42,10 +42,10 @@ def preflight(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Co
     Raises:
         ExportError: if a package or a loader is missing, or the format cannot hold this model.
     """
-    check_packages(options)
+    check_requirements(options)
     if options.verify == "load":
         require_loader(options.format, prepared.family)
-    return encode_release(prepared, options)
+    return release_contents(prepared, options)
 
 
 def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> None:
@@ -59,7 +59,7 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     Raises:
         ExportError: if the export would fail at the end of the training.
     """
-    check_packages(options)
+    check_requirements(options)
     if options.hub:
         from ..sharing.hub.errors import require_token  # imports http, which few exports need
         require_token(options.hub)
@@ -68,10 +68,10 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     refuse_training_folder(folder, [home])
     previous = Manifest.unverified(folder)
     is_known = previous.get("sig") is not None or isinstance(previous.get("bands"), list)
-    if is_known and not options.force:  # without a signature, only the checkpoint can prove the experiment
+    if is_known and not options.force:  # without an XP signature, only the checkpoint can prove the experiment
         refuse_other_experiment(previous, {"sig": xp.sig}, folder, [home])
     if options.sign is not None:
-        refuse_unsigned_files(folder, options.sign, {*_listed(folder), *OWN_NAMES, MANIFEST, *signatures_in(folder)})
+        refuse_unsigned_files(folder, options.sign, {*_listed(folder), *OWN_NAMES, MANIFEST, *signing_files_in(folder)})
     refuse_non_files(folder, _names_beside_model(options.has_card))
     check_writable(folder)
     if options.config is not None:
@@ -88,8 +88,8 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
         require_loader(options.format, family)
 
 
-def check_packages(options: ExportOptions) -> None:
-    """Check that the packages for the format, the model card, the Hub and the signature are installed.
+def check_requirements(options: ExportOptions) -> None:
+    """Check the packages for the format, the model card, the Hub and the signature, and its key.
 
     Raises:
         ReleaseError: if a package is missing or too old, or the key of the signature cannot be read.
@@ -180,7 +180,7 @@ def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles, 
 
 def _names_beside_model(has_card: bool) -> list[str]:
     """Return the names of the files that an export may write or remove beside those of the model."""
-    return [MANIFEST, *SIGNATURES, *(CARD_FILES if has_card else ())]
+    return [MANIFEST, *SIGNING_FILES, *(CARD_FILES if has_card else ())]
 
 
 def _listed(folder: Path) -> set[str]:

@@ -64,8 +64,8 @@ def find_compression_model(config: Config, lookup: Lookup) -> CompressionModel:
     if not isinstance(form, str) or not form:
         raise CheckpointError("missing-codec", f"The language model has no compression model: {KEY} is missing in its "
                               "configuration", "use codec=none to export it without a compression model")
-    if not _is_public(config):
-        return _find_private(form, config, lookup)
+    if not _is_written_out(config):
+        return _find_from_environment(form, config, lookup)
     try:
         return _resolve(form, lookup)
     except (CheckpointError, ExperimentError) as exc:
@@ -126,7 +126,7 @@ def compression_model_by_name(name: str, lookup: Lookup) -> CompressionModel:
     return CompressionModel(reference_content(name, lookup.version), {"pretrained": name})
 
 
-def _is_public(config: Config) -> bool:
+def _is_written_out(config: Config) -> bool:
     """Return whether the name of the compression model depends on no environment variable, so that it may be shown."""
     try:
         return bool(config.require(KEY))
@@ -134,7 +134,7 @@ def _is_public(config: Config) -> bool:
         return False
 
 
-def _find_private(form: str, config: Config, lookup: Lookup) -> CompressionModel:
+def _find_from_environment(form: str, config: Config, lookup: Lookup) -> CompressionModel:
     """Find the model as `_resolve`, without environment variables in the release or in errors."""
     try:
         codec = _resolve(form, lookup)

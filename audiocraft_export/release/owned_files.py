@@ -18,7 +18,7 @@ from .families import audioseal
 from .families.registry import FAMILIES, GENERAL_FAMILY, OWN_NAMES
 from .manifest import ATTESTATIONS, SIGNATURE, Manifest
 
-SIGNATURES = (SIGNATURE, *ATTESTATIONS)  # files that are valid for one release only
+SIGNING_FILES = (SIGNATURE, *ATTESTATIONS)  # files that are valid for one release only
 _REPLACE = "choose another folder, or replace the release with force=true (--force)"
 _SHARD = r"(-\d{5}-of-\d{5})?\.safetensors|\.safetensors\.index\.json"
 _SAFETENSORS = (rf"(compression_)?model({_SHARD}|\.json)", r"(compression_)?config(_\d+)?\.yaml",
@@ -52,7 +52,7 @@ def has_release(folder: Path) -> bool:
     return any(os.path.lexists(folder / name) for name in (MANIFEST, *OWN_NAMES))
 
 
-def signatures_in(folder: Path) -> set[str]:
+def signing_files_in(folder: Path) -> set[str]:
     """Return the names that the signature and the attestations of the release in a folder have.
 
     An attestation that the manifest does not list, as far as it can be read, is a file of the user.
@@ -68,7 +68,7 @@ class OwnedFiles:
     Args:
         names: the file names of the new release.
         manifest: the manifest of the new release.
-        xp_folders: the XP folders of its experiments; a release without a signature in one of them counts as theirs.
+        xp_folders: the XP folders of its experiments; one without an XP signature in one of them is theirs.
         force: whether the release of another experiment may be replaced.
     """
 
@@ -89,7 +89,7 @@ class OwnedFiles:
         """
         previous = Manifest.load_or_none(folder)
         names = {*OWN_NAMES, *(release_file_names(previous) if previous else ())} - self._names
-        return {name for name in signatures_in(folder) if os.path.lexists(folder / name)} | {
+        return {name for name in signing_files_in(folder) if os.path.lexists(folder / name)} | {
             file.name for file in Manifest.unverified_files(folder)
             if file.name in names and matches_manifest(folder, file)}
 
@@ -149,10 +149,10 @@ def refuse_other_experiment(previous: Optional[Mapping[str, Any]], new: Mapping[
     if sigs == [None] and folder.parent in xp_folders:
         return
     if sigs == [None]:
-        raise ReleaseError("other-experiment", f"{folder} has files with the names of a release, but without a "
-                           "signature: they may belong to another experiment",
+        raise ReleaseError("other-experiment", f"{folder} has files with the names of a release, but without "
+                           "an XP signature: they may belong to another experiment",
                            "choose another folder, or replace the files with force=true (--force)")
-    whose = ", ".join(str(sig or "without a signature") for sig in sigs)
+    whose = ", ".join(str(sig or "without an XP signature") for sig in sigs)
     raise ReleaseError("other-experiment", f"{folder} has the release of another experiment ({whose})",
                        _REPLACE)
 

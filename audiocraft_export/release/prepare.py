@@ -34,7 +34,10 @@ class PreparedRelease:
 
 def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
             dora_dir: Optional[AnyPath] = None, selection: Optional[Selection] = None) -> PreparedRelease:
-    """Prepare the release of a checkpoint; nothing is written, and no weights are read.
+    """Prepare the release of a checkpoint; nothing is written.
+
+    No weights are read, but those of a compression model whose name comes from the environment: an error later would
+    show the name.
 
     Args:
         checkpoint: a checkpoint file or the state of a solver.

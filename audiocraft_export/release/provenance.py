@@ -159,10 +159,10 @@ def _recorded_options(options: ExportOptions, version: str) -> dict[str, Any]:
 def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: ExportOptions) -> Iterator[str]:
     """Yield the coded warnings about a model, its checkpoint and its compression model."""
     checkpoint = model.checkpoint
-    config_notes, is_public = checkpoint.config_notes, PUBLIC in options.patterns
-    yield from () if is_public else config_notes  # The notes name classes, keys and values, which may be private.
+    config_notes, is_for_public = checkpoint.config_notes, PUBLIC in options.patterns
+    yield from () if is_for_public else config_notes  # The notes name classes, keys and values, which may be private.
     yield from checkpoint.notes
-    if config_notes and is_public:
+    if config_notes and is_for_public:
         yield coded_warning("config-value-replaced", f"{len(config_notes)} values of the configuration are not plain "
                             "data and were replaced")
     yield from family_notes(checkpoint.config, options.family)

@@ -25,7 +25,7 @@ class Signer:
 
     key: Optional[AnyPath] = None  # path of the private key
     attests: bool = False  # whether to write attestations
-    is_loaded: bool = False  # whether the models of the release are loaded before it is signed
+    tests_loading: bool = False  # whether the models of the release are loaded before it is signed
 
     @classmethod
     def of(cls, options: ExportOptions) -> Signer:
@@ -35,7 +35,7 @@ class Signer:
     @property
     def attestations(self) -> tuple[str, ...]:
         """The names of the attestations to write."""
-        return () if not self.attests else ATTESTATIONS if self.is_loaded else (PROVENANCE,)
+        return () if not self.attests else ATTESTATIONS if self.tests_loading else (PROVENANCE,)
 
     def attest(self, manifest: Manifest) -> dict[str, bytes]:
         """Return the attestations of a complete manifest, by file name."""
@@ -47,7 +47,7 @@ class Signer:
         digests = {**_digests(manifest), MANIFEST: sha256(data).hexdigest()}
         return self._bundles({SIGNATURE: SignedFiles(digests).statement(manifest.name)})
 
-    def problems(self, folder: Path, manifest: Manifest) -> list[str]:
+    def invalid_files(self, folder: Path, manifest: Manifest) -> list[str]:
         """Return the files of an intact release that are missing or not valid for this key: signature, attestations."""
         if self.key is None:
             return []

@@ -104,7 +104,7 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
         with staging(home, ownership.owns, like=folder if home == folder.parent else None) as stage:
             checker = _ReadBack(read_back)
             made = [_write_staged(stage / name, content, checker) for name, content in files.items()]
-            written = Written(made, checker.source)
+            written = Written(made, checker.read_from)
             ownership.refuse_unrelated_files(folder, lambda path: filecmp.cmp(stage / path.name, path, shallow=False))
             last = finish(stage, written)
             for name, content in last.items():
@@ -186,7 +186,11 @@ def resolve_output(path: Path, is_valid: Callable[[str], bool] = os.path.isdir) 
             kind = "folder" if is_valid is os.path.isdir else "regular file"
             raise ReleaseError("invalid-output", f"Output path {path} exists and is not a {kind}",
                                "move it, or choose another path")
-        return Path(os.path.realpath(path))
+        try:
+            return Path(os.path.realpath(path))
+        except ValueError as exc:  # a null byte
+            raise ReleaseError("invalid-output", f"Invalid output path {path}: {reason(exc)}",
+                               "choose another path") from exc
 
 
 class _ReadBack:
@@ -201,7 +205,7 @@ class _ReadBack:
         self._compared = self._from_disks = 0  # bytes
 
     @property
-    def source(self) -> str:
+    def read_from(self) -> str:
         """Where the bytes came from: the cache, although the device is wanted, if the system has kept them there."""
         return CACHE if self.wanted == DEVICE and self._from_disks < self._compared else self.wanted
 
@@ -232,14 +236,14 @@ def _write_staged(path: Path, content: Encoder, read_back: _ReadBack) -> Written
 
 @contextmanager
 def _wrap_errors(path: Path) -> Iterator[None]:
-    """Convert an OSError, or a ValueError for an invalid path, to a ReleaseError with a hint for its cause."""
+    """Convert an OSError to a ReleaseError with a hint for its cause."""
     try:
         yield
-    except (OSError, ValueError) as exc:
+    except OSError as exc:
         if isinstance(exc, (FileExistsError, NotADirectoryError)):
             raise ReleaseError("invalid-output", f"Cannot write the release to {path}: a parent of this path is not a "
                                "folder", "choose another path") from exc
-        number = getattr(exc, "errno", None) or 0
+        number = exc.errno or 0
         raise ReleaseError("disk-full" if number in DISK_FULL else "write-failed",
                            f"Cannot write the release to {path}: {reason(exc)}", _HINTS.get(number, "")) from exc
 

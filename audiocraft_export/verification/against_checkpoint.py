@@ -12,7 +12,7 @@ from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
 from ..errors import ReleaseError, warning_about
 from ..experiment.xp import MANIFEST, AnyPath, checkpoint_option
-from ..formats.registry import encode_release
+from ..formats.registry import release_contents
 from ..formats.safetensors.file import read_safetensors
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content, Tensors, has_bytes, text_bytes
@@ -57,7 +57,7 @@ def compare_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
                            "cannot be compared with one checkpoint", "omit --against")
     options = options_of(manifest, path)
     prepared = prepare(checkpoint, xp_folder, options, dora_dir)
-    problems = [*content_problems(path, encode_release(prepared, options), checkpoint.where)]
+    problems = [*content_problems(path, release_contents(prepared, options), checkpoint.where)]
     if problems and manifest is not None:
         problems[:0] = _origin_problems(MANIFEST if path == folder else path.name, manifest, checkpoint)
     codec = [warning_about("compression model", note) for note in prepared.codec.notes] if prepared.codec else []

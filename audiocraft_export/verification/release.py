@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ..checkpoint.checkpoint import can_open
 from ..errors import CheckpointError, ReleaseError, listing, permission_hint, plural, printable, reason
 from ..experiment.xp import CHECKPOINT_NAME, DORA_SIGNATURE, MANIFEST, XPS, AnyPath, Experiment, each_xp
-from ..formats.registry import is_looked_for
+from ..formats.registry import is_looked_for, require_loader, verify_loads
 from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import INDEX, expected_metadata, from_safetensors, read_json
 from ..notebook import html_table
@@ -186,7 +186,6 @@ def check_rebuild(folder: Path) -> list[Problem]:
     Raises:
         ReleaseError: if `folder` is not a folder with a valid manifest, or the library is not installed.
     """
-    from ..formats.registry import require_loader, verify_loads
     if not os.path.isdir(folder):
         raise ReleaseError("wrong-target", f"--load needs a release folder, and {folder} is a file", "give its folder")
     manifest = Manifest.load(folder)

@@ -9,7 +9,7 @@ from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.experiment.xp import Experiment
 from audiocraft_export.formats import requirements
 from audiocraft_export.pipeline.export import plan_export
-from audiocraft_export.pipeline.preflight import check_before_training, check_packages
+from audiocraft_export.pipeline.preflight import check_before_training, check_requirements
 
 
 @pytest.mark.parametrize("way", ["{}/checkpoint.th", "{}/new/../checkpoint.th", "{}/../0123abcd/checkpoint.th",
@@ -35,7 +35,7 @@ def test_a_package_that_is_missing_is_refused_before_anything_is_made(make_xp, d
     folder = make_xp()
     monkeypatch.setattr(requirements, "find_spec", lambda name: None)
     with pytest.raises(ExportError, match=f"needs .*{missing}"):
-        check_packages(options)
+        check_requirements(options)
     with pytest.raises(ExportError, match=missing):
         export_xp(folder.name, dora_dir, options)
     assert [path.name for path in folder.iterdir()] == ["checkpoint.th"]

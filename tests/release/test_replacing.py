@@ -71,7 +71,7 @@ def test_a_checkpoint_without_a_signature_is_known_by_its_configuration_or_as_th
     folder = export_checkpoint(first, tmp_path / "r").folder
     assert export_checkpoint(first, folder, ExportOptions(scrub=["user"])).written
     assert export_checkpoint(first, folder, FORCE).written and export_checkpoint(later, folder).written
-    with pytest.raises(ExportError, match="without a signature: they may belong to another experiment"):
+    with pytest.raises(ExportError, match="without an XP signature: they may belong to another experiment"):
         export_checkpoint(other, folder)
 
 

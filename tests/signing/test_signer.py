@@ -80,9 +80,10 @@ def test_attestations_are_added_and_kept_and_not_left_to_another_key(export, key
 def test_the_attestations_say_what_was_done(keys, export):
     manifest = Manifest.load(export().folder)
     assert [*Signer(keys[0], True).attest(manifest)] == ["provenance.intoto.json"]
-    attested = Signer(keys[0], attests=True, is_loaded=True).attest(manifest)
+    attested = Signer(keys[0], attests=True, tests_loading=True).attest(manifest)
     assert [*attested] == ["provenance.intoto.json", "test-result.intoto.json"]
-    assert Signer().attest(manifest) == Signer().sign(manifest, b"") == {} and Signer().problems("", manifest) == []
+    assert Signer().attest(manifest) == Signer().sign(manifest, b"") == {}
+    assert Signer().invalid_files("", manifest) == []
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "sub/notes.txt", "provenance.intoto.json", "model.sig"])

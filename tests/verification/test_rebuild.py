@@ -5,7 +5,7 @@ from helpers import SIG, with_cfg
 
 from audiocraft_export import ExportError, export_xp
 from audiocraft_export.errors import ReleaseError
-from audiocraft_export.formats import registry
+from audiocraft_export.verification import release as module
 from audiocraft_export.verification.release import check_rebuild
 
 
@@ -25,8 +25,8 @@ def library(monkeypatch):
             calls.append((name, folder, names))
             if error:
                 raise ReleaseError("load-failed", error)
-        monkeypatch.setattr(registry, "require_loader", lambda name, family: None)
-        monkeypatch.setattr(registry, "verify_loads", verify_loads)
+        monkeypatch.setattr(module, "require_loader", lambda name, family: None)
+        monkeypatch.setattr(module, "verify_loads", verify_loads)
         return calls
     return make
 
@@ -47,7 +47,7 @@ def test_files_that_do_not_belong_together_are_a_problem(make_xp, dora_dir, monk
     make_xp()
     folder = export_xp(SIG, dora_dir, format="safetensors", card=False).folder
     (folder / "config.yaml").unlink()
-    monkeypatch.setattr(registry, "require_loader", lambda name, family: None)  # the loader is not reached
+    monkeypatch.setattr(module, "require_loader", lambda name, family: None)  # the loader is not reached
     problem, = check_rebuild(folder)
     assert str(problem).startswith("model.safetensors: cannot load the model (") and "config.yaml" in str(problem)
 

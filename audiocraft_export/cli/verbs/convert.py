@@ -10,7 +10,7 @@ from ...errors import OptionError
 from ...options import AUDIOCRAFT, ExportOptions
 from ..passphrase import check_key
 from ..runner import Done, run_jobs
-from ..targets import DoraDir, add_releases, distinct, find_release, release_folder
+from ..targets import DoraDir, add_releases, distinct, find_release, folder_of_release_file
 
 SUMMARY = "convert releases to another format"
 DESCRIPTION = ("Convert release folders between AudioCraft's format and safetensors, without loss: converting "
@@ -52,7 +52,6 @@ def execute(args: argparse.Namespace) -> int:
     check_key(args.sign)
     sizes = {} if args.max_shard_size is None else {"max_shard_size": args.max_shard_size}
     max_shard_size = ExportOptions(format=args.to, **sizes).max_shard_size
-    args.dry_run = False  # `run_jobs` reads it.
     dora_dir = DoraDir(args)
     args.targets = distinct(args.targets, partial(_find_folder, dora_dir=dora_dir))
     several = len(args.targets) > 1
@@ -61,7 +60,7 @@ def execute(args: argparse.Namespace) -> int:
                           "convert the releases one by one, or omit --folder")
     jobs = [partial(_convert, target, dora_dir, args.to, args.folder, max_shard_size, args.force, sign=args.sign)
             for target in args.targets]
-    return run_jobs(args.targets, jobs, None, args, {} if several else None, noun="release")
+    return run_jobs(args.targets, jobs, None, args, several=several, noun="release")
 
 
 def _convert(target: str, dora_dir: DoraDir, *args: Any, sign: Optional[str]) -> Done:
@@ -70,4 +69,4 @@ def _convert(target: str, dora_dir: DoraDir, *args: Any, sign: Optional[str]) ->
 
 
 def _find_folder(target: str, dora_dir: DoraDir) -> Path:
-    return release_folder(find_release(target, dora_dir))
+    return folder_of_release_file(find_release(target, dora_dir))

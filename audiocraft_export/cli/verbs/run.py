@@ -16,7 +16,7 @@ from ... import progress
 from ...errors import CheckpointError, ExperimentError, ExportError, OptionError, printable
 from ...experiment.xp import Experiment, each_xp, grid_xps
 from ...options import AUDIOCRAFT, CHOICES, PATHS, ExportOptions
-from ..outdated import find_outdated, release_folder
+from ..outdated import find_outdated, output_folder
 from ..output import print_err, print_json
 from ..parser import positive
 from ..passphrase import check_key
@@ -162,7 +162,7 @@ def execute(args: argparse.Namespace) -> int:
     slurm = _slurm(args, dora_dir)  # A missing Slurm is reported before the search for experiments.
     if args.bands:
         job = partial(_export_bands, args.targets, dora_dir, options)
-        return run_jobs([" ".join(args.targets)], [job], None, args)
+        return run_jobs([" ".join(args.targets)], [job], None, args, several=False)
     if args.all:
         return _run_all(args, dora_dir, given, slurm)
     if args.grid is None:
@@ -170,7 +170,7 @@ def execute(args: argparse.Namespace) -> int:
     else:
         args.targets = [str(xp.folder) for xp in grid_xps(args.grid, dora_dir.path)]
     is_several = len(args.targets) > 1 or args.grid is not None
-    return _run(args, dora_dir, [options] * len(args.targets), slurm, {} if is_several else None)
+    return _run(args, dora_dir, [options] * len(args.targets), slurm, several=is_several)
 
 
 def _run_all(args: argparse.Namespace, dora_dir: DoraDir, given: Mapping[str, Any], slurm: Optional[Slurm]) -> int:
@@ -185,7 +185,7 @@ def _run_all(args: argparse.Namespace, dora_dir: DoraDir, given: Mapping[str, An
         return 0
     _report_unsharded([*found.options.values()], given)
     args.targets = [*map(str, found.options)]
-    return _run(args, dora_dir, [*found.options.values()], slurm, found.skipped)
+    return _run(args, dora_dir, [*found.options.values()], slurm, several=True, skipped=found.skipped)
 
 
 def _report_unsharded(options: Sequence[Union[ExportOptions, OptionError]], given: Mapping[str, Any]) -> None:
@@ -196,14 +196,14 @@ def _report_unsharded(options: Sequence[Union[ExportOptions, OptionError]], give
 
 
 def _run(args: argparse.Namespace, dora_dir: DoraDir, options: Sequence[Union[ExportOptions, OptionError]],
-         slurm: Optional[Slurm], skipped: Optional[Mapping[str, int]]) -> int:
+         slurm: Optional[Slurm], *, several: bool, skipped: Mapping[str, int] = {}) -> int:
     """Export each target with its options, here or on a cluster."""
     # XPs found by a search are passed as paths, because a file in the current folder may be named like a signature.
     names = [Path(target).name for target in args.targets] if _is_search(args) else args.targets
     jobs = _jobs(args, names, dora_dir, options)
     executor = slurm.run if slurm else _local(args, jobs)
     with leave_or_cancel(slurm) if slurm else nullcontext():
-        return run_jobs(names, jobs, executor, args, skipped)
+        return run_jobs(names, jobs, executor, args, several=several, skipped=skipped)
 
 
 def _take_targets_from_slurm(args: argparse.Namespace) -> None:
@@ -325,7 +325,7 @@ def _job(target: str, name: str, args: argparse.Namespace, dora_dir: DoraDir,
     target = find_source(target, dora_dir)
     xp = find_experiment(target, dora_dir)
     source = find_checkpoint(target, xp, options.checkpoint)
-    folder = release_folder(xp.folder, options, several=_is_search(args) or len(args.targets) > 1)
+    folder = output_folder(xp.folder, options, several=_is_search(args) or len(args.targets) > 1)
     return ExportJob(name, xp, source, folder, options, dora_dir.for_codec(xp), dry_run=args.dry_run,
                      is_file=os.path.isfile(target))
 

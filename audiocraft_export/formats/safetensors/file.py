@@ -10,7 +10,7 @@ import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from ...checkpoint.nonfinite import NonfiniteCounter
 from ...checkpoint.tensor import LazyTensor, contiguous, is_shape
@@ -31,7 +31,7 @@ _DTYPES = {name: dtype for dtype, name in _NAMES.items()}
 _RANKS = {dtype: rank for rank, dtype in enumerate(_NAMES)}
 _METADATA = "__metadata__"
 _SIZE = struct.Struct("<Q")
-AUDIOCRAFT = "use format=audiocraft"  # a hint
+USE_AUDIOCRAFT = "use format=audiocraft"  # a hint
 
 
 class SafetensorsFile:
@@ -112,10 +112,10 @@ def _rank(name: str, tensor: LazyTensor) -> int:
     """Return the sort key of a dtype; raise an error if the format does not support the tensor."""
     if tensor.dtype not in _RANKS:
         raise CheckpointError("unsupported-by-safetensors",
-                              f"safetensors does not support the dtype {tensor.dtype} of {name!r}", AUDIOCRAFT)
+                              f"safetensors does not support the dtype {tensor.dtype} of {name!r}", USE_AUDIOCRAFT)
     if name == _METADATA or not name.isprintable():
         raise CheckpointError("unsupported-by-safetensors", f"safetensors does not support the tensor name {name!r}",
-                              AUDIOCRAFT)
+                              USE_AUDIOCRAFT)
     return _RANKS[tensor.dtype]
 
 
@@ -130,13 +130,9 @@ def _build_header(tensors: list[tuple[str, LazyTensor]], metadata: Mapping[str, 
     except UnicodeEncodeError as exc:
         raise CheckpointError("unsupported-by-safetensors",
                               f"safetensors supports only UTF-8 in names and metadata: {reason(exc)}",
-                              AUDIOCRAFT) from exc
+                              USE_AUDIOCRAFT) from exc
     text += b" " * (-len(text) % 8)
     return _SIZE.pack(len(text)) + text
-
-
-def _bytes_of(file: FileReader, begin: int, nbytes: int, name: str, crc: Optional[int] = None) -> LazyBytes:
-    return LazyBytes(nbytes, lambda first, last: file.read(begin + first, begin + last), crc, name)
 
 
 def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -154,7 +150,9 @@ def _lazy_tensor(file: FileReader, start: int, name: str, *, dtype: str, shape: 
         raise ValueError(f"{name!r} has an invalid shape or invalid data offsets")
     if dtype not in _DTYPES:
         raise ValueError(f"{name!r} has the unknown dtype {dtype!r}")
-    blob = _bytes_of(file, start + begin, end - begin, f"{file.path}: {name}")
+    offset = start + begin
+    blob = LazyBytes(end - begin, lambda first, last: file.read(offset + first, offset + last), None,
+                     f"{file.path}: {name}")
     tensor = LazyTensor(blob, _DTYPES[dtype], 0, tuple(shape), contiguous(tuple(shape)))
     if tensor.nbytes != end - begin:
         raise ValueError(f"{name!r} has {end - begin} bytes, expected {tensor.nbytes} for {dtype} {shape}")

@@ -21,7 +21,7 @@ from .file import read_safetensors
 from .flatten import Flattened, unflatten
 
 INDEX = ".safetensors.index.json"
-_CODEC_PREFIX = "compression_"  # file name prefix of a compression model next to another model
+CODEC_PREFIX = "compression_"  # file name prefix of a compression model next to another model
 _CONFIG = re.compile(r"(\w+_)?config(_\d+)?\.yaml")
 
 
@@ -130,7 +130,7 @@ def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
 
 def expected_metadata(name: str, manifest: Manifest) -> dict[str, Optional[str]]:
     """Return the metadata that a safetensors file or an index must have; keys with the value None must be absent."""
-    if name.startswith(_CODEC_PREFIX) and manifest.codec is not None:
+    if name.startswith(CODEC_PREFIX) and manifest.codec is not None:
         sig = manifest.codec.get("sig")
         return {"format": "pt", "sig": sig if isinstance(sig, str) else None}
     sig = manifest.sig or "" if manifest.release_format == "transformers" else manifest.name
@@ -155,7 +155,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def _stems(name: str, names: Collection[str]) -> tuple[str, str]:
     """Return the file stems of a model and its configuration, with a prefix for a codec next to another model."""
     if name in OWN_NAMES:
-        before = _CODEC_PREFIX if name == CODEC_FILE and len(names) > 1 else ""
+        before = CODEC_PREFIX if name == CODEC_FILE and len(names) > 1 else ""
         return f"{before}model", f"{before}config"
     return Path(name).stem, f"{Path(name).stem}_config"
 
