@@ -1,8 +1,8 @@
 """AudioCraft's own main with `with_export`: `dora -P audiocraft_export run solver=... export=true`."""
 
 from audiocraft_export import ExportError, with_export
-from audiocraft_export.formats.requirements import transformers_problem
 from audiocraft_export.hooks.messages import fatal_errors
+from audiocraft_export.requirements import transformers_problem
 
 with fatal_errors():
     try:

@@ -15,7 +15,8 @@ from audiocraft_export import ExportOptions
 
 PACKAGE = Path(audiocraft_export.__file__).parent
 TESTS = Path(__file__).parent
-BASE = ("version", "error_codes", "errors", "signals", "progress", "options", "notebook")  # for all packages
+BASE = ("version", "error_codes", "errors", "requirements", "signals", "progress", "options",
+        "notebook")  # for all packages
 PACKAGES = ("storage", "experiment", "checkpoint", "release", "formats", "signing", "verification", "sharing",
             "pipeline", "inspection", "jobs", "cli", "hooks")  # each package imports only earlier ones
 ENTRY_POINTS = ("__init__", "__main__", "train", "demo")

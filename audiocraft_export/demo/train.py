@@ -5,8 +5,8 @@ import torch
 from dora import hydra_main
 
 from audiocraft_export import with_export
-from audiocraft_export.formats.requirements import transformers_problem
 from audiocraft_export.hooks.messages import fatal_errors
+from audiocraft_export.requirements import transformers_problem
 
 with fatal_errors():
     try:

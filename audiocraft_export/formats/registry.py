@@ -15,10 +15,10 @@ from ..release.content import Content
 from ..release.families import audioseal
 from ..release.families.registry import COMPRESSION_FAMILY, OWN_NAMES, Family
 from ..release.prepare import PreparedRelease
+from ..requirements import require_packages
 from ..storage.writer import DISK_FULL
 from .audiocraft.rebuild import SKIP, loader_for, verify_with_audiocraft
 from .encoders import dump
-from .requirements import require_packages
 from .safetensors.layout import from_safetensors, to_safetensors
 
 

@@ -25,8 +25,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ExperimentError, ExportError, OptionError, coded_warning, listing, show_warning
 from ..experiment.xp import Experiment
-from ..formats.requirements import transformers_problem
 from ..options import ExportOptions
+from ..requirements import transformers_problem
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .messages import fatal_errors, log, log_error
 from .overrides import (

@@ -12,7 +12,6 @@ from ..experiment.config import Config, to_container
 from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
 from ..formats.encoders import encode
 from ..formats.registry import FORMATS, is_looked_for, refuse_family, release_contents, require_loader
-from ..formats.requirements import require_packages
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content, has_bytes, text_bytes
 from ..release.families.registry import OWN_NAMES, family_of
@@ -27,6 +26,7 @@ from ..release.owned_files import (
 )
 from ..release.prepare import PreparedRelease
 from ..release.weights import refuse_missing_weights
+from ..requirements import require_packages
 from ..signing.check import other_files
 from ..signing.keys import read_private_key
 from ..signing.signer import Signer

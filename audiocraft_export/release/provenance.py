@@ -52,11 +52,11 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
     """
     checkpoint = model.checkpoint
     selection = selection or selection_of(checkpoint.config, options.metric, options.family)
-    is_best = model.weights.source in BEST_SECTIONS
+    is_best = model.weights.section in BEST_SECTIONS
     epoch = _weights_epoch(model, selection)
     return Manifest(
         sig=checkpoint.sig, solver=solver_of(model.config), epoch=checkpoint.epochs,
-        weights=model.weights.source, why=model.weights.reason,
+        weights=model.weights.section, why=model.weights.reason,
         tensors=len(model.weights.tensors), parameters=model.weights.parameters, dtypes=model.weights.dtypes,
         files=[], checkpoint=asdict(checkpoint.file.source) if checkpoint.file else None,
         codec=codec.origin if codec else None,
@@ -197,12 +197,12 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: E
 
 def _weights_epoch(model: ReleaseModel, selection: Optional[Selection]) -> Optional[int]:
     """Return the epoch of the weights; None if unknown."""
-    checkpoint, source = model.checkpoint, model.weights.source
+    checkpoint, section = model.checkpoint, model.weights.section
     if checkpoint.is_unfinished:
         return None
-    if source in BEST_SECTIONS:
+    if section in BEST_SECTIONS:
         return selection.epoch(checkpoint.history) if selection else None
-    return checkpoint.epochs or None if source in LATEST_SECTIONS and checkpoint.has_own_history else None
+    return checkpoint.epochs or None if section in LATEST_SECTIONS and checkpoint.has_own_history else None
 
 
 def _metric_warnings(history: Sequence[Any], metric: Optional[str]) -> Iterator[str]:

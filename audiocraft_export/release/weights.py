@@ -37,7 +37,7 @@ class Weights:
     """The weights of a release."""
 
     state: Mapping[str, Any]  # tensors by name, nested as in the solver's best state
-    source: str  # name of the section in the checkpoint
+    section: str  # its name in the checkpoint
     reason: str  # why this section was selected, for the manifest
     notes: tuple[str, ...] = ()  # coded warnings about the weights
 
@@ -52,7 +52,7 @@ class Weights:
         Raises:
             CheckpointError: if expanded views need far more bytes than are stored.
         """
-        return replace(self, state=compact(self.state, self.source, dtype))
+        return replace(self, state=compact(self.state, self.section, dtype))
 
     @property
     def parameters(self) -> int:
@@ -160,17 +160,17 @@ def _select(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Weights:
     names: list[str] = []
     map_tensors(lambda name, tensor: names.append(name), weights.state)
     if not names:
-        raise _MissingWeights("missing-weights", f"{weights.source} of {checkpoint.where} has no tensors")
+        raise _MissingWeights("missing-weights", f"{weights.section} of {checkpoint.where} has no tensors")
     if len({*names}) < len(names):
-        raise CheckpointError("unsupported-weights", f"{weights.source} of {checkpoint.where} has two tensors with the "
-                              f"name {Counter(names).most_common(1)[0][0]!r}", "rename one of them in the model")
+        raise CheckpointError("unsupported-weights", f"{weights.section} of {checkpoint.where} has two tensors with "
+                              f"the name {Counter(names).most_common(1)[0][0]!r}", "rename one of them in the model")
     if not of_audiocraft:
-        return replace(weights, notes=(*weights.notes, *wrapper_warnings(weights.state, weights.source)))
+        return replace(weights, notes=(*weights.notes, *wrapper_warnings(weights.state, weights.section)))
     if parts := _parts(weights.state):
-        raise CheckpointError("unexpected-parts", f"{weights.source} of {checkpoint.where} has several parts "
+        raise CheckpointError("unexpected-parts", f"{weights.section} of {checkpoint.where} has several parts "
                               f"({listing(parts)}), but AudioCraft's loaders expect a single state dict",
                               "use family=general to release all parts")
-    state, notes = strip_wrappers(weights.state, weights.source)
+    state, notes = strip_wrappers(weights.state, weights.section)
     return replace(weights, state=state, notes=(*weights.notes, *notes))
 
 
@@ -206,7 +206,7 @@ def _take_model(weights: Weights, of_audiocraft: bool) -> Weights:
     if not isinstance(state.get("model"), dict) or len(state) > 1 and not of_audiocraft:
         return weights
     left_out = [str(name)[:MAX_SHOWN_NAME] for name in state if name != "model"]
-    notes = [coded_warning("weights-left-out", f"{listing(left_out)} of {weights.source} not released: AudioCraft's "
+    notes = [coded_warning("weights-left-out", f"{listing(left_out)} of {weights.section} not released: AudioCraft's "
                            "loaders take only `model`; use family=general to release all parts")]
     return replace(weights, state=state["model"], notes=(*weights.notes, *(notes if left_out else ())))
 

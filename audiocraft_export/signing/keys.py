@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from ..errors import ReleaseError, permission_hint, reason
 from ..experiment.xp import AnyPath
-from ..formats.requirements import require_packages
+from ..requirements import require_packages
 from .limits import MAX_KEY_BYTES
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from ..errors import CheckpointError, listing, printable, reason
 from ..experiment.config import Config
 from ..experiment.walk import walk
 from ..experiment.xp import MANIFEST
-from ..formats.requirements import require_packages
 from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import read_json
 from ..release.families.multiband_diffusion import FILE as DIFFUSION_FILE
 from ..release.families.registry import LM_FILE, OWN_NAMES
 from ..release.owned_files import is_torch_file, matches_manifest
+from ..requirements import require_packages
 from ..storage.durable_file import WrittenFile
 
 MODEL_SHAPE = {"best_state": dict, "xp.cfg": str, "version": str, "exported": bool}

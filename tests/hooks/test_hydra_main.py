@@ -119,7 +119,7 @@ def test_export_only_without_a_checkpoint_is_one_sentence_and_makes_no_xp(projec
 
 
 def test_packages_that_the_export_needs_are_missed_before_the_training(project):
-    solver = SOLVER + ("\n    from audiocraft_export.formats import requirements\n"
+    solver = SOLVER + ("\n    from audiocraft_export import requirements\n"
                        "    requirements.find_spec = lambda name: None\n")
     result = dora("run", "export=true", "exporter=safetensors", cwd=project(solver=solver))
     assert "not installed: safetensors, huggingface_hub" in last_sentence(result) and "TRAINING" not in result.stdout

@@ -340,7 +340,7 @@ def test_a_solver_of_ones_own_is_exported_by_the_module_started_as_a_script(proj
 
 
 def test_packages_that_the_export_needs_are_missed_before_the_training(tmp_path, monkeypatch):
-    monkeypatch.setattr("audiocraft_export.formats.requirements.find_spec", lambda name: None)
+    monkeypatch.setattr("audiocraft_export.requirements.find_spec", lambda name: None)
     xp = xp_of(tmp_path, export=True, exporter={"format": "safetensors"})
     with xp.enter(), pytest.raises(ExportError, match="not installed: safetensors, huggingface_hub"):
         Inherited().run()

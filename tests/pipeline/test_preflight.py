@@ -4,10 +4,18 @@ import pytest
 from helpers import SIG
 from signing.signers import write_keys
 
-from audiocraft_export import ExportError, ExportOptions, convert, export_checkpoint, export_lm, export_xp, verify
+from audiocraft_export import (
+    ExportError,
+    ExportOptions,
+    convert,
+    export_checkpoint,
+    export_lm,
+    export_xp,
+    requirements,
+    verify,
+)
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.experiment.xp import Experiment
-from audiocraft_export.formats import requirements
 from audiocraft_export.pipeline.export import plan_export
 from audiocraft_export.pipeline.preflight import check_before_training, check_requirements
 

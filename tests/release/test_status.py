@@ -204,7 +204,7 @@ def test_a_release_whose_format_needs_a_missing_package_is_left_by_all(make_xp, 
     before = (folder / "export" / "export.json").read_bytes()
     if is_touched:
         os.utime(folder / "checkpoint.th", (1e9, 1e9))
-    monkeypatch.setattr("audiocraft_export.formats.requirements.find_spec", lambda name: None)
+    monkeypatch.setattr("audiocraft_export.requirements.find_spec", lambda name: None)
     with pytest.raises(ReleaseError, match="format=safetensors needs packages that are not installed"):
         all_exported(dora_dir)
     assert (folder / "export" / "export.json").read_bytes() == before

@@ -304,7 +304,7 @@ def test_parameters_with_gradients_are_released_as_plain_tensors(make_xp, dora_d
 
 def test_the_selection_has_the_section_and_the_reason(make_xp):
     checkpoint = open_checkpoint(make_xp() / "checkpoint.th")
-    assert {which: (select_weights(checkpoint, which).source, select_weights(checkpoint, which).reason)
+    assert {which: (select_weights(checkpoint, which).section, select_weights(checkpoint, which).reason)
             for which in ("best", "last", "ema")} == {
         "best": ("best_state", "best state of the solver"), "last": ("model", "latest weights, as requested"),
         "ema": ("ema", "latest EMA, as requested")}

@@ -79,7 +79,7 @@ class ExportJob:
 
     name: str  # name of the target
     xp: Experiment
-    source: Path  # the checkpoint
+    path: Path  # the checkpoint
     folder: Path  # the release folder
     options: ExportOptions
     codec_dora_dir: Optional[Path]  # Dora folder for compression models `//sig/`; None is that of the experiment
@@ -93,15 +93,15 @@ class ExportJob:
         is_copy = self.is_file and self.options.folder  # the file may belong to another experiment
         with progress.track(printable(self.name)):
             config = self.options.config
-            checkpoint = open_checkpoint(self.source, config) if is_copy else open_experiment(
-                self.xp, self.source, config, by_path=self.is_file)
+            checkpoint = open_checkpoint(self.path, config) if is_copy else open_experiment(
+                self.xp, self.path, config, by_path=self.is_file)
             do = plan_export if self.dry_run else export
             try:
                 return do(checkpoint, self.xp.folder, self.folder, self.options, self.codec_dora_dir)
             except CheckpointError as exc:  # Weights are read after the checkpoint has been opened.
                 if exc.code != "corrupted-file" or is_copy:
                     raise
-                raise with_offer(exc, self.xp, self.source, self._can_export, self.is_file) from exc
+                raise with_offer(exc, self.xp, self.path, self._can_export, self.is_file) from exc
 
     def _can_export(self, path: Path) -> bool:
         """Return whether another checkpoint of the experiment can be exported with the same options."""
@@ -308,7 +308,7 @@ def _jobs(args: argparse.Namespace, names: Sequence[str], dora_dir: DoraDir,
             jobs.append(exc)
             continue
         other = by_folder.setdefault(os.path.realpath(job.folder), job)
-        if os.path.realpath(other.source) != os.path.realpath(job.source):
+        if os.path.realpath(other.path) != os.path.realpath(job.path):
             raise OptionError("conflicting-options", f"{name} and {other.name} would be exported to the same folder "
                               f"{job.folder}", "export them in separate commands with other folders")
     return jobs
@@ -324,9 +324,9 @@ def _job(target: str, name: str, args: argparse.Namespace, dora_dir: DoraDir,
                               "removed, or never started")
     target = find_source(target, dora_dir)
     xp = find_experiment(target, dora_dir)
-    source = find_checkpoint(target, xp, options.checkpoint)
+    path = find_checkpoint(target, xp, options.checkpoint)
     folder = output_folder(xp.folder, options, several=_is_search(args) or len(args.targets) > 1)
-    return ExportJob(name, xp, source, folder, options, dora_dir.for_codec(xp), dry_run=args.dry_run,
+    return ExportJob(name, xp, path, folder, options, dora_dir.for_codec(xp), dry_run=args.dry_run,
                      is_file=os.path.isfile(target))
 
 

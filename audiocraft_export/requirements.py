@@ -1,11 +1,11 @@
-"""Check the optional packages of formats, model cards and the Hub."""
+"""Check the optional packages of formats, model cards, the Hub and signatures."""
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from typing import Optional
 
-from ..errors import ReleaseError, listing
+from .errors import ReleaseError, listing
 
 TRANSFORMERS = "transformers>=4.57"  # required by the transformers format
 INSTALL = f"audiocraft_export and: pip install '{TRANSFORMERS}' matplotlib"

@@ -4,17 +4,17 @@ import subprocess
 import sys
 
 import pytest
+from formats.safetensors.releases import exported
 from helpers import SIG, run
 
 from audiocraft_export import ExportError, ExportOptions
 from audiocraft_export.errors import ReleaseError
-from audiocraft_export.formats.requirements import require_packages, transformers_problem
-from formats.safetensors.releases import exported
+from audiocraft_export.requirements import require_packages, transformers_problem
 
 
 @pytest.mark.parametrize("format", ["safetensors", "transformers"])
 def test_without_the_packages_one_command_installs_all_that_the_export_needs(make_xp, dora_dir, monkeypatch, format):
-    monkeypatch.setattr("audiocraft_export.formats.requirements.find_spec", lambda name: None)
+    monkeypatch.setattr("audiocraft_export.requirements.find_spec", lambda name: None)
     with pytest.raises(ExportError, match="not installed: safetensors, huggingface_hub") as error:
         exported(make_xp, dora_dir, ExportOptions(format=format))
     transformers = " transformers" if format == "transformers" else ""
