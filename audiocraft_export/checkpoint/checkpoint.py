@@ -88,7 +88,7 @@ class Checkpoint:
                                             f"has {self.epochs}: the later epochs were not stored"))
 
     @property
-    def sections(self) -> str:
+    def sections_text(self) -> str:
         """The section names as one string, for a message."""
         return ", ".join(str(name) for name in self.state) or "nothing"
 

@@ -197,7 +197,7 @@ def _select_best(checkpoint: Checkpoint) -> Weights:
     if "best_state" in checkpoint.state:
         raise _MissingWeights("missing-weights", f"best_state of {checkpoint.where} is empty: the solver has kept no "
                               "best state yet")
-    raise _MissingWeights("missing-weights", f"{checkpoint.where} has no best_state; it has {checkpoint.sections}")
+    raise _MissingWeights("missing-weights", f"{checkpoint.where} has no best_state; it has {checkpoint.sections_text}")
 
 
 def _take_model(weights: Weights, of_audiocraft: bool) -> Weights:
@@ -221,7 +221,7 @@ def _select_last(checkpoint: Checkpoint) -> Weights:
     model = checkpoint.state.get("model")
     if not isinstance(model, dict) or not model:
         raise _MissingWeights("missing-weights", f"{checkpoint.where} has no weights in `model`; its sections are "
-                              f"{checkpoint.sections}")
+                              f"{checkpoint.sections_text}")
     return Weights(model, "model", "latest weights, as requested")
 
 

@@ -42,7 +42,7 @@ def test_a_state_that_no_solver_of_audiocraft_stores_is_still_a_training_checkpo
 def test_an_opened_checkpoint_has_its_signature_its_history_and_where_its_configuration_is_from(make_xp):
     checkpoint = open_checkpoint(make_xp() / "checkpoint.th")
     assert (checkpoint.sig, checkpoint.config_source) == (SIG, "checkpoint")
-    assert checkpoint.history == solver_state()["history"] and "best_state" in checkpoint.sections.split(", ")
+    assert checkpoint.history == solver_state()["history"] and "best_state" in checkpoint.sections_text.split(", ")
 
 
 def add_dora_files(folder, history=({"valid": {"ce": 3.0}}, {"valid": {"ce": 1.0}}, {"valid": {"ce": 2.0}})):
