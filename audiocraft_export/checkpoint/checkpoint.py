@@ -14,10 +14,10 @@ from typing import Any, Callable, Optional
 
 from ..errors import CheckpointError, coded_warning
 from ..experiment.config import Config
-from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, AnyPath, Experiment
+from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, XPS, AnyPath, Experiment
 from .allowlist import describe_type
 from .limits import MAX_SIGNATURE
-from .plain_config import to_plain
+from .plain_config import Note, to_plain
 from .torch_file import TorchFile
 
 CHECKPOINT, XP_FOLDER = "checkpoint", "XP folder"  # sources of a configuration or a signature
@@ -38,7 +38,7 @@ class Checkpoint:
     sig: Optional[str]  # Dora's signature, or None if it is unknown
     file: Optional[TorchFile] = None  # None for a solver in memory
     notes: list[str] = field(default_factory=list)  # coded warnings about the checkpoint
-    config_notes: Sequence[str] = ()  # coded warnings that name values of the configuration
+    config_notes: Sequence[Note] = ()  # coded warnings about values of the configuration
     sig_source: Optional[str] = None  # `checkpoint`, `XP folder` or `solver`
     xp_history: list[Any] = field(default_factory=list)  # history.json of the XP folder, if the state has no history
     is_unfinished: bool = False  # whether a solver in memory may have trained since its last epoch
@@ -70,12 +70,13 @@ class Checkpoint:
         return self.file.unknown_globals if self.file else []
 
     def check_experiment(self, xp: Experiment) -> None:
-        """Refuse a checkpoint of another experiment.
+        """Refuse a checkpoint of another experiment; a copy of an XP folder outside of `xps` may have any name.
 
         Raises:
             CheckpointError: if the signatures differ.
         """
-        if xp.sig is not None and self.sig not in (None, xp.sig):
+        folder = Path(os.path.realpath(xp.folder))
+        if xp.sig is not None and self.sig not in (None, xp.sig, folder.name) and folder.parent.name == XPS:
             raise CheckpointError("experiment-mismatch", f"{self.where} was written by experiment {self.sig}, but is "
                                   f"in the folder of {xp.sig}", f"export experiment {self.sig}, or pass the path of "
                                   "the file and --folder DIR")
@@ -168,7 +169,7 @@ def to_checkpoint(file: TorchFile, config_file: Optional[AnyPath] = None) -> Che
     if "exported" in state:
         raise CheckpointError("already-exported", f"{path} is a release, not a training checkpoint",
                               "use the training checkpoint, or the signature of its experiment")
-    config_notes: list[str] = []
+    config_notes: list[Note] = []
     config, config_source = _find_config(file, config_file, config_notes)
     config = config.with_choices(path.parent / HYDRA_SETTINGS)
     sig, sig_source = _find_signature(file)
@@ -221,7 +222,7 @@ def _find_history(file: TorchFile) -> list[Any]:
     return xp.history if file.path.name == CHECKPOINT_FILE and xp.argv is not None and is_own else []
 
 
-def _find_config(file: TorchFile, config_file: Optional[AnyPath], notes: list[str]) -> tuple[Config, str]:
+def _find_config(file: TorchFile, config_file: Optional[AnyPath], notes: list[Note]) -> tuple[Config, str]:
     """Return the configuration of a checkpoint and its source, and add warnings about its values to `notes`."""
     hydra_config = file.path.parent / HYDRA_CONFIG
 

@@ -19,11 +19,12 @@ _FLATTEN = "use a flat configuration"
 _SHRINK = "keep large data out of the configuration"
 _SCALARS = (bool, int, float, str, bytes)
 _CONTENT = ("_content", "_val", "content", "val")  # attributes that hold a node's value; the last two: OmegaConf 1
-_Path = tuple[Any, ...]
+KeyPath = tuple[Any, ...]  # the keys and indices from the configuration to a value; `{}` is an item of a set
+Note = tuple[KeyPath, str]  # a coded warning about the value at a path
 
 
 def to_plain(cfg: Any, load_hydra_config: Callable[[], Any] = lambda: None,
-             notes: Optional[list[str]] = None) -> dict[Any, Any]:
+             notes: Optional[list[Note]] = None) -> dict[Any, Any]:
     """Convert a configuration (`xp.cfg`) to plain data.
 
     Interpolations and `???` are kept, sets become sorted lists, and paths, dates, dtypes and the like become strings.
@@ -50,11 +51,11 @@ def to_plain(cfg: Any, load_hydra_config: Callable[[], Any] = lambda: None,
 class _PlainConverter:
     """Convert nested values, and limit their number: shared references may expand exponentially."""
 
-    def __init__(self, load_hydra_config: Callable[[], Any], notes: list[str]) -> None:
+    def __init__(self, load_hydra_config: Callable[[], Any], notes: list[Note]) -> None:
         self._load_hydra_config, self._notes = load_hydra_config, notes
         self._values, self._text, self._references = 0, 0, 0
 
-    def convert(self, value: Any, path: _Path) -> Any:
+    def convert(self, value: Any, path: KeyPath) -> Any:
         if isinstance(value, Node):
             return self.convert(next((value.state[key] for key in _CONTENT if key in value.state), None), path)
         self._count(value)
@@ -70,7 +71,7 @@ class _PlainConverter:
         plain = _to_scalar(value)
         return plain if plain is not None or value is None else self._replace(value, path, self._select(path))
 
-    def _convert_dict(self, items: dict[Any, Any], path: _Path) -> dict[Any, Any]:
+    def _convert_dict(self, items: dict[Any, Any], path: KeyPath) -> dict[Any, Any]:
         converted = {}
         for index, (key, item) in enumerate(items.items()):
             name = self._convert_key(key, path, index, len(items))
@@ -80,26 +81,25 @@ class _PlainConverter:
                                   "converted to plain data", "rename all but one of these keys")
         return converted
 
-    def _replace(self, value: Any, path: _Path, found: Any) -> Any:
+    def _replace(self, value: Any, path: KeyPath, found: Any) -> Any:
         """Replace a value that is not plain data by an enum name, by `found` in Hydra's file, or by an enum value."""
         if isinstance(value, UnknownGlobal) and value.is_attribute and all(map(_is_class, _split(value.name))):
             return _split(value.name)[1]
         is_enum = isinstance(value, UnknownCall) and not value.is_changed and _is_class(value.name)
         if found is not None and not (is_enum and isinstance(found, (dict, list))):
             if not is_enum:
-                self._note(f"{_show(path)} is {describe_type(value)}, which is not plain data; used the value of "
+                self._note(path, f"is {describe_type(value)}, which is not plain data; used the value of "
                            ".hydra/config.yaml")
             return self.convert(found, path)
         if is_enum:
-            self._note(f"{_show(path)} is {value.name}({value.value!r}), whose name is not in the checkpoint; used its "
-                       "value")
+            self._note(path, f"is a {value.name}, whose name is not in the checkpoint; used its value")
             return self.convert(value.value, path)
         raise _refusal(value, path)
 
-    def _note(self, text: str) -> None:
-        self._notes.append(coded_warning("config-value-replaced", text))
+    def _note(self, path: KeyPath, text: str) -> None:
+        self._notes.append((path, coded_warning("config-value-replaced", f"{_show(path)} {text}")))
 
-    def _convert_key(self, key: Any, path: _Path, index: int, count: int) -> Any:
+    def _convert_key(self, key: Any, path: KeyPath, index: int, count: int) -> Any:
         """Convert the key at `index` of a mapping with `count` items."""
         self._count(key)
         plain = _to_scalar(to_number(key))
@@ -113,7 +113,7 @@ class _PlainConverter:
             raise _refusal(key, path)
         return plain
 
-    def _select(self, path: _Path) -> Any:
+    def _select(self, path: KeyPath) -> Any:
         """Return the value at a path in `.hydra/config.yaml`; None if it is missing."""
         values = self._load_hydra_config()
         for key in path:
@@ -140,7 +140,7 @@ class _PlainConverter:
                                   f"interpolation of more than {MAX_REFERENCE_CHARACTERS} characters", _SHRINK)
 
 
-def _refusal(value: Any, path: _Path) -> CheckpointError:
+def _refusal(value: Any, path: KeyPath) -> CheckpointError:
     return CheckpointError("unsupported-config-value", "Unsupported value in the configuration: "
                            f"{_show(path)} is {describe_type(value)}", "use numbers, strings, lists and mappings")
 
@@ -181,6 +181,6 @@ def _split(name: str) -> tuple[str, str]:
     return owner, attribute
 
 
-def _show(path: _Path) -> str:
+def _show(path: KeyPath) -> str:
     """Format the path of a value for a message, such as `xp.cfg.optim.betas[0]`."""
     return "xp.cfg" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)

@@ -55,7 +55,7 @@ class LazyTensor:
     @property
     def own_bytes(self) -> LazyBytes:
         """The bytes of the elements of a contiguous tensor: the whole storage, or a slice of it."""
-        begin = self.offset * ITEMSIZE[self.dtype]
+        begin = self.offset * ITEMSIZE[self.dtype] if self.numel else 0
         return self.blob if self.nbytes == self.blob.nbytes else self.blob.slice(begin, self.nbytes)
 
     @property

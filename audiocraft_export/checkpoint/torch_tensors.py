@@ -132,7 +132,8 @@ def _to_lazy(state: Any, storages: dict[Any, LazyBytes], name: str) -> Any:
     if isinstance(state, dict):
         return {key: _to_lazy(value, storages, f"{name}.{key}") for key, value in state.items()}
     if isinstance(state, (list, tuple)):
-        return [_to_lazy(value, storages, f"{name}.{index}") for index, value in enumerate(state)]
+        items = [_to_lazy(value, storages, f"{name}.{index}") for index, value in enumerate(state)]
+        return tuple(items) if isinstance(state, tuple) else items
     return to_number(state)
 
 
@@ -146,7 +147,8 @@ def _describe(tensor: torch.Tensor, storages: dict[Any, LazyBytes], name: str) -
     if storage is None:
         raise CheckpointError("unsupported-weights", f"The tensor {name} of the solver ({type(tensor).__name__}) has "
                               "no storage in memory", f"convert it to a plain tensor, or {_KEEP_OUT}")
-    blob = storages.setdefault((storage.device, storage.data_ptr(), storage.nbytes()),
+    place = storage.data_ptr() or storage._cdata  # an empty storage has no memory, and torch.save keeps each of them
+    blob = storages.setdefault((storage.device, place, storage.nbytes()),
                                LazyBytes(storage.nbytes(), lambda begin, end: iter_chunks(_bytes(storage), begin, end)))
     return LazyTensor(blob, str(tensor.dtype)[len("torch."):], int(tensor.storage_offset()), tuple(tensor.shape),
                       tensor.stride(), tensor.is_conj(), tensor.is_neg())

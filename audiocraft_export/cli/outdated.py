@@ -66,7 +66,7 @@ def _select(xp: Experiment, given: Mapping[str, Any], found: Outdated) -> None:
     folder = output_folder(xp.folder, ExportOptions(folder=given.get("folder")), several=True)
     name = checkpoint_name(given["checkpoint"]) if "checkpoint" in given else None
     status = states.release_status(folder, xp.folder, name=name)
-    previous = _previous_options(status, given)
+    previous = _previous_options(status, given, folder)
     options = _options(previous, status, given, folder)
     path = xp.checkpoint_path(options.checkpoint)
     is_missing = not os.path.isfile(path) and permission_error(path) is None  # the export reports missing permissions
@@ -91,12 +91,18 @@ def _lacks_digest(manifest: Manifest, given: Mapping[str, Any]) -> bool:
         or "source_digest" in given and "sha256" not in (manifest.checkpoint or {})
 
 
-def _previous_options(status: ReleaseStatus, given: Mapping[str, Any]) -> ExportOptions:
+def _previous_options(status: ReleaseStatus, given: Mapping[str, Any], folder: Path) -> ExportOptions:
     """Return the options of an existing release, as far as they are valid in the format of the new one."""
-    made_with = status.made_with
+    from ..release.manifest import CARD_FILE
+    made_with, manifest = status.made_with, status.manifest
     if given.get("format") == AUDIOCRAFT:
         made_with.pop("max_shard_size", None)
-    return ExportOptions.from_mapping(made_with)
+    options = ExportOptions.from_mapping(made_with)
+    if manifest is None:
+        return options
+    has_no_card = options.has_card and not os.path.lexists(folder / CARD_FILE)
+    return options.replace(digest=manifest.content_digest is not None, card=False if has_no_card else None,
+                           source_digest="sha256" in (manifest.checkpoint or {}))
 
 
 def _options(previous: ExportOptions, status: ReleaseStatus, given: Mapping[str, Any], folder: Path) -> ExportOptions:

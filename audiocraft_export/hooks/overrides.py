@@ -1,7 +1,6 @@
 """Read the keys `export` and `exporter` of a Hydra configuration and of a command line."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
@@ -58,8 +57,8 @@ def read_options(cfg: DictConfig) -> tuple[Mode, ExportOptions]:
 
 
 def with_absolute_paths(options: ExportOptions) -> ExportOptions:
-    """Return the options with absolute paths, without `~`, because Hydra may change the current folder."""
-    paths = {name: to_absolute_path(os.path.expanduser(value)) for name in PATHS if (value := getattr(options, name))}
+    """Return the options with absolute paths, because Hydra may change the current folder."""
+    paths = {name: to_absolute_path(value) for name in PATHS if (value := getattr(options, name))}
     return options.replace(**paths)
 
 
@@ -96,6 +95,8 @@ def quote(value: Any) -> str:
     """Quote a value for use in a Hydra override."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {quote(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(quote, value)) + "]"
     if isinstance(value, str):
         return QuotedString(value, Quote.single).with_quotes()
     return json.dumps(value)

@@ -86,7 +86,7 @@ def working_options(xp: Experiment, options: ExportOptions) -> Optional[ExportOp
             with suppress(ExportError):
                 changed = with_previous_scrub(changed.release_folder(xp.folder), changed)
                 opened = checkpoint(changed.checkpoint, str(changed.config) if changed.config else None)
-                check_export(opened, xp.folder, changed, check_space)
+                check_export(opened, xp.folder, changed, check_space=check_space)
                 return changed
     return None
 

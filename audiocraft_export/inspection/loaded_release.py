@@ -166,7 +166,7 @@ def _weights(folder: Path, states: Mapping[str, Mapping[Any, Any]]) -> LazyWeigh
 def _state_dict(state: Mapping[Any, Any]) -> Mapping[str, Any]:
     """Return the weights in the content of a file of torch.save; for several bands, those of each band."""
     bands = {str(key): band["model_state"] for key, band in state.items()
-             if isinstance(band, dict) and isinstance(band.get("model_state"), dict)}
+             if isinstance(key, int) and isinstance(band, dict) and isinstance(band.get("model_state"), dict)}
     found = bands or state.get("best_state", state.get("model"))
     return found if isinstance(found, dict) else {}
 

@@ -7,7 +7,7 @@ from typing import Any, Optional
 from ..checkpoint.checkpoint import Checkpoint, open_checkpoint, open_experiment
 from ..checkpoint.plain_config import to_plain
 from ..experiment.config import Config, to_container
-from ..experiment.dora_dir import resolve_dora_dir
+from ..experiment.dora_dir import codec_dora_dir, resolve_dora_dir
 from ..experiment.xp import HYDRA_SETTINGS, AnyPath, Experiment, find_xp
 from ..options import ExportOptions
 from ..release.metrics import Selection
@@ -51,19 +51,21 @@ def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), 
     return export(checkpoint, xp.folder, options.release_folder(xp.folder), options, selection=selection)
 
 
-def check_export(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions, check_space: bool = True) -> None:
+def check_export(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
+                 dora_dir: Optional[AnyPath] = None, *, check_space: bool = True) -> None:
     """Check an export as far as possible without writing anything.
 
     Args:
         checkpoint: the open checkpoint.
         xp_folder: the XP folder.
         options: how to export.
+        dora_dir: as for `export`.
         check_space: whether to check the free disk space.
 
     Raises:
         ExportError: if the export cannot succeed.
     """
-    planned = plan(prepare(checkpoint, xp_folder, options), options.release_folder(xp_folder), options)
+    planned = plan(prepare(checkpoint, xp_folder, options, dora_dir), options.release_folder(xp_folder), options)
     planned.check_sources(check_space)
 
 
@@ -75,7 +77,7 @@ def export_checkpoint(path: AnyPath, folder: Optional[AnyPath] = None, options: 
         path: the checkpoint file, in any folder.
         folder: the release folder; None is `options.folder`, or else the subfolder `export` next to the file.
         options: how to export; `checkpoint` is ignored.
-        dora_dir: the Dora folder to look up a compression model `//sig/...` in; None is the one that `path` is in.
+        dora_dir: the Dora folder to look up a compression model `//sig/...` in; None finds it as the command does.
         keywords: options by name, such as `dtype="float16"`; they override `options`.
 
     Raises:
@@ -84,7 +86,8 @@ def export_checkpoint(path: AnyPath, folder: Optional[AnyPath] = None, options: 
     """
     options, home = options.replace(**keywords), Path(path).absolute().parent
     target = options.release_folder(home) if folder is None else Path(folder)
-    return export(open_checkpoint(Path(path), options.config), home, target, options, dora_dir)
+    codecs = codec_dora_dir(Experiment.from_folder(home), dora_dir)
+    return export(open_checkpoint(Path(path), options.config), home, target, options, codecs)
 
 
 def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path,

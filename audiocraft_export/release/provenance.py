@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from .. import progress
 from ..checkpoint.checkpoint import CONFIG_OPTION
+from ..checkpoint.plain_config import KeyPath
 from ..checkpoint.torch_file import TorchFile
 from ..errors import coded_warning, listing, printable, split_warning, warning_about
 from ..experiment.privacy.scrub import unmatched_patterns
@@ -159,8 +160,9 @@ def _recorded_options(options: ExportOptions, version: str) -> dict[str, Any]:
 def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: ExportOptions) -> Iterator[str]:
     """Yield the coded warnings about a model, its checkpoint and its compression model."""
     checkpoint = model.checkpoint
-    config_notes, is_for_public = checkpoint.config_notes, PUBLIC in options.patterns
-    yield from () if is_for_public else config_notes  # The notes name classes, keys and values, which may be private.
+    is_for_public = PUBLIC in options.patterns
+    config_notes = [note for path, note in checkpoint.config_notes if _is_kept(path, model.config.values)]
+    yield from () if is_for_public else config_notes  # The notes name classes and keys, which may be private.
     yield from checkpoint.notes
     if config_notes and is_for_public:
         yield coded_warning("config-value-replaced", f"{len(config_notes)} values of the configuration are not plain "
@@ -193,6 +195,17 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: E
                             "of the release is `unknown`")
     for pattern in unmatched_patterns(checkpoint.config, options.patterns):
         yield coded_warning("scrub-unmatched", f"scrub={pattern} matches no key of the configuration")
+
+
+def _is_kept(path: KeyPath, values: Any) -> bool:
+    """Return whether a value is still in a configuration, which may be scrubbed."""
+    for key in path:
+        if key == "{}":
+            return True
+        if not (isinstance(values, dict) and key in values or isinstance(values, list) and key in range(len(values))):
+            return False
+        values = values[key]
+    return True
 
 
 def _weights_epoch(model: ReleaseModel, selection: Optional[Selection]) -> Optional[int]:

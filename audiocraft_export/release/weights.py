@@ -57,7 +57,7 @@ class Weights:
     @property
     def parameters(self) -> int:
         """Number of elements in the tensors; tied tensors count once."""
-        return sum({id(tensor.blob): tensor.numel for tensor in self.tensors.values()}.values())
+        return sum({(id(tensor.blob), tensor.dtype): tensor.numel for tensor in self.tensors.values()}.values())
 
     @property
     def dtypes(self) -> dict[str, int]:

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import NEW_DTYPES, SIG, load, same
+from helpers import NEW_DTYPES, SIG, load, same, solver_state
 from omegaconf import OmegaConf
 
-from audiocraft_export import ExportError, ExportOptions, export_xp
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp, verify
 from audiocraft_export.checkpoint.torch_tensors import SolverState, cast_chunks, from_torch, to_torch
 from audiocraft_export.errors import CheckpointError
 
@@ -92,7 +93,17 @@ def test_a_storage_with_two_dtypes_in_a_running_solver_is_exported_with_both(tmp
     state = {"w": weight, "i": weight.view(torch.int32), "z": z, "r": torch.view_as_real(z)}
     sources = {"best_state": Source({"model": state}), "history": Source([])}
     report = export_state(sources, OmegaConf.create({"a": 1}), SIG, tmp_path)
-    assert same(load(report.files[0])["best_state"], state)
+    assert same(load(report.files[0])["best_state"], state) and verify(report.folder).ok
+
+
+def test_the_state_of_a_running_solver_makes_the_same_file_as_its_checkpoint(make_xp, tmp_path):
+    from audiocraft_export.pipeline.export import export_state
+    state = {"w": torch.ones(3), "none": torch.empty(0, 3), "nothing": torch.empty(0), "betas": [(0.9, [0.99])]}
+    sources = {"best_state": SimpleNamespace(state_dict=lambda: {"model": state})}
+    xp = make_xp(best_state={"model": state})
+    stored = export_checkpoint(xp / "checkpoint.th", tmp_path / "stored")
+    made = export_state(sources, solver_state()["xp.cfg"], SIG, tmp_path / "made")
+    assert made.files[0].read_bytes() == stored.files[0].read_bytes()
 
 
 def test_a_section_is_asked_for_when_it_is_read_and_its_tensors_are_described():
@@ -106,7 +117,7 @@ def test_a_section_is_asked_for_when_it_is_read_and_its_tensors_are_described():
     state = SolverState({"model": Source()})
     assert list(state) == ["model"] and len(state) == 1 and not asked
     section = state["model"]
-    assert asked == ["model"] and section["steps"] == [1, 2] and to_torch(section["w"]).tolist() == [0, 1, 2]
+    assert asked == ["model"] and section["steps"] == (1, 2) and to_torch(section["w"]).tolist() == [0, 1, 2]
 
 
 class Wrapping(torch.Tensor):

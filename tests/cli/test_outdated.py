@@ -66,6 +66,16 @@ def test_a_release_is_made_again_with_its_options(exported, tmp_path, change, op
     assert options_of(folder) == {**before, "codec": "none"}
 
 
+def test_a_release_that_is_made_again_keeps_its_digests_and_stays_without_a_card(exported, tmp_path):
+    folder = exported(format="safetensors", card=False, digest=True, source_digest=True)
+    train_more(folder)
+    assert command("run", "--all", cwd=tmp_path).stderr == "1 XP: 1 exported\n"
+    manifest = Manifest.load(folder / "export")
+    assert manifest.content_digest and manifest.checkpoint["sha256"] and not (folder / "export" / "README.md").exists()
+    command("run", "--all", "--card", cwd=tmp_path)
+    assert (folder / "export" / "README.md").exists()
+
+
 def test_a_release_of_another_checkpoint_stays_one(exported, train, tmp_path, dora_dir):
     folder = train(SIG, [], [1.])
     train_more(folder, "checkpoint_3.th")

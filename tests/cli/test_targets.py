@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from helpers import SIG
 
 from audiocraft_export import ExportError, ExportOptions, export_xp
 from audiocraft_export.cli.targets import DoraDir, add_dora_dir, find_checkpoint, find_experiment
@@ -167,3 +168,15 @@ def test_a_checkpoint_is_named_by_its_file_or_by_its_epoch(make_xp, dora_dir):
     assert find_checkpoint(file, xp) == folder / "checkpoint_3.th"
     with pytest.raises(ExportError, match="is a checkpoint file, and --checkpoint 3 names another"):
         find_checkpoint(file, xp, "3")
+
+
+def test_a_copy_or_a_link_of_an_experiment_may_have_any_name(make_xp, dora_dir, tmp_path):
+    xp = make_xp()
+    backup = shutil.copytree(xp, tmp_path / "backup" / "20240512")  # eight hexadecimal digits
+    xp.with_name("latest").symlink_to(SIG)
+    for target in (backup, backup / "checkpoint.th", "latest"):
+        result = command("run", target, cwd=tmp_path)
+        assert result.returncode == 0 and result.stdout.startswith(f"{SIG} "), result.stderr
+    assert command("inspect", backup, cwd=tmp_path).stdout.count("up to date") == 1
+    xp.rename(xp.with_name("11111111"))
+    assert "experiment-mismatch" in command("run", "1111", cwd=tmp_path, code=1).stderr

@@ -63,7 +63,7 @@ def test_a_relative_folder_is_one_of_where_dora_was_started(project):
 
 @pytest.mark.parametrize("value", [
     "", "a b", "it's", "\\", "a\\", "\\'", "\\\\' \\ '\\", "line\\\nbreak", "${x}", "null", "[1, 2]", None, True, 3,
-    0.5, ["public", "optim.*"], {"a": {"b": "it's"}, "c": None}], ids=repr)
+    0.5, ["public", "optim.*"], ["größe", "it's"], {"a": {"b": "it's"}, "c": None}], ids=repr)
 def test_a_quoted_value_comes_back_through_the_grammar_of_hydra(value):
     assert OverridesParser.create().parse_override(f"key={quote(value)}").value() == value
 

@@ -144,6 +144,14 @@ def test_the_parts_of_audioseal_are_named_by_their_files(make_xp, dora_dir, form
     assert same(release.weights, state) and release.config.audioseal.nbits == 16
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_part_that_is_called_like_the_weights_of_a_band_is_a_part(make_xp, dora_dir, format):
+    parts = {"model_state": model_state(1), "other": model_state(2)}
+    release = load_release(release_of(make_xp, dora_dir, format, best_state=parts))
+    assert len(release.weights) == 6 and same(release.weights, {
+        f"{part}.{name}": value for part, state in parts.items() for name, value in state.items()})
+
+
 def test_a_missing_configuration_of_audioseal_is_an_error(make_xp, dora_dir):
     state = {f"{part}.{name}": value for part in ("generator", "detector") for name, value in model_state(3).items()}
     folder = release_of(make_xp, dora_dir, "audiocraft", **{

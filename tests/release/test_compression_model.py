@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import SIG, command, load, model_state, same, with_cfg
 
-from audiocraft_export import ExportError, ExportOptions, export_xp
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
 from audiocraft_export.release.compression_model import Lookup, compression_model_by_name
 
 CODEC = "c0dec000"
@@ -127,6 +127,22 @@ def test_the_codec_of_a_copied_experiment_is_looked_up_in_the_dora_folder_that_w
     assert result.returncode == 0, result.stderr
     result = command("run", copy / "checkpoint.th", "--folder", "out", "--dora-dir", tmp_path / "no", cwd=tmp_path)
     assert result.returncode == 1 and "no is not a Dora folder" in result.stderr and not (tmp_path / "out").exists()
+
+
+def test_python_finds_the_codec_of_a_copied_experiment_as_the_command_does(codec, make_xp, dora_dir, tmp_path,
+                                                                           monkeypatch):
+    cfg = with_cfg(solver="musicgen", compression_model_checkpoint=f"//sig/{CODEC}")
+    copy = shutil.copytree(make_xp(**{"xp.cfg": cfg}), tmp_path / "backup" / "mine")
+    monkeypatch.setenv("AUDIOCRAFT_DORA_DIR", str(dora_dir))
+    monkeypatch.delenv("DORA_PACKAGE", raising=False)
+    monkeypatch.chdir(tmp_path / "backup")
+    report = export_checkpoint(copy / "checkpoint.th")
+    assert [path.name for path in report.files] == ["state_dict.bin", "compression_state_dict.bin"]
+    shutil.copy(copy / "checkpoint.th", copy / "checkpoint_2.th")
+    damaged = (copy / "checkpoint.th").read_bytes().replace(b"history", b"histori")
+    (copy / "checkpoint.th").write_bytes(damaged[:-100])
+    result = command("run", copy, cwd=tmp_path / "backup", AUDIOCRAFT_DORA_DIR=str(dora_dir))
+    assert result.returncode == 1 and "use checkpoint=2 (--checkpoint 2)" in result.stderr
 
 
 def test_a_reference_within_the_configuration_does_not_hide_why_a_codec_is_not_found(make_xp, dora_dir):

@@ -33,6 +33,26 @@ def test_the_manifest_has_the_provenance_of_the_release(make_xp, dora_dir):
     assert manifest["time"] and manifest == report.to_dict()["manifest"]
 
 
+class Client:
+    """A value of a configuration that is not plain data."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __reduce__(self):
+        return Client, (self.name,)
+
+
+def test_no_warning_has_a_value_or_names_a_scrubbed_key(make_xp, dora_dir):
+    make_xp(**{"xp.cfg": {"solver": "mine", "data": {"owner": Client("jane"), "users": [Client("joe")]}}})
+    report = export_xp(SIG, dora_dir)
+    assert [warning.partition(" is a ")[0] for warning in report.manifest.warnings if "config-value" in warning] == [
+        "config-value-replaced: xp.cfg.data.owner", "config-value-replaced: xp.cfg.data.users[0]"]
+    assert "jane" not in report.manifest.text
+    scrubbed = export_xp(SIG, dora_dir, scrub=["data.owner"])
+    assert ["data.owner" in warning for warning in scrubbed.manifest.warnings if "config-value" in warning] == [False]
+
+
 def test_manifests_of_bands_are_merged_and_a_warning_of_one_names_it(make_xp, dora_dir):
     make_xp()
     one = replace(export_xp(SIG, dora_dir).manifest, warnings=["of both", "of one", "scrub-unmatched: x"])

@@ -9,7 +9,7 @@ import torch
 from helpers import SIG, command, model_state, with_cfg
 from hooks.solvers import Inherited, xp_of
 
-from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_lm, export_xp
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_lm, export_xp, verify
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.pipeline.convert import convert
 from audiocraft_export.pipeline.export import plan_export
@@ -236,3 +236,23 @@ def test_nor_is_that_of_an_experiment_without_a_checkpoint_or_in_a_folder_of_ano
 def test_a_folder_with_weights_alone_may_be_one_of_a_release(ours, tmp_path):
     torch.save({**model_state(), "optimizer_net.weight": torch.ones(1)}, tmp_path / "pretrained.bin")
     assert export_checkpoint(ours, tmp_path).written
+
+
+def test_a_damaged_release_is_replaced_by_one_in_another_format(ours, tmp_path):
+    folder = export_checkpoint(ours, tmp_path / "release").folder
+    data = bytearray((folder / "state_dict.bin").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "state_dict.bin").write_bytes(data)
+    export_checkpoint(ours, folder, format="safetensors", card=False)
+    assert verify(folder).ok and not (folder / "state_dict.bin").exists()
+
+
+def test_a_changed_file_that_the_loader_of_the_new_format_would_read_is_refused_before_anything_is_written(ours,
+                                                                                                       tmp_path):
+    folder = export_checkpoint(ours, tmp_path / "release", format="safetensors", max_shard_size=60, card=False).folder
+    shard = next(folder.glob("model-*"))
+    shard.write_bytes(shard.read_bytes() + b"mine")
+    before = (folder / "export.json").read_bytes()
+    with pytest.raises(ExportError, match="a loader would read it"):
+        export_checkpoint(ours, folder, format="safetensors", card=False)
+    assert (folder / "export.json").read_bytes() == before

@@ -7,7 +7,7 @@ import torch
 from helpers import NEW_DTYPES, SIG, command, load, model_state, same, solver_state, with_cfg
 from omegaconf import OmegaConf
 
-from audiocraft_export import ExportError, ExportOptions, export_xp
+from audiocraft_export import ExportError, ExportOptions, export_xp, load_release
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.errors import CheckpointError
 from audiocraft_export.release.weights import select_weights
@@ -317,3 +317,20 @@ def test_two_tensors_with_the_same_name_are_refused(make_xp, dora_dir, state):
     with pytest.raises(CheckpointError, match="has two tensors with the name"):
         export_xp(SIG, dora_dir)
     assert not (folder / "export").exists()
+
+
+@pytest.mark.parametrize("format", ["audiocraft", "safetensors"])
+def test_an_empty_tensor_may_lie_beyond_its_storage(make_xp, dora_dir, format):
+    state = {"empty": torch.randn(4, 0)[2:], "imag": torch.empty(0, 3, dtype=torch.complex64).imag,
+             "end": torch.arange(3.)[3:], "w": torch.ones(2)}
+    make_xp(best_state={"model": state})
+    report = export_xp(SIG, dora_dir, format=format, card=False)
+    assert verify(report.folder).ok and same(load_release(report.folder).weights, state)
+
+
+@pytest.mark.skipif(not hasattr(torch, "uint16"), reason="torch.save refuses other dtypes of one storage")
+def test_the_parameters_of_one_storage_with_two_dtypes_are_those_in_the_file(make_xp, dora_dir):
+    packed = torch.arange(16, dtype=torch.uint8)
+    make_xp(best_state={"model": {"packed": packed, "view": packed.view(torch.uint16)}})
+    report = export_xp(SIG, dora_dir)
+    assert report.manifest.parameters == 24 and verify(report.folder).ok

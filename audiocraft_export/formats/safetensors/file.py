@@ -15,7 +15,7 @@ from typing import Any
 from ...checkpoint.nonfinite import NonfiniteCounter
 from ...checkpoint.tensor import LazyTensor, contiguous, is_shape
 from ...checkpoint.zip_reader import refuse_lfs_pointer
-from ...errors import RESTORE, CheckpointError, reason
+from ...errors import RESTORE, CheckpointError, readable_size, reason
 from ...release.content import Tensors
 from ...storage.file_reader import FileReader
 from ...storage.lazy_bytes import LazyBytes, Sink
@@ -132,6 +132,9 @@ def _build_header(tensors: list[tuple[str, LazyTensor]], metadata: Mapping[str, 
                               f"safetensors supports only UTF-8 in names and metadata: {reason(exc)}",
                               USE_AUDIOCRAFT) from exc
     text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER:
+        raise CheckpointError("unsupported-by-safetensors", f"safetensors supports {readable_size(MAX_HEADER)} of "
+                              f"names and plain values; these are {readable_size(len(text))}", USE_AUDIOCRAFT)
     return _SIZE.pack(len(text)) + text
 
 

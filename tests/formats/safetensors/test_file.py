@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 from helpers import SIG, command
 
-from audiocraft_export import ExportError
+from audiocraft_export import ExportError, export_xp
 from audiocraft_export.errors import CheckpointError
 from audiocraft_export.formats.safetensors.file import read_safetensors
 from audiocraft_export.pipeline.convert import convert
@@ -122,3 +122,11 @@ def test_a_forged_header_is_refused_at_once_and_nothing_is_written(make_xp, dora
     with pytest.raises(ExportError):
         convert(folder, "audiocraft", tmp_path / "out")
     assert time.process_time() - began < 5 and not (tmp_path / "out").exists()
+
+
+def test_a_header_that_could_not_be_read_again_is_refused_before_anything_is_written(make_xp, dora_dir, monkeypatch):
+    make_xp(best_state={"model": {"w": torch.ones(2), "state": b"x" * 2000}})
+    monkeypatch.setattr("audiocraft_export.formats.safetensors.file.MAX_HEADER", 2000)
+    with pytest.raises(ExportError, match="safetensors supports 2 kB of names and plain values") as error:
+        export_xp(SIG, dora_dir, format="safetensors")
+    assert error.value.code == "unsupported-by-safetensors" and not (dora_dir / "xps" / SIG / "export").exists()
