@@ -21,8 +21,9 @@ ERRORS: dict[str, str] = {
         Hydra cannot compose `export` or `exporter` from the command line: an override has a syntax error, or chooses a
         config of the group `exporter` that does not exist.""",
     "name-conflict": """
-        The solver has a method `export` of its own, which hides that of `ExportMixin`. Rename the method, or let it
-        accept the options of an export, as in `def export(self, **options)`, and call `super().export(**options)`.""",
+        The solver has a method or an attribute `export` of its own, which hides the method of `ExportMixin`. Rename it,
+        or let the method accept the options of an export, as in `def export(self, **options)`, and call
+        `super().export(**options)`.""",
     "unknown-option": """
         The option does not exist, usually because of a typo. The hint shows the closest name, or where to find all
         options.""",
@@ -234,8 +235,8 @@ ERRORS: dict[str, str] = {
         format. For all other models, use `verify=bytes`.""",
     # Sharing
     "hub-conflict": """
-        The README.md on the Hub has text that the local one does not have. Merge it into the README.md of the release,
-        and push again.""",
+        The README.md was edited on the Hub: it has text that the local one lacks, or lacks a section that the local one
+        has. Make the same edits in the README.md of the release, and push again.""",
     "invalid-card": """
         The README.md of the release cannot be updated without losing text: its front matter is not YAML, a marker of a
         generated section is missing or duplicated, or the file is too large or not UTF-8. Correct it, or move it

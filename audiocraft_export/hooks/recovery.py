@@ -52,12 +52,13 @@ def failure_after_training(exc: ExportError, xp: Experiment, options: ExportOpti
 def store_state(solver: Any, xp: Experiment) -> None:
     """Store the state of a solver that is only in memory, as `flashy.BaseSolver.commit` does.
 
-    A checkpoint of an earlier epoch is kept: the state is stored beside it, with the number of its epoch in the name.
+    Checkpoints that exist are kept: the state is stored beside them, with the number of its epoch in the name.
     """
     import torch
     from flashy.utils import write_and_rename
-    path = xp.checkpoint_path()
-    path = xp.checkpoint_path(len(solver.history)) if os.path.lexists(path) else path
+    epoch = len(solver.history)
+    paths = map(xp.checkpoint_path, (None, epoch, f"{epoch}_unexported"))
+    path = next(path for path in paths if not os.path.lexists(path) or "unexported" in path.name)
     try:
         with write_and_rename(path) as stream:
             torch.save(solver.state_dict(), stream)

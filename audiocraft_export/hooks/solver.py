@@ -2,8 +2,9 @@
 
 import atexit
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, Callable, ClassVar, Optional
 
@@ -14,7 +15,7 @@ from ..checkpoint.allowlist import UnknownGlobal
 from ..checkpoint.checkpoint import open_checkpoint
 from ..checkpoint.numpy_scalars import plain_numbers, to_number
 from ..checkpoint.plain_config import to_plain
-from ..errors import ExportError, OptionError, coded_warning, show_warning
+from ..errors import CheckpointError, ExportError, OptionError, coded_warning, show_warning
 from ..experiment.config import Config, to_container
 from ..experiment.xp import Experiment
 from ..options import ExportOptions
@@ -27,7 +28,7 @@ from ..release.report import ExportReport
 from .best_state import BestStateWatch
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
-from .entry import COMMIT, RESTORE, accepts, named_entry, public_methods
+from .entry import COMMIT, RESTORE, accepts, is_library_method, named_entry, public_methods
 from .first_stage import check_first_stage
 from .messages import fatal_errors, is_main_running, log
 from .overrides import EXPORT, EXPORTER, exporter_values, with_absolute_paths
@@ -59,9 +60,10 @@ class ExportMixin:
     # From flashy.BaseSolver:
     xp: Any
     stateful: Any
+    state_dict: Any
     history: Any
     _export_best_epoch: Optional[int] = None  # according to an overridden `is_best_so_far()`; None if unknown
-    _export_watch: Optional[BestStateWatch] = None  # since the first commit
+    _export_watch: Optional[BestStateWatch] = None  # since the first commit or `restore()`
     _export_last_epoch: Optional[int] = None  # the last epoch that this process has committed
     _export_commits: int = 0  # commits in the outermost method since its last export
     _export_is_checked: bool = False  # whether the options were checked before the training
@@ -105,7 +107,7 @@ class ExportMixin:
         chosen = keep_scrub(chosen.release_folder(self.xp.folder), chosen)
         selection = self._export_selection(chosen)
         if chosen.checkpoint is None and not self._export_is_stored():
-            report = export_state(self.stateful.sources, self.xp.cfg, self.xp.sig, self.xp.folder, chosen,
+            report = export_state(self._export_sources(), self.xp.cfg, self.xp.sig, self.xp.folder, chosen,
                                   selection=selection, is_unfinished=self._export_is_between_epochs())
         else:
             report = export_experiment(self._export_xp, chosen, selection=selection)
@@ -124,7 +126,8 @@ class ExportMixin:
         named, watch = self._export_named_selection(options), self._export_watch
         if named is None or named.is_audiocraft or watch is None:
             return named
-        return WatchedRule(**vars(named), changed=watch.changed, epochs=watch.epoch)
+        changed = watch.changed_if_best(named.epoch(plain_numbers(self.history)))
+        return WatchedRule(**vars(named), changed=changed, epochs=watch.epoch)
 
     def _export_named_selection(self, options: ExportOptions) -> Optional[Selection]:
         """Return the selection by the option `metric`, by `best_metric_name` or by the configuration."""
@@ -149,16 +152,34 @@ class ExportMixin:
         self._export_best_epoch = len(self.history) if is_best else before if is_kept else None
         return is_best
 
+    def _export_sources(self) -> Mapping[str, Any]:
+        """Return the sources of the sections that Flashy would store in a checkpoint."""
+        if is_library_method(type(self).state_dict):
+            return self.stateful.sources  # type: ignore[no-any-return]
+        return {name: _Section(state) for name, state in self.state_dict().items()}
+
     @property
     def _export_xp(self) -> Experiment:
         return Experiment(self.xp.folder, self.xp.sig)
 
     def _export_is_stored(self) -> bool:
-        """Return whether `checkpoint.th` has all epochs of this solver; it has more before the solver is restored."""
+        """Return whether `checkpoint.th` has all epochs of this solver; it has more before the solver is restored.
+
+        A file that cannot be opened has none of the epochs that this process has trained.
+
+        Raises:
+            CheckpointError: if the file cannot be opened, and the solver has committed no epoch in this process: its
+                weights may be random.
+        """
         path, history = self._export_xp.checkpoint_path(), list(self.history)
         if not path.exists():
             return False
-        stored = open_checkpoint(path).state.get("history")  # history.json may be newer than the checkpoint
+        try:
+            stored = open_checkpoint(path).state.get("history")  # history.json may be newer than the checkpoint
+        except CheckpointError:
+            if self._export_last_epoch is None:
+                raise
+            return False
         return _same_metrics(stored[:len(history)] if isinstance(stored, list) else [], history)
 
     def _export_around(self, name: str) -> AbstractContextManager[None]:
@@ -166,11 +187,19 @@ class ExportMixin:
         if name == COMMIT:
             return self._export_around_commit()
         if name == RESTORE:
-            allow_config_classes()
-            return nullcontext()
+            return self._export_around_restore()
         if name == named_entry(type(self)):
             return self._export_around_entry()
         return nullcontext() if self.export_after or _running(self) else self._export_around_method()
+
+    @contextmanager
+    def _export_around_restore(self) -> Iterator[None]:
+        """Let torch load the configuration in a checkpoint, and look at the restored best state."""
+        allow_config_classes()
+        yield
+        if self.history:
+            self._export_watch = self._export_watch or BestStateWatch()
+            self._export_watch.restored(getattr(self, "best_state", None), len(self.history))
 
     @contextmanager
     def _export_around_entry(self) -> Iterator[None]:
@@ -193,7 +222,7 @@ class ExportMixin:
             if not self._export_is_checked:
                 self._export_is_checked = True
                 check_before_training(self._export_xp, self.xp.cfg, options)
-        return check_first_stage(options)
+        return check_first_stage(options, self)
 
     @contextmanager
     def _export_around_method(self) -> Iterator[None]:
@@ -218,12 +247,15 @@ class ExportMixin:
             export_safely(self._export_if_due, log)
 
     def _export_refuse_conflict(self) -> None:
-        """Refuse a method `export` of the project that hides `ExportMixin.export`.
+        """Refuse a method or an attribute `export` of the project that hides `ExportMixin.export`.
 
         Raises:
-            OptionError: if the method does not accept the options of an export.
+            OptionError: if the method does not accept the options of an export, or the solver has the attribute.
         """
         cls = type(self)
+        if EXPORT in vars(self):
+            raise OptionError("name-conflict", f"The attribute export of {cls.__name__} hides ExportMixin.export(), "
+                              "which exports the experiment", "rename the attribute")
         if not accepts(cls.export) or not accepts(cls.export, "checkpoint", "verify"):
             raise OptionError("name-conflict", f"{cls.__name__}.export() hides ExportMixin.export(), which exports "
                               "the experiment", "rename the method, or let it call super().export(**options)")
@@ -234,13 +266,20 @@ class ExportMixin:
         with fatal_errors(is_main_running()):
             try:
                 report = self.export()
-            except ExportError as exc:
-                if not self._export_is_stored():
-                    store_state(self, self._export_xp)
+            except Exception as exc:
+                self._export_keep_state()
+                if not isinstance(exc, ExportError):
+                    raise
                 raise failure_after_training(exc, self._export_xp, self._export_options()) from exc
         if isinstance(report, ExportReport):  # not if a project overrides `export`
             xp_state(self.xp).report = report
             log(report)
+
+    def _export_keep_state(self) -> None:
+        """Store the state if it is only in memory."""
+        with suppress(CheckpointError):
+            if not self._export_is_stored():
+                store_state(self, self._export_xp)
 
     def _export_if_due(self) -> Optional[ExportReport]:
         is_best = self._export_ask_own_rule() if self._export_has_own_rule else None
@@ -287,6 +326,16 @@ class ExportMixin:
         return _get(self.xp.cfg if keys is None else keys, key)
 
 
+@dataclass
+class _Section:
+    """A source of state for a section that a solver has made in its own `state_dict()`."""
+
+    state: Any
+
+    def state_dict(self) -> Any:
+        return self.state
+
+
 def _wrap_method(cls: type, name: str) -> Callable[..., Any]:
     """Wrap a method that a class defines or inherits in `_export_around`."""
     own = vars(cls).get(name)
@@ -299,11 +348,12 @@ def _wrap_method(cls: type, name: str) -> Callable[..., Any]:
         if name in running:  # a subclass called super()
             return method(*args, **kwargs)
         with self._export_around(name):
-            running[name] = None
+            running[name], before = None, self._export_last_epoch
             try:
                 return method(*args, **kwargs)
             except Exception:
-                _unexported.clear()  # the error explains why nothing was exported
+                if self._export_last_epoch != before:  # the error explains why these epochs were not exported
+                    _unexported.pop(self.xp.sig, None)
                 raise
             finally:
                 running.pop(name, None)

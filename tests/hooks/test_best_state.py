@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from audiocraft_export import ExportMixin
-from audiocraft_export.hooks.best_state import BestStateWatch
+from audiocraft_export.hooks.best_state import UNKNOWN, BestStateWatch
 from audiocraft_export.hooks.xp_state import xp_state
 
 from .solvers import Base, xp_of
@@ -30,7 +30,7 @@ def test_a_best_state_that_is_replaced_or_changed_in_place_is_noticed():
         return one
 
     assert watched(one, one, other, one, change, one) == [1, 1, 3, 4, 5, 5]
-    assert watched({}, {}, one) == [None, None, None] and watched(None, 3) == [None, None]
+    assert watched({}, {}, one) == [None, None, 3] and watched(None, 3) == [None, None]
 
 
 def test_a_new_tensor_with_the_same_values_or_the_same_address_is_another_one():
@@ -43,7 +43,7 @@ def test_a_solver_is_pickled_and_copied_after_a_commit_as_before(tmp_path):
         solver.run()
         for other in (pickle.loads(pickle.dumps(solver)), copy.deepcopy(solver)):
             other.commit()
-            assert other._export_watch.changed is None and other._export_watch.epoch == 5
+            assert other._export_watch.changed == UNKNOWN and other._export_watch.epoch == 5
     assert solver._export_watch.changed == 3
 
 
@@ -53,10 +53,23 @@ def test_a_state_of_inference_mode_is_accepted():
     assert watched(state, state, {"w": torch.zeros(2)}) == [1, 1, 3]
 
 
-def test_when_a_state_that_was_loaded_had_changed_is_unknown():
+def test_without_a_look_at_the_epoch_before_it_is_unknown_when_a_state_had_changed():
     state = {"w": torch.zeros(2)}
-    assert watched(state, state, first=5) == [None, None]
-    assert watched(state, {"w": torch.ones(2)}, first=5) == [None, 6]
+    assert watched(state, state, first=5) == [UNKNOWN, UNKNOWN]
+    assert watched(state, {"w": torch.ones(2)}, first=5) == [UNKNOWN, 6]
+
+
+def test_the_first_epoch_after_a_restore_is_compared_with_the_restored_state():
+    watch, state = BestStateWatch(), {"w": torch.zeros(2)}
+    watch.restored(state, 4)
+    watch.update(state, 5)
+    assert watch.changed is None and watch.changed_if_best(4) is None and watch.changed_if_best(5) == UNKNOWN
+    watch.update({"w": torch.ones(2)}, 6)
+    assert watch.changed == watch.changed_if_best(5) == 6
+    watch.restored(state, 6)
+    assert watch.changed == 6
+    watch.restored(state, 5)  # epoch 6 is rolled back
+    assert watch.changed == UNKNOWN
 
 
 class Keeps(ExportMixin, Base):
@@ -66,8 +79,8 @@ class Keeps(ExportMixin, Base):
     best_metric_name = "acc"
 
     def run(self):
-        best = []
-        for value in self.values:
+        best = self.values[:self.epoch - 1]
+        for value in self.values[self.epoch - 1:]:
             with torch.no_grad():
                 self.model.weight.fill_(self.epoch)
             self.run_stage("valid", lambda value=value: {"acc": value})
@@ -97,3 +110,26 @@ def test_the_epoch_of_another_rule_is_not_claimed(tmp_path, kind, exporter, epoc
     assert manifest.weights_epoch == epoch
     assert int(solver.best_state["model"]["weight"][0, 0]) == (2 if kind is Highest else 3)
     assert (manifest.best or {}).get("epoch") == epoch
+
+
+class Latest(Keeps):
+    @staticmethod
+    def keep(values):
+        return values[-1]
+
+
+@pytest.mark.parametrize(("kind", "values", "epoch"), [
+    (Latest, [.3, .1, .2], None), (Highest, [.3, .9, .1], None), (Lowest, [.3, .1, .2], 2), (Lowest, [.3, .1, .05], 3)])
+@pytest.mark.parametrize("restores", [True, False])
+def test_the_epoch_of_another_rule_is_not_claimed_after_a_resume_either(tmp_path, kind, values, epoch, restores):
+    here = xp_of(tmp_path, export=True)
+    with here.enter():
+        type("First", (kind,), {"values": values[:2]})().run()
+        solver = type("Resumed", (kind,), {"values": values})()
+        if restores:
+            solver.restore()
+        else:
+            solver.load_state_dict(torch.load(solver.checkpoint_path, weights_only=False))
+        solver.run()
+    manifest = xp_state(here).report.manifest
+    assert manifest.epoch == 3 and manifest.weights_epoch == (epoch if restores else None)

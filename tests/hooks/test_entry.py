@@ -1,5 +1,7 @@
 """Solvers that train in a method other than `run()`."""
 
+from contextlib import suppress
+
 import flashy
 import pytest
 from helpers import SOLVER, dora, only_xp
@@ -7,6 +9,7 @@ from helpers import SOLVER, dora, only_xp
 from audiocraft_export import ExportError, ExportMixin
 from audiocraft_export.demo.solver import DemoSolver
 from audiocraft_export.hooks.entry import named_entry, public_methods
+from audiocraft_export.hooks.solver import _unexported
 
 from .solvers import Base, Training, xp_of
 
@@ -99,6 +102,21 @@ def test_a_training_whose_last_epoch_is_not_exported_ends_with_a_warning(train_p
 def test_a_failed_training_shows_only_its_error(train_project):
     result = dora("run", "export=true", cwd=train_project(f"def fit(self):{LOOP}            1 / 0"))
     assert result.returncode == 1 and "ZeroDivisionError" in result.stderr and "not exported" not in result.stderr
+
+
+def test_an_error_of_another_method_that_the_main_catches_does_not_hide_the_warning(train_project):
+    call = CALLED_PER_EPOCH + "\n    try: solver.sample()\n    except ZeroDivisionError: pass"
+    result = dora("run", "export=true", cwd=train_project("def sample(self): 1 / 0", call))
+    assert result.returncode == 0 and result.stderr.count("warning[epochs-not-exported]") == 1, result.stderr
+
+
+def test_a_failed_training_does_not_hide_the_warning_of_another_xp(tmp_path):
+    for sig, method in (("01234567", "commit"), ("76543210", "fit")):
+        here = xp_of(tmp_path / sig, export=True)
+        here.sig = sig
+        with here.enter(), suppress(ZeroDivisionError):
+            getattr(Fits(save=False), method)()
+    assert "76543210" not in _unexported and _unexported.pop("01234567")
 
 
 @pytest.mark.parametrize("wrapped", [True, False])

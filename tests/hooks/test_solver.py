@@ -1,6 +1,7 @@
 """`ExportMixin` with real Flashy solvers, with and without Hydra and `with_export`."""
 
 import json
+from contextlib import nullcontext
 from textwrap import dedent
 
 import dora
@@ -174,6 +175,61 @@ def test_a_state_in_memory_does_not_replace_the_checkpoint_of_an_earlier_epoch(x
     assert (here.folder / "checkpoint.th").read_bytes() == before and (here.folder / "checkpoint_3.th").exists()
 
 
+def cut_off(solver):
+    solver.checkpoint_path.write_bytes(b"PK\x03\x04 cut off")
+
+
+def store_in_a_format_of_its_own(solver):
+    torch.save({"weights": solver.model.state_dict()}, solver.checkpoint_path)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+@pytest.mark.parametrize("store", [cut_off, store_in_a_format_of_its_own])
+def test_a_training_is_not_lost_if_checkpoint_th_cannot_be_opened(xp, store, fails):
+    class Stores(Inherited):
+        def train(self):
+            metrics = super().train()
+            store(self)
+            self.stored = self.checkpoint_path.read_bytes()
+            return metrics
+
+    here = xp(export=True, exporter={"weights": "model.bias" if fails else "last"})
+    with here.enter(), pytest.raises(ExportError, match="its checkpoints are safe") if fails else nullcontext():
+        solver = Stores(save=False)
+        solver.run()
+    assert (here.folder / "checkpoint.th").read_bytes() == solver.stored
+    if fails:
+        state = torch.load(here.folder / "checkpoint_2.th", weights_only=False)["model"]
+    else:
+        state = load(here.folder / "export" / "state_dict.bin")["best_state"]
+    assert same(state, solver.model.state_dict())
+
+
+def test_random_weights_are_not_released_if_checkpoint_th_cannot_be_opened(xp):
+    here = xp(export=True, exporter={"weights": "last"})
+    with here.enter():
+        solver = Inherited(epochs=0)
+        cut_off(solver)
+        for export in (solver.export, solver.run):
+            with pytest.raises(ExportError, match="checkpoint.th") as error:
+                export()
+            assert error.value.code == "corrupted-file"
+    assert not (here.folder / "export").exists() and [*here.folder.glob("*.th")] == [here.folder / "checkpoint.th"]
+
+
+def test_a_state_in_memory_is_stored_if_its_export_fails_in_an_unexpected_way(xp):
+    class Broken(Inherited):
+        def export(self, **options):
+            raise ZeroDivisionError
+
+    here = xp(export=True)
+    with here.enter(), pytest.raises(ZeroDivisionError):
+        solver = Broken(save=False)
+        solver.run()
+    state = torch.load(here.folder / "checkpoint.th", weights_only=False)
+    assert same(state["model"], solver.model.state_dict()) and len(state["history"]) == 2
+
+
 @pytest.mark.parametrize("kind", [Inherited, type("Auto", (Inherited,), {"auto_export": True})])
 @pytest.mark.parametrize("value", ["yes", "true", "only", 1, 0])
 def test_a_value_of_export_that_is_neither_true_nor_false_is_refused_before_the_training(xp, kind, value):
@@ -257,6 +313,25 @@ def test_the_state_in_memory_and_its_checkpoint_give_the_same_bytes(xp, tmp_path
         solver.epochs, solver.history[:] = 0, []
         torch.save({**solver.state_dict(), "history": [{}, {}]}, here.folder / "checkpoint.th")
         assert solver.export().manifest.files == living
+
+
+@pytest.mark.parametrize("weights", ["best", "last", "added"])
+def test_a_solver_with_its_own_state_dict_gives_the_same_bytes_from_memory_and_from_its_checkpoint(xp, weights):
+    class Own(Inherited):
+        def state_dict(self):
+            state = super().state_dict()
+            doubled = {name: value * 2 for name, value in self.model.state_dict().items()}
+            return {**state, "model": doubled, "best_state": {"model": doubled}, "added": doubled}
+
+    here = xp()
+    with here.enter():
+        solver = Own(save=False)
+        solver.run()
+        manifest = solver.export(weights=weights).manifest
+        assert manifest.checkpoint is None
+        assert load(here.folder / "export" / "state_dict.bin")["best_state"]["weight"].equal(solver.model.weight * 2)
+        torch.save(solver.state_dict(), solver.checkpoint_path)
+        assert solver.export(weights=weights, checkpoint=None).manifest.files == manifest.files
 
 
 def test_weights_in_memory_of_every_kind_are_released(xp):
@@ -410,6 +485,14 @@ class Logged(Inherited):
 def test_a_method_export_of_the_project_is_refused_before_the_training(xp):
     with xp(export=True).enter(), pytest.raises(ExportError, match=r"Onnx\.export\(\) hides ExportMixin") as error:
         solver = Onnx()
+        solver.run()
+    assert error.value.code == "name-conflict" and not solver.history
+
+
+def test_an_attribute_export_is_refused_before_the_training(xp):
+    with xp(export=True).enter(), pytest.raises(ExportError, match="attribute export of Inherited hides") as error:
+        solver = Inherited()
+        solver.export = solver.xp.cfg.export
         solver.run()
     assert error.value.code == "name-conflict" and not solver.history
 

@@ -29,7 +29,7 @@ def render_card(source: CardSource, previous: str = "") -> str:
     sections = {"model": model_section(source, has_license=bool(values.get("license"))), "usage": usage_section(source),
                 "training": training_section(source), "provenance": provenance_section(source)}
     body = body if body.strip() else f"# {prose(source.title)}"
-    text = replace_sections(body, sections, to_remember(ours), end)
+    text = replace_sections(body, sections, to_remember(ours, source.curve), end)
     top = frontmatter.update(theirs.replace("\r\n", "\n"), values).replace("\n", end)
     gap = "" if text.startswith(("\r", "\n")) else end
     return f"---{end}{top}---{end}{gap}{text}"

@@ -53,6 +53,19 @@ def has_sections(text: str) -> bool:
     return bool(MARKER.search(text))
 
 
+def outline(text: str) -> list[str]:
+    """Return the lines of a card that people edit: all but the text of its sections, whose markers are kept.
+
+    Raises:
+        ReleaseError: if a marker is unmatched, or a section occurs twice.
+    """
+    parts, end = [], 0
+    for name, start, stop in _spans(text):
+        parts += [text[end:start], _mark(name, "")]
+        end = stop
+    return "".join([*parts, text[end:]]).splitlines()
+
+
 def last_metadata(body: str) -> dict[str, Any]:
     """Return the metadata that the previous export stored in a card, or an empty mapping."""
     found = NOTICE.search(body)

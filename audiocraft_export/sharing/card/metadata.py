@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Optional
 
+from ...release.manifest import CURVE_FILE
 from .history import by_importance
 from .limits import MAX_RESULTS
 from .model_types import GENERAL, TASKS
@@ -41,9 +42,15 @@ def merge(theirs: Mapping[Any, Any], ours: Metadata, last: Metadata) -> dict[Any
     return result
 
 
-def to_remember(ours: Metadata) -> Metadata:
-    """Return the metadata by which the next export distinguishes manual edits from generated values."""
-    return {key: True if key == MODEL_INDEX else value for key, value in ours.items()}
+def to_remember(ours: Metadata, curve: Optional[str] = None) -> Metadata:
+    """Return the metadata by which the next export distinguishes manual edits from generated values.
+
+    Args:
+        ours: the generated front matter.
+        curve: the SHA-256 of the training curve, if any.
+    """
+    kept = {key: True if key == MODEL_INDEX else value for key, value in ours.items()}
+    return {**kept, CURVE_FILE: curve} if curve else kept
 
 
 def _merge_value(key: str, theirs: Any, ours: Any, last: Any) -> Any:

@@ -19,7 +19,7 @@ class CardSource:
     format: str = "audiocraft"  # or `safetensors`, `transformers`
     architecture: Optional[str] = None  # transformers class, if the format is `transformers`
     repo: Optional[str] = None  # ORG/NAME on the Hub, if the release is pushed
-    has_curve: bool = False  # whether the folder has the plot of the history
+    curve: Optional[str] = None  # SHA-256 of the plot of the history, if the folder has one
 
     @property
     def model_type(self) -> ModelType:

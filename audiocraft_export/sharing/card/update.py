@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Optional
 
@@ -21,7 +22,8 @@ from ...release.report import ExportReport
 from ...storage.writer import replace_files
 from ..endpoint import check_endpoint
 from .limits import MAX_CARD_BYTES
-from .markers import has_sections
+from .markdown import prose
+from .markers import has_sections, outline
 from .source import CardSource
 
 logger = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ class CardUpdate:
         named = Selection.parse(options.metric).metric if options.metric else None
         curve = plot_history(history, manifest.known_best, named)
         source = CardSource(manifest, models[0].config, history, options.format, _architecture(report), options.hub,
-                            has_curve=curve is not None)
+                            curve=sha256(curve).hexdigest() if curve else None)
         return cls(report.folder, source, {CURVE_FILE: curve} if curve else {})
 
     @property
@@ -75,7 +77,9 @@ class CardUpdate:
         self._write({**self.plot, CARD_FILE: self._render(_read_card(self.folder)).encode()})
 
     def merge_remote(self, remote: str) -> bool:
-        """Merge manual edits of the card on the Hub into the local card, if the local card has no edits.
+        """Merge manual edits of the card on the Hub into the local card, if the local card has no other edits.
+
+        Deleting generated text is an edit. Other text that only the local card has counts as written here.
 
         Args:
             remote: the text of the card on the Hub.
@@ -86,16 +90,17 @@ class CardUpdate:
         Raises:
             ReleaseError: if either card cannot be read or updated.
         """
-        here = _read_card(self.folder)
         try:
             merged = self._render(remote)
         except ReleaseError as exc:
             raise ReleaseError("hub-conflict", f"The release in {self.folder} is complete, but not pushed: the "
                                f"edits of the card on the Hub ({self.source.repo}) cannot be kept: {exc.message}",
                                "correct the card on the Hub") from exc
-        if _is_part(merged, here):
+        here, there = outline(_read_card(self.folder)), outline(merged)
+        generated = outline(self._render(self._generated_title(here)))
+        if _is_part(there, here) and not _restores(here, there, generated):
             return True
-        is_untouched = here == self._render("")
+        is_untouched = _is_part(here, generated) and not _restores(there, here, generated)
         if is_untouched:
             self._write({CARD_FILE: merged.encode()})
         return is_untouched
@@ -103,6 +108,11 @@ class CardUpdate:
     def _render(self, previous: str) -> str:
         from .card import render_card
         return render_card(self.source, previous)
+
+    def _generated_title(self, lines: Sequence[str]) -> str:
+        """Return the title that an export wrote into a card, with or without a repository; empty if there is none."""
+        titles = [f"# {prose(replace(self.source, repo=repo).title)}" for repo in (None, self.source.repo)]
+        return next((title for title in titles if title in lines), "")
 
     def _write(self, contents: Mapping[str, bytes]) -> None:
         changed = {name: RawFile(data) for name, data in contents.items() if not _holds(self.folder / name, data)}
@@ -147,10 +157,15 @@ def _read_file(path: Path) -> bytes:
     return data
 
 
-def _is_part(text: str, of: str) -> bool:
-    """Return whether `of` has all lines of `text`, in the same order."""
-    lines = iter(of.splitlines())
-    return all(line in lines for line in text.splitlines())
+def _is_part(lines: Sequence[str], of: Sequence[str]) -> bool:
+    """Return whether `of` has all of the lines, in the same order."""
+    others = iter(of)
+    return all(line in others for line in lines)
+
+
+def _restores(lines: Sequence[str], others: Sequence[str], generated: Sequence[str]) -> bool:
+    """Return whether the lines have generated ones that were deleted from the others."""
+    return bool({*generated} & {*lines} - {*others})
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -121,7 +121,7 @@ def _check_overwritten(names: Sequence[str], remote: Remote, merged: Optional[st
     if CARD_FILE in names and not is_seen and not remote.is_released(CARD_FILE):
         raise PushRefused(f"{CARD_FILE} was edited on the Hub",
                           f"merge the edits into {folder / CARD_FILE}", is_conflict=True)
-    others = [name for name in names if not name.endswith((".md", ".png", MANIFEST)) and not remote.is_released(name)]
+    others = [name for name in names if name not in (CARD_FILE, MANIFEST) and not remote.is_released(name)]
     if others:
         raise PushRefused(f"{listing(others)} on the Hub does not belong to a release", "rename it on the Hub")
 

@@ -9,14 +9,15 @@ from functools import cached_property
 from hashlib import sha1, sha256
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from ...errors import readable_size
 from ...experiment.xp import MANIFEST
 from ...release.limits import MAX_MANIFEST_BYTES
-from ...release.manifest import CARD_FILE, SIGNATURE, Manifest
+from ...release.manifest import CARD_FILE, CURVE_FILE, SIGNATURE, Manifest
 from ...storage.checksum import chunks_of
 from ..card.limits import MAX_CARD_BYTES
+from ..card.markers import last_metadata
 from .errors import PushRefused
 
 if TYPE_CHECKING:
@@ -82,15 +83,23 @@ class Remote:
     def is_released(self, name: str) -> bool:
         """Return whether a file on the Hub still has the SHA-256 that the manifest on the Hub lists.
 
-        A signature next to a manifest always belongs to the release.
+        The card on the Hub lists that of the training curve. A signature next to a manifest always belongs to the
+        release.
         """
         if name == SIGNATURE and MANIFEST in self.files:
             return name in self.files
-        if name not in self.files or name not in self.manifest_files:
+        listed = self._curve if name == CURVE_FILE else self.manifest_files.get(name)
+        if name not in self.files or listed is None:
             return False
         lfs = self.files[name].lfs
         found = lfs.sha256 if lfs else sha256(self.read(name)).hexdigest()
-        return found == self.manifest_files[name]
+        return found == listed
+
+    @property
+    def _curve(self) -> Any:
+        """What the card on the Hub lists as the SHA-256 of the training curve; None without one."""
+        card = self.read(CARD_FILE) if CARD_FILE in self.files else b""
+        return last_metadata(card.decode("utf-8", "replace")).get(CURVE_FILE)
 
     def read(self, name: str) -> bytes:
         """Download a small file of the commit; see `download` for its exceptions."""

@@ -17,10 +17,10 @@ def test_the_same_release_has_the_same_card_and_pictures(release):
 
 def test_an_up_to_date_card_does_not_change(release):
     manifest, config, history = release()
-    first = card(manifest, config, history, has_curve=True)
-    assert card(manifest, config, history, has_curve=True, previous=first) == first
+    first = card(manifest, config, history, curve="5891b5")
+    assert card(manifest, config, history, curve="5891b5", previous=first) == first
     other = card(manifest, config, history, format="safetensors", previous=first)
-    assert card(manifest, config, history, has_curve=True, previous=other).splitlines()[9:] == first.splitlines()[9:]
+    assert card(manifest, config, history, curve="5891b5", previous=other).splitlines()[9:] == first.splitlines()[9:]
 
 
 def test_the_card_keeps_manual_edits(release):

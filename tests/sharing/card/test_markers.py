@@ -5,7 +5,7 @@ import time
 import pytest
 
 from audiocraft_export.errors import ReleaseError
-from audiocraft_export.sharing.card.markers import has_sections, last_metadata, replace_sections
+from audiocraft_export.sharing.card.markers import has_sections, last_metadata, outline, replace_sections
 
 from .releases import card, without_section
 
@@ -37,6 +37,13 @@ def test_the_next_export_finds_the_metadata_of_the_last_one():
     assert last_metadata("<!-- audiocraft-export wrote {no JSON} -->") == last_metadata("") == {}
 
 
+def test_the_outline_has_the_markers_and_the_text_around_them():
+    cards = [replace_sections("# Mine\r\n", {"model": text, "usage": "two\nthree"}, {}) for text in ("one", "four")]
+    lines, others = (outline(f"{each}\nEnd.\n") for each in cards)
+    assert lines == others and {"# Mine", "<!-- audiocraft-export: usage -->", "End."} <= {*lines}
+    assert not {"one", "two", "three", "four"} & {*lines}
+
+
 def test_a_duplicate_section_is_refused(release):
     text = card(*release())
     with pytest.raises(ReleaseError, match="the section model occurs more than once"):
@@ -48,4 +55,11 @@ def test_a_duplicate_section_is_refused(release):
 def test_a_text_of_millions_of_characters_takes_no_time(text):
     begin = time.process_time()
     replace_sections(text * (4_000_000 // len(text)), {"model": "one"}, {})
+    assert time.process_time() - begin < 5
+
+
+def test_the_outline_of_any_number_of_sections_takes_no_time():
+    text = "\n".join(f"<!-- audiocraft-export: s{n} -->\n<!-- /audiocraft-export: s{n} -->" for n in range(50_000))
+    begin = time.process_time()
+    assert len(outline(text)) == 150_000
     assert time.process_time() - begin < 5

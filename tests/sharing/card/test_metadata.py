@@ -57,6 +57,7 @@ def test_a_key_follows_the_export_until_a_person_changes_it():
     assert merge({"library_name": "mine"}, new, old) == {"library_name": "mine"} and merge({}, new, old) == {}
     assert merge(old, {}, old) == {} and merge({"tags": "a"}, {"tags": ["b"]}, {}) == {"tags": ["a", "b"]}
     assert to_remember({"model-index": [3], "tags": ["a"]}) == {"model-index": True, "tags": ["a"]}
+    assert to_remember({"tags": ["a"]}, "5891b5") == {"tags": ["a"], "training-curve.png": "5891b5"}
 
 
 def test_tags_of_any_number_and_type_take_no_time():

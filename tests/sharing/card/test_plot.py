@@ -36,7 +36,7 @@ def test_the_picture_is_drawn_for_a_light_and_a_dark_page(release):
     for page in PAGES:
         assert all(contrast(color, page) >= 3 for color in LINE_COLORS) and contrast(INK, page) > 4
     for repo in (None, "me/model"):  # the Hub resolves a relative link in the repository
-        text = card(manifest, config, history, has_curve=True, repo=repo)
+        text = card(manifest, config, history, curve="5891b5", repo=repo)
         assert re.findall(r"!\[(.+)\]\((.+)\)", text) == [
             ("Training curve: the metric of each stage, by epoch", CURVE_FILE)]
 

@@ -18,6 +18,7 @@ from audiocraft_export.sharing.card.limits import MAX_CARD_BYTES
 from audiocraft_export.sharing.card.update import warn_of_stale_card
 
 from ..releases import CARD, REPO, SHARED, pushed, released
+from .releases import without_section
 
 
 def add(path, text):
@@ -118,6 +119,100 @@ def test_edits_on_the_hub_are_kept_or_the_push_is_refused(make_xp, hub, export):
     result = export(*SHARED, "--scrub", "public")
     assert result.returncode == 1 and "README.md was edited on the Hub" in result.stderr
     assert pushed(hub)[CARD].decode().endswith("Written there again.\n")
+
+
+@pytest.mark.parametrize("part", ["model", "usage", "provenance"])
+def test_a_section_that_is_deleted_on_the_hub_stays_deleted(make_xp, hub, export, part):
+    folder = make_xp() / "export"
+    assert export(*SHARED).returncode == 0
+    hub.edit(REPO, **{CARD: without_section(pushed(hub)[CARD].decode(), part).encode()})
+    for text in ("", "\nWritten on the Hub.\n"):
+        hub.edit(REPO, **{CARD: pushed(hub)[CARD] + text.encode()})
+        make_xp(history=[{"valid": {"ce": len(text) + 0.5}}])
+        assert export(*SHARED).returncode == 0
+        card = pushed(hub)[CARD].decode()
+        assert f"audiocraft-export: {part} -->" not in card and f"{len(text) + 0.5}" in card and card.endswith(text)
+        assert pushed(hub)[CARD] == released(folder)[CARD]
+    add(folder / CARD, "\nWritten here.\n")
+    assert export(*SHARED).returncode == 0
+    assert f"audiocraft-export: {part} -->" not in pushed(hub)[CARD].decode()
+
+
+def test_metadata_and_a_title_that_are_deleted_on_the_hub_stay_deleted(make_xp, hub, export):
+    folder = make_xp() / "export"
+    assert export(*SHARED).returncode == 0
+    for lines in (b"- dora\n", b"# model\n", b"tags:\n- flashy\n- safetensors\n"):
+        assert lines in pushed(hub)[CARD]
+        hub.edit(REPO, **{CARD: pushed(hub)[CARD].replace(lines, b"")})
+        assert export(*SHARED).returncode == 0
+        assert lines not in pushed(hub)[CARD] and pushed(hub)[CARD] == released(folder)[CARD]
+
+
+def test_edits_on_the_hub_are_merged_into_a_card_that_was_written_before_the_first_push(make_xp, hub, export):
+    folder = make_xp() / "export"
+    assert export("--format", "safetensors").returncode == 0
+    assert export(*SHARED).returncode == 0
+    hub.edit(REPO, **{CARD: without_section(pushed(hub)[CARD].decode(), "usage").encode() + b"\nWritten there.\n"})
+    result = export(*SHARED)
+    assert result.returncode == 0, result.stderr
+    card = pushed(hub)[CARD].decode()
+    assert "audiocraft-export: usage" not in card and card.endswith("\nWritten there.\n")
+    (folder / CARD).unlink()
+    assert export(*SHARED).returncode == 0  # the new card has another title, the name of the repository
+    assert pushed(hub)[CARD] == released(folder)[CARD] == card.encode()
+
+
+def test_a_section_that_is_deleted_on_the_hub_is_not_pushed_again_with_text_written_here(make_xp, hub, export):
+    folder = make_xp() / "export"
+    assert export(*SHARED).returncode == 0
+    edited = without_section(pushed(hub)[CARD].decode(), "usage")
+    hub.edit(REPO, **{CARD: edited.encode()})
+    add(folder / CARD, "\n```python\nwritten_here()\n```\n")
+    result = export(*SHARED)
+    assert result.returncode == 1 and "error[hub-conflict]" in result.stderr, result.stderr
+    assert "README.md was edited on the Hub" in result.stderr and pushed(hub)[CARD].decode() == edited
+    (folder / CARD).write_text(without_section((folder / CARD).read_text(), "usage"))
+    assert export(*SHARED).returncode == 0
+    card = pushed(hub)[CARD].decode()
+    assert "audiocraft-export: usage" not in card and "written_here()" in card
+
+
+def test_different_sections_that_are_deleted_here_and_on_the_hub_are_a_conflict(make_xp, hub, export):
+    folder = make_xp() / "export"
+    assert export(*SHARED).returncode == 0
+    text = pushed(hub)[CARD].decode()
+    hub.edit(REPO, **{CARD: without_section(text, "usage").encode()})
+    (folder / CARD).write_text(without_section(text, "model"))
+    result = export(*SHARED)
+    assert result.returncode == 1 and "README.md was edited on the Hub" in result.stderr
+    assert "audiocraft-export: usage" not in pushed(hub)[CARD].decode()
+    assert "audiocraft-export: model" not in (folder / CARD).read_text()
+
+
+def test_a_license_that_is_added_after_a_push_is_pushed(make_xp, hub, export):
+    folder = make_xp() / "export"
+    assert export(*SHARED).returncode == 0 and "No license specified" in pushed(hub)[CARD].decode()
+    (folder / CARD).write_text((folder / CARD).read_text().replace("---\n", "---\nlicense: mit\n", 1))
+    result = export(*SHARED)
+    assert result.returncode == 0, result.stderr
+    card = pushed(hub)[CARD].decode()
+    assert "license: mit" in card and "No license specified" not in card
+
+
+def test_a_training_curve_that_others_put_on_the_hub_is_not_replaced(make_xp, hub, export):
+    folder = make_xp() / "export"
+    for value in (0.5, 0.25):  # the second push replaces the curve of the first one
+        make_xp(history=[{"valid": {"ce": value}}])
+        assert export(*SHARED).returncode == 0
+        assert pushed(hub)[CURVE_FILE] == released(folder)[CURVE_FILE]
+    hub.edit(REPO, **{CURVE_FILE: b"my own plot"})
+    result = export(*SHARED)
+    assert result.returncode == 1, result.stdout
+    assert f"{CURVE_FILE} on the Hub does not belong to a release" in result.stderr
+    assert pushed(hub)[CURVE_FILE] == b"my own plot"
+    hub.edit(REPO, **{CURVE_FILE: None, "my-plot.png": b"my own plot"})
+    assert export(*SHARED).returncode == 0
+    assert pushed(hub)[CURVE_FILE] == released(folder)[CURVE_FILE] and pushed(hub)["my-plot.png"] == b"my own plot"
 
 
 def test_only_a_card_that_an_export_has_written_can_be_stale(tmp_path, caplog):

@@ -125,6 +125,16 @@ def test_a_persons_files_stay(hub, client, release):
                           "state_dict.bin": b"mine"}
 
 
+@pytest.mark.parametrize("card", [CARD, None], ids=["card", "no card"])
+def test_a_picture_that_no_card_of_a_release_lists_is_not_replaced(hub, client, release, card):
+    client.push(write(release, **{"README.md": card}))
+    hub.edit(REPO, **{"training-curve.png": b"mine"})
+    (release / "training-curve.png").write_bytes(b"ours")
+    error = client.push(release)["error"]
+    assert "training-curve.png on the Hub does not belong to a release" in error
+    assert there(hub)["training-curve.png"] == b"mine" and len(hub.repos[REPO].commits) == 3
+
+
 def test_a_card_stays_when_a_release_has_none(hub, client, release):
     client.push(release)
     client.push(write(release, **{"README.md": None}))

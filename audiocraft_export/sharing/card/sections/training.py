@@ -17,7 +17,7 @@ CURVE = f"![Training curve: the metric of each stage, by epoch]({CURVE_FILE})"
 def training_section(source: CardSource) -> str:
     """Render the section `training`."""
     parts = [_summary(source.manifest), _bands(source.manifest), _table(source.manifest, metrics_of(source.history)),
-             CURVE if source.has_curve else ""]
+             CURVE if source.curve else ""]
     return "\n\n".join(["## Training", *filter(None, parts)])
 
 

@@ -24,7 +24,7 @@ def test_the_first_the_best_and_the_last_epoch_stand_in_a_table(release):
 def test_a_history_of_nothing_has_neither_table_nor_picture(release, history):
     manifest, config, history = release(history=history)
     picture = plot_history(history, manifest.best)
-    text = card(manifest, config, history, has_curve=picture is not None)
+    text = card(manifest, config, history, curve=picture and "5891b5")
     assert picture is None and "![" not in text and "<picture>" not in text
     assert "| stage |" not in text and "## Training" in text
 
