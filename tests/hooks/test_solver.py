@@ -163,16 +163,20 @@ def test_a_state_in_memory_is_stored_if_its_export_fails(xp, exporter, capfd):
     assert same(load(report.folder / "state_dict.bin")["best_state"], solver.model.state_dict())
 
 
-def test_a_state_in_memory_does_not_replace_the_checkpoint_of_an_earlier_epoch(xp):
+@pytest.mark.parametrize("others", [{}, {"checkpoint_3.th": b"mine"}])
+def test_a_state_in_memory_does_not_replace_a_checkpoint(xp, others):
     here = xp(export=True, exporter={"weights": "model.bias"})
     with here.enter(), pytest.raises(ExportError):
         Inherited(epochs=1).run()
-    before = (here.folder / "checkpoint.th").read_bytes()
+    before = {"checkpoint.th": (here.folder / "checkpoint.th").read_bytes(), **others}
+    for name, data in before.items():
+        (here.folder / name).write_bytes(data)
     with here.enter(), pytest.raises(ExportError, match="its checkpoints are safe"):
         solver = Inherited(save=False)
         solver.restore()
         solver.run()
-    assert (here.folder / "checkpoint.th").read_bytes() == before and (here.folder / "checkpoint_3.th").exists()
+    assert {name: (here.folder / name).read_bytes() for name in before} == before
+    assert (here.folder / ("checkpoint_3_unexported.th" if others else "checkpoint_3.th")).exists()
 
 
 def cut_off(solver):
