@@ -83,16 +83,15 @@ class OwnedFiles:
         return name in (MANIFEST, SIGNATURE) or _is_release_name(name, r"[\w-]+")
 
     def stale_files(self, folder: Path) -> set[str]:
-        """Return the files of the previous release that are not part of the new release, and its signatures.
+        """Return the unchanged files of the previous release that are not part of the new release, and its signatures.
 
-        A file that was changed may be of the user, unless only releases have files of its name. A signature or an
-        attestation is never valid for another release.
+        A signature or an attestation is never valid for another release, even if it is changed.
         """
         previous = Manifest.load_or_none(folder)
         names = {*OWN_NAMES, *(release_file_names(previous) if previous else ())} - self._names
         return {name for name in signing_files_in(folder) if os.path.lexists(folder / name)} | {
             file.name for file in Manifest.unverified_files(folder)
-            if file.name in names and (file.name in OWN_NAMES or matches_manifest(folder, file))}
+            if file.name in names and matches_manifest(folder, file)}
 
     def replaced_release(self, folder: Path) -> Optional[str]:
         """Describe the release in a folder that the new release would replace; None without one."""

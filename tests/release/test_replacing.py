@@ -238,13 +238,16 @@ def test_a_folder_with_weights_alone_may_be_one_of_a_release(ours, tmp_path):
     assert export_checkpoint(ours, tmp_path).written
 
 
-def test_a_damaged_release_is_replaced_by_one_in_another_format(ours, tmp_path):
+def test_a_damaged_release_is_not_replaced_by_one_in_another_format_with_its_weights_beside_it(ours, tmp_path):
     folder = export_checkpoint(ours, tmp_path / "release").folder
     data = bytearray((folder / "state_dict.bin").read_bytes())
     data[len(data) // 2] ^= 1
     (folder / "state_dict.bin").write_bytes(data)
-    export_checkpoint(ours, folder, format="safetensors", card=False)
-    assert verify(folder).ok and not (folder / "state_dict.bin").exists()
+    with pytest.raises(ExportError, match="state_dict.bin exists .* a loader would read it. Move it") as error:
+        export_checkpoint(ours, folder, format="safetensors", card=False)
+    assert error.value.code == "file-exists" and (folder / "state_dict.bin").read_bytes() == data
+    (folder / "state_dict.bin").unlink()
+    assert verify(export_checkpoint(ours, folder, format="safetensors", card=False).folder).ok
 
 
 def test_a_changed_file_that_the_loader_of_the_new_format_would_read_is_refused_before_anything_is_written(ours,
