@@ -39,7 +39,7 @@ from ..storage.writer import (
     write_release,
 )
 from ..verification.against_checkpoint import content_problems, options_of
-from .preflight import check_folder, preflight
+from .preflight import check_folder, preflight, refuse_other_weights
 from .previous_scrub import refuse_dropped_scrub
 
 logger = logging.getLogger(__name__)
@@ -196,6 +196,8 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, owned:
 
     def finish(stage: Path, written: Written) -> dict[str, Encoder]:
         check(stage)
+        # A changed file of the previous release stays, because it may be of the user.
+        refuse_other_weights(folder, manifest.release_format, manifest.sig, {*files, *owned.stale_files(folder)})
         nonfinite = {name: encoder.nonfinite for name, encoder in encoders.items()}
         complete = replace(with_files(manifest, written.files, nonfinite), read_back=written.read_back)
         complete = _with_digest(complete, stage) if digest else complete

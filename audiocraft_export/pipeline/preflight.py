@@ -173,10 +173,9 @@ def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles, 
     refuse_training_folder(folder, owned.xp_folders)
     refuse_non_files(folder, [*files, *_names_beside_model(has_card)])
     owned.refuse_unrelated_files(folder, lambda path: _may_hold(path, files[path.name]))
-    own = {*files, *owned.stale_files(folder)}
-    refuse_other_weights(folder, owned.manifest.release_format, owned.manifest.sig, own)
+    refuse_other_weights(folder, owned.manifest.release_format, owned.manifest.sig, {*files, *_listed(folder)})
     if signer.key is not None:
-        refuse_unsigned_files(folder, signer.key, {*own, MANIFEST})
+        refuse_unsigned_files(folder, signer.key, {*files, MANIFEST, *owned.stale_files(folder)})
 
 
 def _names_beside_model(has_card: bool) -> list[str]:
