@@ -150,12 +150,12 @@ class ExportOptions:
                               "set format (--format safetensors), or omit max_shard_size")
 
     def _normalize(self) -> None:
-        """Convert other forms of a value: `3` to `"3"`, a path to a string without `~`, a scrub pattern to a tuple."""
+        """Convert alternative forms of a value to one: `3` to `"3"`, paths to strings, a scrub pattern to a tuple."""
         if isinstance(self.checkpoint, int) and not isinstance(self.checkpoint, bool):
             object.__setattr__(self, "checkpoint", str(self.checkpoint))
         for name in PATHS:
-            if isinstance(getattr(self, name), (str, os.PathLike)):
-                object.__setattr__(self, name, os.path.expanduser(os.fspath(getattr(self, name))))
+            if isinstance(getattr(self, name), os.PathLike):
+                object.__setattr__(self, name, os.fspath(getattr(self, name)))
         for name in ("when", "max_shard_size"):
             value = getattr(self, name)
             if isinstance(value, str) and value.isdecimal():

@@ -1,7 +1,6 @@
 """The options of an export."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -117,9 +116,3 @@ def test_another_number_is_not_a_typo():
 def test_valid_values_are_not_compared_with_similar_ones(monkeypatch):
     monkeypatch.setattr("audiocraft_export.options.get_close_matches", None)  # `run --all` has options for every XP
     assert ExportOptions(dtype="float16", format="safetensors").replace(codec="none").codec == "none"
-
-
-def test_a_path_may_begin_with_the_home_folder(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
-    options = ExportOptions(folder="~/release", sign=Path("~/key.pem"), config="./~")
-    assert (options.folder, options.sign, options.config) == ("/home/me/release", "/home/me/key.pem", "./~")

@@ -1,6 +1,7 @@
 """Read the keys `export` and `exporter` of a Hydra configuration and of a command line."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
@@ -57,8 +58,8 @@ def read_options(cfg: DictConfig) -> tuple[Mode, ExportOptions]:
 
 
 def with_absolute_paths(options: ExportOptions) -> ExportOptions:
-    """Return the options with absolute paths, because Hydra may change the current folder."""
-    paths = {name: to_absolute_path(value) for name in PATHS if (value := getattr(options, name))}
+    """Return the options with absolute paths, without `~`, because Hydra may change the current folder."""
+    paths = {name: to_absolute_path(os.path.expanduser(value)) for name in PATHS if (value := getattr(options, name))}
     return options.replace(**paths)
 
 

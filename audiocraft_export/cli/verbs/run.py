@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from ... import progress
 from ...errors import CheckpointError, ExperimentError, ExportError, OptionError, printable
 from ...experiment.xp import Experiment, each_xp, grid_xps
-from ...options import AUDIOCRAFT, CHOICES, ExportOptions
+from ...options import AUDIOCRAFT, CHOICES, PATHS, ExportOptions
 from ..outdated import find_outdated, output_folder
 from ..output import print_err, print_json
 from ..parser import positive
@@ -137,7 +137,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             choices = ",".join(filter(None, CHOICES.get(name, ())))
             metavar = METAVARS.get(name) or (f"{{{choices}}}" if choices else name.upper())
             text = options[name].metadata["help"] + (_MAY_BE_REPEATED if name == "scrub" else "")
-            shape = SHAPES.get(name, {"type": _value, "metavar": metavar})
+            shape = SHAPES.get(name, {"type": _path if name in PATHS else _value, "metavar": metavar})
             action = group.add_argument(ExportOptions.flag_of(name), dest=name, help=text, **shape)
             action.default = argparse.SUPPRESS  # so that only given options are attributes of the arguments
     many = parser.add_argument_group("running many")
@@ -329,6 +329,12 @@ def _job(target: str, name: str, args: argparse.Namespace, dora_dir: DoraDir,
     folder = output_folder(xp.folder, options, several=_is_search(args) or len(args.targets) > 1)
     return ExportJob(name, xp, path, folder, options, dora_dir.for_codec(xp), dry_run=args.dry_run,
                      is_file=os.path.isfile(target))
+
+
+def _path(text: str) -> Optional[str]:
+    """Convert a path; a shell does not expand `~` in `--folder=~/release`."""
+    value = _value(text)
+    return value and os.path.expanduser(value)
 
 
 def _value(text: str) -> Optional[str]:
