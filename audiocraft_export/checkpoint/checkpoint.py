@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional
 
 from ..errors import CheckpointError, coded_warning
 from ..experiment.config import Config
-from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, XPS, AnyPath, Experiment
+from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, AnyPath, Experiment
 from .allowlist import describe_type
 from .limits import MAX_SIGNATURE
 from .plain_config import Note, to_plain
@@ -75,8 +75,7 @@ class Checkpoint:
         Raises:
             CheckpointError: if the signatures differ.
         """
-        folder = Path(os.path.realpath(xp.folder))
-        if xp.sig is not None and self.sig not in (None, xp.sig, folder.name) and folder.parent.name == XPS:
+        if xp.sig is not None and self.sig not in (None, xp.sig) and xp.name_in_xps not in (None, self.sig):
             raise CheckpointError("experiment-mismatch", f"{self.where} was written by experiment {self.sig}, but is "
                                   f"in the folder of {xp.sig}", f"export experiment {self.sig}, or pass the path of "
                                   "the file and --folder DIR")

@@ -10,6 +10,7 @@ from typing import Any, Callable, Optional
 
 from ..errors import CheckpointError, coded_warning
 from ..experiment.limits import MAX_INTERPOLATIONS, MAX_YAML_CHARS
+from ..experiment.walk import find
 from .allowlist import TORCH_DTYPES, AllowedGlobal, Node, SetItems, Storage, UnknownCall, UnknownGlobal, describe_type
 from .limits import MAX_CONFIG_BITS, MAX_CONFIG_VALUES, MAX_REFERENCE_CHARACTERS
 from .numpy_scalars import to_number
@@ -19,8 +20,8 @@ _FLATTEN = "use a flat configuration"
 _SHRINK = "keep large data out of the configuration"
 _SCALARS = (bool, int, float, str, bytes)
 _CONTENT = ("_content", "_val", "content", "val")  # attributes that hold a node's value; the last two: OmegaConf 1
-KeyPath = tuple[Any, ...]  # the keys and indices from the configuration to a value; `{}` is an item of a set
-Note = tuple[KeyPath, str]  # a coded warning about the value at a path
+_Path = tuple[Any, ...]  # the keys and indices from the configuration to a value; `{}` is an item of a set
+Note = tuple[_Path, str]  # a coded warning about the value at a path
 
 
 def to_plain(cfg: Any, load_hydra_config: Callable[[], Any] = lambda: None,
@@ -55,7 +56,7 @@ class _PlainConverter:
         self._load_hydra_config, self._notes = load_hydra_config, notes
         self._values, self._text, self._references = 0, 0, 0
 
-    def convert(self, value: Any, path: KeyPath) -> Any:
+    def convert(self, value: Any, path: _Path) -> Any:
         if isinstance(value, Node):
             return self.convert(next((value.state[key] for key in _CONTENT if key in value.state), None), path)
         self._count(value)
@@ -71,7 +72,7 @@ class _PlainConverter:
         plain = _to_scalar(value)
         return plain if plain is not None or value is None else self._replace(value, path, self._select(path))
 
-    def _convert_dict(self, items: dict[Any, Any], path: KeyPath) -> dict[Any, Any]:
+    def _convert_dict(self, items: dict[Any, Any], path: _Path) -> dict[Any, Any]:
         converted = {}
         for index, (key, item) in enumerate(items.items()):
             name = self._convert_key(key, path, index, len(items))
@@ -81,7 +82,7 @@ class _PlainConverter:
                                   "converted to plain data", "rename all but one of these keys")
         return converted
 
-    def _replace(self, value: Any, path: KeyPath, found: Any) -> Any:
+    def _replace(self, value: Any, path: _Path, found: Any) -> Any:
         """Replace a value that is not plain data by an enum name, by `found` in Hydra's file, or by an enum value."""
         if isinstance(value, UnknownGlobal) and value.is_attribute and all(map(_is_class, _split(value.name))):
             return _split(value.name)[1]
@@ -96,10 +97,10 @@ class _PlainConverter:
             return self.convert(value.value, path)
         raise _refusal(value, path)
 
-    def _note(self, path: KeyPath, text: str) -> None:
+    def _note(self, path: _Path, text: str) -> None:
         self._notes.append((path, coded_warning("config-value-replaced", f"{_show(path)} {text}")))
 
-    def _convert_key(self, key: Any, path: KeyPath, index: int, count: int) -> Any:
+    def _convert_key(self, key: Any, path: _Path, index: int, count: int) -> Any:
         """Convert the key at `index` of a mapping with `count` items."""
         self._count(key)
         plain = _to_scalar(to_number(key))
@@ -113,16 +114,9 @@ class _PlainConverter:
             raise _refusal(key, path)
         return plain
 
-    def _select(self, path: KeyPath) -> Any:
+    def _select(self, path: _Path) -> Any:
         """Return the value at a path in `.hydra/config.yaml`; None if it is missing."""
-        values = self._load_hydra_config()
-        for key in path:
-            exists = isinstance(values, dict) and key in values \
-                or isinstance(values, list) and isinstance(key, int) and key < len(values)
-            if not exists:
-                return None
-            values = values[key]
-        return values
+        return find(self._load_hydra_config(), path)
 
     def _count(self, value: Any) -> None:
         """Count a value, its characters and its interpolations; raise an error beyond the limits."""
@@ -140,7 +134,7 @@ class _PlainConverter:
                                   f"interpolation of more than {MAX_REFERENCE_CHARACTERS} characters", _SHRINK)
 
 
-def _refusal(value: Any, path: KeyPath) -> CheckpointError:
+def _refusal(value: Any, path: _Path) -> CheckpointError:
     return CheckpointError("unsupported-config-value", "Unsupported value in the configuration: "
                            f"{_show(path)} is {describe_type(value)}", "use numbers, strings, lists and mappings")
 
@@ -181,6 +175,6 @@ def _split(name: str) -> tuple[str, str]:
     return owner, attribute
 
 
-def _show(path: KeyPath) -> str:
+def _show(path: _Path) -> str:
     """Format the path of a value for a message, such as `xp.cfg.optim.betas[0]`."""
     return "xp.cfg" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..release.report import ExportReport
     from ..release.status import ReleaseStatus
 
+COMPARED = (*RECORDED, "digest", "source_digest")  # options that make a release outdated if they differ
 OTHER_OPTIONS, NOT_TRAINED = "with other options", "not trained yet"
 
 
@@ -66,15 +67,15 @@ def _select(xp: Experiment, given: Mapping[str, Any], found: Outdated) -> None:
     folder = output_folder(xp.folder, ExportOptions(folder=given.get("folder")), several=True)
     name = checkpoint_name(given["checkpoint"]) if "checkpoint" in given else None
     status = states.release_status(folder, xp.folder, name=name)
-    previous = _previous_options(status, given, folder)
+    has_card = os.path.lexists(folder / CARD_FILE)
+    previous = _previous_options(status, given, has_card)
     options = _options(previous, status, given, folder)
     path = xp.checkpoint_path(options.checkpoint)
     is_missing = not os.path.isfile(path) and permission_error(path) is None  # the export reports missing permissions
     # A release of format 1 does not identify its checkpoint: the export compares their contents.
     is_known = is_missing or status.manifest is not None and status.manifest.is_identified
-    is_other = any(getattr(options, name) != getattr(previous, name) for name in RECORDED if name in given) \
-        or given.get("card") is True and not os.path.lexists(folder / CARD_FILE) \
-        or status.manifest is not None and _lacks_digest(status.manifest, given) \
+    is_other = any(getattr(options, name) != getattr(previous, name) for name in COMPARED if name in given) \
+        or given.get("card") is True and not has_card \
         or status.manifest is not None and _is_unsigned(folder, status.manifest, options)
     if status.state == states.UP_TO_DATE and is_known and not is_other and not (is_missing and name):
         _keep(xp, folder, status, given, found)
@@ -85,23 +86,16 @@ def _select(xp: Experiment, given: Mapping[str, Any], found: Outdated) -> None:
         found.options[xp.folder] = options
 
 
-def _lacks_digest(manifest: Manifest, given: Mapping[str, Any]) -> bool:
-    """Return whether a manifest lacks a digest that the command line asks for."""
-    return "digest" in given and manifest.content_digest is None \
-        or "source_digest" in given and "sha256" not in (manifest.checkpoint or {})
-
-
-def _previous_options(status: ReleaseStatus, given: Mapping[str, Any], folder: Path) -> ExportOptions:
+def _previous_options(status: ReleaseStatus, given: Mapping[str, Any], has_card: bool) -> ExportOptions:
     """Return the options of an existing release, as far as they are valid in the format of the new one."""
-    from ..release.manifest import CARD_FILE
     made_with, manifest = status.made_with, status.manifest
     if given.get("format") == AUDIOCRAFT:
         made_with.pop("max_shard_size", None)
     options = ExportOptions.from_mapping(made_with)
     if manifest is None:
         return options
-    has_no_card = options.has_card and not os.path.lexists(folder / CARD_FILE)
-    return options.replace(digest=manifest.content_digest is not None, card=False if has_no_card else None,
+    return options.replace(digest=manifest.content_digest is not None,
+                           card=False if options.has_card and not has_card else None,
                            source_digest="sha256" in (manifest.checkpoint or {}))
 
 

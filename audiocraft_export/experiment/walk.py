@@ -1,6 +1,6 @@
 """Walk through nested dicts, lists and tuples."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 KeyPath = tuple[str, ...]  # keys, and indices as strings
@@ -20,3 +20,14 @@ def walk(value: Any, *path: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
         yield path, value
     for _, key, item in items_of(value):
         yield from walk(item, *path, key)
+
+
+def find(value: Any, path: Iterable[Any], default: Any = None) -> Any:
+    """Return the value at a path of keys and indices in nested dicts and lists; `default` if it is missing."""
+    for key in path:
+        exists = isinstance(value, dict) and key in value \
+            or isinstance(value, list) and isinstance(key, int) and key < len(value)
+        if not exists:
+            return default
+        value = value[key]
+    return value

@@ -71,6 +71,12 @@ class Experiment:
         return folder.name if is_stored and folder.name.isprintable() and self.argv is not None else None
 
     @property
+    def name_in_xps(self) -> Optional[str]:
+        """The name of the folder if it lies in `xps`, after following symlinks; None for a copy elsewhere."""
+        folder = Path(os.path.realpath(self.folder))
+        return folder.name if folder.parent.name == XPS else None
+
+    @property
     def dora_dir(self) -> Path:
         """The Dora folder; a symlink to the XP folder, such as those in `grids/`, is followed."""
         folder = self.folder.absolute()

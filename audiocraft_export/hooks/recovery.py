@@ -57,8 +57,8 @@ def store_state(solver: Any, xp: Experiment) -> None:
     import torch
     from flashy.utils import write_and_rename
     epoch = len(solver.history)
-    paths = map(xp.checkpoint_path, (None, epoch, f"{epoch}_unexported"))
-    path = next(path for path in paths if not os.path.lexists(path) or "unexported" in path.name)
+    paths = [*map(xp.checkpoint_path, (None, epoch, f"{epoch}_unexported"))]
+    path = next((path for path in paths if not os.path.lexists(path)), paths[-1])
     try:
         with write_and_rename(path) as stream:
             torch.save(solver.state_dict(), stream)

@@ -21,7 +21,5 @@ class XPState:
 
 def xp_state(xp: Any) -> XPState:
     """Return the state of the hooks for an XP of Dora, which keeps it."""
-    if not hasattr(xp, "export_state"):
-        xp.export_state = XPState()
-    state: XPState = xp.export_state
+    state: XPState = vars(xp).setdefault("export_state", XPState())
     return state

@@ -197,7 +197,8 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, owned:
     def finish(stage: Path, written: Written) -> dict[str, Encoder]:
         check(stage)
         # A changed file of the previous release stays, because it may be of the user.
-        refuse_other_weights(folder, manifest.release_format, manifest.sig, {*files, *owned.stale_files(folder)})
+        refuse_other_weights(folder, manifest.release_format, manifest.sig,
+                             lambda: {*files, *owned.stale_files(folder)})
         nonfinite = {name: encoder.nonfinite for name, encoder in encoders.items()}
         complete = replace(with_files(manifest, written.files, nonfinite), read_back=written.read_back)
         complete = _with_digest(complete, stage) if digest else complete

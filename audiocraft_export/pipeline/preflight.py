@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from ..checkpoint.plain_config import to_plain
 from ..errors import CheckpointError, ReleaseError, listing, permission_hint, reason
@@ -83,7 +83,7 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     family = family_of(config, options.family)
     refuse_missing_weights(config, options.weights)
     refuse_family(options.format, config, family)
-    refuse_other_weights(folder, options.format, xp.sig, _listed(folder))
+    refuse_other_weights(folder, options.format, xp.sig, lambda: _listed(folder))
     if options.verify == "load":
         require_loader(options.format, family)
 
@@ -103,7 +103,8 @@ def check_requirements(options: ExportOptions) -> None:
         read_private_key(options.sign)
 
 
-def refuse_other_weights(folder: Path, format: str, sig: Optional[str], own: Collection[str]) -> None:
+def refuse_other_weights(folder: Path, format: str, sig: Optional[str],
+                         own: Callable[[], Collection[str]]) -> None:
     """Refuse a folder with files that a loader would read instead of the release, such as `model.fp16.safetensors`.
 
     In the format of AudioCraft, a compression model of the user may be beside the release.
@@ -112,7 +113,7 @@ def refuse_other_weights(folder: Path, format: str, sig: Optional[str], own: Col
         folder: the release folder.
         format: the format of the release.
         sig: the signature of its experiment.
-        own: the names of the files of the new and of the previous release.
+        own: returns the names of the files of the new and of the previous release; called only if it matters.
 
     Raises:
         ReleaseError: if the folder has such a file.
@@ -121,7 +122,8 @@ def refuse_other_weights(folder: Path, format: str, sig: Optional[str], own: Col
     if format != AUDIOCRAFT:
         with suppress(OSError):
             names = os.listdir(folder)
-    found = sorted(name for name in names if name not in own and is_looked_for(format, name, sig))
+    read = [name for name in names if is_looked_for(format, name, sig)]
+    found = sorted({*read} - {*own()}) if read else []
     if found:
         raise ReleaseError("file-exists", f"{folder / found[0]} exists and does not belong to the release, but a "
                            "loader would read it", "move it, or choose another folder")
@@ -173,7 +175,8 @@ def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles, 
     refuse_training_folder(folder, owned.xp_folders)
     refuse_non_files(folder, [*files, *_names_beside_model(has_card)])
     owned.refuse_unrelated_files(folder, lambda path: _may_hold(path, files[path.name]))
-    refuse_other_weights(folder, owned.manifest.release_format, owned.manifest.sig, {*files, *_listed(folder)})
+    refuse_other_weights(folder, owned.manifest.release_format, owned.manifest.sig,
+                         lambda: {*files, *_listed(folder)})
     if signer.key is not None:
         refuse_unsigned_files(folder, signer.key, {*files, MANIFEST, *owned.stale_files(folder)})
 

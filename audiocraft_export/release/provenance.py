@@ -8,14 +8,17 @@ from datetime import datetime, timezone
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
 from typing import Any, Optional
 
 from .. import progress
 from ..checkpoint.checkpoint import CONFIG_OPTION
-from ..checkpoint.plain_config import KeyPath
+from ..checkpoint.plain_config import Note
 from ..checkpoint.torch_file import TorchFile
 from ..errors import coded_warning, listing, printable, split_warning, warning_about
+from ..experiment.config import Config
 from ..experiment.privacy.scrub import unmatched_patterns
+from ..experiment.walk import find
 from ..experiment.xp import HYDRA_CONFIG
 from ..options import AUDIOCRAFT, PUBLIC, RECORDED, ExportOptions
 from ..storage.durable_file import WrittenFile
@@ -28,6 +31,7 @@ from .metrics import Selection, is_number
 from .model import ReleaseModel
 from .weights import SECTIONS
 
+_SCRUBBED = object()
 _SINCE_FORMAT_1 = ("weights", "dtype", "codec", "version")  # the options in each manifest
 BAND_FIELDS = ("sig", "epoch", "weights", "why", "checkpoint", "config", "config_sha256", "best",
                "weights_epoch", "git")
@@ -161,7 +165,7 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: E
     """Yield the coded warnings about a model, its checkpoint and its compression model."""
     checkpoint = model.checkpoint
     is_for_public = PUBLIC in options.patterns
-    config_notes = [note for path, note in checkpoint.config_notes if _is_kept(path, model.config.values)]
+    config_notes = [note[1] for note in checkpoint.config_notes if _is_kept(note, model.config)]
     yield from () if is_for_public else config_notes  # The notes name classes and keys, which may be private.
     yield from checkpoint.notes
     if config_notes and is_for_public:
@@ -197,15 +201,10 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: E
         yield coded_warning("scrub-unmatched", f"scrub={pattern} matches no key of the configuration")
 
 
-def _is_kept(path: KeyPath, values: Any) -> bool:
-    """Return whether a value is still in a configuration, which may be scrubbed."""
-    for key in path:
-        if key == "{}":
-            return True
-        if not (isinstance(values, dict) and key in values or isinstance(values, list) and key in range(len(values))):
-            return False
-        values = values[key]
-    return True
+def _is_kept(note: Note, config: Config) -> bool:
+    """Return whether a configuration, which may be scrubbed, still has the value that a note is about."""
+    keys = takewhile(lambda key: key != "{}", note[0])
+    return find(config.values, keys, _SCRUBBED) is not _SCRUBBED
 
 
 def _weights_epoch(model: ReleaseModel, selection: Optional[Selection]) -> Optional[int]:

@@ -147,8 +147,8 @@ def _is_of_another_experiment(manifest: Manifest, xp_folder: Path) -> bool:
     """Return whether a release was made from another experiment than the one that Dora stored in this folder."""
     if manifest.sig is None or manifest.sig == xp_folder.name and not os.path.islink(xp_folder):
         return False
-    is_stored = Path(os.path.realpath(xp_folder)).parent.name == XPS  # a copy elsewhere may have any name
-    return is_stored and Experiment(xp_folder, None).stored_sig not in (None, manifest.sig)
+    xp = Experiment(xp_folder, None)
+    return xp.name_in_xps is not None and xp.stored_sig not in (None, manifest.sig)
 
 
 def _is_unchanged(source: Mapping[str, Any], path: AnyPath, opens: bool) -> bool:

@@ -18,6 +18,8 @@ from audiocraft_export.release.manifest import Manifest
 
 CODEC = "c0dec000"
 FORMATS = ("audiocraft", "safetensors")
+OF_AUDIOSEAL = {"xp.cfg": OmegaConf.create(AUDIOSEAL), "best_state": {"model": {
+    f"{part}.{name}": value for part in ("generator", "detector") for name, value in model_state(3).items()}}}
 
 
 def release_of(make_xp, dora_dir, format="audiocraft", **sections):
@@ -138,10 +140,8 @@ def test_bands_are_named_by_their_numbers(make_xp, dora_dir, format):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_parts_of_audioseal_are_named_by_their_files(make_xp, dora_dir, format):
-    state = {f"{part}.{name}": value for part in ("generator", "detector") for name, value in model_state(3).items()}
-    release = load_release(release_of(make_xp, dora_dir, format, **{
-        "xp.cfg": OmegaConf.create(AUDIOSEAL), "best_state": {"model": state}}))
-    assert same(release.weights, state) and release.config.audioseal.nbits == 16
+    release = load_release(release_of(make_xp, dora_dir, format, **OF_AUDIOSEAL))
+    assert same(release.weights, OF_AUDIOSEAL["best_state"]["model"]) and release.config.audioseal.nbits == 16
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -153,9 +153,7 @@ def test_a_part_that_is_called_like_the_weights_of_a_band_is_a_part(make_xp, dor
 
 
 def test_a_missing_configuration_of_audioseal_is_an_error(make_xp, dora_dir):
-    state = {f"{part}.{name}": value for part in ("generator", "detector") for name, value in model_state(3).items()}
-    folder = release_of(make_xp, dora_dir, "audiocraft", **{
-        "xp.cfg": OmegaConf.create(AUDIOSEAL), "best_state": {"model": state}})
+    folder = release_of(make_xp, dora_dir, "audiocraft", **OF_AUDIOSEAL)
     (folder / f"{SIG}.yaml").unlink()
     with pytest.raises(ExportError, match=f"{SIG}.yaml"):
         load_release(folder)

@@ -110,7 +110,7 @@ class CardUpdate:
         return render_card(self.source, previous)
 
     def _generated_title(self, lines: Sequence[str]) -> str:
-        """Return the title that an export wrote into a card, with or without a repository; empty if there is none."""
+        """Return the generated title of a card, which may name the repository; empty if the card has another title."""
         titles = [f"# {prose(replace(self.source, repo=repo).title)}" for repo in (None, self.source.repo)]
         return next((title for title in titles if title in lines), "")
 
