@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ReleaseError, reason
 from ..release.manifest import SIGNATURE
+from ..storage.small_file import read_small_file
 from .keys import algorithm, key_hint
 from .limits import MAX_BUNDLE_BYTES
 
@@ -81,18 +82,16 @@ def _pae(payload: bytes) -> bytes:
 
 
 def _read_text(path: Path) -> str:
-    if path.is_symlink() or path.exists() and not path.is_file():
+    if path.is_symlink():
         raise _invalid("not a regular file")
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BUNDLE_BYTES + 1)
+        return read_small_file(path, MAX_BUNDLE_BYTES).decode("ascii")
     except FileNotFoundError as exc:
         raise _invalid("missing: the release is not signed" if path.name == SIGNATURE else "missing") from exc
     except OSError as exc:
-        raise ReleaseError("invalid-signature", f"cannot read it: {reason(exc)}") from exc
-    if len(data) > MAX_BUNDLE_BYTES or not data.isascii():
-        raise _invalid("not a valid signature")
-    return data.decode("ascii")
+        raise _invalid(f"cannot read it: {reason(exc)}") from exc
+    except UnicodeDecodeError as exc:
+        raise _invalid("not a valid signature") from exc
 
 
 def _invalid(what: str) -> ReleaseError:

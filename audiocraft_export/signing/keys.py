@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from ..errors import ReleaseError, permission_hint, reason
 from ..experiment.xp import AnyPath
 from ..requirements import require_packages
+from ..storage.small_file import read_small_file
 from .limits import MAX_KEY_BYTES
 
 if TYPE_CHECKING:
@@ -94,14 +95,12 @@ def _read(path: AnyPath, hint: str) -> bytes:
     if _BEGIN.decode() in os.fspath(path):  # the key itself, which no message may show
         raise ReleaseError("invalid-key", "The path of the key is a key itself: expected the path of a PEM file",
                            "write the key to a file that only you can read, and give its path")
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe could be read only once
-        raise ReleaseError("invalid-key", f"{path} is not a regular file", "give the path of a PEM file")
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_KEY_BYTES + 1)
+        data = read_small_file(path, MAX_KEY_BYTES)  # not a pipe, which could be read only once
     except (OSError, ValueError) as exc:
-        raise ReleaseError("invalid-key", f"Cannot read the key {path}: {reason(exc)}", permission_hint(exc)) from exc
-    if len(data) > MAX_KEY_BYTES or _BEGIN not in data:
+        raise ReleaseError("invalid-key", f"Cannot read the key {path}: {reason(exc)}",
+                           permission_hint(exc) or hint) from exc
+    if _BEGIN not in data:
         raise ReleaseError("invalid-key", f"{path} is not a key in PEM format", hint)
     return data
 

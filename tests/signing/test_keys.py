@@ -55,7 +55,7 @@ def test_a_passphrase_in_the_environment_is_ignored_for_a_key_without_one(tmp_pa
 @pytest.mark.parametrize(("make", "says"), [
     (lambda path: None, "Cannot read the key .*No such file"),
     (lambda path: path.write_bytes(os.urandom(99)), "not a key in PEM format"),
-    (lambda path: path.write_bytes(b"x" * 100_000), "not a key in PEM format"),
+    (lambda path: path.write_bytes(b"x" * 100_000), "file is too large"),
     (lambda path: path.write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
      "not a valid key in PEM format"),
     (lambda path: path.mkdir(), "not a regular file"), (os.mkfifo, "not a regular file"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from ...release.metrics import Selection
 from ...release.owned_files import OwnedFiles
 from ...release.prepare import PreparedRelease
 from ...release.report import ExportReport
+from ...storage.small_file import read_small_file
 from ...storage.writer import replace_files
 from ..endpoint import check_endpoint
 from .limits import MAX_CARD_BYTES
@@ -146,15 +148,13 @@ def _read_card(folder: Path) -> str:
 
 def _read_file(path: Path) -> bytes:
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_CARD_BYTES + 1)
+        return read_small_file(path, MAX_CARD_BYTES)
     except OSError as exc:
+        if exc.errno == errno.EFBIG:
+            raise ReleaseError("invalid-card", f"{path} is larger than the limit of {readable_size(MAX_CARD_BYTES)}",
+                               "shorten it or move it away") from exc
         raise ReleaseError("read-failed", f"Cannot read {path} ({reason(exc)})",
                            "make it readable or move it away") from exc
-    if len(data) > MAX_CARD_BYTES:
-        raise ReleaseError("invalid-card", f"{path} is larger than the limit of {readable_size(MAX_CARD_BYTES)}",
-                           "shorten it or move it away")
-    return data
 
 
 def _is_part(lines: Sequence[str], of: Sequence[str]) -> bool:

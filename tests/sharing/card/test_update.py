@@ -1,6 +1,5 @@
 """Write the card of a release, keep an existing one, and warn if it is stale."""
 
-import builtins
 import errno
 import json
 import os
@@ -229,13 +228,13 @@ def test_only_a_card_that_an_export_has_written_can_be_stale(tmp_path, caplog):
 def unreadable(monkeypatch):
     """Let reading this file fail as on a broken disk."""
     def make(broken):
-        real = builtins.open
+        real = os.open
 
         def failing(path, *args, **kwargs):
             if str(path) == str(broken):
                 raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
             return real(path, *args, **kwargs)
-        monkeypatch.setattr(builtins, "open", failing)
+        monkeypatch.setattr(os, "open", failing)
     return make
 
 
