@@ -19,6 +19,7 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, OverrideParseException
+from hydra.plugins.config_source import ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -46,6 +47,9 @@ from .safe_globals import allow_config_classes
 from .xp_state import xp_state
 
 PROVIDER = "audiocraft-export"
+# In place of the options, because solvers store the configuration of an XP, and Hydra stores overrides: the path of a
+# key is in no file.
+UNSIGNED = {"sign": None, "attest": False}
 
 
 def with_export(main: HydraMain, module: Optional[str] = None) -> HydraMain:
@@ -141,7 +145,9 @@ class ExportingMain(HydraMain):
         read_keys(keys)
         with open_dict(xp.cfg):
             xp.cfg.update(keys)
-        read_options(xp.cfg)  # interpolations can be resolved only in the whole configuration
+            _, options = read_options(xp.cfg)  # interpolations can be resolved only in the whole configuration
+            xp_state(xp).signing = {name: getattr(options, name) for name in UNSIGNED}
+            xp.cfg[EXPORTER].update(UNSIGNED)
         xp.argv = [*xp.argv, *own]  # Dora passes it to Slurm jobs
         return xp
 
@@ -169,6 +175,7 @@ class ExportingMain(HydraMain):
             return self._run(_as_overrides(keys))
         xp = get_xp()
         mode, options = read_options(xp.cfg)
+        options = options.replace(**xp_state(xp).signing)
         overrides = _as_overrides(xp.cfg)
         # Solvers store the configuration of their XP in checkpoints, where these keys must not appear.
         xp_state(xp).keys = {EXPORT: mode, EXPORTER: asdict(options)}
@@ -225,7 +232,7 @@ class ExportingMain(HydraMain):
         if overrides not in self._composed:  # Dora calls `get_xp` three times in a run
             try:
                 with self._hydra():
-                    self._composed[overrides] = compose(None, list(overrides))
+                    self._composed[overrides] = compose(None, [*_searchpath(self.config_name), *overrides])
             except (HydraException, ValueError) as exc:
                 text = str(exc).split("Config search path")[0].split("\nSee ")[0]
                 text = text.removeprefix("In '_dummy_empty_config_': ")  # Hydra's name for composing without a file
@@ -240,10 +247,10 @@ class ExportingMain(HydraMain):
         return self._composed[overrides]
 
     def _has_exporter_group(self) -> bool:
-        """Return whether the project or a plugin has a config group `exporter`."""
+        """Return whether the project or a plugin has, or may have, a config group `exporter`."""
         with self._hydra():
-            sources = GlobalHydra.instance().config_loader().get_sources()
-            return any(source.is_group(EXPORTER) for source in sources if source.provider != PROVIDER)
+            others = [source for source in _config_sources() if source.provider != PROVIDER]
+            return bool(_searchpath(self.config_name)) or any(source.is_group(EXPORTER) for source in others)
 
     def _hydra(self) -> AbstractContextManager[Any]:
         """Initialize Hydra with the config folder of the project."""
@@ -269,14 +276,21 @@ class ExportingMain(HydraMain):
                                   f"stored overrides {now}", f"export the stored files with: {export_command(xp)}")
 
 
-def _as_overrides(cfg: DictConfig) -> list[str]:
-    """Return the overrides that set `export` and `exporter` to their values in a configuration.
+def _config_sources() -> list[ConfigSource]:
+    return GlobalHydra.instance().config_loader().get_sources()
 
-    Hydra stores them in files, so they do not have the path of the key.
-    """
+
+def _searchpath(config_name: str) -> list[str]:
+    """Return `hydra.searchpath` of the primary config of a project as an override; composing without it needs that."""
+    found = [source.load_config(config_name).config for source in _config_sources() if source.is_config(config_name)]
+    folders = OmegaConf.select(found[0], "hydra.searchpath") if found else None
+    return [f"hydra.searchpath={quote([*folders])}"] if folders else []
+
+
+def _as_overrides(cfg: DictConfig) -> list[str]:
+    """Return the overrides that set `export` and `exporter` to their values in a configuration."""
     exporter: Any = OmegaConf.to_container(cfg[EXPORTER], resolve=False)
-    unsigned = {**exporter, "sign": None, "attest": False}
-    return [f"++{EXPORT}={quote(cfg[EXPORT])}", f"++{EXPORTER}={quote(unsigned)}"]
+    return [f"++{EXPORT}={quote(cfg[EXPORT])}", f"++{EXPORTER}={quote({**exporter, **UNSIGNED})}"]
 
 
 def _warn_of_unused_options(own: Sequence[str]) -> None:

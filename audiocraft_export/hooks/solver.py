@@ -317,7 +317,8 @@ class ExportMixin:
         return wanted if isinstance(wanted, bool) else self.auto_export
 
     def _export_options(self, **options: Any) -> ExportOptions:
-        chosen = ExportOptions.from_mapping(exporter_values(self._export_key(EXPORTER))).replace(**options)
+        values = {**exporter_values(self._export_key(EXPORTER)), **xp_state(self.xp).signing}
+        chosen = ExportOptions.from_mapping(values).replace(**options)
         return with_absolute_paths(chosen)
 
     def _export_key(self, key: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class XPState:
     """The state of the hooks for one XP."""
 
+    # `sign` and `attest`: with_export never writes them to `xp.cfg`, which solvers store in checkpoints.
+    signing: Mapping[str, Any] = field(default_factory=dict)
     keys: Optional[Mapping[str, Any]] = None  # `export` and `exporter`, which with_export removed from `xp.cfg`
     is_exported_by_solver: bool = False  # whether ExportMixin exports during the training
     report: Optional[ExportReport] = None  # the export of ExportMixin after the training

@@ -256,6 +256,17 @@ def test_a_plugin_may_bring_the_defaults_of_exporter(project):
     assert json.loads((only_xp(root) / "export" / "export.json").read_text())["weights"] == "model"
 
 
+def test_the_search_path_of_a_project_may_have_a_choice_of_exporter(project):
+    root = project()
+    (root / "team" / "exporter").mkdir(parents=True)
+    (root / "team" / "exporter" / "ours.yaml").write_text("weights: last\n")
+    config = root / "proj" / "conf" / "config.yaml"
+    config.write_text(f"{config.read_text()}hydra:\n  searchpath: ['file://{root / 'team'}']\n")
+    result = dora("run", "export=true", "exporter=ours", cwd=root)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((only_xp(root) / "export" / "export.json").read_text())["weights"] == "model"
+
+
 def test_a_subclass_of_the_main_keeps_its_overrides(project):
     root = project()
     train = root / "proj" / "train.py"

@@ -4,8 +4,9 @@ import os
 import pty
 import sys
 from contextlib import suppress
+from textwrap import dedent
 
-from helpers import clean, command, dora, last_sentence, only_xp
+from helpers import clean, command, dora, last_sentence, only_xp, run_python
 from signing.signers import write_keys
 
 from audiocraft_export import verify
@@ -26,6 +27,24 @@ def test_a_training_signs_its_release_and_stores_neither_key_nor_path_nor_passph
     for path in (each for each in (tmp_path / "outputs").rglob("*") if each.is_file()):
         assert not any(secret in path.read_bytes() for secret in (b"hidden-folder", b"open sesame")), path
     assert "hidden-folder" not in result.stdout + result.stderr and "open sesame" not in result.stdout + result.stderr
+
+
+def test_a_notebook_signs_its_release_and_stores_no_path_of_the_key(tmp_path):
+    private, public = write_keys(tmp_path / "hidden-folder")
+    script = f"""
+        from audiocraft_export.demo.solver import DemoSolver
+        from audiocraft_export.demo.train import main
+        xp = main.get_xp(["optim.epochs=2", "export=true", "exporter.sign={private}", "exporter.attest=true"])
+        main.init_xp(xp)
+        with xp.enter():
+            DemoSolver(xp.cfg).run()
+        """
+    result = run_python("-c", dedent(script), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    folder = only_xp(tmp_path)
+    assert verify(folder / "export", key=public).ok
+    for path in (each for each in (tmp_path / "outputs").rglob("*") if each.is_file()):
+        assert b"hidden-folder" not in path.read_bytes(), path
 
 
 def test_on_a_terminal_the_command_asks_once_and_its_workers_know_the_passphrase(make_xp, tmp_path):
