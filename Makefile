@@ -28,9 +28,11 @@ test-system: $(READY)  ## Run the system tests: the demo, all commands in the do
 test-scanners: $(READY) $(SCANNERS)/ready  ## Scan releases with picklescan, modelscan and fickling.
 	PATH=$(SCANNERS)/bin:$$PATH PYTHONPATH=$(SCANNERS):$(CURDIR) $(BIN)/python -m pytest tests/scanners
 
+# Not the files with most tests first: those of the longest tests, the pages, would be last, and one core idle.
 test-audiocraft: $(AUDIOCRAFT)/ready  ## Train, export and load with real AudioCraft (1.3.0, or AUDIOCRAFT_SRC).
 	AUDIOCRAFT_SRC=$(AUDIOCRAFT_SRC) PYTHONPATH=$(AUDIOCRAFT_SRC):$(CURDIR) \
-	    $(AUDIOCRAFT)/venv/bin/python -m pytest -n 2 --dist loadfile --disable-warnings tests/audiocraft
+	    $(AUDIOCRAFT)/venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --disable-warnings \
+	    tests/audiocraft
 
 test-slurm: $(READY) $(AUDIOCRAFT)/ready  ## Train and export on Slurm: the installed one, or a temporary node.
 	$(BIN)/python -m pytest -n 2 --dist worksteal -rs tests/slurm

@@ -30,6 +30,6 @@ def audiocraft(session: nox.Session) -> None:
     folder, repository = Path(session.create_tmp()).resolve(), Path(__file__).parent.resolve()
     session.run(str(repository / "tests/audiocraft/setup.sh"), str(folder), "python", "torch-2.1.txt", external=True)
     source = folder / "audiocraft-1.3.0"
-    session.run(str(folder / "venv/bin/python"), "-m", "pytest", "-n", "2", "--dist", "loadfile", "--disable-warnings",
-                *(session.posargs or ["tests/audiocraft"]), external=True,
-                env={"AUDIOCRAFT_SRC": str(source), "PYTHONPATH": f"{source}:{repository}"})
+    session.run(str(folder / "venv/bin/python"), "-m", "pytest", "-n", "2", "--dist", "loadfile",
+                "--no-loadscope-reorder", "--disable-warnings", *(session.posargs or ["tests/audiocraft"]),
+                external=True, env={"AUDIOCRAFT_SRC": str(source), "PYTHONPATH": f"{source}:{repository}"})

@@ -3,10 +3,10 @@
 import io
 import os
 import subprocess
-import sys
 from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
+from helpers import run, started
 from schema import check_line
 
 from audiocraft_export.cli import main as cli
@@ -18,8 +18,8 @@ def command(*argv, cwd, code=0, **env):
     """Run the command, and return its output; in this process, which has torch loaded, if no environment is given."""
     argv = [*map(str, argv)]
     if env or "--jobs" in argv:
-        result = subprocess.run([sys.executable, "-m", "audiocraft_export", *argv], cwd=cwd, text=True,
-                                capture_output=True, timeout=60, env={**os.environ, **env})
+        start = run if "PYTHONIOENCODING" in env else started  # Python reads it when it starts
+        result = start("audiocraft_export", *argv, cwd=cwd, **env)
     else:
         result = in_process(argv, cwd)
     assert result.returncode == code and "Traceback" not in result.stderr, result.stderr

@@ -1,10 +1,7 @@
 """A local Hub server, and the command with a token for it."""
 
-import os
-import sys
-
 import pytest
-from helpers import SIG, command
+from helpers import SIG, started
 
 from .hub.hub_server import TOKEN, Hub
 
@@ -27,8 +24,9 @@ def export(hub, tmp_path, dora_dir):
     """Run the command with a known token and a temporary home folder."""
     def run(*args, target=SIG, **env):
         environ = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "",
-                   "HF_HUB_DISABLE_XET": "1", "PYTHONPATH": os.pathsep.join(sys.path), **env}
-        result = command("run", target, "--dora-dir", dora_dir, *args, cwd=tmp_path, **environ)
+                   "HF_HUB_DISABLE_XET": "1", **env}
+        result = started("audiocraft_export", "run", target, "--dora-dir", dora_dir, *args, cwd=tmp_path,
+                         others=("matplotlib.figure", "matplotlib.backends.backend_agg"), **environ)
         said = result.stdout + result.stderr
         assert "Traceback" not in said and TOKEN not in said
         return result
