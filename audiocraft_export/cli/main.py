@@ -100,7 +100,7 @@ def _build_parser() -> Parser:
     verbs = parser.add_subparsers(title="commands", metavar=COMMAND, required=True, parser_class=Parser)
     summaries = {}
     for name, verb in VERBS.items():
-        description = fill(verb.DESCRIPTION, get_terminal_size().columns - 2)
+        description = fill(verb.DESCRIPTION, max(get_terminal_size().columns - 2, 1))
         own = verbs.add_parser(name, aliases=ALIASES.get(name, []), help=verb.SUMMARY, description=description,
                                epilog=verb.EXAMPLES, **layout)
         verb.add_arguments(own)

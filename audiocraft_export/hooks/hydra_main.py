@@ -28,12 +28,14 @@ from ..errors import ExperimentError, ExportError, OptionError, coded_warning, l
 from ..experiment.xp import Experiment
 from ..options import ExportOptions
 from ..requirements import transformers_problem
+from ..storage.file_version import file_version
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .messages import fatal_errors, log, log_error
 from .overrides import (
     EXPORT,
     EXPORTER,
     MODES,
+    exporter_values,
     is_override,
     key_of,
     quote,
@@ -146,8 +148,9 @@ class ExportingMain(HydraMain):
         with open_dict(xp.cfg):
             xp.cfg.update(keys)
             _, options = read_options(xp.cfg)  # interpolations can be resolved only in the whole configuration
-            xp_state(xp).signing = {name: getattr(options, name) for name in UNSIGNED}
-            xp.cfg[EXPORTER].update(UNSIGNED)
+            if options.sign is not None:
+                xp_state(xp).signing = {name: getattr(options, name) for name in UNSIGNED}
+                xp.cfg[EXPORTER] = {**exporter_values(keys[EXPORTER]), **UNSIGNED}
         xp.argv = [*xp.argv, *own]  # Dora passes it to Slurm jobs
         return xp
 
@@ -329,10 +332,13 @@ def _export_after_training(xp: XP, options: ExportOptions) -> None:
         log(f"nothing was trained ({idle}), so nothing is exported")
         return
     experiment = Experiment(xp.folder, xp.sig)
-    done = xp_state(xp).report
+    state = xp_state(xp)
+    done, path = state.report, experiment.checkpoint_path(options.checkpoint)
     try:
-        # A release that ExportMixin made from the solver in memory cannot be made again from the disk.
-        if not barrier_is_rank_zero() or done and done.manifest.checkpoint is None:
+        if not barrier_is_rank_zero():
+            return
+        # ExportMixin knows more than the checkpoint says, and may have exported the solver in memory.
+        if done and (done.manifest.checkpoint is None or state.exported == file_version(path)):
             return
         options = keep_scrub(options.release_folder(xp.folder), options)
         report = export_experiment(experiment, options)

@@ -8,7 +8,7 @@ from typing import Any, Union
 from dora.git_save import to_absolute_path
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ..errors import OptionError
 from ..experiment.config import OWN_KEYS, to_container
@@ -49,7 +49,10 @@ def read_options(cfg: DictConfig) -> tuple[Mode, ExportOptions]:
     """
     mode, _ = read_keys(cfg)
     try:
-        values: Any = OmegaConf.to_container(cfg[EXPORTER], resolve=True)
+        values: Any = OmegaConf.to_container(cfg[EXPORTER], resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as exc:
+        raise OptionError("unresolved-option", f"{exc.full_key or EXPORTER} is mandatory (???) and has no value",
+                          f"add {exc.full_key or EXPORTER}=VALUE to the command line") from exc
     except (OmegaConfBaseException, ValueError) as exc:
         where = getattr(exc, "full_key", None) or EXPORTER
         raise OptionError("unresolved-option", f"Cannot resolve the interpolation in {where} ({type(exc).__name__})",

@@ -25,6 +25,7 @@ from ..pipeline.previous_scrub import keep_scrub
 from ..release.families.registry import selection_of
 from ..release.metrics import OwnRule, Selection, WatchedRule
 from ..release.report import ExportReport
+from ..storage.file_version import file_version
 from .best_state import BestStateWatch
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
@@ -67,6 +68,7 @@ class ExportMixin:
     _export_last_epoch: Optional[int] = None  # the last epoch that this process has committed
     _export_commits: int = 0  # commits in the outermost method since its last export
     _export_is_checked: bool = False  # whether the options were checked before the training
+    _export_is_automatic: bool = False  # whether `export()` is called here, not by the project
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -90,7 +92,7 @@ class ExportMixin:
         """Export the experiment now.
 
         Exports the last stored checkpoint. If it lacks epochs of the solver (`save_last: false`), the state in memory
-        is exported.
+        is exported; if that fails after an epoch, the state is stored as a checkpoint.
 
         Args:
             **options: options of `ExportOptions` that override the configuration.
@@ -107,8 +109,14 @@ class ExportMixin:
         chosen = keep_scrub(chosen.release_folder(self.xp.folder), chosen)
         selection = self._export_selection(chosen)
         if chosen.checkpoint is None and not self._export_is_stored():
-            report = export_state(self._export_sources(), self.xp.cfg, self.xp.sig, self.xp.folder, chosen,
-                                  selection=selection, is_unfinished=self._export_is_between_epochs())
+            is_unfinished = self._export_is_between_epochs()
+            try:
+                report = export_state(self._export_sources(), self.xp.cfg, self.xp.sig, self.xp.folder, chosen,
+                                      selection=selection, is_unfinished=is_unfinished)
+            except Exception:
+                if not self._export_is_automatic and not is_unfinished:
+                    self._export_keep_state()
+                raise
         else:
             report = export_experiment(self._export_xp, chosen, selection=selection)
         _unexported.pop(self.xp.sig, None)
@@ -207,8 +215,8 @@ class ExportMixin:
         xp_state(self.xp).is_exported_by_solver = True
         with self._export_checked_training():
             yield
-        if self._export_is_wanted() and barrier_is_rank_zero():
-            self._export_after_training()
+        if self._export_is_wanted():
+            self._export_after_training(barrier_is_rank_zero)
 
     def _export_checked_training(self) -> AbstractContextManager[None]:
         """Check the export before the training and, inside the context, again before the first stage."""
@@ -231,8 +239,8 @@ class ExportMixin:
         with self._export_checked_training() if hasattr(self, "xp") else nullcontext():  # `__init__` may still run
             yield
         # No barrier: if only rank zero commits, the other ranks cannot know that this method has trained.
-        if self._export_commits > 1 and self._export_is_wanted() and is_rank_zero():
-            self._export_after_training()
+        if self._export_commits > 1 and self._export_is_wanted():
+            self._export_after_training(is_rank_zero)
 
     @contextmanager
     def _export_around_commit(self) -> Iterator[None]:
@@ -244,7 +252,8 @@ class ExportMixin:
         self._export_watch = self._export_watch or BestStateWatch()
         self._export_watch.update(getattr(self, "best_state", None), len(self.history))
         if is_rank_zero():
-            export_safely(self._export_if_due, log)
+            with self._export_automatically():
+                export_safely(self._export_if_due, log)
 
     def _export_refuse_conflict(self) -> None:
         """Refuse a method or an attribute `export` of the project that hides `ExportMixin.export`.
@@ -260,20 +269,38 @@ class ExportMixin:
             raise OptionError("name-conflict", f"{cls.__name__}.export() hides ExportMixin.export(), which exports "
                               "the experiment", "rename the method, or let it call super().export(**options)")
 
-    def _export_after_training(self) -> None:
+    def _export_after_training(self, waits_as_rank_zero: Callable[[], bool]) -> None:
+        """Export on rank zero; if that fails, store the state.
+
+        Args:
+            waits_as_rank_zero: may wait for the other ranks; returns whether this is rank zero.
+        """
         self._export_commits = 0
         _unexported.pop(self.xp.sig, None)
-        with fatal_errors(is_main_running()):
+        with fatal_errors(is_main_running()), self._export_automatically():
             try:
+                if not waits_as_rank_zero():
+                    return
                 report = self.export()
             except Exception as exc:
-                self._export_keep_state()
+                if is_rank_zero():
+                    self._export_keep_state()
                 if not isinstance(exc, ExportError):
                     raise
                 raise failure_after_training(exc, self._export_xp, self._export_options()) from exc
         if isinstance(report, ExportReport):  # not if a project overrides `export`
-            xp_state(self.xp).report = report
+            state = xp_state(self.xp)
+            state.report = report
+            state.exported = file_version(self._export_xp.checkpoint_path(self._export_options().checkpoint))
             log(report)
+
+    @contextmanager
+    def _export_automatically(self) -> Iterator[None]:
+        self._export_is_automatic = True
+        try:
+            yield
+        finally:
+            self._export_is_automatic = False
 
     def _export_keep_state(self) -> None:
         """Store the state if it is only in memory."""
@@ -317,7 +344,9 @@ class ExportMixin:
         return wanted if isinstance(wanted, bool) else self.auto_export
 
     def _export_options(self, **options: Any) -> ExportOptions:
-        values = {**exporter_values(self._export_key(EXPORTER)), **xp_state(self.xp).signing}
+        values = exporter_values(self._export_key(EXPORTER))
+        if values.get("sign") is None:
+            values.update(xp_state(self.xp).signing)
         chosen = ExportOptions.from_mapping(values).replace(**options)
         return with_absolute_paths(chosen)
 

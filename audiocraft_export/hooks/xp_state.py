@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
+from ..storage.file_version import FileVersion
+
 if TYPE_CHECKING:
     from ..release.report import ExportReport
 
@@ -14,11 +16,12 @@ if TYPE_CHECKING:
 class XPState:
     """The state of the hooks for one XP."""
 
-    # `sign` and `attest`: with_export never writes them to `xp.cfg`, which solvers store in checkpoints.
+    # `sign` and `attest` with a key: with_export does not write them to `xp.cfg`, which solvers store in checkpoints.
     signing: Mapping[str, Any] = field(default_factory=dict)
     keys: Optional[Mapping[str, Any]] = None  # `export` and `exporter`, which with_export removed from `xp.cfg`
     is_exported_by_solver: bool = False  # whether ExportMixin exports during the training
     report: Optional[ExportReport] = None  # the export of ExportMixin after the training
+    exported: Optional[FileVersion] = None  # the checkpoint of that export
 
 
 def xp_state(xp: Any) -> XPState:

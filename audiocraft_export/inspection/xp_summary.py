@@ -72,7 +72,7 @@ def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
     Args:
         metric: as the option `metric`; its best value is shown.
     """
-    folder = os.path.join(os.getcwd(), xp.folder)
+    folder = str(xp.folder.absolute())
     config = read_small_text(os.path.join(folder, HYDRA_CONFIG), "replace")
     argv, history = xp.argv, xp.history
     solver = SOLVER.search(f"\n{config}")

@@ -99,7 +99,7 @@ def _read(path: AnyPath, hint: str) -> bytes:
         data = read_small_file(path, MAX_KEY_BYTES)  # not a pipe, which could be read only once
     except (OSError, ValueError) as exc:
         raise ReleaseError("invalid-key", f"Cannot read the key {path}: {reason(exc)}",
-                           permission_hint(exc) or hint) from exc
+                           permission_hint(exc) or "give the path of a PEM file") from exc
     if _BEGIN not in data:
         raise ReleaseError("invalid-key", f"{path} is not a key in PEM format", hint)
     return data

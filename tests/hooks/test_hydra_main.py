@@ -1,16 +1,19 @@
 """`with_export` under the real `dora`: signatures, projects of all kinds, failures."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 import torch
-from helpers import SOLVER, dora, last_sentence, load, only_xp, started
+from helpers import SOLVER, dora, free_port, last_sentence, load, only_xp, run, started
 
 from audiocraft_export import ExportError, with_export
 from audiocraft_export.errors import OptionError
 from audiocraft_export.hooks.hydra_main import ExportSearchPath
+
+from .solvers import OF_MIXIN
 
 GRID = """
     from dora import Explorer
@@ -265,6 +268,57 @@ def test_the_search_path_of_a_project_may_have_a_choice_of_exporter(project):
     result = dora("run", "export=true", "exporter=ours", cwd=root)
     assert result.returncode == 0, result.stderr
     assert json.loads((only_xp(root) / "export" / "export.json").read_text())["weights"] == "model"
+
+
+@pytest.mark.parametrize("sign", ["", "    sign: str = 'no.pem'\n"])
+def test_a_choice_of_exporter_may_be_a_structured_configuration(project, sign):
+    root = project()
+    train = root / "proj" / "train.py"
+    text = train.read_text()
+    train.write_text(dedent("""
+        from dataclasses import dataclass
+        from hydra.core.config_store import ConfigStore
+        @dataclass
+        class Ours:
+            weights: str = "last"
+        """) + sign + dedent("""
+        ConfigStore.instance().store(group="exporter", name="ours", node=Ours)
+        """) + text)
+    result = dora("run", "export=true", "exporter=ours", cwd=root)
+    if sign:
+        assert f"Cannot read the key {root}/no.pem" in last_sentence(result)
+    else:
+        assert result.returncode == 0, result.stderr
+        assert json.loads((only_xp(root) / "export" / "export.json").read_text())["weights"] == "model"
+
+
+def test_what_the_mixin_has_exported_is_not_exported_again_with_less_knowledge(project):
+    rising = OF_MIXIN.replace("self.model.weight.add_(self.cfg.lr)", "self.model.weight.add_(self.cfg.lr)\n"
+                              "            return {'loss': self.epoch}")
+    root = project(solver=rising)  # the best state is that of the last epoch, whatever the loss
+    result = dora("run", "export=true", "exporter.metric=train.loss", cwd=root)
+    assert result.returncode == 0 and result.stderr.count(" exported:") == 1, result.stderr
+    manifest = json.loads((only_xp(root) / "export" / "export.json").read_text())
+    assert manifest["weights_epoch"] is None and "the training chose the best state by another rule" in result.stdout
+
+
+def test_another_rank_that_fails_costs_no_state(project):
+    root = project(solver=OF_MIXIN)
+    train = root / "proj" / "train.py"
+    train.write_text(train.read_text().replace("    Solver(cfg).run()\n", """    import torch.distributed
+    torch.distributed.init_process_group("gloo")
+    if torch.distributed.get_rank():
+        raise SystemExit(5)
+    Solver(cfg).run()
+"""))
+    env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2"}
+    argv = ["run", "export=true", "save_last=false"]
+    with ThreadPoolExecutor() as pool:
+        other = pool.submit(run, "dora", "-P", "proj", *argv, cwd=root, RANK="1", **env)
+        result = dora(*argv, cwd=root, RANK="0", **env)
+    assert other.result().returncode == 5
+    assert "Another rank of this training failed" in last_sentence(result) and "Traceback" not in result.stderr
+    assert (only_xp(root) / "checkpoint.th").exists()
 
 
 def test_a_subclass_of_the_main_keeps_its_overrides(project):

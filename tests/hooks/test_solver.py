@@ -102,6 +102,32 @@ def test_options_come_from_the_configuration_and_the_call_wins(xp, tmp_path):
             solver.export(bogus=1)
 
 
+@pytest.mark.parametrize("between", [False, True])
+def test_a_failed_export_of_the_state_in_memory_costs_no_epoch(xp, tmp_path, between):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "state_dict.bin").touch()
+    here = xp()
+    with here.enter():
+        solver = Inherited(save=False)
+        solver.run()
+        if between:
+            solver._pending_metrics = {"train": {}}
+        with pytest.raises(ExportError):
+            solver.export(folder=tmp_path / "taken")
+    assert (here.folder / "checkpoint.th").exists() is not between
+
+
+def test_a_failed_export_during_a_training_stores_nothing(xp, tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "state_dict.bin").touch()
+    here = xp(export=True, exporter={"when": 1, "folder": str(tmp_path / "taken")})
+    with here.enter():
+        solver = Inherited(save=False)
+        solver.run_stage("train", solver.train)
+        solver.commit(save_checkpoint=False)
+    assert not (here.folder / "checkpoint.th").exists()
+
+
 def test_export_during_training_uses_the_stored_checkpoint(xp):
     here = xp()
     with here.enter():

@@ -62,8 +62,10 @@ def test_a_passphrase_in_the_environment_is_ignored_for_a_key_without_one(tmp_pa
 ])
 def test_a_file_that_is_not_a_key_is_refused(tmp_path, make, says):
     make(tmp_path / "key.pem")
-    with pytest.raises(ReleaseError, match=says):
+    with pytest.raises(ReleaseError, match=says) as refused:
         read_private_key(tmp_path / "key.pem")
+    # A hint to make a key here would replace what the user has, perhaps the key itself.
+    assert ("openssl" in refused.value.hint) is says.endswith("PEM format")
     with pytest.raises(ReleaseError, match=says.replace("PRIVATE", "PUBLIC")) if "valid" not in says \
             else pytest.raises(ReleaseError, match="is a private key"):
         read_public_key(tmp_path / "key.pem")

@@ -47,6 +47,21 @@ def test_a_notebook_signs_its_release_and_stores_no_path_of_the_key(tmp_path):
         assert b"hidden-folder" not in path.read_bytes(), path
 
 
+def test_a_notebook_may_set_the_key_in_the_configuration(tmp_path):
+    private, public = write_keys(tmp_path)
+    script = f"""
+        from audiocraft_export.demo.solver import DemoSolver
+        from audiocraft_export.demo.train import main
+        xp = main.get_xp(["optim.epochs=1", "export=true"])
+        main.init_xp(xp)
+        xp.cfg.exporter.sign = "{private}"
+        with xp.enter():
+            DemoSolver(xp.cfg).run()
+        """
+    result = run_python("-c", dedent(script), cwd=tmp_path)
+    assert result.returncode == 0 and verify(only_xp(tmp_path) / "export", key=public).ok, result.stderr
+
+
 def test_on_a_terminal_the_command_asks_once_and_its_workers_know_the_passphrase(make_xp, tmp_path):
     private, public = write_keys(tmp_path / "keys", passphrase="open sesame")
     for sig in ("11111111", "22222222"):
