@@ -342,8 +342,9 @@ WARNINGS: dict[str, str] = {
         Several tensors of the checkpoint share their storage, such as tied weights. The release also stores shared data
         only once.""",
     "signature-removed": """
-        The release in the folder was signed, and was written again without a key, so its signature is not valid any
-        more and was removed. With `sign=KEY.pem` (`--sign`) the new release is signed.""",
+        The release in the folder was signed or attested, and was written again without a key or without `attest`, so
+        its signature or its attestations are not valid any more and were removed. With `sign=KEY.pem` (`--sign`) the
+        new release is signed, and an export with `attest=true` (`--attest`) makes new attestations.""",
     "unknown-epoch": """
         The epoch of the weights is unknown, so the manifest and the model card do not report its metrics.""",
     "unknown-globals": """

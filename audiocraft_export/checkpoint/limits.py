@@ -17,4 +17,5 @@ MAX_REFERENCE_CHARACTERS = 10_000  # characters of a string with `${`: OmegaConf
 MAX_VALUES = 1 << 19  # tensors and plain values
 MAX_TEXT = 1 << 25  # characters of names and strings
 MAX_TENSOR_NAME = 1 << 12  # characters of a dotted name
+MAX_INTEGER_BITS = 2039  # bits of a plain integer; torch.load rejects longer ones
 MAX_REPEATED_BYTES = 1 << 26  # expanded views may exceed twice the stored size by this many bytes

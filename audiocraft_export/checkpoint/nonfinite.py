@@ -1,14 +1,13 @@
 """Count NaN and infinite values while the bytes of a tensor are streamed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
-from ..errors import CheckpointError
 from ..storage.lazy_bytes import Data, LazyBytes
-from .tensor import ITEMSIZE, LazyTensor, iter_elements
+from .tensor import ITEMSIZE, iter_elements
 
 # By dtype: the unsigned integer of the same size, and the bits of infinity. Without the sign bit, NaN is larger
 # than infinity (IEEE 754).
@@ -56,22 +55,3 @@ class NonfiniteCounter:
     def count(self) -> int:
         """Number of NaN and infinite values read so far."""
         return sum(self._counts)
-
-
-def count_nonfinite(tensors: Mapping[str, LazyTensor]) -> Iterator[tuple[str, Union[int, CheckpointError]]]:
-    """Read all bytes of tensors, and count their NaN and infinite values.
-
-    Yields:
-        The name of each tensor, with the count or the error if its bytes are corrupted; of tied tensors only the first.
-    """
-    counters: dict[tuple[int, str], tuple[str, NonfiniteCounter]] = {}
-    for name, tensor in tensors.items():
-        counters.setdefault((id(tensor.blob), tensor.dtype), (name, NonfiniteCounter(tensor.blob, tensor.dtype)))
-    for name, counter in counters.values():
-        try:
-            for _ in counter.blob.iter_checked():
-                pass
-        except CheckpointError as exc:
-            yield name, exc
-        else:
-            yield name, counter.count

@@ -1,16 +1,20 @@
-"""Walk state dicts, which may be nested: their tensors by name, and copies with compact tensors."""
+"""Walk state dicts, which may be nested: their tensors by name, their NaN and Inf, and copies with compact tensors."""
 
-from typing import Any, Callable, Optional
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable, Optional, Union
 
 from ..errors import CheckpointError, readable_size
 from ..storage.lazy_bytes import LazyBytes, slice_stream
 from .allowlist import UnknownGlobal, describe_type
-from .limits import MAX_REPEATED_BYTES, MAX_TENSOR_NAME, MAX_TEXT, MAX_VALUES
+from .limits import MAX_INTEGER_BITS, MAX_REPEATED_BYTES, MAX_TENSOR_NAME, MAX_TEXT, MAX_VALUES
+from .nonfinite import NonfiniteCounter
 from .tensor import INITIALIZE_REMEDY, ITEMSIZE, SHARD_REMEDY, LazyTensor, contiguous
 
 _REMEDIES = {  # hints, by the last part of the name of an unknown global
     "DTensor": SHARD_REMEDY, "ShardedTensor": SHARD_REMEDY,
     "UninitializedParameter": INITIALIZE_REMEDY, "UninitializedBuffer": INITIALIZE_REMEDY,
+    "_rebuild_qtensor": "save it as a plain tensor, with dequantize()",
+    "_rebuild_sparse_tensor": "save it as a plain tensor, with to_dense()",
 }
 
 
@@ -72,6 +76,29 @@ def compact(state: Any, source: str, dtype: Optional[str] = None) -> Any:
     return map_tensors(compact_once, state)
 
 
+def count_nonfinite(tensors: Mapping[str, LazyTensor]) -> Iterator[tuple[str, Union[int, CheckpointError]]]:
+    """Read all bytes of tensors, and count their NaN and infinite values.
+
+    Yields:
+        The name of each tensor, with the count or the error if its bytes are corrupted; of tied tensors only the first.
+    """
+    counters: dict[Any, tuple[str, NonfiniteCounter]] = {}
+    for name, tensor in tensors.items():
+        is_view = tensor.nbytes < tensor.blob.nbytes  # other bytes of its storage are not of this tensor
+        key = view_of(tensor) if is_view else (id(tensor.blob), tensor.dtype)
+        if key not in counters:
+            blob = _compact_bytes(tensor, tensor.dtype) if is_view else tensor.blob
+            counters[key] = name, NonfiniteCounter(blob, tensor.dtype)
+    for name, counter in counters.values():
+        try:
+            for _ in counter.blob.iter_checked():
+                pass
+        except CheckpointError as exc:
+            yield name, exc
+        else:
+            yield name, counter.count
+
+
 def view_of(tensor: Any) -> Any:
     """Return a key to compare tensors: equal keys mean the same view of the same bytes; None for other values."""
     if not isinstance(tensor, LazyTensor):
@@ -105,6 +132,9 @@ class _TensorMapper:
             copied = self._copy(state, name)
             self._around.remove(id(state))
             return copied
+        if isinstance(state, int) and state.bit_length() > MAX_INTEGER_BITS:
+            raise CheckpointError("unsupported-weights", f"Unsupported integer of {state.bit_length()} bits in the "
+                                  "weights: torch.load rejects it", "keep it out of the state of the model")
         if state is None or isinstance(state, (bool, int, float, str, bytes)):
             return state
         hint = _remedy(state)

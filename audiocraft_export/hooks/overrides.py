@@ -55,8 +55,9 @@ def read_options(cfg: DictConfig) -> tuple[Mode, ExportOptions]:
                           f"add {exc.full_key or EXPORTER}=VALUE to the command line") from exc
     except (OmegaConfBaseException, ValueError) as exc:
         where = getattr(exc, "full_key", None) or EXPORTER
+        is_unset = "Environment variable" in str(exc)  # of ${oc.env:NAME}
         raise OptionError("unresolved-option", f"Cannot resolve the interpolation in {where} ({type(exc).__name__})",
-                          "write the value itself") from exc
+                          "set the environment variable" if is_unset else "write the value itself") from exc
     return mode, ExportOptions.from_mapping(values)
 
 

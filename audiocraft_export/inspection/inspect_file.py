@@ -4,19 +4,20 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
 from ..checkpoint.checkpoint import Checkpoint, can_open, to_checkpoint, with_offer
-from ..checkpoint.nonfinite import count_nonfinite
+from ..checkpoint.state_dict import count_nonfinite
 from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, ExperimentError, ExportError, ReleaseError, coded_warning, listing, plural
 from ..experiment.config import Config
 from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
-from ..formats.decoders import role_of
+from ..formats.decoders import CONVERTIBLE, read_contents, role_of
 from ..formats.digest import content_digest, tensor_digests
 from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import CODEC_PREFIX
@@ -32,6 +33,7 @@ from ..release.status import MISSING, UP_TO_DATE, release_status
 from ..verification.weights import ReleaseWeights, read_weights
 from .file_summary import EXPERIMENT, RELEASE, TRAINING, FileSummary
 from .limits import MAX_KEY, MAX_SEARCH_DEPTH
+from .loaded_release import config_of
 from .xp_summary import broken_history, epochs_done, last_value
 
 OTHER = "everything else"
@@ -173,6 +175,9 @@ def _add_manifest(summary: FileSummary) -> FileSummary:
         summary = replace(summary, nonfinite=manifest.nonfinite_in(summary.path.name))
     if manifest.codec and summary.path.name.startswith(CODEC_PREFIX):  # the facts are about the language model
         return replace(summary, sig=manifest.codec.get("sig"))
+    if summary.config is None and manifest.release_format in CONVERTIBLE:  # it may be in another file, or in the bands
+        with suppress(ExportError):
+            summary = replace(summary, config=config_of(read_contents(folder, manifest)))
     return replace(summary, sig=manifest.sig, solver=manifest.solver, manifest=manifest, epochs=manifest.epoch,
                    best=manifest.known_best,
                    warnings=[*summary.warnings, *manifest.warnings])

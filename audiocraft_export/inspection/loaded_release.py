@@ -18,6 +18,7 @@ from ..experiment.xp import MANIFEST, AnyPath
 from ..formats.decoders import CONVERTIBLE, read_contents
 from ..notebook import html_table
 from ..options import RELEASE_FOLDER
+from ..release.content import Content
 from ..release.families.registry import CODEC_FILE
 from ..release.manifest import Manifest
 from ..verification.release import refuse_other_paths
@@ -134,7 +135,7 @@ def load_release(path: AnyPath) -> Release:
                            "export the experiment again")
     states = {name: content for name, content in contents.items() if isinstance(content, Mapping)}
     codec = states.pop(CODEC_FILE) if len(states) > 1 and CODEC_FILE in states else None
-    config = _config([*states.values()], [text for name, text in contents.items() if name.endswith(".yaml")])
+    config = _to_omegaconf(config_of(contents))
     return Release(folder, manifest, _weights(folder, states), config, _compression_model(folder, codec))
 
 
@@ -153,7 +154,7 @@ def _compression_model(folder: Path, state: Optional[Mapping[Any, Any]]) -> Opti
     name = state.get("pretrained")
     if isinstance(name, str):
         return CompressionModel(LazyWeights({}), OmegaConf.create(), name)
-    return CompressionModel(_weights(folder, {CODEC_FILE: state}), _config([state], []))
+    return CompressionModel(_weights(folder, {CODEC_FILE: state}), _to_omegaconf(config_of({CODEC_FILE: state})))
 
 
 def _weights(folder: Path, states: Mapping[str, Mapping[Any, Any]]) -> LazyWeights:
@@ -171,9 +172,19 @@ def _state_dict(state: Mapping[Any, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _config(states: list[Mapping[Any, Any]], texts: list[Any]) -> DictConfig:
-    """Return the first configuration in the contents of files, or else that in the separate file of AudioSeal."""
+def config_of(contents: Mapping[str, Content]) -> Optional[Config]:
+    """Return the configuration of the main model, of the first band, or in the separate file of AudioSeal.
+
+    Args:
+        contents: the contents of the files of a release by file name, as in AudioCraft's format.
+    """
+    states = [content for name, content in contents.items() if isinstance(content, Mapping) and name != CODEC_FILE]
+    states = states or [content for content in contents.values() if isinstance(content, Mapping)]
     bands = [band for state in states for band in state.values() if isinstance(band, dict)]
     found = [state["xp.cfg"] for state in [*states, *bands] if isinstance(state.get("xp.cfg"), str)]
-    found += texts
-    return OmegaConf.create(Config.parse(found[0]).values if found else {})
+    found += [text for name, text in contents.items() if name.endswith(".yaml") and isinstance(text, str)]
+    return Config.parse(found[0]) if found else None
+
+
+def _to_omegaconf(config: Optional[Config]) -> DictConfig:
+    return OmegaConf.create(config.values if config else {})

@@ -57,14 +57,14 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
     if not os.path.lexists(folder / MANIFEST):
         raise ReleaseError("wrong-target", f"{folder} is not a release folder: {MANIFEST} is missing",
                            "give a release folder, or export the experiment again")
-    options = ExportOptions(format=to, max_shard_size=max_shard_size, card=False, sign=sign, force=force)
+    options = ExportOptions(folder=into, format=to, max_shard_size=max_shard_size, card=False, sign=sign, force=force)
     version, manifest = file_version(folder / MANIFEST), Manifest.load(folder)
     if manifest.release_format not in CONVERTIBLE or to not in CONVERTIBLE:
         raise ReleaseError("lossy-conversion", f"Cannot convert {folder} from {manifest.release_format} to {to} "
                            "without loss", f"export the experiment again, with format={to}")
-    if into:
+    if into is not None:
         refuse_training_checkpoint(Path(into))
-    target = resolve_output(Path(into).absolute()) if into else folder
+    target = folder if into is None else resolve_output(Path(into).absolute())
     has_same_shards = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == options.max_shard_size
     check_requirements(options)
     refuse_dropped_scrub(target, options.replace(scrub=manifest.options.get("scrub")), can_scrub=False)

@@ -10,14 +10,15 @@ from typing import Callable, Optional
 
 from .. import progress
 from ..checkpoint.checkpoint import Checkpoint, open_checkpoint
-from ..errors import ExportError, ReleaseError, coded_warning, printable, show_warning
+from ..errors import ExportError, ReleaseError, coded_warning, printable, readable_size, show_warning
 from ..experiment.xp import CHECKPOINT_NAME, MANIFEST
 from ..formats.digest import release_digest
 from ..formats.encoders import encode
 from ..formats.registry import release_contents, verify_loads
 from ..options import ExportOptions
 from ..release.content import Content
-from ..release.manifest import FORMAT, SIGNATURE, Manifest
+from ..release.limits import MAX_MANIFEST_BYTES
+from ..release.manifest import ATTESTATIONS, FORMAT, SIGNATURE, Manifest
 from ..release.owned_files import OwnedFiles, matches_manifest, refuse_training_checkpoint
 from ..release.prepare import PreparedRelease
 from ..release.provenance import with_files, with_source_digests
@@ -206,15 +207,25 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, owned:
         attestations = [_file_of(name, data) for name, data in attested.items()]
         made.append(replace(complete, files=[*complete.files, *attestations]))
         text = made[0].text.encode("utf-8")
+        if len(text) > MAX_MANIFEST_BYTES:
+            raise ReleaseError("limit-exceeded", f"The manifest would be {readable_size(len(text))}; the limit is "
+                               f"{readable_size(MAX_MANIFEST_BYTES)}", "use shorter names of tensors with NaN or Inf")
         last = {**attested, MANIFEST: text, **signer.sign(made[0], text)}
         return {name: encode(data) for name, data in last.items()}
 
-    replaced, was_signed = owned.replaced_release(folder), os.path.lexists(folder / SIGNATURE)
+    replaced, before = owned.replaced_release(folder), _signing_files(folder)
     write_release(folder, encoders, owned, finish, read_back)
-    if was_signed and not os.path.lexists(folder / SIGNATURE):
-        text = "removed the signature of the previous release: add sign=KEY.pem (--sign) to sign this one"
+    removed = before - _signing_files(folder)
+    if removed:
+        what, option = ("signature", "sign=KEY.pem (--sign) to sign this one") if SIGNATURE in removed \
+            else ("attestations", "attest=true (--attest) to an export to make new ones")
+        text = f"removed the {what} of the previous release: add {option}"
         logger.warning(show_warning(coded_warning("signature-removed", text), str(folder)))
     return ExportReport(folder, made[0], replaced=replaced, signed=signer.key is not None)
+
+
+def _signing_files(folder: Path) -> set[str]:
+    return {name for name in (SIGNATURE, *ATTESTATIONS) if os.path.lexists(folder / name)}
 
 
 def _file_of(name: str, data: bytes) -> WrittenFile:

@@ -85,7 +85,7 @@ def export_checkpoint(path: AnyPath, folder: Optional[AnyPath] = None, options: 
             does not verify.
     """
     options, home = options.replace(**keywords), Path(path).absolute().parent
-    target = options.release_folder(home) if folder is None else Path(folder)
+    target = (options if folder is None else options.replace(folder=folder)).release_folder(home)
     codecs = codec_dora_dir(Experiment.from_folder(home), dora_dir)
     return export(open_checkpoint(Path(path), options.config), home, target, options, codecs)
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..checkpoint.allowlist import describe_type
-from ..checkpoint.nonfinite import count_nonfinite
-from ..checkpoint.state_dict import named_tensors
+from ..checkpoint.state_dict import count_nonfinite, named_tensors
 from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, listing, printable, reason

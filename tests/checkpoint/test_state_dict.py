@@ -25,6 +25,13 @@ def test_a_view_adds_its_own_bytes_and_not_those_of_its_storage(make_xp, dora_di
     assert (dora_dir / "xps" / SIG / "export" / "state_dict.bin").stat().st_size - size < 600
 
 
+@pytest.mark.parametrize("format", ["audiocraft", "safetensors"])
+def test_an_integer_that_torch_does_not_read_is_refused(make_xp, dora_dir, format):
+    make_xp(best_state={"model": {**model_state(3), "steps": 1 << 3000}})
+    with pytest.raises(CheckpointError, match="Unsupported integer of 3001 bits"):
+        export_xp(SIG, dora_dir, format=format)
+
+
 VIEWS = {
     "transposed": lambda x: x.t(), "sliced": lambda x: x[:, 1:3], "strided": lambda x: x[::2], "row": lambda x: x[1],
     "expanded": lambda x: x[:1].expand(7, 6), "scalar": lambda x: x[2, 3], "flat": lambda x: x.flatten(),

@@ -42,6 +42,21 @@ def test_an_error_has_styles_where_the_terminal_names_its_kind(monkeypatch, term
     assert _styled("x", "1") == shown
 
 
+@pytest.mark.parametrize("columns", ["1", "2"])
+def test_a_terminal_may_have_almost_no_columns(train, tmp_path, columns):
+    train("11111111", [], [1.])
+    command("list", cwd=tmp_path, COLUMNS=columns)
+
+
+def test_a_deleted_folder_is_left_by_an_absolute_path(train, tmp_path, dora_dir):
+    train("11111111", [], [1.])
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f"cd {gone} && rmdir {gone} && {sys.executable} -m audiocraft_export list --dora-dir {dora_dir}"
+    result = subprocess.run(["bash", "-c", script], text=True, capture_output=True, timeout=60)
+    assert result.returncode == 0 and "11111111" in result.stdout, result.stderr
+
+
 def test_without_colour_a_table_is_plain_text(train, tmp_path):
     train("11111111", [], [1.])
     for argv in (["list"], ["inspect", "11111111"]):

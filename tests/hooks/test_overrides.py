@@ -21,6 +21,8 @@ from audiocraft_export.hooks.overrides import quote, split_overrides, with_absol
     ("exporter.folder=~/release", "hint: quote the value twice if it has special characters: 'KEY=\"~/release\"'"),
     ("exporter.folder=[", "Hydra cannot compose exporter.folder=[: no viable alternative at input '['"),
     ("exporter.folder=${no}/a", "Cannot resolve the interpolation in exporter.folder (Interpolation"),
+    ("exporter.folder=${oc.env:NOPE}", "[unresolved-option]: Cannot resolve the interpolation in exporter.folder "
+     "(InterpolationResolutionError) hint: set the environment variable"),
     ("exporter.folder=???", "[unresolved-option]: exporter.folder is mandatory (???) and has no value hint: add "
      "exporter.folder=VALUE to the command line"),
     ("exporter.version=1.3", "hint: quote the number")])

@@ -48,6 +48,16 @@ def test_values_are_counted_on_request(make_xp, dora_dir):
     assert inspect(folder, values=True).nonfinite == 3 and inspect(folder.parent).nonfinite is None
 
 
+def test_values_are_those_of_each_tensor_not_of_its_storage(make_xp):
+    big = torch.zeros(12)
+    big[10] = float("nan")
+    views = {"clean": big[:3], "strided": big[:10:2], "dirty": big[5:], "tied": big[5:]}
+    found = inspect(make_xp(best_state={"model": views}), values=True)
+    assert found.nonfinite == 1
+    assert [text for text in found.warnings if "NaN/inf" in text] == [
+        "nonfinite-values: best_state.model.dirty: 1 NaN/inf value"]
+
+
 @pytest.mark.parametrize(("target", "code"), [
     ("a/b", "path-not-found"), ("x.th", "path-not-found"), ("ffff", "experiment-not-found")])
 def test_a_target_that_does_not_exist_is_an_error(make_xp, dora_dir, target, code):

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 from formats.safetensors.releases import fitting
-from helpers import SIG, load, with_cfg
+from helpers import SIG, command, load, with_cfg
 from verification.releases import rewrite
 
-from audiocraft_export import ExportOptions, export_xp, verify
-from audiocraft_export.errors import ReleaseError
+from audiocraft_export import ExportOptions, export_checkpoint, export_xp, verify
+from audiocraft_export.errors import OptionError, ReleaseError
 from audiocraft_export.pipeline import convert as module
 from audiocraft_export.pipeline.convert import convert
 from audiocraft_export.release.manifest import Manifest
@@ -23,6 +23,19 @@ def test_a_release_becomes_the_one_of_the_other_format_and_that_one_again(make_x
     back = convert(there.folder, "audiocraft", tmp_path / "back")
     assert back.files[0].read_bytes() == (folder / "state_dict.bin").read_bytes()
     assert not convert(folder, "audiocraft").written  # the release has the requested format already
+
+
+def test_an_empty_folder_is_not_the_release_itself(make_xp, dora_dir, tmp_path, monkeypatch):
+    folder = make_xp() / "export"
+    export_xp(SIG, dora_dir)
+    before = sorted(folder.iterdir())
+    for refused in (lambda: convert(folder, "safetensors", ""),
+                    lambda: export_checkpoint(folder.parent / "checkpoint.th", "")):
+        with pytest.raises(OptionError, match="folder"):
+            refused()
+    result = command("convert", folder, "--to", "safetensors", "--folder", "", cwd=tmp_path)
+    assert result.returncode == 2 and "[invalid-option]" in result.stderr
+    assert sorted(folder.iterdir()) == before
 
 
 def test_scrubbed_values_do_not_come_back(make_xp, dora_dir, tmp_path):

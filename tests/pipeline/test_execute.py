@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 from helpers import SIG
 
-from audiocraft_export import ExportOptions, export_xp
+from audiocraft_export import ExportOptions, export_xp, verify
 from audiocraft_export.checkpoint.checkpoint import open_experiment
+from audiocraft_export.errors import ReleaseError
 from audiocraft_export.experiment.xp import find_xp
+from audiocraft_export.pipeline import execute as module
 from audiocraft_export.pipeline.execute import execute, plan
 from audiocraft_export.release import owned_files
 from audiocraft_export.release.prepare import prepare
@@ -21,6 +24,16 @@ def planned(dora_dir, options=OPTIONS):
 
 def files(folder):
     return sorted(path.relative_to(folder) for path in Path(folder).rglob("*"))
+
+
+def test_a_manifest_that_no_reader_would_accept_costs_no_release(make_xp, dora_dir, monkeypatch):
+    folder = make_xp() / "export"
+    export_xp(SIG, dora_dir)
+    before = (folder / "export.json").read_bytes()
+    monkeypatch.setattr(module, "MAX_MANIFEST_BYTES", 100)
+    with pytest.raises(ReleaseError, match="The manifest would be"):
+        export_xp(SIG, dora_dir, force=True, weights="last")
+    assert (folder / "export.json").read_bytes() == before and verify(folder).ok
 
 
 def test_a_plan_and_its_summary_write_nothing(make_xp, dora_dir):

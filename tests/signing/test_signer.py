@@ -247,6 +247,15 @@ def test_a_signature_does_not_disappear_without_a_word(make_xp, export, keys, ca
     assert "signature-removed" not in caplog.text
 
 
+def test_attestations_do_not_disappear_without_a_word(export, caplog):
+    export(attest=True)
+    export(attest=True, weights="last")
+    assert "signature-removed" not in caplog.text
+    folder = export(weights="best").folder
+    assert (folder / "model.sig").exists() and not (folder / "provenance.intoto.json").exists()
+    assert "warning[signature-removed]" in caplog.text and "removed the attestations" in caplog.text
+
+
 @pytest.mark.parametrize("owner", ["another_machine-1-1", f"{MACHINE}-{2 ** 22 + 1}-1"])
 def test_a_staging_folder_that_stays_is_not_signed(export, keys, owner):
     folder = export(weights="last").folder

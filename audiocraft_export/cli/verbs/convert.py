@@ -51,11 +51,11 @@ def execute(args: argparse.Namespace) -> int:
                           "omit --max-shard-size")
     check_key(args.sign)
     sizes = {} if args.max_shard_size is None else {"max_shard_size": args.max_shard_size}
-    max_shard_size = ExportOptions(format=args.to, **sizes).max_shard_size
+    max_shard_size = ExportOptions(folder=args.folder, format=args.to, **sizes).max_shard_size
     dora_dir = DoraDir(args)
     args.targets = distinct(args.targets, partial(_find_folder, dora_dir=dora_dir))
     several = len(args.targets) > 1
-    if several and args.folder:
+    if several and args.folder is not None:
         raise OptionError("conflicting-options", "--folder takes a single release",
                           "convert the releases one by one, or omit --folder")
     jobs = [partial(_convert, target, dora_dir, args.to, args.folder, max_shard_size, args.force, sign=args.sign)

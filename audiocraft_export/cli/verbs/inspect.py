@@ -186,7 +186,8 @@ def _print(target: str, summary: FileSummary, args: argparse.Namespace) -> None:
 def _facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
     """Yield label and text of each line, beginning with what is looked for most often."""
     if summary.sig or summary.solver:
-        yield "experiment", f"{summary.sig or 'without an XP signature'}, solver {summary.solver or '?'}"
+        bands = summary.manifest.name if summary.manifest and summary.manifest.bands else None
+        yield "experiment", f"{summary.sig or bands or 'without an XP signature'}, solver {summary.solver or '?'}"
     yield from _training_facts(summary)
     yield from _metric_facts(summary, summary.best or {})
     yield from _release_facts(summary)

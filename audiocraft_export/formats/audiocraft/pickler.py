@@ -9,9 +9,10 @@ import pickle as op
 import struct
 from typing import Any
 
+from ...checkpoint.limits import MAX_PICKLE
 from ...checkpoint.nonfinite import NonfiniteCounter
 from ...checkpoint.tensor import DTYPES, LazyTensor
-from ...errors import CheckpointError
+from ...errors import CheckpointError, readable_size
 from ...release.content import AttrDict
 from ...storage.lazy_bytes import LazyBytes, Sink
 from ...storage.read_back import Part
@@ -30,7 +31,7 @@ class TorchPickle:
         content: the content of the file, with a `LazyTensor` for each tensor.
 
     Raises:
-        CheckpointError: if `torch.load` would reject the content.
+        CheckpointError: if `torch.load` would reject the content, or it has too much plain data.
     """
 
     def __init__(self, content: Any) -> None:
@@ -38,6 +39,10 @@ class TorchPickle:
         self._storages: dict[tuple[int, str], tuple[str, str, NonfiniteCounter]] = {}
         self._memo = 0
         self._data = op.PROTO + b"\2" + self._dump(content) + op.STOP
+        if len(self._data) > MAX_PICKLE:
+            raise CheckpointError("limit-exceeded", f"The non-tensor data of a file would be "
+                                  f"{readable_size(len(self._data))}; the limit is {readable_size(MAX_PICKLE)}",
+                                  "keep only tensors and a little plain data in the model's state")
 
     @property
     def nbytes(self) -> int:

@@ -18,6 +18,13 @@ def test_plain_data_in_the_weights_is_restored(make_xp, dora_dir):
     assert state.pop("w").equal(data.pop("w")) and state == data
 
 
+def test_more_plain_data_than_a_reader_accepts_is_refused(make_xp, dora_dir):
+    text = "x" * 27_000_000
+    make_xp(best_state={"model": {"w": torch.ones(2), "a": text, "b": text}})
+    with pytest.raises(ExportError, match="limit"):
+        export_xp(SIG, dora_dir)
+
+
 def test_an_export_reads_its_files_back(make_xp, dora_dir, monkeypatch):
     make_xp()
     good = export_xp(SIG, dora_dir).files[0].read_bytes()

@@ -6,9 +6,9 @@ import pytest
 import torch
 from helpers import same
 
-from audiocraft_export import ExportOptions
+from audiocraft_export import ExportOptions, convert
 from audiocraft_export.checkpoint.torch_tensors import from_torch
-from audiocraft_export.errors import OptionError
+from audiocraft_export.errors import CheckpointError, OptionError
 from audiocraft_export.formats.safetensors.layout import split_into_shards
 from audiocraft_export.verification.release import verify
 
@@ -42,6 +42,15 @@ def test_an_index_that_does_not_say_where_the_tensors_are_is_refused(make_xp, do
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     fitting(folder)
     assert not verify(folder).ok
+
+
+@pytest.mark.parametrize("most", ["5GB", 500])
+def test_values_that_no_reader_would_read_are_refused_and_the_release_stays(make_xp, dora_dir, most):
+    state = {"a": torch.ones(100), "b": torch.ones(100), "extra": bytes(26_000_000)}
+    folder = exported(make_xp, dora_dir, ExportOptions(), best_state={"model": state})
+    with pytest.raises(CheckpointError, match="safetensors supports 33.6 MB of names and plain values"):
+        convert(folder, "safetensors", max_shard_size=most)
+    assert verify(folder).ok
 
 
 def test_the_text_is_in_the_one_file_or_in_the_index_of_several():

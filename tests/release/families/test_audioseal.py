@@ -5,7 +5,7 @@ import torch
 from helpers import AUDIOSEAL, SIG, load, model_state, same
 from omegaconf import OmegaConf
 
-from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp, inspect
 from audiocraft_export.release.families.audioseal import name_of
 
 
@@ -21,6 +21,12 @@ def test_a_watermarking_model_is_released_as_generator_detector_and_configuratio
     assert not export_xp(SIG, dora_dir, ExportOptions(version="1.4.0a2")).written
     config.write_text("other: 1\n")
     assert export_xp(SIG, dora_dir, ExportOptions(version="1.4.0a2")).written and "other" not in config.read_text()
+
+
+@pytest.mark.parametrize("format", ["audiocraft", "safetensors"])
+def test_its_configuration_is_found_beside_its_weights(make_watermark, dora_dir, format):
+    found = inspect(export_xp(make_watermark(), dora_dir, format=format).folder)
+    assert found.keys()["seanet.dimension"] == "32"
 
 
 def test_a_watermarking_model_with_other_weights_or_no_configuration_of_it_is_refused(make_watermark, dora_dir):

@@ -8,7 +8,7 @@ import torch
 from helpers import DIFFUSION, PROCESSOR, SIG, command, load, model_state, same, to_format_1
 from omegaconf import OmegaConf
 
-from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
+from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp, inspect
 from audiocraft_export.cli import main as cli
 from audiocraft_export.release.families.multiband_diffusion import FILE
 
@@ -51,6 +51,14 @@ def test_a_diffusion_model_without_its_processor_is_refused(make_xp, dora_dir):
     make_xp(**{"xp.cfg": OmegaConf.create(DIFFUSION)})
     with pytest.raises(ExportError, match="no sample_processor"):
         export_xp(SIG, dora_dir)
+
+
+@pytest.mark.parametrize("format", ["audiocraft", "safetensors"])
+def test_inspect_names_the_bands_and_finds_their_configuration(make_band, bands, tmp_path, format):
+    sigs = [make_band(index, bands=2) for index in range(2)]
+    assert bands(*sigs, flags=["--format", format]).returncode == 0
+    assert f"experiment  {', '.join(sigs)}, solver" in command("inspect", tmp_path / "mbd", cwd=tmp_path).stdout
+    assert inspect(tmp_path / "mbd").keys()["channels"] == "1"
 
 
 def test_bands_without_a_processor_are_refused(make_band, bands, tmp_path):

@@ -7,7 +7,7 @@ from ..markdown import block, code
 from ..source import CardSource
 from .usage_audiocraft import HERE, NEXT, PROMPT, audiocraft_snippet
 
-CONVERTED = "converted"  # example folder
+CONVERTED = "converted"  # example folder; not inside a release, which may be signed
 
 
 def usage_section(source: CardSource) -> str:
@@ -26,11 +26,11 @@ def _usage(source: CardSource, where: str) -> str:
 
 
 def _safetensors(source: CardSource, where: str) -> str:
-    imported, folder, download, local = "", 'Path(".")', "", HERE
+    imported, folder, download, local, converted = "", 'Path(".")', "", HERE, f"../{CONVERTED}"
     if where != HERE:
         imported = f"from huggingface_hub import snapshot_download{NEXT}"
         folder = f"Path(snapshot_download({quoted(where)}))"
-        download, local = f"hf download {where} --local-dir release\n", "release"
+        download, local, converted = f"hf download {where} --local-dir release\n", "release", CONVERTED
     load = f"""
         from pathlib import Path
 
@@ -39,8 +39,8 @@ def _safetensors(source: CardSource, where: str) -> str:
         folder = {folder}
         states = {{path.name: load_file(path) for path in sorted(folder.glob("*.safetensors"))}}
     """
-    convert = f"{download}audiocraft-export convert {local} --to audiocraft --folder {CONVERTED}"
-    model = audiocraft_snippet(source, CONVERTED)
+    convert = f"{download}audiocraft-export convert {local} --to audiocraft --folder {converted}"
+    model = audiocraft_snippet(source, converted)
     return "\n\n".join([block("python", dedent(load)), "To convert back to AudioCraft's format:", block("sh", convert),
                         "Then load it:", block("python", model)])
 

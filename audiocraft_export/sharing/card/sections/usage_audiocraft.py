@@ -1,7 +1,7 @@
 """Generate code that loads a release in AudioCraft's format; it runs in the release folder.
 
-Each function generates the code for one family. `where` is a repository on the Hub (`ORG/NAME`), or a folder without
-`/` in its name.
+Each function generates the code for one family. `where` is a repository on the Hub (`ORG/NAME`), or a folder: `.`, or
+one without `/` in its name, here or in the folder above.
 """
 
 from collections.abc import Mapping
@@ -124,7 +124,7 @@ def _watermark(source: CardSource, where: str) -> str:
 
 def _general(source: CardSource, where: str) -> str:
     imported, path = "", quoted(LM_FILE if where == HERE else f"{where}/{LM_FILE}")
-    if "/" in where:
+    if "/" in where and not where.startswith("../"):
         imported = "from huggingface_hub import hf_hub_download\n"
         path = f"hf_hub_download({quoted(where)}, {quoted(LM_FILE)})"
     return f'import torch\n{imported}\nstate = torch.load({path}, "cpu", weights_only=True)["best_state"]'

@@ -34,6 +34,12 @@ def test_safetensors_are_loaded_as_they_are_and_brought_back(release):
     assert "safetensors" in ModelCard(text).data.tags and "musicgen" not in ModelCard(text).data.tags
 
 
+def test_in_a_release_folder_what_is_brought_back_gets_a_folder_beside_it(release):
+    (_, converts), (_, uses) = blocks_of(card(*release(), format="safetensors"))[1:]
+    assert converts.strip() == "audiocraft-export convert . --to audiocraft --folder ../converted"
+    assert 'MusicGen.get_pretrained("../converted")' in uses
+
+
 def test_the_code_of_a_general_model_loads_its_release(release, dora_dir, monkeypatch):
     text = card(*release(CONFIGS["mine"]))
     monkeypatch.chdir(dora_dir / "xps" / SIG / "export")

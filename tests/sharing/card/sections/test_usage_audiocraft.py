@@ -11,9 +11,10 @@ from ..releases import CONFIGS
 
 
 @pytest.mark.parametrize("family", CONFIGS)
-@pytest.mark.parametrize("where", [".", "converted", "me/model"])
+@pytest.mark.parametrize("where", [".", "converted", "../converted", "me/model"])
 def test_the_code_of_every_family_names_the_place(release, family, where):
     code = audiocraft_snippet(CardSource(*release(CONFIGS[family])), where)
     ast.parse(code)
     place = "state_dict.bin" if family in ("mine", "nothing") and where == "." else where
-    assert f'"{place}' in code and ("hf_hub_download" in code) == (family in ("mine", "nothing") and "/" in where)
+    downloads = family in ("mine", "nothing") and where == "me/model"
+    assert f'"{place}' in code and ("hf_hub_download" in code) == downloads
