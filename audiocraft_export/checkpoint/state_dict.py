@@ -1,6 +1,6 @@
 """Walk state dicts, which may be nested: their tensors by name, their NaN and Inf, and copies with compact tensors."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Callable, Optional, Union
 
 from ..errors import CheckpointError, readable_size
@@ -56,9 +56,7 @@ def compact(state: Any, source: str, dtype: Optional[str] = None) -> Any:
     Raises:
         CheckpointError: as `map_tensors`, or if expanded views need far more bytes than are stored.
     """
-    tensors = named_tensors(state).values()
-    claimed = sum({view_of(tensor): tensor.nbytes for tensor in tensors}.values())
-    stored = sum({id(tensor.blob): tensor.blob.nbytes for tensor in tensors}.values())
+    claimed, stored = _claimed_and_stored(named_tensors(state).values())
     if claimed > 2 * stored + MAX_REPEATED_BYTES:
         raise CheckpointError("expanded-tensors", f"Expanded views in {source}: the tensors need "
                               f"{readable_size(claimed)}, but only {readable_size(stored)} are stored",
@@ -79,12 +77,16 @@ def compact(state: Any, source: str, dtype: Optional[str] = None) -> Any:
 def count_nonfinite(tensors: Mapping[str, LazyTensor]) -> Iterator[tuple[str, Union[int, CheckpointError]]]:
     """Read all bytes of tensors, and count their NaN and infinite values.
 
+    The values are those of each tensor, or of its whole storage if the tensors together have far more bytes than are
+    stored.
+
     Yields:
         The name of each tensor, with the count or the error if its bytes are corrupted; of tied tensors only the first.
     """
     counters: dict[Any, tuple[str, NonfiniteCounter]] = {}
+    claimed, stored = _claimed_and_stored(tensors.values())
     for name, tensor in tensors.items():
-        is_view = tensor.nbytes < tensor.blob.nbytes  # other bytes of its storage are not of this tensor
+        is_view = tensor.nbytes < tensor.blob.nbytes and claimed <= 2 * stored + MAX_REPEATED_BYTES
         key = view_of(tensor) if is_view else (id(tensor.blob), tensor.dtype)
         if key not in counters:
             blob = _compact_bytes(tensor, tensor.dtype) if is_view else tensor.blob
@@ -97,6 +99,13 @@ def count_nonfinite(tensors: Mapping[str, LazyTensor]) -> Iterator[tuple[str, Un
             yield name, exc
         else:
             yield name, counter.count
+
+
+def _claimed_and_stored(tensors: Iterable[LazyTensor]) -> tuple[int, int]:
+    """Return the bytes of all tensors, each view once, and the bytes of their storages."""
+    views = {view_of(tensor): tensor for tensor in tensors}.values()
+    stored = {id(tensor.blob): tensor.blob.nbytes for tensor in views}
+    return sum(tensor.nbytes for tensor in views), sum(stored.values())
 
 
 def view_of(tensor: Any) -> Any:

@@ -269,17 +269,17 @@ class ExportMixin:
             raise OptionError("name-conflict", f"{cls.__name__}.export() hides ExportMixin.export(), which exports "
                               "the experiment", "rename the method, or let it call super().export(**options)")
 
-    def _export_after_training(self, waits_as_rank_zero: Callable[[], bool]) -> None:
+    def _export_after_training(self, is_exporting_rank: Callable[[], bool]) -> None:
         """Export on rank zero; if that fails, store the state.
 
         Args:
-            waits_as_rank_zero: may wait for the other ranks; returns whether this is rank zero.
+            is_exporting_rank: returns whether this rank exports; may wait for the other ranks.
         """
         self._export_commits = 0
         _unexported.pop(self.xp.sig, None)
         with fatal_errors(is_main_running()), self._export_automatically():
             try:
-                if not waits_as_rank_zero():
+                if not is_exporting_rank():
                     return
                 report = self.export()
             except Exception as exc:

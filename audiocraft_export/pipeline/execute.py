@@ -18,8 +18,8 @@ from ..formats.registry import release_contents, verify_loads
 from ..options import ExportOptions
 from ..release.content import Content
 from ..release.limits import MAX_MANIFEST_BYTES
-from ..release.manifest import ATTESTATIONS, FORMAT, SIGNATURE, Manifest
-from ..release.owned_files import OwnedFiles, matches_manifest, refuse_training_checkpoint
+from ..release.manifest import FORMAT, PROVENANCE, SIGNATURE, Manifest
+from ..release.owned_files import SIGNING_FILES, OwnedFiles, matches_manifest, refuse_training_checkpoint
 from ..release.prepare import PreparedRelease
 from ..release.provenance import with_files, with_source_digests
 from ..release.report import ExportReport, Plan
@@ -215,17 +215,23 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, owned:
 
     replaced, before = owned.replaced_release(folder), _signing_files(folder)
     write_release(folder, encoders, owned, finish, read_back)
-    removed = before - _signing_files(folder)
-    if removed:
-        what, option = ("signature", "sign=KEY.pem (--sign) to sign this one") if SIGNATURE in removed \
-            else ("attestations", "attest=true (--attest) to an export to make new ones")
-        text = f"removed the {what} of the previous release: add {option}"
-        logger.warning(show_warning(coded_warning("signature-removed", text), str(folder)))
+    _warn_of_removed_signing(folder, before - _signing_files(folder))
     return ExportReport(folder, made[0], replaced=replaced, signed=signer.key is not None)
 
 
 def _signing_files(folder: Path) -> set[str]:
-    return {name for name in (SIGNATURE, *ATTESTATIONS) if os.path.lexists(folder / name)}
+    return {name for name in SIGNING_FILES if os.path.lexists(folder / name)}
+
+
+def _warn_of_removed_signing(folder: Path, removed: set[str]) -> None:
+    """Log a warning if a release has lost its signature or its attestations."""
+    if SIGNATURE in removed:
+        text = "removed the signature of the previous release: add sign=KEY.pem (--sign) to sign this one"
+    elif PROVENANCE in removed:  # a test result belongs to `verify=load`
+        text = "removed the attestations of the previous release: an export with attest=true (--attest) makes new ones"
+    else:
+        return
+    logger.warning(show_warning(coded_warning("signature-removed", text), str(folder)))
 
 
 def _file_of(name: str, data: bytes) -> WrittenFile:

@@ -66,6 +66,12 @@ def test_a_changed_release_is_refused(signed, keys, change, file, says):
     assert not result.ok and result.signed is False and file in {problem.file for problem in result.problems}
 
 
+def test_a_signature_alone_is_a_file_that_can_be_read(signed):
+    assert verify(signed / "model.sig").ok
+    (signed / "model.sig").write_text("{")
+    assert not verify(signed / "model.sig").ok
+
+
 def test_another_key_is_refused(signed, tmp_path):
     other = write_keys(tmp_path / "other")[1]
     assert problems(signed, other) == dict.fromkeys(["model.sig", "provenance.intoto.json"], "signed with another key")
