@@ -57,7 +57,7 @@ def compact(state: Any, source: str, dtype: Optional[str] = None) -> Any:
         CheckpointError: as `map_tensors`, or if expanded views need far more bytes than are stored.
     """
     claimed, stored = _claimed_and_stored(named_tensors(state).values())
-    if claimed > 2 * stored + MAX_REPEATED_BYTES:
+    if _are_expanded(claimed, stored):
         raise CheckpointError("expanded-tensors", f"Expanded views in {source}: the tensors need "
                               f"{readable_size(claimed)}, but only {readable_size(stored)} are stored",
                               "call .contiguous() on them before saving")
@@ -84,9 +84,9 @@ def count_nonfinite(tensors: Mapping[str, LazyTensor]) -> Iterator[tuple[str, Un
         The name of each tensor, with the count or the error if its bytes are corrupted; of tied tensors only the first.
     """
     counters: dict[Any, tuple[str, NonfiniteCounter]] = {}
-    claimed, stored = _claimed_and_stored(tensors.values())
+    are_expanded = _are_expanded(*_claimed_and_stored(tensors.values()))
     for name, tensor in tensors.items():
-        is_view = tensor.nbytes < tensor.blob.nbytes and claimed <= 2 * stored + MAX_REPEATED_BYTES
+        is_view = tensor.nbytes < tensor.blob.nbytes and not are_expanded
         key = view_of(tensor) if is_view else (id(tensor.blob), tensor.dtype)
         if key not in counters:
             blob = _compact_bytes(tensor, tensor.dtype) if is_view else tensor.blob
@@ -106,6 +106,10 @@ def _claimed_and_stored(tensors: Iterable[LazyTensor]) -> tuple[int, int]:
     views = {view_of(tensor): tensor for tensor in tensors}.values()
     stored = {id(tensor.blob): tensor.blob.nbytes for tensor in views}
     return sum(tensor.nbytes for tensor in views), sum(stored.values())
+
+
+def _are_expanded(claimed: int, stored: int) -> bool:
+    return claimed > 2 * stored + MAX_REPEATED_BYTES
 
 
 def view_of(tensor: Any) -> Any:

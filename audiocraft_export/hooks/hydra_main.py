@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Optional
 
@@ -233,9 +234,10 @@ class ExportingMain(HydraMain):
 
     def _compose(self, overrides: tuple[str, ...], own: Sequence[str]) -> DictConfig:
         if overrides not in self._composed:  # Dora calls `get_xp` three times in a run
+            searchpath = self._searchpath
             try:
                 with self._hydra():
-                    self._composed[overrides] = compose(None, [*_searchpath(self.config_name), *overrides])
+                    self._composed[overrides] = compose(None, [*searchpath, *overrides])
             except (HydraException, ValueError) as exc:
                 text = str(exc).split("Config search path")[0].split("\nSee ")[0]
                 text = text.removeprefix("In '_dummy_empty_config_': ")  # Hydra's name for composing without a file
@@ -251,9 +253,19 @@ class ExportingMain(HydraMain):
 
     def _has_exporter_group(self) -> bool:
         """Return whether the project or a plugin has, or may have, a config group `exporter`."""
+        if self._searchpath:
+            return True
         with self._hydra():
-            others = [source for source in _config_sources() if source.provider != PROVIDER]
-            return bool(_searchpath(self.config_name)) or any(source.is_group(EXPORTER) for source in others)
+            return any(source.is_group(EXPORTER) for source in _config_sources() if source.provider != PROVIDER)
+
+    @cached_property
+    def _searchpath(self) -> list[str]:
+        """`hydra.searchpath` of the project's primary config as an override, which composing without it needs."""
+        name = self.config_name
+        with self._hydra():
+            found = [source.load_config(name).config for source in _config_sources() if source.is_config(name)]
+        folders = OmegaConf.select(found[0], "hydra.searchpath") if found else None
+        return [f"hydra.searchpath={quote([*folders])}"] if folders else []
 
     def _hydra(self) -> AbstractContextManager[Any]:
         """Initialize Hydra with the config folder of the project."""
@@ -281,13 +293,6 @@ class ExportingMain(HydraMain):
 
 def _config_sources() -> list[ConfigSource]:
     return GlobalHydra.instance().config_loader().get_sources()
-
-
-def _searchpath(config_name: str) -> list[str]:
-    """Return `hydra.searchpath` of the primary config of a project as an override; composing without it needs that."""
-    found = [source.load_config(config_name).config for source in _config_sources() if source.is_config(config_name)]
-    folders = OmegaConf.select(found[0], "hydra.searchpath") if found else None
-    return [f"hydra.searchpath={quote([*folders])}"] if folders else []
 
 
 def _as_overrides(cfg: DictConfig) -> list[str]:

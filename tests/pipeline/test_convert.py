@@ -25,7 +25,7 @@ def test_a_release_becomes_the_one_of_the_other_format_and_that_one_again(make_x
     assert not convert(folder, "audiocraft").written  # the release has the requested format already
 
 
-def test_an_empty_folder_is_not_the_release_itself(make_xp, dora_dir, tmp_path, monkeypatch):
+def test_an_empty_folder_is_not_the_release_itself(make_xp, dora_dir, tmp_path):
     folder = make_xp() / "export"
     export_xp(SIG, dora_dir)
     before = sorted(folder.iterdir())

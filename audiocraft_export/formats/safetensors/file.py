@@ -132,10 +132,19 @@ def _build_header(tensors: list[tuple[str, LazyTensor]], metadata: Mapping[str, 
                               f"safetensors supports only UTF-8 in names and metadata: {reason(exc)}",
                               USE_AUDIOCRAFT) from exc
     text += b" " * (-len(text) % 8)
-    if len(text) > MAX_HEADER:
-        raise CheckpointError("unsupported-by-safetensors", f"safetensors supports {readable_size(MAX_HEADER)} of "
-                              f"names and plain values; these are {readable_size(len(text))}", USE_AUDIOCRAFT)
+    refuse_large_text(len(text), MAX_HEADER)
     return _SIZE.pack(len(text)) + text
+
+
+def refuse_large_text(nbytes: int, most: int) -> None:
+    """Refuse names and plain values of more than `most` bytes, which no reader would accept.
+
+    Raises:
+        CheckpointError: if there are more.
+    """
+    if nbytes > most:
+        raise CheckpointError("unsupported-by-safetensors", f"safetensors supports {readable_size(most)} of "
+                              f"names and plain values; these are {readable_size(nbytes)}", USE_AUDIOCRAFT)
 
 
 def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

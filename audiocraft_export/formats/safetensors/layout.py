@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from ...checkpoint.tensor import LazyTensor
-from ...errors import CheckpointError, OptionError, listing, readable_size, reason
+from ...errors import CheckpointError, OptionError, listing, reason
 from ...release.content import Content, Tensors
 from ...release.families.registry import CODEC_FILE, OWN_NAMES
 from ...release.manifest import Manifest
 from ...release.owned_files import OwnedFiles, is_torch_file
 from ..text_file import AGAIN, MAX_TEXT_FILE, read_text
-from .file import USE_AUDIOCRAFT, read_safetensors
+from .file import read_safetensors, refuse_large_text
 from .flatten import Flattened, unflatten
 
 INDEX = ".safetensors.index.json"
@@ -54,7 +54,7 @@ def to_safetensors(contents: Mapping[str, Content], manifest: Manifest,
             metadata = _model_metadata(name, content, manifest)
             files.update(split_into_shards(model, flat.tensors, metadata, text, max_shard_size))
         else:
-            files[f"{model}.json"] = _limited(json.dumps(text, indent=2) + "\n")
+            files[f"{model}.json"] = _to_json(text)
         files.update(configs)
     return files
 
@@ -90,7 +90,7 @@ def split_into_shards(stem: str, tensors: Mapping[str, LazyTensor], metadata: Ma
     index = {"metadata": {**split.metadata, **metadata, **text}, "weight_map": split.tensor_to_filename}
     shards: dict[str, Content] = {file: Tensors({name: tensors[name] for name in names}, metadata)
                                   for file, names in split.filename_to_tensors.items()}
-    return {**shards, f"{stem}{INDEX}": _limited(json.dumps(index, indent=2, sort_keys=True) + "\n")}
+    return {**shards, f"{stem}{INDEX}": _to_json(index, sort_keys=True)}
 
 
 def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
@@ -153,11 +153,10 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _limited(text: str) -> str:
-    """Return JSON; raise an error if `read_json` would not read a file of this size."""
-    if len(text) > MAX_TEXT_FILE:
-        raise CheckpointError("unsupported-by-safetensors", f"safetensors supports {readable_size(MAX_TEXT_FILE)} of "
-                              f"names and plain values; these are {readable_size(len(text))}", USE_AUDIOCRAFT)
+def _to_json(values: Mapping[str, Any], sort_keys: bool = False) -> str:
+    """Return the text of a file that `read_json` accepts; raise an error if it would be too large."""
+    text = json.dumps(values, indent=2, sort_keys=sort_keys) + "\n"
+    refuse_large_text(len(text), MAX_TEXT_FILE)
     return text
 
 
