@@ -114,7 +114,6 @@ class ExportingMain(HydraMain):
         self.dora.exclude = [*self.dora.exclude, EXPORT, EXPORTER, f"{EXPORTER}.*"]
         self._config_groups = [*(group for group in self._config_groups if group != EXPORTER), EXPORTER]
         self._requested: tuple[str, list[str]] = "", []  # the signature of `-f SIG`, and its stored overrides
-        self._composed: dict[tuple[str, ...], DictConfig] = {}
 
     def __reduce__(self) -> Any:
         """Pickle this main by name; Slurm jobs and the processes of `dora grid` import it."""
@@ -230,26 +229,24 @@ class ExportingMain(HydraMain):
             overrides += [f"{EXPORTER}.{name}={quote(value)}" for name, value in exporter.items()]
         # `++`, because a config of the project may have only some of the options; their names are valid.
         overrides += [("++" if key.startswith(f"{EXPORTER}.") else "") + arg.lstrip("+") for arg, key in zip(own, keys)]
-        return self._compose(tuple(overrides), own)
+        return self._compose(overrides, own)
 
-    def _compose(self, overrides: tuple[str, ...], own: Sequence[str]) -> DictConfig:
-        if overrides not in self._composed:  # Dora calls `get_xp` three times in a run
-            searchpath = self._searchpath
-            try:
-                with self._hydra():
-                    self._composed[overrides] = compose(None, [*searchpath, *overrides])
-            except (HydraException, ValueError) as exc:
-                text = str(exc).split("Config search path")[0].split("\nSee ")[0]
-                text = text.removeprefix("In '_dummy_empty_config_': ")  # Hydra's name for composing without a file
-                text, _, available = text.partition("\nAvailable options in")  # followed by one name per line
-                what = " ".join(arg for arg in own if arg not in MODES) or EXPORTER
-                names = available.partition(":")[2].split()
-                hint = f"use one of {', '.join(names)}" if names else ""
-                if isinstance(exc, OverrideParseException):
-                    hint = "quote the value twice if it has special characters: 'KEY=\"~/release\"'"
-                raise OptionError("invalid-override", f"Hydra cannot compose {what}: {' '.join(text.split())}",
-                                  hint) from exc
-        return self._composed[overrides]
+    def _compose(self, overrides: Sequence[str], own: Sequence[str]) -> DictConfig:
+        searchpath = self._searchpath
+        try:
+            with self._hydra():
+                return compose(None, [*searchpath, *overrides])
+        except (HydraException, ValueError) as exc:
+            text = str(exc).split("Config search path")[0].split("\nSee ")[0]
+            text = text.removeprefix("In '_dummy_empty_config_': ")  # Hydra's name for composing without a file
+            text, _, available = text.partition("\nAvailable options in")  # followed by one name per line
+            what = " ".join(arg for arg in own if arg not in MODES) or EXPORTER
+            names = available.partition(":")[2].split()
+            hint = f"use one of {', '.join(names)}" if names else ""
+            if isinstance(exc, OverrideParseException):
+                hint = "quote the value twice if it has special characters: 'KEY=\"~/release\"'"
+            raise OptionError("invalid-override", f"Hydra cannot compose {what}: {' '.join(text.split())}",
+                              hint) from exc
 
     def _has_exporter_group(self) -> bool:
         """Return whether the project or a plugin has, or may have, a config group `exporter`."""
@@ -298,7 +295,9 @@ def _config_sources() -> list[ConfigSource]:
 def _as_overrides(cfg: DictConfig) -> list[str]:
     """Return the overrides that set `export` and `exporter` to their values in a configuration."""
     exporter: Any = OmegaConf.to_container(cfg[EXPORTER], resolve=False)
-    return [f"++{EXPORT}={quote(cfg[EXPORT])}", f"++{EXPORTER}={quote({**exporter, **UNSIGNED})}"]
+    # One by one, because a structured configuration of the project may have only some of the options.
+    options = [f"++{EXPORTER}.{name}={quote(value)}" for name, value in {**exporter, **UNSIGNED}.items()]
+    return [f"++{EXPORT}={quote(cfg[EXPORT])}", *options]
 
 
 def _warn_of_unused_options(own: Sequence[str]) -> None:

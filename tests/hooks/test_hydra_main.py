@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 import torch
-from helpers import SOLVER, dora, free_port, last_sentence, load, only_xp, run, started
+from helpers import SOLVER, dora, free_port, last_sentence, load, only_xp, run, run_python, started
 
 from audiocraft_export import ExportError, with_export
 from audiocraft_export.errors import OptionError
@@ -270,13 +270,15 @@ def test_the_search_path_of_a_project_may_have_a_choice_of_exporter(project):
     assert json.loads((only_xp(root) / "export" / "export.json").read_text())["weights"] == "model"
 
 
-@pytest.mark.parametrize("sign", ["", "    sign: str = 'no.pem'\n"])
-def test_a_choice_of_exporter_may_be_a_structured_configuration(project, sign):
+@pytest.mark.parametrize("sign", ["", "    sign: Optional[str] = 'no.pem'\n"])
+@pytest.mark.parametrize("is_default", [False, True])
+def test_a_choice_of_exporter_may_be_a_structured_configuration(project, is_default, sign):
     root = project()
     train = root / "proj" / "train.py"
     text = train.read_text()
     train.write_text(dedent("""
         from dataclasses import dataclass
+        from typing import Optional
         from hydra.core.config_store import ConfigStore
         @dataclass
         class Ours:
@@ -284,12 +286,29 @@ def test_a_choice_of_exporter_may_be_a_structured_configuration(project, sign):
         """) + sign + dedent("""
         ConfigStore.instance().store(group="exporter", name="ours", node=Ours)
         """) + text)
-    result = dora("run", "export=true", "exporter=ours", cwd=root)
+    if is_default:
+        config = root / "proj" / "conf" / "config.yaml"
+        config.write_text(f"defaults: [_self_, exporter: ours]\n{config.read_text()}")
+        assert dora("run", "export=false", cwd=root).returncode == 0
+    result = dora("run", "export=true", *([] if is_default else ["exporter=ours"]), cwd=root)
     if sign:
         assert f"Cannot read the key {root}/no.pem" in last_sentence(result)
     else:
         assert result.returncode == 0, result.stderr
         assert json.loads((only_xp(root) / "export" / "export.json").read_text())["weights"] == "model"
+
+
+def test_a_choice_that_is_edited_in_a_notebook_is_read_again(project):
+    root = project()
+    (root / "proj" / "conf" / "exporter").mkdir()
+    code = """
+        from pathlib import Path
+        from proj.train import main
+        for weights in "last", "ema":
+            Path("proj/conf/exporter/mine.yaml").write_text(f"weights: {weights}")
+            print(main.get_xp(["exporter=mine"]).cfg.exporter.weights)
+    """
+    assert run_python("-c", dedent(code), cwd=root).stdout == "last\nema\n"
 
 
 def test_what_the_mixin_has_exported_is_not_exported_again_with_less_knowledge(project):
