@@ -9,13 +9,14 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from ..errors import CheckpointError, reason
-from ..storage.lazy_bytes import CHUNK_SIZE, Data, LazyBytes, iter_chunks
+from ..storage.lazy_bytes import Data, LazyBytes, iter_chunks
 from .nonfinite import nonfinite
 from .numpy_scalars import to_number
 from .tensor import INITIALIZE_REMEDY, ITEMSIZE, SHARD_REMEDY, LazyTensor, iter_elements
 
 _KEEP_DTYPE = "omit dtype to keep the stored one"
 _KEEP_OUT = "keep it out of the model's state"
+_CAST_SIZE = 1 << 19  # bytes of a cast chunk; smaller than a chunk of the source, which is in memory as well
 _SERIAL_SIZE = (1 << 15) - 64  # elements; torch uses several threads from 32768 elements on
 
 
@@ -77,7 +78,7 @@ def cast_chunks(tensor: LazyTensor, dtype: str) -> Iterator[Data]:
     itemsize = ITEMSIZE[tensor.dtype]
     if tensor.is_contiguous:
         for _, data in iter_elements(tensor.own_bytes.iter_checked(), itemsize):
-            for part in torch.split(_elements(data, tensor), CHUNK_SIZE // ITEMSIZE[dtype]) if data else ():
+            for part in torch.split(_elements(data, tensor), _CAST_SIZE // ITEMSIZE[dtype]) if data else ():
                 yield _convert(part, tensor, dtype)
     else:
         begin, size = tensor.offset * itemsize, tensor.span * itemsize

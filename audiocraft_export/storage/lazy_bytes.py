@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional, Protocol, Union
 from ..errors import CheckpointError
 from .checksum import crc32
 
-CHUNK_SIZE = 1 << 19  # bytes; small enough that a chunk stays in the CPU cache while it is hashed and written
+CHUNK_SIZE = 1 << 20  # bytes; small enough that a chunk stays in the CPU cache while it is hashed and written
 Data = Union[bytes, memoryview]
 
 
