@@ -15,10 +15,10 @@ from .output import print_err, print_json, print_result, print_target_error
 
 if TYPE_CHECKING:
     from ..jobs.batch import Executor
-    from ..release.report import ExportReport, Plan
+    from ..release.report import DryRunReport, ExportReport
 
 logger = logging.getLogger(__name__)
-Done = Union["ExportReport", "Plan"]
+Done = Union["ExportReport", "DryRunReport"]
 Result = Union[Done, ExportError]
 Job = Callable[[], Done]
 UP_TO_DATE = "up to date"
@@ -98,14 +98,14 @@ def _attempt(job: Job) -> Result:
 
 
 def _print_result(target: str, result: Result, args: argparse.Namespace, several: bool) -> None:
-    from ..release.report import Plan
+    from ..release.report import DryRunReport
     if isinstance(result, ExportError):
         print_target_error(target, result, args.json, args.debug, several)
     elif args.json:
         print_json(target=target, **result.to_dict())
     else:
         print_result(str(result))
-        for warning in result.manifest.warnings if isinstance(result, Plan) else ():  # An export logs its own.
+        for warning in result.manifest.warnings if isinstance(result, DryRunReport) else ():  # An export logs its own.
             logger.warning(show_warning(warning, result.manifest.name))
 
 

@@ -16,8 +16,8 @@ from ..experiment.xp import CHECKPOINT_FILE, Experiment
 from ..options import ExportOptions
 from ..pipeline.export import export
 from ..pipeline.previous_scrub import keep_scrub
-from ..release.families.registry import selection_of
-from ..release.metrics import Selection
+from ..release.families.registry import best_rule
+from ..release.metrics import BestRule
 from ..release.report import ExportReport
 from ..storage.file_version import file_version
 from .messages import log_error
@@ -26,18 +26,18 @@ from .xp_state import xp_state
 VERIFY_DURING_TRAINING = "none"  # the training waits for each export, so only the last one is read back
 
 
-def is_due(when: Union[str, int], history: Sequence[Any], selection: Optional[Selection] = None) -> bool:
+def is_due(when: Union[str, int], history: Sequence[Any], rule: Optional[BestRule] = None) -> bool:
     """Return whether the last epoch of a history is due for an export.
 
     Args:
         when: `exporter.when`.
         history: the metrics of all epochs.
-        selection: decides which epoch is the best. If no epoch has its metric, each epoch that has its stage counts
+        rule: decides which epoch is the best. If no epoch has its metric, each epoch that has its stage counts
             as the best so far, as in AudioCraft's `StandardSolver`. If no epoch has the stage, or with None, every
             epoch counts as the best so far.
     """
     if when == "best":
-        best = selection.best(history) if selection else None
+        best = rule.best(history) if rule else None
         return best is None or best["epoch"] == len(history)
     return when != "end" and len(history) % int(when) == 0
 
@@ -163,7 +163,7 @@ class EpochExporter:
     def _has_due_epoch(self, checkpoint: Checkpoint) -> bool:
         """Return whether any epoch since the last checkpoint is due, because a training may not store every epoch."""
         history = plain_numbers(self._xp.link.history)[:len(checkpoint.history) or None]
-        selection = selection_of(checkpoint.config, self._options.metric, self._options.family)
+        rule = best_rule(checkpoint.config, self._options.metric, self._options.family)
         new_epochs = range(self._epochs + 1, len(history) + 1)
         self._epochs = len(history)
-        return any(is_due(self._options.when, history[:epoch], selection) for epoch in new_epochs)
+        return any(is_due(self._options.when, history[:epoch], rule) for epoch in new_epochs)

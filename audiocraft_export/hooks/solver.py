@@ -22,8 +22,8 @@ from ..options import ExportOptions
 from ..pipeline.export import export_experiment, export_state
 from ..pipeline.preflight import check_before_training
 from ..pipeline.previous_scrub import keep_scrub
-from ..release.families.registry import selection_of
-from ..release.metrics import OwnRule, Selection, WatchedRule
+from ..release.families.registry import best_rule
+from ..release.metrics import BestRule, OwnRule, WatchedRule
 from ..release.report import ExportReport
 from ..storage.file_version import file_version
 from .best_state import BestStateWatch
@@ -85,8 +85,8 @@ class ExportMixin:
         is called once after each `commit()`, and the last epoch for which it returns true is the epoch of the best
         state. `exporter.metric` takes precedence over this method.
         """
-        selection = self._export_named_selection(self._export_options().replace(metric=None))
-        return is_due("best", plain_numbers(self.history), selection)
+        rule = self._export_named_rule(self._export_options().replace(metric=None))
+        return is_due("best", plain_numbers(self.history), rule)
 
     def export(self, **options: Any) -> Optional[ExportReport]:
         """Export the experiment now.
@@ -107,44 +107,44 @@ class ExportMixin:
         if not is_rank_zero():
             return None
         chosen = keep_scrub(chosen.release_folder(self.xp.folder), chosen)
-        selection = self._export_selection(chosen)
+        rule = self._export_best_rule(chosen)
         if chosen.checkpoint is None and not self._export_is_stored():
             is_unfinished = self._export_is_between_epochs()
             try:
                 report = export_state(self._export_sources(), self.xp.cfg, self.xp.sig, self.xp.folder, chosen,
-                                      selection=selection, is_unfinished=is_unfinished)
+                                      rule=rule, is_unfinished=is_unfinished)
             except Exception:
                 if not self._export_is_automatic and not is_unfinished:
                     self._export_keep_state()
                 raise
         else:
-            report = export_experiment(self._export_xp, chosen, selection=selection)
+            report = export_experiment(self._export_xp, chosen, rule=rule)
         _unexported.pop(self.xp.sig, None)
         return report
 
     @property
     def _export_has_own_rule(self) -> bool:
-        rule = type(self).is_best_so_far  # one that needs arguments is a method of the project with the same name
-        return rule is not ExportMixin.is_best_so_far and accepts(rule)
+        method = type(self).is_best_so_far  # one that needs arguments is a method of the project with the same name
+        return method is not ExportMixin.is_best_so_far and accepts(method)
 
-    def _export_selection(self, options: ExportOptions) -> Optional[Selection]:
+    def _export_best_rule(self, options: ExportOptions) -> Optional[BestRule]:
         """Return how this solver selects its best state; None if unknown."""
         if options.metric is None and self._export_has_own_rule:
             return OwnRule(best_epoch=self._export_best_epoch)
-        named, watch = self._export_named_selection(options), self._export_watch
+        named, watch = self._export_named_rule(options), self._export_watch
         if named is None or named.is_audiocraft or watch is None:
             return named
         changed = watch.changed_if_best(named.epoch(plain_numbers(self.history)))
         return WatchedRule(**vars(named), changed=changed, epochs=watch.epoch)
 
-    def _export_named_selection(self, options: ExportOptions) -> Optional[Selection]:
-        """Return the selection by the option `metric`, by `best_metric_name` or by the configuration."""
+    def _export_named_rule(self, options: ExportOptions) -> Optional[BestRule]:
+        """Return the rule by the option `metric`, by `best_metric_name` or by the configuration."""
         if options.metric is None and hasattr(self, "best_metric_name"):
-            rule = getattr(type(self), "update_best_state_from_stage", None)  # defined by AudioCraft's StandardSolver
-            is_audiocraft = getattr(rule, "__module__", "").startswith("audiocraft.")
+            update = getattr(type(self), "update_best_state_from_stage", None)  # defined by AudioCraft's StandardSolver
+            is_audiocraft = getattr(update, "__module__", "").startswith("audiocraft.")
             name = self.best_metric_name
-            return Selection(name, is_audiocraft=is_audiocraft) if name or is_audiocraft else None
-        return selection_of(Config(to_plain(to_container(self.xp.cfg))), options.metric, options.family)
+            return BestRule(name, is_audiocraft=is_audiocraft) if name or is_audiocraft else None
+        return best_rule(Config(to_plain(to_container(self.xp.cfg))), options.metric, options.family)
 
     def _export_is_between_epochs(self) -> bool:
         """Return whether the solver may have trained since its last committed epoch."""
@@ -316,7 +316,7 @@ class ExportMixin:
             _unexported[self.xp.sig] = self._export_explain_missing()
         options = self._export_options()
         if is_best is None or options.metric is not None or options.when != "best":
-            due = is_due(options.when, plain_numbers(self.history), self._export_named_selection(options))
+            due = is_due(options.when, plain_numbers(self.history), self._export_named_rule(options))
         else:
             due = is_best
         return self.export(checkpoint=None, verify=VERIFY_DURING_TRAINING) if due else None

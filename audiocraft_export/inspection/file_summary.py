@@ -15,7 +15,7 @@ from ..notebook import html_table
 from ..options import RELEASE_FOLDER
 from ..release.manifest import SIGNATURE, Manifest
 from ..release.metrics import value_of
-from ..release.report import Plan
+from ..release.report import DryRunReport
 from ..release.status import ReleaseStatus
 from .xp_summary import metric_values
 
@@ -66,7 +66,7 @@ class FileSummary:
     best: Optional[Mapping[str, Any]] = None
     last: Optional[float] = None
     manifest: Optional[Manifest] = None
-    plan: Optional[Plan] = None
+    plan: Optional[DryRunReport] = None
     status: Optional[ReleaseStatus] = None
     refused: Optional[str] = None
     warnings: list[str] = field(default_factory=list)

@@ -23,12 +23,12 @@ from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import CODEC_PREFIX
 from ..options import RELEASE_FOLDER, ExportOptions
 from ..pipeline.export import plan_export
-from ..release.families.registry import OWN_NAMES, selection_of, solver_of
+from ..release.families.registry import OWN_NAMES, best_rule, solver_of
 from ..release.manifest import Manifest
-from ..release.metrics import Selection, is_number, lowest_loss
+from ..release.metrics import BestRule, is_number, lowest_loss
 from ..release.owned_files import is_torch_file, release_file_names
 from ..release.prepare import PreparedRelease, prepare
-from ..release.report import Plan
+from ..release.report import DryRunReport
 from ..release.status import MISSING, UP_TO_DATE, release_status
 from ..verification.weights import ReleaseWeights, read_weights
 from .file_summary import EXPERIMENT, RELEASE, TRAINING, FileSummary
@@ -185,11 +185,11 @@ def _add_manifest(summary: FileSummary) -> FileSummary:
 
 def _add_training(summary: FileSummary, config: Optional[Config], history: Sequence[Any],
                   metric: Optional[str] = None) -> FileSummary:
-    selection = (selection_of(config, metric) if config else None) or lowest_loss(history)
-    last = last_value(selection, history)
-    curve = [value if is_number(value) else None for value in selection.values(history)]
+    rule = (best_rule(config, metric) if config else None) or lowest_loss(history)
+    last = last_value(rule, history)
+    curve = [value if is_number(value) else None for value in rule.values(history)]
     return replace(summary, config=config, solver=solver_of(config) if config else None, epochs=len(history),
-                   history=history, best=selection.best(history), last=last, curve=[] if last is None else curve)
+                   history=history, best=rule.best(history), last=last, curve=[] if last is None else curve)
 
 
 def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath],
@@ -213,7 +213,7 @@ def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir:
 
 
 def _plan(checkpoint: Checkpoint, xp_folder: Path, dora_dir: Optional[AnyPath],
-          options: ExportOptions) -> tuple[Plan, Optional[str]]:
+          options: ExportOptions) -> tuple[DryRunReport, Optional[str]]:
     """Plan an export; if it fails, plan it without the compression model, and return the error as well."""
     folder = xp_folder / RELEASE_FOLDER
     try:
@@ -240,7 +240,7 @@ def _walk_tensors(value: Any, path: tuple[str, ...], seen: set[int]) -> Iterator
 
 
 def _missing_metrics(history: Sequence[Any]) -> Iterator[str]:
-    best = Selection().best(history)
+    best = BestRule().best(history)
     if best is not None and not any(map(is_number, best["valid"].values())):
         yield coded_warning("missing-metrics", f"the validation of epoch {best['epoch']} has no finite metric")
 

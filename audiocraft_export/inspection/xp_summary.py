@@ -23,8 +23,8 @@ from ..experiment.xp import (
     read_small_text,
 )
 from ..options import RELEASE_FOLDER
-from ..release.families.registry import selection_of
-from ..release.metrics import Selection, is_number, lowest_loss, value_of
+from ..release.families.registry import best_rule
+from ..release.metrics import BestRule, is_number, lowest_loss, value_of
 from ..release.status import MISSING, UNREADABLE, ReleaseStatus, is_denied, release_status
 from .short_names import Outline
 
@@ -79,10 +79,10 @@ def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
     name = solver.group(1) if solver else None
     keys = tuple(_KEY.findall(f"\n{config}"))
     if name and "$" in name:
-        selection = selection_of(_outline(keys, name).with_choices(xp.folder / HYDRA_SETTINGS), metric)
+        rule = best_rule(_outline(keys, name).with_choices(xp.folder / HYDRA_SETTINGS), metric)
     else:
-        selection = _selection(keys, name, metric)
-    selection = selection or lowest_loss(history)
+        rule = _best_rule(keys, name, metric)
+    rule = rule or lowest_loss(history)
     checkpoints = _checkpoints(folder)
     last = checkpoints.get(CHECKPOINT_FILE)
     path = os.path.join(folder, CHECKPOINT_FILE)
@@ -93,7 +93,7 @@ def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
         target=xp.sig or xp.folder.name, sig=xp.sig or xp.folder.name, solver=name, xp=folder,
         overrides=None if argv is None else [without_credentials(str(arg)) for arg in argv],
         epochs=epochs_done(xp, history, is_stored or bool(warnings)), planned_epochs=planned_epochs(config),
-        **metric_values(selection.best(history), last_value(selection, history)),
+        **metric_values(rule.best(history), last_value(rule, history)),
         changed=_changed(xp.folder, checkpoints),
         checkpoint=path if last or os.path.lexists(path) else None, checkpoint_bytes=last.st_size if last else None,
         other_checkpoints=len(checkpoints) - (last is not None),
@@ -103,9 +103,9 @@ def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
 
 
 @cache
-def _selection(keys: tuple[str, ...], solver: Optional[str], metric: Optional[str]) -> Optional[Selection]:
+def _best_rule(keys: tuple[str, ...], solver: Optional[str], metric: Optional[str]) -> Optional[BestRule]:
     """Return how experiments with these keys and this solver select the best state; cached, because many are alike."""
-    return selection_of(_outline(keys, solver), metric)
+    return best_rule(_outline(keys, solver), metric)
 
 
 def _outline(keys: tuple[str, ...], solver: Optional[str]) -> Config:
@@ -117,7 +117,7 @@ def metric_values(best: Optional[Mapping[str, Any]], last: Optional[float] = Non
     """Return the values of `metric`, `best`, `best_epoch` and `last` in `schema.json`.
 
     Args:
-        best: the metrics of the best epoch, as `Selection.describe`.
+        best: the metrics of the best epoch, as `BestRule.describe`.
         last: the value of the metric in the last epoch.
     """
     if not best or best.get("metric") is None:
@@ -125,9 +125,9 @@ def metric_values(best: Optional[Mapping[str, Any]], last: Optional[float] = Non
     return {"metric": best["metric"], "best": value_of(best), "best_epoch": best["epoch"], "last": last}
 
 
-def last_value(selection: Selection, history: Sequence[Any]) -> Optional[float]:
+def last_value(rule: BestRule, history: Sequence[Any]) -> Optional[float]:
     """Return the value of the metric in the last epoch that has it."""
-    return next(filter(is_number, map(selection.value, reversed(history))), None)
+    return next(filter(is_number, map(rule.value, reversed(history))), None)
 
 
 def planned_epochs(config: str) -> Optional[int]:

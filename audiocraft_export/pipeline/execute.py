@@ -22,7 +22,7 @@ from ..release.manifest import FORMAT, PROVENANCE, SIGNATURE, Manifest
 from ..release.owned_files import SIGNING_FILES, OwnedFiles, matches_manifest, refuse_training_checkpoint
 from ..release.prepare import PreparedRelease
 from ..release.provenance import with_files, with_source_digests
-from ..release.report import ExportReport, Plan
+from ..release.report import DryRunReport, ExportReport
 from ..release.status import ReleaseStatus, Wanted, release_status
 from ..sharing.share import share
 from ..signing.signer import Signer
@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ReleasePlan:
+class Plan:
     """A release that passed all checks before it is written."""
 
     prepared: PreparedRelease
@@ -64,12 +64,12 @@ class ReleasePlan:
         return Signer.of(self.options)
 
     @property
-    def summary(self) -> Plan:
+    def summary(self) -> DryRunReport:
         """The expected result of the plan, for a dry run."""
         sizes = {name: encode(content).nbytes for name, content in self.files.items()}
         replaced = None if self.existing else self.owned.replaced_release(self.folder)
-        return Plan(self.folder, self.prepared.manifest, sizes, self.existing is not None, self.status, replaced,
-                    self.checkpoint, self.xp_folder)
+        return DryRunReport(self.folder, self.prepared.manifest, sizes, self.existing is not None, self.status,
+                            replaced, self.checkpoint, self.xp_folder)
 
     @property
     def checkpoint(self) -> Optional[Path]:
@@ -121,7 +121,7 @@ class ReleasePlan:
             verify_loads(self.options.format, folder, self.prepared.family, [*self.files])
 
 
-def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> ReleasePlan:
+def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> Plan:
     """Plan a release without writing anything.
 
     Weights are read only to compare them with an existing release whose manifest does not identify its checkpoint.
@@ -147,10 +147,10 @@ def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> Rel
     existing = status.manifest if status.is_wanted else None
     if existing is not None and signer.invalid_files(folder, existing):
         existing = None  # a signature of files that this export has not written would prove nothing
-    return ReleasePlan(prepared, folder, files, options, owned, status, existing)
+    return Plan(prepared, folder, files, options, owned, status, existing)
 
 
-def execute(planned: ReleasePlan) -> ExportReport:
+def execute(planned: Plan) -> ExportReport:
     """Write a planned release unless it is up to date, write its model card, and push it, as the options say.
 
     Raises:
@@ -168,7 +168,7 @@ def execute(planned: ReleasePlan) -> ExportReport:
     return share(report, prepared, options)
 
 
-def _write(planned: ReleasePlan) -> ExportReport:
+def _write(planned: Plan) -> ExportReport:
     manifest = planned.with_sources(planned.prepared.manifest)
     return write(planned.folder, planned.files, manifest, planned.owned, planned.read_back,
                  check=planned.verify_loads, digest=planned.options.has_digest, signer=planned.signer)
@@ -238,7 +238,7 @@ def _file_of(name: str, data: bytes) -> WrittenFile:
     return WrittenFile(name, len(data), sha256(data).hexdigest())
 
 
-def _up_to_date(planned: ReleasePlan) -> Optional[ExportReport]:
+def _up_to_date(planned: Plan) -> Optional[ExportReport]:
     """Return a report of the existing release if it is intact and equal to the planned one, else None.
 
     A release that was not read back, as during a training, is written again if this export is to be read back.

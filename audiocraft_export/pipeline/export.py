@@ -10,9 +10,9 @@ from ..experiment.config import Config, to_container
 from ..experiment.dora_dir import codec_dora_dir, resolve_dora_dir
 from ..experiment.xp import HYDRA_SETTINGS, AnyPath, Experiment, find_xp
 from ..options import ExportOptions
-from ..release.metrics import Selection
+from ..release.metrics import BestRule
 from ..release.prepare import prepare, prepare_bands
-from ..release.report import ExportReport, Plan
+from ..release.report import DryRunReport, ExportReport
 from ..sharing.privacy_warning import warn_of_private_values
 from .execute import execute, plan
 
@@ -36,19 +36,19 @@ def export_xp(sig: str, dora_dir: Optional[AnyPath] = None, options: ExportOptio
 
 
 def export_experiment(xp: Experiment, options: ExportOptions = ExportOptions(), *,
-                      selection: Optional[Selection] = None) -> ExportReport:
+                      rule: Optional[BestRule] = None) -> ExportReport:
     """Export an experiment.
 
     Args:
         xp: the experiment.
         options: how to export.
-        selection: how the solver selects its best state; None derives it from the options and the configuration.
+        rule: how the solver selects its best state; None derives it from the options and the configuration.
 
     Raises:
         ExportError: if the experiment cannot be exported, or the release cannot be written or does not verify.
     """
     checkpoint = open_experiment(xp, xp.checkpoint(options.checkpoint), options.config)
-    return export(checkpoint, xp.folder, options.release_folder(xp.folder), options, selection=selection)
+    return export(checkpoint, xp.folder, options.release_folder(xp.folder), options, rule=rule)
 
 
 def check_export(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
@@ -91,7 +91,7 @@ def export_checkpoint(path: AnyPath, folder: Optional[AnyPath] = None, options: 
 
 
 def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path,
-                 options: ExportOptions = ExportOptions(), *, selection: Optional[Selection] = None,
+                 options: ExportOptions = ExportOptions(), *, rule: Optional[BestRule] = None,
                  is_unfinished: bool = False) -> ExportReport:
     """Export the state of a running solver that has no checkpoint on disk.
 
@@ -101,7 +101,7 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
         sig: the signature of the experiment.
         xp_folder: the XP folder.
         options: how to export; `checkpoint` is ignored.
-        selection: as for `export_experiment`.
+        rule: as for `export_experiment`.
         is_unfinished: whether the solver may have trained since its last epoch, so that the epoch of the weights is
             unknown.
 
@@ -112,7 +112,7 @@ def export_state(sources: Mapping[str, Any], cfg: Any, sig: str, xp_folder: Path
     config = Config(to_plain(to_container(cfg))).with_choices(xp_folder / HYDRA_SETTINGS)
     checkpoint = Checkpoint(f"the solver of XP {sig}", SolverState(sources), config, "solver", sig, sig_source="solver",
                             xp_history=Experiment(xp_folder, sig).history, is_unfinished=is_unfinished)
-    return export(checkpoint, xp_folder, options.release_folder(xp_folder), options, selection=selection)
+    return export(checkpoint, xp_folder, options.release_folder(xp_folder), options, rule=rule)
 
 
 def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
@@ -132,7 +132,7 @@ def export_bands(checkpoints: Sequence[Checkpoint], folder: Path,
 
 
 def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
-           dora_dir: Optional[AnyPath] = None, *, selection: Optional[Selection] = None) -> ExportReport:
+           dora_dir: Optional[AnyPath] = None, *, rule: Optional[BestRule] = None) -> ExportReport:
     """Export an open checkpoint to a folder.
 
     Args:
@@ -141,16 +141,16 @@ def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: Expor
         folder: the release folder.
         options: how to export; `folder` and `checkpoint` are ignored.
         dora_dir: the Dora folder to look up a compression model `//sig/...` in; None is the one of `xp_folder`.
-        selection: as for `export_experiment`.
+        rule: as for `export_experiment`.
 
     Raises:
         ExportError: if the checkpoint cannot be exported, or the release cannot be written or does not verify.
     """
-    return execute(plan(prepare(checkpoint, xp_folder, options, dora_dir, selection), folder, options))
+    return execute(plan(prepare(checkpoint, xp_folder, options, dora_dir, rule), folder, options))
 
 
 def plan_export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
-                dora_dir: Optional[AnyPath] = None) -> Plan:
+                dora_dir: Optional[AnyPath] = None) -> DryRunReport:
     """Return what `export` would do with the same arguments, without writing anything.
 
     Raises:

@@ -42,7 +42,7 @@ class Manifest:
     codec: Optional[Mapping[str, Any]]  # source of the compression model, for language models
     config: str  # source of the configuration: `checkpoint`, `config` (the option), `.hydra/config.yaml` or `solver`
     config_sha256: Optional[str]  # checksum of the released configuration; None for `bands`
-    best: Optional[Mapping[str, Any]]  # metrics of the released best epoch, as `Selection.describe`
+    best: Optional[Mapping[str, Any]]  # metrics of the released best epoch, as `BestRule.describe`
     options: Mapping[str, Any]  # options of the export
     warnings: list[str]  # `code: text`; without codes in releases of earlier versions
     versions: Mapping[str, str]  # AudioCraft's version tag, and the versions of the packages that made the release
@@ -221,7 +221,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_best(value: Any) -> bool:
-    """Return whether a value has the structure that `Selection.describe` returns; the metric may be missing."""
+    """Return whether a value has the structure that `BestRule.describe` returns; the metric may be missing."""
     if not _is_epoch(value):
         return False
     metric = value.get("metric")

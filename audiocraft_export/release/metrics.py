@@ -18,7 +18,7 @@ LOSSES = ("ce", "loss")  # metrics that are shown if the metric of the solver is
 
 
 @dataclass(frozen=True)
-class Selection:
+class BestRule:
     """The rule by which a training selects its best state.
 
     Args:
@@ -35,7 +35,7 @@ class Selection:
     is_audiocraft: bool = True
 
     @classmethod
-    def parse(cls, text: str) -> "Selection":
+    def parse(cls, text: str) -> "BestRule":
         """Parse the option `metric`, as `loss` or `valid.accuracy:max`.
 
         Raises:
@@ -103,7 +103,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class OwnRule(Selection):
+class OwnRule(BestRule):
     """The rule of a solver that decides in each epoch whether its state is the best so far."""
 
     best_epoch: Optional[int] = None  # the last epoch that the solver called the best
@@ -114,7 +114,7 @@ class OwnRule(Selection):
 
 
 @dataclass(frozen=True)
-class WatchedRule(Selection):
+class WatchedRule(BestRule):
     """A rule that claims no epoch if the training has last changed its best state in another one."""
 
     changed: Optional[int] = None  # the last epoch in which the best state changed
@@ -126,10 +126,10 @@ class WatchedRule(Selection):
         return None if len(history) == self.epochs and self.changed not in (None, found) else found
 
 
-def lowest_loss(history: Sequence[Any]) -> Selection:
-    """Return a selection by the first known loss, for a training whose own metric is unknown."""
-    found = (Selection(metric, is_audiocraft=False) for metric in LOSSES)
-    return next((each for each in found if any(map(is_number, map(each.value, history)))), Selection())
+def lowest_loss(history: Sequence[Any]) -> BestRule:
+    """Return a rule by the first known loss, for a training whose own metric is unknown."""
+    found = (BestRule(metric, is_audiocraft=False) for metric in LOSSES)
+    return next((each for each in found if any(map(is_number, map(each.value, history)))), BestRule())
 
 
 def metric_names(history: Sequence[Any]) -> list[str]:
@@ -150,7 +150,7 @@ def check_metric(metric: str, histories: Sequence[Sequence[Any]], others: Iterab
     Raises:
         OptionError: with the closest name in its hint, or else with all names.
     """
-    chosen = Selection.parse(metric)
+    chosen = BestRule.parse(metric)
     names = sorted({name for history in histories for name in metric_names(history)})
     full = f"{VALID}.{chosen.name}"  # of a metric whose name has a dot
     if names and all(value is None for history in histories for value in chosen.values(history)):

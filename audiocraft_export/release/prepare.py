@@ -14,7 +14,7 @@ from .content import Content
 from .families import multiband_diffusion
 from .families.registry import CODEC_FILE, DIFFUSION_FAMILY, Family, describe_model, family_of
 from .manifest import Manifest
-from .metrics import Selection
+from .metrics import BestRule
 from .model import ReleaseModel
 from .provenance import build_manifest, merge_manifests, version_tag
 
@@ -33,7 +33,7 @@ class PreparedRelease:
 
 
 def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
-            dora_dir: Optional[AnyPath] = None, selection: Optional[Selection] = None) -> PreparedRelease:
+            dora_dir: Optional[AnyPath] = None, rule: Optional[BestRule] = None) -> PreparedRelease:
     """Prepare the release of a checkpoint; nothing is written.
 
     No weights are read, but those of a compression model whose name comes from the environment: an error later would
@@ -44,7 +44,7 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
         xp_folder: base of relative paths in the configuration.
         options: what to release, and how.
         dora_dir: where to look for a compression model of the form `//sig/`; None is the Dora folder of `xp_folder`.
-        selection: how the solver selects its best state; None derives it from the options and the configuration.
+        rule: how the solver selects its best state; None derives it from the options and the configuration.
 
     Raises:
         ExportError: if the checkpoint cannot be released.
@@ -56,10 +56,10 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
         dora_dir = dora_dir or Experiment.from_folder(xp_folder).dora_dir
         codec = find_compression_model(checkpoint.config, Lookup(xp_folder, dora_dir, model.version, options.patterns))
         contents = {**contents, CODEC_FILE: codec.content}
-    manifest = _with_git(build_manifest(model, options, codec, family.notes(model), selection), xp_folder)
+    manifest = _with_git(build_manifest(model, options, codec, family.notes(model), rule), xp_folder)
 
     def again(options: ExportOptions, other: Optional[Checkpoint]) -> PreparedRelease:
-        return prepare(other or checkpoint, xp_folder, options, dora_dir, selection)
+        return prepare(other or checkpoint, xp_folder, options, dora_dir, rule)
     return PreparedRelease(contents, manifest, family, [model], again, codec, [xp_folder])
 
 

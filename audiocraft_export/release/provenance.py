@@ -24,10 +24,10 @@ from ..options import AUDIOCRAFT, PUBLIC, RECORDED, ExportOptions
 from ..storage.durable_file import WrittenFile
 from ..version import __version__
 from .compression_model import CompressionModel
-from .families.registry import family_name, family_notes, family_of, selection_of, solver_of
+from .families.registry import best_rule, family_name, family_notes, family_of, solver_of
 from .installed_audiocraft import UNKNOWN_VERSION, audiocraft_version
 from .manifest import Manifest
-from .metrics import Selection, is_number
+from .metrics import BestRule, is_number
 from .model import ReleaseModel
 from .weights import SECTIONS
 
@@ -45,7 +45,7 @@ def version_tag(asked: Optional[str] = None) -> str:
 
 
 def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[CompressionModel] = None,
-                   notes: Iterable[str] = (), selection: Optional[Selection] = None) -> Manifest:
+                   notes: Iterable[str] = (), rule: Optional[BestRule] = None) -> Manifest:
     """Build the manifest of one model, complete except for `files`.
 
     Args:
@@ -53,12 +53,12 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
         options: the options of the export.
         codec: the compression model, if one is released too.
         notes: coded warnings of the family.
-        selection: how a running solver selects its best state; None derives it from options and configuration.
+        rule: how a running solver selects its best state; None derives it from options and configuration.
     """
     checkpoint = model.checkpoint
-    selection = selection or selection_of(checkpoint.config, options.metric, options.family)
+    rule = rule or best_rule(checkpoint.config, options.metric, options.family)
     is_best = model.weights.section in BEST_SECTIONS
-    epoch = _weights_epoch(model, selection)
+    epoch = _weights_epoch(model, rule)
     return Manifest(
         sig=checkpoint.sig, solver=solver_of(model.config), epoch=checkpoint.epochs,
         weights=model.weights.section, why=model.weights.reason,
@@ -67,7 +67,7 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
         codec=codec.origin if codec else None,
         config=checkpoint.config_source, config_sha256=sha256(model.config.text.encode()).hexdigest(),
         weights_epoch=epoch,
-        best=selection.describe(checkpoint.history, epoch) if selection and epoch and is_best else None,
+        best=rule.describe(checkpoint.history, epoch) if rule and epoch and is_best else None,
         options=_recorded_options(options, model.version),
         warnings=[*notes, *_warnings(model, codec, options),
                   *(_metric_warnings(checkpoint.history, options.metric) if is_best and epoch is None else ())],
@@ -207,13 +207,13 @@ def _is_kept(note: Note, config: Config) -> bool:
     return find(config.values, keys, _SCRUBBED) is not _SCRUBBED
 
 
-def _weights_epoch(model: ReleaseModel, selection: Optional[Selection]) -> Optional[int]:
+def _weights_epoch(model: ReleaseModel, rule: Optional[BestRule]) -> Optional[int]:
     """Return the epoch of the weights; None if unknown."""
     checkpoint, section = model.checkpoint, model.weights.section
     if checkpoint.is_unfinished:
         return None
     if section in BEST_SECTIONS:
-        return selection.epoch(checkpoint.history) if selection else None
+        return rule.epoch(checkpoint.history) if rule else None
     return checkpoint.epochs or None if section in LATEST_SECTIONS and checkpoint.has_own_history else None
 
 
@@ -221,7 +221,7 @@ def _metric_warnings(history: Sequence[Any], metric: Optional[str]) -> Iterator[
     """Explain why the option `metric` does not determine the epoch of the best weights."""
     if metric is None or not history:
         return
-    named = Selection.parse(metric)
+    named = BestRule.parse(metric)
     if not any(map(is_number, named.values(history))):
         stage = (history[-1] if isinstance(history[-1], dict) else {}).get(named.stage)
         known = listing([*map(str, stage)]) if isinstance(stage, dict) and stage else "none"

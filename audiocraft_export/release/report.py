@@ -76,7 +76,7 @@ class ExportReport:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DryRunReport:
     """The result of a dry run."""
 
     folder: Path  # the release folder
@@ -126,7 +126,7 @@ class Plan:
                 f"({self.manifest.why}), {self.sizes} in {self.folder}{replacing}{existing}")
 
 
-def _to_dict(result: Union[ExportReport, Plan]) -> dict[str, Any]:
+def _to_dict(result: Union[ExportReport, DryRunReport]) -> dict[str, Any]:
     """Return the values for JSON that an export and its dry run have in common."""
     manifest = result.manifest
     return {

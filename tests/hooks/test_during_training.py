@@ -17,7 +17,7 @@ from helpers import SOLVER, dora, load, only_xp, same
 from audiocraft_export import ExportError, ExportMixin, ExportOptions, export_checkpoint, verify
 from audiocraft_export.hooks import during_training
 from audiocraft_export.hooks.during_training import EpochExporter, is_due
-from audiocraft_export.release.metrics import Selection
+from audiocraft_export.release.metrics import BestRule
 
 from .solvers import Training, xp_of
 
@@ -77,7 +77,7 @@ def test_the_release_of_an_epoch_has_the_weights_of_that_epoch(tmp_path):
     ([1., None], [], False), ([None, None], ["ce"], True)])
 def test_the_best_epoch_so_far_is_that_of_audiocraft(history, metrics, due):
     epochs = [{"train": {"ce": 0.}, **({} if loss is None else {"valid": {"ce": loss}})} for loss in history]
-    assert is_due("best", epochs, Selection(*metrics)) is due
+    assert is_due("best", epochs, BestRule(*metrics)) is due
 
 
 def test_a_solver_may_have_a_rule_of_its_own(tmp_path):

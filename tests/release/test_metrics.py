@@ -11,7 +11,7 @@ from audiocraft_export.errors import OptionError
 from audiocraft_export.inspection.inspect_file import inspect_file
 from audiocraft_export.release import metrics as module
 from audiocraft_export.release.manifest import Manifest
-from audiocraft_export.release.metrics import OwnRule, Selection, is_number, value_of
+from audiocraft_export.release.metrics import BestRule, OwnRule, is_number, value_of
 
 NAN = float("nan")
 MARKS = {"compression_model_checkpoint": "//sig/c0dec000", "compression_model": "encodec"}  # of AudioCraft's solvers
@@ -25,7 +25,7 @@ def valid(values):
 @pytest.mark.parametrize(("values", "epoch"), [
     ([2.0, 1.0, 3.0], 2), ([1.0, 1.0, 2.0], 2), ([NAN, 5.0], 2), ([float("-inf"), 5.0], 2), (["1", True, 7], 3)])
 def test_the_best_epoch_is_the_last_with_the_lowest_finite_number(values, epoch):
-    best = Selection("ce").best(valid(values))
+    best = BestRule("ce").best(valid(values))
     assert best["epoch"] == epoch and best["metric"] == "ce" and best["valid"] == {"ce": values[epoch - 1]}
 
 
@@ -33,31 +33,31 @@ def test_the_best_epoch_is_the_last_with_the_lowest_finite_number(values, epoch)
     ([2.0, 1.0, 3.0], 2), ([1.0, 1.0, 2.0], 2), ([NAN, 5.0], None), ([3.0, NAN, 1.0], 3), ([1.0, NAN], 1),
     ([float("inf")], 1), (["1", 7], None), ([1.0, None], None), ([], None)])
 def test_audiocraft_keeps_the_state_whose_value_equals_the_minimum_until_then(values, epoch):
-    assert Selection("ce").epoch(valid(values)) == epoch
+    assert BestRule("ce").epoch(valid(values)) == epoch
 
 
 @pytest.mark.parametrize(("values", "epoch"), [
     ([2.0, 1.0, 3.0], 2), ([1.0, 1.0, 2.0], None), ([NAN, 5.0], None), ([3.0, 5.0, NAN], None), ([3.0, NAN, 1.0], 3),
     ([None, 2.0, None, 1.0], 4), ([None], None)])
 def test_of_a_metric_that_is_named_equal_values_and_nan_prove_nothing(values, epoch):
-    assert Selection.parse("ce").epoch(valid(values)) == epoch
+    assert BestRule.parse("ce").epoch(valid(values)) == epoch
 
 
 def test_without_a_metric_the_last_validation_is_the_best():
     history = [{"valid": {"a": 1}}, {"valid": {"a": 2}}, "odd"]
-    assert Selection("ce").best(history) == {"metric": None, "epoch": 2, "valid": {"a": 2}}
-    assert Selection().epoch(history) == 2
-    assert Selection("ce").best([{"train": {"ce": 1}}, None]) is None and Selection().epoch([{}]) is None
+    assert BestRule("ce").best(history) == {"metric": None, "epoch": 2, "valid": {"a": 2}}
+    assert BestRule().epoch(history) == 2
+    assert BestRule("ce").best([{"train": {"ce": 1}}, None]) is None and BestRule().epoch([{}]) is None
 
 
-@pytest.mark.parametrize(("text", "selection", "epoch", "value"), [
-    ("loss", Selection("loss", is_audiocraft=False), 1, .3), ("acc:max", Selection("acc", "valid", True, False), 2, .9),
-    ("acc:min", Selection("acc", is_audiocraft=False), 1, .5),
-    ("valid.acc:max", Selection("acc", "valid", True, False), 2, .9),
-    ("test.f1.5:max", Selection("f1.5", "test", True, False), 2, .9)])
-def test_the_option_names_a_metric_a_stage_and_a_direction(text, selection, epoch, value):
-    named = Selection.parse(ExportOptions(metric=text).metric)
-    assert named == selection and named.epoch(HISTORY) == epoch
+@pytest.mark.parametrize(("text", "rule", "epoch", "value"), [
+    ("loss", BestRule("loss", is_audiocraft=False), 1, .3), ("acc:max", BestRule("acc", "valid", True, False), 2, .9),
+    ("acc:min", BestRule("acc", is_audiocraft=False), 1, .5),
+    ("valid.acc:max", BestRule("acc", "valid", True, False), 2, .9),
+    ("test.f1.5:max", BestRule("f1.5", "test", True, False), 2, .9)])
+def test_the_option_names_a_metric_a_stage_and_a_direction(text, rule, epoch, value):
+    named = BestRule.parse(ExportOptions(metric=text).metric)
+    assert named == rule and named.epoch(HISTORY) == epoch
     assert value_of(named.describe(HISTORY, epoch)) == value
 
 
@@ -143,8 +143,8 @@ def test_the_best_epoch_of_an_own_rule_is_unknown_until_it_is_set():
 def test_no_more_metrics_are_kept_than_anybody_reads_but_the_one_that_counts(monkeypatch):
     monkeypatch.setattr(module, "MAX_METRICS", 1)
     monkeypatch.setattr(module, "MAX_METRIC_NAME", 3)
-    assert Selection("ce").best([{"valid": {"a": 1, "b": 2, "ce": 3}}])["valid"] == {"a": 1, "ce": 3}
-    assert Selection().best([{"valid": {"long": 1}}])["valid"] == {}
+    assert BestRule("ce").best([{"valid": {"a": 1, "b": 2, "ce": 3}}])["valid"] == {"a": 1, "ce": 3}
+    assert BestRule().best([{"valid": {"long": 1}}])["valid"] == {}
 
 
 @pytest.mark.parametrize("value", [True, NAN, float("inf"), 10**400, "1", None])
@@ -156,7 +156,7 @@ def test_a_metric_whose_name_has_a_dot_is_named_with_its_stage():
     history = [{"valid": {"acc.top1": 0.5, "ce": 1.}, "test": {"acc.top1": 0.25}}]
     assert module.metric_names(history) == ["ce", "test.acc.top1", "valid.acc.top1"]
     for name in module.metric_names(history):
-        chosen = Selection.parse(name)
+        chosen = BestRule.parse(name)
         assert chosen.name == name and is_number(chosen.value(history[0]))
     with pytest.raises(OptionError) as error:
         module.check_metric("acc.top1:max", [history])

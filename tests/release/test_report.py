@@ -1,7 +1,7 @@
 """Reports of exports and dry runs."""
 
 from audiocraft_export import export_xp
-from audiocraft_export.release.report import ExportReport, Plan
+from audiocraft_export.release.report import DryRunReport, ExportReport
 
 
 def test_a_report_has_the_result_and_the_folder(make_xp, dora_dir):
@@ -16,7 +16,7 @@ def test_a_report_has_the_result_and_the_folder(make_xp, dora_dir):
 
 def test_a_plan_has_sizes_and_no_time(make_xp, dora_dir):
     report = export_xp(make_xp().name, dora_dir)
-    plan = Plan(report.folder, report.manifest, {"a.bin": 1000, "b.bin": 24}, is_current=False)
+    plan = DryRunReport(report.folder, report.manifest, {"a.bin": 1000, "b.bin": 24}, is_current=False)
     values = plan.to_dict()
     assert values["manifest"]["files"] == [{"name": "a.bin", "bytes": 1000}, {"name": "b.bin", "bytes": 24}]
     assert not {"time", "checksum"} & set(values["manifest"]) and values["bytes"] == 1024

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ...errors import ExportError, OptionError, printable, readable_size
 from ...options import ExportOptions
-from ...release.metrics import DURATION, Selection, check_metric, value_of
+from ...release.metrics import DURATION, BestRule, check_metric, value_of
 from ..limits import MAX_METRICS_COMPARED
 from ..output import Column, print_json, print_table, print_target_error
 from ..targets import DoraDir, add_dora_dir, distinct, find_path
@@ -102,7 +102,7 @@ def _best(best: Mapping[str, Any], metric: str) -> str:
 def _last(summary: FileSummary, metric: str) -> Optional[float]:
     from ...inspection.xp_summary import last_value
     is_chosen = (summary.best or {}).get("metric") == metric
-    return summary.last if is_chosen else last_value(Selection(metric), summary.history)
+    return summary.last if is_chosen else last_value(BestRule(metric), summary.history)
 
 
 def _text(value: Optional[float]) -> str:

@@ -26,7 +26,7 @@ from ..targets import DoraDir, add_dora_dir, distinct, find_checkpoint, find_exp
 
 if TYPE_CHECKING:
     from ...inspection.file_summary import FileSummary
-    from ...release.report import Plan
+    from ...release.report import DryRunReport
 
 MAX_HEADERS = 0.05  # share of a release that may be container headers, which a plan does not count
 BAR_WIDTH, CURVE_WIDTH, NAME_WIDTH = 24, 40, 12  # widths in characters; NAME_WIDTH is for labels
@@ -251,7 +251,7 @@ def _release_facts(summary: FileSummary) -> Iterator[tuple[str, str]]:
         yield "release", f"cannot be made{again}{default}: {summary.refused}"
 
 
-def _changes(existing: Manifest, plan: Plan) -> Iterator[str]:
+def _changes(existing: Manifest, plan: DryRunReport) -> Iterator[str]:
     """Yield what an export with the default options would change in the existing release."""
     if existing.weights_text != plan.manifest.weights_text:
         yield f"weights {existing.weights_text} -> {plan.manifest.weights_text}"

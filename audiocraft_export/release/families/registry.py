@@ -8,7 +8,7 @@ from typing import Any, Callable, Optional
 from ...errors import CheckpointError, ReleaseError, coded_warning
 from ...experiment.config import Config
 from ..content import Content
-from ..metrics import Selection
+from ..metrics import BestRule
 from ..model import ReleaseModel
 from . import audioseal, multiband_diffusion
 
@@ -126,7 +126,7 @@ def family_of(config: Config, chosen: Optional[str] = None) -> Family:
     return family_named(family_name(config, chosen))
 
 
-def selection_of(config: Config, metric: Optional[str] = None, chosen: Optional[str] = None) -> Optional[Selection]:
+def best_rule(config: Config, metric: Optional[str] = None, chosen: Optional[str] = None) -> Optional[BestRule]:
     """Return how an experiment selects its best state; None if unknown.
 
     Args:
@@ -138,10 +138,10 @@ def selection_of(config: Config, metric: Optional[str] = None, chosen: Optional[
         OptionError: if `metric` is invalid.
     """
     family = family_of(config, chosen)
-    rule = Selection(_best_metric_name(family, config)) if family.audiocraft else None
+    rule = BestRule(_best_metric_name(family, config)) if family.audiocraft else None
     if metric is None:
         return rule
-    named = Selection.parse(metric)
+    named = BestRule.parse(metric)
     return rule if rule is not None and replace(named, is_audiocraft=True) == rule else named
 
 

@@ -16,7 +16,7 @@ from ...formats.encoders import RawFile
 from ...formats.safetensors.layout import read_json
 from ...options import ExportOptions
 from ...release.manifest import CARD_FILE, CURVE_FILE
-from ...release.metrics import Selection
+from ...release.metrics import BestRule
 from ...release.owned_files import OwnedFiles
 from ...release.prepare import PreparedRelease
 from ...release.report import ExportReport
@@ -59,7 +59,7 @@ class CardUpdate:
         check_endpoint()  # huggingface_hub, which generates the front matter, reads it
         manifest, models = report.manifest, prepared.models
         history = models[0].checkpoint.history if len(models) == 1 else []
-        named = Selection.parse(options.metric).metric if options.metric else None
+        named = BestRule.parse(options.metric).metric if options.metric else None
         curve = plot_history(history, manifest.known_best, named)
         source = CardSource(manifest, models[0].config, history, options.format, _architecture(report), options.hub,
                             curve=sha256(curve).hexdigest() if curve else None)

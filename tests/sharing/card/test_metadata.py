@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from huggingface_hub import ModelCard
 
-from audiocraft_export.release.metrics import Selection
+from audiocraft_export.release.metrics import BestRule
 from audiocraft_export.sharing.card import frontmatter
 from audiocraft_export.sharing.card.metadata import _is_ours, merge, to_remember
 
@@ -44,7 +44,7 @@ def test_results_that_a_person_added_stay_and_ours_are_renewed(release):
     mine = ("  - task: {type: text-to-audio}\n    dataset: {name: MusicCaps, type: google/MusicCaps}\n"
             "    metrics:\n    - {type: fad, value: 1.5}\n")
     text = card(manifest, config, history).replace("  results:\n", "  results:\n" + mine)
-    better = replace(manifest, best=Selection("ce").best([{"valid": {"ce": 0.5}}]), weights_epoch=1)
+    better = replace(manifest, best=BestRule("ce").best([{"valid": {"ce": 0.5}}]), weights_epoch=1)
     for _ in range(2):
         text = card(better, config, history, previous=text)
     assert [(result.metric_type, result.metric_value) for result in ModelCard(text).data.eval_results] == [

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from audiocraft_export.release.metrics import Selection
+from audiocraft_export.release.metrics import BestRule
 from audiocraft_export.sharing.card.plot import plot_history
 from audiocraft_export.sharing.card.sections.training import training_section
 from audiocraft_export.sharing.card.source import CardSource
@@ -45,7 +45,7 @@ def test_a_training_of_many_metrics_makes_no_long_table(release):
 def test_bands_stand_in_a_table_with_their_epochs(release):
     manifest, config, _ = release(CONFIGS["diffusion"])
     bands = [{"sig": sig, "epoch": 4, "checkpoint": {"name": "checkpoint.th", "bytes": 9},
-              "best": Selection("loss").best([{"valid": {"loss": value}}])}
+              "best": BestRule("loss").best([{"valid": {"loss": value}}])}
              for sig, value in [("aa", 0.5), ("bb", 0.25)]]
     text = card(replace(manifest, sig=None, bands=bands, best=None), config)
     assert "| 0 | `aa` | 4 | 1 | `loss` | 0.5 |" in text and "| 1 | `bb` | 4 | 1 | `loss` | 0.25 |" in text
