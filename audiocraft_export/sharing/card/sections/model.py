@@ -36,8 +36,14 @@ def _rows(source: CardSource) -> Iterator[Row]:
 
 def _size(manifest: Manifest) -> str:
     dtypes = ", ".join(code(name) for name in manifest.dtypes)
-    size = readable_size(sum(file.bytes for file in manifest.files))
-    return f"{_round_count(manifest.parameters)} parameters, {size}" + (f" ({dtypes})" if dtypes else "")
+    included = " with the compression model" if _has_codec(manifest) else ""
+    return (f"{_round_count(manifest.parameters)} parameters{f' ({dtypes})' if dtypes else ''}, "
+            f"{readable_size(manifest.nbytes)}{included}")
+
+
+def _has_codec(manifest: Manifest) -> bool:
+    """Return whether the release has the weights of a compression model, not only its name."""
+    return manifest.codec is not None and not isinstance(manifest.codec.get("pretrained"), str)
 
 
 def _round_count(count: int) -> str:
@@ -89,12 +95,10 @@ def _encoder_name(conditioner: Mapping[str, Any], model: str) -> str:
 
 def _released_codec(manifest: Manifest) -> str:
     """Describe the compression model in the release."""
-    origin = manifest.codec
-    if not origin:
-        return "not included"
-    if isinstance(origin.get("pretrained"), str):
-        return f"{code(origin['pretrained'])}, referenced in {code(CODEC_FILE)}"
-    return f"experiment {code(origin['sig'])}, included" if origin.get("sig") else "included"
+    origin = manifest.codec or {}
+    if _has_codec(manifest):
+        return f"experiment {code(origin['sig'])}, included" if origin.get("sig") else "included"
+    return f"{code(origin['pretrained'])}, referenced in {code(CODEC_FILE)}" if origin else "not included"
 
 
 def _compression(source: CardSource) -> Iterator[Row]:

@@ -8,6 +8,7 @@ from helpers import SIG
 from huggingface_hub import ModelCard
 from snippets import snippet_of
 
+from audiocraft_export.errors import readable_size
 from audiocraft_export.sharing.card.sections.model import model_section
 from audiocraft_export.sharing.card.source import CardSource
 
@@ -49,9 +50,19 @@ def test_values_of_this_machine_are_not_in_the_card(release, monkeypatch):
     assert "/home" not in text and "| Conditioning | `description` (`t5`), `other` (`t5`) |" in text
 
 
+@pytest.mark.parametrize(("codec", "included"), [
+    (None, ""), ({"pretrained": "facebook/encodec_32khz"}, ""), ({"sig": SIG}, " with the compression model"),
+    ({"sig": None, "file": {}}, " with the compression model")])
+def test_the_size_says_whether_it_includes_a_compression_model(release, codec, included):
+    manifest, config, _ = release()
+    text = model_section(CardSource(replace(manifest, codec=codec), config), has_license=True)
+    size = readable_size(sum(file.bytes for file in manifest.files))
+    assert f"parameters (`float32`, `int64`), {size}{included} |" in text
+
+
 @pytest.mark.parametrize(("count", "shown"), [
     (1, "1"), (9_999, "9,999"), (12_345, "12.3 k"), (3_300_000, "3.3 M"), (1_500_000_000, "1.5 G")])
 def test_parameters_are_counted_in_three_digits(release, count, shown):
     manifest, config, _ = release(CONFIGS["nothing"])
     text = model_section(CardSource(replace(manifest, parameters=count), config), has_license=True)
-    assert f"| Size | {shown} parameters, " in text and "license" not in text and "| Audio |" not in text
+    assert f"| Size | {shown} parameters (`float32`, `int64`), " in text and "license" not in text and "| Audio |" not in text
