@@ -65,7 +65,8 @@ class ExportOptions:
         "help": "`auto` includes the compression model of a language model, `none` leaves it out (default: auto)"})
     verify: str = field(default="bytes", metadata={
         "help": "`bytes` reads the written files back from the disk, `cache` from the page cache (faster), `load` also "
-                "loads the model with AudioCraft or transformers, `none` skips all of these (default: bytes)"})
+                "loads the model with AudioCraft (and with transformers, for that format), `none` skips all of these "
+                "(default: bytes)"})
     version: Optional[str] = field(default=None, metadata={
         "help": "AudioCraft version tag (default: the installed version)"})
     when: Union[str, int] = field(default="end", metadata={
@@ -130,7 +131,7 @@ class ExportOptions:
         self._check("max_shard_size", bool(SIZE.fullmatch(str(self.max_shard_size))),
                     "a number of bytes, or a size such as 5GB")
         self._check("card", self.card is None or isinstance(self.card, bool), "true or false")
-        for name in ("private", "force", "digest", "source_digest", "attest"):
+        for name in (each.name for each in fields(self) if each.default is False):
             self._check(name, isinstance(getattr(self, name), bool), "true or false")
         self._check("metric", self.metric is None or bool(METRIC.fullmatch(self.metric)),
                     "NAME or STAGE.NAME, such as loss, with an optional :min or :max, as in accuracy:max")

@@ -39,7 +39,7 @@ def inspect(target: AnyPath, dora_dir: Optional[AnyPath] = None, *, checkpoint: 
     if checkpoint is None and not os.path.isfile(path) and lacks_checkpoint(xp):
         return inspect_experiment(xp, metric, digest=digest)
     file = path if os.path.isfile(path) else xp.checkpoint(checkpoint)
-    return inspect_file(file, xp, codec_dora_dir(xp, dora_dir), values, metric, digest=digest)
+    return inspect_file(file, xp, codec_dora_dir(xp, dora_dir), values, metric, by_name=file != path, digest=digest)
 
 
 def _find(target: AnyPath, dora_dir: Optional[AnyPath]) -> Experiment:

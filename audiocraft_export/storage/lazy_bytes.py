@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Protocol, Union
 
-from ..errors import CheckpointError
+from ..errors import RESTORE, CheckpointError
 from .checksum import crc32
 
 CHUNK_SIZE = 1 << 20  # bytes; small enough that a chunk stays in the CPU cache while it is hashed and written
@@ -53,8 +53,7 @@ class LazyBytes:
             CheckpointError: if they differ.
         """
         if self.crc not in (None, crc):
-            raise CheckpointError("corrupted-file", f"{self.name} is corrupted: its CRC-32 differs",
-                                  "restore the file from a backup")
+            raise CheckpointError("corrupted-file", f"{self.name} is corrupted: its CRC-32 differs", RESTORE)
         self._sound = True
 
     def iter_checked(self) -> Iterator[Data]:

@@ -13,7 +13,7 @@ from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, listing, printable, reason
 from ..experiment.config import Config
-from ..experiment.walk import walk
+from ..experiment.walk import find, walk
 from ..experiment.xp import MANIFEST
 from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import read_json
@@ -122,7 +122,7 @@ def key_problems(name: str, state: Mapping[Any, Any]) -> Iterator[Problem]:
     """Check the keys of a file of torch.save and the types of their values."""
     shape = _shape(name, state)
     for key, kind in walk(shape):
-        value = _find(state, key)
+        value = find(state, key)
         shown = ".".join(map(str, key))
         if value is None:
             yield Problem(name, shown, "missing")
@@ -149,13 +149,6 @@ def _shape(name: str, state: Mapping[Any, Any]) -> Mapping[Any, Any]:
     if "pretrained" in state and name != LM_FILE:
         return REFERENCE_SHAPE
     return PART_SHAPE if "model" in state and name not in OWN_NAMES else MODEL_SHAPE
-
-
-def _find(state: Any, key: tuple[Any, ...]) -> Any:
-    """Return the value at a path of keys, or None."""
-    for name in key:
-        state = state.get(name) if isinstance(state, dict) else None
-    return state
 
 
 def _value_problems(name: str, tensors: Mapping[str, LazyTensor], contents: Contents) -> Iterator[Problem]:

@@ -24,6 +24,16 @@ def test_an_experiment_is_summarized_by_signature_folder_and_checkpoint(make_xp,
     assert inspect("0123").path == inspect(".").path == found.path
 
 
+def test_another_checkpoint_is_offered_for_an_experiment_but_not_for_a_file(make_xp, dora_dir):
+    folder = make_xp()
+    make_xp(name="checkpoint_1.th")
+    (folder / "checkpoint.th").write_bytes(b"damaged")
+    for target, is_offered in (SIG, True), (folder, True), (folder / "checkpoint.th", False):
+        with pytest.raises(ExportError) as info:
+            inspect(target, dora_dir)
+        assert ("use checkpoint=1" in info.value.hint) is is_offered
+
+
 def test_an_experiment_without_a_checkpoint_is_summarized(make_xp, dora_dir):
     folder = make_xp()
     export_xp(SIG, dora_dir)

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
@@ -55,10 +55,9 @@ examples (97d170e1 is the experiment of `make demo`):
   audiocraft-export run --bands SIG SIG SIG SIG --folder mbd
   audiocraft-export run SIG --format transformers --push-to-hub ORG/NAME
 """
-SHAPES: dict[str, dict[str, Any]] = {
+SHAPES: dict[str, dict[str, Any]] = {  # of options that are neither values nor flags
     "card": {"action": argparse.BooleanOptionalAction}, "private": {"action": argparse.BooleanOptionalAction},
-    "scrub": {"action": "append", "metavar": "PATTERN"}, "force": {"action": "store_true"},
-    "digest": {"action": "store_true"}, "source_digest": {"action": "store_true"}, "attest": {"action": "store_true"},
+    "scrub": {"action": "append", "metavar": "PATTERN"},
 }
 METAVARS = {"hub": "ORG/NAME", "revision": "BRANCH", "max_shard_size": "SIZE", "metric": "NAME[:max]", "family": "NAME",
             "weights": "SECTION[.PART]", "config": "FILE", "sign": "KEY"}
@@ -134,11 +133,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for title, names in GROUPS.items():
         group = parser.add_argument_group(title)
         for name in names:
-            choices = ",".join(filter(None, CHOICES.get(name, ())))
-            metavar = METAVARS.get(name) or (f"{{{choices}}}" if choices else name.upper())
             text = options[name].metadata["help"] + (_MAY_BE_REPEATED if name == "scrub" else "")
-            shape = SHAPES.get(name, {"type": _path if name in PATHS else _value, "metavar": metavar})
-            action = group.add_argument(ExportOptions.flag_of(name), dest=name, help=text, **shape)
+            action = group.add_argument(ExportOptions.flag_of(name), dest=name, help=text, **_shape(options[name]))
             action.default = argparse.SUPPRESS  # so that only given options are attributes of the arguments
     many = parser.add_argument_group("running many")
     many.add_argument("--jobs", type=positive, metavar="N",
@@ -219,8 +215,9 @@ def _refuse_override(target: str) -> None:
     """Refuse a target that sets an option as Hydra does, such as `weights=last` or `exporter.weights=last`."""
     key, equals, value = target.partition("=")
     name = key.rpartition(".")[2]
-    if equals and name in [field.name for field in ExportOptions.of_one_export()] and not os.path.exists(target):
-        has_value = SHAPES.get(name, {}).get("action", "append") == "append"
+    options = {field.name: field for field in ExportOptions.of_one_export()}
+    if equals and name in options and not os.path.exists(target):
+        has_value = _shape(options[name]).get("action", "append") == "append"
         raise OptionError("invalid-arguments", f"'{target}' is neither a signature nor a path",
                           f"did you mean {ExportOptions.flag_of(name)}{f' {value}' if has_value else ''}?")
 
@@ -329,6 +326,16 @@ def _job(target: str, name: str, args: argparse.Namespace, dora_dir: DoraDir,
     folder = output_folder(xp.folder, options, several=_is_search(args) or len(args.targets) > 1)
     return ExportJob(name, xp, path, folder, options, dora_dir.for_codec(xp), dry_run=args.dry_run,
                      is_file=os.path.isfile(target))
+
+
+def _shape(option: Field[Any]) -> dict[str, Any]:
+    """Return the keywords of an option for `add_argument`."""
+    name = option.name
+    if name in SHAPES or option.default is False:
+        return SHAPES.get(name, {"action": "store_true"})
+    choices = ",".join(filter(None, CHOICES.get(name, ())))
+    metavar = METAVARS.get(name) or (f"{{{choices}}}" if choices else name.upper())
+    return {"type": _path if name in PATHS else _value, "metavar": metavar}
 
 
 def _path(text: str) -> Optional[str]:

@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_releases(what)
     checks = parser.add_argument_group("more checks")
     checks.add_argument("--load", action="store_true",
-                        help="also load the models with AudioCraft or transformers, and compare them")
+                        help="also load the models with AudioCraft (and with transformers, for that format), and "
+                             "compare them")
     checks.add_argument("--against", metavar="SIG|PATH", type=os.path.expanduser,
                         help="also compare with the checkpoint of an XP, or a checkpoint file, tensor by tensor")
     checks.add_argument("--same-as", metavar="SIG|PATH", type=os.path.expanduser,

@@ -29,7 +29,7 @@ class Family:
     drop_in: Optional[str] = "export_checkpoint"  # the drop-in function for the family; None is any
     audiocraft: bool = True  # whether AudioCraft loads the model, so that its version tag matters
     codec: bool = False  # whether a release needs a compression model
-    metrics: tuple[str, ...] = ()  # select AudioCraft's best state; if empty, the last state is the best
+    metric: Optional[str] = None  # selects AudioCraft's best state; without one, the last state is the best
     notes: Callable[[ReleaseModel], Iterable[str]] = lambda model: ()  # returns coded warnings about a release
     # Loads the modules of a release. Arguments: `audiocraft.models.loaders`, the release folder, its file names.
     load: Optional[Callable[[Any, Path, Sequence[str]], Loaded]] = None
@@ -68,14 +68,14 @@ def _require_codec(loaders: Any, folder: Path, names: Sequence[str]) -> Any:
 
 # The marks are keys of AudioCraft's own configurations (config/model, config/solver; 1.3.0 and 1.4.0a). Without them
 # AudioCraft can neither train nor load a model of the family.
-LANGUAGE_MODEL_FAMILY = Family("a language model", drop_in="export_lm", codec=True, metrics=("ce",), load=_load_lm,
+LANGUAGE_MODEL_FAMILY = Family("a language model", drop_in="export_lm", codec=True, metric="ce", load=_load_lm,
                                marks=("compression_model_checkpoint",))
 MAGNET_FAMILY = replace(LANGUAGE_MODEL_FAMILY, load=_load_magnet)
-JASCO_FAMILY = replace(LANGUAGE_MODEL_FAMILY, metrics=("loss",), load=_load_jasco)
+JASCO_FAMILY = replace(LANGUAGE_MODEL_FAMILY, metric="loss", load=_load_jasco)
 COMPRESSION_FAMILY = Family("a compression model", lambda model: {CODEC_FILE: model.content}, (CODEC_FILE,),
                             drop_in="export_encodec", load=_load_codec, marks=("compression_model",))
 DIFFUSION_FAMILY = Family("a MultiBand Diffusion model", multiband_diffusion.files, (multiband_diffusion.FILE,),
-                          metrics=("loss",), notes=multiband_diffusion.notes, load=multiband_diffusion.load,
+                          metric="loss", notes=multiband_diffusion.notes, load=multiband_diffusion.load,
                           marks=("diffusion_unet", "schedule", "processor"))
 WATERMARK_FAMILY = Family("a watermarking model", audioseal.files, ("generator_{}.pth", "detector_{}.pth", "{}.yaml"),
                           load=audioseal.load, marks=("audioseal", "detector"))
@@ -149,7 +149,7 @@ def _best_metric_name(family: Family, config: Config) -> Optional[str]:
     """Return `best_metric_name` of AudioCraft's solver; None for MusicGenSolver while it writes a sharded cache."""
     cache = config.raw("cache")
     is_sharded = isinstance(cache, dict) and all(cache.get(key) for key in ("path", "write", "write_num_shards"))
-    return family.metrics[0] if family.metrics and not (family.codec and is_sharded) else None
+    return None if family.codec and is_sharded else family.metric
 
 
 def family_notes(config: Config, chosen: Optional[str] = None) -> Iterator[str]:
