@@ -14,7 +14,8 @@ from ..release.metrics import BestRule
 from ..release.prepare import prepare, prepare_bands
 from ..release.report import DryRunReport, ExportReport
 from ..sharing.privacy_warning import warn_of_private_values
-from .execute import execute, plan
+from .execute import execute
+from .plan import plan
 
 
 def export_xp(sig: str, dora_dir: Optional[AnyPath] = None, options: ExportOptions = ExportOptions(),
@@ -158,4 +159,4 @@ def plan_export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: 
     """
     planned = plan(prepare(checkpoint, xp_folder, options, dora_dir), folder, options)
     warn_of_private_values(planned.prepared, options)
-    return planned.summary
+    return planned.dry_run_report

@@ -10,7 +10,7 @@ from audiocraft_export import ExportOptions, export_xp, verify
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.errors import CheckpointError, ReleaseError
 from audiocraft_export.formats import digest
-from audiocraft_export.pipeline import execute
+from audiocraft_export.pipeline import execute, plan
 from audiocraft_export.pipeline.convert import convert
 from audiocraft_export.pipeline.export import export_bands
 from audiocraft_export.release.manifest import Manifest
@@ -94,14 +94,14 @@ def test_a_conversion_keeps_the_digest(language_model, dora_dir, tmp_path):
 
 def test_a_checkpoint_that_changes_while_it_is_hashed_is_refused(make_xp, dora_dir, monkeypatch):
     xp = make_xp()
-    made = execute.with_source_digests
+    made = plan.with_source_digests
 
     def with_change(*args):
         with open(xp / "checkpoint.th", "ab") as file:
             file.write(b"x")
         return made(*args)
 
-    monkeypatch.setattr(execute, "with_source_digests", with_change)
+    monkeypatch.setattr(plan, "with_source_digests", with_change)
     with pytest.raises(CheckpointError, match="was modified while it was read"):
         export_xp(SIG, dora_dir, source_digest=True)
     assert not (xp / "export").exists()

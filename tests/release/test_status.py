@@ -177,7 +177,7 @@ def test_a_release_without_an_identity_is_compared_once_by_content(make_xp, dora
     manifest = Manifest.load(folder / "export")
     assert replace(manifest, checkpoint=written.checkpoint) == written
     assert verify(folder / "export").ok and manifest.is_identified
-    monkeypatch.setattr("audiocraft_export.pipeline.execute.content_problems", None)
+    monkeypatch.setattr("audiocraft_export.pipeline.plan.content_problems", None)
     assert not export_xp(SIG, dora_dir, options).written
 
 
