@@ -28,11 +28,15 @@ def inspect(target: AnyPath, dora_dir: Optional[AnyPath] = None, *, checkpoint: 
         digest: whether to read the released weights, for the content digest.
 
     Raises:
-        ExportError: if the target does not exist, or cannot be read.
+        ExportError: if the target does not exist or cannot be read, or is no experiment and `checkpoint` is given.
     """
     path = Path(target)
     files = release_files(path)
-    if files and checkpoint is None:
+    if checkpoint is not None and (files or os.path.isfile(path)):
+        raise ExperimentError("conflicting-options", f"{target} is a {'release' if files else 'checkpoint file'}, and "
+                              f"checkpoint={checkpoint} is the name of a checkpoint",
+                              "omit checkpoint, or name the XP folder")
+    if files:
         summary = _merge(path, [inspect_file(file, values=values) for file in files])
         return with_digest(summary, read_weights(path)) if digest else summary
     xp = _find(target, dora_dir)

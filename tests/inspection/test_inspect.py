@@ -24,6 +24,14 @@ def test_an_experiment_is_summarized_by_signature_folder_and_checkpoint(make_xp,
     assert inspect("0123").path == inspect(".").path == found.path
 
 
+def test_the_name_of_a_checkpoint_is_refused_with_a_file_or_a_release(make_xp, dora_dir):
+    folder = make_xp()
+    make_xp(name="checkpoint_1.th")
+    for target in folder / "checkpoint.th", export_xp(SIG, dora_dir).folder:
+        with pytest.raises(ExportError, match="checkpoint=1 is the name of a checkpoint"):
+            inspect(target, dora_dir, checkpoint=1)
+
+
 def test_another_checkpoint_is_offered_for_an_experiment_but_not_for_a_file(make_xp, dora_dir):
     folder = make_xp()
     make_xp(name="checkpoint_1.th")
