@@ -40,7 +40,7 @@ class FileSummary:
         history: the metrics of each epoch.
         curve: the value of the metric in each epoch; None where it is missing.
         best: metric, epoch and validation metrics of the best epoch.
-        last: the value of the metric in the last epoch that has it.
+        last: the value of the metric in the last epoch that has it; None if it is not finite.
         manifest: the manifest of the existing or of the planned release.
         plan: what an export would do; None for a release.
         status: the state of the existing release.

@@ -186,10 +186,10 @@ def _add_manifest(summary: FileSummary) -> FileSummary:
 def _add_training(summary: FileSummary, config: Optional[Config], history: Sequence[Any],
                   metric: Optional[str] = None) -> FileSummary:
     rule = (best_rule(config, metric) if config else None) or lowest_loss(history)
-    last = last_value(rule, history)
     curve = [value if is_number(value) else None for value in rule.values(history)]
     return replace(summary, config=config, solver=solver_of(config) if config else None, epochs=len(history),
-                   history=history, best=rule.best(history), last=last, curve=[] if last is None else curve)
+                   history=history, best=rule.best(history), last=last_value(rule, history),
+                   curve=curve if any(value is not None for value in curve) else [])
 
 
 def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath],

@@ -48,7 +48,7 @@ class XPSummary:
     metric: Optional[str]  # the validation metric that selects the best state, or a loss if that is unknown
     best: Optional[float]  # best value of that metric
     best_epoch: Optional[int]  # epoch of that value; the epoch of a release is in its manifest
-    last: Optional[float]  # value of that metric in the last epoch that has it
+    last: Optional[float]  # value of that metric in the last epoch that has it, None if it is not finite
     changed: float  # mtime of the last checkpoint, or else of the XP folder, in seconds since the epoch
     checkpoint: Optional[str]  # path of checkpoint.th, None if missing
     checkpoint_bytes: Optional[int]
@@ -126,8 +126,9 @@ def metric_values(best: Optional[Mapping[str, Any]], last: Optional[float] = Non
 
 
 def last_value(rule: BestRule, history: Sequence[Any]) -> Optional[float]:
-    """Return the value of the metric in the last epoch that has it."""
-    return next(filter(is_number, map(rule.value, reversed(history))), None)
+    """Return the value of the metric in the last epoch that has it; None if it is not finite."""
+    last = next((value for value in map(rule.value, reversed(history)) if value is not None), None)
+    return last if is_number(last) else None
 
 
 def planned_epochs(config: str) -> Optional[int]:

@@ -85,11 +85,12 @@ class BestRule:
         if self.is_audiocraft:
             return _epoch_of_audiocraft(values, self.maximize)
         nans = [index for index, value in enumerate(values, 1) if isinstance(value, float) and math.isnan(value)]
-        numbers = {index: value for index, value in enumerate(values, 1) if is_number(value)}
+        numbers = {index: value for index, value in enumerate(values, 1)
+                   if isinstance(value, (int, float)) and not isinstance(value, bool) and index not in nans}
         best = (max if self.maximize else min)(numbers.values(), default=None)
         found = [index for index, value in numbers.items() if value == best]
         # `<`, `not >` and `min` treat NaN differently, unless it is between the first value and the best one.
-        is_known = len(found) == 1 and all(min(numbers) < index < found[0] for index in nans)
+        is_known = len(found) == 1 and is_number(best) and all(min(numbers) < index < found[0] for index in nans)
         return found[0] if is_known else None
 
     def describe(self, history: Sequence[Any], epoch: int) -> dict[str, Any]:

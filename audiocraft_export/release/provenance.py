@@ -230,8 +230,8 @@ def _metric_warnings(history: Sequence[Any], metric: Optional[str]) -> Iterator[
                             f"{known}")
     else:
         yield coded_warning("unknown-epoch", "the epoch of the weights is unknown: several epochs have the best value "
-                            f"of metric={metric}, it has NaN, the training chose the best state by another rule, or "
-                            "the checkpoint was stored during an epoch")
+                            f"of metric={metric}, it has NaN or infinite values, the training chose the best state by "
+                            "another rule, or the checkpoint was stored during an epoch")
 
 
 def _describe_globals(names: Sequence[str], options: ExportOptions) -> str:

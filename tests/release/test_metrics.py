@@ -13,7 +13,7 @@ from audiocraft_export.release import metrics as module
 from audiocraft_export.release.manifest import Manifest
 from audiocraft_export.release.metrics import BestRule, OwnRule, is_number, value_of
 
-NAN = float("nan")
+NAN, INF = float("nan"), float("inf")
 MARKS = {"compression_model_checkpoint": "//sig/c0dec000", "compression_model": "encodec"}  # of AudioCraft's solvers
 HISTORY = [{"valid": {"loss": loss, "acc": acc}, "test": {"f1.5": acc}} for loss, acc in [(.3, .5), (.4, .9), (.5, .8)]]
 
@@ -38,8 +38,9 @@ def test_audiocraft_keeps_the_state_whose_value_equals_the_minimum_until_then(va
 
 @pytest.mark.parametrize(("values", "epoch"), [
     ([2.0, 1.0, 3.0], 2), ([1.0, 1.0, 2.0], None), ([NAN, 5.0], None), ([3.0, 5.0, NAN], None), ([3.0, NAN, 1.0], 3),
-    ([None, 2.0, None, 1.0], 4), ([None], None)])
-def test_of_a_metric_that_is_named_equal_values_and_nan_prove_nothing(values, epoch):
+    ([None, 2.0, None, 1.0], 4), ([None], None), ([3.0, -INF, 1.0, 2.0], None), ([INF, 1.0], 2), ([INF, NAN, 1.0], 3),
+    ([INF], None), ([1.0, INF], 1)])
+def test_of_a_metric_that_is_named_equal_values_nan_and_an_infinite_best_prove_nothing(values, epoch):
     assert BestRule.parse("ce").epoch(valid(values)) == epoch
 
 

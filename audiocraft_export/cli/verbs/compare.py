@@ -83,12 +83,14 @@ def _rows(summaries: Sequence[FileSummary]) -> Iterator[Row]:
     yield "experiment", [summary.sig or "-" for summary in summaries]
     yield "solver", [summary.solver or "-" for summary in summaries]
     yield "epochs", [_text(summary.epochs) for summary in summaries]
-    bests = [summary.best or {} for summary in summaries]
+    validated = [summary.best or {} for summary in summaries]
+    bests = [each if each.get("metric") else {} for each in validated]  # otherwise the last validation
     yield "best epoch", [_text(best.get("epoch")) for best in bests]
-    chosen = {best["metric"] for best in bests if best.get("metric")}
-    others = {name for best in bests for name in best.get("valid", {})} - chosen - {DURATION}
+    chosen = {best["metric"] for best in bests if best}
+    others = {name for each in validated for name in each.get("valid", {})} - chosen - {DURATION}
     for metric in [*sorted(chosen), *sorted(others)][:MAX_METRICS_COMPARED]:
-        yield f"{metric} {'best' if metric in chosen else 'at best epoch'}", [_best(best, metric) for best in bests]
+        if chosen:
+            yield f"{metric} {'best' if metric in chosen else 'at best epoch'}", [_best(best, metric) for best in bests]
         yield f"{metric} last", [_text(_last(summary, metric)) for summary in summaries]
     yield "checkpoint", [_size(summary.to_compare()["checkpoint_bytes"]) for summary in summaries]
     yield "release", [str(summary.status or "-") for summary in summaries]

@@ -79,6 +79,25 @@ def test_the_metric_can_be_chosen(two, tmp_path):
     assert shown["train.ce best"] == ["9", "9"] and shown["ce at best epoch"] == ["2", "4"]
 
 
+def test_nothing_is_claimed_of_a_best_epoch_that_is_unknown_or_of_a_last_value_that_is_not_finite(train, tmp_path):
+    nan = float("nan")
+    for sig, losses in ("11111111", [1., nan]), ("22222222", [nan, nan]):
+        train(sig, ["lr=1"], losses)
+    shown = rows(command("compare", "1111", "2222", "--metric", "ce", cwd=tmp_path).stdout)
+    assert shown["best epoch"] == ["1", "-"] and shown["ce best"] == ["1", "-"] and shown["ce last"] == ["-", "-"]
+    assert [line["last"] for line in lines("compare", "1111", "2222", cwd=tmp_path)[:2]] == [None, None]
+    found, = inspected(tmp_path, "1111")
+    assert (found["best"], found["last"], found["curve"]) == (1, None, [1, None])
+
+
+def test_metrics_without_a_best_one_are_those_of_the_last_epochs(make_xp, tmp_path):
+    for sig in "11111111", "22222222":
+        make_xp(sig, history=[{"valid": {"acc": .25}}, {"valid": {"acc": .5}}])
+    shown = rows(command("compare", "1111", "2222", cwd=tmp_path).stdout)
+    assert shown["best epoch"] == ["-", "-"] and shown["acc last"] == ["0.5", "0.5"]
+    assert "acc at best epoch" not in shown
+
+
 def test_a_metric_that_none_of_them_has_is_refused(two, tmp_path):
     result = command("compare", "1111", "2222", "--metric", "train.cee:max", cwd=tmp_path, code=2)
     assert not result.stdout and result.stderr.splitlines() == [
