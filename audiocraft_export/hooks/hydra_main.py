@@ -50,6 +50,7 @@ from .safe_globals import allow_config_classes
 from .xp_state import xp_state
 
 PROVIDER = "audiocraft-export"
+SEARCHPATH = "hydra.searchpath"
 # In place of the options, because solvers store the configuration of an XP, and Hydra stores overrides: the path of a
 # key is in no file.
 UNSIGNED = {"sign": None, "attest": False}
@@ -141,9 +142,9 @@ class ExportingMain(HydraMain):
             SystemExit: if `export` or `exporter` is invalid.
         """
         own, others = split_overrides(argv)
-        self._refuse_drift(own, others)
+        self._refuse_drift(argv, others)
         xp: XP = super().get_xp(others)
-        keys = self._compose_keys(xp.cfg, own)
+        keys = self._compose_keys(xp.cfg, argv)
         read_keys(keys)
         with open_dict(xp.cfg):
             xp.cfg.update(keys)
@@ -172,7 +173,7 @@ class ExportingMain(HydraMain):
 
     def _main(self) -> Any:
         if not is_xp():  # Dora has no XP in a multirun of Hydra
-            keys = self._compose_keys(self._base_cfg, split_overrides(sys.argv[1:])[0])
+            keys = self._compose_keys(self._base_cfg, sys.argv[1:])
             if keys[EXPORT]:
                 log("a multirun has no XP, so nothing is exported")
             return self._run(_as_overrides(keys))
@@ -213,18 +214,20 @@ class ExportingMain(HydraMain):
         finally:
             sys.argv[:] = argv
 
-    def _compose_keys(self, project: DictConfig, own: Sequence[str]) -> DictConfig:
-        """Compose `export` and `exporter` from the defaults, the configuration of the project and the overrides."""
+    def _compose_keys(self, project: DictConfig, argv: Sequence[str]) -> DictConfig:
+        """Compose `export` and `exporter` from the defaults, the configuration of the project and a command line."""
         if any(group.partition("/")[0] == EXPORT for group in self._config_groups):
             raise OptionError("config-group-conflict", "The project has a config group named export, a key that "
                               "audiocraft-export needs", "rename the group")
         mode, exporter = read_keys(project)
+        own, others = split_overrides(argv)
         keys = [key_of(arg) for arg in own]
+        searchpath = [arg for arg in others if key_of(arg) == SEARCHPATH] or self._searchpath
         ExportOptions.check_names(key[len(EXPORTER) + 1:] for key in keys if key.startswith(f"{EXPORTER}."))
-        if all(arg in MODES for arg in own) and not self._has_exporter_group():  # composing is slow
+        if all(arg in MODES for arg in own) and not searchpath and not self._has_exporter_group():  # composing is slow
             mode = MODES[own[-1]] if own else mode
             return OmegaConf.create({EXPORT: mode, EXPORTER: {**asdict(ExportOptions()), **exporter}})
-        overrides = [f"+{EXPORT}={quote(mode)}", f"+{EXPORTER}=default"]
+        overrides = [*searchpath, f"+{EXPORT}={quote(mode)}", f"+{EXPORTER}=default"]
         if EXPORTER not in keys:  # a config that the user chooses replaces the values of the project
             overrides += [f"{EXPORTER}.{name}={quote(value)}" for name, value in exporter.items()]
         # `++`, because a config of the project may have only some of the options; their names are valid.
@@ -232,10 +235,9 @@ class ExportingMain(HydraMain):
         return self._compose(overrides, own)
 
     def _compose(self, overrides: Sequence[str], own: Sequence[str]) -> DictConfig:
-        searchpath = self._searchpath
         try:
             with self._hydra():
-                return compose(None, [*searchpath, *overrides])
+                return compose(None, [*overrides])
         except (HydraException, ValueError) as exc:
             text = str(exc).split("Config search path")[0].split("\nSee ")[0]
             text = text.removeprefix("In '_dummy_empty_config_': ")  # Hydra's name for composing without a file
@@ -249,9 +251,7 @@ class ExportingMain(HydraMain):
                               hint) from exc
 
     def _has_exporter_group(self) -> bool:
-        """Return whether the project or a plugin has, or may have, a config group `exporter`."""
-        if self._searchpath:
-            return True
+        """Return whether the project or a plugin has a config group `exporter`."""
         with self._hydra():
             return any(source.is_group(EXPORTER) for source in _config_sources() if source.provider != PROVIDER)
 
@@ -261,21 +261,22 @@ class ExportingMain(HydraMain):
         name = self.config_name
         with self._hydra():
             found = [source.load_config(name).config for source in _config_sources() if source.is_config(name)]
-        folders = OmegaConf.select(found[0], "hydra.searchpath") if found else None
-        return [f"hydra.searchpath={quote([*folders])}"] if folders else []
+        folders = OmegaConf.select(found[0], SEARCHPATH) if found else None
+        return [f"{SEARCHPATH}={quote([*folders])}"] if folders else []
 
     def _hydra(self) -> AbstractContextManager[Any]:
         """Initialize Hydra with the config folder of the project."""
         return initialize_config_dir(str(self.full_config_path), job_name=self._job_name, **self.hydra_kwargs)
 
-    def _refuse_drift(self, own: Sequence[str], others: Sequence[str]) -> None:
+    def _refuse_drift(self, argv: Sequence[str], others: Sequence[str]) -> None:
         """With `-f SIG export=only`, check that the overrides of SIG still give the signature SIG.
 
         Raises:
             ExperimentError: if the configuration of the project was changed since then.
         """
         sig, stored = self._requested
-        if not sig or list(others[:len(stored)]) != stored or self._compose_keys(self._base_cfg, own)[EXPORT] != "only":
+        is_requested = sig and list(others[:len(stored)]) == stored
+        if not is_requested or self._compose_keys(self._base_cfg, argv)[EXPORT] != "only":
             return
         try:
             found = super().get_xp(stored).sig
@@ -294,7 +295,7 @@ def _config_sources() -> list[ConfigSource]:
 
 def _as_overrides(cfg: DictConfig) -> list[str]:
     """Return the overrides that set `export` and `exporter` to their values in a configuration."""
-    exporter: Any = OmegaConf.to_container(cfg[EXPORTER], resolve=False)
+    exporter = exporter_values(cfg[EXPORTER])
     # One by one, because a structured configuration of the project may have only some of the options.
     options = [f"++{EXPORTER}.{name}={quote(value)}" for name, value in {**exporter, **UNSIGNED}.items()]
     return [f"++{EXPORT}={quote(cfg[EXPORT])}", *options]

@@ -49,7 +49,7 @@ def read_options(cfg: DictConfig) -> tuple[Mode, ExportOptions]:
     """
     mode, _ = read_keys(cfg)
     try:
-        values: Any = OmegaConf.to_container(cfg[EXPORTER], resolve=True, throw_on_missing=True)
+        values: Any = OmegaConf.to_container(cfg[EXPORTER], resolve=True, throw_on_missing=True, enum_to_str=True)
     except MissingMandatoryValue as exc:
         raise OptionError("unresolved-option", f"{exc.full_key or EXPORTER} is mandatory (???) and has no value",
                           f"add {exc.full_key or EXPORTER}=VALUE to the command line") from exc
@@ -102,6 +102,6 @@ def quote(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {quote(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(quote, value)) + "]"
-    if isinstance(value, str):
-        return QuotedString(value, Quote.single).with_quotes()
+    if isinstance(value, (str, os.PathLike)):
+        return QuotedString(os.fspath(value), Quote.single).with_quotes()
     return json.dumps(value)

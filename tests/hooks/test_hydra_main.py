@@ -259,13 +259,16 @@ def test_a_plugin_may_bring_the_defaults_of_exporter(project):
     assert json.loads((only_xp(root) / "export" / "export.json").read_text())["weights"] == "model"
 
 
-def test_the_search_path_of_a_project_may_have_a_choice_of_exporter(project):
+@pytest.mark.parametrize("on_command_line", [False, True])
+def test_the_search_path_of_a_project_may_have_a_choice_of_exporter(project, on_command_line):
     root = project()
     (root / "team" / "exporter").mkdir(parents=True)
     (root / "team" / "exporter" / "ours.yaml").write_text("weights: last\n")
-    config = root / "proj" / "conf" / "config.yaml"
-    config.write_text(f"{config.read_text()}hydra:\n  searchpath: ['file://{root / 'team'}']\n")
-    result = dora("run", "export=true", "exporter=ours", cwd=root)
+    config, searchpath = root / "proj" / "conf" / "config.yaml", f"['file://{root / 'team'}']"
+    if not on_command_line:
+        config.write_text(f"{config.read_text()}hydra:\n  searchpath: {searchpath}\n")
+    more = [f"hydra.searchpath={searchpath}"] if on_command_line else []
+    result = dora("run", "export=true", "exporter=ours", *more, cwd=root)
     assert result.returncode == 0, result.stderr
     assert json.loads((only_xp(root) / "export" / "export.json").read_text())["weights"] == "model"
 
@@ -278,11 +281,15 @@ def test_a_choice_of_exporter_may_be_a_structured_configuration(project, is_defa
     text = train.read_text()
     train.write_text(dedent("""
         from dataclasses import dataclass
+        from enum import Enum
+        from pathlib import Path
         from typing import Optional
         from hydra.core.config_store import ConfigStore
+        Weights = Enum("Weights", "best last")
         @dataclass
         class Ours:
-            weights: str = "last"
+            weights: Weights = Weights.last
+            folder: Optional[Path] = Path("there")
         """) + sign + dedent("""
         ConfigStore.instance().store(group="exporter", name="ours", node=Ours)
         """) + text)
@@ -295,7 +302,7 @@ def test_a_choice_of_exporter_may_be_a_structured_configuration(project, is_defa
         assert f"Cannot read the key {root}/no.pem" in last_sentence(result)
     else:
         assert result.returncode == 0, result.stderr
-        assert json.loads((only_xp(root) / "export" / "export.json").read_text())["weights"] == "model"
+        assert json.loads((root / "there" / "export.json").read_text())["weights"] == "model"
 
 
 def test_a_choice_that_is_edited_in_a_notebook_is_read_again(project):
