@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Callable, Optional, Union
 
 from ..errors import CheckpointError, readable_size
-from ..storage.lazy_bytes import LazyBytes, slice_stream
+from ..storage.lazy_bytes import Data, LazyBytes, slice_stream
 from .allowlist import UnknownGlobal, describe_type
 from .limits import MAX_INTEGER_BITS, MAX_REPEATED_BYTES, MAX_TENSOR_NAME, MAX_TEXT, MAX_VALUES
 from .nonfinite import NonfiniteCounter
@@ -68,7 +68,7 @@ def compact(state: Any, source: str, dtype: Optional[str] = None) -> Any:
         layout = () if tensor.is_contiguous else (tensor.shape, tensor.stride)
         key = (id(tensor.blob), tensor.dtype, tensor.offset, tensor.numel, tensor.conj, tensor.neg, layout)
         if key not in compacted:
-            compacted[key] = _compact_bytes(tensor, target)
+            compacted[key] = _compact_bytes(name, tensor, target)
         return LazyTensor(compacted[key], target, 0, tensor.shape, contiguous(tensor.shape))
 
     return map_tensors(compact_once, state)
@@ -89,7 +89,7 @@ def count_nonfinite(tensors: Mapping[str, LazyTensor]) -> Iterator[tuple[str, Un
         is_view = tensor.nbytes < tensor.blob.nbytes and not are_expanded
         key = view_of(tensor) if is_view else (id(tensor.blob), tensor.dtype)
         if key not in counters:
-            blob = _compact_bytes(tensor, tensor.dtype) if is_view else tensor.blob
+            blob = _compact_bytes(name, tensor, tensor.dtype) if is_view else tensor.blob
             counters[key] = name, NonfiniteCounter(blob, tensor.dtype)
     for name, counter in counters.values():
         try:
@@ -176,13 +176,15 @@ class _TensorMapper:
                                   "keep only tensors and a little plain data in the model's state")
 
 
-def _compact_bytes(tensor: LazyTensor, dtype: str) -> LazyBytes:
+def _compact_bytes(name: str, tensor: LazyTensor, dtype: str) -> LazyBytes:
     """Return the bytes of a tensor in row-major order, cast to a dtype while they are read."""
     if tensor.is_contiguous and dtype == tensor.dtype and not (tensor.conj or tensor.neg):
         return tensor.own_bytes
     from .torch_tensors import cast_chunks
-    return LazyBytes(tensor.numel * ITEMSIZE[dtype],
-                     lambda begin, end: slice_stream(cast_chunks(tensor, dtype), begin, end), name=tensor.blob.name)
+
+    def read(begin: int, end: int) -> Iterator[Data]:
+        return slice_stream(cast_chunks(name, tensor, dtype), begin, end)
+    return LazyBytes(tensor.numel * ITEMSIZE[dtype], read, name=tensor.blob.name)
 
 
 def _remedy(value: Any) -> str:

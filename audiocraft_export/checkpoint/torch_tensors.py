@@ -69,8 +69,13 @@ def to_torch(tensor: LazyTensor) -> torch.Tensor:
     return _elements(bytearray().join(tensor.own_bytes.iter_checked()), tensor).reshape(tensor.shape)
 
 
-def cast_chunks(tensor: LazyTensor, dtype: str) -> Iterator[Data]:
+def cast_chunks(name: str, tensor: LazyTensor, dtype: str) -> Iterator[Data]:
     """Cast a tensor to another dtype, and yield the bytes of its elements; a contiguous tensor is streamed.
+
+    Args:
+        name: the name of the tensor, for messages.
+        tensor: the tensor.
+        dtype: the name of the dtype.
 
     Raises:
         CheckpointError: if its bytes are corrupted, or a value is beyond the range of `dtype`.
@@ -79,11 +84,11 @@ def cast_chunks(tensor: LazyTensor, dtype: str) -> Iterator[Data]:
     if tensor.is_contiguous:
         for _, data in iter_elements(tensor.own_bytes.iter_checked(), itemsize):
             for part in torch.split(_elements(data, tensor), _CAST_SIZE // ITEMSIZE[dtype]) if data else ():
-                yield _convert(part, tensor, dtype)
+                yield _convert(part, name, tensor, dtype)
     else:
         begin, size = tensor.offset * itemsize, tensor.span * itemsize
         stored = _elements(tensor.blob.read_checked(begin, begin + size), tensor)
-        result = _convert(stored.as_strided(tensor.shape, tensor.stride), tensor, dtype)
+        result = _convert(stored.as_strided(tensor.shape, tensor.stride), name, tensor, dtype)
         yield from iter_chunks(result, 0, len(result))
 
 
@@ -96,21 +101,21 @@ def _elements(data: Union[Data, bytearray], tensor: LazyTensor) -> torch.Tensor:
     return torch.frombuffer(view, dtype=dtype)
 
 
-def _convert(source: torch.Tensor, tensor: LazyTensor, dtype: str) -> memoryview:
+def _convert(source: torch.Tensor, name: str, tensor: LazyTensor, dtype: str) -> memoryview:
     """Apply the lazy operations of a tensor to some of its elements, cast them, and return their bytes."""
     source = torch._neg_view(source) if tensor.neg else source
     source = source.conj() if tensor.conj else source
     try:
         result = _cast(source.resolve_conj().resolve_neg(), getattr(torch, dtype))
     except RuntimeError as exc:  # includes NotImplementedError
-        raise CheckpointError("dtype-overflow", f"{tensor.blob.name} cannot be converted from {tensor.dtype} to "
+        raise CheckpointError("dtype-overflow", f"The tensor {name} cannot be converted from {tensor.dtype} to "
                               f"{dtype}: {reason(exc)}", _KEEP_DTYPE) from exc
     data = _bytes(result.untyped_storage())
     if dtype != tensor.dtype and nonfinite(data, dtype):
         if (source.double().isfinite() & ~result.isfinite()).any():
             tensor.blob.verify()  # Corruption may be the cause of the large values.
             offer = "use dtype=bfloat16, or " if dtype == "float16" and tensor.dtype == "float32" else ""
-            raise CheckpointError("dtype-overflow", f"{tensor.blob.name} has values beyond the range of {dtype}",
+            raise CheckpointError("dtype-overflow", f"The tensor {name} has values beyond the range of {dtype}",
                                   offer + _KEEP_DTYPE)
         result.masked_fill_(result.isnan(), torch.nan)  # The bits of a NaN depend on the processor otherwise.
     return data

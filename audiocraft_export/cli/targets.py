@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional, Union
 
-from ..errors import ExperimentError, ExportError, reason
+from ..errors import ExperimentError, ExportError, permission_hint, reason
 from ..experiment.dora_dir import codec_dora_dir, known_dora_dir, package_dora_dir
 from ..experiment.xp import CHECKPOINT_FILE, CHECKPOINT_NAME, MANIFEST, XPS, AnyPath, Experiment, find_xp
 from ..options import RELEASE_FOLDER
@@ -151,7 +151,8 @@ def find_release(target: str, dora_dir: DoraDir) -> Path:
     """Return the release of a target: the path itself, or the release in the XP folder of an experiment or checkpoint.
 
     Raises:
-        ExportError: if the target is empty, or is a signature and the experiment does not exist.
+        ExportError: if the target is empty, is a signature and the experiment does not exist, or is in a folder that
+            cannot be accessed.
     """
     if not target:  # an empty shell variable; as a path, it would be the current folder
         raise ExperimentError("path-not-found", "No such file or folder: ''", "give a signature or a release folder")
@@ -161,6 +162,9 @@ def find_release(target: str, dora_dir: DoraDir) -> Path:
         path = find_xp(target, dora_dir.path).folder
     is_checkpoint = os.path.isfile(path) and CHECKPOINT_NAME.fullmatch(path.name)
     release = (path.parent if is_checkpoint else path) / RELEASE_FOLDER
+    for folder in path, release:
+        if denied := permission_error(folder / MANIFEST):
+            raise ExperimentError("read-failed", f"Cannot read {folder}: {reason(denied)}", permission_hint(denied))
     return path if os.path.lexists(path / MANIFEST) or not os.path.isfile(release / MANIFEST) else release
 
 

@@ -280,7 +280,7 @@ def _listing_problems(folder: Path, manifest: Manifest, alone: Optional[str]) ->
         if name not in names:
             yield Problem(MANIFEST, None, f"lists {name!r}, which is not the name of a release file")
     try:
-        present = sorted(os.listdir(folder)) if alone is None else [alone]
+        present = sorted(os.listdir(folder)) if alone is None else [alone] * os.path.lexists(folder / alone)
     except OSError as exc:
         yield Problem(MANIFEST, None, f"cannot list the folder ({reason(exc)}): it may have unexpected files")
         return

@@ -30,7 +30,7 @@ def test_a_cast_of_a_chunk_starts_no_threads_of_torch():
     code = ("import os, torch; from audiocraft_export.checkpoint.torch_tensors import cast_chunks, from_torch; "
             "torch.set_num_threads(2); tensor = torch.frombuffer(bytearray(1 << 19), dtype=torch.float32); "
             "before = len(os.listdir('/proc/self/task')); "
-            "size = sum(map(len, cast_chunks(from_torch({'w': tensor})['w'], 'float16'))); "
+            "size = sum(map(len, cast_chunks('w', from_torch({'w': tensor})['w'], 'float16'))); "
             "print(size, len(os.listdir('/proc/self/task')) - before)")
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == f"{1 << 18} 0\n"
 
@@ -70,15 +70,15 @@ def test_an_empty_tensor_comes_back_empty(shape):
 
 def test_a_value_beyond_the_range_of_the_new_dtype_is_refused():
     tensor, = from_torch({"w": torch.tensor([1.0, 1e6])}).values()
-    assert b"".join(cast_chunks(tensor, "bfloat16")) == torch.tensor([1.0, 1e6]).bfloat16().view(torch.uint8).numpy(
-        ).tobytes()
-    with pytest.raises(CheckpointError, match="beyond the range of float16") as info:
-        list(cast_chunks(tensor, "float16"))
+    cast = torch.tensor([1.0, 1e6]).bfloat16().view(torch.uint8)
+    assert b"".join(cast_chunks("w", tensor, "bfloat16")) == cast.numpy().tobytes()
+    with pytest.raises(CheckpointError, match="The tensor w has values beyond the range of float16") as info:
+        list(cast_chunks("w", tensor, "float16"))
     assert (info.value.code, info.value.hint) == ("dtype-overflow", "use dtype=bfloat16, or omit dtype to keep the "
                                                   "stored one")
     tensor, = from_torch({"w": torch.tensor([1e300], dtype=torch.float64)}).values()
-    with pytest.raises(CheckpointError, match="beyond the range of bfloat16") as info:
-        list(cast_chunks(tensor, "bfloat16"))
+    with pytest.raises(CheckpointError, match="The tensor w has values beyond the range of bfloat16") as info:
+        list(cast_chunks("w", tensor, "bfloat16"))
     assert info.value.hint == "omit dtype to keep the stored one"
 
 

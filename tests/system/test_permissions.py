@@ -29,6 +29,8 @@ def denied(*argv, cwd):
     (f"outputs/xps/{SIG}", ["run", "--all"]),
     (f"outputs/xps/{SIG}", ["verify", RELEASE]),
     (RELEASE, ["verify", RELEASE]),
+    (RELEASE, ["verify", SIG]),
+    (RELEASE, ["convert", SIG, "--to", "safetensors"]),
     (RELEASE, ["convert", RELEASE, "--to", "safetensors"]),
     (f"{RELEASE}/export.json", ["convert", RELEASE, "--to", "safetensors"]),
     (f"{RELEASE}/state_dict.bin", ["convert", RELEASE, "--to", "safetensors"]),

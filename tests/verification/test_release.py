@@ -86,6 +86,12 @@ def test_a_missing_file_is_named(release):
     assert found(release) == [("compression_state_dict.bin", None, "missing")]
 
 
+def test_a_missing_file_that_no_manifest_lists_is_only_missing(make_xp, dora_dir):
+    make_xp()
+    file = export_xp(SIG, dora_dir, ExportOptions(codec="none")).folder / "compression_state_dict.bin"
+    assert found(file) == [("compression_state_dict.bin", None, "missing")]
+
+
 def test_a_file_that_would_be_loaded_and_is_not_listed_is_named(make_xp, dora_dir, release):
     (release.parent / "other").mkdir()
     alone = export_xp(SIG, dora_dir, ExportOptions(codec="none", folder=release.parent / "alone")).folder
