@@ -20,7 +20,7 @@ def command(*argv, quiet=0., every=0.):
 def test_a_terminal_shows_one_bar_with_bytes_rate_and_time_left(make_xp, tmp_path):
     make_xp(best_state=LARGE_STATE)
     shown = on_terminal("-c", command(SIG), cwd=tmp_path)
-    assert f"{SIG} " in shown and "of 4.19 MB (" in shown and "MB/s" in shown and " left" in shown
+    assert f"{SIG} " in shown and "of 4.2 MB (" in shown and "MB/s" in shown and " left" in shown
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1  # the cursor is shown again
     assert shown.rstrip().splitlines()[-1].endswith("xps/0123abcd/export")
 
@@ -50,7 +50,7 @@ def test_a_log_has_plain_lines_of_progress_now_and_then(make_xp, tmp_path):
     make_xp(best_state=LARGE_STATE)
     result = run_python("-c", command(SIG), cwd=tmp_path)
     lines = [line for line in result.stderr.splitlines() if line.startswith(f"{SIG}: ")]
-    assert "\x1b" not in result.stderr and any(" of 4.19 MB (" in line and "MB/s" in line for line in lines)
+    assert "\x1b" not in result.stderr and any(" of 4.2 MB (" in line and "MB/s" in line for line in lines)
     few = run_python("-c", command(SIG, "--weights", "last", every=60.), cwd=tmp_path)
     assert few.stderr.count("B/s, ") == few.stderr.count(f"{SIG}: ") == 1
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from ..checkpoint.plain_config import to_plain
+from ..checkpoint.tensor import LazyTensor
 from ..errors import CheckpointError, ReleaseError, listing, permission_hint, reason
 from ..experiment.config import Config, to_container
+from ..experiment.walk import walk
 from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
-from ..formats.encoders import encode
 from ..formats.registry import FORMATS, is_looked_for, refuse_family, release_contents, require_loader
 from ..options import AUDIOCRAFT, ExportOptions
-from ..release.content import Content, has_bytes, text_bytes
+from ..release.content import Content, Tensors, has_bytes, text_bytes
 from ..release.families.registry import OWN_NAMES, family_of
 from ..release.manifest import CARD_FILES, SIGNATURE, Manifest
 from ..release.owned_files import (
@@ -194,6 +195,8 @@ def _listed(folder: Path) -> set[str]:
 def _may_hold(path: Path, content: Content) -> bool:
     """Return whether a file may already have the given content; of tensors only the size is compared."""
     data = text_bytes(content)
-    if data is None:
-        return os.path.getsize(path) >= encode(content).nbytes
-    return has_bytes(path, data)
+    if data is not None:
+        return has_bytes(path, data)
+    leaves = walk(content.tensors if isinstance(content, Tensors) else content)
+    storages = {id(leaf.blob): leaf.blob.nbytes for _, leaf in leaves if isinstance(leaf, LazyTensor)}
+    return os.path.getsize(path) >= sum(storages.values())

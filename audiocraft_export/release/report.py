@@ -81,7 +81,7 @@ class DryRunReport:
 
     folder: Path  # the release folder
     manifest: Manifest  # complete except for `files`
-    files: Mapping[str, int]  # sizes in bytes by name, without the few kB of container headers
+    files: Mapping[str, int]  # sizes in bytes by name
     is_current: bool  # whether the existing release is up to date, so that nothing would be written
     status: ReleaseStatus = ReleaseStatus(MISSING)  # the state of the existing release; its files are not read
     replaced: Optional[str] = None  # the release that would be replaced, for a message
@@ -110,7 +110,7 @@ class DryRunReport:
 
     @property
     def bytes(self) -> int:
-        """Total size of the release files in bytes, without the few kB of container headers."""
+        """Total size of the release files in bytes."""
         return sum(self.files.values())
 
     @property

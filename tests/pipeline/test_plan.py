@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+import torch
+
 from audiocraft_export.pipeline.execute import execute
 from audiocraft_export.release import owned_files
 
@@ -17,6 +20,13 @@ def test_a_plan_and_its_report_write_nothing(make_xp, dora_dir):
     before = files(dora_dir)
     report = planned(dora_dir).dry_run_report
     assert files(dora_dir) == before and not report.is_current and [*report.files] == ["state_dict.bin"]
+
+
+@pytest.mark.parametrize("format", ["audiocraft", "safetensors"])
+def test_the_sizes_of_a_plan_are_those_of_the_files(make_xp, dora_dir, format):
+    make_xp(best_state={"model": {f"layer.{index}": torch.randn(index) for index in range(99)}})
+    plan = planned(dora_dir, OPTIONS.replace(format=format, card=False))
+    assert plan.dry_run_report.files == {file.name: file.stat().st_size for file in execute(plan).files}
 
 
 def test_a_plan_with_other_options_does_not_keep_the_release(make_xp, dora_dir):

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ...inspection.file_summary import FileSummary
     from ...release.report import DryRunReport
 
-MAX_HEADERS = 0.05  # share of a release that may be container headers, which a plan does not count
 BAR_WIDTH, CURVE_WIDTH, NAME_WIDTH = 24, 40, 12  # widths in characters; NAME_WIDTH is for labels
 Differences = Sequence[tuple[str, Sequence[Optional[str]]]]  # configuration keys, with a value as JSON for each target
 SECTIONS = (Column("section", style="bold"), Column("bytes", right=True), Column("share", right=True),
@@ -259,7 +258,7 @@ def _changes(existing: Manifest, plan: DryRunReport) -> Iterator[str]:
                _changed_options(plan.manifest.options, existing.options)]
     if any(options):
         yield "options " + " -> ".join(describe_options(each) or "defaults" for each in options)
-    if abs(plan.bytes - existing.nbytes) > MAX_HEADERS * existing.nbytes:
+    if plan.bytes != existing.nbytes:
         yield f"size {readable_size(existing.nbytes)} -> {readable_size(plan.bytes)}"
 
 

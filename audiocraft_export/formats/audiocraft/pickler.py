@@ -7,6 +7,8 @@ supports.
 
 import pickle as op
 import struct
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 from ...checkpoint.limits import MAX_PICKLE
@@ -16,7 +18,7 @@ from ...errors import CheckpointError, readable_size
 from ...release.content import AttrDict
 from ...storage.lazy_bytes import LazyBytes, Sink
 from ...storage.read_back import Part
-from .zip_writer import write_torch_zip
+from .zip_writer import write_torch_zip, zip_size
 
 _STORAGES = {dtype: f"torch {storage}" for storage, (dtype, _) in DTYPES.items()}
 _NO_HOOKS = op.GLOBAL + b"collections\nOrderedDict\n" + op.EMPTY_TUPLE + op.REDUCE
@@ -44,10 +46,10 @@ class TorchPickle:
                                   f"{readable_size(len(self._data))}; the limit is {readable_size(MAX_PICKLE)}",
                                   "keep only tensors and a little plain data in the model's state")
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
-        """Size of the file in bytes, without the headers of the zip container."""
-        return len(self._data) + sum(counter.blob.nbytes for _, _, counter in self._storages.values())
+        """Size of the file in bytes."""
+        return zip_size((name, blob.nbytes) for name, blob in self._records())
 
     def write(self, stream: Sink, checked: bool = True) -> list[Part]:
         """Write the file.
@@ -63,10 +65,14 @@ class TorchPickle:
         Raises:
             CheckpointError: if bytes of the checkpoint are corrupted.
         """
-        return write_torch_zip(
-            stream, [("data.pkl", LazyBytes.from_data(self._data)), ("byteorder", LazyBytes.from_data(b"little")),
-                     *((f"data/{key}", counter.blob) for key, _, counter in self._storages.values()),
-                     ("version", LazyBytes.from_data(b"3\n"))], checked)
+        return write_torch_zip(stream, self._records(), checked)
+
+    def _records(self) -> Iterator[tuple[str, LazyBytes]]:
+        """Yield name and bytes of each record of the archive, in the order of the file."""
+        yield "data.pkl", LazyBytes.from_data(self._data)
+        yield "byteorder", LazyBytes.from_data(b"little")
+        yield from ((f"data/{key}", counter.blob) for key, _, counter in self._storages.values())
+        yield "version", LazyBytes.from_data(b"3\n")
 
     def check_sources(self) -> None:
         """Compare all bytes of the checkpoint with their CRC-32, without writing.

@@ -50,13 +50,23 @@ def write_torch_zip(stream: Sink, records: Iterable[tuple[str, LazyBytes]], chec
         stream.write(frame)
         part = Part(frame, blob.nbytes, blob.copy_to(stream, checked))
         parts.append(part)
-        sizes = "QQ" if part.nbytes >= _MAX_UINT32 else "LL"
-        frame = struct.pack(f"<4sL{sizes}", b"PK\7\x08", part.crc, part.nbytes, part.nbytes)  # section 4.3.9
+        frame = _descriptor(part.crc, part.nbytes)
         directory += _directory_entry(path, part.crc, part.nbytes, begin)
         offset += part.size
     end = frame + directory + _end_of_directory(len(parts), len(directory), offset + len(frame))
     stream.write(end)
     return [*parts, Part(end)]
+
+
+def zip_size(records: Iterable[tuple[str, int]]) -> int:
+    """Return the size of the archive of `write_torch_zip` for the names and the sizes of its records."""
+    count = offset = directory = 0
+    for name, nbytes in records:
+        path = f"{ROOT}/{name}".encode()
+        directory += len(_directory_entry(path, 0, nbytes, offset))
+        offset += len(_local_header(path, offset)) + nbytes + len(_descriptor(0, nbytes))
+        count += 1
+    return offset + directory + len(_end_of_directory(count, directory, offset))
 
 
 # The structures of a zip file; section numbers are those of PKWARE's APPNOTE.TXT. Sizes use 64-bit fields only if they
@@ -67,6 +77,12 @@ def _local_header(path: bytes, offset: int) -> bytes:
     pad = -(offset + LOCAL_HEADER.size + len(path) + 4) % ALIGNMENT
     extra = struct.pack("<2sH", b"FB", pad) + b"Z" * pad
     return LOCAL_HEADER.pack(LOCAL_SIGNATURE, 0, FLAGS, 0, 0, 0, 0, 0, 0, len(path), len(extra)) + path + extra
+
+
+def _descriptor(crc: int, nbytes: int) -> bytes:
+    """Build a data descriptor (section 4.3.9), which follows the data of a record."""
+    sizes = "QQ" if nbytes >= _MAX_UINT32 else "LL"
+    return struct.pack(f"<4sL{sizes}", b"PK\7\x08", crc, nbytes, nbytes)
 
 
 def _directory_entry(path: bytes, crc: int, nbytes: int, offset: int) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from audiocraft_export.formats.audiocraft import zip_writer
-from audiocraft_export.formats.audiocraft.zip_writer import write_torch_zip
+from audiocraft_export.formats.audiocraft.zip_writer import write_torch_zip, zip_size
 from audiocraft_export.storage.lazy_bytes import LazyBytes
 
 
@@ -18,6 +18,7 @@ def test_archives_of_any_size_are_zip_files_that_torch_and_zipfile_read(most, mo
     blobs = {"data.pkl": pickle.dumps({"a": 1}, 2), "byteorder": b"little", "data/0": bytes(300), "version": b"3\n"}
     stream = io.BytesIO()
     write_torch_zip(stream, [(name, LazyBytes.from_data(data)) for name, data in blobs.items()])
+    assert zip_size((name, len(data)) for name, data in blobs.items()) == len(stream.getvalue())
     with zipfile.ZipFile(stream) as archived:
         assert archived.testzip() is None
         assert {info.filename[len("archive/"):]: archived.read(info) for info in archived.infolist()} == blobs
