@@ -258,8 +258,9 @@ def _changes(existing: Manifest, plan: DryRunReport) -> Iterator[str]:
                _changed_options(plan.manifest.options, existing.options)]
     if any(options):
         yield "options " + " -> ".join(describe_options(each) or "defaults" for each in options)
-    if plan.bytes != existing.nbytes:
-        yield f"size {readable_size(existing.nbytes)} -> {readable_size(plan.bytes)}"
+    sizes = [readable_size(sum(file.bytes for file in existing.model_files)), readable_size(plan.bytes)]
+    if sizes[0] != sizes[1]:
+        yield f"size {' -> '.join(sizes)}"
 
 
 def _changed_options(options: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,12 @@ def folder(make_xp):
     return make_xp() / "export"
 
 
+def test_attestations_are_not_part_of_the_size_that_a_new_release_would_change(folder, keys, tmp_path):
+    command("run", SIG, "--sign", keys[0], "--attest", "--weights", "last", cwd=tmp_path)
+    shown = command("inspect", SIG, cwd=tmp_path).stdout
+    assert "changes     weights model" in shown and "size" not in shown
+
+
 def test_a_signed_release_is_verified_with_the_public_key(folder, keys, tmp_path):
     shown = command("run", SIG, "--sign", keys[0], "--attest", cwd=tmp_path).stdout
     assert ", signed" in shown
