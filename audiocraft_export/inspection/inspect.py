@@ -28,7 +28,8 @@ def inspect(target: AnyPath, dora_dir: Optional[AnyPath] = None, *, checkpoint: 
         digest: whether to read the released weights, for the content digest.
 
     Raises:
-        ExportError: if the target does not exist or cannot be read, or is no experiment and `checkpoint` is given.
+        ExportError: if the target does not exist or cannot be read, or if `checkpoint` is given and the target is a
+            file or a release.
     """
     path = Path(target)
     files = release_files(path)

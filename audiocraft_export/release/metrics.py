@@ -84,7 +84,7 @@ class BestRule:
         values = self.values(history)
         if self.is_audiocraft:
             return _epoch_of_audiocraft(values, self.maximize)
-        nans = [index for index, value in enumerate(values, 1) if isinstance(value, float) and math.isnan(value)]
+        nans = {index for index, value in enumerate(values, 1) if isinstance(value, float) and math.isnan(value)}
         numbers = {index: value for index, value in enumerate(values, 1)
                    if isinstance(value, (int, float)) and not isinstance(value, bool) and index not in nans}
         best = (max if self.maximize else min)(numbers.values(), default=None)

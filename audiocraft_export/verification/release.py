@@ -280,12 +280,13 @@ def _listing_problems(folder: Path, manifest: Manifest, alone: Optional[str]) ->
         if name not in names:
             yield Problem(MANIFEST, None, f"lists {name!r}, which is not the name of a release file")
     try:
-        present = sorted(os.listdir(folder)) if alone is None else [alone] * os.path.lexists(folder / alone)
+        present = sorted(os.listdir(folder)) if alone is None else [alone]
     except OSError as exc:
         yield Problem(MANIFEST, None, f"cannot list the folder ({reason(exc)}): it may have unexpected files")
         return
     for name in present:
-        if name not in listed and is_looked_for(manifest.release_format, name, manifest.sig):
+        is_unlisted = name not in listed and os.path.lexists(folder / name)
+        if is_unlisted and is_looked_for(manifest.release_format, name, manifest.sig):
             what = f"not listed in {MANIFEST}, but a loader would read it: move it"
             yield Problem(name, None, what)
 

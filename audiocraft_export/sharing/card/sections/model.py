@@ -43,7 +43,8 @@ def _size(manifest: Manifest) -> str:
 
 def _has_codec(manifest: Manifest) -> bool:
     """Return whether the release has the weights of a compression model, not only its name."""
-    return manifest.codec is not None and not isinstance(manifest.codec.get("pretrained"), str)
+    codec = manifest.codec or {}
+    return bool(codec) and not isinstance(codec.get("pretrained"), str)
 
 
 def _round_count(count: int) -> str:
