@@ -176,11 +176,11 @@ class ExportingMain(HydraMain):
             keys = self._compose_keys(self._base_cfg, sys.argv[1:])
             if keys[EXPORT]:
                 log("a multirun has no XP, so nothing is exported")
-            return self._run(_as_overrides(keys))
+            return self._run(_as_overrides(keys, has_key=bool(exporter_values(keys[EXPORTER]).get("sign"))))
         xp = get_xp()
         mode, options = read_options(xp.cfg)
         options = options.replace(**xp_state(xp).signing)
-        overrides = _as_overrides(xp.cfg)
+        overrides = _as_overrides(xp.cfg, has_key=options.sign is not None)
         # Solvers store the configuration of their XP in checkpoints, where these keys must not appear.
         xp_state(xp).keys = {EXPORT: mode, EXPORTER: asdict(options)}
         with open_dict(xp.cfg):
@@ -293,11 +293,13 @@ def _config_sources() -> list[ConfigSource]:
     return GlobalHydra.instance().config_loader().get_sources()
 
 
-def _as_overrides(cfg: DictConfig) -> list[str]:
-    """Return the overrides that set `export` and `exporter` to their values in a configuration."""
-    exporter = exporter_values(cfg[EXPORTER])
-    # One by one, because a structured configuration of the project may have only some of the options.
-    options = [f"++{EXPORTER}.{name}={quote(value)}" for name, value in {**exporter, **UNSIGNED}.items()]
+def _as_overrides(cfg: DictConfig, has_key: bool) -> list[str]:
+    """Return the overrides that set `export` and `exporter` to their values in a configuration, without a key."""
+    values = {**exporter_values(cfg[EXPORTER]), **UNSIGNED}
+    if has_key:  # in a structured configuration of the project, its type may not allow null
+        values["sign"] = ""
+    # One by one, because such a configuration may have only some of the options.
+    options = [f"++{EXPORTER}.{name}={quote(value)}" for name, value in values.items()]
     return [f"++{EXPORT}={quote(cfg[EXPORT])}", *options]
 
 

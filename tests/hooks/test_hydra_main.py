@@ -274,7 +274,8 @@ def test_the_search_path_of_a_project_may_have_a_choice_of_exporter(project, on_
 
 
 @pytest.mark.parametrize(("is_default", "sign"), [
-    (False, ""), (False, "    sign: str = 'no.pem'\n"), (True, ""), (True, "    sign: Optional[str] = 'no.pem'\n")])
+    (False, ""), (False, "    sign: str = 'no.pem'\n"), (True, ""),
+    (True, "    sign: str = 'no.pem'\n"), (True, "    sign: Optional[str] = 'no.pem'\n")])
 def test_a_choice_of_exporter_may_be_a_structured_configuration(project, is_default, sign):
     root = project()
     train = root / "proj" / "train.py"
