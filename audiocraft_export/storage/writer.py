@@ -125,8 +125,6 @@ def check_writable(folder: Path, nbytes: Optional[int] = None) -> None:
         ReleaseError: if the folder is not writable, or the disk is full.
     """
     with _wrap_errors(folder):
-        with suppress(FileNotFoundError):
-            os.lstat(folder)  # fails if the name is too long, or a parent is a file
         home = staging_parent(folder)
         with TemporaryFile(dir=_existing_folder(home)):
             pass
@@ -176,7 +174,7 @@ def resolve_output(path: Path, is_valid: Callable[[str], bool] = os.path.isdir) 
 
     Raises:
         ReleaseError: if the path exists and is of another kind, or is a dangling symlink: creating a folder at its
-            target could fill the wrong disk.
+            target could fill the wrong disk. Also if a name is too long, or permissions do not allow to enter a folder.
     """
     with _wrap_errors(path):
         if os.path.lexists(path) and not is_valid(str(path)):
@@ -186,6 +184,8 @@ def resolve_output(path: Path, is_valid: Callable[[str], bool] = os.path.isdir) 
             kind = "folder" if is_valid is os.path.isdir else "regular file"
             raise ReleaseError("invalid-output", f"Output path {path} exists and is not a {kind}",
                                "move it, or choose another path")
+        with suppress(FileNotFoundError):  # fails if the name is too long, a parent is a file, or it may not be entered
+            os.lstat(f"{path}/." if os.path.isdir(path) else path)
         try:
             return Path(os.path.realpath(path))
         except ValueError as exc:  # a null byte

@@ -57,6 +57,17 @@ def test_a_file_of_the_same_name_that_cannot_be_read_is_not_replaced(make_xp, tm
         f"error[read-failed]: Cannot read {tmp_path}/release/config.yaml: Permission denied")
 
 
+@pytest.mark.parametrize("mode", [0o000, 0o200, 0o600])
+def test_a_dry_run_fails_as_the_run_on_a_release_folder_that_cannot_be_read(make_xp, tmp_path, mode):
+    make_xp()
+    command("run", SIG, cwd=tmp_path)
+    (tmp_path / RELEASE).chmod(mode)
+    failed = [denied("run", SIG, "--weights", "last", *more, cwd=tmp_path) for more in (["--dry-run"], [])]
+    (tmp_path / RELEASE).chmod(0o755)
+    assert [each.returncode for each in failed] == [1, 1] and failed[0].stderr == failed[1].stderr
+    assert f"Cannot write the release to {tmp_path / RELEASE}: Permission denied" in failed[0].stderr
+
+
 @pytest.mark.parametrize("verb", ["verify", "inspect"])
 def test_a_manifest_that_cannot_be_read_is_not_an_invalid_one(make_xp, tmp_path, verb):
     make_xp()
