@@ -96,7 +96,7 @@ def _previous_options(status: ReleaseStatus, given: Mapping[str, Any], has_card:
         return options
     return options.replace(digest=manifest.content_digest is not None,
                            card=False if options.has_card and not has_card else None,
-                           source_digest="sha256" in (manifest.checkpoint or {}))
+                           source_digest="sha256" in manifest.source)
 
 
 def _options(previous: ExportOptions, status: ReleaseStatus, given: Mapping[str, Any], folder: Path) -> ExportOptions:

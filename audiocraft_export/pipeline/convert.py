@@ -94,7 +94,7 @@ def _report_conversion(report: ExportReport, folder: Path) -> ExportReport:
     xp = Experiment.from_folder(folder.parent)
     if xp.sig is None or xp.sig != manifest.sig:
         return replace(report, status=release_status(report.folder, report.folder))
-    path = xp.folder / str((manifest.checkpoint or {}).get("name"))
+    path = xp.folder / str(manifest.source.get("name"))
     return replace(report, status=release_status(report.folder, xp.folder), xp=xp.folder,
                    checkpoint=path if os.path.isfile(path) else None)
 

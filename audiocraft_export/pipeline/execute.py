@@ -119,11 +119,8 @@ def _file_of(name: str, data: bytes) -> WrittenFile:
 
 
 def _up_to_date(planned: Plan) -> Optional[ExportReport]:
-    """Return a report of the existing release if it is intact and equal to the planned one, else None.
-
-    A release that was not read back, as during a training, is written again if this export is to be read back.
-    """
-    if planned.existing is None or planned.existing.read_back == NONE and planned.read_back != NONE:
+    """Return a report of the existing release if it is intact and equal to the planned one, else None."""
+    if planned.existing is None:
         return None
     files = planned.existing.files
     progress.set_total(planned.existing.nbytes, passes=1)

@@ -9,11 +9,13 @@ from ..checkpoint.plain_config import to_plain
 from ..experiment.config import Config, to_container
 from ..experiment.dora_dir import codec_dora_dir, resolve_dora_dir
 from ..experiment.xp import HYDRA_SETTINGS, AnyPath, Experiment, find_xp
+from ..formats.encoders import encode
 from ..options import ExportOptions
 from ..release.metrics import BestRule
 from ..release.prepare import prepare, prepare_bands
 from ..release.report import DryRunReport, ExportReport
 from ..sharing.privacy_warning import warn_of_private_values
+from ..storage.writer import check_writable
 from .execute import execute
 from .plan import plan
 
@@ -67,7 +69,10 @@ def check_export(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions
         ExportError: if the export cannot succeed.
     """
     planned = plan(prepare(checkpoint, xp_folder, options, dora_dir), options.release_folder(xp_folder), options)
-    planned.check_sources(check_space)
+    encoders = [encode(content) for content in planned.files.values()]
+    check_writable(planned.folder, sum(encoder.nbytes for encoder in encoders) if check_space else None)
+    for encoder in encoders:
+        encoder.check_sources()
 
 
 def export_checkpoint(path: AnyPath, folder: Optional[AnyPath] = None, options: ExportOptions = ExportOptions(),

@@ -10,7 +10,7 @@ from ..checkpoint.checkpoint import Checkpoint, open_checkpoint
 from ..errors import ExportError
 from ..experiment.xp import CHECKPOINT_NAME
 from ..formats.encoders import encode
-from ..formats.registry import release_contents, verify_loads
+from ..formats.registry import release_contents, require_loader, verify_loads
 from ..options import ExportOptions
 from ..release.content import Content
 from ..release.manifest import FORMAT, Manifest
@@ -18,11 +18,11 @@ from ..release.owned_files import OwnedFiles, refuse_training_checkpoint
 from ..release.prepare import PreparedRelease
 from ..release.provenance import with_source_digests
 from ..release.report import DryRunReport
-from ..release.status import ReleaseStatus, Wanted, release_status
+from ..release.status import ReleaseStatus, Wanted, status_before_export
 from ..signing.signer import Signer
-from ..storage.writer import CACHE, DEVICE, NONE, check_writable, resolve_output
+from ..storage.writer import CACHE, DEVICE, NONE, resolve_output
 from ..verification.against_checkpoint import content_problems, options_of
-from .preflight import check_folder, preflight
+from .preflight import check_folder, check_requirements
 from .previous_scrub import refuse_dropped_scrub
 
 
@@ -37,11 +37,7 @@ class Plan:
     owned: OwnedFiles  # the files in `folder` that may be replaced
     status: ReleaseStatus  # status of the release that `folder` has now
     existing: Optional[Manifest]  # manifest of the existing release if it is kept, else None
-
-    @property
-    def signer(self) -> Signer:
-        """Signs the release, if the options have a key."""
-        return Signer.of(self.options)
+    signer: Signer  # signs the release, if the options have a key
 
     @property
     def dry_run_report(self) -> DryRunReport:
@@ -65,21 +61,7 @@ class Plan:
     @property
     def read_back(self) -> str:
         """How written files are compared with their content, as in `write_release`."""
-        return {"none": NONE, "cache": CACHE}.get(self.options.verify, DEVICE)
-
-    def check_sources(self, check_space: bool) -> None:
-        """Check that the release can be written and that the data it is made from is intact.
-
-        Args:
-            check_space: whether to check the free disk space.
-
-        Raises:
-            ExportError: if a check fails.
-        """
-        encoders = [encode(content) for content in self.files.values()]
-        check_writable(self.folder, sum(encoder.nbytes for encoder in encoders) if check_space else None)
-        for encoder in encoders:
-            encoder.check_sources()
+        return _read_back(self.options)
 
     def with_sources(self, manifest: Manifest) -> Manifest:
         """Add the sha256 of the checkpoint files to a manifest, with `source_digest`.
@@ -117,17 +99,34 @@ def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> Pla
     refuse_training_checkpoint(folder)
     folder = resolve_output(folder.absolute())
     refuse_dropped_scrub(folder, options)
-    files = preflight(prepared, options)
+    check_requirements(options)
+    if options.verify == "load":
+        require_loader(options.format, prepared.family)
+    files = release_contents(prepared, options)
     owned = OwnedFiles(files, prepared.manifest, prepared.xp_folders, options.force)
     signer = Signer.of(options)
     check_folder(folder, files, owned, signer, options.has_card)
     wanted = Wanted(prepared.manifest, files, options.metric, lambda existing: _identify(existing, prepared, folder))
     file = prepared.models[0].checkpoint.file
-    status = release_status(folder, file.path.parent if file else folder, wanted=wanted)
+    status = status_before_export(folder, file.path.parent if file else folder, wanted)
     existing = status.manifest if status.is_wanted else None
-    if existing is not None and signer.invalid_files(folder, existing):
-        existing = None  # a signature of files that this export has not written would prove nothing
-    return Plan(prepared, folder, files, options, owned, status, existing)
+    if existing is not None and not _is_kept(existing, folder, options, signer):
+        existing = None
+    return Plan(prepared, folder, files, options, owned, status, existing, signer)
+
+
+def _read_back(options: ExportOptions) -> str:
+    return {"none": NONE, "cache": CACHE}.get(options.verify, DEVICE)
+
+
+def _is_kept(existing: Manifest, folder: Path, options: ExportOptions, signer: Signer) -> bool:
+    """Return whether an export keeps a release that is up to date.
+
+    One that was not read back, as during a training, is written again if this export reads back. A signature of files
+    that this export has not written would prove nothing.
+    """
+    is_read_back = existing.read_back != NONE or _read_back(options) == NONE
+    return is_read_back and not signer.invalid_files(folder, existing)
 
 
 def _identify(existing: Manifest, prepared: PreparedRelease, folder: Path) -> Optional[Manifest]:
@@ -145,8 +144,8 @@ def _identify(existing: Manifest, prepared: PreparedRelease, folder: Path) -> Op
         contents = release_contents(own, options)
     except ExportError:  # for example, a package that the format requires is missing
         return existing
-    nbytes = (existing.checkpoint or {}).get("bytes")
-    if nbytes not in (None, (own.manifest.checkpoint or {}).get("bytes")) or not _holds(folder, contents):
+    nbytes = existing.source.get("bytes")
+    if nbytes not in (None, own.manifest.source.get("bytes")) or not _holds(folder, contents):
         return None
     known = existing if existing.weights_epoch is not None else own.manifest
     names = ("sig", "sig_source", "checkpoint", "codec", "config_sha256", "bands", "family")
@@ -164,7 +163,7 @@ def _holds(folder: Path, contents: Mapping[str, Content]) -> bool:
 
 def _other_checkpoint(existing: Manifest, prepared: PreparedRelease) -> Optional[Checkpoint]:
     """Open the checkpoint that a release was made from, if it exists and is not the one to export."""
-    file, name = prepared.models[0].checkpoint.file, str((existing.checkpoint or {}).get("name"))
+    file, name = prepared.models[0].checkpoint.file, str(existing.source.get("name"))
     if file is None or name == file.path.name or not CHECKPOINT_NAME.fullmatch(name):
         return None
     path = file.path.with_name(name)

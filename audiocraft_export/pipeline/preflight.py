@@ -12,7 +12,7 @@ from ..errors import CheckpointError, ReleaseError, listing, permission_hint, re
 from ..experiment.config import Config, to_container
 from ..experiment.walk import walk
 from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
-from ..formats.registry import FORMATS, is_looked_for, refuse_family, release_contents, require_loader
+from ..formats.registry import FORMATS, is_looked_for, refuse_family, require_loader
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content, Tensors, has_bytes, text_bytes
 from ..release.families.registry import OWN_NAMES, family_of
@@ -25,7 +25,6 @@ from ..release.owned_files import (
     refuse_training_folder,
     signing_files_in,
 )
-from ..release.prepare import PreparedRelease
 from ..release.weights import refuse_missing_weights
 from ..requirements import require_packages
 from ..signing.check import other_files
@@ -35,18 +34,6 @@ from ..signing.statement import IGNORED
 from ..storage.staging import will_be_removed
 from ..storage.swap import refuse_non_files
 from ..storage.writer import check_writable, resolve_output
-
-
-def preflight(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
-    """Check everything about a release except its folder, and return the content of its files by name.
-
-    Raises:
-        ExportError: if a package or a loader is missing, or the format cannot hold this model.
-    """
-    check_requirements(options)
-    if options.verify == "load":
-        require_loader(options.format, prepared.family)
-    return release_contents(prepared, options)
 
 
 def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> None:

@@ -73,6 +73,11 @@ class Manifest:
         return ", ".join(band.get("sig") or "checkpoint" for band in self.bands or [{"sig": self.sig}])
 
     @property
+    def source(self) -> Mapping[str, Any]:
+        """The values of `checkpoint`; empty without one."""
+        return self.checkpoint or {}
+
+    @property
     def known_best(self) -> Optional[Mapping[str, Any]]:
         """`best` if it describes the released epoch; in format 1 it was the epoch with the lowest loss."""
         return self.best if self.best and self.best["epoch"] == self.weights_epoch else None

@@ -89,7 +89,7 @@ def _with_git(manifest: Manifest, xp_folder: Path) -> Manifest:
     xp = Experiment.from_folder(xp_folder)
     if manifest.sig is None or xp.sig != manifest.sig:
         return manifest
-    return replace(manifest, git=xp.git((manifest.checkpoint or {}).get("mtime_ns")))
+    return replace(manifest, git=xp.git(manifest.source.get("mtime_ns")))
 
 
 def _load_model(checkpoint: Checkpoint, options: ExportOptions, family: Family) -> ReleaseModel:

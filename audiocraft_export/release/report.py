@@ -131,7 +131,7 @@ def _to_dict(result: Union[ExportReport, DryRunReport]) -> dict[str, Any]:
     manifest = result.manifest
     return {
         "sig": manifest.sig, "solver": manifest.solver, "xp": _path(result.xp), "checkpoint": _path(result.checkpoint),
-        "checkpoint_bytes": (manifest.checkpoint or {}).get("bytes"), "folder": str(result.folder),
+        "checkpoint_bytes": manifest.source.get("bytes"), "folder": str(result.folder),
         "state": result.status.key, "options": dict(result.status.options), "result": result.done.replace(" ", "_"),
         "weights": manifest.weights, "replaced": result.replaced, "warnings": [*manifest.warnings],
         "signed": os.path.isfile(result.folder / SIGNATURE),

@@ -56,7 +56,7 @@ class ReleaseStatus:
                    if each.name in self.manifest.options}
         if options.get("version") == UNKNOWN_VERSION:
             del options["version"]
-        made_of = checkpoint_option(str((self.manifest.checkpoint or {}).get("name")))
+        made_of = checkpoint_option(str(self.manifest.source.get("name")))
         return {**options, "checkpoint": made_of} if made_of else options
 
     @property
@@ -85,34 +85,48 @@ class Wanted:
     identify: Callable[[Manifest], Optional[Manifest]]
 
 
-def release_status(folder: Path, xp_folder: Path, *, opens: bool = True, name: Optional[str] = None,
-                   wanted: Optional[Wanted] = None) -> ReleaseStatus:
-    """Determine the state of the release in a folder, from the manifest and the sizes of the files.
+def release_status(folder: Path, xp_folder: Path, *, opens: bool = True, name: Optional[str] = None) -> ReleaseStatus:
+    """Compare the release in a folder with its own checkpoint, and its options with the default ones.
+
+    Only its manifest and the sizes of its files are read.
 
     Args:
         folder: the release folder.
         xp_folder: the folder of the source checkpoint; a deleted checkpoint counts as unchanged.
         opens: whether to compare the identity of the checkpoint even if its size and mtime are the recorded ones.
         name: file name of the checkpoint that an export would use; None is the source of the release.
-        wanted: the release that an export would make; None accepts any release, and compares with default options.
     """
     manifest = Manifest.load_or_none(folder)
     if manifest is None or not manifest.is_complete(folder):
         return ReleaseStatus(_state_without_manifest(folder), manifest)
-    identified = wanted.identify(manifest) if wanted else manifest
-    if identified is None or wanted is None and _is_of_another_experiment(manifest, xp_folder):
+    if _is_of_another_experiment(manifest, xp_folder):
         return ReleaseStatus(STALE, manifest)
-    manifest = identified
-    options = _other_options(manifest, wanted)
-    if wanted is None or _is_of_another_file(manifest, wanted.manifest):
-        source = manifest.checkpoint or {}
-        made_of = name or str(source.get("name", CHECKPOINT_FILE))
-        is_current = _is_unchanged(source, os.path.join(xp_folder, made_of), opens) \
-            and _is_codec_unchanged(manifest.codec or {}, xp_folder, opens)
-        if wanted is not None or made_of not in (name, CHECKPOINT_FILE):
-            options["checkpoint"] = checkpoint_option(made_of) or made_of
-    else:
-        is_current = _is_made_of_the_same(manifest, wanted, options)
+    options = _other_options(manifest, {"version": manifest.options.get("version")})  # any version is equal
+    made_of = name or _source_name(manifest)
+    if made_of not in (name, CHECKPOINT_FILE):
+        options["checkpoint"] = checkpoint_option(made_of) or made_of
+    return _status(manifest, options, _has_unchanged_sources(manifest, xp_folder, made_of, opens))
+
+
+def status_before_export(folder: Path, xp_folder: Path, wanted: Wanted) -> ReleaseStatus:
+    """Compare the release in a folder with the one that an export would make, as `release_status`."""
+    manifest = Manifest.load_or_none(folder)
+    if manifest is None or not manifest.is_complete(folder):
+        return ReleaseStatus(_state_without_manifest(folder), manifest)
+    identified = wanted.identify(manifest)
+    if identified is None:
+        return ReleaseStatus(STALE, manifest)
+    options = _other_options(identified, wanted.manifest.to_dict()["options"])
+    if wanted.metric and not _says_the_same_of_metrics(identified, wanted.manifest):
+        options["metric"] = (identified.known_best or {}).get("metric")
+    if not _is_of_another_file(identified, wanted.manifest):
+        return _status(identified, options, _is_made_of_the_same(identified, wanted, options))
+    made_of = _source_name(identified)
+    options["checkpoint"] = checkpoint_option(made_of) or made_of
+    return _status(identified, options, _has_unchanged_sources(identified, xp_folder, made_of, opens=True))
+
+
+def _status(manifest: Manifest, options: Mapping[str, Any], is_current: bool) -> ReleaseStatus:
     return ReleaseStatus(UP_TO_DATE, manifest, options) if is_current else ReleaseStatus(STALE, manifest)
 
 
@@ -151,6 +165,16 @@ def _is_of_another_experiment(manifest: Manifest, xp_folder: Path) -> bool:
     return xp.name_in_xps is not None and xp.stored_sig not in (None, manifest.sig)
 
 
+def _source_name(manifest: Manifest) -> str:
+    return str(manifest.source.get("name", CHECKPOINT_FILE))
+
+
+def _has_unchanged_sources(manifest: Manifest, xp_folder: Path, made_of: str, opens: bool) -> bool:
+    """Return whether the checkpoint `made_of` and the compression model are still those of a release."""
+    return _is_unchanged(manifest.source, os.path.join(xp_folder, made_of), opens) \
+        and _is_codec_unchanged(manifest.codec or {}, xp_folder, opens)
+
+
 def _is_unchanged(source: Mapping[str, Any], path: AnyPath, opens: bool) -> bool:
     """Return whether a file is still the checkpoint that a manifest names; True if that cannot be determined."""
     if not source:
@@ -182,15 +206,10 @@ def _has_size_and_time(source: Mapping[str, Any], nbytes: int, mtime_ns: int) ->
     return source.get("bytes") == nbytes and isinstance(then, int) and same_mtime(mtime_ns, then)
 
 
-def _other_options(existing: Manifest, wanted: Optional[Wanted]) -> dict[str, Any]:
-    """Return the options of a release that differ from the wanted options; without `wanted`, any version is equal."""
-    other = wanted.manifest.to_dict()["options"] if wanted else {"version": existing.options.get("version")}
-    found = {name: with_default(existing.options, name) for name in {**existing.options, **other}
-             if name != "metric"}  # compared below: only what it says about the epoch matters
-    options = {name: value for name, value in found.items() if value != with_default(other, name)}
-    if wanted and wanted.metric and not _says_the_same_of_metrics(existing, wanted.manifest):
-        options["metric"] = (existing.known_best or {}).get("metric")
-    return options
+def _other_options(existing: Manifest, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a release that are not the wanted ones, except `metric`: only its effect is compared."""
+    found = {name: with_default(existing.options, name) for name in {**existing.options, **wanted} if name != "metric"}
+    return {name: value for name, value in found.items() if value != with_default(wanted, name)}
 
 
 def _says_the_same_of_metrics(existing: Manifest, wanted: Manifest) -> bool:

@@ -43,3 +43,13 @@ def test_a_plan_reads_no_weights_of_the_release_that_it_would_replace(make_xp, d
     monkeypatch.setattr(owned_files, "matches_manifest", lambda folder, files: read.append(files))
     other = OPTIONS.replace(format="safetensors", card=False)
     assert not planned(dora_dir, other).dry_run_report.is_current and read == []
+
+
+@pytest.mark.parametrize(("before", "after", "is_kept"), [
+    ("none", "bytes", False), ("none", "cache", False), ("none", "none", True), ("cache", "bytes", True)])
+def test_a_plan_keeps_a_release_that_was_not_read_back_only_if_the_export_reads_nothing_back(
+        make_xp, dora_dir, before, after, is_kept):
+    make_xp()
+    execute(planned(dora_dir, OPTIONS.replace(verify=before)))
+    plan = planned(dora_dir, OPTIONS.replace(verify=after))
+    assert plan.dry_run_report.is_current == is_kept and execute(plan).written != is_kept
