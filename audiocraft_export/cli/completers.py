@@ -19,7 +19,7 @@ from ..error_codes import ERRORS, WARNINGS
 from ..errors import ExportError, printable, readable_size
 from ..experiment.xp import Experiment, checkpoint_option, list_grids, list_xps
 from ..options import CHOICES, PRESETS
-from ..release.metrics import lowest_loss, metric_names, value_of
+from ..release.metrics import best_value, lowest_loss, metric_names
 from .limits import MAX_COMPLETION_SECONDS
 from .targets import DoraDir, find_checkpoint, find_experiment
 from .verbs.list import SORT_KEYS
@@ -60,7 +60,7 @@ def _describe(xp: Experiment) -> str:
     """Return solver, best metric and overrides of an experiment, as far as they are known."""
     history = xp.history
     best = lowest_loss(history).best(history)
-    metric = f"{best['metric']} {value_of(best):.4g}" if best and best["metric"] else ""
+    metric = f"{best['metric']} {best_value(best):.4g}" if best and best["metric"] else ""
     return ", ".join(filter(None, (xp.solver, metric, " ".join(map(str, xp.argv or ())))))
 
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Optional, Union
 from ..errors import ExportError, OptionError, reason, unexpected_error
 from ..version import __version__
 from .completion import complete
-from .output import make_streams_usable, print_err, print_error, print_json
+from .output import make_streams_usable, print_error, print_json, print_note
 from .parser import COMMAND, PROG, Parser, check_flags, short_help
 from .targets import add_dora_dir
 from .verbs import compare, convert, explain, inspect, run, verify
@@ -70,7 +70,7 @@ def _run(words: Sequence[str]) -> Union[int, str, None]:
         parser = _build_parser()
         complete(parser)
         if not words:  # wrong usage, so that a script with an empty variable fails; uv, ruff and pip do the same
-            print_err(short_help(parser, SHORT_EXAMPLES))
+            print_note(short_help(parser, SHORT_EXAMPLES))
             return 2
         check_flags(parser, words)
         args, rest = parser.parse_known_args(words)

@@ -68,7 +68,7 @@ def print_result(text: str) -> None:
         print(printable(text))
 
 
-def print_err(text: str) -> None:
+def print_note(text: str) -> None:
     """Print a line on stderr, unless only errors are shown."""
     if not is_quiet():
         _write_err(text)

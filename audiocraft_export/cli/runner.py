@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from .. import progress
 from ..errors import ExportError, plural, show_warning, unexpected_error
-from .output import print_err, print_json, print_result, print_target_error
+from .output import print_json, print_note, print_result, print_target_error
 
 if TYPE_CHECKING:
     from ..jobs.batch import Executor
@@ -50,7 +50,7 @@ def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], ex
         for number in sorted(done)[shown:]:
             _print_result(targets[number], done[number], args, several)
         if several and done:
-            print_err(summary(_count(done, len(targets), skipped), noun))
+            print_note(summary(_count(done, len(targets), skipped), noun))
     return int(any(isinstance(result, ExportError) for result in done.values()))
 
 

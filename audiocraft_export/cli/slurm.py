@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Callable
 
 from ..errors import OptionError
-from .output import print_err
+from .output import print_note
 
 if TYPE_CHECKING:
     from ..jobs.slurm import Slurm
@@ -47,7 +47,7 @@ def leave_or_cancel(slurm: "Slurm") -> Iterator[None]:
             if isinstance(exc, KeyboardInterrupt) and _asks_to_cancel(slurm.name):
                 text = ("Jobs cancelled. Finished exports are kept." if slurm.cancel() else
                         f"Slurm did not cancel the jobs. Cancel them with scancel --name={slurm.name}.")
-            print_err(text)
+            print_note(text)
         raise
 
 

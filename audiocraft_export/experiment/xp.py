@@ -35,7 +35,7 @@ MAX_OFFERED = 3  # checkpoints that are tried instead of a damaged one
 CHECKPOINT_NAME = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
 # The top-level key of a configuration: parsing the YAML of all experiments would take too long.
 # It begins with the line break before the key, because searching for `^` is slow; so does the text.
-SOLVER = re.compile(r"\nsolver:[ ]*['\"]?([^\s'\"#]+)")
+_SOLVER = re.compile(r"\nsolver:[ ]*['\"]?([^\s'\"#]+)")
 DORA_SIGNATURE = re.compile(r"[0-9a-f]{8}")
 CODE = "code"  # Dora's link to the clone that a training runs in
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -115,8 +115,7 @@ class Experiment:
     @property
     def solver(self) -> Optional[str]:
         """The name of the solver in `.hydra/config.yaml`; None if it cannot be read."""
-        found = SOLVER.search("\n" + read_small_text(self.folder / HYDRA_CONFIG, "replace"))
-        return found and found[1]
+        return solver_in(read_small_text(self.folder / HYDRA_CONFIG, "replace"))
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -240,6 +239,12 @@ class Experiment:
             hint = "train the experiment " + ("first" if self.is_untrained else "with checkpoints")
         return ExperimentError("checkpoint-not-found", f"No {path.name} in {folder}: the folder has no checkpoint",
                                hint)
+
+
+def solver_in(config: str) -> Optional[str]:
+    """Return the name of the solver in the YAML of a configuration; None without one."""
+    found = _SOLVER.search(f"\n{config}")
+    return found and found[1]
 
 
 def checkpoint_name(name: Union[str, int, None]) -> str:

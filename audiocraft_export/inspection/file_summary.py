@@ -14,7 +14,7 @@ from ..experiment.xp import ARGV, HYDRA_CONFIG, Experiment
 from ..notebook import html_table
 from ..options import RELEASE_FOLDER
 from ..release.manifest import SIGNATURE, Manifest
-from ..release.metrics import value_of
+from ..release.metrics import best_value
 from ..release.report import DryRunReport
 from ..release.status import ReleaseStatus
 from .xp_summary import metric_values
@@ -147,7 +147,7 @@ class FileSummary:
 
     def _repr_html_(self) -> str:
         best, values = self.best or {}, [value for value in self.curve if value is not None]
-        text = f"best {value_of(best):.4g} in epoch {best['epoch']}" if best.get("metric") else ""
+        text = f"best {best_value(best):.4g} in epoch {best['epoch']}" if best.get("metric") else ""
         text = text or (f"{min(values):.4g} to {max(values):.4g}" if values else "")
         rows = [("path", self.path), ("size", readable_size(self.nbytes) if self.nbytes else None),
                 ("solver", self.solver), ("epochs", self.epochs),

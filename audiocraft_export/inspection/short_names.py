@@ -7,7 +7,7 @@ from functools import cache
 from typing import Optional
 
 
-class Outline:
+class YamlKeys:
     """The keys of a configuration, counted in its YAML: parsing it would take most of the time of `list`."""
 
     def __init__(self, text: str) -> None:
@@ -19,7 +19,7 @@ class Outline:
 
 
 def short_names(lines: Sequence[Sequence[str]], groups: Optional[Sequence[object]] = None,
-                outlines: Iterable[Outline] = ()) -> list[str]:
+                configs: Iterable[YamlKeys] = ()) -> list[str]:
     """Return a short name for each command line: the overrides that not all of its group share, the rarest first.
 
     A key is cut to the fewest last parts that name only this key among all overrides and configurations.
@@ -27,18 +27,18 @@ def short_names(lines: Sequence[Sequence[str]], groups: Optional[Sequence[object
     Args:
         lines: the overrides of each experiment.
         groups: the group of each command line, such as its solver; None is one group.
-        outlines: the keys of the configurations.
+        configs: the keys of the configurations.
     """
     lines, groups = [_with_values(line) for line in lines], groups or [None] * len(lines)
     counts = Counter((group, arg) for group, line in zip(groups, lines) for arg in {*line})
     sizes = Counter(group for group, line in zip(groups, lines) if line)
-    keys, known = {_key(arg) for _, arg in counts}, [*outlines]
+    keys, known = {_key(arg) for _, arg in counts}, [*configs]
 
     @cache
     def is_unique(end: str) -> bool:
         same = [key for key in keys if f".{key}".endswith(f".{end}")]
         name = end.partition(".")[0]
-        return len(same) == 1 and all(outline.count(name) <= 1 for outline in known)
+        return len(same) == 1 and all(config.count(name) <= 1 for config in known)
 
     @cache
     def shorten(arg: str) -> str:

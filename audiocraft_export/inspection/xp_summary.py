@@ -18,15 +18,15 @@ from ..experiment.xp import (
     HISTORY,
     HYDRA_CONFIG,
     HYDRA_SETTINGS,
-    SOLVER,
     Experiment,
     read_small_text,
+    solver_in,
 )
 from ..options import RELEASE_FOLDER
 from ..release.families.registry import best_rule
-from ..release.metrics import BestRule, is_number, lowest_loss, value_of
+from ..release.metrics import BestRule, best_value, is_number, lowest_loss
 from ..release.status import MISSING, UNREADABLE, ReleaseStatus, is_denied, release_status
-from .short_names import Outline
+from .short_names import YamlKeys
 
 # Regular expressions, because parsing the YAML of all configurations would take most of the time of `list`.
 # They begin with a line break, because searching for `^` is slow.
@@ -59,7 +59,7 @@ class XPSummary:
     bytes: Optional[int]  # size of the release in the manifest
     nonfinite: Optional[int]  # number of NaN and infinite values in the manifest
     warnings: list[str]  # coded warnings about what cannot be read
-    keys: Outline = field(repr=False)  # the configuration keys, for `short_names`
+    keys: YamlKeys = field(repr=False)  # the configuration keys, for `short_names`
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -75,40 +75,38 @@ def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
     folder = str(xp.folder.absolute())
     config = read_small_text(os.path.join(folder, HYDRA_CONFIG), "replace")
     argv, history = xp.argv, xp.history
-    solver = SOLVER.search(f"\n{config}")
-    name = solver.group(1) if solver else None
-    keys = tuple(_KEY.findall(f"\n{config}"))
-    if name and "$" in name:
-        rule = best_rule(_outline(keys, name).with_choices(xp.folder / HYDRA_SETTINGS), metric)
+    solver, top_keys = solver_in(config), tuple(_KEY.findall(f"\n{config}"))
+    if solver and "$" in solver:
+        rule = best_rule(_without_values(top_keys, solver).with_choices(xp.folder / HYDRA_SETTINGS), metric)
     else:
-        rule = _best_rule(keys, name, metric)
+        rule = _best_rule(top_keys, solver, metric)
     rule = rule or lowest_loss(history)
     checkpoints = _checkpoints(folder)
-    last = checkpoints.get(CHECKPOINT_FILE)
+    stored = checkpoints.get(CHECKPOINT_FILE)
     path = os.path.join(folder, CHECKPOINT_FILE)
     release = release_status(xp.folder / RELEASE_FOLDER, xp.folder, opens=False)
-    warnings = [*_unreadable(xp, argv, last, release), *broken_history(xp, history)]
+    warnings = [*_unreadable(xp, argv, stored, release), *broken_history(xp, history)]
     is_stored = bool(checkpoints) or release.state != MISSING
     return XPSummary(
-        target=xp.sig or xp.folder.name, sig=xp.sig or xp.folder.name, solver=name, xp=folder,
+        target=xp.sig or xp.folder.name, sig=xp.sig or xp.folder.name, solver=solver, xp=folder,
         overrides=None if argv is None else [without_credentials(str(arg)) for arg in argv],
         epochs=epochs_done(xp, history, is_stored or bool(warnings)), planned_epochs=planned_epochs(config),
         **metric_values(rule.best(history), last_value(rule, history)),
         changed=_changed(xp.folder, checkpoints),
-        checkpoint=path if last or os.path.lexists(path) else None, checkpoint_bytes=last.st_size if last else None,
-        other_checkpoints=len(checkpoints) - (last is not None),
+        checkpoint=path if stored or os.path.lexists(path) else None,
+        checkpoint_bytes=stored.st_size if stored else None, other_checkpoints=len(checkpoints) - (stored is not None),
         folder=os.path.join(folder, RELEASE_FOLDER), state=release.key, options=release.options,
         bytes=release.manifest.nbytes if release.manifest else None, nonfinite=release.nonfinite,
-        warnings=warnings, keys=Outline(config))
+        warnings=warnings, keys=YamlKeys(config))
 
 
 @cache
 def _best_rule(keys: tuple[str, ...], solver: Optional[str], metric: Optional[str]) -> Optional[BestRule]:
     """Return how experiments with these keys and this solver select the best state; cached, because many are alike."""
-    return best_rule(_outline(keys, solver), metric)
+    return best_rule(_without_values(keys, solver), metric)
 
 
-def _outline(keys: tuple[str, ...], solver: Optional[str]) -> Config:
+def _without_values(keys: tuple[str, ...], solver: Optional[str]) -> Config:
     """Return a configuration with the top-level keys of another one, without their values."""
     return Config({**dict.fromkeys(keys), "solver": solver})
 
@@ -122,7 +120,7 @@ def metric_values(best: Optional[Mapping[str, Any]], last: Optional[float] = Non
     """
     if not best or best.get("metric") is None:
         return dict.fromkeys(("metric", "best", "best_epoch", "last"))
-    return {"metric": best["metric"], "best": value_of(best), "best_epoch": best["epoch"], "last": last}
+    return {"metric": best["metric"], "best": best_value(best), "best_epoch": best["epoch"], "last": last}
 
 
 def last_value(rule: BestRule, history: Sequence[Any]) -> Optional[float]:
@@ -161,19 +159,19 @@ def broken_history(xp: Experiment, history: Sequence[Any]) -> Iterator[str]:
         yield coded_warning("corrupted-history", f"{HISTORY} is corrupted, and was ignored")
 
 
-def _unreadable(xp: Experiment, argv: Optional[Sequence[str]], last: Optional[os.stat_result],
+def _unreadable(xp: Experiment, argv: Optional[Sequence[str]], stored: Optional[os.stat_result],
                 release: ReleaseStatus) -> Iterator[str]:
     """Yield coded warnings about a folder, a checkpoint and a release that cannot be used."""
     path = os.path.join(xp.folder, CHECKPOINT_FILE)
     if not os.access(xp.folder, os.R_OK | os.X_OK) and os.path.isdir(xp.folder):
         yield coded_warning("unreadable-experiment", "cannot read the XP folder: permission denied")
         return
-    if last is None and os.path.lexists(path):
+    if stored is None and os.path.lexists(path):
         what = "a dangling symlink" if os.path.islink(path) else "not a regular file"
         yield coded_warning("unusable-checkpoint", f"{CHECKPOINT_FILE} is {what}")
-    if last is not None and not last.st_size:
+    if stored is not None and not stored.st_size:
         yield coded_warning("unusable-checkpoint", f"{CHECKPOINT_FILE} is empty")
-    if last is not None and is_denied(path):
+    if stored is not None and is_denied(path):
         yield coded_warning("unusable-checkpoint", f"cannot read {CHECKPOINT_FILE}: permission denied")
     if argv is None and is_denied(xp.folder / ARGV):
         yield coded_warning("unreadable-experiment", f"cannot read {ARGV}: permission denied")

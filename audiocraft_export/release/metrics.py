@@ -165,7 +165,7 @@ def durations(epoch: Any) -> list[float]:
     return [stage[DURATION] for stage in stages if isinstance(stage, dict) and is_number(stage.get(DURATION))]
 
 
-def value_of(best: Mapping[str, Any]) -> Any:
+def best_value(best: Mapping[str, Any]) -> Any:
     """Return the value of the metric in a `Manifest.best` that has a metric."""
     return best["value"] if "value" in best else best["valid"][best["metric"]]
 

@@ -119,8 +119,8 @@ def test_a_text_is_cut_at_its_end_or_its_beginning():
 
 
 def test_a_closed_or_full_stream_is_not_an_error():
-    code = ("import sys; from audiocraft_export.cli.output import make_streams_usable, print_err; "
-            "make_streams_usable(); print_err('no' + chr(0xdc80)); print('caf' + chr(233))")
+    code = ("import sys; from audiocraft_export.cli.output import make_streams_usable, print_note; "
+            "make_streams_usable(); print_note('no' + chr(0xdc80)); print('caf' + chr(233))")
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True)
     assert (result.stdout, result.stderr) == (b"caf\\xe9\n", b"no\\udc80\n")

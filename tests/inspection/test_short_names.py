@@ -2,9 +2,9 @@
 
 import pytest
 
-from audiocraft_export.inspection.short_names import Outline, short_names
+from audiocraft_export.inspection.short_names import YamlKeys, short_names
 
-CONFIG = Outline("optim:\n  lr: 1\n  ema:\n    use: true\nother:\n  use: false\n  deep:\n    lr: 3\n")
+CONFIG = YamlKeys("optim:\n  lr: 1\n  ema:\n    use: true\nother:\n  use: false\n  deep:\n    lr: 3\n")
 
 
 def test_short_names_are_the_overrides_that_not_all_command_lines_share():
@@ -21,7 +21,7 @@ def test_only_overrides_that_all_of_the_same_group_share_are_omitted():
     ("optim.ema.use=false", "ema.use=false"), ("other.use=true", "other.use=true"), ("optim.lr=2", "optim.lr=2"),
     ("other.deep.lr=2", "deep.lr=2"), ("+new.key=1", "key=1")])
 def test_a_name_is_unique_among_all_keys_of_the_configurations(override, name):
-    assert short_names([[override]], outlines=[CONFIG]) == [name]
+    assert short_names([[override]], configs=[CONFIG]) == [name]
 
 
 def test_a_name_is_unique_among_the_overrides_of_all_groups():

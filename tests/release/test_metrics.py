@@ -11,7 +11,7 @@ from audiocraft_export.errors import OptionError
 from audiocraft_export.inspection.inspect_file import inspect_file
 from audiocraft_export.release import metrics as module
 from audiocraft_export.release.manifest import Manifest
-from audiocraft_export.release.metrics import BestRule, OwnRule, is_number, value_of
+from audiocraft_export.release.metrics import BestRule, OwnRule, best_value, is_number
 
 NAN, INF = float("nan"), float("inf")
 MARKS = {"compression_model_checkpoint": "//sig/c0dec000", "compression_model": "encodec"}  # of AudioCraft's solvers
@@ -59,7 +59,7 @@ def test_without_a_metric_the_last_validation_is_the_best():
 def test_the_option_names_a_metric_a_stage_and_a_direction(text, rule, epoch, value):
     named = BestRule.parse(ExportOptions(metric=text).metric)
     assert named == rule and named.epoch(HISTORY) == epoch
-    assert value_of(named.describe(HISTORY, epoch)) == value
+    assert best_value(named.describe(HISTORY, epoch)) == value
 
 
 @pytest.mark.parametrize("metric", ["", ":max", "acc:maximum", "acc:max:min", " ", 3])

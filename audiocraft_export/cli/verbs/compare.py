@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ...errors import ExportError, OptionError, printable, readable_size
 from ...options import ExportOptions
-from ...release.metrics import DURATION, BestRule, check_metric, value_of
+from ...release.metrics import DURATION, BestRule, best_value, check_metric
 from ..limits import MAX_METRICS_COMPARED
 from ..output import Column, print_json, print_table, print_target_error
 from ..targets import DoraDir, add_dora_dir, distinct, find_path
@@ -98,7 +98,7 @@ def _rows(summaries: Sequence[FileSummary]) -> Iterator[Row]:
 
 
 def _best(best: Mapping[str, Any], metric: str) -> str:
-    return _text(value_of(best) if best.get("metric") == metric else best.get("valid", {}).get(metric))
+    return _text(best_value(best) if best.get("metric") == metric else best.get("valid", {}).get(metric))
 
 
 def _last(summary: FileSummary, metric: str) -> Optional[float]:

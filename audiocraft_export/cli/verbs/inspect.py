@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from ...errors import ExportError, OptionError, ReleaseError, listing, plural, printable, readable_size, show_warning
 from ...options import ExportOptions
 from ...release.manifest import SIGNATURE, Manifest
-from ...release.metrics import DURATION, check_metric, durations, is_number, value_of
+from ...release.metrics import DURATION, best_value, check_metric, durations, is_number
 from ...release.status import describe_options, with_default
 from ..limits import MAX_TENSORS
 from ..output import Column, duration, print_json, print_table, print_target_error
@@ -274,7 +274,7 @@ def _metric_facts(summary: FileSummary, best: Mapping[str, Any]) -> Iterator[tup
         of = f" of {summary.epochs}" if summary.epochs else ""
         is_last = summary.last is None or best["epoch"] == summary.epochs
         last = "" if is_last else f", last {summary.last:.4g}"
-        text = f"best {value_of(best):.4g} in epoch {best['epoch']}{of}{last}"
+        text = f"best {best_value(best):.4g} in epoch {best['epoch']}{of}{last}"
         room = get_terminal_size().columns - NAME_WIDTH - len("  ") if sys.stdout.isatty() else sys.maxsize
         yield best["metric"], f"{text}  {_curve(summary.curve, room - len(text))}".rstrip()
     values = [f"{name} {value:.4g}" for name, value in best.get("valid", {}).items()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Optional
 from ...errors import OptionError, show_warning
 from ...experiment.xp import XPS, list_xps
 from ...options import ExportOptions
-from ..output import print_err, print_json, print_table
+from ..output import print_json, print_note, print_table
 from ..parser import positive
 from ..targets import DoraDir, add_dora_dir, select
 
@@ -84,7 +84,7 @@ def execute(args: argparse.Namespace) -> int:
         _print_warnings(found)
     else:
         count = len(xps)
-        print_err(f"No matching experiments in {dora_dir} ({count} without filters)." if count
+        print_note(f"No matching experiments in {dora_dir} ({count} without filters)." if count
                   else f"No experiments in {dora_dir / XPS}.")
     return 0
 
@@ -126,4 +126,4 @@ def _is_wanted(xp: XPSummary, args: argparse.Namespace) -> bool:
 def _print_warnings(found: Sequence[XPSummary]) -> None:
     for xp in found:
         for warning in xp.warnings:
-            print_err(show_warning(warning, xp.sig))
+            print_note(show_warning(warning, xp.sig))

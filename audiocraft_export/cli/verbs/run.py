@@ -17,7 +17,7 @@ from ...errors import CheckpointError, ExperimentError, ExportError, OptionError
 from ...experiment.xp import Experiment, each_xp, grid_xps
 from ...options import AUDIOCRAFT, CHOICES, PATHS, ExportOptions
 from ..outdated import find_outdated, output_folder
-from ..output import print_err, print_json
+from ..output import print_json, print_note
 from ..parser import positive
 from ..passphrase import check_key
 from ..runner import Done, Job, run_jobs, summary
@@ -177,7 +177,7 @@ def _run_all(args: argparse.Namespace, dora_dir: DoraDir, given: Mapping[str, An
         print_json(target=str(report.xp and report.xp.name), **report.to_dict())
     if not found.options:
         is_empty = not any(found.skipped.values())
-        print_err(f"Nothing to do: no XPs in {dora_dir.path}" if is_empty else
+        print_note(f"Nothing to do: no XPs in {dora_dir.path}" if is_empty else
                   f"Nothing to do in {dora_dir.path}. {summary(found.skipped)}")
         return 0
     _report_unsharded([*found.options.values()], given)
@@ -189,7 +189,7 @@ def _report_unsharded(options: Sequence[Union[ExportOptions, OptionError]], give
     """Report how many exports ignore --max-shard-size, because they keep a format without shards."""
     count = [getattr(each, "format", None) for each in options].count(AUDIOCRAFT) if "max_shard_size" in given else 0
     if count:
-        print_err(f"--max-shard-size has no effect on {count} of {len(options)} XPs: their format is {AUDIOCRAFT}.")
+        print_note(f"--max-shard-size has no effect on {count} of {len(options)} XPs: their format is {AUDIOCRAFT}.")
 
 
 def _run(args: argparse.Namespace, dora_dir: DoraDir, options: Sequence[Union[ExportOptions, OptionError]],

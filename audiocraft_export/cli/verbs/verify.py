@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 from ...errors import ExportError, OptionError, listing, plural, printable, show_warning
 from ...experiment.xp import CHECKPOINT_NAME, MANIFEST
 from ..limits import MAX_PROBLEMS
-from ..output import is_quiet, print_err, print_json, print_target_error
+from ..output import is_quiet, print_json, print_note, print_target_error
 from ..targets import DoraDir, add_releases, distinct, find_release, find_source, open_target
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def execute(args: argparse.Namespace) -> int:
         count += len(files)
     if len(targets) > 1:
         result = f"; failed: {printable(listing(wrong))}." if wrong else ", all intact."
-        print_err(f"{count} files checked{result}")
+        print_note(f"{count} files checked{result}")
     return int(bool(wrong))
 
 
@@ -122,7 +122,7 @@ def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir, other: Calla
         compared = compare_with_checkpoint(path, checkpoint, xp.folder, dora_dir.for_codec(xp))
         problems += compared.problems
         for note in compared.notes:
-            print_err(show_warning(note, str(path)))
+            print_note(show_warning(note, str(path)))
     if found.ok and args.same_as is not None:
         from ...verification.weights import compare_weights, read_weights
         weights = read_weights(path)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from ....release.manifest import CURVE_FILE, Manifest
-from ....release.metrics import value_of
+from ....release.metrics import best_value
 from ..history import Metrics, by_importance, metrics_of
 from ..limits import MAX_TABLE_METRICS
 from ..markdown import amount, code, number, table
@@ -42,7 +42,7 @@ def _bands(manifest: Manifest) -> str:
 def _best_of(best: Optional[Mapping[str, Any]]) -> tuple[str, str, str]:
     if not best or not best.get("metric"):
         return MISSING, MISSING, MISSING
-    return str(best["epoch"]), code(best["metric"]), number(value_of(best))
+    return str(best["epoch"]), code(best["metric"]), number(best_value(best))
 
 
 def _table(manifest: Manifest, metrics: Metrics) -> str:
