@@ -141,6 +141,10 @@ class ExportOptions:
         self._check("revision", self.revision is None or bool(_BRANCH.fullmatch(self.revision))
                     and ".." not in self.revision,
                     "a branch of the Hub, of letters, digits, `-`, `_`, `.`, `+` and `/`, such as v1.0")
+        self._refuse_conflicts()
+
+    def _refuse_conflicts(self) -> None:
+        """Refuse options that have no effect without others."""
         if self.hub is None and (self.private or self.revision is not None):
             raise OptionError("conflicting-options", "private and revision require a Hub repository",
                               "set hub (--push-to-hub ORG/NAME)")
@@ -172,8 +176,8 @@ class ExportOptions:
             raise OptionError("invalid-option", f"Invalid value {value!r} for {name}: expected {expected}", hint)
 
     @classmethod
-    def of_one_export(cls) -> list[Field[Any]]:
-        """Return the fields that a single export uses: all except `when`."""
+    def export_fields(cls) -> list[Field[Any]]:
+        """Return the options that a single export uses: all except `when`."""
         return [each for each in fields(cls) if each.name != "when"]
 
     @classmethod
@@ -202,7 +206,7 @@ class ExportOptions:
     def flags(self) -> list[str]:
         """The command-line flags that set the same options, except the folder; the path of a key is never shown."""
         words: list[str] = []
-        for option in self.of_one_export():
+        for option in self.export_fields():
             value, flag = getattr(self, option.name), self.flag_of(option.name)
             if option.name in ("folder", "sign", "attest") or value == option.default:
                 continue

@@ -160,7 +160,7 @@ def _option(field: Field[Any]) -> Iterator[str]:
     value = "null" if field.default is None else str(field.default).lower() if isinstance(
         field.default, bool) else str(field.default)
     default = f"`{value}`" + (f": {_prose(described[1])}" if described and described[1] != value else "")
-    has_flag = any(field.name == each.name for each in ExportOptions.of_one_export())
+    has_flag = any(field.name == each.name for each in ExportOptions.export_fields())
     yield f"## `{field.name}` {{ #{field.name} }}"
     yield f"{_sentence(DEFAULT.sub('', text))}."
     yield "\n".join([f"- Values: {_values(field.name)}", f"- Default: {default}",

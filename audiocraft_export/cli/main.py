@@ -122,7 +122,7 @@ def _add_output(parser: argparse.ArgumentParser, off: Any, level: Any) -> None:
     output.add_argument("--json", action="store_true", default=off, help="print JSON to stdout, one object per line")
     how_much = output.add_mutually_exclusive_group()
     how_much.add_argument("-q", "--quiet", dest="level", action="store_const", const=logging.ERROR, default=level,
-                          help="print only errors, and what was asked for (list, inspect, compare, --json)")
+                          help="print only errors, and what was asked for (list, inspect, compare, explain, --json)")
     how_much.add_argument("-v", "--verbose", dest="level", action="store_const", const=logging.DEBUG, default=level,
                           help="also print which Dora folder and checkpoint are used")
     output.add_argument("--debug", action="store_true", default=off, help="show tracebacks of errors")

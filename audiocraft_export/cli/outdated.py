@@ -34,6 +34,15 @@ class Outdated:
     skipped: Counter[str] = field(default_factory=lambda: Counter({UP_TO_DATE: 0, OTHER_OPTIONS: 0}))  # by reason
 
 
+@dataclass(frozen=True)
+class _Existing:
+    """The release that an export would replace."""
+
+    folder: Path
+    status: ReleaseStatus
+    has_card: bool
+
+
 def find_outdated(xps: Iterable[Experiment], given: Mapping[str, Any], keeps: bool = True) -> Outdated:
     """Select the experiments to export; at most a manifest and the directory of a checkpoint are read for each.
 
@@ -63,51 +72,66 @@ def output_folder(xp_folder: Path, options: ExportOptions, several: bool) -> Pat
 def _select(xp: Experiment, given: Mapping[str, Any], found: Outdated) -> None:
     """Add an experiment to the exports, or to the skipped ones."""
     from ..release import status as states
-    from ..release.manifest import CARD_FILE
-    folder = output_folder(xp.folder, ExportOptions(folder=given.get("folder")), several=True)
-    name = checkpoint_name(given["checkpoint"]) if "checkpoint" in given else None
-    status = states.release_status(folder, xp.folder, name=name)
-    has_card = os.path.lexists(folder / CARD_FILE)
-    previous = _previous_options(status, given, has_card)
-    options = _options(previous, status, given, folder)
+    existing = _existing_release(xp, given)
+    previous = _previous_options(existing, given)
+    options = _options(existing, previous, given)
     path = xp.checkpoint_path(options.checkpoint)
     is_missing = not os.path.isfile(path) and permission_error(path) is None  # the export reports missing permissions
-    # A release of format 1 does not identify its checkpoint: the export compares their contents.
-    is_known = is_missing or status.manifest is not None and status.manifest.is_identified
-    is_other = any(getattr(options, name) != getattr(previous, name) for name in COMPARED if name in given) \
-        or given.get("card") is True and not has_card \
-        or status.manifest is not None and _is_unsigned(folder, status.manifest, options)
-    if status.state == states.UP_TO_DATE and is_known and not is_other and not (is_missing and name):
-        _keep(xp, folder, status, given, found)
+    has_same_source = "checkpoint" not in given if is_missing else _is_identified(existing)
+    if existing.status.state == states.UP_TO_DATE and has_same_source \
+            and not _differs(existing, previous, options, given):
+        _keep(xp, existing, given, found)
     elif is_missing:
-        is_untrained = status.state == states.MISSING and xp.is_untrained
+        is_untrained = existing.status.state == states.MISSING and xp.is_untrained
         found.skipped[NOT_TRAINED if is_untrained else f"without {path.stem}"] += 1
     else:
         found.options[xp.folder] = options
 
 
-def _previous_options(status: ReleaseStatus, given: Mapping[str, Any], has_card: bool) -> ExportOptions:
+def _existing_release(xp: Experiment, given: Mapping[str, Any]) -> _Existing:
+    from ..release.manifest import CARD_FILE
+    from ..release.status import release_status
+    folder = output_folder(xp.folder, ExportOptions(folder=given.get("folder")), several=True)
+    name = checkpoint_name(given["checkpoint"]) if "checkpoint" in given else None
+    return _Existing(folder, release_status(folder, xp.folder, name=name), os.path.lexists(folder / CARD_FILE))
+
+
+def _is_identified(existing: _Existing) -> bool:
+    """Return whether the manifest identifies the checkpoint: without that, the export compares their contents."""
+    manifest = existing.status.manifest
+    return manifest is not None and manifest.is_identified
+
+
+def _differs(existing: _Existing, previous: ExportOptions, options: ExportOptions, given: Mapping[str, Any]) -> bool:
+    """Return whether the command line asks for another release than the existing one."""
+    manifest = existing.status.manifest
+    return any(getattr(options, name) != getattr(previous, name) for name in COMPARED if name in given) \
+        or given.get("card") is True and not existing.has_card \
+        or manifest is not None and _is_unsigned(existing.folder, manifest, options)
+
+
+def _previous_options(existing: _Existing, given: Mapping[str, Any]) -> ExportOptions:
     """Return the options of an existing release, as far as they are valid in the format of the new one."""
-    made_with, manifest = status.made_with, status.manifest
+    made_with, manifest = existing.status.made_with, existing.status.manifest
     if given.get("format") == AUDIOCRAFT:
         made_with.pop("max_shard_size", None)
     options = ExportOptions.from_mapping(made_with)
     if manifest is None:
         return options
     return options.replace(digest=manifest.content_digest is not None,
-                           card=False if options.has_card and not has_card else None,
+                           card=False if options.has_card and not existing.has_card else None,
                            source_digest="sha256" in manifest.source)
 
 
-def _options(previous: ExportOptions, status: ReleaseStatus, given: Mapping[str, Any], folder: Path) -> ExportOptions:
+def _options(existing: _Existing, previous: ExportOptions, given: Mapping[str, Any]) -> ExportOptions:
     """Return the options for a release that replaces an existing one, which was made with `previous`."""
     is_sharded = given.get("format", previous.format) != AUDIOCRAFT
     options = previous.replace(**{name: value for name, value in given.items()
                                   if name != "max_shard_size" or is_sharded})
-    if status.manifest is not None and "scrub" not in given:
+    if existing.status.manifest is not None and "scrub" not in given:
         return options
     from ..pipeline.previous_scrub import keep_scrub
-    return keep_scrub(folder, options)
+    return keep_scrub(existing.folder, options)
 
 
 def _is_unsigned(folder: Path, manifest: Manifest, options: ExportOptions) -> bool:
@@ -116,13 +140,14 @@ def _is_unsigned(folder: Path, manifest: Manifest, options: ExportOptions) -> bo
     return bool(Signer.of(options).invalid_files(folder, manifest))
 
 
-def _keep(xp: Experiment, folder: Path, status: ReleaseStatus, given: Mapping[str, Any], found: Outdated) -> None:
+def _keep(xp: Experiment, existing: _Existing, given: Mapping[str, Any], found: Outdated) -> None:
     from ..release.report import ExportReport
+    status = existing.status
     options = {name: value for name, value in status.options.items() if name not in given}
     found.skipped[OTHER_OPTIONS if options else UP_TO_DATE] += 1
     if not found.keeps or status.manifest is None:
         return
     path = xp.checkpoint_path(status.made_with.get("checkpoint")).absolute()
     found.kept.append(ExportReport(
-        folder, status.manifest, written=False, checkpoint=path if os.path.isfile(path) else None,
+        existing.folder, status.manifest, written=False, checkpoint=path if os.path.isfile(path) else None,
         xp=xp.folder.absolute(), status=replace(status, options=options)))

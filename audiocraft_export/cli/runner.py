@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from ..release.report import DryRunReport, ExportReport
 
 logger = logging.getLogger(__name__)
-Done = Union["ExportReport", "DryRunReport"]
-Result = Union[Done, ExportError]
-Job = Callable[[], Done]
+Report = Union["ExportReport", "DryRunReport"]
+Result = Union[Report, ExportError]
+Job = Callable[[], Report]
 UP_TO_DATE = "up to date"
 RESULTS = {"already exported": UP_TO_DATE, "already converted": UP_TO_DATE}  # other names in the summary
 
@@ -38,20 +38,20 @@ def run_jobs(targets: Sequence[str], jobs: Sequence[Union[Job, ExportError]], ex
         skipped: the number of other targets by the reason to skip them.
         noun: what the summary counts.
     """
-    done: dict[int, Result] = {}
+    finished: dict[int, Result] = {}
     shown = 0
     try:
-        with closing(run_in_order(jobs, executor, done)) as numbers:
+        with closing(run_in_order(jobs, executor, finished)) as numbers:
             for number in numbers:
                 shown = number + 1
                 with progress.hide():
-                    _print_result(targets[number], done[number], args, several)
+                    _print_result(targets[number], finished[number], args, several)
     finally:  # An interrupted run prints its finished jobs as well.
-        for number in sorted(done)[shown:]:
-            _print_result(targets[number], done[number], args, several)
-        if several and done:
-            print_note(summary(_count(done, len(targets), skipped), noun))
-    return int(any(isinstance(result, ExportError) for result in done.values()))
+        for number in sorted(finished)[shown:]:
+            _print_result(targets[number], finished[number], args, several)
+        if several and finished:
+            print_note(summary(_count(finished, len(targets), skipped), noun))
+    return int(any(isinstance(result, ExportError) for result in finished.values()))
 
 
 def summary(counts: Mapping[str, int], noun: str = "XP") -> str:
@@ -62,16 +62,16 @@ def summary(counts: Mapping[str, int], noun: str = "XP") -> str:
 
 
 def run_in_order(jobs: Sequence[Union[Job, ExportError]], executor: Optional[Executor],
-                 done: dict[int, Result]) -> Generator[int, None, None]:
-    """Run the jobs; add each result to `done` as soon as it is known, and yield the job numbers in order."""
-    done.update((number, job) for number, job in enumerate(jobs) if isinstance(job, ExportError))
+                 finished: dict[int, Result]) -> Generator[int, None, None]:
+    """Run the jobs; add each result to `finished` as soon as it is known, and yield the job numbers in order."""
+    finished.update((number, job) for number, job in enumerate(jobs) if isinstance(job, ExportError))
     exports = {number: job for number, job in enumerate(jobs) if not isinstance(job, ExportError)}
     numbers, next_one = [*exports], 0
     with progress.show_progress(len(exports)) as display, \
             closing(_results([*exports.values()], executor, display)) as results:
         for index, result in results:
-            done[numbers[index]] = _attempt(result)
-            while next_one in done:
+            finished[numbers[index]] = _attempt(result)
+            while next_one in finished:
                 yield next_one
                 next_one += 1
     yield from range(next_one, len(jobs))  # the remaining results are errors
@@ -109,11 +109,11 @@ def _print_result(target: str, result: Result, args: argparse.Namespace, several
             logger.warning(show_warning(warning, result.manifest.name))
 
 
-def _count(done: Mapping[int, Result], total: int, skipped: Mapping[str, int]) -> Counter[str]:
+def _count(finished: Mapping[int, Result], total: int, skipped: Mapping[str, int]) -> Counter[str]:
     """Return the number of targets by result, including those that were skipped or not finished."""
     found = Counter("failed" if isinstance(result, ExportError) else RESULTS.get(result.done, result.done)
-                    for result in done.values())
+                    for result in finished.values())
     counts = Counter({result: found[result] for result in ("exported", "would be exported", "converted", UP_TO_DATE)})
     counts.update(skipped)
-    counts.update({"failed": found["failed"], "not finished": total - len(done)})
+    counts.update({"failed": found["failed"], "not finished": total - len(finished)})
     return counts

@@ -51,8 +51,8 @@ from .xp_state import xp_state
 
 PROVIDER = "audiocraft-export"
 SEARCHPATH = "hydra.searchpath"
-# In place of the options, because solvers store the configuration of an XP, and Hydra stores overrides: the path of a
-# key is in no file.
+# Written to `xp.cfg` and to Hydra's overrides instead of the real values: both are stored in files, which must not have
+# the path of a key.
 UNSIGNED = {"sign": None, "attest": False}
 
 
@@ -314,12 +314,13 @@ def _warn_of_unused_options(own: Sequence[str]) -> None:
 @fatal_errors()
 def _prepare_export(xp: XP, options: ExportOptions) -> None:
     """Check the export before its training, and set up exports during the training if they are configured."""
-    if not _trains_nothing(xp.cfg):
-        from ..pipeline.preflight import check_before_training
-        check_before_training(Experiment(xp.folder, xp.sig), xp.cfg, options)
     if is_rank_zero() and (problem := transformers_problem()):
         log_error(problem)
-    if options.when != "end" and is_rank_zero() and not _trains_nothing(xp.cfg):
+    if _trains_nothing(xp.cfg):
+        return
+    from ..pipeline.preflight import check_before_training
+    check_before_training(Experiment(xp.folder, xp.sig), xp.cfg, options)
+    if options.when != "end" and is_rank_zero():
         from .during_training import EpochExporter
         EpochExporter(xp, options, log)
 

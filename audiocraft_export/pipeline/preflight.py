@@ -156,9 +156,9 @@ def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles, 
         has_card: whether a model card is written to the folder.
 
     Raises:
-        ReleaseError: if the folder belongs to a training, or a release of another experiment, an unrelated file, a
-            folder or a pipe would be replaced, a loader would read another file, or the release would be signed with
-            unrelated files beside it.
+        ReleaseError: if the folder belongs to a training; if a release of another experiment, an unrelated file, a
+            folder or a pipe would be replaced; if a loader would read another file; or if unrelated files would be
+            signed.
     """
     refuse_training_folder(folder, owned.xp_folders)
     refuse_non_files(folder, [*files, *_names_beside_model(has_card)])

@@ -68,7 +68,7 @@ class OwnedFiles:
     Args:
         names: the file names of the new release.
         manifest: the manifest of the new release.
-        xp_folders: the XP folders of its experiments; one without an XP signature in one of them is theirs.
+        xp_folders: the XP folders of its experiments; a release without an XP signature in one of them belongs to it.
         force: whether the release of another experiment may be replaced.
     """
 

@@ -52,7 +52,7 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
     family = family_of(checkpoint.config, options.family)
     model = _load_model(checkpoint, options, family)
     contents, codec = family.files(model), None
-    if family.codec and options.codec == "auto":
+    if family.needs_codec and options.codec == "auto":
         dora_dir = dora_dir or Experiment.from_folder(xp_folder).dora_dir
         codec = find_compression_model(checkpoint.config, Lookup(xp_folder, dora_dir, model.version, options.patterns))
         contents = {**contents, CODEC_FILE: codec.content}
@@ -94,4 +94,4 @@ def _with_git(manifest: Manifest, xp_folder: Path) -> Manifest:
 
 def _load_model(checkpoint: Checkpoint, options: ExportOptions, family: Family) -> ReleaseModel:
     return ReleaseModel.from_checkpoint(checkpoint, version_tag(options.version), options.weights, options.dtype,
-                                        options.patterns, of_audiocraft=family.audiocraft)
+                                        options.patterns, of_audiocraft=family.of_audiocraft)

@@ -194,7 +194,7 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: E
         yield coded_warning("missing-history", "the checkpoint has no history: the number of trained epochs is unknown")
     elif not checkpoint.epochs:
         yield coded_warning("missing-history", "the checkpoint was stored before the first epoch was finished")
-    if model.version == UNKNOWN_VERSION and family_of(checkpoint.config, options.family).audiocraft:
+    if model.version == UNKNOWN_VERSION and family_of(checkpoint.config, options.family).of_audiocraft:
         yield coded_warning("unknown-version", "AudioCraft is not installed and no version was given: the version tag "
                             "of the release is `unknown`")
     for pattern in unmatched_patterns(checkpoint.config, options.patterns):

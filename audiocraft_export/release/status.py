@@ -52,7 +52,7 @@ class ReleaseStatus:
         """The options that make the release again, except for an unknown version; empty without a valid manifest."""
         if self.manifest is None:
             return {}
-        options = {each.name: self.manifest.options[each.name] for each in ExportOptions.of_one_export()
+        options = {each.name: self.manifest.options[each.name] for each in ExportOptions.export_fields()
                    if each.name in self.manifest.options}
         if options.get("version") == UNKNOWN_VERSION:
             del options["version"]

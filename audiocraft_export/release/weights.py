@@ -20,9 +20,10 @@ from ..checkpoint.tensor import LazyTensor, holds_tensor
 from ..checkpoint.wrappers import bare_names, strip_wrappers, wrapper_warnings
 from ..errors import CheckpointError, OptionError, alternatives, coded_warning, listing
 from ..experiment.config import Config
+from ..experiment.walk import find
 from .limits import MAX_OFFERED_DEPTH, MAX_OFFERS, MAX_SHOWN_NAME
 
-# The sections that the values of the option `weights` stand for, and the values by section.
+# The sections of the values of the option `weights`; `_SHORT` is the inverse.
 SECTIONS = {"best": ("best_state", "fsdp_best_state"), "last": ("model",), "ema": ("ema",)}
 _SHORT = {name: which for which, names in SECTIONS.items() for name in names}
 OFF = ("", "0", "disabled", "f", "false", "n", "no", "none", "null", "off")
@@ -227,26 +228,31 @@ def _select_last(checkpoint: Checkpoint) -> Weights:
 
 def _select_ema(checkpoint: Checkpoint) -> Weights:
     """Return the EMA of the model, completed with tensors of the model that are not averaged."""
-    averages: Any = checkpoint.state.get("ema")
-    for key in ("state", "model"):
-        averages = averages.get(key) if isinstance(averages, dict) else None
+    section = checkpoint.state.get("ema")
+    averages = find(section, ("state", "model"))
     if not isinstance(averages, dict) or not averages:
-        section = checkpoint.state.get("ema")
         if isinstance(section, dict) and any(isinstance(value, LazyTensor) for value in section.values()):
             return _select_section(checkpoint, "ema")
         raise _MissingWeights("missing-weights", f"{checkpoint.where} has no EMA of the model")
     model = _select_last(checkpoint).state
-    bare, by_bare = bare_names(model), {bare: averages[name] for name, bare in bare_names(averages).items()}
-    found = {name: averages.get(name, by_bare.get(bare.get(name))) for name in model}
-    # The EMA has only one name of tied tensors, because named_parameters skips further names.
-    by_view = {view_of(model[name]): average for name, average in found.items() if average is not None}
-    by_view.pop(None, None)
-    state = {name: by_view.get(view_of(tensor), tensor) if found[name] is None else found[name]
-             for name, tensor in model.items()}
+    state = _with_averages(model, averages)
     for name, tensor in state.items():
         if tensor is model[name] and isinstance(tensor, LazyTensor) and tensor.is_floating_point:
             raise _MissingWeights("missing-weights", f"The EMA of {checkpoint.where} lacks {name!r} of the model")
     return Weights(state, "ema", "latest EMA, as requested")
+
+
+def _with_averages(model: Mapping[str, Any], averages: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the tensors of a model by their averages, found by name, by the name without prefixes, or by their view.
+
+    The EMA has only one name of tied tensors, because `named_parameters` skips further names.
+    """
+    bare, by_bare = bare_names(model), {bare: averages[name] for name, bare in bare_names(averages).items()}
+    found = {name: averages.get(name, by_bare.get(bare.get(name))) for name in model}
+    by_view = {view_of(model[name]): average for name, average in found.items() if average is not None}
+    by_view.pop(None, None)
+    return {name: by_view.get(view_of(tensor), tensor) if found[name] is None else found[name]
+            for name, tensor in model.items()}
 
 
 def _select_section(checkpoint: Checkpoint, which: str) -> Weights:

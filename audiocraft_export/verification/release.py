@@ -16,7 +16,7 @@ from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import INDEX, expected_metadata, from_safetensors, read_json
 from ..notebook import html_table
 from ..options import RELEASE_FOLDER
-from ..release.families.registry import CODEC_FILE, OWN_NAMES, family_named
+from ..release.families.registry import CODEC_FILE, OWN_NAMES, family_by_name
 from ..release.manifest import SIGNATURE, Manifest
 from ..release.owned_files import is_torch_file, model_file_names, release_file_names
 from ..release.weights import Weights
@@ -189,7 +189,7 @@ def check_rebuild(folder: Path) -> list[Problem]:
     if not os.path.isdir(folder):
         raise ReleaseError("wrong-target", f"--load needs a release folder, and {folder} is a file", "give its folder")
     manifest = Manifest.load(folder)
-    family, names = family_named(manifest.family or manifest.solver), [file.name for file in manifest.model_files]
+    family, names = family_by_name(manifest.family or manifest.solver), [file.name for file in manifest.model_files]
     require_loader(manifest.release_format, family)
     try:
         verify_loads(manifest.release_format, folder, family, names)

@@ -5,14 +5,14 @@ import torch
 from helpers import load, model_state, same, solver_state, with_cfg
 
 from audiocraft_export import ExportError, export_encodec, export_lm, export_pretrained_compression_model
-from audiocraft_export.release.families.registry import family_named
+from audiocraft_export.release.families.registry import family_by_name
 
 CODEC = "c0dec000"
 
 
 def marked(solver):
     """Return a configuration with the keys that identify the family of a solver."""
-    return with_cfg(solver=solver, **{mark: {} for mark in family_named(solver).marks})
+    return with_cfg(solver=solver, **{mark: {} for mark in family_by_name(solver).marks})
 
 
 @pytest.fixture

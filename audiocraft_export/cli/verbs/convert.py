@@ -9,7 +9,7 @@ from typing import Any, Optional
 from ...errors import OptionError
 from ...options import AUDIOCRAFT, ExportOptions
 from ..passphrase import check_key
-from ..runner import Done, run_jobs
+from ..runner import Report, run_jobs
 from ..targets import DoraDir, add_releases, distinct, find_release, folder_of_release_file
 
 SUMMARY = "convert releases to another format"
@@ -63,7 +63,7 @@ def execute(args: argparse.Namespace) -> int:
     return run_jobs(args.targets, jobs, None, args, several=several, noun="release")
 
 
-def _convert(target: str, dora_dir: DoraDir, *args: Any, sign: Optional[str]) -> Done:
+def _convert(target: str, dora_dir: DoraDir, *args: Any, sign: Optional[str]) -> Report:
     from ...pipeline.convert import convert
     return convert(_find_folder(target, dora_dir), *args, sign=sign)
 

@@ -20,7 +20,7 @@ from ..outdated import find_outdated, output_folder
 from ..output import print_json, print_note
 from ..parser import positive
 from ..passphrase import check_key
-from ..runner import Done, Job, run_jobs, summary
+from ..runner import Job, Report, run_jobs, summary
 from ..slurm import leave_or_cancel, sbatch_options
 from ..targets import (
     DoraDir,
@@ -62,6 +62,7 @@ SHAPES: dict[str, dict[str, Any]] = {  # of options that are neither values nor 
 METAVARS = {"hub": "ORG/NAME", "revision": "BRANCH", "max_shard_size": "SIZE", "metric": "NAME[:max]", "family": "NAME",
             "weights": "SECTION[.PART]", "config": "FILE", "sign": "KEY"}
 LATEST = ("ema", "last")  # values of --weights that do not depend on --metric
+OPTIONS = {each.name: each for each in ExportOptions.export_fields()}
 _MAY_BE_REPEATED = "; may be repeated"
 GROUPS = {  # option groups of the help: the options by title
     "where to": ("folder", "force"),
@@ -85,7 +86,7 @@ class ExportJob:
     is_file: bool  # whether the target is a checkpoint file
     dry_run: bool
 
-    def __call__(self) -> Done:
+    def __call__(self) -> Report:
         """Export, or plan the export."""
         from ...checkpoint.checkpoint import open_checkpoint, open_experiment, with_offer
         from ...pipeline.export import export, plan_export
@@ -129,12 +130,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help="export the XPs, in this order, as the bands of one MultiBand Diffusion model to --folder")
     what.add_argument("--dry-run", action="store_true", help="show what would be exported; write nothing")
     add_dora_dir(what)
-    options = {field.name: field for field in ExportOptions.of_one_export()}
     for title, names in GROUPS.items():
         group = parser.add_argument_group(title)
         for name in names:
-            text = options[name].metadata["help"] + (_MAY_BE_REPEATED if name == "scrub" else "")
-            action = group.add_argument(ExportOptions.flag_of(name), dest=name, help=text, **_shape(options[name]))
+            text = OPTIONS[name].metadata["help"] + (_MAY_BE_REPEATED if name == "scrub" else "")
+            action = group.add_argument(ExportOptions.flag_of(name), dest=name, help=text, **_shape(OPTIONS[name]))
             action.default = argparse.SUPPRESS  # so that only given options are attributes of the arguments
     many = parser.add_argument_group("running many")
     many.add_argument("--jobs", type=positive, metavar="N",
@@ -147,8 +147,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Export the targets; return the exit code."""
-    names = [field.name for field in ExportOptions.of_one_export()]
-    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
     _take_targets_from_slurm(args)
     keeps_format = args.all and "format" not in given  # releases may be in any format
     _refuse_idle_options(given, keeps_format)
@@ -215,9 +214,8 @@ def _refuse_override(target: str) -> None:
     """Refuse a target that sets an option as Hydra does, such as `weights=last` or `exporter.weights=last`."""
     key, equals, value = target.partition("=")
     name = key.rpartition(".")[2]
-    options = {field.name: field for field in ExportOptions.of_one_export()}
-    if equals and name in options and not os.path.exists(target):
-        has_value = _shape(options[name]).get("action", "append") == "append"
+    if equals and name in OPTIONS and not os.path.exists(target):
+        has_value = _shape(OPTIONS[name]).get("action", "append") == "append"
         raise OptionError("invalid-arguments", f"'{target}' is neither a signature nor a path",
                           f"did you mean {ExportOptions.flag_of(name)}{f' {value}' if has_value else ''}?")
 
@@ -283,7 +281,7 @@ def _is_search(args: argparse.Namespace) -> bool:
     return args.all or args.grid is not None
 
 
-def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOptions) -> Done:
+def _export_bands(targets: Sequence[str], dora_dir: DoraDir, options: ExportOptions) -> Report:
     from ...pipeline.export import export_bands
     bands = [open_target(target, dora_dir, options.checkpoint, options.config)[1] for target in targets]
     return export_bands(bands, Path(str(options.folder)), options)

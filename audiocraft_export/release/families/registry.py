@@ -27,8 +27,8 @@ class Family:
     files: Callable[[ReleaseModel], Files] = lambda model: {LM_FILE: model.content}  # content by file name
     names: tuple[str, ...] = (LM_FILE, CODEC_FILE)  # all possible file names; {} is the signature
     drop_in: Optional[str] = "export_checkpoint"  # the drop-in function for the family; None is any
-    audiocraft: bool = True  # whether AudioCraft loads the model, so that its version tag matters
-    codec: bool = False  # whether a release needs a compression model
+    of_audiocraft: bool = True  # whether AudioCraft loads the model, so that its version tag matters
+    needs_codec: bool = False  # whether a release needs a compression model
     metric: Optional[str] = None  # selects AudioCraft's best state; without one, the last state is the best
     notes: Callable[[ReleaseModel], Iterable[str]] = lambda model: ()  # returns coded warnings about a release
     # Loads the modules of a release. Arguments: `audiocraft.models.loaders`, the release folder, its file names.
@@ -68,8 +68,8 @@ def _require_codec(loaders: Any, folder: Path, names: Sequence[str]) -> Any:
 
 # The marks are keys of AudioCraft's own configurations (config/model, config/solver; 1.3.0 and 1.4.0a). Without them
 # AudioCraft can neither train nor load a model of the family.
-LANGUAGE_MODEL_FAMILY = Family("a language model", drop_in="export_lm", codec=True, metric="ce", load=_load_lm,
-                               marks=("compression_model_checkpoint",))
+LANGUAGE_MODEL_FAMILY = Family("a language model", drop_in="export_lm", needs_codec=True, metric="ce",
+                               load=_load_lm, marks=("compression_model_checkpoint",))
 MAGNET_FAMILY = replace(LANGUAGE_MODEL_FAMILY, load=_load_magnet)
 JASCO_FAMILY = replace(LANGUAGE_MODEL_FAMILY, metric="loss", load=_load_jasco)
 COMPRESSION_FAMILY = Family("a compression model", lambda model: {CODEC_FILE: model.content}, (CODEC_FILE,),
@@ -79,7 +79,7 @@ DIFFUSION_FAMILY = Family("a MultiBand Diffusion model", multiband_diffusion.fil
                           marks=("diffusion_unet", "schedule", "processor"))
 WATERMARK_FAMILY = Family("a watermarking model", audioseal.files, ("generator_{}.pth", "detector_{}.pth", "{}.yaml"),
                           load=audioseal.load, marks=("audioseal", "detector"))
-GENERAL_FAMILY = Family("a model", names=(LM_FILE,), drop_in=None, audiocraft=False)
+GENERAL_FAMILY = Family("a model", names=(LM_FILE,), drop_in=None, of_audiocraft=False)
 
 FAMILIES = {  # the names of audiocraft.solvers.builders.get_solver
     "musicgen": LANGUAGE_MODEL_FAMILY, "audiogen": LANGUAGE_MODEL_FAMILY,
@@ -108,22 +108,22 @@ def solver_of(config: Config) -> Optional[str]:
     return solver if isinstance(solver, str) else None
 
 
-def family_named(name: Optional[str]) -> Family:
+def family_by_name(name: Optional[str]) -> Family:
     """Return the family of a solver of AudioCraft; the general family for any other name."""
     return FAMILIES.get(name or "", GENERAL_FAMILY)
 
 
 def family_name(config: Config, chosen: Optional[str] = None) -> str:
     """Return the name of the family: `chosen`, or else by the solver and its required configuration keys."""
-    solver = solver_of(config)
     if chosen is not None:
         return chosen
+    solver = solver_of(config)
     return solver if solver in FAMILIES and not _missing_marks(config, solver) else GENERAL
 
 
 def family_of(config: Config, chosen: Optional[str] = None) -> Family:
     """Return the family of an experiment, chosen as in `family_name`."""
-    return family_named(family_name(config, chosen))
+    return family_by_name(family_name(config, chosen))
 
 
 def best_rule(config: Config, metric: Optional[str] = None, chosen: Optional[str] = None) -> Optional[BestRule]:
@@ -138,7 +138,7 @@ def best_rule(config: Config, metric: Optional[str] = None, chosen: Optional[str
         OptionError: if `metric` is invalid.
     """
     family = family_of(config, chosen)
-    rule = BestRule(_best_metric_name(family, config)) if family.audiocraft else None
+    rule = BestRule(_best_metric_name(family, config)) if family.of_audiocraft else None
     if metric is None:
         return rule
     named = BestRule.parse(metric)
@@ -149,7 +149,7 @@ def _best_metric_name(family: Family, config: Config) -> Optional[str]:
     """Return `best_metric_name` of AudioCraft's solver; None for MusicGenSolver while it writes a sharded cache."""
     cache = config.raw("cache")
     is_sharded = isinstance(cache, dict) and all(cache.get(key) for key in ("path", "write", "write_num_shards"))
-    return None if family.codec and is_sharded else family.metric
+    return None if family.needs_codec and is_sharded else family.metric
 
 
 def family_notes(config: Config, chosen: Optional[str] = None) -> Iterator[str]:
@@ -159,7 +159,7 @@ def family_notes(config: Config, chosen: Optional[str] = None) -> Iterator[str]:
     if missing and chosen is None:
         yield coded_warning("general-family", f"solver={solver} is the name of a solver of AudioCraft, but the "
                             f"configuration has no {missing}: released as a general model; if it is "
-                            f"{family_named(solver).kind} of AudioCraft, use family={solver} (--family {solver})")
+                            f"{family_by_name(solver).kind} of AudioCraft, use family={solver} (--family {solver})")
 
 
 def describe_model(config: Config, chosen: Optional[str] = None) -> str:
@@ -170,4 +170,4 @@ def describe_model(config: Config, chosen: Optional[str] = None) -> str:
 
 
 def _missing_marks(config: Config, solver: Optional[str]) -> str:
-    return ", ".join(mark for mark in family_named(solver).marks if mark not in config.values)
+    return ", ".join(mark for mark in family_by_name(solver).marks if mark not in config.values)

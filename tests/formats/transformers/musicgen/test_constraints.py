@@ -9,7 +9,7 @@ from audiocraft_export.formats.transformers.model_files import USE
 from audiocraft_export.formats.transformers.musicgen import constraints
 from audiocraft_export.formats.transformers.musicgen.architecture import layout_of
 from audiocraft_export.formats.transformers.musicgen.constraints import refuse_family
-from audiocraft_export.release.families.registry import family_named
+from audiocraft_export.release.families.registry import family_by_name
 
 from .scene import config, settings
 
@@ -45,4 +45,4 @@ def test_missing_settings_have_the_defaults_of_audiocraft(key):
 @pytest.mark.parametrize("solver", [*constraints.SOLVERS, "mine", None])
 def test_other_families_are_refused_with_the_format_that_works(solver):
     with pytest.raises(CheckpointError, match="cannot be converted to transformers: .*format=safetensors"):
-        refuse_family(config("text", solver=solver), family_named(solver))
+        refuse_family(config("text", solver=solver), family_by_name(solver))
