@@ -36,7 +36,7 @@ PRESETS: Mapping[str, tuple[str, ...]] = {  # named lists of scrub patterns
              "generate.path", "hydra", "label", "logging", "slurm", "tensorboard", "wandb"),
 }
 KEY_PART = re.compile(r"\*\*|(?!\*\*)(?:[^\s.,*\[\]{}$]|\*(?!\*))+")  # one level of a scrub pattern, between its dots
-METRIC = re.compile(r"(?:(?P<stage>[^\s.:]+)\.)?(?P<name>[^\s:](?:[^:\n]*[^\s:])?)(?::(?P<direction>min|max))?")
+_METRIC = re.compile(r"(?:(?P<stage>[^\s.:]+)\.)?(?P<name>[^\s:](?:[^:\n]*[^\s:])?)(?::(?P<direction>min|max))?")
 _REPO = re.compile(r"(?!.*(?:--|\.\.))\b[\w.-]{1,96}\b/\b[\w.-]{1,96}\b(?<!\.git)", re.ASCII)
 _BRANCH = re.compile(r"(?!refs/)\w[\w.+-]*(?:/\w[\w.+-]*)*(?<!\.)(?<!\.lock)", re.ASCII)
 
@@ -133,8 +133,8 @@ class ExportOptions:
         self._check("card", self.card is None or isinstance(self.card, bool), "true or false")
         for name in (each.name for each in fields(self) if each.default is False):
             self._check(name, isinstance(getattr(self, name), bool), "true or false")
-        self._check("metric", self.metric is None or bool(METRIC.fullmatch(self.metric)),
-                    "NAME or STAGE.NAME, such as loss, with an optional :min or :max, as in accuracy:max")
+        if self.metric is not None:
+            parse_metric(self.metric)
         expand_presets(self.patterns)
         if self.hub is not None:
             check_repo(self.hub)
@@ -254,6 +254,19 @@ class ExportOptions:
         """
         self.check_names(values, prefix="")
         return replace(self, **values)
+
+
+def parse_metric(text: str) -> re.Match[str]:
+    """Return `stage`, `name` and `direction` of a value of the option `metric`; stage and direction may be None.
+
+    Raises:
+        OptionError: if the value is invalid.
+    """
+    match = _METRIC.fullmatch(text)
+    if match is None:
+        raise OptionError("invalid-option", f"Invalid value {text!r} for metric: expected NAME or STAGE.NAME, such as "
+                          "loss, with an optional :min or :max, as in accuracy:max")
+    return match
 
 
 def expand_presets(scrub: Sequence[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Optional
 
 from ..errors import OptionError, did_you_mean
-from ..options import METRIC
+from ..options import parse_metric
 from .limits import MAX_METRIC_NAME, MAX_METRICS
 
 VALID = "valid"  # the default stage of the metric
@@ -41,10 +41,7 @@ class BestRule:
         Raises:
             OptionError: if the value is invalid.
         """
-        match = METRIC.fullmatch(text)
-        if match is None:
-            raise OptionError("invalid-option", f"Invalid value {text!r} for metric: expected NAME or STAGE.NAME, "
-                              "optionally followed by :min or :max")
+        match = parse_metric(text)
         return cls(match["name"], match["stage"] or VALID, match["direction"] == "max", is_audiocraft=False)
 
     @property
