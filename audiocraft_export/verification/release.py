@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ..checkpoint.checkpoint import can_open
 from ..errors import CheckpointError, ReleaseError, listing, permission_hint, plural, printable, reason
 from ..experiment.xp import CHECKPOINT_NAME, DORA_SIGNATURE, MANIFEST, XPS, AnyPath, Experiment, each_xp
+from ..formats.decoders import released_weights
 from ..formats.registry import is_looked_for, require_loader, verify_loads
 from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import INDEX, expected_metadata, from_safetensors, read_json
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 WITHOUT_CHECKSUM = (".yaml", ".json", ".model")  # kinds of files whose content only the manifest can prove
 MAX_ATTEMPTS = 10  # repetitions if the release is replaced while it is verified
-WEIGHTS = ("best_state", "model", "model_state")
 
 
 @dataclass(frozen=True)
@@ -323,7 +323,7 @@ def _nonfinite_problems(name: str, manifest: Manifest, contents: Contents) -> It
 def _count_problems(manifest: Manifest, states: Mapping[str, Mapping[Any, Any]]) -> Iterator[Problem]:
     """Check the statistics of the weights in the manifest, which exclude an included compression model."""
     mine = {name: state for name, state in states.items() if name != CODEC_FILE} or states
-    weights = Weights({name: _select_weights(state) for name, state in mine.items()}, "", "")
+    weights = Weights({name: released_weights(state) for name, state in mine.items()}, "", "")
     configs = [state["xp.cfg"] for state in mine.values() if "xp.cfg" in state]
     found = {"tensors": len(weights.tensors), "parameters": weights.parameters, "dtypes": weights.dtypes}
     if configs:
@@ -331,9 +331,3 @@ def _count_problems(manifest: Manifest, states: Mapping[str, Mapping[Any, Any]])
     for key, value in found.items():
         if value != getattr(manifest, key):
             yield Problem(MANIFEST, key, f"{getattr(manifest, key)} in the manifest, {value} in the files")
-
-
-def _select_weights(state: Any) -> dict[Any, Any]:
-    """Return the weights in the content of a file; for several bands, the weights of each band."""
-    return {key: value if key in WEIGHTS else _select_weights(value) for key, value in state.items()
-            if key in WEIGHTS or isinstance(value, dict)}
