@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Optional
 
-from ..errors import ExportError
+from ..errors import ExportError, describe_exception
 from .xp import ARGV, CHECKPOINT_FILE, HISTORY, HYDRA_CONFIG, XPS, AnyPath, Experiment
 
 XP_FILES = (ARGV, str(HYDRA_CONFIG.parent), HISTORY, CHECKPOINT_FILE)  # each of them tells that a folder is an XP
@@ -78,10 +78,9 @@ def package_dora_dir(package: str) -> Path:
         with redirect_stdout(sys.stderr), redirect_stderr(stderr):
             return Path(import_module(module).main.dora.dir)
     except (Exception, SystemExit) as exc:  # Importing a training package may raise any exception.
-        said = str(exc) if isinstance(exc, Exception) else re.sub(r"\x1b\[[0-9;]*m", "", stderr.getvalue())
+        said = exc if isinstance(exc, Exception) else SystemExit(re.sub(r"\x1b\[[0-9;]*m", "", stderr.getvalue()))
         raise ExportError("package-import-failed", f"Cannot import {module} to find its Dora folder: "
-                          f"{type(exc).__name__}: {' '.join(said.split())}",
-                          "name the Dora folder with --dora-dir") from exc
+                          f"{describe_exception(said)}", "name the Dora folder with --dora-dir") from exc
 
 
 def _is_dora_dir(folder: Path) -> bool:
