@@ -15,6 +15,7 @@ from ..notebook import html_table
 from ..options import RELEASE_FOLDER
 from ..release.manifest import SIGNATURE, Manifest
 from ..release.metrics import value_of
+from ..release.owned_files import folder_of
 from ..release.report import DryRunReport
 from ..release.status import ReleaseStatus
 from .xp_summary import metric_values
@@ -105,9 +106,7 @@ class FileSummary:
     @property
     def folder(self) -> Path:
         """The release folder."""
-        if self.xp:
-            return self.xp.folder / RELEASE_FOLDER
-        return self.path if os.path.isdir(self.path) else self.path.parent
+        return self.xp.folder / RELEASE_FOLDER if self.xp else folder_of(self.path)
 
     @property
     def is_signed(self) -> bool:

@@ -123,7 +123,7 @@ def load_release(path: AnyPath) -> Release:
         ExportError: if the path has no release, or the release is damaged or has the format `transformers`, which does
             not keep the state dict of the training.
     """
-    folder = _release_folder(Path(path))
+    folder = _find_release_folder(Path(path))
     manifest = Manifest.load(folder)
     if manifest.release_format not in CONVERTIBLE:
         raise ReleaseError("wrong-target", f"{folder} has the format {manifest.release_format}, which does not keep "
@@ -139,7 +139,7 @@ def load_release(path: AnyPath) -> Release:
     return Release(folder, manifest, _weights(folder, states), config, _compression_model(folder, codec))
 
 
-def _release_folder(path: Path) -> Path:
+def _find_release_folder(path: Path) -> Path:
     """Return the release folder of a path: the folder itself, or its subfolder with a release."""
     folder = path.parent if os.path.isfile(path) else path
     if not os.path.lexists(folder / MANIFEST) and os.path.lexists(folder / RELEASE_FOLDER / MANIFEST):

@@ -52,6 +52,11 @@ def has_release(folder: Path) -> bool:
     return any(os.path.lexists(folder / name) for name in (MANIFEST, *OWN_NAMES))
 
 
+def folder_of(path: Path) -> Path:
+    """Return the folder of a release that is named by its folder or by a file in it."""
+    return path if os.path.isdir(path) else path.parent
+
+
 def signing_files_in(folder: Path) -> set[str]:
     """Return the names that the signature and the attestations of the release in a folder have.
 
