@@ -26,7 +26,7 @@ from ..pipeline.export import plan_export
 from ..release.families.registry import OWN_NAMES, best_rule, solver_of
 from ..release.manifest import Manifest
 from ..release.metrics import BestRule, is_number, lowest_loss
-from ..release.owned_files import is_torch_file, release_file_names
+from ..release.owned_files import is_weights_file, release_file_names
 from ..release.prepare import PreparedRelease, prepare
 from ..release.report import DryRunReport
 from ..release.status import MISSING, UP_TO_DATE, release_status
@@ -120,8 +120,7 @@ def release_files(path: Path) -> list[Path]:
     folder = path.parent if path.name == MANIFEST and os.path.isfile(path) else path
     manifest = Manifest.load_or_none(folder)
     if manifest:
-        names = release_file_names(manifest)
-        return [folder / name for name in names if is_torch_file(name) or name.endswith(".safetensors")]
+        return [folder / name for name in release_file_names(manifest) if is_weights_file(name)]
     is_experiment = os.path.isfile(folder / CHECKPOINT_FILE)
     return [folder / name for name in OWN_NAMES if os.path.isfile(folder / name) and not is_experiment]
 

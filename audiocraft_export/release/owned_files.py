@@ -47,6 +47,11 @@ def is_torch_file(name: str) -> bool:
     return name.endswith((".bin", ".pth"))
 
 
+def is_weights_file(name: str) -> bool:
+    """Return whether a file of a release has weights, judging by its name."""
+    return is_torch_file(name) or name.endswith(".safetensors")
+
+
 def has_release(folder: Path) -> bool:
     """Return whether a folder has a release, which may be damaged."""
     return any(os.path.lexists(folder / name) for name in (MANIFEST, *OWN_NAMES))
