@@ -1,9 +1,11 @@
 """The summary of a checkpoint, a release or an experiment: sizes, tensors, metrics and a preview of the release."""
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -73,6 +75,10 @@ class FileSummary:
     warnings: list[str] = field(default_factory=list)
     nonfinite: Optional[int] = None
     content_digest: Optional[str] = None
+
+    def with_warnings(self, *texts: str) -> FileSummary:
+        """Return a copy with more warnings."""
+        return replace(self, warnings=[*self.warnings, *texts])
 
     def to_dict(self, limit: Optional[int] = None) -> dict[str, Any]:
         """Return plain data for JSON, with at most `limit` tensors, the largest ones."""
