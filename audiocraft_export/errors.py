@@ -112,6 +112,11 @@ def reason(exc: BaseException) -> str:
     return str(text) or type(exc).__name__
 
 
+def describe_exception(exc: BaseException, otherwise: str = "") -> str:
+    """Return the type and the message of an exception in one line; `otherwise` replaces an empty message."""
+    return f"{type(exc).__name__}: {' '.join(str(exc).split()) or otherwise}"
+
+
 def permission_hint(exc: BaseException) -> str:
     """Return the hint for a path that cannot be read; empty if its permissions are not the reason."""
     return "check its permissions" if isinstance(exc, PermissionError) else ""

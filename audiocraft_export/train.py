@@ -1,6 +1,7 @@
 """AudioCraft's own main with `with_export`: `dora -P audiocraft_export run solver=... export=true`."""
 
 from audiocraft_export import ExportError, with_export
+from audiocraft_export.errors import describe_exception
 from audiocraft_export.hooks.messages import fatal_errors
 from audiocraft_export.requirements import transformers_problem
 
@@ -9,7 +10,7 @@ with fatal_errors():
         from audiocraft import train
     except Exception as exc:  # AudioCraft or its configuration may be incomplete in any way
         raise transformers_problem() or ExportError(
-            "package-import-failed", f"Cannot import AudioCraft: {type(exc).__name__}: {' '.join(str(exc).split())}",
+            "package-import-failed", f"Cannot import AudioCraft: {describe_exception(exc)}",
             "run this in the folder of a clone of AudioCraft, which has the configuration that its wheel lacks"
         ) from exc
 

@@ -12,6 +12,7 @@ from audiocraft_export.errors import (
     OptionError,
     ReleaseError,
     coded_warning,
+    describe_exception,
     listing,
     printable,
     public_address,
@@ -23,6 +24,12 @@ from audiocraft_export.errors import (
 )
 from audiocraft_export.jobs.local import WorkerDiedError
 from audiocraft_export.jobs.worker import run_job
+
+
+def test_an_exception_is_its_type_and_its_message_in_one_line():
+    assert describe_exception(ValueError("no\n  such x ")) == "ValueError: no such x"
+    assert describe_exception(AssertionError("\n"), "assert x") == "AssertionError: assert x"
+    assert describe_exception(AssertionError()) == "AssertionError: "
 
 
 def every_subclass(kind):

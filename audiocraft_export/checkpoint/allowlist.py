@@ -10,6 +10,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from pickle import UnpicklingError
 from typing import Any, Callable, Optional, Union
 
+from ..experiment.yaml_tags import is_class_name
 from ..storage.lazy_bytes import LazyBytes
 from .limits import MAX_DIMENSIONS, MAX_HASHED_ITEMS, MAX_HASHED_NUMBER
 from .numpy_scalars import CODES, NumpyDtype
@@ -152,7 +153,7 @@ def _device(kind: Any, index: Optional[int] = None) -> Any:
 
 def _getattr(owner: Any, name: Any) -> UnknownGlobal:
     """Look up a nested class (protocol 2) or a member of an enumeration by name (Python 3.11.0 to 3.11.4)."""
-    is_class = type(owner) is UnknownGlobal and owner.name.rpartition(".")[2][:1].isupper()
+    is_class = type(owner) is UnknownGlobal and is_class_name(owner.name)
     if is_class and isinstance(name, str):
         return UnknownGlobal(f"{owner.name}.{name}", is_attribute=True)
     return UnknownGlobal("builtins.getattr")

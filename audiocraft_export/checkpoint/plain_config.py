@@ -11,6 +11,7 @@ from typing import Any, Callable, Optional
 from ..errors import CheckpointError, coded_warning
 from ..experiment.limits import MAX_INTERPOLATIONS, MAX_YAML_CHARS
 from ..experiment.walk import find
+from ..experiment.yaml_tags import is_class_name
 from .allowlist import TORCH_DTYPES, AllowedGlobal, Node, SetItems, Storage, UnknownCall, UnknownGlobal, describe_type
 from .limits import MAX_CONFIG_BITS, MAX_CONFIG_VALUES, MAX_REFERENCE_CHARACTERS
 from .numpy_scalars import to_number
@@ -84,9 +85,9 @@ class _PlainConverter:
 
     def _replace(self, value: Any, path: _Path, found: Any) -> Any:
         """Replace a value that is not plain data by an enum name, by `found` in Hydra's file, or by an enum value."""
-        if isinstance(value, UnknownGlobal) and value.is_attribute and all(map(_is_class, _split(value.name))):
+        if isinstance(value, UnknownGlobal) and value.is_attribute and all(map(is_class_name, _split(value.name))):
             return _split(value.name)[1]
-        is_enum = isinstance(value, UnknownCall) and not value.is_changed and _is_class(value.name)
+        is_enum = isinstance(value, UnknownCall) and not value.is_changed and is_class_name(value.name)
         if found is not None and not (is_enum and isinstance(found, (dict, list))):
             if not is_enum:
                 self._note(path, f"is {describe_type(value)}, which is not plain data; used the value of "
@@ -162,11 +163,6 @@ def _sorted(items: list[Any]) -> list[Any]:
     """Sort the items of a set: numbers first, then all other items by their string form."""
     numbers = sorted(item for item in items if isinstance(item, (int, float)))
     return numbers + sorted((item for item in items if not isinstance(item, (int, float))), key=str)
-
-
-def _is_class(name: str) -> bool:
-    """Return whether a global is named like a class or a member of an enumeration, and not like a function."""
-    return name.rpartition(".")[2][:1].isupper()
 
 
 def _split(name: str) -> tuple[str, str]:

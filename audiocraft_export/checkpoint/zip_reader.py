@@ -17,7 +17,7 @@ from ..storage.checksum import sha256_of
 from ..storage.file_reader import FileReader
 from ..storage.lazy_bytes import LazyBytes
 from .limits import MAX_DIRECTORY
-from .zip_directory import END_SIGNATURE, END_SIZE, FLAGS, Record, directory_begin, parse_directory
+from .zip_directory import END_SIGNATURE, END_SIZE, FLAGS, MAX_UINT32, Record, directory_begin, parse_directory
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # the local header before a record
 LOCAL_SIGNATURE = b"PK\3\4"
@@ -173,7 +173,7 @@ def _begin(file: FileReader, record: Record) -> int:
         raise _damage_error(file, record)
     signature, _, flags, method, _, _, crc, packed, size, name_size, extra_size = LOCAL_HEADER.unpack_from(header)
     begin = names + len(name) + extra_size
-    sizes = (0, record.nbytes, 0xFFFFFFFF)  # 0: stored in a data descriptor; 2**32 - 1: in zip64 fields
+    sizes = (0, record.nbytes, MAX_UINT32)  # 0: stored in a data descriptor; MAX_UINT32: in zip64 fields
     if signature != LOCAL_SIGNATURE or method or flags & ~FLAGS \
             or name_size != len(name) or not header.endswith(name) \
             or crc not in (0, record.crc) or size not in sizes or packed not in sizes \

@@ -1,1 +1,1 @@
-"""Encode a prepared release as files of each format."""
+"""The formats of a release: encode and decode its files, identify its weights, verify that it loads."""

@@ -61,6 +61,21 @@ def read_roles(folder: Path, manifest: Manifest) -> Roles:
     return found
 
 
+def released_weights(state: Mapping[Any, Any]) -> Mapping[str, Any]:
+    """Return the weights in the content of a file in AudioCraft's format; for several bands, the weights of each band.
+
+    Args:
+        state: the content of the file.
+
+    Returns:
+        Tensors by name, which may be nested; empty if the file has no weights.
+    """
+    bands = {str(key): band["model_state"] for key, band in state.items()
+             if isinstance(key, int) and isinstance(band, dict) and isinstance(band.get("model_state"), dict)}
+    found = bands or state.get("best_state", state.get("model"))
+    return found if isinstance(found, dict) else {}
+
+
 def role_of(file: str) -> str:
     """Return the role of a file in AudioCraft's format, by its name; a renamed file is the model."""
     part = file.partition("_")[0]

@@ -1,9 +1,11 @@
 """The summary of a checkpoint, a release or an experiment: sizes, tensors, metrics and a preview of the release."""
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -15,6 +17,7 @@ from ..notebook import html_table
 from ..options import RELEASE_FOLDER
 from ..release.manifest import SIGNATURE, Manifest
 from ..release.metrics import best_value
+from ..release.owned_files import folder_of
 from ..release.report import DryRunReport
 from ..release.status import ReleaseStatus
 from .xp_summary import metric_values
@@ -73,6 +76,10 @@ class FileSummary:
     nonfinite: Optional[int] = None
     content_digest: Optional[str] = None
 
+    def with_warnings(self, *texts: str) -> FileSummary:
+        """Return a copy with more warnings."""
+        return replace(self, warnings=[*self.warnings, *texts])
+
     def to_dict(self, limit: Optional[int] = None) -> dict[str, Any]:
         """Return plain data for JSON, with at most `limit` tensors, the largest ones."""
         file = None if self.kind == EXPERIMENT else str(self.path.absolute())
@@ -105,9 +112,7 @@ class FileSummary:
     @property
     def folder(self) -> Path:
         """The release folder."""
-        if self.xp:
-            return self.xp.folder / RELEASE_FOLDER
-        return self.path if os.path.isdir(self.path) else self.path.parent
+        return self.xp.folder / RELEASE_FOLDER if self.xp else folder_of(self.path)
 
     @property
     def is_signed(self) -> bool:

@@ -26,7 +26,7 @@ from ..pipeline.export import plan_export
 from ..release.families.registry import OWN_NAMES, best_rule, solver_of
 from ..release.manifest import Manifest
 from ..release.metrics import BestRule, is_number, lowest_loss
-from ..release.owned_files import is_torch_file, release_file_names
+from ..release.owned_files import is_weights_file, release_file_names
 from ..release.prepare import PreparedRelease, prepare
 from ..release.report import DryRunReport
 from ..release.status import MISSING, UP_TO_DATE, release_status
@@ -67,7 +67,7 @@ def inspect_file(path: Path, xp: Optional[Experiment] = None, dora_dir: Optional
         options = ExportOptions(metric=metric, digest=digest)
         return _add_export(summary, file, xp or Experiment(path.absolute().parent, None), dora_dir, options)
     if file is not None:
-        summary.warnings.extend(_unknown_globals(file))
+        summary = summary.with_warnings(*_unknown_globals(file))
     summary = _add_manifest(summary)
     return with_digest(summary, read_weights(path)) if digest else summary
 
@@ -95,9 +95,9 @@ def inspect_experiment(xp: Experiment, metric: Optional[str] = None, *, digest: 
     summary = _add_training(summary, _read_config(xp.folder / HYDRA_CONFIG), history, metric)
     if digest and status.manifest:
         summary = with_digest(summary, read_weights(summary.folder))
-    return replace(summary, epochs=epochs_done(xp, history, status.state != MISSING),
-                   warnings=[*summary.warnings, *broken_history(xp, history), *_missing_metrics(history),
-                             *(status.manifest.warnings if status.manifest else ())])
+    summary = replace(summary, epochs=epochs_done(xp, history, status.state != MISSING))
+    return summary.with_warnings(*broken_history(xp, history), *_missing_metrics(history),
+                                 *(status.manifest.warnings if status.manifest else ()))
 
 
 def lacks_checkpoint(xp: Experiment) -> bool:
@@ -108,11 +108,11 @@ def lacks_checkpoint(xp: Experiment) -> bool:
 
 def with_digest(summary: FileSummary, weights: ReleaseWeights) -> FileSummary:
     """Add the content digest of a release to its summary, and a warning if its manifest has another one."""
-    differs = weights.recorded not in (None, weights.digest)
-    warning = coded_warning("digest-mismatch", f"{MANIFEST} has the content digest {weights.recorded}, but the weights "
-                            f"have {weights.digest}")
-    return replace(summary, content_digest=weights.digest,
-                   warnings=[*summary.warnings, *([warning] if differs else ())])
+    summary = replace(summary, content_digest=weights.digest)
+    if weights.recorded in (None, weights.digest):
+        return summary
+    return summary.with_warnings(coded_warning("digest-mismatch", f"{MANIFEST} has the content digest "
+                                               f"{weights.recorded}, but the weights have {weights.digest}"))
 
 
 def release_files(path: Path) -> list[Path]:
@@ -120,8 +120,7 @@ def release_files(path: Path) -> list[Path]:
     folder = path.parent if path.name == MANIFEST and os.path.isfile(path) else path
     manifest = Manifest.load_or_none(folder)
     if manifest:
-        names = release_file_names(manifest)
-        return [folder / name for name in names if is_torch_file(name) or name.endswith(".safetensors")]
+        return [folder / name for name in release_file_names(manifest) if is_weights_file(name)]
     is_experiment = os.path.isfile(folder / CHECKPOINT_FILE)
     return [folder / name for name in OWN_NAMES if os.path.isfile(folder / name) and not is_experiment]
 
@@ -163,9 +162,9 @@ def _add_manifest(summary: FileSummary) -> FileSummary:
         manifest = Manifest.load(folder)
     except ReleaseError as exc:
         if exc.code == "read-failed":
-            summary.warnings.append(coded_warning("manifest-ignored", exc.message))
+            summary = summary.with_warnings(coded_warning("manifest-ignored", exc.message))
         elif os.path.isfile(folder / MANIFEST):
-            summary.warnings.append(coded_warning(
+            summary = summary.with_warnings(coded_warning(
                 "manifest-ignored",
                 f"{MANIFEST} next to it is invalid: run audiocraft-export verify {shlex.quote(str(folder))}"))
     if manifest is None or summary.path.name not in [file.name for file in manifest.files]:
@@ -179,8 +178,7 @@ def _add_manifest(summary: FileSummary) -> FileSummary:
         with suppress(ExportError):
             summary = replace(summary, config=config_of(read_contents(folder, manifest)))
     return replace(summary, sig=manifest.sig, solver=manifest.solver, manifest=manifest, epochs=manifest.epoch,
-                   best=manifest.known_best,
-                   warnings=[*summary.warnings, *manifest.warnings])
+                   best=manifest.known_best).with_warnings(*manifest.warnings)
 
 
 def _add_training(summary: FileSummary, config: Optional[Config], history: Sequence[Any],
@@ -194,8 +192,8 @@ def _add_training(summary: FileSummary, config: Optional[Config], history: Seque
 
 def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir: Optional[AnyPath],
                 options: ExportOptions) -> FileSummary:
-    summary = replace(summary, xp=xp, status=release_status(xp.folder / RELEASE_FOLDER, xp.folder),
-                      warnings=[*summary.warnings, *broken_history(xp, xp.history)])
+    summary = replace(summary, xp=xp, status=release_status(xp.folder / RELEASE_FOLDER, xp.folder))
+    summary = summary.with_warnings(*broken_history(xp, xp.history))
     try:
         checkpoint = to_checkpoint(file)
         summary = replace(_add_training(summary, checkpoint.config, checkpoint.history, options.metric),
@@ -206,10 +204,10 @@ def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir:
         used = options.replace(codec="none") if refused else options
         digest = _planned_digest(prepare(checkpoint, xp.folder, used, dora_dir)) if options.digest else None
     except ExportError as exc:
-        return replace(summary, refused=str(exc), warnings=[*summary.warnings, *_unknown_globals(file)])
-    return replace(summary, manifest=plan.manifest, plan=plan, refused=refused, content_digest=digest,
-                   status=summary.status if refused else plan.status,
-                   warnings=[*summary.warnings, *plan.manifest.warnings, *_missing_metrics(checkpoint.history)])
+        return replace(summary, refused=str(exc)).with_warnings(*_unknown_globals(file))
+    summary = replace(summary, manifest=plan.manifest, plan=plan, refused=refused, content_digest=digest,
+                      status=summary.status if refused else plan.status)
+    return summary.with_warnings(*plan.manifest.warnings, *_missing_metrics(checkpoint.history))
 
 
 def _plan(checkpoint: Checkpoint, xp_folder: Path, dora_dir: Optional[AnyPath],
@@ -270,7 +268,7 @@ def _check_values(summary: FileSummary) -> FileSummary:
                  for name, exc in found.items() if not isinstance(exc, int)]
     found_values = [coded_warning("nonfinite-values", f"{name}: {count} NaN/inf {plural(count, 'value')}")
                     for name, count in counts.items()]
-    return replace(summary, warnings=[*summary.warnings, *corrupted, *found_values], nonfinite=sum(counts.values()))
+    return replace(summary, nonfinite=sum(counts.values())).with_warnings(*corrupted, *found_values)
 
 
 def _read_config(path: Path) -> Optional[Config]:

@@ -15,7 +15,7 @@ from ..checkpoint.tensor import LazyTensor
 from ..errors import ReleaseError, plural, readable_size
 from ..experiment.config import Config
 from ..experiment.xp import MANIFEST, AnyPath
-from ..formats.decoders import CONVERTIBLE, read_contents
+from ..formats.decoders import CONVERTIBLE, read_contents, released_weights
 from ..notebook import html_table
 from ..options import RELEASE_FOLDER
 from ..release.content import Content
@@ -123,7 +123,7 @@ def load_release(path: AnyPath) -> Release:
         ExportError: if the path has no release, or the release is damaged or has the format `transformers`, which does
             not keep the state dict of the training.
     """
-    folder = _release_folder(Path(path))
+    folder = _find_release_folder(Path(path))
     manifest = Manifest.load(folder)
     if manifest.release_format not in CONVERTIBLE:
         raise ReleaseError("wrong-target", f"{folder} has the format {manifest.release_format}, which does not keep "
@@ -139,7 +139,7 @@ def load_release(path: AnyPath) -> Release:
     return Release(folder, manifest, _weights(folder, states), config, _compression_model(folder, codec))
 
 
-def _release_folder(path: Path) -> Path:
+def _find_release_folder(path: Path) -> Path:
     """Return the release folder of a path: the folder itself, or its subfolder with a release."""
     folder = path.parent if os.path.isfile(path) else path
     if not os.path.lexists(folder / MANIFEST) and os.path.lexists(folder / RELEASE_FOLDER / MANIFEST):
@@ -159,17 +159,9 @@ def _compression_model(folder: Path, state: Optional[Mapping[Any, Any]]) -> Opti
 
 def _weights(folder: Path, states: Mapping[str, Mapping[Any, Any]]) -> LazyWeights:
     """Return the tensors of one model; names in one of several files begin with the first word of the file name."""
-    found = {name.partition("_")[0]: _state_dict(state) for name, state in states.items()}
+    found = {name.partition("_")[0]: released_weights(state) for name, state in states.items()}
     state = found if len(found) > 1 else next(iter(found.values()), {})
     return LazyWeights(named_tensors(compact(state, str(folder))))
-
-
-def _state_dict(state: Mapping[Any, Any]) -> Mapping[str, Any]:
-    """Return the weights in the content of a file of torch.save; for several bands, those of each band."""
-    bands = {str(key): band["model_state"] for key, band in state.items()
-             if isinstance(key, int) and isinstance(band, dict) and isinstance(band.get("model_state"), dict)}
-    found = bands or state.get("best_state", state.get("model"))
-    return found if isinstance(found, dict) else {}
 
 
 def config_of(contents: Mapping[str, Content]) -> Optional[Config]:

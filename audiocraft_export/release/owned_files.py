@@ -47,9 +47,19 @@ def is_torch_file(name: str) -> bool:
     return name.endswith((".bin", ".pth"))
 
 
+def is_weights_file(name: str) -> bool:
+    """Return whether a file of a release has weights, judging by its name."""
+    return is_torch_file(name) or name.endswith(".safetensors")
+
+
 def has_release(folder: Path) -> bool:
     """Return whether a folder has a release, which may be damaged."""
     return any(os.path.lexists(folder / name) for name in (MANIFEST, *OWN_NAMES))
+
+
+def folder_of(path: Path) -> Path:
+    """Return the folder of a release that is named by its folder or by a file in it."""
+    return path if os.path.isdir(path) else path.parent
 
 
 def signing_files_in(folder: Path) -> set[str]:

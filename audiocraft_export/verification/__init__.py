@@ -1,1 +1,1 @@
-"""Verify a release: file integrity, loading, and equality with its checkpoint."""
+"""Verify a release: file integrity, signature, loading, and equality with its checkpoint or another release."""

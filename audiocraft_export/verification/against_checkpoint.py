@@ -18,6 +18,7 @@ from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content, Tensors, has_bytes, text_bytes
 from ..release.families.registry import CODEC_FILE, LM_FILE
 from ..release.manifest import Manifest
+from ..release.owned_files import folder_of
 from ..release.prepare import prepare
 from ..storage.checksum import sha256_of
 from .file import Problem
@@ -25,7 +26,7 @@ from .file import Problem
 
 def checkpoint_of(path: Path) -> Optional[str]:
     """Return which checkpoint a release was made from, as a value of the option `checkpoint` (None: checkpoint.th)."""
-    manifest = Manifest.load_or_none(_release_folder(path))
+    manifest = Manifest.load_or_none(folder_of(path))
     return checkpoint_option(str((manifest.checkpoint or {}).get("name"))) if manifest else None
 
 
@@ -50,7 +51,7 @@ def compare_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
     Raises:
         ExportError: if the checkpoint cannot be exported, or the release was made from several experiments.
     """
-    folder = _release_folder(path)
+    folder = folder_of(path)
     manifest = Manifest.load_or_none(folder)
     if manifest is not None and manifest.bands:
         raise ReleaseError("wrong-target", f"{folder} was made from several experiments ({manifest.name}), so it "
@@ -78,7 +79,7 @@ def _origin_problems(file: str, manifest: Manifest, checkpoint: Checkpoint) -> I
 
 def content_problems(path: Path, contents: Mapping[str, Content], where: str) -> Iterator[Problem]:
     """Compare a release folder or file with the content that an export of a checkpoint would write."""
-    folder = _release_folder(path)
+    folder = folder_of(path)
     for name in contents if path == folder else [path.name]:
         if name not in contents:
             yield Problem(name, None, f"unexpected file: an export of {where} would not write it")
@@ -105,7 +106,8 @@ def _file_problems(path: Path, expected: Content) -> Iterator[Problem]:
 
 def options_of(manifest: Optional[Manifest], path: Path) -> ExportOptions:
     """Return the options that a release was made with; without a manifest, those of AudioCraft's format."""
-    folder, name = (path, LM_FILE) if os.path.isdir(path) else (path.parent, path.name)
+    folder = folder_of(path)
+    name = LM_FILE if path == folder else path.name
     codec = "auto" if os.path.isfile(folder / CODEC_FILE) and (path == folder or name == CODEC_FILE) else "none"
     if manifest is not None:
         if manifest.release_format != AUDIOCRAFT:
@@ -113,10 +115,6 @@ def options_of(manifest: Optional[Manifest], path: Path) -> ExportOptions:
         return ExportOptions.from_mapping({**manifest.options, "codec": codec})
     version = TorchFile.read(folder / name).state.get("version") if os.path.isfile(folder / name) else None
     return ExportOptions(version=version if isinstance(version, str) else None, codec=codec)
-
-
-def _release_folder(path: Path) -> Path:
-    return path if os.path.isdir(path) else path.parent
 
 
 def _diff(file: str, key: str, expected: Any, found: Any) -> Iterator[Problem]:

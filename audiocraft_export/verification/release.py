@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ..checkpoint.checkpoint import can_open
 from ..errors import CheckpointError, ReleaseError, listing, permission_hint, plural, printable, reason
 from ..experiment.xp import CHECKPOINT_NAME, DORA_SIGNATURE, MANIFEST, XPS, AnyPath, Experiment, each_xp
+from ..formats.decoders import released_weights
 from ..formats.registry import is_looked_for, require_loader, verify_loads
 from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import INDEX, expected_metadata, from_safetensors, read_json
@@ -18,7 +19,7 @@ from ..notebook import html_table
 from ..options import RELEASE_FOLDER
 from ..release.families.registry import CODEC_FILE, OWN_NAMES, family_by_name
 from ..release.manifest import SIGNATURE, Manifest
-from ..release.owned_files import is_torch_file, model_file_names, release_file_names
+from ..release.owned_files import folder_of, is_torch_file, model_file_names, release_file_names
 from ..release.weights import Weights
 from ..signing.check import signature_problems
 from ..signing.keys import read_public_key
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 WITHOUT_CHECKSUM = (".yaml", ".json", ".model")  # kinds of files whose content only the manifest can prove
 MAX_ATTEMPTS = 10  # repetitions if the release is replaced while it is verified
-WEIGHTS = ("best_state", "model", "model_state")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ def verify(path: AnyPath, *, by_torch: bool = True, key: Optional[AnyPath] = Non
     path = Path(path)
     refuse_other_paths(path)
     _refuse_checkpoint(path)
-    folder, alone = (path, None) if os.path.isdir(path) else (path.parent, path.name)
+    folder = folder_of(path)
+    alone = None if os.path.isdir(path) else path.name
     public = None if key is None else _read_key(key, path)
     for _ in range(MAX_ATTEMPTS):
         before = file_version(folder / MANIFEST)
@@ -120,7 +121,7 @@ def experiment_problems(path: Path) -> Iterator[Problem]:
     Args:
         path: an intact release, or a file of one; in any other folder, also a renamed one, it may be of any experiment.
     """
-    folder = path.absolute() if os.path.isdir(path) else path.absolute().parent
+    folder = folder_of(path.absolute())
     manifest, xp = Manifest.load_or_none(folder), Experiment.from_folder(folder.parent)
     is_stored = DORA_SIGNATURE.fullmatch(xp.folder.name) and xp.folder.parent.name == XPS and xp.argv is not None
     if is_stored and folder.name == RELEASE_FOLDER and manifest and manifest.sig not in (None, xp.folder.name):
@@ -151,30 +152,34 @@ def refuse_other_paths(path: Path, expected: str = "a release folder or a file o
         raise ReleaseError("wrong-target", f"{path} is an experiment folder, not a release",
                            f"give its release {path / RELEASE_FOLDER}")
     if os.path.isdir(path) and not _own_names(path):
-        _refuse_training_folder(path)
+        _refuse_folder_without_release(path)
 
 
 def _refuse_checkpoint(path: Path) -> None:
     """Refuse a training checkpoint, by its name."""
     if os.path.isfile(path) and CHECKPOINT_NAME.fullmatch(path.name):
-        can_export = can_open(Experiment.from_folder(path.parent), path)
-        raise ReleaseError("wrong-target", f"{path} is a training checkpoint, not a release", f"export it first: "
-                           f"{shlex.join(['audiocraft-export', 'run', str(path)])}" if can_export else "")
+        raise ReleaseError("wrong-target", f"{path} is a training checkpoint, not a release",
+                           _export_hint(path, Experiment.from_folder(path.parent), path))
 
 
-def _refuse_training_folder(path: Path) -> None:
+def _refuse_folder_without_release(path: Path) -> None:
     """Refuse an XP folder without a release, and a Dora folder; `path` is a folder without files of a release."""
     xp = Experiment.from_folder(path)
     if xp.checkpoints:
-        can_export = can_open(xp, xp.checkpoint_path())
-        raise ReleaseError("wrong-target", f"{path} is an experiment folder, and has no release", f"export it first: "
-                           f"{shlex.join(['audiocraft-export', 'run', str(path)])}" if can_export else "")
+        raise ReleaseError("wrong-target", f"{path} is an experiment folder, and has no release",
+                           _export_hint(path, xp, xp.checkpoint_path()))
     home = path.absolute().parent if path.absolute().name == XPS else path
     if os.path.isdir(home / XPS):
         folders = [str(xp.folder / RELEASE_FOLDER) for xp in each_xp(home)]
         found = [folder for folder in folders if os.path.isfile(os.path.join(folder, MANIFEST))]
         raise ReleaseError("wrong-target", f"{path} is a Dora folder, not a release",
                            f"give the release of an experiment: {listing(found, 3)}" if found else "")
+
+
+def _export_hint(path: Path, xp: Experiment, checkpoint: Path) -> str:
+    """Return the hint to export a path; empty if its checkpoint cannot be exported."""
+    command = shlex.join(["audiocraft-export", "run", str(path)])
+    return f"export it first: {command}" if can_open(xp, checkpoint) else ""
 
 
 def check_rebuild(folder: Path) -> list[Problem]:
@@ -323,7 +328,7 @@ def _nonfinite_problems(name: str, manifest: Manifest, contents: Contents) -> It
 def _count_problems(manifest: Manifest, states: Mapping[str, Mapping[Any, Any]]) -> Iterator[Problem]:
     """Check the statistics of the weights in the manifest, which exclude an included compression model."""
     mine = {name: state for name, state in states.items() if name != CODEC_FILE} or states
-    weights = Weights({name: _select_weights(state) for name, state in mine.items()}, "", "")
+    weights = Weights({name: released_weights(state) for name, state in mine.items()}, "", "")
     configs = [state["xp.cfg"] for state in mine.values() if "xp.cfg" in state]
     found = {"tensors": len(weights.tensors), "parameters": weights.parameters, "dtypes": weights.dtypes}
     if configs:
@@ -331,9 +336,3 @@ def _count_problems(manifest: Manifest, states: Mapping[str, Mapping[Any, Any]])
     for key, value in found.items():
         if value != getattr(manifest, key):
             yield Problem(MANIFEST, key, f"{getattr(manifest, key)} in the manifest, {value} in the files")
-
-
-def _select_weights(state: Any) -> dict[Any, Any]:
-    """Return the weights in the content of a file; for several bands, the weights of each band."""
-    return {key: value if key in WEIGHTS else _select_weights(value) for key, value in state.items()
-            if key in WEIGHTS or isinstance(value, dict)}

@@ -13,7 +13,7 @@ from ..experiment.xp import MANIFEST
 from ..formats.decoders import Roles, read_roles, role_of
 from ..formats.digest import TensorDigest, content_digest, tensor_digests
 from ..release.manifest import Manifest
-from ..release.owned_files import is_torch_file, release_file_names
+from ..release.owned_files import folder_of, is_torch_file, is_weights_file, release_file_names
 from .file import Problem
 from .release import refuse_other_paths
 
@@ -48,8 +48,8 @@ def read_weights(path: Path) -> ReleaseWeights:
     """
     refuse_other_paths(path)
     path = path.parent if path.name == MANIFEST else path
-    is_folder = os.path.isdir(path)
-    folder, manifest = (path, Manifest.load(path)) if is_folder else (path.parent, Manifest.load_or_none(path.parent))
+    folder, is_folder = folder_of(path), os.path.isdir(path)
+    manifest = Manifest.load(folder) if is_folder else Manifest.load_or_none(folder)
     if manifest is None or not is_folder and path.name not in release_file_names(manifest):
         return _read_unlisted(path)
     roles = read_roles(folder, manifest)
@@ -106,5 +106,5 @@ def _read_unlisted(path: Path) -> ReleaseWeights:
 
 def _files(roles: Roles, names: Sequence[str]) -> dict[str, str]:
     """Return the first file of each role."""
-    found = [name for name in names if is_torch_file(name) or name.endswith(".safetensors")] or [MANIFEST]
+    found = [name for name in names if is_weights_file(name)] or [MANIFEST]
     return {role: next((name for name in found if name.startswith(role.partition("_")[0])), found[0]) for role in roles}

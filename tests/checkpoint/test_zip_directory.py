@@ -14,7 +14,9 @@ from audiocraft_export.checkpoint.zip_directory import (
     ENTRY,
     ENTRY_SIGNATURE,
     FLAGS,
+    MAX_UINT32,
     directory_begin,
+    end_of_directory,
     parse_directory,
 )
 
@@ -51,6 +53,14 @@ def test_values_of_64_bits_are_in_an_extra_field():
     field = struct.pack("<2H2Q", 1, 16, 1 << 40, 1 << 41)
     record, = parse_directory(directory(struct.pack("<2HL", 9, 4, 0) + field, big, 7, big, b"comment"), 100)
     assert (record.nbytes, record.packed, record.offset) == (1 << 40, 7, 1 << 41)
+
+
+def test_the_end_has_zip64_structures_only_with_versions_and_markers_for_large_numbers():
+    assert end_of_directory(1, 62, 100) == directory()[-END.size:]
+    end = end_of_directory(1 << 16, 1 << 33, 1 << 32, (45, 20))
+    assert len(end) == END_SIZE and struct.unpack_from("<2H", end, 12) == (45, 20)
+    assert END.unpack(end[-END.size:])[3:7] == (0xFFFF, 0xFFFF, MAX_UINT32, MAX_UINT32)
+    assert directory_begin(end, (1 << 32) + (1 << 33) + END_SIZE) == 1 << 32
 
 
 @pytest.mark.parametrize(("data", "says"), [

@@ -6,7 +6,7 @@ from helpers import SIG, with_cfg
 
 from audiocraft_export import export_xp
 from audiocraft_export.checkpoint.tensor import LazyTensor
-from audiocraft_export.formats.decoders import read_roles, role_of
+from audiocraft_export.formats.decoders import read_roles, released_weights, role_of
 
 CODEC = {"xp.cfg": with_cfg(solver="compression", compression_model="encodec")}
 
@@ -15,6 +15,13 @@ def test_the_role_is_that_of_the_file():
     roles = {name: role_of(name) for name in ("state_dict.bin", "compression_state_dict.bin", "x.bin",
                                               "diffusion_state_dict.bin", "generator_0123abcd.pth", "detector_x.pth")}
     assert [*roles.values()] == ["model", "compression_model", "model", "diffusion", "generator", "detector"]
+
+
+def test_the_weights_are_those_of_the_model_its_part_or_its_bands():
+    model, bands = {"w": 1}, {0: {"cfg": {"model": 3}, "model_state": {"w": 1}, "processor_state": {"model": {"w": 2}}}}
+    assert released_weights({"best_state": model, "xp.cfg": ""}) == released_weights({"model": model}) == model
+    assert released_weights({"n_bands": 1, **bands}) == {"0": model}
+    assert released_weights({"pretrained": "facebook/encodec_32khz"}) == released_weights({"best_state": 5}) == {}
 
 
 def shapes(value):

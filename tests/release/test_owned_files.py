@@ -15,7 +15,17 @@ from audiocraft_export import (
     export_xp,
 )
 from audiocraft_export.release import owned_files
-from audiocraft_export.release.owned_files import OwnedFiles, is_release_file
+from audiocraft_export.release.owned_files import OwnedFiles, folder_of, is_release_file, is_weights_file
+
+
+def test_the_name_of_a_file_tells_whether_it_has_weights():
+    names = ("state_dict.bin", "generator_0123.pth", "model-00001-of-00002.safetensors", "export.json", "config.yaml")
+    assert [*map(is_weights_file, names)] == [True, True, True, False, False]
+
+
+def test_a_release_is_named_by_its_folder_or_a_file_in_it(tmp_path):
+    (tmp_path / "state_dict.bin").touch()
+    assert {*map(folder_of, (tmp_path, tmp_path / "state_dict.bin", tmp_path / "missing.bin"))} == {tmp_path}
 
 
 def test_a_release_never_replaces_its_checkpoint(make_xp, tmp_path):

@@ -109,6 +109,7 @@ def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir, other: Calla
         The problems of each file with its count of NaN/inf values, the content digest if it was computed, and the
         result of the check of the signature if it was checked.
     """
+    from ...release.owned_files import folder_of
     from ...verification.release import check_rebuild, experiment_problems, verify
     found = verify(path, key=args.key)
     problems, digest = [*(found.problems or experiment_problems(path))], None
@@ -128,7 +129,8 @@ def _check(path: Path, args: argparse.Namespace, dora_dir: DoraDir, other: Calla
         weights = read_weights(path)
         problems += compare_weights(weights, other())
         digest = weights.digest
-    folder, names = (path, [*found.files, MANIFEST]) if os.path.isdir(path) else (path.parent, found.files)
+    folder = folder_of(path)
+    names = [*found.files, MANIFEST] if os.path.isdir(path) else found.files
     files: dict[str, tuple[Problems, int]] = {
         str(folder / name): ([(problem.key, problem.what) for problem in problems if problem.file == name],
                              found.nonfinite_by_file.get(name, 0))

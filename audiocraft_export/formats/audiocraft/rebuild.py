@@ -9,7 +9,7 @@ from traceback import extract_tb
 from typing import Any, Callable
 
 from ... import progress
-from ...errors import ReleaseError
+from ...errors import ReleaseError, describe_exception
 from ...release.families.registry import Family, Loaded
 from ...release.installed_audiocraft import audiocraft_version
 
@@ -74,10 +74,7 @@ def verify_with_audiocraft(folder: Path, family: Family, names: Sequence[str]) -
 
 def _reason(exc: Exception) -> str:
     """Return the message of an exception of AudioCraft in one line, or where it was raised if it has no message."""
-    text = " ".join(str(exc).split())
-    if isinstance(exc, AttributeError) and "audiocraft.models.loaders" in text:
-        return f"AudioCraft {audiocraft_version()} has no loader for this kind of model: {text}"
-    if not text:
-        frame = extract_tb(exc.__traceback__)[-1]
-        text = f"{frame.line} in {frame.filename}, line {frame.lineno}"
-    return f"{type(exc).__name__}: {text}"
+    if isinstance(exc, AttributeError) and "audiocraft.models.loaders" in str(exc):
+        return f"AudioCraft {audiocraft_version()} has no loader for this kind of model: {exc}"
+    frame = extract_tb(exc.__traceback__)[-1]
+    return describe_exception(exc, f"{frame.line} in {frame.filename}, line {frame.lineno}")

@@ -7,24 +7,14 @@ the same content.
 import struct
 from collections.abc import Iterable
 
-from ...checkpoint.zip_directory import (
-    END,
-    END64,
-    END64_SIGNATURE,
-    END_SIGNATURE,
-    ENTRY,
-    ENTRY_SIGNATURE,
-    FLAGS,
-    LOCATOR,
-    LOCATOR_SIGNATURE,
-)
+from ...checkpoint.zip_directory import ENTRY, ENTRY_SIGNATURE, FLAGS, MAX_UINT32, end_of_directory
 from ...checkpoint.zip_reader import LOCAL_HEADER, LOCAL_SIGNATURE
 from ...storage.lazy_bytes import LazyBytes, Sink
 from ...storage.read_back import Part
 
 ROOT = "archive"
 ALIGNMENT = 64  # bytes, as torch.save aligns storages
-_MAX_UINT32 = 0xFFFFFFFF  # zip stores numbers from this value on in 64-bit fields
+_LARGE = MAX_UINT32  # numbers from this value on are stored in 64-bit fields
 
 
 def write_torch_zip(stream: Sink, records: Iterable[tuple[str, LazyBytes]], checked: bool = True) -> list[Part]:
@@ -81,29 +71,20 @@ def _local_header(path: bytes, offset: int) -> bytes:
 
 def _descriptor(crc: int, nbytes: int) -> bytes:
     """Build a data descriptor (section 4.3.9), which follows the data of a record."""
-    sizes = "QQ" if nbytes >= _MAX_UINT32 else "LL"
+    sizes = "QQ" if nbytes >= _LARGE else "LL"
     return struct.pack(f"<4sL{sizes}", b"PK\7\x08", crc, nbytes, nbytes)
 
 
 def _directory_entry(path: bytes, crc: int, nbytes: int, offset: int) -> bytes:
     """Build an entry of the central directory (sections 4.3.12 and 4.5.3)."""
-    large = [number for number in (nbytes, nbytes, offset) if number >= _MAX_UINT32]
+    large = [number for number in (nbytes, nbytes, offset) if number >= _LARGE]
     extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
-    size = _to_uint32(nbytes)
+    size, begin = (number if number < _LARGE else MAX_UINT32 for number in (nbytes, offset))
     return ENTRY.pack(ENTRY_SIGNATURE, 0, 0, FLAGS, 0, 0, 0, crc, size, size, len(path), len(extra), 0, 0, 0, 0,
-                      _to_uint32(offset)) + path + extra
+                      begin) + path + extra
 
 
 def _end_of_directory(count: int, size: int, offset: int) -> bytes:
     """Build the end of the central directory (sections 4.3.14 to 4.3.16)."""
-    end = b""
-    if count >= 0xFFFF or size >= _MAX_UINT32 or offset >= _MAX_UINT32:
-        end = END64.pack(END64_SIGNATURE, 44, 45, 45, 0, 0, count, count, size, offset)
-        end += LOCATOR.pack(LOCATOR_SIGNATURE, 0, offset + size, 1)
-    return end + END.pack(END_SIGNATURE, 0, 0, min(count, 0xFFFF), min(count, 0xFFFF), _to_uint32(size),
-                          _to_uint32(offset), 0)
-
-
-def _to_uint32(number: int) -> int:
-    """Return the number, or the marker for a number that is stored in a 64-bit field instead."""
-    return number if number < _MAX_UINT32 else 0xFFFFFFFF
+    is_large = count >= 0xFFFF or size >= _LARGE or offset >= _LARGE
+    return end_of_directory(count, size, offset, (45, 45) if is_large else None)

@@ -11,7 +11,7 @@ import torch
 import transformers
 from transformers.utils import logging
 
-from ...errors import ExportError, ReleaseError, permission_hint, reason
+from ...errors import ExportError, ReleaseError, describe_exception, permission_hint, reason
 from ..safetensors.layout import read_json
 
 T = TypeVar("T")
@@ -96,8 +96,7 @@ def explain_errors(describe: Callable[[str], ReleaseError]) -> Iterator[None]:
         raise describe(exc.message) from exc
     except Exception as exc:  # transformers and AudioCraft raise many types of exceptions
         frame = extract_tb(exc.__traceback__)[-1]
-        message = " ".join(str(exc).split()) or f"{frame.line} in {frame.filename}"
-        raise describe(f"{type(exc).__name__}: {message}") from exc
+        raise describe(describe_exception(exc, f"{frame.line} in {frame.filename}")) from exc
 
 
 @contextmanager

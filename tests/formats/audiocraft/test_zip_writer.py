@@ -12,9 +12,9 @@ from audiocraft_export.formats.audiocraft.zip_writer import write_torch_zip, zip
 from audiocraft_export.storage.lazy_bytes import LazyBytes
 
 
-@pytest.mark.parametrize("most", [zip_writer._MAX_UINT32, 100, 0])
+@pytest.mark.parametrize("most", [zip_writer._LARGE, 100, 0])
 def test_archives_of_any_size_are_zip_files_that_torch_and_zipfile_read(most, monkeypatch):
-    monkeypatch.setattr(zip_writer, "_MAX_UINT32", most)  # numbers from this value on are stored in 64-bit fields
+    monkeypatch.setattr(zip_writer, "_LARGE", most)  # numbers from this value on are stored in 64-bit fields
     blobs = {"data.pkl": pickle.dumps({"a": 1}, 2), "byteorder": b"little", "data/0": bytes(300), "version": b"3\n"}
     stream = io.BytesIO()
     write_torch_zip(stream, [(name, LazyBytes.from_data(data)) for name, data in blobs.items()])
