@@ -105,9 +105,13 @@ def _signing_files(folder: Path) -> set[str]:
 
 def _warn_of_removed_signing(folder: Path, removed: set[str]) -> None:
     """Log a warning if a release has lost its signature or its attestations."""
-    if SIGNATURE in removed:
+    is_attested = PROVENANCE in removed  # a test result belongs to `verify=load`
+    if SIGNATURE in removed and is_attested:
+        text = "removed the signature and the attestations of the previous release: add sign=KEY.pem (--sign) and " \
+               "attest=true (--attest) to make new ones"
+    elif SIGNATURE in removed:
         text = "removed the signature of the previous release: add sign=KEY.pem (--sign) to sign this one"
-    elif PROVENANCE in removed:  # a test result belongs to `verify=load`
+    elif is_attested:
         text = "removed the attestations of the previous release: an export with attest=true (--attest) makes new ones"
     else:
         return
@@ -130,10 +134,8 @@ def _up_to_date(planned: Plan) -> Optional[ExportReport]:
     manifest = planned.with_sources(planned.existing)
     if planned.options.has_digest and manifest.content_digest is None:
         manifest = _with_digest(manifest, planned.folder)
-    if not os.path.lexists(planned.folder / SIGNATURE):
+    if not os.path.lexists(planned.folder / SIGNATURE):  # a changed manifest would make the signature invalid
         _record(planned.folder, planned.existing, manifest)
-    elif manifest != planned.existing:
-        return None  # a changed manifest would make the signature invalid
     return ExportReport(planned.folder, manifest, written=False, signed=planned.signer.key is not None)
 
 

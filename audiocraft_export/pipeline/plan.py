@@ -13,7 +13,7 @@ from ..formats.encoders import encode
 from ..formats.registry import release_contents, require_loader, verify_loads
 from ..options import ExportOptions
 from ..release.content import Content
-from ..release.manifest import FORMAT, Manifest
+from ..release.manifest import FORMAT, SIGNATURE, Manifest
 from ..release.owned_files import OwnedFiles, refuse_training_checkpoint
 from ..release.prepare import PreparedRelease
 from ..release.provenance import with_source_digests
@@ -122,11 +122,15 @@ def _read_back(options: ExportOptions) -> str:
 def _is_kept(existing: Manifest, folder: Path, options: ExportOptions, signer: Signer) -> bool:
     """Return whether an export keeps a release that is up to date.
 
-    One that was not read back, as during a training, is written again if this export reads back. A signature of files
-    that this export has not written would prove nothing.
+    One that was not read back, as during a training, is written again if this export reads back. So is a signed one
+    whose manifest lacks a digest: adding it would make the signature invalid. A signature of files that this export has
+    not written would prove nothing.
     """
     is_read_back = existing.read_back != NONE or _read_back(options) == NONE
-    return is_read_back and not signer.invalid_files(folder, existing)
+    lacks_digest = options.source_digest and existing.lacks_source_digest \
+        or options.has_digest and existing.content_digest is None
+    return is_read_back and not (lacks_digest and os.path.lexists(folder / SIGNATURE)) \
+        and not signer.invalid_files(folder, existing)
 
 
 def _identify(existing: Manifest, prepared: PreparedRelease, folder: Path) -> Optional[Manifest]:

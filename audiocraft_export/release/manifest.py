@@ -122,8 +122,17 @@ class Manifest:
     @property
     def is_identified(self) -> bool:
         """True if the manifest has a content hash of each checkpoint; false in format 1 and for a solver in memory."""
-        sources = [self.checkpoint] if self.bands is None else [band.get("checkpoint") for band in self.bands]
-        return all(isinstance(source, dict) and "identity" in source for source in sources)
+        return all(isinstance(source, dict) and "identity" in source for source in self._checkpoints)
+
+    @property
+    def lacks_source_digest(self) -> bool:
+        """True if the option `source_digest` would add the sha256 of a checkpoint file."""
+        sources = [*self._checkpoints, *map((self.codec or {}).get, ("checkpoint", "file"))]
+        return any(isinstance(source, dict) and "sha256" not in source for source in sources)
+
+    @property
+    def _checkpoints(self) -> list[Any]:
+        return [self.checkpoint] if self.bands is None else [band.get("checkpoint") for band in self.bands]
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:

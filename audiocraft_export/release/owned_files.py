@@ -109,9 +109,10 @@ class OwnedFiles:
         if previous is None:
             return None if self._previous_values(folder) is None else "a damaged release"
         is_same = _is_same_experiment(vars(previous), vars(self.manifest))
+        what = "signed release" if os.path.isfile(folder / SIGNATURE) else "release"
         whose = "" if is_same else f" of another experiment ({previous.name})"
         made = "" if previous.epoch is None else f" made after epoch {previous.epoch}"
-        return f"the release{whose}{made}"
+        return f"the {what}{whose}{made}"
 
     def refuse_unrelated_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
         """Refuse to replace the release of another experiment, or a file that is not of a release (`config.yaml`).

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers import SIG, solver_state
+from pipeline.plans import planned
 
 from audiocraft_export import ExportOptions, convert, export_xp, verify
 from audiocraft_export.errors import OptionError, ReleaseError
@@ -232,19 +233,25 @@ def test_a_signature_that_is_kept_is_not_called_removed(export, dora_dir, caplog
     assert "signature-removed" not in caplog.text
 
 
-@pytest.mark.parametrize("change", [{"weights": "last"}, {"source_digest": True}, {"convert": "safetensors"}])
-def test_a_signature_does_not_disappear_without_a_word(make_xp, export, keys, caplog, change):
+@pytest.mark.parametrize("change", [{"weights": "last"}, {"source_digest": True}, {"verify": "cache"}])
+def test_a_signature_does_not_disappear_without_a_word(dora_dir, export, keys, caplog, change):
     folder = export(verify="none").folder
     assert not export(sign=None, verify="none").written and verify(folder, key=keys[1]).signed
     assert "signature-removed" not in caplog.text
-    if "convert" in change:
-        convert(folder, change["convert"])
-    else:
-        export(sign=None, **change)
-    assert not (folder / "model.sig").exists() and "warning[signature-removed]" in caplog.text
+    expected = planned(dora_dir, ExportOptions(**{"verify": "none", **change})).dry_run_report
+    report = export(sign=None, **{"verify": "none", **change})
+    assert report.written and not expected.is_current
+    assert report.replaced == expected.replaced == "the signed release made after epoch 2"
+    assert not (folder / "model.sig").exists() and "removed the signature of the previous release" in caplog.text
     caplog.clear()
-    export(sign=None, dtype="float16")
+    assert export(sign=None, dtype="float16").replaced == "the release made after epoch 2"
     assert "signature-removed" not in caplog.text
+
+
+def test_a_conversion_says_that_it_removes_a_signature(export, caplog):
+    folder = export().folder
+    convert(folder, "safetensors")
+    assert not (folder / "model.sig").exists() and "warning[signature-removed]" in caplog.text
 
 
 def test_attestations_do_not_disappear_without_a_word(export, caplog):
@@ -254,6 +261,9 @@ def test_attestations_do_not_disappear_without_a_word(export, caplog):
     folder = export(weights="best").folder
     assert (folder / "model.sig").exists() and not (folder / "provenance.intoto.json").exists()
     assert "warning[signature-removed]" in caplog.text and "removed the attestations" in caplog.text
+    export(attest=True)
+    export(sign=None, weights="last")
+    assert "removed the signature and the attestations" in caplog.text and "(--attest)" in caplog.text
 
 
 @pytest.mark.parametrize("owner", ["another_machine-1-1", f"{MACHINE}-{2 ** 22 + 1}-1"])
