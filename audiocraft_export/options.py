@@ -172,8 +172,8 @@ class ExportOptions:
     def _check(self, name: str, is_valid: bool, expected: str, hint: str = "") -> None:
         """Raise an OptionError for the option `name` unless its value is valid."""
         if not is_valid:
-            value = getattr(self, name)
-            raise OptionError("invalid-option", f"Invalid value {value!r} for {name}: expected {expected}", hint)
+            value = "" if name == "sign" else f" {getattr(self, name)!r}"  # it may be the key itself
+            raise OptionError("invalid-option", f"Invalid value{value} for {name}: expected {expected}", hint)
 
     @classmethod
     def export_fields(cls) -> list[Field[Any]]:

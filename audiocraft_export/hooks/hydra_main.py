@@ -19,7 +19,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
 from hydra.plugins.config_source import ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -51,6 +51,7 @@ from .xp_state import xp_state
 
 PROVIDER = "audiocraft-export"
 SEARCHPATH = "hydra.searchpath"
+SIGN = f"{EXPORTER}.sign"
 # Written to `xp.cfg` and to Hydra's overrides instead of the real values: both are stored in files, which must not have
 # the path of a key.
 UNSIGNED = {"sign": None, "attest": False}
@@ -239,16 +240,7 @@ class ExportingMain(HydraMain):
             with self._hydra():
                 return compose(None, [*overrides])
         except (HydraException, ValueError) as exc:
-            text = str(exc).split("Config search path")[0].split("\nSee ")[0]
-            text = text.removeprefix("In '_dummy_empty_config_': ")  # Hydra's name for composing without a file
-            text, _, available = text.partition("\nAvailable options in")  # followed by one name per line
-            what = " ".join(arg for arg in own if arg not in MODES) or EXPORTER
-            names = available.partition(":")[2].split()
-            hint = f"use one of {', '.join(names)}" if names else ""
-            if isinstance(exc, OverrideParseException):
-                hint = "quote the value twice if it has special characters: 'KEY=\"~/release\"'"
-            raise OptionError("invalid-override", f"Hydra cannot compose {what}: {' '.join(text.split())}",
-                              hint) from exc
+            raise _composition_error(exc, own) from None  # a traceback would show the value of `sign`
 
     def _has_exporter_group(self) -> bool:
         """Return whether the project or a plugin has a config group `exporter`."""
@@ -287,6 +279,22 @@ class ExportingMain(HydraMain):
             now = f"now give signature {found}" if found else "can no longer be composed"
             raise ExperimentError("experiment-changed", f"The training configuration has changed since XP {sig}: its "
                                   f"stored overrides {now}", f"export the stored files with: {export_command(xp)}")
+
+
+def _composition_error(exc: Exception, own: Sequence[str]) -> OptionError:
+    """Return the error for overrides that Hydra cannot compose, without the value of `sign`."""
+    text = str(exc).split("Config search path")[0].split("\nSee ")[0]
+    text = text.removeprefix("In '_dummy_empty_config_': ")  # Hydra's name for composing without a file
+    text, _, available = text.partition("\nAvailable options in")  # followed by one name per line
+    what = " ".join(arg for arg in own if arg not in MODES) or EXPORTER
+    for value in [arg.partition("=")[2] for arg in own if key_of(arg) == SIGN]:
+        what = what.replace(value, "...")
+        text = text.replace(value, "...") if isinstance(exc, ConfigCompositionException) else "invalid value"
+    names = available.partition(":")[2].split()
+    hint = f"use one of {', '.join(names)}" if names else ""
+    if isinstance(exc, OverrideParseException):
+        hint = "quote the value twice if it has special characters: 'KEY=\"~/release\"'"
+    return OptionError("invalid-override", f"Hydra cannot compose {what}: {' '.join(text.split())}", hint)
 
 
 def _config_sources() -> list[ConfigSource]:

@@ -43,7 +43,7 @@ def failure_after_training(exc: ExportError, xp: Experiment, options: ExportOpti
     if working:
         # If unchanged options can succeed, the cause is elsewhere, such as a full disk: show its hint first.
         first = f"{hint}, then " if hint and working == unsigned else ""
-        flags = "--sign KEY --attest" if options.attest else "--sign KEY"
+        flags = "--sign and --attest" if options.attest else "--sign"
         signed = f" (add {flags} to sign it)" if options.sign is not None else ""
         what = "it" if working.weights == options.weights else f"weights={working.weights} instead"
         hint = f"{first}export {what}{signed} with: {export_command(xp, working)}"

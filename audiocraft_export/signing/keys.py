@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PASSPHRASE = "AUDIOCRAFT_EXPORT_PASSPHRASE"  # environment variable with the passphrase of an encrypted key
 HASHES = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}  # by curve, as sigstore defines them
 _BEGIN = b"-----BEGIN "  # of a PEM block; RFC 7468 allows text before it
+_KEY = re.compile(r"-----|\n|(^|/)M[A-Z][A-Za-z0-9+/]{46}")  # what no path has, but a key in PEM format or base64 has
 _MAKE_KEY = "make a key with: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem"
 _MAKE_PUBLIC = "make its public key with: openssl pkey -in key.pem -pubout -out public.pem"
 _GIVE_PUBLIC = "give the public key of the signer"
@@ -92,12 +94,12 @@ def algorithm(key: EllipticCurvePublicKey) -> ECDSA:
 
 
 def _read(path: AnyPath, hint: str) -> bytes:
-    if _BEGIN.decode() in os.fspath(path):  # the key itself, which no message may show
-        raise ReleaseError("invalid-key", "The path of the key is a key itself: expected the path of a PEM file",
-                           "write the key to a file that only you can read, and give its path")
     try:
         data = read_small_file(path, MAX_KEY_BYTES)  # not a pipe, which could be read only once
     except (OSError, ValueError) as exc:
+        if _KEY.search(os.fsdecode(path)):  # no message may show it, nor the traceback of the cause
+            raise ReleaseError("invalid-key", "The path of the key is a key itself: expected the path of a PEM file",
+                               "write the key to a file that only you can read, and give its path") from None
         raise ReleaseError("invalid-key", f"Cannot read the key {path}: {reason(exc)}",
                            permission_hint(exc) or "give the path of a PEM file") from exc
     if _BEGIN not in data:

@@ -89,9 +89,17 @@ def test_a_public_and_a_private_key_that_were_mixed_up_are_named(keys):
 def test_a_key_that_is_given_instead_of_its_path_is_not_shown(keys, read):
     for path in keys:
         text = path.read_text()
-        for value in (text, f"/home/jane/{text}"):
-            said = refused(read, value)
-            assert "expected the path of a PEM file" in said and text.splitlines()[1] not in said
+        body = "".join(text.splitlines()[1:-1])
+        for value in (text, text.partition("\n")[2], body, text.encode()):
+            for given in (value, b"/home/jane/" + value if isinstance(value, bytes) else f"/home/jane/{value}"):
+                said = refused(read, given)
+                assert "expected the path of a PEM file" in said and body[:20] not in said
+
+
+def test_a_path_of_many_letters_is_not_taken_for_a_key(keys, tmp_path):
+    folder = tmp_path.joinpath(*["MUSICGEN"] * 9)
+    folder.mkdir(parents=True)
+    assert read_private_key(keys[0].rename(folder / "key"))
 
 
 def test_a_file_with_both_keys_signs(tmp_path, keys):

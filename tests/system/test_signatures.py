@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from textwrap import dedent
 
+import pytest
 from helpers import clean, command, dora, last_sentence, only_xp, run_python
 from signing.signers import write_keys
 
@@ -89,11 +90,21 @@ def test_a_key_that_cannot_be_read_is_found_before_the_training(tmp_path):
     assert PASSPHRASE in last_sentence(result) and "Epoch 1" not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("change", [str, lambda key: "".join(key.splitlines()[1:-1]), lambda key: f"'{key}"],
+                         ids=["pem", "base64", "quote"])
+def test_a_key_that_is_given_instead_of_its_path_is_not_shown(tmp_path, change):
+    key = write_keys(tmp_path)[0].read_text()
+    result = train(tmp_path, f"exporter.sign={change(key)}")
+    said = result.stdout + result.stderr
+    assert result.returncode and "Epoch 1" not in said and not any(line in said for line in key.splitlines()[1:])
+
+
 def test_after_a_failed_export_the_offered_command_does_not_show_the_key(tmp_path):
     private, public = write_keys(tmp_path / "hidden-folder")
-    result = train(tmp_path, f"exporter.sign={private}", "exporter.weights=model.x", "optim.epochs=1")
+    result = train(tmp_path, f"exporter.sign={private}", "exporter.weights=model.x", "optim.epochs=1",
+                   "exporter.attest=true")
     said = last_sentence(result)
-    assert "add --sign to sign it" in said and "hidden-folder" not in result.stdout + result.stderr
+    assert "add --sign and --attest to sign it" in said and "hidden-folder" not in result.stdout + result.stderr
     words = said[said.index("audiocraft-export run"):].rstrip(".").split()[1:]
     assert command(*words, "--sign", private, cwd=tmp_path).returncode == 0
     assert verify(only_xp(tmp_path) / "export", key=public).ok
