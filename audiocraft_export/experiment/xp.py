@@ -97,20 +97,26 @@ class Experiment:
         without `git_save`. The clone itself is not read: it may have changed since.
 
         Args:
-            stored: mtime of the checkpoint in nanoseconds. One that is older than the last run is from an earlier run,
-                perhaps of another commit. None if the last run has the model in memory.
+            stored: mtime of the checkpoint in nanoseconds. If that or the history is older than the last run, the
+                model is from an earlier run, perhaps of another commit. None if this process has the model in memory.
 
         Source: `dora.git_save` (dora-search 0.1.13).
         """
         try:
-            if stored is not None and stored < os.stat(self.folder / HYDRA_SETTINGS).st_mtime_ns:
-                return None
             commit = os.path.basename(os.readlink(self.folder / CODE))
+            is_of_last_run = _runs_in_clone(commit) if stored is None else self._is_of_last_run(stored)
         except (OSError, ValueError):
             return None
         cwd = WORKING_DIRECTORY.search(read_small_text(self.folder / HYDRA_SETTINGS, "replace"))
-        is_recorded = COMMIT.fullmatch(commit) and cwd and commit in cwd[1].split("/")
+        is_recorded = is_of_last_run and COMMIT.fullmatch(commit) and cwd and commit in cwd[1].split("/")
         return {"commit": commit, "dirty": False} if is_recorded else None
+
+    def _is_of_last_run(self, stored: int) -> bool:
+        """Return whether a checkpoint, by its mtime, and the history were written since the last run began."""
+        times = [stored]
+        with suppress(FileNotFoundError):
+            times.append(os.stat(self.folder / HISTORY).st_mtime_ns)
+        return os.stat(self.folder / HYDRA_SETTINGS).st_mtime_ns <= min(times)
 
     @property
     def solver(self) -> Optional[str]:
@@ -256,6 +262,11 @@ def checkpoint_option(file_name: str) -> Optional[str]:
     """Return the value of the option `checkpoint` that selects a file; None for `checkpoint.th` and other names."""
     found = CHECKPOINT_NAME.fullmatch(file_name)
     return found["name"] if found else None
+
+
+def _runs_in_clone(commit: str) -> bool:
+    """Return whether Dora runs this process in the clone of a commit; a notebook that enters an XP does not."""
+    return "_DORA_ORIGINAL_DIR" in os.environ or commit in os.getcwd().split(os.sep)
 
 
 def _training_order(path: Path) -> tuple[bool, int]:

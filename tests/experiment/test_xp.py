@@ -266,26 +266,40 @@ def ran_in(folder, link, cwd):
 
 @pytest.mark.parametrize("cwd", [f"/d/codes/{COMMIT}", f"/d/codes/{COMMIT}/sub", f"'/tmp/a b/{COMMIT}'"])
 def test_the_commit_of_a_training_is_that_of_the_clone_that_dora_ran_it_in(tmp_path, cwd):
-    assert ran_in(tmp_path / "x", f"/d/codes/{COMMIT}", cwd).git() == {"commit": COMMIT, "dirty": False}
+    assert ran_in(tmp_path / "x", f"/d/codes/{COMMIT}", cwd).git(2 ** 62) == {"commit": COMMIT, "dirty": False}
 
 
-def test_the_commit_of_a_checkpoint_that_is_older_than_the_last_run_is_unknown(tmp_path):
+@pytest.mark.parametrize("is_in_clone", [True, False])
+def test_the_commit_of_a_model_in_memory_is_known_only_in_the_clone(tmp_path, monkeypatch, is_in_clone):
+    clone = tmp_path / COMMIT / "project"
+    clone.mkdir(parents=True)
+    xp = ran_in(tmp_path / "x", clone.parent, clone)
+    monkeypatch.chdir(clone if is_in_clone else tmp_path)  # as in a notebook
+    assert xp.git() == ({"commit": COMMIT, "dirty": False} if is_in_clone else None)
+
+
+def test_the_commit_of_a_checkpoint_or_history_that_is_older_than_the_last_run_is_unknown(tmp_path):
     xp = ran_in(tmp_path / "x", f"/d/codes/{COMMIT}", f"/d/codes/{COMMIT}")
     ran = os.stat(tmp_path / "x" / ".hydra" / "hydra.yaml").st_mtime_ns
     assert xp.git(ran) == xp.git(ran + 1) == {"commit": COMMIT, "dirty": False} and xp.git(ran - 1) is None
+    history = tmp_path / "x" / "history.json"
+    history.touch()
+    for time, is_known in (ran, True), (ran - 1, False):  # the last run trained nothing, and the checkpoint was copied
+        os.utime(history, ns=(time, time))
+        assert (xp.git(ran + 1) is not None) == is_known
 
 
 @pytest.mark.parametrize(("link", "cwd"), [
     (f"/d/codes/{COMMIT}", "/home/me/project"),  # run again without git_save
     (f"/d/codes/{COMMIT[:-1]}f", f"/d/codes/{COMMIT}"), ("/d/codes/main", "/d/codes/main"), (".", f"/d/{COMMIT}x")])
 def test_a_commit_that_dora_did_not_record_is_unknown(tmp_path, link, cwd):
-    assert ran_in(tmp_path / "x", link, cwd).git() is None
+    assert ran_in(tmp_path / "x", link, cwd).git(2 ** 62) is None
 
 
 def test_a_folder_of_code_is_not_read(tmp_path):
     (tmp_path / "code" / ".git").mkdir(parents=True)
     (tmp_path / "code" / ".git" / "HEAD").write_text(COMMIT)
-    assert Experiment(tmp_path, None).git() is None
+    assert Experiment(tmp_path, None).git(2 ** 62) is None
 
 
 def test_a_prefix_is_found_without_a_look_at_each_experiment(xps, dora_dir, monkeypatch):
