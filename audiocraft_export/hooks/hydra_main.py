@@ -148,6 +148,8 @@ class ExportingMain(HydraMain):
         keys = self._compose_keys(xp.cfg, argv)
         read_keys(keys)
         with open_dict(xp.cfg):
+            for key in keys:  # an update would check the types of a structured configuration
+                xp.cfg.pop(key, None)
             xp.cfg.update(keys)
             _, options = read_options(xp.cfg)  # interpolations can be resolved only in the whole configuration
             if options.sign is not None:

@@ -234,6 +234,37 @@ def test_a_project_with_a_structured_root_configuration_runs_and_exports(project
     assert package["best_state"]["weight"].dtype == torch.float16 and "export" not in package["xp.cfg"]
 
 
+@pytest.mark.parametrize("sign", [None, "no.pem"])
+def test_a_structured_root_configuration_may_have_typed_keys_of_ours(project, sign):
+    root = project(config_name="unused")
+    train = root / "proj" / "train.py"
+    train.write_text(dedent(f"""
+        from dataclasses import dataclass, field
+        from typing import Optional
+        from hydra.core.config_store import ConfigStore
+        @dataclass
+        class Exporter:
+            weights: str = "best"
+            sign: Optional[str] = {sign!r}
+        @dataclass
+        class Config:
+            lr: float = 0.5
+            epochs: int = 1
+            dora: dict = field(default_factory=lambda: {{"dir": "my outputs"}})
+            export: bool = False
+            exporter: Exporter = field(default_factory=Exporter)
+        ConfigStore.instance().store(name="config", node=Config)
+    """) + train.read_text().replace("unused", "config"))
+    assert dora("run", cwd=root).returncode == 0
+    (xp,) = (root / "my outputs" / "xps").iterdir()
+    result = dora("run", "export=true", "exporter.weights=last", cwd=root, TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1")
+    if sign:
+        assert f"Cannot read the key {root}/no.pem" in last_sentence(result)
+    else:
+        assert result.returncode == 0, result.stderr
+        assert json.loads((xp / "export" / "export.json").read_text())["weights"] == "model"
+
+
 def test_a_project_brings_its_own_choice_of_exporter(project):
     root = project()
     (root / "proj" / "conf" / "exporter").mkdir()
