@@ -10,7 +10,6 @@ from pathlib import PurePosixPath, PureWindowsPath
 from pickle import UnpicklingError
 from typing import Any, Callable, Optional, Union
 
-from ..experiment.yaml_tags import is_class_name
 from ..storage.lazy_bytes import LazyBytes
 from .limits import MAX_DIMENSIONS, MAX_HASHED_ITEMS, MAX_HASHED_NUMBER
 from .numpy_scalars import CODES, NumpyDtype
@@ -149,6 +148,11 @@ def _device(kind: Any, index: Optional[int] = None) -> Any:
     if not isinstance(kind, str) or not isinstance(index, (int, type(None))):
         raise UnpicklingError("invalid torch.device")
     return kind if index is None else f"{kind}:{index}"
+
+
+def is_class_name(name: str) -> bool:
+    """Return whether a global is named like a class or a member of an enumeration, and not like a function."""
+    return name.rpartition(".")[2][:1].isupper()
 
 
 def _getattr(owner: Any, name: Any) -> UnknownGlobal:

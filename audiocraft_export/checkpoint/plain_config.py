@@ -11,8 +11,17 @@ from typing import Any, Callable, Optional
 from ..errors import CheckpointError, coded_warning
 from ..experiment.limits import MAX_INTERPOLATIONS, MAX_YAML_CHARS
 from ..experiment.walk import find
-from ..experiment.yaml_tags import is_class_name
-from .allowlist import TORCH_DTYPES, AllowedGlobal, Node, SetItems, Storage, UnknownCall, UnknownGlobal, describe_type
+from .allowlist import (
+    TORCH_DTYPES,
+    AllowedGlobal,
+    Node,
+    SetItems,
+    Storage,
+    UnknownCall,
+    UnknownGlobal,
+    describe_type,
+    is_class_name,
+)
 from .limits import MAX_CONFIG_BITS, MAX_CONFIG_VALUES, MAX_REFERENCE_CHARACTERS
 from .numpy_scalars import to_number
 from .tensor import NEW_DTYPES

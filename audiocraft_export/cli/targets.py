@@ -172,9 +172,10 @@ def folder_of_release_file(path: Path) -> Path:
     """Return the release folder that a file belongs to, or else the path itself."""
     if not os.path.isfile(path) or CHECKPOINT_NAME.fullmatch(path.name):
         return path
+    from ..release.manifest import SIGNATURE
     manifest = read_manifest(path.parent)
-    is_listed = path.name == MANIFEST or manifest and path.name in [file.name for file in manifest.files]
-    return path.parent if is_listed else path
+    is_part = path.name == MANIFEST or manifest and path.name in (SIGNATURE, *(file.name for file in manifest.files))
+    return path.parent if is_part else path
 
 
 def read_manifest(folder: Path) -> Optional[Manifest]:

@@ -36,11 +36,6 @@ def without_tags(text: str) -> str:
     return plain
 
 
-def is_class_name(name: str) -> bool:
-    """Return whether a global is named like a class or a member of an enumeration, and not like a function."""
-    return name.rpartition(".")[2][:1].isupper()
-
-
 def _has_tags(node: Node) -> bool:
     return _is_tagged(node) or any(map(_has_tags, _children(node)))
 
@@ -95,7 +90,7 @@ def _applied(name: str, node: SequenceNode) -> Optional[Node]:
         return _text(str(_PATHS[name](*values)) if name in _PATHS else ":".join(values))
     if name in ("builtins.set", "builtins.frozenset"):
         return _sorted(values[0]) if len(values) == 1 and isinstance(node.value[0], SequenceNode) else None
-    is_enum = is_class_name(name) and not name.startswith("collections.")
+    is_enum = name.rpartition(".")[2][:1].isupper() and not name.startswith("collections.")
     return node.value[0] if is_enum and len(values) == 1 else None
 
 

@@ -24,7 +24,7 @@ from ..formats.safetensors.layout import CODEC_PREFIX
 from ..options import RELEASE_FOLDER, ExportOptions
 from ..pipeline.export import plan_export
 from ..release.families.registry import OWN_NAMES, best_rule, solver_of
-from ..release.manifest import Manifest
+from ..release.manifest import FILES_ABOUT_MODEL, Manifest
 from ..release.metrics import BestRule, is_number, lowest_loss
 from ..release.owned_files import is_weights_file, release_file_names
 from ..release.prepare import PreparedRelease, prepare
@@ -116,8 +116,8 @@ def with_digest(summary: FileSummary, weights: ReleaseWeights) -> FileSummary:
 
 
 def release_files(path: Path) -> list[Path]:
-    """Return the weight files of a release, named by its folder or its manifest; empty for anything else."""
-    folder = path.parent if path.name == MANIFEST and os.path.isfile(path) else path
+    """Return the weight files of a release, named by its folder or a file about it; empty for anything else."""
+    folder = path.parent if path.name in FILES_ABOUT_MODEL and os.path.isfile(path) else path
     manifest = Manifest.load_or_none(folder)
     if manifest:
         return [folder / name for name in release_file_names(manifest) if is_weights_file(name)]

@@ -83,7 +83,7 @@ def _content_problems(path: Path, is_listed: bool, contents: Contents) -> Iterat
     """Check the content of a file by its type."""
     if path.suffix == ".yaml":
         Config.load(path)
-    elif path.suffix in (".json", ".sig"):
+    elif path.suffix == ".json":
         read_json(path)
     elif path.suffix == ".safetensors":
         yield from _safetensors_problems(path, contents)

@@ -95,12 +95,13 @@ def verify(path: AnyPath, *, by_torch: bool = True, key: Optional[AnyPath] = Non
         The problems that were found, and the number of NaN and infinite values.
 
     Raises:
-        ReleaseError: if `path` does not exist, or is an XP folder or a Dora folder; with `key`, if the key cannot be
-            read, or `path` is a file; for a safetensors file, if the package safetensors is missing.
+        ReleaseError: if `path` does not exist, or is an XP folder, a Dora folder or a signature; with `key`, if the key
+            cannot be read, or `path` is a file; for a safetensors file, if the package safetensors is missing.
     """
     path = Path(path)
     refuse_other_paths(path)
     _refuse_checkpoint(path)
+    _refuse_signature(path)
     folder = folder_of(path)
     alone = None if os.path.isdir(path) else path.name
     public = None if key is None else _read_key(key, path)
@@ -160,6 +161,14 @@ def _refuse_checkpoint(path: Path) -> None:
     if os.path.isfile(path) and CHECKPOINT_NAME.fullmatch(path.name):
         raise ReleaseError("wrong-target", f"{path} is a training checkpoint, not a release",
                            _export_hint(path, Experiment.from_folder(path.parent), path))
+
+
+def _refuse_signature(path: Path) -> None:
+    """Refuse the signature of a release, which is checked only together with all files that it signs."""
+    if path.name == SIGNATURE and os.path.isfile(path):
+        raise ReleaseError("wrong-target", f"{path} is the signature of a release, and is not checked alone",
+                           f"verify the folder with the public key: "
+                           f"{shlex.join(['audiocraft-export', 'verify', str(folder_of(path)), '--key'])} PUBLIC.pem")
 
 
 def _refuse_folder_without_release(path: Path) -> None:

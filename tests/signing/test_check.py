@@ -6,8 +6,9 @@ import shutil
 from contextlib import suppress
 
 import pytest
+from helpers import command
 
-from audiocraft_export import verify
+from audiocraft_export import inspect, verify
 from audiocraft_export.errors import ReleaseError
 from audiocraft_export.release.manifest import Manifest
 from audiocraft_export.signing.check import other_files, signature_problems
@@ -66,10 +67,19 @@ def test_a_changed_release_is_refused(signed, keys, change, file, says):
     assert not result.ok and result.signed is False and file in {problem.file for problem in result.problems}
 
 
-def test_a_signature_alone_is_a_file_that_can_be_read(signed):
-    assert verify(signed / "model.sig").ok
-    (signed / "model.sig").write_text("{")
-    assert not verify(signed / "model.sig").ok
+@pytest.mark.parametrize("key", [False, True])
+def test_a_signature_alone_proves_nothing(signed, keys, key):
+    with pytest.raises(ReleaseError) as refused:
+        verify(signed / "model.sig", key=keys[1] if key else None)
+    assert refused.value.code == "wrong-target" and f"verify {signed} --key PUBLIC.pem" in refused.value.hint
+
+
+@pytest.mark.parametrize("name", ["export.json", "model.sig", "provenance.intoto.json"])
+def test_a_file_about_a_release_stands_for_it(signed, name):
+    folder = shutil.copytree(signed, signed.parent / "copy")
+    assert inspect(folder / name).manifest == Manifest.load(signed)
+    result = command("convert", folder / name, "--to", "safetensors", cwd=signed.parent)
+    assert result.returncode == 0 and (folder / "model.safetensors").exists()
 
 
 def test_another_key_is_refused(signed, tmp_path):
