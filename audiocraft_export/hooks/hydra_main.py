@@ -153,7 +153,8 @@ class ExportingMain(HydraMain):
             xp.cfg.update(keys)
             _, options = read_options(xp.cfg)  # interpolations can be resolved only in the whole configuration
             if options.sign is not None:
-                xp_state(xp).signing = {name: getattr(options, name) for name in UNSIGNED}
+                absolute = with_absolute_paths(options)  # a notebook may change its folder before the export
+                xp_state(xp).signing = {name: getattr(absolute, name) for name in UNSIGNED}
                 xp.cfg[EXPORTER] = {**exporter_values(keys[EXPORTER]), **UNSIGNED}
         xp.argv = [*xp.argv, *own]  # Dora passes it to Slurm jobs
         return xp

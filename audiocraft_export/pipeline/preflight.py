@@ -10,7 +10,7 @@ from ..checkpoint.plain_config import to_plain
 from ..checkpoint.tensor import LazyTensor
 from ..errors import CheckpointError, ReleaseError, listing, permission_hint, reason
 from ..experiment.config import Config, to_container
-from ..experiment.walk import walk
+from ..experiment.walk import find, walk
 from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
 from ..formats.registry import FORMATS, is_looked_for, refuse_family, require_loader
 from ..options import AUDIOCRAFT, ExportOptions
@@ -59,7 +59,8 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     if is_known and not options.force:  # without an XP signature, only the checkpoint can prove the experiment
         refuse_other_experiment(previous, {"sig": xp.sig}, folder, [home])
     if options.sign is not None:
-        refuse_unsigned_files(folder, options.sign, {*_listed(folder), *OWN_NAMES, MANIFEST, *signing_files_in(folder)})
+        refuse_unsigned_files(folder, options.sign, {
+            *_replaced(folder, options.format), *OWN_NAMES, MANIFEST, *signing_files_in(folder)})
     refuse_non_files(folder, _names_beside_model(options.has_card))
     check_writable(folder)
     if options.config is not None:
@@ -177,6 +178,22 @@ def _names_beside_model(has_card: bool) -> list[str]:
 def _listed(folder: Path) -> set[str]:
     """Return the names of the files of the release in a folder, as far as they are known."""
     return {file.name for file in Manifest.unverified_files(folder)}
+
+
+def _replaced(folder: Path, format: str) -> set[str]:
+    """Return the names of the files in a folder that a new release replaces or removes, judging by their sizes.
+
+    A changed file is replaced by one of the same name, but not removed, because it may be of the user.
+    """
+    is_same_format = find(Manifest.unverified(folder), ("options", "format"), AUDIOCRAFT) == format
+    return {file.name for file in Manifest.unverified_files(folder)
+            if is_same_format or _has_size(folder / file.name, file.bytes)}
+
+
+def _has_size(path: Path, nbytes: int) -> bool:
+    with suppress(OSError):
+        return os.path.getsize(path) == nbytes
+    return True  # a missing file is not signed
 
 
 def _may_hold(path: Path, content: Content) -> bool:

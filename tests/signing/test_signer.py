@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,17 @@ def test_a_training_is_not_started_if_its_release_cannot_be_signed(make_xp, dora
     (xp.folder / "export" / name).write_text("mine")
     with pytest.raises(ReleaseError, match=f"but {name} does not belong to the release"):
         check_before_training(xp, {}, ExportOptions(sign=keys[0]))
+
+
+@pytest.mark.parametrize(("format", "is_refused"), [("safetensors", False), ("audiocraft", True)])
+def test_a_changed_file_of_another_format_is_found_before_the_training(make_xp, dora_dir, keys, format, is_refused):
+    folder = export_xp(make_xp().name, dora_dir, format="safetensors", card=False).folder
+    (folder / "config.yaml").write_text("mine: true")
+    options = ExportOptions(sign=keys[0], format=format, card=False, force=True)
+    for do in (lambda: check_before_training(Experiment.from_folder(folder.parent), {}, options),
+               lambda: export_xp(SIG, dora_dir, options)):
+        with pytest.raises(ReleaseError, match="but config.yaml does not belong") if is_refused else nullcontext():
+            do()
 
 
 @pytest.mark.parametrize("damage", ["attestation", "manifest"])

@@ -32,13 +32,17 @@ def test_a_training_signs_its_release_and_stores_neither_key_nor_path_nor_passph
 
 def test_a_notebook_signs_its_release_and_stores_no_path_of_the_key(tmp_path):
     private, public = write_keys(tmp_path / "hidden-folder")
+    relative = private.relative_to(tmp_path)
     script = f"""
+        import os
         from audiocraft_export.demo.solver import DemoSolver
         from audiocraft_export.demo.train import main
-        xp = main.get_xp(["optim.epochs=2", "export=true", "exporter.sign={private}", "exporter.attest=true"])
+        xp = main.get_xp(["optim.epochs=2", "export=true", "exporter.sign={relative}", "exporter.attest=true"])
         main.init_xp(xp)
         with xp.enter():
-            DemoSolver(xp.cfg).run()
+            solver = DemoSolver(xp.cfg)
+            os.chdir("/")
+            solver.run()
         """
     result = run_python("-c", dedent(script), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
