@@ -60,16 +60,16 @@ TOKEN_FORMATS = {  # patterns by service; prefixes as in the rules of gitleaks
               rf"[\"']?(?!(?:\w{{1,20}}\s{{1,3}})?{VARIABLE}|null\b)(?:\w{{1,20}}\s{{1,3}})?[^\s\"'`<>]{{4,}}"
               r"|\b(?i:basic\s{1,3})(?=[A-Za-z]{0,99}[\d+/=])[A-Za-z0-9+/]{8,}={0,2}",
     "assignment in a string": r"(?<![A-Za-z0-9])(?i:password|passwd|passphrase|pwd|(?:client_|app_)?secret"
-                              r"|\w{0,20}(?:access|secret)_?key(?:_?id)?|api_?key|private_?key(?:_?id)?"
-                              r"|(?:access|auth)_?token)"
+                              r"|\w{0,20}(?:access|secret)[_-]?key(?:_?id)?|api[_-]?key|private[_-]?key(?:_?id)?"
+                              r"|(?:access|auth)[_-]?token)"
                               r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?"
                               rf"(?!{VARIABLE}|\?\?\?|(?i:none|null|true|false)\b)[^\s\"'`,;&<>]{{4,}}"
                               rf"|(?<![\w])(?i:--pass|--pw|pass|pw)=(?!{VARIABLE})[^\s\"'`,;&<>]{{4,}}"
                               r"|(?<![\w-])(?i:pass|pw|\w{0,20}token|auth)[\"']?\s{0,3}[:=]\s{0,3}[\"']?"
                               r"(?=[^\s\d]{0,60}\d)"
                               rf"(?=[^\sA-Za-z]{{0,60}}[A-Za-z])(?!{VARIABLE})[\w.+/=~-]{{6,}}"
-                              r"|(?<![\w-])--(?:[\w-]{1,20}-)?(?:pass(?:word|wd|phrase)?|pw|token|key|secret)\s{1,3}"
-                              r"(?![-$])\S{4,}"
+                              r"|(?<![\w-])--(?:[\w-]{1,20}[_-])?(?:pass(?:word|wd|phrase)?|pw|token|key|secret|auth)"
+                              r"(?:\s{1,3}|=[\"']?)(?![-$]|(?i:none|null|true|false)\b)[^\s\"']{4,}"
                               r"|(?<![\w-])(?:-u|--user)\s{1,3}[\w.+-]{1,64}:[^\s\"'`$]+"
                               r"|\blogin\s{1,3}\S{1,64}\s{1,3}password\s{1,3}\S+",
 }
