@@ -230,9 +230,12 @@ def _select_ema(checkpoint: Checkpoint) -> Weights:
     """Return the EMA of the model, completed with tensors of the model that are not averaged."""
     section = checkpoint.state.get("ema")
     averages = find(section, ("state", "model"))
-    if not isinstance(averages, dict) or not averages:
-        if isinstance(section, dict) and any(isinstance(value, LazyTensor) for value in section.values()):
+    if averages is None and isinstance(section, dict) and any(isinstance(tensor, LazyTensor)
+                                                              for tensor in section.values()):
+        if not _share_names(section, checkpoint.state.get("model")):
             return _select_section(checkpoint, "ema")
+        averages = section
+    if not isinstance(averages, dict) or not averages:
         raise _MissingWeights("missing-weights", f"{checkpoint.where} has no EMA of the model")
     model = _select_last(checkpoint).state
     state = _with_averages(model, averages)
@@ -240,6 +243,11 @@ def _select_ema(checkpoint: Checkpoint) -> Weights:
         if tensor is model[name] and isinstance(tensor, LazyTensor) and tensor.is_floating_point:
             raise _MissingWeights("missing-weights", f"The EMA of {checkpoint.where} lacks {name!r} of the model")
     return Weights(state, "ema", "latest EMA, as requested")
+
+
+def _share_names(one: Mapping[str, Any], other: Any) -> bool:
+    """Return whether two state dicts have a tensor of the same name, apart from the prefixes of wrappers."""
+    return isinstance(other, dict) and bool({*bare_names(one).values()} & {*bare_names(other).values()})
 
 
 def _with_averages(model: Mapping[str, Any], averages: Mapping[str, Any]) -> dict[str, Any]:

@@ -96,6 +96,26 @@ def test_weights_ema_gives_the_average_to_tied_weights_as_well(make_xp, dora_dir
     assert state["emb"].data_ptr() == state["head"].data_ptr()
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_flat_ema_is_completed_from_the_model_like_a_nested_one(make_xp, dora_dir, prefix):
+    average = {name: value for name, value in model_state(2).items() if value.is_floating_point()}
+    ema = {f"{prefix}{name}": value for name, value in average.items()}
+    state = released(make_xp, dora_dir, weights="ema", ema=ema)
+    assert same(state, {**average, "steps": model_state(1)["steps"]})
+
+
+def test_a_flat_ema_that_lacks_a_tensor_of_the_model_is_refused(make_xp, dora_dir):
+    average = model_state(2)
+    missing = next(name for name, value in average.items() if value.is_floating_point())
+    make_xp(ema={name: value for name, value in average.items() if name != missing})
+    with pytest.raises(CheckpointError, match=f"lacks '{missing}' of the model"):
+        export_xp(SIG, dora_dir, weights="ema")
+
+
+def test_a_flat_ema_of_something_else_is_released_as_it_is(make_xp, dora_dir):
+    assert same(released(make_xp, dora_dir, weights="ema", ema={"teacher": torch.ones(2)}), {"teacher": torch.ones(2)})
+
+
 @pytest.mark.parametrize("ema", [None, ..., {"state": {}, "count": 0}])
 def test_weights_ema_without_an_average_is_an_error(make_xp, dora_dir, ema):
     make_xp(ema=ema)
