@@ -146,7 +146,9 @@ class ExportingMain(HydraMain):
         self._refuse_drift(argv, others)
         xp: XP = super().get_xp(others)
         keys = self._compose_keys(xp.cfg, argv)
-        read_keys(keys)
+        if read_keys(keys)[0] == "only" and "--clear" in sys.argv:
+            raise OptionError("conflicting-options", "--clear would remove the experiment that export=only exports",
+                              "omit --clear")
         with open_dict(xp.cfg):
             for key in keys:  # an update would check the types of a structured configuration
                 xp.cfg.pop(key, None)
@@ -177,7 +179,9 @@ class ExportingMain(HydraMain):
 
     def _main(self) -> Any:
         if not is_xp():  # Dora has no XP in a multirun of Hydra
-            keys = self._compose_keys(self._base_cfg, sys.argv[1:])
+            with fatal_errors():
+                keys = self._compose_keys(self._base_cfg, sys.argv[1:])
+                read_keys(keys)
             if keys[EXPORT]:
                 log("a multirun has no XP, so nothing is exported")
             return self._run(_as_overrides(keys, has_key=bool(exporter_values(keys[EXPORTER]).get("sign"))))
@@ -360,7 +364,8 @@ def _export_after_training(xp: XP, options: ExportOptions) -> None:
         if done and (done.manifest.checkpoint is None or state.exported == file_version(path)):
             return
         options = keep_scrub(options.release_folder(xp.folder), options)
-        report = export_experiment(experiment, options)
+        rule, state.best_rule = state.best_rule and state.best_rule(options), None
+        report = export_experiment(experiment, options, rule=rule)
     except ExportError as exc:
         raise failure_after_training(exc, experiment, options) from exc
     if report.written or not done:

@@ -43,9 +43,10 @@ _unexported: dict[str, str] = {}  # warnings to log at the end of the process, b
 class ExportMixin:
     """Add exports to a `flashy.BaseSolver`; the order of the bases does not matter.
 
-    When `run()` returns normally, the XP is exported if its configuration has `export: true`, with the options under
-    `exporter`. Without the key `export`, `auto_export` decides (`with_export` adds the key to every configuration).
-    With `exporter.when`, the XP is also exported during the training, after each `commit()` of an epoch that is due.
+    When `run()` returns, or exits with code 0, the XP is exported if its configuration has `export: true`, with the
+    options under `exporter`. A solver that has neither committed nor restored an epoch is not exported. Without the key
+    `export`, `auto_export` decides (`with_export` adds the key to every configuration). With `exporter.when`, the XP is
+    also exported during the training, after each `commit()` of an epoch that is due.
 
     A solver that trains in another method names it in `export_after`, such as `export_after = "train"`. Without
     `export_after`, the outermost public method that commits more than one epoch also exports when it returns. If a main
@@ -213,10 +214,16 @@ class ExportMixin:
     def _export_around_entry(self) -> Iterator[None]:
         """Check before and export after the method that trains, if its name is known."""
         xp_state(self.xp).is_exported_by_solver = True
-        with self._export_checked_training():
+        with self._export_checked_training(), _after_success(self._export_after_entry):
             yield
-        if self._export_is_wanted():
-            self._export_after_training(barrier_is_rank_zero)
+
+    def _export_after_entry(self) -> None:
+        if not self._export_is_wanted():
+            return
+        if self._export_last_epoch is None and not self._export_is_stored():
+            log(f"{type(self).__name__} has neither committed nor restored an epoch, so it is not exported")
+            return
+        self._export_after_training(barrier_is_rank_zero)
 
     def _export_checked_training(self) -> AbstractContextManager[None]:
         """Check the export before the training and, inside the context, again before the first stage."""
@@ -236,8 +243,11 @@ class ExportMixin:
     def _export_around_method(self) -> Iterator[None]:
         """Export after a method that commits more than once, unlike a method that a main calls once per epoch."""
         self._export_commits = 0
-        with self._export_checked_training() if hasattr(self, "xp") else nullcontext():  # `__init__` may still run
+        checked = self._export_checked_training() if hasattr(self, "xp") else nullcontext()  # `__init__` may still run
+        with checked, _after_success(self._export_after_method):
             yield
+
+    def _export_after_method(self) -> None:
         # No barrier: if only rank zero commits, the other ranks cannot know that this method has trained.
         if self._export_commits > 1 and self._export_is_wanted():
             self._export_after_training(is_rank_zero)
@@ -251,6 +261,7 @@ class ExportMixin:
         self._export_last_epoch = len(self.history)
         self._export_watch = self._export_watch or BestStateWatch()
         self._export_watch.update(getattr(self, "best_state", None), len(self.history))
+        xp_state(self.xp).best_rule = self._export_best_rule
         if is_rank_zero():
             with self._export_automatically():
                 export_safely(self._export_if_due, log)
@@ -305,7 +316,7 @@ class ExportMixin:
     def _export_keep_state(self) -> None:
         """Store the state if it is only in memory."""
         with suppress(CheckpointError):
-            if not self._export_is_stored():
+            if self._export_last_epoch is not None and not self._export_is_stored():
                 store_state(self, self._export_xp)
 
     def _export_if_due(self) -> Optional[ExportReport]:
@@ -364,6 +375,18 @@ class _Section:
 
     def state_dict(self) -> Any:
         return self.state
+
+
+@contextmanager
+def _after_success(do: Callable[[], None]) -> Iterator[None]:
+    """Call a function at the end of the context, unless it raises; `sys.exit(0)` is a success."""
+    try:
+        yield
+    except SystemExit as exc:
+        if not exc.code:
+            do()
+        raise
+    do()
 
 
 def _wrap_method(cls: type, name: str) -> Callable[..., Any]:

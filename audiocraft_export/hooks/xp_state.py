@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ..storage.file_version import FileVersion
 
 if TYPE_CHECKING:
+    from ..options import ExportOptions
+    from ..release.metrics import BestRule
     from ..release.report import ExportReport
 
 
@@ -22,6 +24,8 @@ class XPState:
     is_exported_by_solver: bool = False  # whether ExportMixin exports during the training
     report: Optional[ExportReport] = None  # the export of ExportMixin after the training
     exported: Optional[FileVersion] = None  # the checkpoint of that export
+    # How the last solver with ExportMixin selects its best state, if with_export makes the last export.
+    best_rule: Optional[Callable[[ExportOptions], Optional[BestRule]]] = None
 
 
 def xp_state(xp: Any) -> XPState:

@@ -43,8 +43,10 @@ def execute(planned: Plan) -> ExportReport:
         report = _up_to_date(planned) or _write(planned)
     report = replace(report, checkpoint=planned.checkpoint, xp=planned.xp_folder)
     with progress.hide():
-        for warning in report.manifest.warnings if report.written else ():
-            logger.warning(show_warning(warning, name))
+        known = () if report.written else report.manifest.warnings
+        for warning in (report.manifest if report.written else prepared.manifest).warnings:
+            if warning not in known:
+                logger.warning(show_warning(warning, name))
     return share(report, prepared, options)
 
 

@@ -10,6 +10,7 @@ from audiocraft_export import ExportError, ExportMixin
 from audiocraft_export.demo.solver import DemoSolver
 from audiocraft_export.hooks.entry import named_entry, public_methods
 from audiocraft_export.hooks.solver import _unexported
+from audiocraft_export.release.manifest import Manifest
 
 from .solvers import Base, Training, xp_of
 
@@ -88,15 +89,42 @@ def test_an_export_of_any_kind_needs_no_warning(train_project, call, wrapped):
     assert (only_xp(root) / "export" / "export.json").exists()
 
 
+def test_with_export_knows_the_rule_of_a_solver_whose_main_calls_a_method_once_per_epoch(train_project):
+    """The best state is always the latest one, which is not the best one by the metric."""
+    call = """for loss in (3., 1., 2.):
+        solver.run_stage("valid", lambda: {"loss": loss})
+        with torch.no_grad():
+            solver.model.weight.fill_(loss)
+        solver.best_state = {"model": {name: value.clone() for name, value in solver.model.state_dict().items()}}
+        solver.commit()"""
+    root = train_project("", call, wrapped=True)
+    main = root / "proj" / "train.py"
+    main.write_text(f"import torch\n{main.read_text()}")
+    result = dora("run", "export=true", "exporter.metric=loss", cwd=root)
+    assert result.returncode == 0, result.stderr
+    manifest = Manifest.load(only_xp(root) / "export")
+    assert manifest.epoch == 3 and manifest.weights_epoch is None and manifest.best is None
+
+
 @pytest.mark.parametrize(("entry", "call", "attribute", "remedy"), [
     (f"def fit(self):{LOOP}", ".fit()", 'export_after = "fti"', "correct its export_after (fti() was not called), "),
-    (f"def run(self):{LOOP}            raise SystemExit", ".run()", "pass", "call its export() after the training"),
     ("", "for _ in range(3):\n        solver.step()", "pass", 'set export_after = "step" in it, ')],
-    ids=["wrong name", "exit", "per epoch"])
+    ids=["wrong name", "per epoch"])
 def test_a_training_whose_last_epoch_is_not_exported_ends_with_a_warning(train_project, entry, call, attribute, remedy):
     root = train_project(entry, call, attribute=attribute)
     result = dora("run", "epochs=3", "export=true", "+exporter.when=2", cwd=root)
     assert result.returncode == 0 and result.stderr.count("not exported, although export is on: " + remedy) == 1
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize("name", ["run", "fit"])
+@pytest.mark.parametrize("code", ["", "(0)", "(1)"])
+def test_an_exit_with_code_0_is_the_end_of_a_training(train_project, name, code, wrapped):
+    root = train_project(f"def {name}(self):{LOOP}            raise SystemExit{code}", f".{name}()", wrapped)
+    result = dora("run", "export=true", "save_last=false", cwd=root)
+    assert result.returncode == (code == "(1)"), result.stderr
+    assert (only_xp(root) / "export" / "export.json").exists() == (code != "(1)")
+    assert "epochs-not-exported" not in result.stderr or code == "(1)"
 
 
 def test_a_failed_training_shows_only_its_error(train_project):

@@ -210,6 +210,34 @@ def test_a_multirun_of_hydra_still_knows_our_keys(project):
     assert "a multirun has no XP" in result.stderr
 
 
+@pytest.mark.parametrize(("override", "says"), [
+    ("exporter.foo=1", "error[unknown-option]: Unknown option exporter.foo"),
+    ("exporter.dtype=float16,bfloat16", "[invalid-override]: Hydra cannot compose exporter.dtype=float16,bfloat16: "),
+    ("export=maybe", "error[invalid-option]: Invalid value 'maybe' for export")])
+def test_a_wrong_option_of_a_multirun_is_an_error_without_a_traceback(project, override, says):
+    result = started("proj.train", "-m", "lr=1,2", "export=true", override, cwd=project())
+    assert result.returncode == 1 and says in result.stderr and "Traceback" not in result.stderr
+
+
+def test_clear_does_not_remove_what_export_only_exports(project):
+    root = project()
+    assert dora("run", cwd=root).returncode == 0
+    result = dora("run", "--clear", "export=only", cwd=root)
+    assert "--clear would remove the experiment" in last_sentence(result)
+    assert (only_xp(root) / "checkpoint.th").exists()
+    assert dora("run", "--clear", "export=true", cwd=root).returncode == 0
+
+
+def test_an_up_to_date_release_without_the_last_epochs_is_not_reported_without_a_warning(project):
+    root = project()
+    assert dora("run", "export=true", cwd=root).returncode == 0
+    history = only_xp(root) / "history.json"
+    history.write_text(json.dumps([*json.loads(history.read_text()), {"train": {"duration": 1.}}]))
+    result = dora("run", "export=only", cwd=root)
+    assert "already exported" in result.stderr and "warning[history-mismatch]" in result.stderr
+    assert result.stderr.count("warning[") == 1
+
+
 def test_a_project_with_a_structured_root_configuration_runs_and_exports(project):
     root = project(config_name="unused")
     train = root / "proj" / "train.py"

@@ -67,6 +67,24 @@ def test_inherited_run_follows_the_method_resolution_order(xp):
         assert Diamond().run() == "other done"
 
 
+class Evaluates(ExportMixin, Base):
+    def run(self):
+        self.run_stage("evaluate", lambda: {"accuracy": 1.})
+
+
+@pytest.mark.parametrize("save", [True, False])
+def test_a_solver_that_only_evaluates_is_not_exported_before_or_after_the_training(xp, save):
+    here = xp(export=True, exporter={"weights": "last"})
+    with here.enter():
+        Evaluates().run()
+        assert not (here.folder / "checkpoint.th").exists() and not (here.folder / "export").exists()
+        trained = Inherited(save=save)
+        trained.run()
+        Evaluates().run()
+    state = load(here.folder / "export" / "state_dict.bin")["best_state"]
+    assert same(state, trained.model.state_dict())
+
+
 @pytest.mark.parametrize(("cfg", "auto", "exports"), [
     ({"export": True}, False, True), ({"export": False}, True, False), ({}, True, True), ({}, False, False),
     ({"export": {"format": "onnx"}}, False, False)])
