@@ -30,8 +30,8 @@ import generate  # noqa: E402
 
 PACKAGE = Path(audiocraft_export.__file__).parent
 LOOKS_LIKE_A_COMMAND = re.compile(r"\s*(\$ |(python|pip|make|dora|nox|export) |audiocraft-export (?!\w*:))")
-FLAGS_OF_OTHERS = {"--ddp_workers", "--multirun", "--no_tail", "--no_monitoring", "--no_git_save", "--signal",
-                   "--name", "--shell"}
+FLAGS_OF_OTHERS = {"--clear", "--ddp_workers", "--multirun", "--no_tail", "--no_monitoring", "--no_git_save",
+                   "--signal", "--name", "--shell"}
 
 
 @pytest.fixture
