@@ -218,12 +218,8 @@ class ExportMixin:
             yield
 
     def _export_after_entry(self) -> None:
-        if not self._export_is_wanted():
-            return
-        if self._export_last_epoch is None and not self._export_is_stored():
-            log(f"{type(self).__name__} has neither committed nor restored an epoch, so it is not exported")
-            return
-        self._export_after_training(barrier_is_rank_zero)
+        if self._export_is_wanted():
+            self._export_after_training(barrier_is_rank_zero)
 
     def _export_checked_training(self) -> AbstractContextManager[None]:
         """Check the export before the training and, inside the context, again before the first stage."""
@@ -291,6 +287,9 @@ class ExportMixin:
         with fatal_errors(is_main_running()), self._export_automatically():
             try:
                 if not is_exporting_rank():
+                    return
+                if self._export_last_epoch is None and not self._export_is_stored():
+                    log(f"{type(self).__name__} has neither committed nor restored an epoch, so it is not exported")
                     return
                 report = self.export()
             except Exception as exc:
