@@ -69,14 +69,16 @@ TOKEN_FORMATS = {  # patterns by service; prefixes as in the rules of gitleaks
                               r"(?=[^\s\d]{0,60}\d)"
                               rf"(?=[^\sA-Za-z]{{0,60}}[A-Za-z])(?!{VARIABLE})[\w.+/=~-]{{6,}}"
                               r"|(?<![\w-])--(?:[\w-]{1,20}[_-])?(?:pass(?:word|wd|phrase)?|pw|token|key|secret|auth)"
-                              r"(?:\s{1,3}|=[\"']?)(?![-$]|(?i:none|null|true|false)\b)[^\s\"']{4,}"
+                              r"(?:\s{1,3}|=)[\"']?(?![-$]|(?i:none|null|true|false)\b)[^\s\"']{4,}"
+                              r"|\b[A-Z][A-Z0-9_]{0,30}(?:PASSWORD|_PASS|_PWD|_PW|_TOKEN|_SECRET)="  # in a shell
+                              rf"(?!{VARIABLE}|[$])[\"']?[^\s\"'`,;&<>]{{4,}}"
                               r"|(?<![\w-])(?:-u|--user)\s{1,3}[\w.+-]{1,64}:[^\s\"'`$]+"
                               r"|\blogin\s{1,3}\S{1,64}\s{1,3}password\s{1,3}\S+",
 }
 PATH_FORMATS = {
-    "file URL": rf"{START}file:/+[^\s\"'`)>]+",
+    "file URL": rf"{START}(?i:file):/+[^\s\"'`)>]+",
     "remote repository": r"(?<![\w.+/@-])[\w.+-]{1,64}@[A-Za-z0-9][\w.-]{0,253}:[\w./~][^\s\"'`)>]*",
-    "remote storage": r"\b(?:s3a?|gs|gcs|hdfs|abfss?|wasbs?|az|adl|oss|cos|obs|b2|dbfs|nfs|smb|afp|ftps?|sftp|ssh"
+    "remote storage": r"\b(?i:s3a?|gs|gcs|hdfs|abfss?|wasbs?|az|adl|oss|cos|obs|b2|dbfs|nfs|smb|afp|ftps?|sftp|ssh"
                       r"|rsync):/{1,2}[^\s\"'`)>]+",
     "encoded": r"(?i:%2F(?:home|users|root|mnt|data|scratch|checkpoint|srv)%2F)[^\s\"'`)>]*",
     "Windows drive": rf"{START}[A-Za-z]:(?:\\|/(?!/))[^\s\"'`]*",
@@ -104,8 +106,8 @@ TOKENS, PATHS, HOSTS = (re.compile("|".join(formats.values()))
 MAILS = re.compile(r"(?<![\w.+/-])(?!git@)[\w.+-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b")
 DETECTORS = ((TOKEN, TOKENS), (MAIL, MAILS), (PATH, PATHS), (HOST, HOSTS))
 
-SECRET_KEYS = re.compile(r"(?:^|_)(?:pass_?(?:word|wd|phrase)|secrets?|credentials?"
-                         r"|(?:api|access|secret|private|auth|signing|encryption)_?key)(?:_|$)")
+SECRET_KEYS = re.compile(r"(?:^|_)(?:(?:pass_?(?:word|wd|phrase)s?|secrets?|credentials?"
+                         r"|(?:api|access|secret|private|auth|signing|encryption)_?keys?)(?:_|$)|pwd$)")
 WHOLE_SECRET_KEYS = {"pass", "pw", "pwd"}  # secret only as whole keys, unlike `low_pass`
 TOKEN_KEYS = re.compile(r"(?:^|_)(?:tokens?|key|auth|authorization|bearer|cookie)$")
 TOKEN_LIKE = re.compile(r"(?:Bearer )?(?=[^\s\d]*\d)(?=[^A-Za-z]*[A-Za-z])(?![/~])[\w.+/=-]{16,}")
@@ -159,9 +161,9 @@ def kind_by_key(key: str, value: object, name: str = "") -> str:
         key: the key, with the name of its section in front if there is one.
         name: the key alone; `key` if empty.
     """
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return ""
-    words = "_".join(KEY_WORDS.findall(key)).lower()
+    words = _words(key)
     literal = INTERPOLATION.sub(" ", str(value)).strip(" ,")  # the value of an interpolation is not released
     if literal in ("", "???", "null", "none"):
         return ""
@@ -174,6 +176,15 @@ def kind_by_key(key: str, value: object, name: str = "") -> str:
     if USER_KEYS.search(words):
         return USER
     return HOST if HOST_KEYS.search(words) else ""
+
+
+def is_secret_key(name: str) -> bool:
+    """Return whether all values under a key are secret, such as `credentials`."""
+    return bool(SECRET_KEYS.search(_words(name)))
+
+
+def _words(key: str) -> str:
+    return "_".join(KEY_WORDS.findall(key)).lower()
 
 
 def mask_tokens(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 from ...errors import printable
 from ..walk import KeyPath, items_of
-from .detectors import TOKEN, KnownNames, find_in_text, kind_by_key, mask, mask_tokens
+from .detectors import TOKEN, KnownNames, find_in_text, is_secret_key, kind_by_key, mask, mask_tokens
 
 MAX_SHOWN = 80  # characters of a value, so that a warning has one line per value
 SECTION = object()  # placeholder for the value of a section, of which only the key is examined
@@ -46,7 +46,8 @@ def find_private_values(values: Any, names: Optional[KnownNames] = None) -> list
 def _in_leaf(path: KeyPath, leaf: Any, names: KnownNames) -> list[Exposure]:
     """Return the private values in a leaf and in its key, one for each kind."""
     names_in_path = [part for part in path if not part.isdecimal()]
-    key = "_".join(names_in_path[-2:])  # `wandb.key` is more specific than `key`
+    secret_sections = [name for name in names_in_path[:-2] if is_secret_key(name)]
+    key = "_".join([*secret_sections, *names_in_path[-2:]])  # `wandb.key` is more specific than `key`
     kind = kind_by_key(key, leaf, "".join(names_in_path[-1:]))
     if kind == TOKEN:
         return [Exposure(path, kind, mask(str(leaf)))]

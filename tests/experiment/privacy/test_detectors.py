@@ -30,7 +30,8 @@ PRIVATE = [
     "PuTTY-User-Key-File-3: ssh-rsa", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIx joe", "AGE-SECRET-KEY-1" + "QW3" * 10,
     "password=hunter2", "--password hunter2 --password=hunter2", "db_password: hunter2", "pass=hunter2", "--pw=hunter2",
     "curl --token=abcd1234", "run --api-key=abcd1234", "--hf-token=abcd", "--auth abcd1234",
-    "--access-token='abcd1234'",
+    "--access-token='abcd1234'", "--token \"abcd1234\"", "PGPASSWORD=hunter57", "DB_PASS=hunter57", "A_TOKEN='abcd'",
+    "FILE:///data/jane/x", "S3://bucket/data",
     "api_key=abcd1234", "client_secret: abcd1234", "access_token=abcd", "mysql -u x PASSWORD=hunter2",
     "joe@gpu7", "ssh joe@bigbox", "joe.doe@login-node", "joe@lab.example.org", "git@host:joe/x", "joe@10.0.0.7:/srv/x",
     "git@github.com:joe/x.git", "bigbox.lab.org:8080", "node[01-16]", "gpu[1-7,9]", "dgx-[001,003].cluster",
@@ -66,7 +67,7 @@ HARMLESS = [
     "low_pass=8000", "pass", "pw", "secret", "token", "two passes = 2", "bypass=enabled", "pad_token=<pad>", "sig",
     "pad_token: none", "token: word", "proj.local.Net", "torch.nn.Internal", "localhost", "http://localhost:8080/x",
     "http://127.0.0.1:8080/x", "http://[::1]:80/x", "https://github.com/x/y/hooks/pre_commit.py", "0a1b" * 10,
-    "--token=${oc.env:TOKEN}", "--auth=none", "--key=null",
+    "A_TOKEN=${oc.env:T}", "A_TOKEN=$TOKEN", "--token=${oc.env:TOKEN}", "--auth=none", "--key=null",
     "--key ${oc.env:KEY}", "Authorization: Bearer ${oc.env:TOKEN}", "secret_santa", "eyJ", "model_token", "skip-3",
     "crest_factor", "visqol", "fad", "kld", "text_consistency", "chroma_cosine", "si_snr", "msspec", "encodec", "dummy"]
 

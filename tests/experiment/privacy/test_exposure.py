@@ -57,13 +57,21 @@ def test_a_token_is_found_anywhere_and_shown_nowhere(secret):
 
 
 @pytest.mark.parametrize(("key", "value"), [
-    ("password", "hunter2"), ("db_password", 12345), ("wandb_api_key", "0123456789abcdef" * 2 + "01234567"),
+    ("password", "hunter2"), ("db_password", 12345), ("password", 1234.5), ("MYSQL_PWD", "hunter2"),
+    ("passwords", "hunter2"), ("wandb_api_key", "0123456789abcdef" * 2 + "01234567"),
     ("apiKey", "x1"), ("secret", "x"), ("aws_secret_access_key", "x/y+z"), ("token", "Ab3" * 8), ("key", "0a1b" * 10),
     ("password", "${oc.env:PW,hunter2}"), ("Authorization", "Bearer " + "Ab3" * 8)])
 def test_a_value_is_a_token_by_its_key(key, value):
     for values in ({key: value}, {"a": {key: [value]}}, {key: {"name": value}} if "password" in key else {key: value}):
         assert [each.kind for each in find_private_values(values, NOBODY)] == [TOKEN]
         assert str(value) not in str(find_private_values(values, NOBODY)[0])
+
+
+@pytest.mark.parametrize("section", ["credentials", "secrets", "db_password", "passwords", "api_keys"])
+def test_each_value_of_a_secret_section_is_a_token_at_any_depth(section):
+    values = {section: {"wandb": {"prod": ["hunter2", {"deeper": 1234.5}]}}}
+    assert [each.kind for each in find_private_values(values, NOBODY)] == [TOKEN, TOKEN]
+    assert find_private_values({section: {"a": {"b": {"c": None, "d": True, "e": "${oc.env:X}"}}}}, NOBODY) == []
 
 
 @pytest.mark.parametrize(("key", "value"), [
