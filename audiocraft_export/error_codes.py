@@ -322,6 +322,9 @@ WARNINGS: dict[str, str] = {
     "old-card": """
         The README.md next to the release describes a previous release. An export with `card=true` (`--card`) updates
         it.""",
+    "plot-kept": """
+        The training-curve.png next to the release is not the one that the previous export made, so it was kept. Move
+        it, and export again, to get the new plot.""",
     "prefix-removed": """
         Parameters had the prefixes of torch.compile (`_orig_mod.`) or DDP (`module.`). The prefixes were removed,
         because AudioCraft's loaders expect names without them.""",

@@ -25,7 +25,7 @@ from ...storage.writer import replace_files
 from ..endpoint import check_endpoint
 from .limits import MAX_CARD_BYTES
 from .markdown import prose
-from .markers import has_sections, outline
+from .markers import has_sections, last_metadata, outline
 from .source import CardSource
 
 logger = logging.getLogger(__name__)
@@ -71,12 +71,26 @@ class CardUpdate:
         return [CARD_FILE, *self.plot]
 
     def write(self) -> None:
-        """Write the files that are missing or out of date in the folder.
+        """Write the files that are missing or out of date in the folder; a plot of the user is kept.
 
         Raises:
             ReleaseError: if the existing card cannot be read or updated, or writing fails.
         """
-        self._write({**self.plot, CARD_FILE: self._render(_read_card(self.folder)).encode()})
+        previous = _read_card(self.folder)
+        plot = {name: data for name, data in self.plot.items() if not self._is_of_user(name, data, previous)}
+        self._write({**plot, CARD_FILE: self._render(previous).encode()})
+
+    def _is_of_user(self, name: str, data: bytes, previous: str) -> bool:
+        """Return whether an existing plot is neither the new one nor, by its SHA-256, that of the previous card."""
+        path = self.folder / name
+        if not os.path.isfile(path):
+            return False
+        found = sha256(_read_file(path)).hexdigest()
+        if found in (sha256(data).hexdigest(), last_metadata(previous).get(name)):
+            return False
+        logger.warning(show_warning(coded_warning("plot-kept", "this file was not made by the previous export, and is "
+                                                  "kept: move it to get the new plot"), str(path)))
+        return True
 
     def merge_remote(self, remote: str) -> bool:
         """Merge manual edits of the card on the Hub into the local card, if the local card has no other edits.

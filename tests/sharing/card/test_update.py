@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+from hashlib import sha256
 
 import pytest
 import torch
@@ -212,6 +213,22 @@ def test_a_training_curve_that_others_put_on_the_hub_is_not_replaced(make_xp, hu
     hub.edit(REPO, **{CURVE_FILE: None, "my-plot.png": b"my own plot"})
     assert export(*SHARED).returncode == 0
     assert pushed(hub)[CURVE_FILE] == released(folder)[CURVE_FILE] and pushed(hub)["my-plot.png"] == b"my own plot"
+
+
+def test_a_training_curve_of_the_user_is_kept_with_a_warning(make_xp, export):
+    folder = make_xp(history=[{"valid": {"ce": 0.5}}]) / "export"
+    folder.mkdir()
+    for card in ("no card", "a generated card"):
+        (folder / CURVE_FILE).write_text("my own plot")
+        result = export("--format", "safetensors")
+        assert result.returncode == 0 and f"warning[plot-kept]: {folder / CURVE_FILE}: " in result.stderr, card
+        assert (folder / CURVE_FILE).read_text() == "my own plot" and (folder / CARD).exists()
+    (folder / CURVE_FILE).unlink()
+    for value in (0.5, 0.25):  # a generated one is replaced
+        make_xp(history=[{"valid": {"ce": value}}])
+        result = export("--format", "safetensors")
+        assert (folder / CURVE_FILE).read_bytes().startswith(b"\x89PNG") and "plot-kept" not in result.stderr
+        assert sha256((folder / CURVE_FILE).read_bytes()).hexdigest() in (folder / CARD).read_text()
 
 
 def test_only_a_card_that_an_export_has_written_can_be_stale(tmp_path, caplog):
