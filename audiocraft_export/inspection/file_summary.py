@@ -182,7 +182,7 @@ def differing_keys(configs: Sequence[Mapping[str, str]]) -> list[tuple[str, list
 
 def _flatten(value: Any, key: str) -> Iterator[tuple[str, str]]:
     """Yield the dotted keys of a configuration with their values as JSON."""
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and (value or not key):
         for name, item in value.items():
             yield from _flatten(item, f"{key}.{name}" if key else str(name))
     else:

@@ -26,7 +26,7 @@ def export_lm(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrText:
 
     Args:
         checkpoint_path: the training checkpoint.
-        out_file: the file to write; a file of a release is replaced.
+        out_file: the file to write; an existing file is replaced, unless it is a training checkpoint.
 
     Returns:
         `out_file`.
@@ -42,7 +42,7 @@ def export_encodec(checkpoint_path: PathOrText, out_file: PathOrText) -> PathOrT
 
     Args:
         checkpoint_path: the training checkpoint.
-        out_file: the file to write; a file of a release is replaced.
+        out_file: the file to write; an existing file is replaced, unless it is a training checkpoint.
 
     Returns:
         `out_file`.
@@ -59,7 +59,7 @@ def export_pretrained_compression_model(pretrained_encodec: PathOrText, out_file
     Args:
         pretrained_encodec: the name of a public model without `//pretrained/`, such as `facebook/encodec_32khz`, or
             the path of an exported compression model.
-        out_file: the file to write; a file of a release is replaced.
+        out_file: the file to write; an existing file is replaced, unless it is a training checkpoint.
 
     Returns:
         `out_file`.

@@ -24,7 +24,9 @@ def warn_of_private_values(prepared: PreparedRelease, options: ExportOptions) ->
         return
     found = [*_private_values(prepared), *([] if PUBLIC in options.patterns else _private_classes(prepared))]
     if found or not options.scrub:
-        what = f"{len(found)} values that look private" if found else "the whole configuration"
+        count = len(found)
+        look = "value that looks" if count == 1 else "values that look"
+        what = f"{count} {look} private" if found else "the whole configuration"
         remedy = "check that they may be published" if PUBLIC in options.patterns else \
             "scrub=public removes values of known private forms"
         warning = coded_warning("private-values", f"the push to {options.hub} publishes {what}; {remedy}")

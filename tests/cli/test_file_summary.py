@@ -184,3 +184,4 @@ def test_configurations_differ_in_dotted_keys(tmp_path):
     one, other = Config({"a": {"b": 1, "c": {}}, "same": [1]}), Config({"a": {"b": "1"}, "same": [1], "new": None})
     keys = [FileSummary(EXPERIMENT, tmp_path, config=config).keys() for config in (one, other)]
     assert differing_keys(keys) == [("a.b", ["1", '"1"']), ("a.c", ["{}", None]), ("new", [None, "null"])]
+    assert FileSummary(EXPERIMENT, tmp_path, config=Config({})).keys() == {}

@@ -29,6 +29,8 @@ def test_pushing_without_scrub_lists_private_values(make_xp, hub, export):
         assert "a" * 20 not in result.stderr and (REPO in hub.repos) == is_pushed
     result = export(*SHARED, "--scrub", "wandb", "--dry-run")
     assert "2 values that look private" in result.stderr and "wandb.key" not in result.stderr
+    result = export(*SHARED, "--scrub", "wandb", "--scrub", "datasource", "--dry-run")
+    assert "1 value that looks private" in result.stderr
     result = export(*SHARED, "--scrub", "wandb", "--scrub", "datasource", "--scrub", "mail", "--dry-run")
     assert result.stderr == ""
 
