@@ -49,7 +49,7 @@ def to_remember(ours: Metadata, curve: Optional[str] = None) -> Metadata:
         ours: the generated front matter.
         curve: the SHA-256 of the training curve, if any.
     """
-    kept = {key: True if key == MODEL_INDEX else value for key, value in ours.items()}
+    kept = {key: value[0]["name"] if key == MODEL_INDEX else value for key, value in ours.items()}
     return {**kept, CURVE_FILE: curve} if curve else kept
 
 
@@ -60,7 +60,8 @@ def _merge_value(key: str, theirs: Any, ours: Any, last: Any) -> Any:
     if theirs is None:
         return ours if last is None else None
     if key == MODEL_INDEX:
-        return _merge_results(theirs, ours) if isinstance(theirs, list) and all(map(_has_results, theirs)) else theirs
+        is_known = isinstance(theirs, list) and all(map(_has_results, theirs))
+        return _merge_results(theirs, ours, last) if is_known else theirs
     return ours if theirs == last else theirs
 
 
@@ -72,13 +73,15 @@ def _merge_tags(theirs: list[Any], ours: list[Any], last: Any) -> Optional[list[
     return tags or None
 
 
-def _merge_results(theirs: list[dict[Any, Any]], ours: Any) -> Optional[list[Any]]:
-    """Keep results that people added, and append the generated ones."""
+def _merge_results(theirs: list[dict[Any, Any]], ours: Any, last: Any) -> Optional[list[Any]]:
+    """Keep results that people added, and append the generated ones; keep a name that differs from the last one."""
     entries = [{**entry, "results": [each for each in entry.get("results") or [] if not _is_ours(each)]}
                for entry in theirs]
     first, *others = [entry for entry in entries if entry["results"]] or [{}]
     if not first:
-        return list(ours) if ours else None
+        name = theirs[0].get("name") if theirs else None
+        named = {} if name in (None, last) else {"name": name}
+        return [{**entry, **named} for entry in ours] if ours else None
     return [{**first, "results": [*first["results"], *(ours[0]["results"] if ours else [])]}, *others]
 
 

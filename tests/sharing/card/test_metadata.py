@@ -51,12 +51,20 @@ def test_results_that_a_person_added_stay_and_ours_are_renewed(release):
         ("fad", 1.5), ("ce", 0.5)]
 
 
+@pytest.mark.parametrize(("theirs", "name"), [("MusicGen", "my-repo"), ("My model", "My model"), (None, "my-repo")])
+def test_the_name_of_the_model_follows_the_export_until_a_person_changes_it(release, theirs, name):
+    old = ModelCard(card(*release())).data.to_dict()
+    new = {"model-index": [{**old["model-index"][0], "name": "my-repo"}]}
+    merged = merge({"model-index": [{**old["model-index"][0], "name": theirs}]}, new, to_remember(old))
+    assert merged == {"model-index": [{**new["model-index"][0], "name": name}]}
+
+
 def test_a_key_follows_the_export_until_a_person_changes_it():
     old, new = {"library_name": "audiocraft"}, {"library_name": "transformers"}
     assert merge({}, old, {}) == merge(old, old, old) == old and merge(old, new, old) == new
     assert merge({"library_name": "mine"}, new, old) == {"library_name": "mine"} and merge({}, new, old) == {}
     assert merge(old, {}, old) == {} and merge({"tags": "a"}, {"tags": ["b"]}, {}) == {"tags": ["a", "b"]}
-    assert to_remember({"model-index": [3], "tags": ["a"]}) == {"model-index": True, "tags": ["a"]}
+    assert to_remember({"model-index": [{"name": "x"}], "tags": ["a"]}) == {"model-index": "x", "tags": ["a"]}
     assert to_remember({"tags": ["a"]}, "5891b5") == {"tags": ["a"], "training-curve.png": "5891b5"}
 
 
