@@ -201,7 +201,7 @@ def find_source(target: str, dora_dir: DoraDir) -> str:
     if xp is None:
         where = f"{dora_dir.path} has no XP {sig} with a checkpoint" if sig else "the experiment is unknown"
         raise ExperimentError("wrong-target", f"{target} is a release, and {where}",
-                              _other_verbs(target, manifest is not None))
+                              _other_verbs(target, manifest is not None and manifest.is_complete(release)))
     return str(xp.folder)
 
 
@@ -213,9 +213,9 @@ def _find_stored(sig: Optional[str], dora_dir: DoraDir) -> Optional[Experiment]:
     return None
 
 
-def _other_verbs(target: str, is_readable: bool) -> str:
+def _other_verbs(target: str, is_complete: bool) -> str:
     """Return the hint that names what can be done with a release without its experiment."""
-    verbs = {"verify": "checks", **({"inspect": "shows"} if is_readable else {})}
+    verbs = {"verify": "checks", **({"inspect": "shows"} if is_complete else {})}
     return ", ".join(f"{shlex.join(['audiocraft-export', verb, target])} {does} it" for verb, does in verbs.items())
 
 

@@ -78,6 +78,8 @@ def test_a_release_without_its_experiment_gets_the_commands_that_work(experiment
     assert [verb for verb, _ in offered] == ["verify", "inspect"]
     for verb, path in offered:
         command(verb, path, cwd=tmp_path)
+    (tmp_path / "release" / "state_dict.bin").write_bytes(b"")
+    assert "inspect" not in command("run", target, cwd=tmp_path, code=1).stderr
     (tmp_path / "release" / "export.json").write_text("{")
     assert "inspect" not in command("run", target, cwd=tmp_path, code=1).stderr
 
