@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -30,6 +30,7 @@ from ..experiment.xp import Experiment
 from ..options import ExportOptions
 from ..requirements import transformers_problem
 from ..storage.file_version import file_version
+from .after_success import after_success
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .messages import fatal_errors, log, log_error
 from .overrides import (
@@ -201,15 +202,8 @@ class ExportingMain(HydraMain):
             return self._run(overrides)
         from .first_stage import check_first_stage  # imports flashy, which a start without export does not need
         _prepare_export(xp, options)
-        try:
-            with check_first_stage(options):
-                result = self._run(overrides)
-        except SystemExit as exc:
-            if not exc.code:
-                _export_after_training(xp, options)
-            raise
-        _export_after_training(xp, options)
-        return result
+        with after_success(partial(_export_after_training, xp, options)), check_first_stage(options):
+            return self._run(overrides)
 
     def _run(self, own: Sequence[str]) -> Any:
         """Run the wrapped main, with `own` instead of the overrides of `export` and `exporter` on the command line."""
@@ -293,9 +287,8 @@ def _composition_error(exc: Exception, own: Sequence[str]) -> OptionError:
     text = str(exc).split("Config search path")[0].split("\nSee ")[0]
     text = text.removeprefix("In '_dummy_empty_config_': ")  # Hydra's name for composing without a file
     text, _, available = text.partition("\nAvailable options in")  # followed by one name per line
-    what = " ".join(arg for arg in own if arg not in MODES) or EXPORTER
-    for value in [arg.partition("=")[2] for arg in own if key_of(arg) == SIGN]:
-        what = what.replace(value, "...")
+    what = " ".join(f"{SIGN}=..." if key_of(arg) == SIGN else arg for arg in own if arg not in MODES) or EXPORTER
+    for value in filter(None, (arg.partition("=")[2] for arg in own if key_of(arg) == SIGN)):
         text = text.replace(value, "...") if isinstance(exc, ConfigCompositionException) else "invalid value"
     names = available.partition(":")[2].split()
     hint = f"use one of {', '.join(names)}" if names else ""

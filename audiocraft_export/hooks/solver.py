@@ -26,6 +26,7 @@ from ..release.families.registry import best_rule
 from ..release.metrics import BestRule, OwnRule, WatchedRule
 from ..release.report import ExportReport
 from ..storage.file_version import file_version
+from .after_success import after_success
 from .best_state import BestStateWatch
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
@@ -214,7 +215,7 @@ class ExportMixin:
     def _export_around_entry(self) -> Iterator[None]:
         """Check before and export after the method that trains, if its name is known."""
         xp_state(self.xp).is_exported_by_solver = True
-        with self._export_checked_training(), _after_success(self._export_after_entry):
+        with self._export_checked_training(), after_success(self._export_after_entry):
             yield
 
     def _export_after_entry(self) -> None:
@@ -240,7 +241,7 @@ class ExportMixin:
         """Export after a method that commits more than once, unlike a method that a main calls once per epoch."""
         self._export_commits = 0
         checked = self._export_checked_training() if hasattr(self, "xp") else nullcontext()  # `__init__` may still run
-        with checked, _after_success(self._export_after_method):
+        with checked, after_success(self._export_after_method):
             yield
 
     def _export_after_method(self) -> None:
@@ -374,18 +375,6 @@ class _Section:
 
     def state_dict(self) -> Any:
         return self.state
-
-
-@contextmanager
-def _after_success(do: Callable[[], None]) -> Iterator[None]:
-    """Call a function at the end of the context, unless it raises; `sys.exit(0)` is a success."""
-    try:
-        yield
-    except SystemExit as exc:
-        if not exc.code:
-            do()
-        raise
-    do()
 
 
 def _wrap_method(cls: type, name: str) -> Callable[..., Any]:

@@ -43,10 +43,11 @@ def execute(planned: Plan) -> ExportReport:
         report = _up_to_date(planned) or _write(planned)
     report = replace(report, checkpoint=planned.checkpoint, xp=planned.xp_folder)
     with progress.hide():
-        known = () if report.written else report.manifest.warnings
-        for warning in (report.manifest if report.written else prepared.manifest).warnings:
-            if warning not in known:
-                logger.warning(show_warning(warning, name))
+        warnings = report.manifest.warnings
+        if not report.written:  # those that the existing release does not have
+            warnings = [each for each in prepared.manifest.warnings if each not in warnings]
+        for warning in warnings:
+            logger.warning(show_warning(warning, name))
     return share(report, prepared, options)
 
 

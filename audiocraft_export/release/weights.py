@@ -228,10 +228,9 @@ def _select_last(checkpoint: Checkpoint) -> Weights:
 
 def _select_ema(checkpoint: Checkpoint) -> Weights:
     """Return the EMA of the model, completed with tensors of the model that are not averaged."""
-    section = checkpoint.state.get("ema")
+    section: Any = checkpoint.state.get("ema")
     averages = find(section, ("state", "model"))
-    if averages is None and isinstance(section, dict) and any(isinstance(tensor, LazyTensor)
-                                                              for tensor in section.values()):
+    if not averages and _has_tensors(section):
         if not _share_names(section, checkpoint.state.get("model")):
             return _select_section(checkpoint, "ema")
         averages = section
@@ -282,8 +281,12 @@ def _is_only_a_name(checkpoint: Checkpoint, which: str) -> bool:
 def _is_bare(checkpoint: Checkpoint) -> bool:
     """Return whether the file is a bare state dict: tensors by name, without sections."""
     state = checkpoint.state
-    return checkpoint.file is not None and not _parts(state) and any(
-        isinstance(value, LazyTensor) for value in state.values())
+    return checkpoint.file is not None and not _parts(state) and _has_tensors(state)
+
+
+def _has_tensors(state: Any) -> bool:
+    """Return whether a value is a mapping that has tensors itself, not only in its parts."""
+    return isinstance(state, dict) and any(isinstance(value, LazyTensor) for value in state.values())
 
 
 def _find_section(state: Mapping[Any, Any], path: str) -> Any:

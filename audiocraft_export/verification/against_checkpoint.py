@@ -27,7 +27,7 @@ from .file import Problem
 def checkpoint_of(path: Path) -> Optional[str]:
     """Return which checkpoint a release was made from, as a value of the option `checkpoint` (None: checkpoint.th)."""
     manifest = Manifest.load_or_none(folder_of(path))
-    return checkpoint_option(str((manifest.checkpoint or {}).get("name"))) if manifest else None
+    return checkpoint_option(str(manifest.source.get("name"))) if manifest else None
 
 
 @dataclass(frozen=True)

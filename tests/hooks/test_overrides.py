@@ -33,6 +33,12 @@ def test_a_wrong_option_ends_the_run_before_it_trains(project, override, says):
     assert not (root / "outputs" / "xps").exists()
 
 
+@pytest.mark.parametrize("key", ["", "k"])
+def test_an_error_names_the_option_sign_without_its_value(project, key):
+    said = last_sentence(dora("run", "exporter=nope", f"exporter.sign={key}", cwd=project()))
+    assert "Hydra cannot compose exporter=nope exporter.sign=...: Could not find " in said
+
+
 @pytest.mark.parametrize("config", ["exporter:\n  weights: last\n", "exporter: null\n"])
 def test_options_can_be_chosen_over_those_in_the_project_s_own_file(project, config):
     root = project(config=config)

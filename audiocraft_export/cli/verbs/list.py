@@ -85,7 +85,7 @@ def execute(args: argparse.Namespace) -> int:
     else:
         count = len(xps)
         print_note(f"No matching experiments in {dora_dir} ({count} without filters)." if count
-                  else f"No experiments in {dora_dir / XPS}.")
+                   else f"No experiments in {dora_dir / XPS}.")
     return 0
 
 

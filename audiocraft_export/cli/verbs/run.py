@@ -177,7 +177,7 @@ def _run_all(args: argparse.Namespace, dora_dir: DoraDir, given: Mapping[str, An
     if not found.options:
         is_empty = not any(found.skipped.values())
         print_note(f"Nothing to do: no XPs in {dora_dir.path}" if is_empty else
-                  f"Nothing to do in {dora_dir.path}. {summary(found.skipped)}")
+                   f"Nothing to do in {dora_dir.path}. {summary(found.skipped)}")
         return 0
     _report_unsharded([*found.options.values()], given)
     args.targets = [*map(str, found.options)]

@@ -77,16 +77,16 @@ class CardUpdate:
             ReleaseError: if the existing card cannot be read or updated, or writing fails.
         """
         previous = _read_card(self.folder)
-        plot = {name: data for name, data in self.plot.items() if not self._is_of_user(name, data, previous)}
+        plot = {name: data for name, data in self.plot.items() if not self._is_of_user(name, previous)}
         self._write({**plot, CARD_FILE: self._render(previous).encode()})
 
-    def _is_of_user(self, name: str, data: bytes, previous: str) -> bool:
+    def _is_of_user(self, name: str, previous: str) -> bool:
         """Return whether an existing plot is neither the new one nor, by its SHA-256, that of the previous card."""
         path = self.folder / name
         if not os.path.isfile(path):
             return False
         found = sha256(_read_file(path)).hexdigest()
-        if found in (sha256(data).hexdigest(), last_metadata(previous).get(name)):
+        if found in (self.source.curve, last_metadata(previous).get(name)):
             return False
         logger.warning(show_warning(coded_warning("plot-kept", "this file was not made by the previous export, and is "
                                                   "kept: move it to get the new plot"), str(path)))
