@@ -8,13 +8,16 @@ from tempfile import TemporaryDirectory
 from typing import Callable, Optional
 
 from .. import progress
+from ..checkpoint.checkpoint import Checkpoint
 from ..errors import ReleaseError, reason
 from ..experiment.config import Config
+from ..experiment.xp import AnyPath
 from ..options import ExportOptions
 from ..release.content import Content
 from ..release.families import audioseal
 from ..release.families.registry import COMPRESSION_FAMILY, OWN_NAMES, Family
-from ..release.prepare import PreparedRelease
+from ..release.metrics import BestRule
+from ..release.prepare import PreparedRelease, prepare
 from ..requirements import require_packages
 from ..storage.writer import DISK_FULL
 from .audiocraft.rebuild import SKIP, loader_for, verify_with_audiocraft
@@ -34,6 +37,8 @@ class Format:
     looks_for: str = r"(?!)"
     # Raises CheckpointError for a family that the format does not support.
     refuse_family: Callable[[Config, Family], None] = lambda config, family: None
+    # Returns whether a release of a language model includes its compression model.
+    includes_codec: Callable[[Config, Family], bool] = lambda config, family: True
 
 
 # Weight files that `from_pretrained` of transformers, PEFT and huggingface_hub look for: single files, shards and
@@ -44,6 +49,13 @@ _PARTS = r"(generator|detector)_{}(-.+)?\.safetensors(\.index\.json)?"  # files 
 # Configurations, processors and tokenizers, including those that only some versions of transformers load.
 _SETTINGS = (r"\w*config\.json|(tokenizer|special_tokens_map|added_tokens|chat_template)\.json|chat_template\.jinja"
              r"|(spiece|tokenizer|tiktoken)\.model")
+
+
+def prepare_release(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
+                    dora_dir: Optional[AnyPath] = None, rule: Optional[BestRule] = None) -> PreparedRelease:
+    """Prepare the release of a checkpoint, as `prepare`, with a compression model if its format includes one."""
+    return prepare(checkpoint, xp_folder, options, dora_dir, rule, includes_codec=(
+        lambda options, config, family: FORMATS[options.format].includes_codec(config, family)))
 
 
 def release_contents(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:
@@ -137,6 +149,12 @@ def _refuse_for_transformers(config: Config, family: Family) -> None:
         refuse_family(config, family)
 
 
+def _includes_codec_for_transformers(config: Config, family: Family) -> bool:
+    from .transformers.musicgen.architecture import DECODER_ALONE, layout_of
+    _refuse_for_transformers(config, family)
+    return layout_of(config).architecture != DECODER_ALONE
+
+
 def _verify_transformers(folder: Path, family: Family, names: Sequence[str]) -> None:
     with progress.phase("loading transformers"):
         from .transformers.verify import verify_with_transformers
@@ -151,5 +169,5 @@ FORMATS: Mapping[str, Format] = {
         _verify_safetensors, f"{_WEIGHTS}|{_PARTS}"),
     "transformers": Format(("safetensors", "huggingface_hub", "transformers"), _encode_transformers,
                            _verify_transformers, f"{_WEIGHTS}|{_SETTINGS}",
-                           _refuse_for_transformers),
+                           _refuse_for_transformers, _includes_codec_for_transformers),
 }

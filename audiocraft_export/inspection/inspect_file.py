@@ -19,6 +19,7 @@ from ..experiment.config import Config
 from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
 from ..formats.decoders import CONVERTIBLE, read_contents, role_of
 from ..formats.digest import content_digest, tensor_digests
+from ..formats.registry import prepare_release
 from ..formats.safetensors.file import read_safetensors
 from ..formats.safetensors.layout import CODEC_PREFIX
 from ..options import RELEASE_FOLDER, ExportOptions
@@ -27,7 +28,7 @@ from ..release.families.registry import OWN_NAMES, best_rule, solver_of
 from ..release.manifest import FILES_ABOUT_MODEL, Manifest
 from ..release.metrics import BestRule, is_number, lowest_loss
 from ..release.owned_files import is_weights_file, release_file_names
-from ..release.prepare import PreparedRelease, prepare
+from ..release.prepare import PreparedRelease
 from ..release.report import DryRunReport
 from ..release.status import MISSING, UP_TO_DATE, release_status
 from ..verification.weights import ReleaseWeights, read_weights
@@ -202,7 +203,7 @@ def _add_export(summary: FileSummary, file: TorchFile, xp: Experiment, dora_dir:
         checkpoint.note_missing_epochs(xp)
         plan, refused = _plan(checkpoint, xp.folder, dora_dir, options)
         used = options.replace(codec="none") if refused else options
-        digest = _planned_digest(prepare(checkpoint, xp.folder, used, dora_dir)) if options.digest else None
+        digest = _planned_digest(prepare_release(checkpoint, xp.folder, used, dora_dir)) if options.digest else None
     except ExportError as exc:
         return replace(summary, refused=str(exc)).with_warnings(*_unknown_globals(file))
     summary = replace(summary, manifest=plan.manifest, plan=plan, refused=refused, content_digest=digest,

@@ -10,9 +10,10 @@ from ..experiment.config import Config, to_container
 from ..experiment.dora_dir import codec_dora_dir, resolve_dora_dir
 from ..experiment.xp import HYDRA_SETTINGS, AnyPath, Experiment, find_xp
 from ..formats.encoders import encode
+from ..formats.registry import prepare_release
 from ..options import ExportOptions
 from ..release.metrics import BestRule
-from ..release.prepare import prepare, prepare_bands
+from ..release.prepare import prepare_bands
 from ..release.report import DryRunReport, ExportReport
 from ..sharing.privacy_warning import warn_of_private_values
 from ..storage.writer import check_writable
@@ -68,7 +69,8 @@ def check_export(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions
     Raises:
         ExportError: if the export cannot succeed.
     """
-    planned = plan(prepare(checkpoint, xp_folder, options, dora_dir), options.release_folder(xp_folder), options)
+    prepared = prepare_release(checkpoint, xp_folder, options, dora_dir)
+    planned = plan(prepared, options.release_folder(xp_folder), options)
     encoders = [encode(content) for content in planned.files.values()]
     check_writable(planned.folder, sum(encoder.nbytes for encoder in encoders) if check_space else None)
     for encoder in encoders:
@@ -152,7 +154,7 @@ def export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: Expor
     Raises:
         ExportError: if the checkpoint cannot be exported, or the release cannot be written or does not verify.
     """
-    return execute(plan(prepare(checkpoint, xp_folder, options, dora_dir, rule), folder, options))
+    return execute(plan(prepare_release(checkpoint, xp_folder, options, dora_dir, rule), folder, options))
 
 
 def plan_export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: ExportOptions,
@@ -162,6 +164,6 @@ def plan_export(checkpoint: Checkpoint, xp_folder: Path, folder: Path, options: 
     Raises:
         ExportError: if the checkpoint cannot be exported.
     """
-    planned = plan(prepare(checkpoint, xp_folder, options, dora_dir), folder, options)
+    planned = plan(prepare_release(checkpoint, xp_folder, options, dora_dir), folder, options)
     warn_of_private_values(planned.prepared, options)
     return planned.dry_run_report

@@ -7,6 +7,7 @@ from typing import Callable, Optional
 
 from ..checkpoint.checkpoint import Checkpoint
 from ..errors import CheckpointError
+from ..experiment.config import Config
 from ..experiment.xp import AnyPath, Experiment
 from ..options import ExportOptions
 from .compression_model import CompressionModel, Lookup, find_compression_model
@@ -17,6 +18,8 @@ from .manifest import Manifest
 from .metrics import BestRule
 from .model import ReleaseModel
 from .provenance import build_manifest, merge_manifests, version_tag
+
+IncludesCodec = Callable[[ExportOptions, Config, Family], bool]
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class PreparedRelease:
 
 
 def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
-            dora_dir: Optional[AnyPath] = None, rule: Optional[BestRule] = None) -> PreparedRelease:
+            dora_dir: Optional[AnyPath] = None, rule: Optional[BestRule] = None, *,
+            includes_codec: IncludesCodec = lambda options, config, family: True) -> PreparedRelease:
     """Prepare the release of a checkpoint; nothing is written.
 
     No weights are read, but those of a compression model whose name comes from the environment: an error later would
@@ -45,6 +49,7 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
         options: what to release, and how.
         dora_dir: where to look for a compression model of the form `//sig/`; None is the Dora folder of `xp_folder`.
         rule: how the solver selects its best state; None derives it from the options and the configuration.
+        includes_codec: returns whether the format includes the compression model of this language model.
 
     Raises:
         ExportError: if the checkpoint cannot be released.
@@ -52,14 +57,14 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
     family = family_of(checkpoint.config, options.family)
     model = _load_model(checkpoint, options, family)
     contents, codec = family.files(model), None
-    if family.needs_codec and options.codec == "auto":
+    if family.needs_codec and options.codec == "auto" and includes_codec(options, model.config, family):
         dora_dir = dora_dir or Experiment.from_folder(xp_folder).dora_dir
         codec = find_compression_model(checkpoint.config, Lookup(xp_folder, dora_dir, model.version, options.patterns))
         contents = {**contents, CODEC_FILE: codec.content}
     manifest = _with_git(build_manifest(model, options, codec, family.notes(model), rule), xp_folder)
 
     def again(options: ExportOptions, other: Optional[Checkpoint]) -> PreparedRelease:
-        return prepare(other or checkpoint, xp_folder, options, dora_dir, rule)
+        return prepare(other or checkpoint, xp_folder, options, dora_dir, rule, includes_codec=includes_codec)
     return PreparedRelease(contents, manifest, family, [model], again, codec, [xp_folder])
 
 

@@ -12,14 +12,13 @@ from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
 from ..errors import ReleaseError, warning_about
 from ..experiment.xp import MANIFEST, AnyPath, checkpoint_option
-from ..formats.registry import release_contents
+from ..formats.registry import prepare_release, release_contents
 from ..formats.safetensors.file import read_safetensors
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content, Tensors, has_bytes, text_bytes
 from ..release.families.registry import CODEC_FILE, LM_FILE
 from ..release.manifest import Manifest
 from ..release.owned_files import folder_of
-from ..release.prepare import prepare
 from ..storage.checksum import sha256_of
 from .file import Problem
 
@@ -57,7 +56,7 @@ def compare_with_checkpoint(path: Path, checkpoint: Checkpoint, xp_folder: Path,
         raise ReleaseError("wrong-target", f"{folder} was made from several experiments ({manifest.name}), so it "
                            "cannot be compared with one checkpoint", "omit --against")
     options = options_of(manifest, path)
-    prepared = prepare(checkpoint, xp_folder, options, dora_dir)
+    prepared = prepare_release(checkpoint, xp_folder, options, dora_dir)
     problems = [*content_problems(path, release_contents(prepared, options), checkpoint.where)]
     if problems and manifest is not None:
         problems[:0] = _origin_problems(MANIFEST if path == folder else path.name, manifest, checkpoint)

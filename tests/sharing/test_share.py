@@ -136,7 +136,8 @@ def test_nothing_is_shared_without_the_option(make_xp, dora_dir, caplog):
     make_xp(**{"xp.cfg": with_cfg(**{"mail": "joe@example.org"})})
     options = ExportOptions(card=False)
     report = export_xp(SIG, dora_dir, options)
-    prepared = prepare(open_checkpoint(dora_dir / "xps" / SIG / "checkpoint.th"), dora_dir / "xps" / SIG, options)
+    folder = dora_dir / "xps" / SIG
+    prepared = prepare(open_checkpoint(folder / "checkpoint.th"), folder, options)
     assert share(report, prepared, options) is report and caplog.text == ""
     warn_of_private_values(prepared, options)
     assert caplog.text == "" and not (report.folder / CARD).exists()

@@ -12,7 +12,6 @@ from ..safetensors.layout import split_into_shards
 from .encodec.convert import to_encodec
 from .encodec.pretrained import pretrained_encodec
 from .model_files import CODEC_CONFIG, CONFIG, OTHERS, USE, ModelFiles
-from .musicgen.architecture import DECODER_ALONE, layout_of
 from .musicgen.constraints import refuse_family
 from .musicgen.convert import to_musicgen
 
@@ -37,12 +36,11 @@ def transformers_files(prepared: PreparedRelease, max_shard_size: Union[str, int
     if others:
         raise CheckpointError("unsupported-by-transformers", "transformers supports only tensors, and the state of the "
                               f"model has other values: {listing(others)}", USE)
-    codec = None
+    codec = prepared.codec
     if prepared.family is COMPRESSION_FAMILY:
         converted = to_encodec(model.content)
     else:
         refuse_family(model.checkpoint.config, prepared.family)
-        codec = None if layout_of(model.config).architecture == DECODER_ALONE else prepared.codec
         converted = to_musicgen(model, _convert_codec(codec) if codec else None)
     metadata = {"format": "pt", "sig": manifest.sig or "", "version": model.version, "weights": manifest.weights}
     files = split_into_shards("model", converted.tensors, metadata, {}, max_shard_size)

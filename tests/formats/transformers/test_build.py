@@ -1,15 +1,20 @@
 """The files of a release for transformers, and their verification without AudioCraft."""
 
+from dataclasses import replace
 
 import pytest
 import torch
+from helpers import SIG
 
-from audiocraft_export import ExportOptions
+from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.errors import CheckpointError
+from audiocraft_export.formats.registry import prepare_release
 from audiocraft_export.formats.transformers.build import transformers_files
 from audiocraft_export.formats.transformers.model_files import CODEC_CONFIG, CONFIG, OTHERS
 from audiocraft_export.release.prepare import prepare
+from audiocraft_export.release.status import release_status
+from audiocraft_export.verification.against_checkpoint import compare_with_checkpoint
 
 from .encodec.scene import config_with, content_with
 from .musicgen.scene import DIM, settings, weights
@@ -32,6 +37,29 @@ def test_a_decoder_is_one_file_of_weights_and_its_configurations(files_of):
     files = files_of(weights(), settings("none"))
     assert [*files] == ["model.safetensors", "config.json", "generation_config.json", CONFIG]
     assert files["model.safetensors"].metadata["format"] == "pt" and "transformer_lm:" in files[CONFIG]
+
+
+def test_a_decoder_alone_is_released_without_its_compression_model(make_xp, dora_dir):
+    folder = make_xp(best_state={"model": weights()}, **{"xp.cfg": settings("none")})
+    checkpoint = open_checkpoint(folder / "checkpoint.th")
+    with pytest.raises(CheckpointError, match="Cannot include the compression model"):
+        prepare_release(checkpoint, folder, ExportOptions())
+    report = export_xp(SIG, dora_dir, ExportOptions(format="transformers"))
+    card = (report.folder / "README.md").read_text()
+    assert report.manifest.codec is None and "with the compression model" not in card
+    assert release_status(report.folder, folder).options == {"format": "transformers"}
+    assert not export_xp(SIG, dora_dir, ExportOptions(format="transformers")).written
+    assert not compare_with_checkpoint(report.folder, checkpoint, folder).problems
+
+
+def test_a_release_that_claims_a_compression_model_which_it_lacks_is_stale(make_xp, dora_dir):
+    make_xp(best_state={"model": weights()}, **{"xp.cfg": settings("none")})
+    options = ExportOptions(format="transformers")
+    report = export_xp(SIG, dora_dir, options)
+    text = replace(report.manifest, codec={"pretrained": "facebook/encodec_32khz"}).text
+    (report.folder / "export.json").write_text(text)
+    again = export_xp(SIG, dora_dir, options)
+    assert again.written and again.manifest.codec is None
 
 
 def test_unmapped_tensors_get_a_separate_file_and_large_models_are_sharded(files_of):
