@@ -6,7 +6,6 @@ from typing import Any, Callable, Optional
 
 from ....errors import readable_size
 from ....experiment.config import Config
-from ....release.families.registry import CODEC_FILE
 from ....release.manifest import Manifest
 from ....release.metrics import is_number
 from ..config_values import conditioners_of, count_of, frame_rate_of, public_codec, value_of
@@ -44,7 +43,8 @@ def _size(manifest: Manifest) -> str:
 def _has_codec(manifest: Manifest) -> bool:
     """Return whether the release has the weights of a compression model, not only its name."""
     codec = manifest.codec or {}
-    return bool(codec) and not isinstance(codec.get("pretrained"), str)
+    is_public = isinstance(codec.get("pretrained"), str)
+    return bool(codec) and (manifest.release_format == "transformers" or not is_public)
 
 
 def _round_count(count: int) -> str:
@@ -95,11 +95,12 @@ def _encoder_name(conditioner: Mapping[str, Any], model: str) -> str:
 
 
 def _released_codec(manifest: Manifest) -> str:
-    """Describe the compression model in the release."""
+    """Describe the compression model of the release."""
     origin = manifest.codec or {}
-    if _has_codec(manifest):
-        return f"experiment {code(origin['sig'])}, included" if origin.get("sig") else "included"
-    return f"{code(origin['pretrained'])}, referenced in {code(CODEC_FILE)}" if origin else "not included"
+    if not _has_codec(manifest):
+        return f"{code(origin['pretrained'])}, which AudioCraft downloads" if origin else "not included"
+    public, sig = origin.get("pretrained"), origin.get("sig")
+    return _join(code(public) if public else f"experiment {code(sig)}" if sig else None, "included") or ""
 
 
 def _compression(source: CardSource) -> Iterator[Row]:

@@ -50,14 +50,24 @@ def test_values_of_this_machine_are_not_in_the_card(release, monkeypatch):
     assert "/home" not in text and "| Conditioning | `description` (`t5`), `other` (`t5`) |" in text
 
 
-@pytest.mark.parametrize(("codec", "included"), [
-    (None, ""), ({"pretrained": "facebook/encodec_32khz"}, ""), ({"sig": SIG}, " with the compression model"),
-    ({"sig": None, "file": {}}, " with the compression model")])
-def test_the_size_says_whether_it_includes_a_compression_model(release, codec, included):
-    manifest, config, _ = release()
-    text = model_section(CardSource(replace(manifest, codec=codec), config), has_license=True)
+PUBLIC = {"pretrained": "facebook/encodec_32khz"}
+
+
+@pytest.mark.parametrize(("release_format", "codec", "shown"), [
+    ("audiocraft", None, "not included"),
+    ("audiocraft", PUBLIC, "`facebook/encodec_32khz`, which AudioCraft downloads"),
+    ("safetensors", PUBLIC, "`facebook/encodec_32khz`, which AudioCraft downloads"),
+    ("transformers", PUBLIC, "`facebook/encodec_32khz`, included"),
+    ("audiocraft", {"sig": SIG}, f"experiment `{SIG}`, included"),
+    ("transformers", {"sig": None, "file": {}}, "included")])
+def test_a_card_says_whether_the_release_includes_the_compression_model(release, release_format, codec, shown):
+    manifest, config, _ = release(CONFIGS["musicgen"])
+    manifest = replace(manifest, codec=codec, options={**manifest.options, "format": release_format})
+    text = model_section(CardSource(manifest, config), has_license=True)
     size = readable_size(sum(file.bytes for file in manifest.files))
-    assert f"parameters (`float32`, `int64`), {size}{included} |" in text
+    is_included = shown.endswith("included") and shown != "not included"
+    assert f", {size}{' with the compression model' if is_included else ''} |" in text
+    assert f"| Compression model | {shown} |" in text
 
 
 @pytest.mark.parametrize(("count", "shown"), [
