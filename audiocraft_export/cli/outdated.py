@@ -104,10 +104,12 @@ def _is_identified(existing: _Existing) -> bool:
 
 def _differs(existing: _Existing, previous: ExportOptions, options: ExportOptions, given: Mapping[str, Any]) -> bool:
     """Return whether the command line asks for another release than the existing one."""
+    from ..release.status import is_read_back
     manifest = existing.status.manifest
     return any(getattr(options, name) != getattr(previous, name) for name in COMPARED if name in given) \
         or given.get("card") is True and not existing.has_card \
-        or manifest is not None and _is_unsigned(existing.folder, manifest, options)
+        or manifest is not None and (
+            not is_read_back(manifest, options) or _is_unsigned(existing.folder, manifest, options))
 
 
 def _previous_options(existing: _Existing, given: Mapping[str, Any]) -> ExportOptions:

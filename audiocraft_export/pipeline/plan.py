@@ -18,7 +18,7 @@ from ..release.owned_files import OwnedFiles, refuse_training_checkpoint
 from ..release.prepare import PreparedRelease
 from ..release.provenance import with_source_digests
 from ..release.report import DryRunReport
-from ..release.status import ReleaseStatus, Wanted, status_before_export
+from ..release.status import ReleaseStatus, Wanted, is_read_back, status_before_export
 from ..signing.signer import Signer
 from ..storage.writer import CACHE, DEVICE, NONE, resolve_output
 from ..verification.against_checkpoint import content_problems, options_of
@@ -61,7 +61,7 @@ class Plan:
     @property
     def read_back(self) -> str:
         """How written files are compared with their content, as in `write_release`."""
-        return _read_back(self.options)
+        return {"none": NONE, "cache": CACHE}.get(self.options.verify, DEVICE)
 
     def with_sources(self, manifest: Manifest) -> Manifest:
         """Add the sha256 of the checkpoint files to a manifest, with `source_digest`.
@@ -115,10 +115,6 @@ def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> Pla
     return Plan(prepared, folder, files, options, owned, status, existing, signer)
 
 
-def _read_back(options: ExportOptions) -> str:
-    return {"none": NONE, "cache": CACHE}.get(options.verify, DEVICE)
-
-
 def _is_kept(existing: Manifest, folder: Path, options: ExportOptions, signer: Signer) -> bool:
     """Return whether an export keeps a release that is up to date.
 
@@ -126,10 +122,9 @@ def _is_kept(existing: Manifest, folder: Path, options: ExportOptions, signer: S
     whose manifest lacks a digest: adding it would make the signature invalid. A signature of files that this export has
     not written would prove nothing.
     """
-    is_read_back = existing.read_back != NONE or _read_back(options) == NONE
     lacks_digest = options.source_digest and existing.lacks_source_digest \
         or options.has_digest and existing.content_digest is None
-    return is_read_back and not (lacks_digest and os.path.lexists(folder / SIGNATURE)) \
+    return is_read_back(existing, options) and not (lacks_digest and os.path.lexists(folder / SIGNATURE)) \
         and not signer.invalid_files(folder, existing)
 
 

@@ -14,6 +14,7 @@ from ..experiment.xp import CHECKPOINT_FILE, MANIFEST, XPS, AnyPath, Experiment,
 from ..options import ExportOptions
 from ..storage.durable_file import WrittenFile
 from ..storage.file_version import same_mtime
+from ..storage.writer import NONE
 from .content import Content, text_bytes
 from .installed_audiocraft import UNKNOWN_VERSION
 from .manifest import Manifest
@@ -144,6 +145,11 @@ def is_denied(path: AnyPath) -> bool:
         return not os.access(path, os.R_OK) and bool(os.stat(path))
     except (OSError, ValueError) as exc:
         return isinstance(exc, PermissionError)
+
+
+def is_read_back(manifest: Manifest, options: ExportOptions) -> bool:
+    """Return whether a release was read back when it was written, as far as the options ask for that."""
+    return manifest.read_back != NONE or options.verify == NONE
 
 
 def with_default(options: Mapping[str, Any], name: str) -> Any:

@@ -44,6 +44,13 @@ def test_an_option_on_the_command_line_is_compared_with_that_of_each_release(exp
     assert command("run", "--all", "--dtype", "null", cwd=tmp_path).stderr == "2 XPs: 2 exported\n"
 
 
+def test_a_release_that_was_not_read_back_is_made_again_and_read_back(exported, tmp_path):
+    folder = exported(verify="none")
+    assert command("run", "--all", "--verify", "none", cwd=tmp_path).stderr.startswith("Nothing to do in outputs. ")
+    assert command("run", "--all", cwd=tmp_path).stderr == "1 XP: 1 exported\n"
+    assert Manifest.load(folder / "export").read_back != "none"
+
+
 def test_a_card_is_added_to_the_releases_without_one(exported, tmp_path):
     exported("11111111", card=True)
     folder = exported("22222222")
