@@ -45,8 +45,8 @@ TEXT = """\
 # What an export costs
 
 Written by `make bench` on {day}. Each value is the median of {runs} runs, which alternate with those of the baseline.
-Memory is measured once, and AudioCraft's way apart from the others, whose files it drives out of the page cache. The
-page cache is warm. {machine}.
+Memory is measured once. AudioCraft's way, torch and safetensors are measured apart from the others, whose files they
+drive out of the page cache. The page cache is warm. {machine}.
 
 {table}
 

@@ -50,11 +50,13 @@ def _exports(size, checkpoint, runs):
     ours(checkpoint)  # the release that is copied
     nbytes = (OUT / "state_dict.bin").stat().st_size
     name = f"{size}, {checkpoint.stat().st_size / 1e9:.2f} GB"
+    cached, device, copied, hashed, copied_and_read = medians(
+        runs, partial(ours, checkpoint, CACHE), partial(ours, checkpoint), copy, sha256, partial(copy, _read_cold))
+    # Apart: the memory of these leaves no room for a warm page cache, and the system takes it back slowly.
     tensors = torch.load(OUT / "state_dict.bin", weights_only=True)["best_state"]
-    cached, device, copied, hashed, copied_and_read, save_s, safe_s = medians(
-        runs, partial(ours, checkpoint, CACHE), partial(ours, checkpoint), copy, sha256, partial(copy, _read_cold),
-        partial(saved, torch_save, tensors), partial(saved, save_file, tensors))
-    plain_s, = medians(runs, partial(plain, checkpoint))  # apart: its memory leaves no room for a warm page cache
+    save_s, safe_s = medians(runs, partial(saved, torch_save, tensors), partial(saved, save_file, tensors))
+    del tensors
+    plain_s, = medians(runs, partial(plain, checkpoint))
     yield Row(f"export, verify=cache ({name})", nbytes, "ours", cached, *floor(copied, hashed),
               most=1.2 if nbytes > 285e6 else 1.8)
     yield Row(f"export ({name})", nbytes, "ours", device, "cp + fsync + read from the disk", copied_and_read,
