@@ -198,7 +198,8 @@ ERRORS: dict[str, str] = {
     "scrub-dropped": """
         The release in the folder was made with `scrub` patterns that the new export lacks, so values that were removed
         would return. Give the same patterns, or `--force` (`force=True`, `exporter.force=true`). `run --all` and the
-        exports of a training keep the patterns.""",
+        exports of a training keep the patterns. If the manifest of the release is damaged or missing, its patterns are
+        unknown: then the keys count that its configuration lacks.""",
     "training-folder": """
         The output folder is an XP folder, a Dora folder, or holds a training checkpoint, which a release must never
         replace. Choose another folder.""",

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 from ..errors import OptionError
-from ..experiment.xp import Experiment, checkpoint_name
+from ..experiment.xp import Experiment, checkpoint_name, permission_error
 from ..options import AUDIOCRAFT, RECORDED, ExportOptions
 from .runner import UP_TO_DATE
-from .targets import permission_error
 
 if TYPE_CHECKING:
     from ..release.manifest import Manifest

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from ..errors import ExperimentError, ExportError, permission_hint, reason
 from ..experiment.dora_dir import codec_dora_dir, known_dora_dir, package_dora_dir
-from ..experiment.xp import CHECKPOINT_FILE, CHECKPOINT_NAME, MANIFEST, XPS, AnyPath, Experiment, find_xp
+from ..experiment.xp import (
+    CHECKPOINT_FILE,
+    CHECKPOINT_NAME,
+    MANIFEST,
+    XPS,
+    AnyPath,
+    Experiment,
+    find_xp,
+    permission_error,
+)
 from ..options import RELEASE_FOLDER
 
 if TYPE_CHECKING:
@@ -52,7 +61,8 @@ def _named(target: str, names: Sequence[str], xps: Path) -> set[str]:
     path = Path(os.path.realpath(target))
     if path in (xps, *xps.parents):
         return {*names}
-    return found | ({path.relative_to(xps).parts[0]} & {*names} if xps in path.parents else set())
+    around = [each for given in (path, Path(os.path.abspath(target))) for each in (given, *given.parents)]
+    return found | {each.name for each in around if Path(os.path.realpath(each.parent)) == xps} & {*names}
 
 
 def _has(overrides: str, pattern: str) -> bool:
@@ -122,17 +132,6 @@ def find_experiment(target: str, dora_dir: DoraDir) -> Experiment:
     if os.path.isfile(path):
         return Experiment.from_folder(path.parent)
     return Experiment.from_folder(path) if os.path.isdir(path) else find_xp(target, dora_dir.path)
-
-
-def permission_error(path: Path) -> Optional[PermissionError]:
-    """Return the error if the permissions of a folder above a path deny access to the path, or None."""
-    try:
-        os.stat(path)
-    except PermissionError as exc:
-        return exc
-    except (OSError, ValueError):
-        pass
-    return None
 
 
 def _missing_path(path: Path, target: str) -> ExperimentError:

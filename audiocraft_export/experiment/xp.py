@@ -35,7 +35,8 @@ MAX_OFFERED = 3  # checkpoints that are tried instead of a damaged one
 CHECKPOINT_NAME = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
 # The top-level key of a configuration: parsing the YAML of all experiments would take too long.
 # It begins with the line break before the key, because searching for `^` is slow; so does the text.
-_SOLVER = re.compile(r"\nsolver:[ ]*['\"]?([^\s'\"#]+)")
+_SOLVER = re.compile(r"""\nsolver:[ ]*(?:'([^'\n]*)'|"([^"\n]*)"|([^\s'"#][^\n]*?)[ ]*(?:[ ]#|\n|$))""")
+_NULL = ("null", "Null", "NULL", "~")
 DORA_SIGNATURE = re.compile(r"[0-9a-f]{8}")
 CODE = "code"  # Dora's link to the clone that a training runs in
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -219,6 +220,8 @@ class Experiment:
         """Return the error for a missing checkpoint, with a hint about other files in the folder."""
         folder = self.folder
         is_xps = folder.absolute().name == XPS
+        if denied := permission_error(path):
+            return ExperimentError("read-failed", f"Cannot read {path}: {reason(denied)}", permission_hint(denied))
         if not os.path.lexists(folder):
             return ExperimentError("experiment-not-found", f"No XP folder {folder}: the experiment was never trained",
                                    "train it first, or correct the overrides")
@@ -247,10 +250,29 @@ class Experiment:
                                hint)
 
 
+def is_denied(path: AnyPath) -> bool:
+    """Return whether permissions do not allow a path to be read; false if it does not exist."""
+    try:
+        return not os.access(path, os.R_OK) and bool(os.stat(path))
+    except (OSError, ValueError) as exc:
+        return isinstance(exc, PermissionError)
+
+
+def permission_error(path: Path) -> Optional[PermissionError]:
+    """Return the error if the permissions of a folder above a path deny access to the path, or None."""
+    try:
+        os.stat(path)
+    except PermissionError as exc:
+        return exc
+    except (OSError, ValueError):
+        pass
+    return None
+
+
 def solver_in(config: str) -> Optional[str]:
     """Return the name of the solver in the YAML of a configuration; None without one."""
     found = _SOLVER.search(f"\n{config}")
-    return found and found[1]
+    return None if found is None or found[3] in _NULL else found[1] or found[2] or found[3]
 
 
 def checkpoint_name(name: Union[str, int, None]) -> str:

@@ -19,13 +19,14 @@ from ..experiment.xp import (
     HYDRA_CONFIG,
     HYDRA_SETTINGS,
     Experiment,
+    is_denied,
     read_small_text,
     solver_in,
 )
 from ..options import RELEASE_FOLDER
 from ..release.families.registry import best_rule
 from ..release.metrics import BestRule, best_value, is_number, lowest_loss
-from ..release.status import MISSING, UNREADABLE, ReleaseStatus, is_denied, release_status
+from ..release.status import MISSING, UNREADABLE, ReleaseStatus, release_status
 from .short_names import YamlKeys
 
 # Regular expressions, because parsing the YAML of all configurations would take most of the time of `list`.

@@ -98,7 +98,7 @@ def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> Pla
     """
     refuse_training_checkpoint(folder)
     folder = resolve_output(folder.absolute())
-    refuse_dropped_scrub(folder, options)
+    refuse_dropped_scrub(folder, options, prepared.models[0].config)
     check_requirements(options)
     if options.verify == "load":
         require_loader(options.format, prepared.family)

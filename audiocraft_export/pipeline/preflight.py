@@ -23,6 +23,7 @@ from ..release.owned_files import (
     refuse_other_experiment,
     refuse_training_checkpoint,
     refuse_training_folder,
+    refuse_unreadable_release,
     signing_files_in,
 )
 from ..release.weights import refuse_missing_weights
@@ -54,6 +55,8 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     refuse_training_checkpoint(options.release_folder(xp.folder))
     folder, home = resolve_output(options.release_folder(xp.folder).absolute()), Path(os.path.realpath(xp.folder))
     refuse_training_folder(folder, [home])
+    if not options.force:
+        refuse_unreadable_release(folder)
     previous = Manifest.unverified(folder)
     is_known = previous.get("sig") is not None or isinstance(previous.get("bands"), list)
     if is_known and not options.force:  # without an XP signature, only the checkpoint can prove the experiment

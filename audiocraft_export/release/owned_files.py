@@ -11,7 +11,7 @@ from .. import progress
 from ..checkpoint.checkpoint import CHECKPOINT, CONFIG_OPTION
 from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, ReleaseError
-from ..experiment.xp import ARGV, CHECKPOINT_NAME, HYDRA_CONFIG, MANIFEST, XPS
+from ..experiment.xp import ARGV, CHECKPOINT_NAME, HYDRA_CONFIG, MANIFEST, XPS, is_denied
 from ..storage.checksum import chunks_of, sha256_of
 from ..storage.durable_file import WrittenFile
 from .families import audioseal
@@ -107,7 +107,8 @@ class OwnedFiles:
         """Describe the release in a folder that the new release would replace; None without one."""
         previous = Manifest.load_or_none(folder)
         if previous is None:
-            return None if self._previous_values(folder) is None else "a damaged release"
+            what = "an unreadable release" if is_denied(folder / MANIFEST) else "a damaged release"
+            return None if self._previous_values(folder) is None else what
         is_same = _is_same_experiment(vars(previous), vars(self.manifest))
         what = "signed release" if os.path.isfile(folder / SIGNATURE) else "release"
         whose = "" if is_same else f" of another experiment ({previous.name})"
@@ -139,6 +140,16 @@ class OwnedFiles:
         if not bare and not os.path.lexists(folder / MANIFEST):
             return None
         return Manifest.unverified(folder) or (_read_config(bare[0]) if bare else {})
+
+
+def refuse_unreadable_release(folder: Path) -> None:
+    """Refuse to replace a release whose manifest may not be read: it may be of another experiment, or scrubbed.
+
+    Raises:
+        ReleaseError: if permissions do not allow the manifest to be read.
+    """
+    if is_denied(folder / MANIFEST):
+        Manifest.load(folder)
 
 
 def refuse_other_experiment(previous: Optional[Mapping[str, Any]], new: Mapping[str, Any], folder: Path,

@@ -9,7 +9,7 @@ from typing import Any, Optional, Union
 from ..errors import plural, readable_size
 from ..notebook import html_table
 from .manifest import SIGNATURE, Manifest
-from .status import DAMAGED, MISSING, UP_TO_DATE, ReleaseStatus
+from .status import DAMAGED, MISSING, UNREADABLE, UP_TO_DATE, ReleaseStatus
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ class DryRunReport:
     def __str__(self) -> str:
         is_silent = self.status.is_wanted or self.status.state == MISSING
         existing = "" if is_silent else f"; the existing release is {self.status}"
-        replacing = f", replacing {self.replaced}" if self.replaced and self.status.state != DAMAGED else ""
+        is_said = self.status.state in (DAMAGED, UNREADABLE)
+        replacing = f", replacing {self.replaced}" if self.replaced and not is_said else ""
         return (f"{self.manifest.name} {self.done}: {self.manifest.weights_text} "
                 f"({self.manifest.why}), {self.sizes} in {self.folder}{replacing}{existing}")
 

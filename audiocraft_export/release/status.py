@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Callable, Optional
 
 from ..checkpoint.zip_reader import TorchZipReader
 from ..errors import CheckpointError, split_warning
-from ..experiment.xp import CHECKPOINT_FILE, MANIFEST, XPS, AnyPath, Experiment, checkpoint_option
+from ..experiment.xp import CHECKPOINT_FILE, MANIFEST, XPS, AnyPath, Experiment, checkpoint_option, is_denied
 from ..options import ExportOptions
 from ..storage.durable_file import WrittenFile
 from ..storage.file_version import same_mtime
@@ -139,14 +138,6 @@ def _state_without_manifest(folder: Path) -> str:
     return DAMAGED if has_release(folder) else MISSING
 
 
-def is_denied(path: AnyPath) -> bool:
-    """Return whether permissions do not allow a path to be read; false if it does not exist."""
-    try:
-        return not os.access(path, os.R_OK) and bool(os.stat(path))
-    except (OSError, ValueError) as exc:
-        return isinstance(exc, PermissionError)
-
-
 def is_read_back(manifest: Manifest, options: ExportOptions) -> bool:
     """Return whether a release was read back when it was written, as far as the options ask for that."""
     return manifest.read_back != NONE or options.verify == NONE
@@ -192,9 +183,10 @@ def _is_unchanged(source: Mapping[str, Any], path: AnyPath, opens: bool) -> bool
     has_same_stat = _has_size_and_time(source, now.st_size, now.st_mtime_ns)
     if "identity" not in source or has_same_stat and not opens:
         return has_same_stat
-    with suppress(CheckpointError):
+    try:
         return now.st_size == source.get("bytes") and TorchZipReader(Path(path)).identity == source["identity"]
-    return False
+    except CheckpointError as exc:
+        return exc.code == "read-failed"
 
 
 def _is_codec_unchanged(codec: Mapping[str, Any], xp_folder: Path, opens: bool) -> bool:

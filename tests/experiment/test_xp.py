@@ -6,6 +6,7 @@ import os
 import shutil
 
 import pytest
+import yaml
 from helpers import SIG
 
 from audiocraft_export import ExportOptions, export_xp
@@ -20,6 +21,7 @@ from audiocraft_export.experiment.xp import (
     list_grids,
     list_xps,
     read_small_text,
+    solver_in,
 )
 
 
@@ -311,6 +313,14 @@ def test_a_prefix_is_found_without_a_look_at_each_experiment(xps, dora_dir, monk
     assert examined == [str(xps / "0123a"), str(xps / "0123abcd")]
     with pytest.raises(ExperimentError, match="matches 2 experiments"):
         find_xp("0123", dora_dir)
+
+
+@pytest.mark.parametrize(("text", "name"), [
+    ("musicgen", "musicgen"), ("my solver", "my solver"), ("'my solver'", "my solver"), ('"my solver"', "my solver"),
+    ("mine  # a comment", "mine"), ("${name}", "${name}"), ("null", None), ("~", None), ("'null'", "null"), ("", None)])
+def test_the_solver_is_read_as_yaml_does(text, name):
+    assert solver_in(f"lr: 1\nsolver: {text}\nother: 2\n") == name
+    assert (yaml.safe_load(f"solver: {text}")["solver"] or None) == name
 
 
 def test_lines_of_a_file_end_as_python_reads_them(tmp_path):

@@ -13,4 +13,5 @@ OPTIONS = ExportOptions(version="1.3.0")
 
 def planned(dora_dir, options=OPTIONS):
     xp = find_xp(SIG, dora_dir)
-    return plan(prepare_release(open_experiment(xp, xp.checkpoint()), xp.folder, options), xp.folder / "export", options)
+    prepared = prepare_release(open_experiment(xp, xp.checkpoint()), xp.folder, options)
+    return plan(prepared, xp.folder / "export", options)

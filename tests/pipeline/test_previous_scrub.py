@@ -1,7 +1,9 @@
 """An export does not release again what an earlier one removed, unless forced."""
 
+import os
+
 import pytest
-from helpers import SIG, command
+from helpers import SIG, command, with_cfg
 from hooks.solvers import Inherited, xp_of
 
 from audiocraft_export import ExportError, ExportOptions, export_xp
@@ -42,6 +44,24 @@ def test_a_dry_run_refuses_it_too(make_xp, dora_dir, tmp_path):
 def test_a_damaged_manifest_without_patterns_is_no_obstacle(tmp_path, text, caplog):
     (tmp_path / "export.json").write_text(text)
     assert keep_scrub(tmp_path, ExportOptions()) == ExportOptions() and not caplog.text
+
+
+@pytest.mark.parametrize("damage", [
+    lambda path: os.truncate(path, 900), lambda path: os.truncate(path, 0), os.unlink], ids=["cut", "empty", "missing"])
+@pytest.mark.parametrize("release_format", ["audiocraft", "safetensors"])
+def test_what_was_removed_does_not_return_if_the_manifest_is_damaged(make_xp, dora_dir, damage, release_format):
+    folder = make_xp(**{"xp.cfg": with_cfg(note="SECRET", deep={"note": "SECRET", "kept": 1})}) / "export"
+    options = ExportOptions(format=release_format, scrub=["note", "deep.note"])
+    export_xp(SIG, dora_dir, options)
+    damage(folder / "export.json")
+    with pytest.raises(ExportError) as error:
+        export_xp(SIG, dora_dir, options.replace(scrub=None))
+    if damage is os.unlink and release_format == "safetensors":
+        assert error.value.code == "file-exists"
+    else:
+        assert error.value.code == "scrub-dropped" and "add --scrub note --scrub deep.note" in str(error.value).lower()
+        assert "replaced a damaged release" in str(export_xp(SIG, dora_dir, options))
+    assert not any(b"SECRET" in path.read_bytes() for path in folder.iterdir())
 
 
 def test_the_export_of_a_solver_keeps_the_patterns_with_a_warning(tmp_path, caplog):

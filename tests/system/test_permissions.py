@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from cli.commands import command
-from helpers import SIG, clean
+from helpers import SIG, clean, with_cfg
 from schema import check_line
 
 RELEASE = f"outputs/xps/{SIG}/export"
@@ -44,6 +44,38 @@ def test_permission_denied_is_the_error_and_its_hint(make_xp, tmp_path, path, ar
     error, hint = failed.stderr.splitlines()[:2]
     assert failed.returncode == 1 and error.startswith("error[read-failed]: ")
     assert error.endswith(": Permission denied") and "permissions" in hint
+
+
+@pytest.mark.parametrize("argv", [["run", SIG], ["run", "--all"], ["inspect", SIG], ["run", f"outputs/xps/{SIG}"]])
+def test_a_checkpoint_in_a_folder_that_may_not_be_entered_is_not_missing(make_xp, tmp_path, argv):
+    folder = make_xp()
+    folder.chmod(0o444)
+    failed = denied(*argv, cwd=tmp_path)
+    folder.chmod(0o755)
+    assert failed.returncode == 1 and "error[read-failed]: " in failed.stderr
+    assert "checkpoint.th: Permission denied" in failed.stderr and "hint: check " in failed.stderr
+
+
+def test_a_release_whose_manifest_cannot_be_read_is_replaced_only_by_force(make_xp, tmp_path):
+    folder = make_xp(**{"xp.cfg": with_cfg(note="SECRET")}) / "export"
+    command("run", SIG, "--scrub", "note", cwd=tmp_path)
+    (folder / "export.json").chmod(0)
+    for argv in (["run", SIG], ["run", "--all"], ["run", SIG, "--dry-run"]):
+        failed = denied(*argv, cwd=tmp_path)
+        assert failed.returncode == 1 and "export.json: Permission denied" in failed.stderr
+    assert b"SECRET" not in (folder / "state_dict.bin").read_bytes()
+    said = denied("run", SIG, "--force", "--dry-run", cwd=tmp_path).stdout
+    assert ", replacing an unreadable release" in said or "the existing release is unreadable" in said
+    assert "replaced an unreadable release" in denied("run", SIG, "--force", cwd=tmp_path).stdout
+
+
+def test_a_release_of_a_checkpoint_that_cannot_be_read_is_not_stale(make_xp, tmp_path):
+    folder = make_xp()
+    command("run", SIG, cwd=tmp_path)
+    os.utime(folder / "checkpoint.th", (1, 1))
+    (folder / "checkpoint.th").chmod(0)
+    row = check_line("list", denied("list", "--json", cwd=tmp_path).stdout)
+    assert row["state"] == "up_to_date" and row["warnings"][0].startswith("unusable-checkpoint: ")
 
 
 def test_a_file_of_the_same_name_that_cannot_be_read_is_not_replaced(make_xp, tmp_path):
