@@ -237,9 +237,9 @@ def _select_ema(checkpoint: Checkpoint) -> Weights:
     if not isinstance(averages, dict) or not averages:
         raise _MissingWeights("missing-weights", f"{checkpoint.where} has no EMA of the model")
     model = _select_last(checkpoint).state
-    state = _with_averages(model, averages)
-    for name, tensor in state.items():
-        if tensor is model[name] and isinstance(tensor, LazyTensor) and tensor.is_floating_point:
+    state, tensors = _with_averages(model, averages), named_tensors(model)
+    for name, tensor in named_tensors(state).items():
+        if tensor is tensors[name] and tensor.is_floating_point:
             raise _MissingWeights("missing-weights", f"The EMA of {checkpoint.where} lacks {name!r} of the model")
     return Weights(state, "ema", "latest EMA, as requested")
 
@@ -254,12 +254,14 @@ def _with_averages(model: Mapping[str, Any], averages: Mapping[str, Any]) -> dic
 
     The EMA has only one name of tied tensors, because `named_parameters` skips further names.
     """
-    bare, by_bare = bare_names(model), {bare: averages[name] for name, bare in bare_names(averages).items()}
-    found = {name: averages.get(name, by_bare.get(bare.get(name))) for name in model}
-    by_view = {view_of(model[name]): average for name, average in found.items() if average is not None}
-    by_view.pop(None, None)
-    return {name: by_view.get(view_of(tensor), tensor) if found[name] is None else found[name]
-            for name, tensor in model.items()}
+    tensors = named_tensors(model)
+    averaged = named_tensors({name: part for name, part in averages.items() if holds_tensor(part)})
+    bare, by_bare = bare_names(tensors), {bare: averaged[name] for name, bare in bare_names(averaged).items()}
+    found = {name: averaged.get(name) or by_bare.get(bare[name]) for name in tensors}
+    by_view = {view_of(tensors[name]): average for name, average in found.items() if average}
+    replaced: dict[str, Any] = map_tensors(
+        lambda name, tensor: found[name] or by_view.get(view_of(tensor), tensor), model)
+    return replaced
 
 
 def _select_section(checkpoint: Checkpoint, which: str) -> Weights:

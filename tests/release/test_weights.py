@@ -112,6 +112,28 @@ def test_a_flat_ema_that_lacks_a_tensor_of_the_model_is_refused(make_xp, dora_di
         export_xp(SIG, dora_dir, weights="ema")
 
 
+def nested(averages):
+    """Sections of a solver of two networks, with these averages."""
+    model = {"gen": {"w": torch.ones(2), "b": torch.ones(3), "n": torch.tensor(1)}, "disc": {"w": torch.zeros(2)}}
+    return {"model": model, "ema": {"state": {"model": averages}, "count": 1}}
+
+
+def test_a_nested_ema_is_completed_part_by_part(make_xp, dora_dir):
+    averages = {"gen": {"w": torch.full((2,), 9.), "b": torch.full((3,), 9.)}, "disc": {"w": torch.full((2,), 9.)}}
+    state = released(make_xp, dora_dir, weights="ema", **nested(averages))
+    assert [*state] == ["gen", "disc"] and same(state["disc"], averages["disc"])
+    assert same(state["gen"], {**averages["gen"], "n": torch.tensor(1)})
+
+
+@pytest.mark.parametrize(("averages", "missing"), [
+    ({"gen": {"w": torch.ones(2)}, "disc": {"w": torch.ones(2)}}, "gen.b"),
+    ({"gen": {"w": torch.ones(2), "b": torch.ones(3)}}, "disc.w")], ids=["tensor", "part"])
+def test_a_nested_ema_that_lacks_a_tensor_of_the_model_is_refused(make_xp, dora_dir, averages, missing):
+    make_xp(**nested(averages))
+    with pytest.raises(CheckpointError, match=f"lacks '{missing}' of the model"):
+        export_xp(SIG, dora_dir, weights="ema")
+
+
 def test_a_flat_ema_of_something_else_is_released_as_it_is(make_xp, dora_dir):
     assert same(released(make_xp, dora_dir, weights="ema", ema={"teacher": torch.ones(2)}), {"teacher": torch.ones(2)})
 
