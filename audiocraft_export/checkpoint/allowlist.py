@@ -225,7 +225,8 @@ def _tensor(kinds: tuple[Any, Any], offset: Any, shape: Any, stride: Any, metada
     if len(shape) != len(stride) or len(shape) > MAX_DIMENSIONS or not are_sizes((*shape, *stride, offset)):
         raise UnpicklingError("tensor with invalid offset, shape or stride")
     tensor = LazyTensor(blob, dtype, offset, tuple(shape), tuple(stride), **_flags(metadata, dtype))
-    if tensor.span and (offset + tensor.span) * ITEMSIZE[dtype] > blob.nbytes:  # torch stores any offset if empty
+    span = tensor.span
+    if span and (offset + span) * ITEMSIZE[dtype] > blob.nbytes:  # torch stores any offset if empty
         raise UnpicklingError("tensor exceeds its storage")
     return tensor
 

@@ -135,5 +135,5 @@ def _diff(file: str, key: str, expected: Any, found: Any) -> Iterator[Problem]:
             yield Problem(file, key, f"{shown}, but {wanted} in the checkpoint")
         elif sha256_of(found.blob.iter_checked()) != sha256_of(expected.blob.iter_checked()):
             yield Problem(file, key, "values differ from the checkpoint")
-    elif type(expected) is not type(found) or expected != found:
+    elif type(expected) is not type(found) or repr(expected) != repr(found):  # NaN is not equal to itself
         yield Problem(file, key, "differs from the checkpoint")

@@ -115,6 +115,13 @@ def test_the_scrub_of_a_release_is_kept_unless_forced(exported, tmp_path, caplog
     assert options_of(folder)["scrub"] == ["optim"]
 
 
+def test_scrub_null_means_no_patterns(exported, tmp_path, caplog):
+    folder = exported(scrub=["optim"])
+    assert command("run", "--all", "--scrub", "null", cwd=tmp_path).stderr.startswith("Nothing to do in outputs. ")
+    assert command("run", "--all", "--scrub", "null", "--force", cwd=tmp_path).stderr == "1 XP: 1 exported\n"
+    assert "scrub" not in options_of(folder)
+
+
 def test_the_reasons_to_skip_an_experiment_are_counted(exported, train, dora_dir, tmp_path):
     exported("11111111"), exported("22222222", weights="last")
     (train("33333333", []) / "checkpoint.th").unlink()

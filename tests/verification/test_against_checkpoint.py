@@ -1,9 +1,12 @@
 """Compare a release with its checkpoint."""
 
+import pytest
+import torch
 from formats.safetensors.releases import exported
 from helpers import SIG, command, model_state
 from omegaconf import OmegaConf
 
+from audiocraft_export import export_xp
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.verification.against_checkpoint import checkpoint_of, compare_with_checkpoint
 
@@ -14,6 +17,19 @@ def test_a_release_is_compared_with_its_checkpoint(make_xp, dora_dir):
     assert command(*compared, cwd=folder).returncode == 0
     make_xp(best_state={"model": model_state(9)})
     assert "values differ from the checkpoint" in command(*compared, cwd=folder).stdout
+
+
+@pytest.mark.parametrize("release_format", ["audiocraft", "safetensors"])
+def test_nan_is_the_same_value_as_in_the_checkpoint(make_xp, dora_dir, release_format):
+    state = {"w": torch.ones(2), "_extra_state": {"amax": float("nan"), "zero": -0.}}
+    folder = make_xp(best_state={"model": state})
+    report = export_xp(SIG, dora_dir, format=release_format, card=False)
+
+    def problems():
+        return compare_with_checkpoint(report.folder, open_checkpoint(folder / "checkpoint.th"), folder).problems
+    assert not problems()
+    make_xp(best_state={"model": {**state, "_extra_state": {"amax": float("nan"), "zero": 0.}}})
+    assert problems()
 
 
 def test_a_release_with_its_codec_is_compared_with_its_checkpoint(make_xp, dora_dir, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 from ...errors import ExportError, OptionError, printable, readable_size
 from ...options import ExportOptions
@@ -89,16 +89,15 @@ def _rows(summaries: Sequence[FileSummary]) -> Iterator[Row]:
     chosen = {best["metric"] for best in bests if best}
     others = {name for each in validated for name in each.get("valid", {})} - chosen - {DURATION}
     for metric in [*sorted(chosen), *sorted(others)][:MAX_METRICS_COMPARED]:
-        if chosen:
-            yield f"{metric} {'best' if metric in chosen else 'at best epoch'}", [_best(best, metric) for best in bests]
+        if metric in chosen:
+            values = [best_value(best) if best.get("metric") == metric else None for best in bests]
+            yield f"{metric} best", [*map(_text, values)]
+        elif chosen:
+            yield f"{metric} at best epoch", [_text(best.get("valid", {}).get(metric)) for best in bests]
         yield f"{metric} last", [_text(_last(summary, metric)) for summary in summaries]
     yield "checkpoint", [_size(summary.to_compare()["checkpoint_bytes"]) for summary in summaries]
     yield "release", [str(summary.status or "-") for summary in summaries]
     yield "release size", [_size(summary.release.nbytes if summary.release else None) for summary in summaries]
-
-
-def _best(best: Mapping[str, Any], metric: str) -> str:
-    return _text(best_value(best) if best.get("metric") == metric else best.get("valid", {}).get(metric))
 
 
 def _last(summary: FileSummary, metric: str) -> Optional[float]:

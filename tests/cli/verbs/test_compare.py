@@ -79,6 +79,13 @@ def test_the_metric_can_be_chosen(two, tmp_path):
     assert shown["train.ce best"] == ["9", "9"] and shown["ce at best epoch"] == ["2", "4"]
 
 
+def test_a_best_value_is_shown_only_of_an_experiment_that_selects_by_this_metric(make_xp, tmp_path):
+    make_xp("11111111", history=[{"valid": {"ce": 1., "loss": 5.}}, {"valid": {"ce": 2., "loss": 4.}}])
+    make_xp("22222222", history=[{"valid": {"loss": 3.}}, {"valid": {"loss": 3.5}}])
+    shown = rows(command("compare", "1111", "2222", cwd=tmp_path).stdout)
+    assert shown["ce best"] == ["1", "-"] and shown["loss best"] == ["-", "3"] and shown["loss last"] == ["4", "3.5"]
+
+
 def test_nothing_is_claimed_of_a_best_epoch_that_is_unknown_or_of_a_last_value_that_is_not_finite(train, tmp_path):
     nan = float("nan")
     for sig, losses in ("11111111", [1., nan]), ("22222222", [nan, nan]):
