@@ -10,10 +10,9 @@ from typing import Any, Optional
 from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, ReleaseError, coded_warning, listing, show_warning
 from ..experiment.config import Config
-from ..formats.transformers.model_files import CONFIG
 from ..options import ExportOptions, expand_presets
 from ..release.families.registry import OWN_NAMES
-from ..release.manifest import Manifest
+from ..release.manifest import CONFIG_FILE, Manifest
 from ..release.owned_files import has_release, refuse_unreadable_release
 
 logger = logging.getLogger(__name__)
@@ -97,7 +96,7 @@ def _released_config(folder: Path) -> Optional[Mapping[Any, Any]]:
     file = next((folder / name for name in OWN_NAMES if os.path.lexists(folder / name)), None)
     try:
         if file is None:
-            return Config.load(folder / CONFIG).values
+            return Config.load(folder / CONFIG_FILE).values
         text = TorchFile.read(file).state.get("xp.cfg")
         return Config.parse(text).values if isinstance(text, str) else None
     except CheckpointError:
