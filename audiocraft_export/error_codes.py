@@ -199,7 +199,7 @@ ERRORS: dict[str, str] = {
         The release in the folder was made with `scrub` patterns that the new export lacks, so values that were removed
         would return. Give the same patterns, or `--force` (`force=True`, `exporter.force=true`). `run --all` and the
         exports of a training keep the patterns. If the manifest of the release is damaged or missing, its patterns are
-        unknown: then the keys count that its configuration lacks.""",
+        unknown: then an export is refused whose configuration has keys that the released one lacks.""",
     "training-folder": """
         The output folder is an XP folder, a Dora folder, or holds a training checkpoint, which a release must never
         replace. Choose another folder.""",
@@ -321,8 +321,8 @@ WARNINGS: dict[str, str] = {
         The weights have NaN or infinite values: the training has probably diverged. `audiocraft-export inspect
         --values` shows which tensors have them.""",
     "old-card": """
-        The README.md next to the release describes a previous release. An export with `card=true` (`--card`) updates
-        it.""",
+        The README.md next to the release, or on the Hub, describes another release. An export with `card=true`
+        (`--card`) updates it.""",
     "plot-kept": """
         The training-curve.png next to the release is not the one that the previous export made, so it was kept. Move
         it, and export again, to get the new plot.""",

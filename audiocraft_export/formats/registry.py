@@ -37,7 +37,8 @@ class Format:
     looks_for: str = r"(?!)"
     # Raises CheckpointError for a family that the format does not support.
     refuse_family: Callable[[Config, Family], None] = lambda config, family: None
-    # Returns whether a release of a language model includes its compression model.
+    # Returns whether a release of a language model includes its compression model. Raises CheckpointError for a model
+    # that the format does not support.
     includes_codec: Callable[[Config, Family], bool] = lambda config, family: True
 
 
@@ -55,7 +56,7 @@ def prepare_release(checkpoint: Checkpoint, xp_folder: Path, options: ExportOpti
                     dora_dir: Optional[AnyPath] = None, rule: Optional[BestRule] = None) -> PreparedRelease:
     """Prepare the release of a checkpoint, as `prepare`, with a compression model if its format includes one."""
     return prepare(checkpoint, xp_folder, options, dora_dir, rule, includes_codec=(
-        lambda options, config, family: FORMATS[options.format].includes_codec(config, family)))
+        lambda name, config, family: FORMATS[name].includes_codec(config, family)))
 
 
 def release_contents(prepared: PreparedRelease, options: ExportOptions) -> dict[str, Content]:

@@ -36,6 +36,9 @@ def failure_after_training(exc: ExportError, xp: Experiment, options: ExportOpti
     failed = f"{failed} and its checkpoints are safe in {xp.folder}, but"
     if exc.code in ("push-failed", "hub-conflict"):
         return ExportError(exc.code, f"{failed} its release was not pushed: {exc.message}", exc.hint)
+    if exc.code == "scrub-dropped":  # an export that works would release what was removed
+        return ExportError(exc.code, f"{failed} its export failed: {exc.message}",
+                           f"run {export_command(xp, options)}, and {exc.hint}")
     # `working_options` reads no values, and would offer the same dtype again.
     unsigned = options.replace(sign=None, attest=False)  # the command does not show the path of the key
     wanted = unsigned.replace(dtype=None) if exc.code == "dtype-overflow" else unsigned

@@ -67,10 +67,10 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
     target = folder if into is None else resolve_output(Path(into).absolute())
     has_same_shards = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == options.max_shard_size
     check_requirements(options)
-    refuse_dropped_scrub(target, options.replace(scrub=manifest.options.get("scrub")), can_scrub=False)
     signer = Signer(sign)
     with progress.track(printable(manifest.name)):
         files = _read_files(folder, manifest, version)
+        refuse_dropped_scrub(target, options.replace(scrub=manifest.options.get("scrub")), files, can_scrub=False)
         is_same = manifest.release_format == to and target == folder and has_same_shards
         if is_same and not signer.invalid_files(folder, manifest):
             return _report_conversion(ExportReport(folder, manifest, written=False, signed=sign is not None), folder)

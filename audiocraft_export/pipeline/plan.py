@@ -98,7 +98,6 @@ def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> Pla
     """
     refuse_training_checkpoint(folder)
     folder = resolve_output(folder.absolute())
-    refuse_dropped_scrub(folder, options, prepared.models[0].config)
     check_requirements(options)
     if options.verify == "load":
         require_loader(options.format, prepared.family)
@@ -106,6 +105,7 @@ def plan(prepared: PreparedRelease, folder: Path, options: ExportOptions) -> Pla
     owned = OwnedFiles(files, prepared.manifest, prepared.xp_folders, options.force)
     signer = Signer.of(options)
     check_folder(folder, files, owned, signer, options.has_card)
+    refuse_dropped_scrub(folder, options, prepared.contents)
     wanted = Wanted(prepared.manifest, files, options.metric, lambda existing: _identify(existing, prepared, folder))
     file = prepared.models[0].checkpoint.file
     status = status_before_export(folder, file.path.parent if file else folder, wanted)

@@ -10,6 +10,7 @@ from ..checkpoint.plain_config import to_plain
 from ..checkpoint.tensor import LazyTensor
 from ..errors import CheckpointError, ReleaseError, listing, permission_hint, reason
 from ..experiment.config import Config, to_container
+from ..experiment.privacy.scrub import scrub_config
 from ..experiment.walk import find, walk
 from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
 from ..formats.registry import FORMATS, is_looked_for, refuse_family, require_loader
@@ -35,6 +36,7 @@ from ..signing.statement import IGNORED
 from ..storage.staging import will_be_removed
 from ..storage.swap import refuse_non_files
 from ..storage.writer import check_writable, resolve_output
+from .previous_scrub import refuse_dropped_scrub, with_previous_scrub
 
 
 def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> None:
@@ -76,6 +78,8 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     refuse_missing_weights(config, options.weights)
     refuse_family(options.format, config, family)
     refuse_other_weights(folder, options.format, xp.sig, lambda: _listed(folder))
+    released = scrub_config(config, options.patterns).text
+    refuse_dropped_scrub(folder, with_previous_scrub(folder, options), {family.names[0]: {"xp.cfg": released}})
     if options.verify == "load":
         require_loader(options.format, family)
 

@@ -2,50 +2,52 @@
 
 import logging
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, ReleaseError, coded_warning, listing, show_warning
 from ..experiment.config import Config
+from ..experiment.walk import items_of
+from ..experiment.xp import MANIFEST
+from ..formats.safetensors.layout import config_files
 from ..options import ExportOptions, expand_presets
-from ..release.families.registry import OWN_NAMES
-from ..release.manifest import CONFIG_FILE, Manifest
-from ..release.owned_files import has_release, refuse_unreadable_release
+from ..release.content import Content
+from ..release.manifest import Manifest
+from ..release.owned_files import has_release, is_torch_file
 
 logger = logging.getLogger(__name__)
+_FORCE = "replace the release with force=true (--force)"
 
 
-def refuse_dropped_scrub(folder: Path, options: ExportOptions, config: Optional[Config] = None,
+def refuse_dropped_scrub(folder: Path, options: ExportOptions, contents: Mapping[str, Content],
                          can_scrub: bool = True) -> None:
     """Refuse to release values which the release in a folder was scrubbed of.
+
+    If its manifest is damaged or missing, its patterns are unknown, and the configurations are compared instead.
 
     Args:
         folder: the release folder.
         options: the options of the new release.
-        config: the configuration of the new release. If the manifest of the existing one is damaged or missing, its
-            patterns are unknown, and a key that it lacks counts as a pattern.
+        contents: the contents of its files in AudioCraft's format, by name.
         can_scrub: whether patterns can be added to the options, for the hint.
 
     Raises:
-        ReleaseError: without `force`, if the existing release has scrub patterns that the options lack, or permissions
-            do not allow its manifest to be read.
+        ReleaseError: if the existing release has scrub patterns that the options lack, or lacks keys of the new
+            configuration and has no valid manifest, without `force`.
     """
-    if options.force:
+    if options.force or not has_release(folder):
         return
-    refuse_unreadable_release(folder)
-    dropped = _dropped_patterns(folder, options)
-    made = f"with scrub={_shown(dropped)}"
-    if config is not None and _patterns(folder) is None:
-        dropped = [*_missing_keys(config.values, _released_config(folder) or config.values)]
-        made = f"whose manifest is damaged and whose configuration lacks {listing(dropped)}"
-    if dropped:
-        flags = " ".join(f"--scrub {shlex.quote(pattern)}" for pattern in dropped)
-        other = f"add {flags} (exporter.scrub)" if can_scrub else "choose another folder"
-        raise ReleaseError("scrub-dropped", f"{folder} has a release {made}, and the new one would release what was "
-                           "removed there", f"{other}, or replace the release with force=true (--force)")
+    if dropped := _dropped_patterns(folder, options):
+        raise ReleaseError("scrub-dropped", f"{folder} has a release with scrub={_shown(dropped)}, and the new one "
+                           "would release what was removed there", _hint(dropped, can_scrub))
+    if Manifest.load_or_none(folder) is None and (lacking := [*_lacking_keys(folder, contents)]):
+        raise ReleaseError("scrub-dropped", f"{folder} has a release whose configuration lacks {listing(lacking)}. Its "
+                           "manifest is damaged or missing, so these keys may have been removed",
+                           _hint(lacking, can_scrub))
 
 
 def keep_scrub(folder: Path, options: ExportOptions) -> ExportOptions:
@@ -61,46 +63,58 @@ def with_previous_scrub(folder: Path, options: ExportOptions) -> ExportOptions:
     """Add the scrub patterns of the release in a folder to the options, unless `force` is set."""
     if not _dropped_patterns(folder, options):
         return options
-    return options.replace(scrub=[*dict.fromkeys([*(_patterns(folder) or ()), *options.patterns])])
+    return options.replace(scrub=[*dict.fromkeys([*_patterns(folder), *options.patterns])])
 
 
 def _dropped_patterns(folder: Path, options: ExportOptions) -> list[str]:
     """Return the scrub patterns of the release in a folder that an export would not apply; none with `force`."""
     applied = {*options.patterns, *expand_presets(options.patterns)}
-    return [] if options.force else [pattern for pattern in _patterns(folder) or () if pattern not in applied]
+    return [] if options.force else [pattern for pattern in _patterns(folder) if pattern not in applied]
 
 
-def _missing_keys(values: Mapping[Any, Any], released: Mapping[Any, Any], *path: str) -> Iterator[str]:
-    """Yield the dotted keys of a configuration that a released one lacks."""
-    for key, value in values.items():
-        if key not in released:
-            yield ".".join((*path, str(key)))
-        elif isinstance(value, dict) and isinstance(released[key], dict):
-            yield from _missing_keys(value, released[key], *path, str(key))
-
-
-def _patterns(folder: Path) -> Optional[list[str]]:
-    """Return the scrub patterns of the release in a folder; None if they are unknown, because its manifest is damaged.
-
-    A manifest whose checksum differs still has its patterns.
-    """
-    if not has_release(folder):
-        return []
+def _patterns(folder: Path) -> list[str]:
+    """Return the scrub patterns of the release in a folder, also if its manifest was changed."""
     options = Manifest.unverified(folder).get("options")
-    patterns = options.get("scrub", []) if isinstance(options, dict) else None
-    return [each for each in patterns if isinstance(each, str)] if isinstance(patterns, list) else None
+    patterns = options.get("scrub") if isinstance(options, dict) else None
+    return [each for each in patterns if isinstance(each, str)] if isinstance(patterns, list) else []
 
 
-def _released_config(folder: Path) -> Optional[Mapping[Any, Any]]:
-    """Return the configuration in the files of a release; None if it cannot be read."""
-    file = next((folder / name for name in OWN_NAMES if os.path.lexists(folder / name)), None)
+def _lacking_keys(folder: Path, contents: Mapping[str, Content]) -> Iterator[str]:
+    """Yield the keys of new configurations that those of a release lack, as patterns of `scrub`.
+
+    Raises:
+        ReleaseError: if a configuration of the release cannot be read.
+    """
     try:
-        if file is None:
-            return Config.load(folder / CONFIG_FILE).values
-        text = TorchFile.read(file).state.get("xp.cfg")
-        return Config.parse(text).values if isinstance(text, str) else None
-    except CheckpointError:
-        return None
+        released = {name: TorchFile.read(folder / name).state for name in contents
+                    if is_torch_file(name) and os.path.lexists(folder / name)}
+        texts = config_files(released, contents)
+        for name, text in config_files(contents, contents).items():
+            if name in texts:
+                yield from _missing_keys(Config.parse(text).values, Config.parse(texts[name]).values)
+            elif os.path.lexists(folder / name):
+                yield from _missing_keys(Config.parse(text).values, Config.load(folder / name).values)
+    except CheckpointError as exc:
+        if exc.code != "read-failed" and not os.path.lexists(folder / MANIFEST):
+            return  # nothing says that the file is of a release
+        raise ReleaseError("scrub-dropped", f"{folder} has a release whose manifest is damaged or missing and whose "
+                           f"configuration cannot be read, so it is unknown what was removed there: {exc.message}",
+                           _FORCE) from exc
+
+
+def _missing_keys(value: Any, released: Any, *path: str) -> Iterator[str]:
+    known = {name: item for name, _, item in items_of(released)}
+    for name, _, item in items_of(value):
+        pattern = re.sub(r"[^\w-]", "*", name)  # a key may have a dot
+        if name not in known:
+            yield ".".join((*path, pattern))
+        else:
+            yield from _missing_keys(item, known[name], *path, pattern)
+
+
+def _hint(patterns: list[str], can_scrub: bool) -> str:
+    flags = " ".join(f"--scrub {shlex.quote(pattern)}" for pattern in patterns)
+    return f"{f'add {flags} (exporter.scrub)' if can_scrub else 'choose another folder'}, or {_FORCE}"
 
 
 def _shown(patterns: list[str]) -> str:

@@ -127,6 +127,7 @@ class OwnedFiles:
             ReleaseError: if the folder has a release of another experiment, or an unrelated file.
         """
         if not self._force:
+            refuse_unreadable_release(folder)
             refuse_other_experiment(self._previous_values(folder), vars(self.manifest), folder, self.xp_folders)
         owned = {*OWN_NAMES, *(file.name for file in Manifest.unverified_files(folder))}
         for path in (folder / name for name in sorted(self._names - owned)):
@@ -143,7 +144,7 @@ class OwnedFiles:
 
 
 def refuse_unreadable_release(folder: Path) -> None:
-    """Refuse to replace a release whose manifest may not be read: it may be of another experiment, or scrubbed.
+    """Refuse to replace a release that cannot be read for lack of permissions: it may be of another experiment.
 
     Raises:
         ReleaseError: if permissions do not allow the manifest to be read.

@@ -121,8 +121,8 @@ class DryRunReport:
     def __str__(self) -> str:
         is_silent = self.status.is_wanted or self.status.state == MISSING
         existing = "" if is_silent else f"; the existing release is {self.status}"
-        is_said = self.status.state in (DAMAGED, UNREADABLE)
-        replacing = f", replacing {self.replaced}" if self.replaced and not is_said else ""
+        is_described = self.status.state in (DAMAGED, UNREADABLE)  # by `existing`
+        replacing = f", replacing {self.replaced}" if self.replaced and not is_described else ""
         return (f"{self.manifest.name} {self.done}: {self.manifest.weights_text} "
                 f"({self.manifest.why}), {self.sizes} in {self.folder}{replacing}{existing}")
 

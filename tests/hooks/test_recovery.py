@@ -1,6 +1,7 @@
 """The command that an error after a training offers."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -142,6 +143,17 @@ def test_the_named_command_succeeds_whatever_the_cause(make_xp, dora_dir, tmp_pa
     with pytest.raises(SystemExit) as done:
         main(words[1:])
     assert done.value.code == 0 and (dora_dir / "xps" / SIG / "export" / "state_dict.bin").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda path: None, lambda path: os.truncate(path, 300)], ids=["intact", "damaged"])
+def test_the_named_command_never_releases_what_was_removed(make_xp, dora_dir, damage):
+    folder = make_xp(**{"xp.cfg": with_cfg(note="SECRET")})
+    export_xp(SIG, dora_dir, scrub=["note"])
+    damage(folder / "export" / "export.json")
+    with pytest.raises(ExportError) as failed:
+        export_xp(SIG, dora_dir)
+    error = failure_after_training(failed.value, Experiment(folder, SIG), ExportOptions())
+    assert error.hint.startswith(f"run audiocraft-export run {SIG} --dora-dir {dora_dir}, and add --scrub note ")
 
 
 def test_after_an_unrelated_failure_the_same_command_is_offered(make_xp, tmp_path):

@@ -1,12 +1,14 @@
 """An export does not release again what an earlier one removed, unless forced."""
 
 import os
+import shutil
 
 import pytest
-from helpers import SIG, command, with_cfg
+from helpers import DIFFUSION, PROCESSOR, SIG, command, dora, only_xp, with_cfg
 from hooks.solvers import Inherited, xp_of
+from omegaconf import OmegaConf
 
-from audiocraft_export import ExportError, ExportOptions, export_xp
+from audiocraft_export import ExportError, ExportOptions, convert, export_xp
 from audiocraft_export.pipeline.previous_scrub import keep_scrub, with_previous_scrub
 
 
@@ -56,12 +58,106 @@ def test_what_was_removed_does_not_return_if_the_manifest_is_damaged(make_xp, do
     damage(folder / "export.json")
     with pytest.raises(ExportError) as error:
         export_xp(SIG, dora_dir, options.replace(scrub=None))
-    if damage is os.unlink and release_format == "safetensors":
+    if release_format == "safetensors":  # config.yaml differs, and no manifest lists it
         assert error.value.code == "file-exists"
     else:
         assert error.value.code == "scrub-dropped" and "add --scrub note --scrub deep.note" in str(error.value).lower()
         assert "replaced a damaged release" in str(export_xp(SIG, dora_dir, options))
     assert not any(b"SECRET" in path.read_bytes() for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(("cfg", "scrub", "flags"), [
+    ({"data": [{"note": "SECRET", "kept": 1}]}, "data.*.note", "--scrub data.0.note"),
+    ({"note": "SECRET"}, "**", "--scrub note"), ({"a.b": "SECRET"}, "a*b", "--scrub 'a*b'")],
+    ids=["in a list", "everything", "a key with a dot"])
+def test_the_hint_names_what_a_damaged_release_lacks(make_xp, dora_dir, cfg, scrub, flags):
+    folder = make_xp(**{"xp.cfg": with_cfg(**cfg)}) / "export"
+    export_xp(SIG, dora_dir, scrub=[scrub])
+    os.truncate(folder / "export.json", 900)
+    with pytest.raises(ExportError, match="manifest is damaged or missing") as error:
+        export_xp(SIG, dora_dir)
+    assert flags in error.value.hint
+    export_xp(SIG, dora_dir, scrub=[scrub])
+    assert b"SECRET" not in (folder / "state_dict.bin").read_bytes()
+
+
+@pytest.mark.parametrize("release_format", ["audiocraft", "safetensors"])
+def test_what_was_removed_from_the_compression_model_does_not_return_either(make_xp, dora_dir, release_format):
+    make_xp("aaaaaaaa", **{"xp.cfg": OmegaConf.create(
+        {"solver": "compression", "compression_model": "encodec", "note": "SECRET"})})
+    cfg = {"solver": "musicgen", "compression_model_checkpoint": "//sig/aaaaaaaa"}
+    folder = make_xp(**{"xp.cfg": OmegaConf.create(cfg)}) / "export"
+    export_xp(SIG, dora_dir, format=release_format, card=False, scrub=["note"])
+    os.truncate(folder / "export.json", 900)
+    with pytest.raises(ExportError, match="lacks note|compression_config.yaml exists"):
+        export_xp(SIG, dora_dir, format=release_format, card=False)
+
+
+def test_the_compression_model_of_the_user_is_not_a_release_without_a_manifest(make_xp, dora_dir):
+    cfg = OmegaConf.create({"solver": "compression", "compression_model": "encodec"})
+    codec = make_xp("aaaaaaaa", **{"xp.cfg": cfg})
+    export_xp("aaaaaaaa", dora_dir)
+    folder = make_xp() / "export"
+    folder.mkdir()
+    shutil.copy(codec / "export" / "compression_state_dict.bin", folder)
+    assert export_xp(SIG, dora_dir).written
+
+
+def test_a_release_of_another_experiment_without_a_manifest_is_called_that(make_xp, dora_dir, tmp_path):
+    make_xp("aaaaaaaa", **{"xp.cfg": with_cfg(lr=1)})
+    make_xp(**{"xp.cfg": with_cfg(note=1)})
+    os.unlink(export_xp("aaaaaaaa", dora_dir, folder=tmp_path / "out").folder / "export.json")
+    with pytest.raises(ExportError) as error:
+        export_xp(SIG, dora_dir, folder=tmp_path / "out")
+    assert error.value.code == "other-experiment"
+
+
+@pytest.mark.parametrize("to", ["audiocraft", "safetensors"])
+@pytest.mark.parametrize("change", [('"scrub"', '"scrua"'), ('"note"', '"nota"')], ids=["key", "pattern"])
+@pytest.mark.parametrize("release_format", ["audiocraft", "safetensors"])
+def test_a_changed_manifest_is_not_believed(make_xp, dora_dir, tmp_path, release_format, change, to):
+    folder = make_xp(**{"xp.cfg": with_cfg(note="SECRET")}) / "export"
+    export_xp(SIG, dora_dir, format=release_format, card=False, scrub=["note"])
+    whole = export_xp(SIG, dora_dir, card=False, folder=tmp_path / "whole").folder
+    manifest = folder / "export.json"
+    manifest.write_text(manifest.read_text().replace(*change))
+    for release in (lambda: export_xp(SIG, dora_dir, format=to, card=False),
+                    lambda: export_xp(SIG, dora_dir, format=to, card=False, scrub=["nota"]),
+                    lambda: convert(whole, to, folder)):
+        with pytest.raises(ExportError, match="lacks note|scrub=not") as error:
+            release()
+        assert error.value.code == "scrub-dropped"
+
+
+@pytest.mark.parametrize("damage", [lambda path: os.truncate(path, 300), os.unlink], ids=["cut", "missing"])
+def test_what_was_removed_from_a_band_does_not_return(make_xp, dora_dir, damage):
+    cfg = with_cfg(**{**DIFFUSION, "note": "SECRET"})
+    folder = make_xp(sample_processor=PROCESSOR, **{"xp.cfg": cfg}) / "export"
+    export_xp(SIG, dora_dir, scrub=["note"])
+    damage(folder / "export.json")
+    with pytest.raises(ExportError, match="lacks note"):
+        export_xp(SIG, dora_dir)
+
+
+def test_a_release_whose_manifest_and_configuration_are_damaged_is_replaced_by_force_only(make_xp, dora_dir):
+    folder = make_xp() / "export"
+    export_xp(SIG, dora_dir)
+    os.truncate(folder / "export.json", 300)
+    os.truncate(folder / "state_dict.bin", 300)
+    with pytest.raises(ExportError, match="it is unknown what was removed there"):
+        export_xp(SIG, dora_dir)
+    assert export_xp(SIG, dora_dir, force=True).written
+
+
+def test_a_training_that_would_release_what_was_removed_is_not_started(project):
+    root = project()
+    assert dora("run", "export=true", "exporter.scrub=[lr]", cwd=root).returncode == 0
+    xp = only_xp(root)
+    os.truncate(xp / "export" / "export.json", 300)
+    before = (xp / "checkpoint.th").read_bytes()
+    result = dora("run", "export=true", cwd=root)
+    assert result.returncode == 1 and "add --scrub lr (exporter.scrub)" in result.stderr
+    assert (xp / "checkpoint.th").read_bytes() == before
 
 
 def test_the_export_of_a_solver_keeps_the_patterns_with_a_warning(tmp_path, caplog):

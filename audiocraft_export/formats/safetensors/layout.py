@@ -93,6 +93,20 @@ def split_into_shards(stem: str, tensors: Mapping[str, LazyTensor], metadata: Ma
     return {**shards, f"{stem}{INDEX}": _to_json(index, sort_keys=True)}
 
 
+def config_files(contents: Mapping[str, Content], names: Collection[str]) -> dict[str, str]:
+    """Return the configurations of a release as YAML, by the names of their files in the safetensors format.
+
+    Args:
+        contents: the contents of files in AudioCraft's format, by name.
+        names: the names of all files of the release in AudioCraft's format.
+    """
+    texts = {name: content for name, content in contents.items() if isinstance(content, str)}
+    for name, content in contents.items():
+        if isinstance(content, Mapping):
+            texts.update(_config_files(content, _stems(name, names)[1]))
+    return texts
+
+
 def from_safetensors(folder: Path, names: Sequence[str]) -> dict[str, Content]:
     """Restore the files of a release for AudioCraft from the files that `to_safetensors` made.
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Union
 
 from ...checkpoint.tensor import LazyTensor
-from ...release.manifest import CONFIG_FILE
 
-CONFIG, CODEC_CONFIG = CONFIG_FILE, f"compression_{CONFIG_FILE}"  # `xp.cfg` of the model and of its codec
 OTHERS = "conditioners.safetensors"  # tensors without a counterpart in transformers
 Values = dict[str, Any]  # values of a configuration by key
 USE = "use format=safetensors or format=audiocraft"  # the hint for models that transformers does not support
