@@ -12,7 +12,7 @@ from ..options import ExportOptions
 from ..release.manifest import SIGNATURE
 from ..release.prepare import PreparedRelease
 from ..release.report import ExportReport
-from .card.update import CardUpdate, warn_of_stale_card
+from .card.update import CardUpdate, warn_of_stale_card, warn_of_stale_remote_card
 from .privacy_warning import warn_of_private_values
 
 
@@ -41,7 +41,9 @@ def _push(report: ExportReport, card: Optional[CardUpdate], later: str, options:
     """Push a release, including edits of the card on the Hub, and return its URL."""
     from .hub.push import Destination, push, remote_card
     to = Destination(report.folder, str(options.hub), later, options.private, options.revision)
-    remote = remote_card(to) if card else None
+    remote = remote_card(to)
+    if card is None and remote is not None:
+        warn_of_stale_remote_card(remote, report)
     merged = remote if card and remote is not None and card.merge_remote(remote) else None
     signature = [SIGNATURE] if os.path.lexists(report.folder / SIGNATURE) else []
     names = [*(file.name for file in report.manifest.files), *(card.names if card else []), MANIFEST, *signature]

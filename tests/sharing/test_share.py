@@ -36,6 +36,17 @@ def test_a_release_is_pushed_in_one_commit_with_its_card_and_nothing_else(make_x
     assert json.loads(again.stdout)["url"] == f"{hub.url}/{REPO}" and len(hub.repos[REPO].commits) == commits
 
 
+def test_a_push_without_a_card_says_that_the_card_on_the_hub_is_of_another_release(make_xp, hub, export):
+    make_xp()
+    to = ("--push-to-hub", REPO)
+    assert export(*SHARED).returncode == 0
+    same = export(*SHARED, "--no-card")
+    assert same.returncode == 0 and "warning[old-card]" not in same.stderr
+    other = export(*to, "--folder", "other", "--format", "audiocraft")
+    assert other.returncode == 0 and "the card on the Hub describes another release" in other.stderr
+    assert "state_dict.bin" in pushed(hub) and CARD in pushed(hub)
+
+
 def test_a_signature_and_the_attestations_are_pushed_with_the_release(make_xp, hub, export, tmp_path):
     make_xp()
     private, public = write_keys(tmp_path / "keys")

@@ -40,6 +40,13 @@ def warn_of_stale_card(folder: Path) -> None:
         _warn(folder, f"cannot check which release the card describes: {exc.message}")
 
 
+def warn_of_stale_remote_card(text: str, report: ExportReport) -> None:
+    """Log a warning if a card on the Hub, which a push without a card keeps, does not describe a release."""
+    if has_sections(text) and not all(file.sha256 in text for file in report.manifest.files):
+        _warn(report.folder, "the card on the Hub describes another release; an export with card=true (--card) updates "
+              "it")
+
+
 @dataclass(frozen=True)
 class CardUpdate:
     """The model card of a release and its plot."""

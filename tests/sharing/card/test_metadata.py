@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 
 from audiocraft_export.release.metrics import BestRule
 from audiocraft_export.sharing.card import frontmatter
-from audiocraft_export.sharing.card.metadata import _is_ours, merge, to_remember
+from audiocraft_export.sharing.card.metadata import _without_generated, merge, to_remember
 
 from .releases import card
 
@@ -21,6 +21,17 @@ def test_the_hub_reads_the_metrics_of_the_best_epoch(release):
     assert [(result.metric_type, result.metric_value, result.metric_name) for result in data.eval_results] == [
         ("ce", 2.5, "ce after epoch 3"), ("ppl", 9.0, "ppl after epoch 3")]
     assert not ModelCard(card(*release(weights="last"))).data.eval_results
+
+
+def test_a_metric_that_a_person_adds_to_the_generated_ones_is_kept(release):
+    text = card(*release())
+    mine = "    - type: fad\n      value: 3.25\n      name: FAD on MusicCaps\n"
+    generated = "      name: ce after epoch 3\n"
+    assert generated in text
+    edited = card(*release(), previous=text.replace(generated, generated + mine))
+    found = {result.metric_name: result.metric_value for result in ModelCard(edited).data.eval_results}
+    assert found == {"ce after epoch 3": 2.5, "ppl after epoch 3": 9.0, "FAD on MusicCaps": 3.25}
+    assert card(*release(), previous=edited) == edited
 
 
 def test_tags_that_a_person_deleted_stay_deleted_and_ours_are_brought_up_to_date(release):
@@ -86,6 +97,7 @@ def test_a_model_index_of_any_type_stays_as_a_person_wrote_it(release, index, ke
     found = frontmatter.parse(frontmatter.split_card(text)[0])["model-index"]
     if found != index:
         results = [result for entry in found for result in entry["results"]]
-        assert [result for result in results if not _is_ours(result)] == kept and any(map(_is_ours, results))
+        assert [result for result in results if _without_generated(result)] == [each for each in kept if each]
+        assert any(_without_generated(result) is None for result in results)
     assert (found == index) == (kept == index and index != [])
     assert card(*release(), previous=text) == text

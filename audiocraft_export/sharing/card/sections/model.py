@@ -100,7 +100,8 @@ def _released_codec(manifest: Manifest) -> str:
     if not _has_codec(manifest):
         return f"{code(origin['pretrained'])}, which AudioCraft downloads" if origin else "not included"
     public, sig = origin.get("pretrained"), origin.get("sig")
-    return _join(code(public) if public else f"experiment {code(sig)}" if sig else None, "included") or ""
+    name = code(public) if public else f"experiment {code(sig)}" if sig else ""
+    return f"{name}, included" if name else "included"
 
 
 def _compression(source: CardSource) -> Iterator[Row]:
