@@ -10,7 +10,8 @@ RESTORE = "restore it from a backup"  # the hint for a corrupted file
 _MAX_CHARS = 4000  # maximum characters of a value in a message
 _MAX_CREDENTIALS = 1000  # characters before the `@` of an address
 _CREDENTIALS = re.compile(  # a password may have unencoded characters (`joe:a/b@host`); not a port
-    rf"(?<=://)(?:[^\s:/?#@\"`<>]{{0,200}}:(?!\d{{1,5}}[/?#])[^\s\"`<>]{{1,{_MAX_CREDENTIALS}}}@"
+    r"(?:(?<=://)|(?<=[a-z][a-z0-9+.-]:/)(?!/))"  # a path has only one slash after the colon
+    rf"(?:[^\s:/?#@\"`<>]{{0,200}}:(?!\d{{1,5}}[/?#])[^\s\"`<>]{{1,{_MAX_CREDENTIALS}}}@"
     rf"|[^\s/?#\"`<>]{{1,{_MAX_CREDENTIALS}}}@)")
 
 
@@ -127,7 +128,7 @@ def printable(text: str) -> str:
 
     Names and values in hostile files may have any characters.
     """
-    if len(text) <= _MAX_CHARS and text.isprintable() and "://" not in text:
+    if len(text) <= _MAX_CHARS and text.isprintable() and ":/" not in text:
         return str(text)
     beginning = without_credentials(text[:_MAX_CHARS + 2 * _MAX_CREDENTIALS])
     shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode()
@@ -137,7 +138,7 @@ def printable(text: str) -> str:
 
 def without_credentials(text: str) -> str:
     """Remove user and password from all addresses in a string: `https://joe:pw@host/x` becomes `https://host/x`."""
-    return _CREDENTIALS.sub("", text) if "://" in text else text
+    return _CREDENTIALS.sub("", text) if ":/" in text else text
 
 
 def public_address(address: str) -> str:

@@ -96,6 +96,8 @@ def test_a_reason_is_one_line_without_the_path():
 
 @pytest.mark.parametrize(("text", "shown"), [
     ("http://joe:pw@host:8080/x", "http://host:8080/x"), ("https://T0ken@host/x", "https://host/x"),
+    ("a/https:/joe:pw@host/x", "a/https:/host/x"), ("s3:/AK:pw@b/c", "s3:/b/c"),
+    ("C:/Users/joe@host", "C:/Users/joe@host"),
     ("see ssh://git@host/x, https://a:b@c", "see ssh://host/x, https://c"), ("http://joe:p/w@host", "http://host"),
     ("http://joe:p@ss@host/x@1", "http://1"), ("http://joe:p#w?@host:80/", "http://host:80/"),
     ("http://:pw@[::1]:80/", "http://[::1]:80/"), ("http://host:8080/x@1", "http://host:8080/x@1"),

@@ -47,6 +47,7 @@ class CompressionModel:
     origin: Mapping[str, Any]  # source of the model, for the manifest
     file: Optional[TorchFile] = None  # the file it was read from; None for a reference to a public model
     checkpoint: Optional[Checkpoint] = None  # the training checkpoint in `file`; None if `file` is already exported
+    config: Optional[Config] = None  # its configuration before `scrub`; None for a reference
     notes: tuple[str, ...] = ()  # coded warnings about its weights
 
 
@@ -89,7 +90,9 @@ def load_compression_model(path: Path, lookup: Lookup, xp: Optional[Experiment] 
     file = TorchFile.read(path)
     if "exported" in file.state or isinstance(file.state.get("xp.cfg"), str):  # early exports lack the flag
         content, notes = _exported_content(file, lookup)
-        return CompressionModel(content, {"file": asdict(file.source)}, file, notes=notes)
+        text = file.state.get("xp.cfg")
+        config = Config.parse(text) if isinstance(text, str) else None
+        return CompressionModel(content, {"file": asdict(file.source)}, file, notes=notes, config=config)
     checkpoint = to_checkpoint(file)
     if xp:
         checkpoint.check_experiment(xp)
@@ -104,7 +107,7 @@ def load_compression_model(path: Path, lookup: Lookup, xp: Optional[Experiment] 
                               "train the compression model until its first validation" if is_early else "") from exc
     content = model_content(weights.state, config.text, lookup.version)
     origin = {"sig": checkpoint.sig, "checkpoint": asdict(file.source)}
-    return CompressionModel(content, origin, file, checkpoint, weights.notes)
+    return CompressionModel(content, origin, file, checkpoint, checkpoint.config, weights.notes)
 
 
 def compression_model_by_name(name: str, lookup: Lookup) -> CompressionModel:

@@ -197,7 +197,10 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: E
     if model.version == UNKNOWN_VERSION and family_of(checkpoint.config, options.family).of_audiocraft:
         yield coded_warning("unknown-version", "AudioCraft is not installed and no version was given: the version tag "
                             "of the release is `unknown`")
-    for pattern in unmatched_patterns(checkpoint.config, options.patterns):
+    unmatched = unmatched_patterns(checkpoint.config, options.patterns)
+    if codec is not None and codec.config is not None:
+        unmatched = unmatched_patterns(codec.config, unmatched)
+    for pattern in unmatched:
         yield coded_warning("scrub-unmatched", f"scrub={pattern} matches no key of the configuration")
 
 

@@ -28,6 +28,18 @@ def export_with(make_xp, dora_dir):
     return export
 
 
+@pytest.mark.parametrize("is_exported", [False, True])
+def test_a_pattern_that_matches_only_the_codec_is_not_called_unmatched(export_with, make_xp, dora_dir, is_exported):
+    make_xp(CODEC, **{"xp.cfg": with_cfg(solver="compression", compression_model="encodec", wandb={"a": 1})})
+    form = f"//sig/{CODEC}"
+    if is_exported:
+        form = str(export_xp(CODEC, dora_dir).folder / "compression_state_dict.bin")
+    report = export_with(form, scrub=["wandb", "nothing"])
+    assert [text for text in report.manifest.warnings if text.startswith("scrub-unmatched")] == [
+        "scrub-unmatched: scrub=nothing matches no key of the configuration"]
+    assert b"wandb" not in report.files[1].read_bytes()
+
+
 def test_a_public_codec_is_a_reference(export_with):
     report = export_with("//pretrained/facebook/encodec_32khz")
     assert [path.name for path in report.files] == ["state_dict.bin", "compression_state_dict.bin"]

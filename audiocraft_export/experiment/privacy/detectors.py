@@ -15,8 +15,9 @@ from pathlib import Path
 
 TOKEN, MAIL, PATH, USER, HOST = ("a token", "an e-mail address", "an absolute path", "a user name", "a host name")
 MAX_USERS = 100  # user names taken from home folders in a configuration; every value is searched for each of them
-START = r"(?:(?<![^\s\"'`=:,;|(\[{>^])|(?<=//pretrained/))"  # start of a word, or of the path after `//pretrained/`
-INTERNAL = r"(?:local|lan|internal|intranet|intra|corp|home\.arpa)"  # top-level domains of private networks
+START = r"(?:(?<![^\s\"'`=:,;|(\[{>^])|(?<=//pretrained/)|(?<=\s-[IL]))"  # of a word, after `//pretrained/` or `-I`
+# Top-level domains of private networks; not `Internal`, which may be the name of a class.
+INTERNAL = r"(?:local|lan|internal|intranet|intra|corp|home\.arpa|LOCAL|LAN|INTERNAL|INTRANET|INTRA|CORP)"
 VARIABLE = r"\$\{[^{}\s]{0,200}\}"  # an interpolation, which is not a secret itself
 
 TOKEN_FORMATS = {  # patterns by service; prefixes as in the rules of gitleaks
@@ -91,6 +92,8 @@ HOST_FORMATS = {
     "name and port": r"(?<![\w.@/-])(?:(?:[A-Za-z][\w-]{0,62}\.){1,8}[A-Za-z][\w-]{0,62}"
                      r"|(?=[A-Za-z]{1,62}[\d-])[\w-]{2,63}):\d{4,5}(?![\w.])",
     "IPv4 address": r"(?<![\w.-])(?!127\.|0\.0\.0\.0)(?:\d{1,3}\.){3}\d{1,3}(?![\w.-])",
+    "IPv6 address": r"(?<![\w:.])(?=[^\s\d]{0,40}\d)(?:[0-9A-Fa-f]{3,4}:(?:[0-9A-Fa-f]{1,4}:){0,6}:[0-9A-Fa-f]{0,4}"
+                    r"(?::[0-9A-Fa-f]{1,4}){0,6}|(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4})(?![\w:.])",
     "user at a host": r"(?<![\w.+/:@-])(?!(?i:acc|accuracy|ap|f1|git|hits?|map|mrr|ndcg|pass|precision|recall|top)@)"
                       r"[A-Za-z][\w.+-]{1,63}@(?!(?:v?\d|latest|main|master|head|stable|dev)\b)"
                       r"[A-Za-z][\w-]{1,62}(?![\w@.-])",
@@ -107,7 +110,8 @@ MAILS = re.compile(r"(?<![\w.+/-])(?!git@)[\w.+-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Z
 DETECTORS = ((TOKEN, TOKENS), (MAIL, MAILS), (PATH, PATHS), (HOST, HOSTS))
 
 SECRET_KEYS = re.compile(r"(?:^|_)(?:(?:pass_?(?:word|wd|phrase)s?|secrets?|credentials?"
-                         r"|(?:api|access|secret|private|auth|signing|encryption)_?keys?)(?:_|$)|pwd$)")
+                         r"|(?:api|access|secret|private|auth|signing|encryption)_?keys?"
+                         r"|(?:api|access|auth|refresh|hf|github|gitlab|wandb)_?tokens?)(?:_|$)|pwd$)")
 WHOLE_SECRET_KEYS = {"pass", "pw", "pwd"}  # secret only as whole keys, unlike `low_pass`
 TOKEN_KEYS = re.compile(r"(?:^|_)(?:tokens?|key|auth|authorization|bearer|cookie)$")
 TOKEN_LIKE = re.compile(r"(?:Bearer )?(?=[^\s\d]*\d)(?=[^A-Za-z]*[A-Za-z])(?![/~])[\w.+/=-]{16,}")

@@ -48,7 +48,8 @@ PRIVATE = [
     "--api-key hunter", "curl -u joe:hunter2", "login joe password hunter2", "mailto:joe@lab.org", "az://lab/x",
     "%2Fhome%2Fjoe%2Fx", "node{01..16}", "node01.cluster.local", "http://gitlab.internal/x", "http://bigbox:8080/x",
     "https://bigbox/x", "nas.lan", "http://[2001:db8::1]:8080/", "ldap://dc/x",
-    "nodes node[01-16],gpu[2-3]", "sftp://host/x", "/home/joe/x", "C:\\Users\\joe", "10.1.2.3"]
+    "nodes node[01-16],gpu[2-3]", "GPU7.LOCAL", "2001:db8::5", "fe80::1", "gcc -I/mnt/x/include -L/srv/lib",
+    "sftp://host/x", "/home/joe/x", "C:\\Users\\joe", "10.1.2.3"]
 HARMLESS = [
     "musicgen", "audiogen", "magnet", "compression", "diffusion", "watermarking", "text2music", "text2sound",
     "chroma2music", "clapemb2music", "passt", "HTSAT-base", "layer_norm", "layer_norm_in", "weight_norm",
@@ -93,7 +94,8 @@ def test_the_tables_are_as_long_as_they_should_be():
 @pytest.mark.parametrize(("key", "name", "is_secret"), [
     ("db_pass", "pass", True), ("x_pw", "pw", True), ("pass", "", True), ("PW", "", True), ("db_pwd", "pwd", True),
     ("kld_passt", "passt", False), ("passt_model", "model", False), ("low_pass", "low_pass", False),
-    ("passes", "", False), ("pass_model", "model", False)])
+    ("passes", "", False), ("pass_model", "model", False), ("access_token", "", True), ("hf_token", "", True),
+    ("pad_token", "", False), ("tokens", "", False)])
 def test_pass_and_pw_are_secret_as_whole_keys_only(key, name, is_secret):
     assert bool(kind_by_key(key, "hunter2", name)) == is_secret
     assert kind_by_key(key, True, name) == kind_by_key(key, "${oc.env:PW}", name) == ""
