@@ -1,4 +1,7 @@
-"""Select what `run --all` exports: XPs without a release, or whose release is stale, damaged or has other options."""
+"""Select what `run --all` exports.
+
+These are the XPs without a release, or whose release is stale, damaged, not read back, or has other options.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,9 @@ def _select(xp: Experiment, given: Mapping[str, Any], found: Outdated) -> None:
     is_missing = not os.path.isfile(path) and permission_error(path) is None  # the export reports missing permissions
     has_same_source = "checkpoint" not in given if is_missing else _is_identified(existing)
     if existing.status.state == states.UP_TO_DATE and has_same_source \
-            and not _differs(existing, previous, options, given):
+            and not _differs(existing, previous, options, given) \
+            and (is_missing or existing.status.manifest is None
+                 or states.is_read_back(existing.status.manifest, options)):
         _keep(xp, existing, given, found)
     elif is_missing:
         is_untrained = existing.status.state == states.MISSING and xp.is_untrained
@@ -103,12 +108,10 @@ def _is_identified(existing: _Existing) -> bool:
 
 def _differs(existing: _Existing, previous: ExportOptions, options: ExportOptions, given: Mapping[str, Any]) -> bool:
     """Return whether the command line asks for another release than the existing one."""
-    from ..release.status import is_read_back
     manifest = existing.status.manifest
     return any(getattr(options, name) != getattr(previous, name) for name in COMPARED if name in given) \
         or given.get("card") is True and not existing.has_card \
-        or manifest is not None and (
-            not is_read_back(manifest, options) or _is_unsigned(existing.folder, manifest, options))
+        or manifest is not None and _is_unsigned(existing.folder, manifest, options)
 
 
 def _previous_options(existing: _Existing, given: Mapping[str, Any]) -> ExportOptions:

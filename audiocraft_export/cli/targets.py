@@ -61,8 +61,10 @@ def _named(target: str, names: Sequence[str], xps: Path) -> set[str]:
     path = Path(os.path.realpath(target))
     if path in (xps, *xps.parents):
         return {*names}
-    around = [each for given in (path, Path(os.path.abspath(target))) for each in (given, *given.parents)]
-    return found | {each.name for each in around if Path(os.path.realpath(each.parent)) == xps} & {*names}
+    # With the path as given, because a folder in an XP may be a symlink, and with real paths, because an XP may be one.
+    around = {Path(os.path.realpath(each)) for given in (path, Path(os.path.abspath(target)))
+              for each in (given, *given.parents)}
+    return found | {name for name in names if Path(os.path.realpath(xps / name)) in around}
 
 
 def _has(overrides: str, pattern: str) -> bool:

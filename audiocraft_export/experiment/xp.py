@@ -35,8 +35,9 @@ MAX_OFFERED = 3  # checkpoints that are tried instead of a damaged one
 CHECKPOINT_NAME = re.compile(r"checkpoint(?:_(?P<name>.+))?\.th")
 # The top-level key of a configuration: parsing the YAML of all experiments would take too long.
 # It begins with the line break before the key, because searching for `^` is slow; so does the text.
+# The name is in single quotes, in double quotes, or plain.
 _SOLVER = re.compile(r"""\nsolver:[ ]*(?:'([^'\n]*)'|"([^"\n]*)"|([^\s'"#][^\n]*?)[ ]*(?:[ ]#|\n|$))""")
-_NULL = ("null", "Null", "NULL", "~")
+_NULL = ("null", "Null", "NULL", "~", "???")  # without quotes; OmegaConf has no value for ???
 DORA_SIGNATURE = re.compile(r"[0-9a-f]{8}")
 CODE = "code"  # Dora's link to the clone that a training runs in
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -252,13 +253,10 @@ class Experiment:
 
 def is_denied(path: AnyPath) -> bool:
     """Return whether permissions do not allow a path to be read; false if it does not exist."""
-    try:
-        return not os.access(path, os.R_OK) and bool(os.stat(path))
-    except (OSError, ValueError) as exc:
-        return isinstance(exc, PermissionError)
+    return permission_error(path) is not None or os.path.exists(path) and not os.access(path, os.R_OK)
 
 
-def permission_error(path: Path) -> Optional[PermissionError]:
+def permission_error(path: AnyPath) -> Optional[PermissionError]:
     """Return the error if the permissions of a folder above a path deny access to the path, or None."""
     try:
         os.stat(path)
@@ -316,6 +314,8 @@ def find_xp(sig: str, dora_dir: AnyPath) -> Experiment:
     if found:
         raise ExperimentError("ambiguous-signature", f"{sig!r} matches {len(found)} experiments in {xps}: "
                               f"{listing(found)}", "give more characters of the signature")
+    if denied := permission_error(xps / sig):
+        raise ExperimentError("read-failed", f"Cannot read {xps / sig}: {reason(denied)}", permission_hint(denied))
     names = _list_signatures(dora_dir)
     if not names:
         raise ExperimentError("experiment-not-found", f"No XP {sig!r} in {xps}: the folder has no experiments")

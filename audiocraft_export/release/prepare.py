@@ -19,7 +19,7 @@ from .metrics import BestRule
 from .model import ReleaseModel
 from .provenance import build_manifest, merge_manifests, version_tag
 
-IncludesCodec = Callable[[ExportOptions, Config, Family], bool]
+IncludesCodec = Callable[[str, Config, Family], bool]  # of the name of a format
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class PreparedRelease:
 
 def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
             dora_dir: Optional[AnyPath] = None, rule: Optional[BestRule] = None, *,
-            includes_codec: IncludesCodec = lambda options, config, family: True) -> PreparedRelease:
+            includes_codec: IncludesCodec = lambda name, config, family: True) -> PreparedRelease:
     """Prepare the release of a checkpoint; nothing is written.
 
     No weights are read, but those of a compression model whose name comes from the environment: an error later would
@@ -49,7 +49,7 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
         options: what to release, and how.
         dora_dir: where to look for a compression model of the form `//sig/`; None is the Dora folder of `xp_folder`.
         rule: how the solver selects its best state; None derives it from the options and the configuration.
-        includes_codec: returns whether the format includes the compression model of this language model.
+        includes_codec: returns whether a release in a format includes the compression model of a language model.
 
     Raises:
         ExportError: if the checkpoint cannot be released.
@@ -57,7 +57,7 @@ def prepare(checkpoint: Checkpoint, xp_folder: Path, options: ExportOptions,
     family = family_of(checkpoint.config, options.family)
     model = _load_model(checkpoint, options, family)
     contents, codec = family.files(model), None
-    if family.needs_codec and options.codec == "auto" and includes_codec(options, model.config, family):
+    if family.needs_codec and options.codec == "auto" and includes_codec(options.format, checkpoint.config, family):
         dora_dir = dora_dir or Experiment.from_folder(xp_folder).dora_dir
         codec = find_compression_model(checkpoint.config, Lookup(xp_folder, dora_dir, model.version, options.patterns))
         contents = {**contents, CODEC_FILE: codec.content}

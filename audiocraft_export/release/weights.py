@@ -237,10 +237,9 @@ def _select_ema(checkpoint: Checkpoint) -> Weights:
     if not isinstance(averages, dict) or not averages:
         raise _MissingWeights("missing-weights", f"{checkpoint.where} has no EMA of the model")
     model = _select_last(checkpoint).state
-    state, tensors = _with_averages(model, averages), named_tensors(model)
-    for name, tensor in named_tensors(state).items():
-        if tensor is tensors[name] and tensor.is_floating_point:
-            raise _MissingWeights("missing-weights", f"The EMA of {checkpoint.where} lacks {name!r} of the model")
+    state, lacking = _with_averages(model, averages)
+    if lacking:
+        raise _MissingWeights("missing-weights", f"The EMA of {checkpoint.where} lacks {lacking[0]!r} of the model")
     return Weights(state, "ema", "latest EMA, as requested")
 
 
@@ -249,19 +248,25 @@ def _share_names(one: Mapping[str, Any], other: Any) -> bool:
     return isinstance(other, dict) and bool({*bare_names(one).values()} & {*bare_names(other).values()})
 
 
-def _with_averages(model: Mapping[str, Any], averages: Mapping[str, Any]) -> dict[str, Any]:
+def _with_averages(model: Mapping[str, Any], averages: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Replace the tensors of a model by their averages, found by name, by the name without prefixes, or by their view.
 
     The EMA has only one name of tied tensors, because `named_parameters` skips further names.
+
+    Returns:
+        The nested state, and the names of floating-point tensors without an average. No average is expected of extra
+        state (`Module.get_extra_state`).
     """
     tensors = named_tensors(model)
     averaged = named_tensors({name: part for name, part in averages.items() if holds_tensor(part)})
     bare, by_bare = bare_names(tensors), {bare: averaged[name] for name, bare in bare_names(averaged).items()}
     found = {name: averaged.get(name) or by_bare.get(bare[name]) for name in tensors}
     by_view = {view_of(tensors[name]): average for name, average in found.items() if average}
-    replaced: dict[str, Any] = map_tensors(
-        lambda name, tensor: found[name] or by_view.get(view_of(tensor), tensor), model)
-    return replaced
+    found = {name: average or by_view.get(view_of(tensors[name])) for name, average in found.items()}
+    lacking = [name for name, average in found.items() if average is None and tensors[name].is_floating_point
+               and "_extra_state" not in name.split(".")]
+    state: dict[str, Any] = map_tensors(lambda name, tensor: found[name] or tensor, model)
+    return state, lacking
 
 
 def _select_section(checkpoint: Checkpoint, which: str) -> Weights:

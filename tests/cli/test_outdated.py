@@ -51,6 +51,11 @@ def test_a_release_that_was_not_read_back_is_made_again_and_read_back(exported, 
     assert Manifest.load(folder / "export").read_back != "none"
 
 
+def test_a_release_that_was_not_read_back_is_kept_without_its_checkpoint(exported, tmp_path):
+    (exported(verify="none") / "checkpoint.th").unlink()
+    assert command("run", "--all", cwd=tmp_path).stderr == "Nothing to do in outputs. 1 XP: 1 up to date\n"
+
+
 def test_a_card_is_added_to_the_releases_without_one(exported, tmp_path):
     exported("11111111", card=True)
     folder = exported("22222222")

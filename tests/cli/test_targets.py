@@ -122,11 +122,13 @@ def test_list_takes_signatures_paths_and_patterns(experiments, tmp_path, targets
     assert sorted(xp["sig"] for xp in listed(tmp_path, *targets)) == [sig * 8 for sig in sigs]
 
 
-@pytest.mark.parametrize("target", ["outputs/xps/11111111", "outputs/xps/11111111/checkpoint.th"])
+@pytest.mark.parametrize("target", ["outputs/xps/11111111", "outputs/xps/11111111/checkpoint.th", "disk/11111111",
+                                    "link"])
 def test_list_finds_an_experiment_that_was_moved_to_another_disk(experiments, tmp_path, target):
     (tmp_path / "disk").mkdir()
     shutil.move(tmp_path / "outputs/xps/11111111", tmp_path / "disk")
     (tmp_path / "outputs/xps/11111111").symlink_to(tmp_path / "disk" / "11111111")
+    (tmp_path / "link").symlink_to("outputs/xps/11111111")
     assert [xp["sig"] for xp in listed(tmp_path, target)] == ["11111111"]
 
 

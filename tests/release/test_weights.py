@@ -134,6 +134,14 @@ def test_a_nested_ema_that_lacks_a_tensor_of_the_model_is_refused(make_xp, dora_
         export_xp(SIG, dora_dir, weights="ema")
 
 
+def test_an_ema_needs_no_average_of_extra_state_and_may_be_the_model_itself(make_xp, dora_dir):
+    weight, extra = torch.ones(2), {"scale": torch.ones(1), "n": 1}
+    for average in (torch.zeros(2), weight):
+        state = released(make_xp, dora_dir, weights="ema", model={"w": weight, "l._extra_state": extra},
+                         ema={"state": {"model": {"w": average}}, "count": 1})
+        assert same({"w": state["w"]}, {"w": average}) and state["l._extra_state"] == extra
+
+
 def test_a_flat_ema_of_something_else_is_released_as_it_is(make_xp, dora_dir):
     assert same(released(make_xp, dora_dir, weights="ema", ema={"teacher": torch.ones(2)}), {"teacher": torch.ones(2)})
 

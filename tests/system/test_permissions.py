@@ -56,6 +56,16 @@ def test_a_checkpoint_in_a_folder_that_may_not_be_entered_is_not_missing(make_xp
     assert "checkpoint.th: Permission denied" in failed.stderr and "hint: check " in failed.stderr
 
 
+@pytest.mark.parametrize("verb", ["run", "inspect", "verify"])
+def test_an_experiment_in_a_folder_that_may_not_be_entered_is_not_missing(make_xp, tmp_path, verb):
+    make_xp()
+    (tmp_path / "outputs" / "xps").chmod(0o444)
+    failed = denied(verb, SIG, cwd=tmp_path)
+    (tmp_path / "outputs" / "xps").chmod(0o755)
+    assert failed.returncode == 1 and f"error[read-failed]: Cannot read outputs/xps/{SIG}: Permission denied" in \
+        failed.stderr
+
+
 def test_a_release_whose_manifest_cannot_be_read_is_replaced_only_by_force(make_xp, tmp_path):
     folder = make_xp(**{"xp.cfg": with_cfg(note="SECRET")}) / "export"
     command("run", SIG, "--scrub", "note", cwd=tmp_path)

@@ -148,7 +148,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Export the targets; return the exit code."""
     given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
-    if given.get("scrub") == ["null"]:
+    if given.get("scrub") == ["null"]:  # as in `_value`; argparse appends to a list
         given["scrub"] = None
     _take_targets_from_slurm(args)
     keeps_format = args.all and "format" not in given  # releases may be in any format
