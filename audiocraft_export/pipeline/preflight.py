@@ -78,8 +78,8 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     refuse_missing_weights(config, options.weights)
     refuse_family(options.format, config, family)
     refuse_other_weights(folder, options.format, xp.sig, lambda: _listed(folder))
-    released = scrub_config(config, options.patterns).text
-    refuse_dropped_scrub(folder, with_previous_scrub(folder, options), {family.names[0]: {"xp.cfg": released}})
+    options = with_previous_scrub(folder, options)
+    refuse_dropped_scrub(folder, options, {family.names[0]: {"xp.cfg": scrub_config(config, options.patterns).text}})
     if options.verify == "load":
         require_loader(options.format, family)
 
