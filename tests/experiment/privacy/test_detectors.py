@@ -94,11 +94,16 @@ def test_the_tables_are_as_long_as_they_should_be():
 @pytest.mark.parametrize(("key", "name", "is_secret"), [
     ("db_pass", "pass", True), ("x_pw", "pw", True), ("pass", "", True), ("PW", "", True), ("db_pwd", "pwd", True),
     ("kld_passt", "passt", False), ("passt_model", "model", False), ("low_pass", "low_pass", False),
-    ("passes", "", False), ("pass_model", "model", False), ("access_token", "", True), ("hf_token", "", True),
-    ("pad_token", "", False), ("tokens", "", False)])
+    ("passes", "", False), ("pass_model", "model", False)])
 def test_pass_and_pw_are_secret_as_whole_keys_only(key, name, is_secret):
     assert bool(kind_by_key(key, "hunter2", name)) == is_secret
     assert kind_by_key(key, True, name) == kind_by_key(key, "${oc.env:PW}", name) == ""
+
+
+@pytest.mark.parametrize(("key", "is_secret"), [
+    ("access_token", True), ("hf_token", True), ("pad_token", False), ("tokens", False)])
+def test_a_token_is_secret_whatever_its_value_if_its_key_names_a_service_or_a_purpose(key, is_secret):
+    assert bool(kind_by_key(key, "opaque")) == is_secret
 
 
 HOSTILE = [

@@ -66,7 +66,7 @@ def test_a_card_says_whether_the_release_includes_the_compression_model(release,
     text = model_section(CardSource(manifest, config), has_license=True)
     size = readable_size(sum(file.bytes for file in manifest.files))
     is_included = shown.endswith("included") and shown != "not included"
-    assert f", {size}{' with the compression model' if is_included else ''} |" in text
+    assert f"parameters (`float32`, `int64`), {size}{' with the compression model' if is_included else ''} |" in text
     assert f"| Compression model | {shown} |" in text
 
 
