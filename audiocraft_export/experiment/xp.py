@@ -253,10 +253,13 @@ class Experiment:
 
 def is_denied(path: AnyPath) -> bool:
     """Return whether permissions do not allow a path to be read; false if it does not exist."""
-    return permission_error(path) is not None or os.path.exists(path) and not os.access(path, os.R_OK)
+    try:
+        return not os.access(path, os.R_OK) and bool(os.stat(path))
+    except (OSError, ValueError) as exc:
+        return isinstance(exc, PermissionError)
 
 
-def permission_error(path: AnyPath) -> Optional[PermissionError]:
+def permission_error(path: Path) -> Optional[PermissionError]:
     """Return the error if the permissions of a folder above a path deny access to the path, or None."""
     try:
         os.stat(path)
