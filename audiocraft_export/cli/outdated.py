@@ -80,10 +80,10 @@ def _select(xp: Experiment, given: Mapping[str, Any], found: Outdated) -> None:
     path = xp.checkpoint_path(options.checkpoint)
     is_missing = not os.path.isfile(path) and permission_error(path) is None  # the export reports missing permissions
     has_same_source = "checkpoint" not in given if is_missing else _is_identified(existing)
-    if existing.status.state == states.UP_TO_DATE and has_same_source \
-            and not _differs(existing, previous, options, given) \
-            and (is_missing or existing.status.manifest is None
-                 or states.is_read_back(existing.status.manifest, options)):
+    manifest = existing.status.manifest
+    is_read_back = is_missing or manifest is None or states.is_read_back(manifest, options)
+    if existing.status.state == states.UP_TO_DATE and has_same_source and is_read_back \
+            and not _differs(existing, previous, options, given):
         _keep(xp, existing, given, found)
     elif is_missing:
         is_untrained = existing.status.state == states.MISSING and xp.is_untrained

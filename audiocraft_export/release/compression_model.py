@@ -89,10 +89,7 @@ def load_compression_model(path: Path, lookup: Lookup, xp: Optional[Experiment] 
     """
     file = TorchFile.read(path)
     if "exported" in file.state or isinstance(file.state.get("xp.cfg"), str):  # early exports lack the flag
-        content, notes = _exported_content(file, lookup)
-        text = file.state.get("xp.cfg")
-        config = Config.parse(text) if isinstance(text, str) else None
-        return CompressionModel(content, {"file": asdict(file.source)}, file, notes=notes, config=config)
+        return _read_exported(file, lookup)
     checkpoint = to_checkpoint(file)
     if xp:
         checkpoint.check_experiment(xp)
@@ -192,19 +189,20 @@ def _looks_like_a_path(name: str) -> bool:
         Path(name).suffix in (".bin", ".pt", ".pth", ".th")
 
 
-def _exported_content(file: TorchFile, lookup: Lookup) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Validate an exported compression model; return its content with compact tensors, and coded warnings."""
-    state, path = file.state, file.path
+def _read_exported(file: TorchFile, lookup: Lookup) -> CompressionModel:
+    """Read an exported compression model, or a reference to a public one."""
+    state, path, origin = file.state, file.path, {"file": asdict(file.source)}
     tag = state["version"] if isinstance(state.get("version"), str) else lookup.version
     name = state.get("pretrained")
     if isinstance(name, str):
         if not name or _looks_like_a_path(name):
             raise CheckpointError("unknown-model-name", f"{path} refers to {name!r}, which is not the name of a public "
                                   "model", f"use a {CODEC_FILE} that has weights")
-        return reference_content(name, tag), ()
+        return CompressionModel(reference_content(name, tag), origin, file)
+    weights: Any
     text, weights = state.get("xp.cfg"), state.get("best_state")
-    if not isinstance(text, str) or not isinstance(weights, dict) \
-            or Config.parse(text).get("compression_model") is None:
+    config = Config.parse(text) if isinstance(text, str) and isinstance(weights, dict) else None
+    if config is None or config.get("compression_model") is None:
         raise CheckpointError("not-a-codec", f"{path} is an exported model, but not a compression model",
                               f"use a {CODEC_FILE}")
     state, notes = strip_wrappers(weights, "best_state")
@@ -212,5 +210,5 @@ def _exported_content(file: TorchFile, lookup: Lookup) -> tuple[dict[str, Any], 
     if not compacted.tensors:
         raise CheckpointError("not-a-codec", f"{path} is an exported model without tensors",
                               f"use a {CODEC_FILE} that has weights")
-    config = scrub_config(Config.parse(text), lookup.scrub)
-    return model_content(compacted.state, config.text, tag), notes
+    content = model_content(compacted.state, scrub_config(config, lookup.scrub).text, tag)
+    return CompressionModel(content, origin, file, config=config, notes=notes)

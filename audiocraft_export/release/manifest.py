@@ -22,8 +22,6 @@ SIGNATURE = "model.sig"  # name of the signature in a release folder
 ATTESTATIONS = PROVENANCE, TEST_RESULT = "provenance.intoto.json", "test-result.intoto.json"
 FILES_ABOUT_MODEL = (MANIFEST, SIGNATURE, *ATTESTATIONS)
 CARD_FILES = CARD_FILE, CURVE_FILE = "README.md", "training-curve.png"  # the model card, not part of the manifest
-# The configurations of the model and of its codec in the formats safetensors and transformers.
-CONFIG_FILE, CODEC_CONFIG_FILE = "config.yaml", "compression_config.yaml"
 FORMAT = 2  # format 1 has no `weights_epoch`, `sig_source`, `family` and identity of the checkpoint
 _LINE_BREAK = re.compile(r"\n *")
 

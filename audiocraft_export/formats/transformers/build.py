@@ -7,12 +7,11 @@ from ...errors import CheckpointError, listing
 from ...release.compression_model import CompressionModel
 from ...release.content import Content, Tensors
 from ...release.families.registry import COMPRESSION_FAMILY
-from ...release.manifest import CODEC_CONFIG_FILE, CONFIG_FILE
 from ...release.prepare import PreparedRelease
 from ..safetensors.layout import split_into_shards
 from .encodec.convert import to_encodec
 from .encodec.pretrained import pretrained_encodec
-from .model_files import OTHERS, USE, ModelFiles
+from .model_files import CODEC_CONFIG, CONFIG, OTHERS, USE, ModelFiles
 from .musicgen.constraints import refuse_family
 from .musicgen.convert import to_musicgen
 
@@ -47,9 +46,9 @@ def transformers_files(prepared: PreparedRelease, max_shard_size: Union[str, int
     files = split_into_shards("model", converted.tensors, metadata, {}, max_shard_size)
     if converted.others:
         files[OTHERS] = Tensors(converted.others, metadata)
-    files.update({**converted.files, CONFIG_FILE: model.config.text})
+    files.update({**converted.files, CONFIG: model.config.text})
     if codec and codec.content.get("xp.cfg"):
-        files[CODEC_CONFIG_FILE] = codec.content["xp.cfg"]
+        files[CODEC_CONFIG] = codec.content["xp.cfg"]
     return files
 
 

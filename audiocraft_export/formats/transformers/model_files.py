@@ -7,6 +7,7 @@ from typing import Any, Union
 
 from ...checkpoint.tensor import LazyTensor
 
+CONFIG, CODEC_CONFIG = "config.yaml", "compression_config.yaml"  # `xp.cfg` of the model and of its codec
 OTHERS = "conditioners.safetensors"  # tensors without a counterpart in transformers
 Values = dict[str, Any]  # values of a configuration by key
 USE = "use format=safetensors or format=audiocraft"  # the hint for models that transformers does not support

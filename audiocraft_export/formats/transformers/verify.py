@@ -5,11 +5,11 @@ from pathlib import Path
 
 from ...checkpoint.torch_tensors import from_torch
 from ...experiment.config import Config
-from ...release.manifest import CODEC_CONFIG_FILE
 from ..safetensors.layout import read_json
 from .encodec.convert import ARCHITECTURE
 from .encodec.verify import compare_codecs, load_audiocraft_codec, verify_encodec
 from .loading import hide_progress_bars, load_safetensors
+from .model_files import CODEC_CONFIG
 from .musicgen.key_maps import AUDIO_ENCODER
 from .musicgen.verify import load_musicgen, verify_musicgen
 
@@ -26,12 +26,12 @@ def verify_with_transformers(folder: Path) -> None:
             verify_encodec(folder)
             return
         verify_musicgen(folder)
-        if os.path.isfile(folder / CODEC_CONFIG_FILE):
+        if os.path.isfile(folder / CODEC_CONFIG):
             _verify_inner_codec(folder)
 
 
 def _verify_inner_codec(folder: Path) -> None:
     tensors = {name[len(AUDIO_ENCODER):]: tensor for name, tensor in from_torch(load_safetensors(folder)).items()
                if name.startswith(AUDIO_ENCODER)}
-    codec = load_audiocraft_codec(tensors, Config.load(folder / CODEC_CONFIG_FILE))
+    codec = load_audiocraft_codec(tensors, Config.load(folder / CODEC_CONFIG))
     compare_codecs(codec, load_musicgen(folder).audio_encoder)

@@ -11,8 +11,7 @@ from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.errors import CheckpointError
 from audiocraft_export.formats.registry import prepare_release
 from audiocraft_export.formats.transformers.build import transformers_files
-from audiocraft_export.formats.transformers.model_files import OTHERS
-from audiocraft_export.release.manifest import CODEC_CONFIG_FILE, CONFIG_FILE
+from audiocraft_export.formats.transformers.model_files import CODEC_CONFIG, CONFIG, OTHERS
 from audiocraft_export.release.prepare import prepare
 from audiocraft_export.release.status import release_status
 from audiocraft_export.verification.against_checkpoint import compare_with_checkpoint
@@ -36,8 +35,8 @@ def files_of(make_xp):
 
 def test_a_decoder_is_one_file_of_weights_and_its_configurations(files_of):
     files = files_of(weights(), settings("none"))
-    assert [*files] == ["model.safetensors", "config.json", "generation_config.json", CONFIG_FILE]
-    assert files["model.safetensors"].metadata["format"] == "pt" and "transformer_lm:" in files[CONFIG_FILE]
+    assert [*files] == ["model.safetensors", "config.json", "generation_config.json", CONFIG]
+    assert files["model.safetensors"].metadata["format"] == "pt" and "transformer_lm:" in files[CONFIG]
 
 
 def test_a_decoder_alone_is_released_without_its_compression_model(make_xp, dora_dir):
@@ -66,7 +65,7 @@ def test_a_release_that_claims_a_compression_model_which_it_lacks_is_stale(make_
 def test_unmapped_tensors_get_a_separate_file_and_large_models_are_sharded(files_of):
     files = files_of({**TABLE, **weights(cross=True)}, settings("lut"), 20000)
     assert files[OTHERS].tensors.keys() == TABLE.keys()
-    assert "model.safetensors.index.json" in files and CODEC_CONFIG_FILE not in files
+    assert "model.safetensors.index.json" in files and CODEC_CONFIG not in files
     assert len([name for name in files if name.startswith("model-")]) > 1
 
 
@@ -86,4 +85,4 @@ def test_a_compression_model_is_an_encodec_model(files_of):
     from audiocraft_export.checkpoint.torch_tensors import to_torch
     state = {name: to_torch(tensor) for name, tensor in content_with()["best_state"].items()}
     files = files_of(state, {**config_with().values, "solver": "compression", "compression_model": "encodec"})
-    assert [*files] == ["model.safetensors", "config.json", "preprocessor_config.json", CONFIG_FILE]
+    assert [*files] == ["model.safetensors", "config.json", "preprocessor_config.json", CONFIG]

@@ -13,10 +13,9 @@ from ....checkpoint.tensor import LazyTensor
 from ....checkpoint.torch_tensors import from_torch, to_torch
 from ....errors import ReleaseError, listing
 from ....experiment.config import Config
-from ....release.manifest import CONFIG_FILE
 from ...audiocraft.rebuild import SKIP, import_audiocraft
 from ..loading import explain_errors, load_safetensors, load_strictly
-from ..model_files import USE
+from ..model_files import CONFIG, USE
 from .convert import ARCHITECTURE, from_encodec
 
 TOLERANCE = 1e-4  # largest allowed difference of float32 samples; full scale is 1
@@ -39,7 +38,7 @@ def verify_encodec(folder: Path) -> Agreement:
         CheckpointError: if config.yaml and the weights do not match.
         ReleaseError: if either library cannot load the codec, or the outputs differ.
     """
-    reference = load_audiocraft_codec(from_torch(load_safetensors(folder)), Config.load(folder / CONFIG_FILE))
+    reference = load_audiocraft_codec(from_torch(load_safetensors(folder)), Config.load(folder / CONFIG))
     return compare_codecs(reference, load_transformers_codec(folder))
 
 

@@ -13,11 +13,10 @@ import transformers
 from ....checkpoint.torch_tensors import from_torch, to_torch
 from ....errors import ReleaseError, listing
 from ....experiment.config import Config
-from ....release.manifest import CONFIG_FILE
 from ...audiocraft.rebuild import SKIP
 from ...safetensors.layout import read_json
 from ..loading import explain_errors, load_safetensors, load_strictly
-from ..model_files import OTHERS
+from ..model_files import CONFIG, OTHERS
 from .architecture import TEXT_MODEL, layout_of
 from .convert import from_musicgen
 from .verify_inputs import Conditions, build_conditions
@@ -43,7 +42,7 @@ def verify_musicgen(folder: Path) -> None:
         transformer = import_module("audiocraft.modules.transformer")
     with _keep_global_state(transformer), torch.no_grad():
         with _step("read"):
-            config = Config.load(folder / CONFIG_FILE)
+            config = Config.load(folder / CONFIG)
         with _step("loaded by transformers"):
             model = load_musicgen(folder)
         with _step("loaded by AudioCraft"):
