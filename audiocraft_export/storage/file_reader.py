@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import CheckpointError, permission_hint, reason
 from .file_version import same_mtime
 from .lazy_bytes import CHUNK_SIZE
-from .platform import open_binary, read_at
+from .platform import keep_freed_memory, open_binary, read_at
 
 _open_files: weakref.WeakSet[FileReader] = weakref.WeakSet()
 
@@ -30,6 +30,7 @@ class FileReader:
 
     def __init__(self, path: Path, kind: str) -> None:
         self.path = path
+        keep_freed_memory()
         try:
             self.descriptor = open_binary(path)
             self._close = weakref.finalize(self, os.close, self.descriptor)

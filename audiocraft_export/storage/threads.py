@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Callable, TypeVar
 
-_QUEUE_SIZE = 4  # items in memory that wait for the second thread
+_QUEUE_SIZE = 3  # items in memory that wait for the second thread
 _END = object()
 
 T = TypeVar("T")

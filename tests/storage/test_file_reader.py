@@ -2,8 +2,10 @@
 
 import errno
 import os
+import platform
 
 import pytest
+from helpers import run_python
 
 from audiocraft_export import ExportError, export_checkpoint
 from audiocraft_export.errors import CheckpointError
@@ -34,6 +36,26 @@ def test_a_file_that_cannot_be_opened_has_the_hint_for_its_cause(tmp_path, monke
     with pytest.raises(CheckpointError) as error:
         FileReader(tmp_path / "file", "torch.save")
     assert error.value.args == (code, f"Cannot read {tmp_path / 'file'}: {os.strerror(number)}", hint)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about the allocator of glibc")
+def test_chunks_are_read_into_memory_that_was_used_before(tmp_path):
+    (tmp_path / "file").write_bytes(bytes(64 << 20))
+    code = """
+import resource
+from collections import deque
+from pathlib import Path
+from audiocraft_export.storage.file_reader import FileReader
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    deque(FileReader(Path("file"), "test").read(0, 64 << 20), maxlen=3)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+    done = run_python("-c", code, cwd=tmp_path)
+    assert done.returncode == 0 and int(done.stdout) < (64 << 20) / 4096 / 8  # page faults
 
 
 def test_a_range_is_read_in_chunks(tmp_path):
