@@ -46,13 +46,14 @@ def rows(runs):
 
 
 def _exports(size, checkpoint, runs):
-    """Measure the export, its floor, and other ways to write the same weights, alternating."""
+    """Measure the export with its floor, from the cache and from the disk, and other ways to write the same weights."""
     ours(checkpoint)  # the release that is copied
     nbytes = (OUT / "state_dict.bin").stat().st_size
     name = f"{size}, {checkpoint.stat().st_size / 1e9:.2f} GB"
-    cached, device, copied, hashed, copied_and_read = medians(
-        runs, partial(ours, checkpoint, CACHE), partial(ours, checkpoint), copy, sha256, partial(copy, _read_cold))
-    # Apart: the memory of these leaves no room for a warm page cache, and the system takes it back slowly.
+    cached, copied, hashed = medians(runs, partial(ours, checkpoint, CACHE), copy, sha256)
+    # Apart: what these drop from the page cache, the system takes back slowly.
+    device, copied_and_read = medians(runs, partial(ours, checkpoint), partial(copy, _read_cold))
+    # Apart as well, because of the memory of these.
     tensors = torch.load(OUT / "state_dict.bin", weights_only=True)["best_state"]
     save_s, safe_s = medians(runs, partial(saved, torch_save, tensors), partial(saved, save_file, tensors))
     del tensors
