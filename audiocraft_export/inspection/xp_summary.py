@@ -101,11 +101,6 @@ def summarize_xp(xp: Experiment, metric: Optional[str] = None) -> XPSummary:
         warnings=warnings, keys=YamlKeys(config))
 
 
-def summarize_xps(xps: Sequence[Experiment], metric: Optional[str] = None) -> list[XPSummary]:
-    """Summarize experiments, as `summarize_xp`."""
-    return [summarize_xp(xp, metric) for xp in xps]
-
-
 @cache
 def _best_rule(keys: tuple[str, ...], solver: Optional[str], metric: Optional[str]) -> Optional[BestRule]:
     """Return how experiments with these keys and this solver select the best state; cached, because many are alike."""

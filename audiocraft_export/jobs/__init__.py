@@ -1,1 +1,1 @@
-"""Run many exports in parallel, in worker processes on this machine or as a Slurm job array; split long lists."""
+"""Run many exports in parallel: in worker processes on this machine, or as a Slurm job array."""

@@ -88,13 +88,6 @@ def free_space(folder: Path) -> float:
     return disk.free if disk.total else math.inf
 
 
-def processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def is_running(process: int) -> Optional[bool]:
     """Return whether a process of this machine exists; None if the system cannot tell."""
     if os.name != "posix":  # os.kill of Windows would end the process

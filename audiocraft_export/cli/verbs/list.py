@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Optional
 
 from ...errors import OptionError, show_warning
@@ -62,8 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """List the experiments; return the exit code."""
-    from ...inspection.xp_summary import summarize_xps
-    from ...jobs.map_parts import map_parts
+    from ...inspection.xp_summary import summarize_xp
     from ...release.metrics import check_metric
     from ..xp_table import default_table, key_table, print_csv, valid_columns
     _refuse_conflicts(args)
@@ -72,8 +69,8 @@ def execute(args: argparse.Namespace) -> int:
     dora_dir = DoraDir(args).path
     xps = list_xps(dora_dir)
     is_shown = select(args.targets, [xp.folder.name for xp in xps], dora_dir)
-    summaries = chain.from_iterable(map_parts(partial(summarize_xps, metric=metric), xps))
-    found = [xp for xp in summaries if _is_wanted(xp, args) and is_shown(xp.sig, " ".join(xp.overrides or ()))]
+    found = [xp for xp in (summarize_xp(xp, metric) for xp in xps)
+             if _is_wanted(xp, args) and is_shown(xp.sig, " ".join(xp.overrides or ()))]
     if metric and all(xp.best is None for xp in found):
         check_metric(metric, [xp.history for xp in xps], SORT_KEYS if args.sort not in SORT_KEYS else ())
     found = _sorted(found, args.sort, metric)[:args.limit]

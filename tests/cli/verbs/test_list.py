@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import os
 import re
 import shutil
@@ -16,7 +15,6 @@ from helpers import dora, on_terminal, only_xp, solver_state
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.cli.verbs import list as list_
 from audiocraft_export.inspection.short_names import short_names
-from audiocraft_export.jobs import map_parts
 from audiocraft_export.storage.durable_file import WrittenFile
 
 from ..commands import command, inspected, listed
@@ -120,17 +118,6 @@ def test_an_experiment_in_any_state_is_a_row(train, tmp_path, dora_dir):
         ("22222222", None, 0), ("33333333", "of_tomorrow", None), ("44444444", None, None), ("55555555", None, None)]
     shown = command("list", cwd=tmp_path).stdout
     assert "\x1b" not in shown and shown.count("\n") == 5 and "none" in shown
-
-
-def test_rows_are_the_same_if_several_processes_make_them(train, tmp_path, monkeypatch):
-    for number, losses in enumerate(([3., 1.5, 2.], [1.], [], [math.nan, 1.]), 1):
-        train(8 * str(number), [f"lr={number}"], losses)
-    export_xp("22222222", tmp_path / "outputs")
-    (tmp_path / "outputs" / "xps" / "33333333" / "history.json").write_text("[")
-    rows = listed(tmp_path)
-    monkeypatch.setattr(map_parts, "ITEMS_PER_PROCESS", 1)
-    monkeypatch.setattr(map_parts, "processors", lambda: 2)
-    assert len(rows) == 4 and rows == listed(tmp_path)
 
 
 def test_a_configuration_of_any_shape_takes_no_time(train, tmp_path, dora_dir):
