@@ -85,7 +85,7 @@ def execute(args: argparse.Namespace) -> int:
             failed = True
             print_target_error(target, exc, args.json, args.debug, several=len(args.targets) > 1)
             continue
-        for read in readers:
+        for read in readers if args.diff is None else [partial(_with_config, readers)]:
             try:
                 if args.diff is None:
                     _print(target, read(), args)
@@ -152,8 +152,13 @@ def read_target(target: str, args: argparse.Namespace, checkpoint: Optional[str]
 
 
 def _other_config(args: argparse.Namespace) -> dict[str, str]:
-    found = [read() for read in read_target(args.diff, args)]
-    return next((each for each in found if each.config), found[0]).keys()
+    return _with_config(read_target(args.diff, args)).keys()
+
+
+def _with_config(readers: Sequence[Callable[[], FileSummary]]) -> FileSummary:
+    """Return the summary of the first file that has a configuration, or else of the first file."""
+    found = [read() for read in readers]
+    return next((each for each in found if each.config), found[0])
 
 
 def _print(target: str, summary: FileSummary, args: argparse.Namespace) -> None:
@@ -164,7 +169,7 @@ def _print(target: str, summary: FileSummary, args: argparse.Namespace) -> None:
         print_json(target=target, **summary.to_dict(limit))
         return
     for name, text in _facts(summary):
-        print(printable(f"{name:<{NAME_WIDTH}}{text}"))
+        print(printable(f"{name:<{NAME_WIDTH - 1}} {text}"))
     for text in summary.warnings:
         print(show_warning(text))
     if summary.sections:

@@ -29,12 +29,14 @@ def plot_history(history: Sequence[Any], best: Optional[Mapping[str, Any]] = Non
         best: `Manifest.best`: the metric to plot and the epoch to mark.
         named: the metric to plot if `best` has none.
     """
-    curves = _curves(metrics_of(history))
-    metric = _metric_to_plot(curves, (best or {}).get("metric") or named)
+    curves, chosen = _curves(metrics_of(history)), (best or {}).get("metric")
+    if chosen and "value" in (best or {}):  # the metric of another stage than `valid`
+        chosen = chosen.partition(".")[2]
+    metric = _metric_to_plot(curves, chosen or named)
     if metric is None:
         return None
     stages = sorted(curves[metric].items(), key=lambda stage: stage[0] == "evaluate")[:MAX_CURVES]
-    epoch = best["epoch"] if best and best.get("metric") == metric else None
+    epoch = best["epoch"] if best and chosen == metric else None
     return _plot(dict(stages), metric, epoch)
 
 

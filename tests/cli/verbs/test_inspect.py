@@ -233,6 +233,24 @@ def test_a_metric_that_the_experiment_does_not_have_is_refused(train, tmp_path):
     assert "best 1 in epoch 1" in command("inspect", "11111111", "--metric", "valid.ce", cwd=tmp_path).stdout
 
 
+@pytest.mark.parametrize("options", [{}, {"format": "safetensors", "max_shard_size": "1kB", "card": False}])
+def test_the_differences_of_a_release_of_several_files_are_shown_once(train, tmp_path, dora_dir, options):
+    train("11111111", [], **{"xp.cfg": with_cfg(solver="musicgen", optim={"lr": 3})})
+    train("22222222", [])
+    report = export_xp("22222222", dora_dir, **options)
+    assert len(report.files) > 1
+    found, = inspected(tmp_path, report.folder, "--diff", "11111111")
+    assert found["differences"]
+    shown = command("inspect", report.folder, "--diff", "11111111", cwd=tmp_path).stdout
+    assert shown.count("Configuration keys that differ") == 1
+
+
+def test_the_label_of_a_metric_with_a_long_name_ends_with_a_space(train, tmp_path):
+    train("11111111", [], history=[{"evaluate": {"accuracy": 0.5}}])
+    assert "\nevaluate.accuracy best 0.5" in command(
+        "inspect", "11111111", "--metric", "evaluate.accuracy:max", cwd=tmp_path).stdout
+
+
 @pytest.mark.parametrize("flag", ["--tensors", "--values", "--metric ce"])
 def test_options_without_effect_on_a_diff_are_refused(train, tmp_path, flag):
     train("11111111", [])

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from audiocraft_export.release.manifest import CURVE_FILE
+from audiocraft_export.release.metrics import BestRule
 from audiocraft_export.sharing.card.plot import INK, LINE_COLORS, plot_history
 
 from .releases import card
@@ -47,6 +48,13 @@ def test_the_picture_is_drawn_for_a_light_and_a_dark_page(release):
     [{f"s{index}": {"ce": 1.0}} for index in range(500)], [{"valid": {"$": 1.0, " ": 2.0}}] * 2])
 def test_the_picture_is_drawn_of_any_numbers_under_any_names(history, recwarn):
     assert plot_history(history) and not [str(warning.message) for warning in recwarn]
+
+
+def test_the_metric_of_another_stage_is_drawn_with_its_best_epoch():
+    history = [{"valid": {"ce": 1.0}, "evaluate": {"acc": value}} for value in (0.1, 0.5, 0.2)]
+    named = BestRule.parse("evaluate.acc:max").best(history)
+    assert plot_history(history, named) == plot_history(
+        history, {"metric": "acc", "epoch": 2, "valid": {}}) != plot_history(history)
 
 
 def test_the_picture_follows_no_settings_of_the_user_and_leaves_none(release):
