@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import PurePosixPath
 from typing import Any
 
 from ..errors import ReleaseError
@@ -18,6 +19,11 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 # The card may change after the release. model_signing ignores the files of git; `hf download` adds its cache.
 IGNORED = (SIGNATURE, *CARD_FILES, ".git", ".gitattributes", ".github", ".gitignore", ".cache/huggingface")
+
+
+def is_ignored(path: str, ignored: Iterable[str] = IGNORED) -> bool:
+    """Return whether a path in a release folder is, or is below, a path that is not signed."""
+    return any(PurePosixPath(each) in (PurePosixPath(path), *PurePosixPath(path).parents) for each in ignored)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ finds the credentials; they are never passed as an option, and never shown in a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,9 @@ from urllib.parse import quote
 
 from ...errors import listing, public_address
 from ...experiment.xp import MANIFEST
-from ...release.manifest import CARD_FILE, SIGNATURE
+from ...formats.registry import is_looked_for
+from ...release.manifest import CARD_FILE, SIGNATURE, Manifest
+from ...signing.statement import is_ignored
 from .errors import PushRefused, session
 from .remote import Digest, Remote, download
 
@@ -87,6 +89,7 @@ def push(to: Destination, names: Sequence[str], message: str, merged: Optional[s
         _check_overwritten([name for name in changed if name in remote.files], remote, merged, to.folder)
         others = {*remote.manifest_files, *([SIGNATURE] if MANIFEST in changed else [])} - local.keys() - {CARD_FILE}
         gone = [name for name in sorted(others) if remote.is_released(name)]
+        _check_added(remote.files.keys() - local.keys() - {*gone}, to.folder, is_signed=SIGNATURE in names)
         if changed or gone:
             commit = api.create_commit(to.repo, [*(CommitOperationAdd(name, to.folder / name) for name in changed),
                                                  *(CommitOperationDelete(name, is_folder=False) for name in gone)],
@@ -124,6 +127,22 @@ def _check_overwritten(names: Sequence[str], remote: Remote, merged: Optional[st
     others = [name for name in names if name not in (CARD_FILE, MANIFEST) and not remote.is_released(name)]
     if others:
         raise PushRefused(f"{listing(others)} on the Hub does not belong to a release", "rename it on the Hub")
+
+
+def _check_added(names: Iterable[str], folder: Path, is_signed: bool) -> None:
+    """Refuse to push beside files of other people that a loader would read, or that a signature does not cover.
+
+    Raises:
+        PushRefused: if the Hub has such a file.
+    """
+    manifest = Manifest.load_or_none(folder)
+    for name in sorted(names):
+        if manifest is not None and is_looked_for(manifest.release_format, name, manifest.sig):
+            raise PushRefused(f"{name} on the Hub does not belong to the release, but a loader would read it",
+                              "move it on the Hub")
+        if is_signed and not is_ignored(name):
+            raise PushRefused(f"{name} on the Hub does not belong to the release, and the signature covers all files",
+                              "move it to another repository, or push without a signature")
 
 
 def _url(api: HfApi, repo: str, branch: str = MAIN) -> str:

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 from huggingface_hub.utils import validate_repo_id
 
-from audiocraft_export import ExportOptions
+from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.errors import OptionError
 from audiocraft_export.options import check_repo
 
@@ -123,6 +123,20 @@ def test_a_persons_files_stay(hub, client, release):
     client.push(release)
     assert there(hub) == {**released(release), "sample.wav": b"RIFF", "config.json": b'{"seed": 9}',
                           "state_dict.bin": b"mine"}
+
+
+def test_nothing_is_pushed_beside_a_file_that_a_loader_would_read(hub, client, make_xp, dora_dir):
+    xp = make_xp()
+    folder = export_xp(xp.name, dora_dir, format="safetensors", card=False, codec="none").folder
+    hub.create(REPO)
+    hub.edit(REPO, **{"state_dict.bin": b"mine"})
+    assert "state_dict.bin on the Hub does not belong to the release" in client.push(folder)["error"]
+
+
+def test_nothing_is_pushed_beside_a_file_that_the_signature_does_not_cover(hub, client, release):
+    client.push(write(release, **{"model.sig": "signed"}))
+    hub.edit(REPO, LICENSE=b"MIT")
+    assert "LICENSE on the Hub does not belong to the release, and the signature" in client.push(release)["error"]
 
 
 @pytest.mark.parametrize("card", [CARD, None], ids=["card", "no card"])
