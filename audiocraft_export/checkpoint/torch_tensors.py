@@ -43,6 +43,9 @@ class SolverState(Mapping[str, Any]):
             raise CheckpointError("unsupported-weights", f"{name} of the solver contains itself or is nested too "
                                   "deeply", "keep only tensors and plain data in the model's state") from None
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._sources
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._sources)
 

@@ -38,6 +38,7 @@ class Config:
 
     def __init__(self, values: Mapping[Any, Any]) -> None:
         self.values = {key: value for key, value in values.items() if key not in OWN_KEYS}
+        self._resolvers: Collection[str] = ("oc.env",)  # those that `get` runs
         self.choices: Mapping[str, str] = {}  # Hydra's choices for config groups; they are never released
         try:
             self.text: str = OmegaConf.to_yaml(OmegaConf.create(self.values))
@@ -111,6 +112,12 @@ class Config:
                 found.choices = {str(name): choice for name, choice in choices.items() if isinstance(choice, str)}
         return found
 
+    def without_environment(self) -> Config:
+        """Return a copy whose `get` reads no environment variables, for values that are released or shown."""
+        found = copy(self)
+        found._resolvers = ()
+        return found
+
     def chosen(self, value: Any) -> Any:
         """Replace the interpolations of Hydra's choices (`${hydra:runtime.choices.X}`) in a string, as far as known."""
         is_text = isinstance(value, str)
@@ -132,7 +139,7 @@ class Config:
                 value = None
         value = self.chosen(value)
         if _has_reference(value):
-            value = self._resolve(key, deep=False, allowed=("oc.env",))
+            value = self._resolve(key, deep=False, allowed=self._resolvers)
         return default if value is None or value == "???" else value
 
     def require(self, *keys: str) -> dict[str, Any]:
@@ -173,7 +180,8 @@ class Config:
         except (OmegaConfBaseException, RecursionError) as exc:
             raise CheckpointError("unresolved-config", f"`{key}` of the configuration (xp.cfg) cannot be resolved on "
                                   f"this machine ({type(exc).__name__})",
-                                  "set the key or the environment variable that it refers to") from None
+                                  "set the key or the environment variable that it refers to" if allowed
+                                  else _WRITE_VALUE) from None
 
     def raw(self, key: str) -> Any:
         """Return the unresolved value of a top-level key."""

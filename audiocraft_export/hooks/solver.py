@@ -85,7 +85,8 @@ class ExportMixin:
         By default, the epoch with the lowest value of `best_metric_name` is the best, or the rule of AudioCraft's
         solver applies; if neither is known, every epoch is the best so far. Override this method for another rule. It
         is called once after each `commit()`, and the last epoch for which it returns true is the epoch of the best
-        state. `exporter.metric` takes precedence over this method.
+        state. Only rank zero calls it, so it must not wait for other ranks. `exporter.metric` takes precedence over
+        this method.
         """
         rule = self._export_named_rule(self._export_options().replace(metric=None))
         return is_due("best", plain_numbers(self.history), rule)

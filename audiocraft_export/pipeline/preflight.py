@@ -29,6 +29,7 @@ from ..release.owned_files import (
 )
 from ..release.weights import refuse_missing_weights
 from ..requirements import require_packages
+from ..sharing.endpoint import check_endpoint
 from ..signing.check import other_files
 from ..signing.keys import read_private_key
 from ..signing.signer import Signer
@@ -88,8 +89,11 @@ def check_requirements(options: ExportOptions) -> None:
     """Check the packages for the format, the model card, the Hub and the signature, and its key.
 
     Raises:
-        ReleaseError: if a package is missing or too old, or the key of the signature cannot be read.
+        ReleaseError: if a package is missing or too old, HF_ENDPOINT is invalid and the Hub client reads it, or the key
+            of the signature cannot be read.
     """
+    if options.format != AUDIOCRAFT or options.has_card or options.hub:
+        check_endpoint()  # before the first import of huggingface_hub
     card = ("huggingface_hub", "matplotlib") if options.has_card else ()
     require_packages(f"format={options.format}", *FORMATS[options.format].requires, others=card)
     require_packages("A model card (disable it with card=false or --no-card)", *card)

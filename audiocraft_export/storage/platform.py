@@ -12,7 +12,7 @@ from typing import Callable, Optional, Union
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # constants of renameat2 on Linux
 _RENAME_SWAP = 2  # constant of renamex_np on macOS
-_KEPT_BYTES = 3 << 20  # the chunks that are in memory at the same time; more would only be kept for longer
+_KEPT_BYTES = 3 << 20  # about the size of the chunks that are in memory at the same time
 _PROCESS_IO = Path("/proc/self/io")  # on Linux
 Exchange = Callable[[Path, Path], int]  # returns 0, or the number of the error
 
@@ -64,10 +64,10 @@ def bytes_read_from_disks() -> int:
 
 @cache
 def keep_freed_memory() -> None:
-    """Let this process keep the memory of freed chunks for the next ones, if its C library is glibc.
+    """Let this process keep up to `_KEPT_BYTES` of freed memory for the next chunks, if its C library is glibc.
 
-    By default, glibc returns it to the system, which clears each page before it is used again. Freeing one block raises
-    that limit to twice the size of the block. Source: mallopt(3), M_MMAP_THRESHOLD.
+    glibc returns memory beyond a limit to the system, which clears each page before it is used again. Freeing a block
+    raises the limit to twice its size. Source: mallopt(3), M_MMAP_THRESHOLD.
     """
     bytearray(_KEPT_BYTES // 2)
 

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Callable, TypeVar
 
-_QUEUE_SIZE = 3  # items in memory that wait for the second thread
+_QUEUE_SIZE = 3  # items in memory for the second thread, with the one that it works on
 _END = object()
 
 T = TypeVar("T")

@@ -115,7 +115,7 @@ def test_a_section_is_asked_for_when_it_is_read_and_its_tensors_are_described():
             return {"w": torch.arange(3.0, requires_grad=True), "steps": (1, 2)}
 
     state = SolverState({"model": Source()})
-    assert list(state) == ["model"] and len(state) == 1 and not asked
+    assert list(state) == ["model"] and len(state) == 1 and "model" in state and "ema" not in state and not asked
     section = state["model"]
     assert asked == ["model"] and section["steps"] == (1, 2) and to_torch(section["w"]).tolist() == [0, 1, 2]
 

@@ -36,6 +36,16 @@ def test_a_training_checkpoint_is_never_replaced_by_a_release(make_xp, tmp_path,
         assert (folder / "checkpoint.th").read_bytes() == before
 
 
+@pytest.mark.parametrize("options", [{"format": "safetensors"}, {"card": True}, {"hub": "org/model"}])
+@pytest.mark.parametrize("address", ["https://joe:x[pa55word]@hub.lab", "http://[::1"])
+def test_an_address_that_the_hub_client_cannot_read_is_refused_before_it_is_imported(monkeypatch, options, address):
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    check_requirements(ExportOptions())
+    with pytest.raises(ExportError) as error:
+        check_requirements(ExportOptions(**options))
+    assert error.value.code == "invalid-endpoint" and "pa55" not in str(error.value)
+
+
 @pytest.mark.parametrize(("options", "missing"), [
     (ExportOptions(format="safetensors"), "safetensors"), (ExportOptions(card=True), "matplotlib"),
     (ExportOptions(hub="org/model"), "huggingface_hub"), (ExportOptions(sign="key.pem"), "cryptography")])

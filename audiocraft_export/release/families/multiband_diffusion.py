@@ -97,9 +97,10 @@ def notes(*models: ReleaseModel) -> Iterator[str]:
                             "all bands, use audiocraft-export run --bands")
     for key in SHARED:
         values = [model.config.raw(key) for model in models]
-        if any(value != values[0] for value in values):
-            yield coded_warning("different-bands", f"the bands were trained with different {key} "
-                                f"({_each(models, values)})")
+        if any(value != values[0] for value in values):  # without paths, because a warning is released
+            each = ", ".join(f"{model.checkpoint.sig or f'band {index}'}: {value}"
+                             for index, (model, value) in enumerate(zip(models, values)))
+            yield coded_warning("different-bands", f"the bands were trained with different {key} ({each})")
     for model in models:
         yield from strip_wrappers(model.checkpoint.state["sample_processor"], "sample_processor")[1]
 

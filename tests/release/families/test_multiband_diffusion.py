@@ -9,8 +9,10 @@ from helpers import DIFFUSION, PROCESSOR, SIG, command, load, model_state, same,
 from omegaconf import OmegaConf
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp, inspect
+from audiocraft_export.checkpoint.checkpoint import open_checkpoint
 from audiocraft_export.cli import main as cli
-from audiocraft_export.release.families.multiband_diffusion import FILE
+from audiocraft_export.release.families.multiband_diffusion import FILE, notes
+from audiocraft_export.release.model import ReleaseModel
 
 
 def test_a_diffusion_model_alone_is_a_release_of_one_band(make_xp, dora_dir):
@@ -186,3 +188,14 @@ def test_a_band_loses_the_prefixes_of_wrappers_also_in_its_processor(make_xp, do
     assert [*band["model_state"]] == ["w"] and same(band["processor_state"], PROCESSOR)
     assert any("_orig_mod. (torch.compile) from 2 names of sample_processor" in note
                for note in report.manifest.warnings)
+
+
+def test_a_warning_about_bands_names_no_path(tmp_path):
+    paths = []
+    for index, size in enumerate((4, 8)):
+        cfg = {**DIFFUSION, "n_q": size, "filter": {"use": True, "n_bands": 2, "idx_band": index, "cutoffs": None}}
+        paths.append(tmp_path / f"{index}.th")
+        torch.save({"xp.cfg": OmegaConf.create(cfg), "model": model_state(index), "sample_processor": PROCESSOR,
+                    "best_state": {"model": model_state(index)}, "history": []}, paths[-1])
+    warnings = [*notes(*(ReleaseModel.from_checkpoint(open_checkpoint(path), "1.3.0") for path in paths))]
+    assert "(band 0: 4, band 1: 8)" in warnings[0] and str(tmp_path) not in "".join(warnings)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Optional
 
 from ....checkpoint.tensor import LazyTensor
@@ -33,9 +34,10 @@ def to_musicgen(model: ReleaseModel, codec: Optional[ModelFiles] = None) -> Mode
         codec: the converted compression model to include; ignored for a decoder without text encoder.
 
     Raises:
-        CheckpointError: if transformers does not support the model, its text encoder cannot be loaded, or a codec is
-            needed and missing.
+        CheckpointError: if transformers does not support the model, its text encoder cannot be loaded, a codec is
+            needed and missing, or a setting comes from the environment.
     """
+    model = replace(model, config=model.config.without_environment())
     layout = layout_of(model.config)
     if layout.architecture == DECODER_ALONE:
         return _to_decoder(model, layout)

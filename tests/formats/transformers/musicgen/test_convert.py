@@ -36,6 +36,16 @@ def test_a_decoder_without_conditions_loads_strictly_and_comes_back(model, tmp_p
     assert torch.equal(attention.v_proj.weight, v)
 
 
+@pytest.mark.parametrize(("key", "value"), [("activation", "relu"), ("activation", "hunter2"), ("dropout", "0.123"),
+                                            ("num_layers", "2")])
+def test_no_value_of_the_environment_is_released_or_shown(model, monkeypatch, key, value):
+    monkeypatch.setenv("SECRET", value)
+    values = settings("none", **{f"transformer_lm__{key}": "${oc.env:SECRET}"})
+    with pytest.raises(CheckpointError, match=f"`transformer_lm.{key}` of the configuration") as error:
+        to_musicgen(model(weights(True), values))
+    assert error.value.code == "unresolved-config" and value not in str(error.value)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_the_dtype_is_that_of_the_weights(model, tmp_path, dtype):
     from transformers import MusicgenForCausalLM
