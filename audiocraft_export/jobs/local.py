@@ -19,7 +19,7 @@ from .batch import IDLE, Message
 from .worker import READY, Job, JobResult, read_message, write_message
 
 POLL_INTERVAL = 0.1  # seconds between two `IDLE` messages while no worker sends anything
-WORKER = "from audiocraft_export.jobs.worker import main; main()"
+WORKER = "import sys; sys.path[:] = filter(None, sys.path); from audiocraft_export.jobs.worker import main; main()"
 _KILLED = -9  # exit code of a process that was killed by SIGKILL
 _NEW_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows: only the parent handles Ctrl-C
 

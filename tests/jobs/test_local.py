@@ -72,7 +72,6 @@ def test_a_task_that_is_killed_before_it_begins_is_begun_once_more(tmp_path, mon
     assert results([partial(int, "0"), partial(int, "1")]) == {0: 0, 1: 1} and (tmp_path / "flag").exists()
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python looks into the current folder first")
 def test_modules_of_the_current_folder_are_not_imported(tmp_path, monkeypatch):
     (tmp_path / "queue.py").write_text("raise SystemExit('mine')")
     monkeypatch.chdir(tmp_path)
