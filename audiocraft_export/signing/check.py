@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import ReleaseError, reason
 from ..experiment.xp import MANIFEST
-from ..release.manifest import ATTESTATIONS, CARD_FILES, SIGNATURE, Manifest
+from ..release.manifest import ATTESTATIONS, SIGNATURE, Manifest
 from ..storage.checksum import chunks_of, sha256_of
 from .bundle import read_statement
-from .statement import SignedFiles, subject_of
+from .statement import SignedFiles, is_ignored, subject_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -49,13 +49,12 @@ def other_files(folder: Path, ignored: Collection[str]) -> list[str]:
     Raises:
         OSError: if a folder cannot be read.
     """
-    skipped = [PurePosixPath(path) for path in ignored]
     found: list[str] = []
     for home, folders, names in os.walk(folder, onerror=_raise):
         base = PurePosixPath(Path(home).relative_to(folder).as_posix())
         links = [name for name in folders if os.path.islink(os.path.join(home, name))]
         found += [path.as_posix() for path in (base / name for name in (*names, *links))
-                  if not any(each == path or each in path.parents and str(each) not in CARD_FILES for each in skipped)]
+                  if not is_ignored(path, ignored)]
     return sorted(found)
 
 

@@ -21,9 +21,10 @@ PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 IGNORED = (SIGNATURE, *CARD_FILES, ".git", ".gitattributes", ".github", ".gitignore", ".cache/huggingface")
 
 
-def is_ignored(path: str, ignored: Iterable[str] = IGNORED) -> bool:
-    """Return whether a path in a release folder is, or is below, a path that is not signed."""
-    return any(PurePosixPath(each) in (PurePosixPath(path), *PurePosixPath(path).parents) for each in ignored)
+def is_ignored(path: PurePosixPath, ignored: Iterable[str] = IGNORED) -> bool:
+    """Return whether a path is one of the `ignored` files and folders, or in one; a card is never a folder."""
+    paths = map(PurePosixPath, ignored)
+    return any(each == path or each in path.parents and str(each) not in CARD_FILES for each in paths)
 
 
 @dataclass(frozen=True)

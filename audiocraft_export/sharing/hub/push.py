@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Optional
 from urllib.parse import quote
 
@@ -140,7 +140,7 @@ def _check_added(names: Iterable[str], folder: Path, is_signed: bool) -> None:
         if manifest is not None and is_looked_for(manifest.release_format, name, manifest.sig):
             raise PushRefused(f"{name} on the Hub does not belong to the release, but a loader would read it",
                               "move it on the Hub")
-        if is_signed and not is_ignored(name):
+        if is_signed and not is_ignored(PurePosixPath(name)):
             raise PushRefused(f"{name} on the Hub does not belong to the release, and the signature covers all files",
                               "move it to another repository, or push without a signature")
 
