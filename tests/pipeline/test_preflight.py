@@ -37,7 +37,7 @@ def test_a_training_checkpoint_is_never_replaced_by_a_release(make_xp, tmp_path,
 
 
 @pytest.mark.parametrize("options", [{"format": "safetensors"}, {"card": True}, {"hub": "org/model"}])
-@pytest.mark.parametrize("address", ["https://joe:x[pa55word]@hub.lab", "http://[::1"])
+@pytest.mark.parametrize("address", ["https://joe:pa55]word@hub.lab", "http://[::1"])
 def test_an_address_that_the_hub_client_cannot_read_is_refused_before_it_is_imported(monkeypatch, options, address):
     monkeypatch.setenv("HF_ENDPOINT", address)
     check_requirements(ExportOptions())
