@@ -1,5 +1,8 @@
 """Determine whether this worker has rank zero; only rank zero exports."""
 
+import sys
+from typing import Any
+
 import torch.distributed
 from dora.distrib import get_distrib_spec
 
@@ -30,6 +33,19 @@ def barrier_is_rank_zero() -> bool:
             raise ExportError("rank-failed", "Another rank of this training failed, so nothing is exported",
                               "see the log of that rank for the cause") from exc
     return is_rank_zero()
+
+
+def is_sharded(source: Any) -> bool:
+    """Return whether FSDP has split the module of a `flashy.state.StateDictSource` over several ranks.
+
+    Its `state_dict()` is one shard, or waits until all ranks call it.
+    """
+    from flashy.state import AttributeWrapper, WriteOnlyWrapper  # here, because not every training uses Flashy
+    source = source.source if isinstance(source, WriteOnlyWrapper) else source
+    module = getattr(source.owner, source.name) if isinstance(source, AttributeWrapper) else source
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    return fsdp is not None and isinstance(module, torch.nn.Module) and any(
+        isinstance(each, fsdp.FullyShardedDataParallel) and each.world_size > 1 for each in module.modules())
 
 
 def _has_process_group() -> bool:

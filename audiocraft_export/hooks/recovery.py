@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ..errors import ExperimentError, ExportError, reason
 from ..experiment.xp import MAX_OFFERED, XPS, Experiment, checkpoint_option
 from ..options import AUDIOCRAFT, ExportOptions
+from .distributed import is_sharded
 from .messages import log
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ def store_state(solver: Any, xp: Experiment) -> None:
     """
     import torch
     from flashy.utils import write_and_rename
+    if any(map(is_sharded, solver.stateful.sources.values())):
+        log("Cannot store the state of the solver: FSDP has split it over several ranks.")
+        return
     epoch = len(solver.history)
     paths = [*map(xp.checkpoint_path, (None, epoch, f"{epoch}_unexported"))]
     path = next((path for path in paths if not os.path.lexists(path)), paths[-1])
@@ -68,6 +72,8 @@ def store_state(solver: Any, xp: Experiment) -> None:
             torch.save(solver.state_dict(), stream)
         log(f"Stored the state of the solver in {path}, because its export failed.")
     except Exception as exc:  # the error of the export is shown afterwards
+        with suppress(OSError):
+            os.remove(f"{path}.tmp")  # of `write_and_rename`
         log(f"Cannot store the state of the solver in {path}: {reason(exc)}")
 
 

@@ -15,6 +15,7 @@ from ..checkpoint.allowlist import UnknownGlobal
 from ..checkpoint.checkpoint import open_checkpoint
 from ..checkpoint.numpy_scalars import plain_numbers, to_number
 from ..checkpoint.plain_config import to_plain
+from ..checkpoint.tensor import SHARD_REMEDY
 from ..errors import CheckpointError, ExportError, OptionError, coded_warning, show_warning
 from ..experiment.config import Config, to_container
 from ..experiment.xp import Experiment
@@ -28,7 +29,7 @@ from ..release.report import ExportReport
 from ..storage.file_version import file_version
 from .after_success import after_success
 from .best_state import BestStateWatch
-from .distributed import barrier_is_rank_zero, is_rank_zero
+from .distributed import barrier_is_rank_zero, is_rank_zero, is_sharded
 from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
 from .entry import COMMIT, RESTORE, accepts, is_library_method, named_entry, public_methods
 from .first_stage import check_first_stage
@@ -166,7 +167,8 @@ class ExportMixin:
     def _export_sources(self) -> Mapping[str, Any]:
         """Return the sources of the sections that Flashy would store in a checkpoint."""
         if is_library_method(type(self).state_dict):
-            return self.stateful.sources  # type: ignore[no-any-return]
+            return {name: _Shard(name) if is_sharded(source) else source
+                    for name, source in self.stateful.sources.items()}
         return {name: _Section(state) for name, state in self.state_dict().items()}
 
     @property
@@ -376,6 +378,17 @@ class _Section:
 
     def state_dict(self) -> Any:
         return self.state
+
+
+@dataclass
+class _Shard:
+    """In place of the source of a module that FSDP has split: rank zero alone cannot gather it."""
+
+    name: str
+
+    def state_dict(self) -> Any:
+        raise CheckpointError("sharded-weights", f"{self.name} of the solver is split over several ranks by FSDP",
+                              SHARD_REMEDY)
 
 
 def _wrap_method(cls: type, name: str) -> Callable[..., Any]:

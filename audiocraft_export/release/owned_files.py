@@ -129,7 +129,8 @@ class OwnedFiles:
         if not self._force:
             refuse_unreadable_release(folder)
             refuse_other_experiment(self._previous_values(folder), vars(self.manifest), folder, self.xp_folders)
-        owned = {*OWN_NAMES, *(file.name for file in Manifest.unverified_files(folder))}
+        listed = {file.name for file in Manifest.unverified_files(folder)}
+        owned = listed if Manifest.load_or_none(folder) else {*OWN_NAMES, *listed}
         for path in (folder / name for name in sorted(self._names - owned)):
             if os.path.lexists(path) and not (os.path.isfile(path) and may_be_same(path)):
                 raise ReleaseError("file-exists", f"{path} exists and does not belong to a release",

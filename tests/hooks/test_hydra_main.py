@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import SOLVER, dora, free_port, last_sentence, load, only_xp, run, run_python, started
 
-from audiocraft_export import ExportError, with_export
+from audiocraft_export import ExportError, verify, with_export
 from audiocraft_export.errors import OptionError
 from audiocraft_export.hooks.hydra_main import ExportSearchPath
 
@@ -405,6 +405,32 @@ def test_another_rank_that_fails_costs_no_state(project):
     assert other.result().returncode == 5
     assert "Another rank of this training failed" in last_sentence(result) and "Traceback" not in result.stderr
     assert (only_xp(root) / "checkpoint.th").exists()
+
+
+@pytest.mark.skipif(torch.__version__.startswith("2.1."), reason="FSDP of torch 2.1 has no CPU (nox runs newer ones)")
+@pytest.mark.parametrize("weights", ["best", "last"])
+def test_rank_zero_never_waits_for_the_shards_of_the_other_ranks(project, weights):
+    root = project(solver=OF_MIXIN)
+    train = root / "proj" / "train.py"
+    train.write_text(train.read_text().replace("    Solver(cfg).run()\n", """    import torch
+    from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy
+    torch.distributed.init_process_group("gloo")
+    solver = Solver(cfg)
+    solver.model = FullyShardedDataParallel(solver.model, sharding_strategy=ShardingStrategy.SHARD_GRAD_OP,
+                                            device_id=torch.device("cpu"), use_orig_params=True)
+    solver.run()
+"""))
+    env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2"}
+    argv = ["run", "export=true", "save_last=false", f"exporter.weights={weights}"]
+    with ThreadPoolExecutor() as pool:
+        other = pool.submit(run, "dora", "-P", "proj", *argv, cwd=root, RANK="1", **env)
+        result = dora(*argv, cwd=root, RANK="0", **env)
+    if weights == "best":  # gathered by the project
+        assert (result.returncode, other.result().returncode) == (0, 0) and verify(only_xp(root) / "export").ok
+    else:
+        assert (result.returncode, other.result().returncode) == (1, 1)
+        assert "model of the solver is split over several ranks by FSDP" in last_sentence(result)
+        assert not (only_xp(root) / "checkpoint.th").exists() and "Traceback" not in result.stderr
 
 
 def test_a_subclass_of_the_main_keeps_its_overrides(project):

@@ -1,6 +1,8 @@
 """`ExportMixin` with real Flashy solvers, with and without Hydra and `with_export`."""
 
+import errno
 import json
+import os
 from contextlib import nullcontext
 from textwrap import dedent
 
@@ -205,6 +207,20 @@ def test_a_state_in_memory_is_stored_if_its_export_fails(xp, exporter, capfd):
     assert f"Stored the state of the solver in {here.folder}/checkpoint.th" in capfd.readouterr().err
     report = export_xp("0123abcd", here.folder.parent.parent, weights="last")
     assert same(load(report.folder / "state_dict.bin")["best_state"], solver.model.state_dict())
+
+
+def test_a_state_that_cannot_be_stored_leaves_no_partial_file(xp, monkeypatch, capfd):
+    here = xp(export=True, exporter={"weights": "model.bias"})
+
+    def fill_disk(state, stream):
+        stream.write(b"PK")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torch, "save", fill_disk)
+    with here.enter(), pytest.raises(ExportError, match="no section model.bias"):
+        Inherited(save=False).run()
+    assert "Cannot store the state of the solver" in capfd.readouterr().err
+    assert not [path for path in here.folder.iterdir() if path.name.startswith("checkpoint")]
 
 
 @pytest.mark.parametrize("others", [{}, {"checkpoint_3.th": b"mine"}])

@@ -1,7 +1,7 @@
 """Checks before anything is written."""
 
 import pytest
-from helpers import SIG
+from helpers import SIG, with_cfg
 from signing.signers import write_keys
 
 from audiocraft_export import (
@@ -124,6 +124,22 @@ def test_an_unrelated_file_is_refused_before_anything_is_made(make_xp, dora_dir)
     with pytest.raises(ExportError, match="exists and does not belong to a release"):
         export_xp(folder.name, dora_dir, options)
     assert [path.name for path in (folder / "export").iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("released, options, name", [
+    ({"codec": "none"}, {}, "compression_state_dict.bin"), ({"format": "safetensors"}, {}, "state_dict.bin")])
+def test_a_model_of_the_user_beside_a_release_is_not_replaced(make_xp, dora_dir, released, options, name, force):
+    codec = make_xp("c0dec000", **{"xp.cfg": with_cfg(solver="compression", compression_model="encodec")})
+    xp = make_xp(**{"xp.cfg": with_cfg(solver="musicgen", compression_model_checkpoint=str(codec / "checkpoint.th"))})
+    folder = export_xp(xp.name, dora_dir, ExportOptions(card=False, **released)).folder
+    before = (folder / "export.json").read_bytes()
+    (folder / name).write_bytes(b"mine")
+    with pytest.raises(ExportError, match=f"{name} exists and does not belong to a release"):
+        export_xp(xp.name, dora_dir, ExportOptions(force=force, **options))
+    assert (folder / name).read_bytes() == b"mine" and (folder / "export.json").read_bytes() == before
+    (folder / name).unlink()
+    assert verify(export_xp(xp.name, dora_dir, ExportOptions(force=force, **options)).folder).ok
 
 
 @pytest.mark.parametrize("name", ["state_dict.bin", "model.fp16.safetensors", "model-00001-of-00003.safetensors"])
