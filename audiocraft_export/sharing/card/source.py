@@ -19,6 +19,7 @@ class CardSource:
     format: str = "audiocraft"  # or `safetensors`, `transformers`
     architecture: Optional[str] = None  # transformers class, if the format is `transformers`
     repo: Optional[str] = None  # ORG/NAME on the Hub, if the release is pushed
+    revision: Optional[str] = None  # the branch of `repo`; None is `main`
     curve: Optional[str] = None  # SHA-256 of the plot of the history, if the folder has one
 
     @property

@@ -68,7 +68,8 @@ class CardUpdate:
         history = models[0].checkpoint.history if len(models) == 1 else []
         named = BestRule.parse(options.metric).metric if options.metric else None
         curve = plot_history(history, manifest.known_best, named)
-        source = CardSource(manifest, models[0].config, history, options.format, _architecture(report), options.hub,
+        source = CardSource(manifest, models[0].config, history, options.format, _architecture(report),
+                            repo=options.hub, revision=options.revision,
                             curve=sha256(curve).hexdigest() if curve else None)
         return cls(report.folder, source, {CURVE_FILE: curve} if curve else {})
 

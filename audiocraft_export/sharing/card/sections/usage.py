@@ -7,13 +7,19 @@ from ..markdown import block, code
 from ..source import CardSource
 from .usage_audiocraft import HERE, NEXT, PROMPT, audiocraft_snippet
 
-CONVERTED = "converted"  # example folder; not inside a release, which may be signed
+DOWNLOADED, CONVERTED = "release", "converted"  # example folders; not inside a release, which may be signed
 
 
 def usage_section(source: CardSource) -> str:
     """Render the section `usage`; its first Python block runs unchanged in the release folder."""
-    where = f"Load {code(source.repo)}" if source.repo else "In the release folder (`.` or its path)"
-    return f"## Usage\n\n{where}:\n\n{_usage(source, source.repo or HERE)}"
+    where, introduction = source.repo or HERE, "In the release folder (`.` or its path)"
+    if source.repo and source.revision:  # AudioCraft loads no branch of a repository
+        where, download = DOWNLOADED, f"hf download {source.repo} --revision {source.revision} --local-dir {DOWNLOADED}"
+        introduction = f"Download the branch {code(source.revision)} of {code(source.repo)}:\n\n" \
+                       f"{block('sh', download)}\n\nThen load it"
+    elif source.repo:
+        introduction = f"Load {code(source.repo)}"
+    return f"## Usage\n\n{introduction}:\n\n{_usage(source, where)}"
 
 
 def _usage(source: CardSource, where: str) -> str:
@@ -26,11 +32,13 @@ def _usage(source: CardSource, where: str) -> str:
 
 
 def _safetensors(source: CardSource, where: str) -> str:
-    imported, folder, download, local, converted = "", 'Path(".")', "", HERE, f"../{CONVERTED}"
-    if where != HERE:
+    imported, folder, download, local, converted = "", f"Path({quoted(where)})", "", where, CONVERTED
+    if where == HERE:
+        converted = f"../{CONVERTED}"
+    elif where == source.repo:
         imported = f"from huggingface_hub import snapshot_download{NEXT}"
         folder = f"Path(snapshot_download({quoted(where)}))"
-        download, local, converted = f"hf download {where} --local-dir release\n", "release", CONVERTED
+        download, local = f"hf download {where} --local-dir {DOWNLOADED}\n", DOWNLOADED
     load = f"""
         from pathlib import Path
 

@@ -72,6 +72,15 @@ def test_a_language_model_without_its_codec_has_no_generation_code(release, solv
     ast.parse(snippet_of(text))
 
 
+@pytest.mark.parametrize("values", [{}, {"format": "safetensors"},
+                                    {"format": "transformers", "architecture": "EncodecModel"}])
+def test_the_model_of_a_branch_is_downloaded_from_that_branch_and_loaded_from_its_folder(release, values):
+    text = card(*release(CONFIGS["musicgen"]), repo="me/model", revision="v2", **values)
+    (language, download), *blocks = blocks_of(text)
+    assert (language, download.strip()) == ("sh", "hf download me/model --revision v2 --local-dir release")
+    assert '"release"' in snippet_of(text) and not any("me/model" in block for _, block in blocks)
+
+
 @pytest.mark.parametrize("format", ["audiocraft", "safetensors"])
 def test_a_release_is_loaded_where_it_lies(release, format):
     source = CardSource(*release(), format=format)
