@@ -198,7 +198,7 @@ def _read_exported(file: TorchFile, lookup: Lookup) -> CompressionModel:
         if not name or _looks_like_a_path(name):
             raise CheckpointError("unknown-model-name", f"{path} refers to {name!r}, which is not the name of a public "
                                   "model", f"use a {CODEC_FILE} that has weights")
-        return CompressionModel(reference_content(name, tag), origin, file)
+        return CompressionModel(reference_content(name, tag), {"pretrained": name, **origin}, file)
     weights: Any
     text, weights = state.get("xp.cfg"), state.get("best_state")
     config = Config.parse(text) if isinstance(text, str) and isinstance(weights, dict) else None

@@ -6,7 +6,13 @@ import pytest
 import torch
 from helpers import SIG, command, load, model_state, same, with_cfg
 
-from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_xp
+from audiocraft_export import (
+    ExportError,
+    ExportOptions,
+    export_checkpoint,
+    export_pretrained_compression_model,
+    export_xp,
+)
 from audiocraft_export.release.compression_model import Lookup, compression_model_by_name
 
 CODEC = "c0dec000"
@@ -45,6 +51,15 @@ def test_a_public_codec_is_a_reference(export_with):
     assert [path.name for path in report.files] == ["state_dict.bin", "compression_state_dict.bin"]
     assert load(report.files[1]) == {"pretrained": "facebook/encodec_32khz", "exported": True, "version": "1.3.0"}
     assert report.manifest.codec == {"pretrained": "facebook/encodec_32khz"}
+
+
+def test_a_file_that_names_a_public_codec_is_a_reference_too(export_with, tmp_path):
+    named = export_pretrained_compression_model("facebook/encodec_32khz", tmp_path / "compression_state_dict.bin")
+    report = export_with(f"//pretrained/{tmp_path}", card=True)
+    assert report.files[1].read_bytes() == named.read_bytes()
+    codec = report.manifest.codec
+    assert codec["pretrained"] == "facebook/encodec_32khz" and codec["file"]["bytes"] == named.stat().st_size
+    assert "`facebook/encodec_32khz`, which AudioCraft downloads" in (report.folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("form", ["//sig/{sig}", "{folder}", "{folder}/checkpoint.th", "../{sig}",
