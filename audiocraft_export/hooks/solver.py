@@ -406,7 +406,7 @@ def _wrap_method(cls: type, name: str) -> Callable[..., Any]:
             running[name], before = None, self._export_last_epoch
             try:
                 return method(*args, **kwargs)
-            except Exception:
+            except BaseException:
                 if self._export_last_epoch != before:  # the error explains why these epochs were not exported
                     _unexported.pop(self.xp.sig, None)
                 raise
