@@ -73,23 +73,29 @@ def _propagate_handler_errors() -> Iterator[None]:
     """
     is_main = threading.current_thread() is threading.main_thread()
     originals = {number: signal.getsignal(number) for number in (signal.valid_signals() if is_main else ())}
-    wrapped = {number: partial(_call_handler, handler) for number, handler in originals.items() if callable(handler)}
+    inside = threading.Event()
+    wrapped = {number: partial(_call_handler, handler, inside)
+               for number, handler in originals.items() if callable(handler)}
     for number, handler in wrapped.items():
         signal.signal(number, handler)
     try:
+        inside.set()
         yield
     except _HandlerError as raised:
         raise raised.args[0] from None
     finally:
+        inside.clear()
         for number, handler in wrapped.items():
             if signal.getsignal(number) is handler:  # otherwise it was replaced meanwhile
                 signal.signal(number, originals[number])
 
 
-def _call_handler(handler: Callable[[int, Any], Any], number: int, frame: Any) -> None:
+def _call_handler(handler: Callable[[int, Any], Any], inside: threading.Event, number: int, frame: Any) -> None:
     try:
         handler(number, frame)
     except Exception as exc:
+        if not inside.is_set():
+            raise
         raise _HandlerError(exc) from exc
 
 

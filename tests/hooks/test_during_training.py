@@ -179,6 +179,27 @@ def test_exceptions_of_signal_handlers_are_not_failed_exports(capsys):
         signal.signal(signal.SIGUSR2, previous)
 
 
+def test_a_signal_while_handlers_are_restored_raises_the_exception_of_its_handler(monkeypatch):
+    def end(number, frame):
+        raise RuntimeError("the time is up")
+
+    def restore(number, handler):
+        if handler is end:
+            os.kill(os.getpid(), signal.SIGUSR2)
+        return change(number, handler)
+
+    change = signal.signal
+    previous = change(signal.SIGUSR2, end)
+    try:
+        monkeypatch.setattr(signal, "signal", restore)
+        with pytest.raises(RuntimeError, match="the time is up"):
+            during_training.export_safely(lambda: None, print)
+        with pytest.raises(RuntimeError, match="the time is up"):  # the handler is not restored
+            os.kill(os.getpid(), signal.SIGUSR2)
+    finally:
+        change(signal.SIGUSR2, previous)
+
+
 def test_a_commit_outside_of_a_run_exports_nothing(tmp_path):
     here = xp_of(tmp_path / "outputs", export=True, exporter={"when": 1})
     with here.enter():
