@@ -22,7 +22,6 @@ from ...release.prepare import PreparedRelease
 from ...release.report import ExportReport
 from ...storage.small_file import read_small_file
 from ...storage.writer import replace_files
-from ..endpoint import check_endpoint
 from .limits import MAX_CARD_BYTES
 from .markdown import prose
 from .markers import has_sections, last_metadata, outline
@@ -57,13 +56,8 @@ class CardUpdate:
 
     @classmethod
     def of(cls, report: ExportReport, prepared: PreparedRelease, options: ExportOptions) -> CardUpdate:
-        """Prepare the card of a release that is complete on disk.
-
-        Raises:
-            ReleaseError: if HF_ENDPOINT is invalid.
-        """
+        """Prepare the card of a release that is complete on disk."""
         from .plot import plot_history
-        check_endpoint()  # huggingface_hub, which generates the front matter, reads it
         manifest, models = report.manifest, prepared.models
         history = models[0].checkpoint.history if len(models) == 1 else []
         named = BestRule.parse(options.metric).metric if options.metric else None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from ...errors import ReleaseError, public_address, reason, without_credentials
-from ..endpoint import check_endpoint, credentials_of
+from ..endpoint import credentials_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -65,7 +65,6 @@ def session(folder: Path, repo: str, later: str) -> Iterator[HfApi]:
     Raises:
         ReleaseError: for any exception in the body; its message contains no token and no part of a signed address.
     """
-    check_endpoint()
     token: Optional[str] = None
     secrets: list[str] = []
     try:
