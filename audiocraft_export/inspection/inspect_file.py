@@ -117,13 +117,21 @@ def with_digest(summary: FileSummary, weights: ReleaseWeights) -> FileSummary:
 
 
 def release_files(path: Path) -> list[Path]:
-    """Return the weight files of a release, named by its folder or a file about it; empty for anything else."""
+    """Return the weight files of a release, named by its folder or a file about it; empty for anything else.
+
+    Raises:
+        ReleaseError: if only the manifest can name the files, and it is invalid.
+    """
     folder = path.parent if path.name in FILES_ABOUT_MODEL and os.path.isfile(path) else path
     manifest = Manifest.load_or_none(folder)
     if manifest:
         return [folder / name for name in release_file_names(manifest) if is_weights_file(name)]
-    is_experiment = os.path.isfile(folder / CHECKPOINT_FILE)
-    return [folder / name for name in OWN_NAMES if os.path.isfile(folder / name) and not is_experiment]
+    if os.path.isfile(folder / CHECKPOINT_FILE):
+        return []
+    files = [folder / name for name in OWN_NAMES if os.path.isfile(folder / name)]
+    if not files and os.path.lexists(folder / MANIFEST):
+        Manifest.load(folder)
+    return files
 
 
 def _read_safetensors(path: Path) -> FileSummary:
