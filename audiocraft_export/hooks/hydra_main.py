@@ -208,6 +208,8 @@ class ExportingMain(HydraMain):
     def _run(self, own: Sequence[str]) -> Any:
         """Run the wrapped main, with `own` instead of the overrides of `export` and `exporter` on the command line."""
         allow_config_classes()
+        if EXPORTER in self._base_cfg and self._base_cfg[EXPORTER] is None:  # its type may not allow single options
+            own = [override for override in own if key_of(override) == EXPORT]
         argv = list(sys.argv)
         last = max((at for at, arg in enumerate(argv) if at and is_override(arg)), default=len(argv) - 1)
         sys.argv[1:] = [*split_overrides(argv[1:last + 1])[1], *own, *argv[last + 1:]]

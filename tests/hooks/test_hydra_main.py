@@ -262,6 +262,31 @@ def test_a_project_with_a_structured_root_configuration_runs_and_exports(project
     assert package["best_state"]["weight"].dtype == torch.float16 and "export" not in package["xp.cfg"]
 
 
+@pytest.mark.parametrize("kind", ["Optional[Exporter]", "Optional[dict]", "Any"])
+def test_exporter_may_be_null_in_a_structured_root_configuration(project, kind):
+    root = project(config_name="unused")
+    train = root / "proj" / "train.py"
+    train.write_text(dedent(f"""
+        from dataclasses import dataclass, field
+        from typing import Any, Optional
+        from hydra.core.config_store import ConfigStore
+        @dataclass
+        class Exporter:
+            weights: str = "best"
+        @dataclass
+        class Config:
+            lr: float = 0.5
+            epochs: int = 1
+            dora: dict = field(default_factory=lambda: {{"dir": "outputs"}})
+            exporter: {kind} = None
+        ConfigStore.instance().store(name="config", node=Config)
+    """) + train.read_text().replace("unused", "config"))
+    assert dora("run", cwd=root).returncode == 0
+    result = dora("run", "export=true", "exporter.weights=last", cwd=root, TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1")
+    assert result.returncode == 0, result.stderr
+    assert json.loads((only_xp(root) / "export" / "export.json").read_text())["weights"] == "model"
+
+
 @pytest.mark.parametrize("sign", [None, "no.pem"])
 def test_a_structured_root_configuration_may_have_typed_keys_of_ours(project, sign):
     root = project(config_name="unused")
