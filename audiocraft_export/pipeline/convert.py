@@ -25,6 +25,7 @@ from ..sharing.card.update import warn_of_stale_card
 from ..signing.signer import Signer
 from ..storage.file_reader import FileReader
 from ..storage.file_version import FileVersion, file_version
+from ..storage.staging import remove_stale
 from ..storage.writer import resolve_output
 from ..verification.release import refuse_other_paths, verify
 from .execute import write
@@ -68,6 +69,7 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
     has_same_shards = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == options.max_shard_size
     check_requirements(options)
     signer = Signer(sign)
+    remove_stale(OwnedFiles.owns, target.parent, target)
     with progress.track(printable(manifest.name)):
         files = _read_files(folder, manifest, version)
         refuse_dropped_scrub(target, options.replace(scrub=manifest.options.get("scrub")), files, can_scrub=False)

@@ -97,11 +97,9 @@ class OwnedFiles:
 
         A signature or an attestation is never valid for another release, even if it is changed.
         """
-        previous = Manifest.load_or_none(folder)
-        names = {*OWN_NAMES, *(release_file_names(previous) if previous else ())} - self._names
         return {name for name in signing_files_in(folder) if os.path.lexists(folder / name)} | {
             file.name for file in Manifest.unverified_files(folder)
-            if file.name in names and matches_manifest(folder, file)}
+            if file.name not in self._names and self.owns(file.name) and matches_manifest(folder, file)}
 
     def replaced_release(self, folder: Path) -> Optional[str]:
         """Describe the release in a folder that the new release would replace; None without one."""

@@ -95,6 +95,16 @@ def test_what_was_removed_from_the_compression_model_does_not_return_either(make
         export_xp(SIG, dora_dir, format=release_format, card=False)
 
 
+def test_the_files_of_a_damaged_release_do_not_stay_beside_a_scrubbed_one(make_xp, dora_dir):
+    folder = make_xp(**{"xp.cfg": with_cfg(note="SECRET")}) / "export"
+    export_xp(SIG, dora_dir, format="safetensors", card=False)
+    manifest = folder / "export.json"
+    manifest.write_text(manifest.read_text().replace('"epoch": 2', '"epoch": 3'))
+    (folder / "notes.txt").write_text("mine")
+    export_xp(SIG, dora_dir, scrub=["note"], card=False)
+    assert {path.name for path in folder.iterdir()} == {"state_dict.bin", "export.json", "notes.txt"}
+
+
 def test_the_compression_model_of_the_user_is_not_a_release_without_a_manifest(make_xp, dora_dir):
     cfg = OmegaConf.create({"solver": "compression", "compression_model": "encodec"})
     codec = make_xp("aaaaaaaa", **{"xp.cfg": cfg})

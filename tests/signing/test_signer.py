@@ -291,6 +291,17 @@ def test_a_staging_folder_that_stays_is_not_signed(export, keys, owner):
         export()
 
 
+@pytest.mark.parametrize("into", [False, True])
+def test_a_conversion_signs_nothing_that_a_killed_export_left(export, keys, tmp_path, into):
+    folder = export(sign=None).folder
+    target = tmp_path / "into" if into else folder
+    left = target / f".export-{MACHINE}-{2 ** 22 + 1}-1-0123abcd"
+    left.mkdir(parents=True)
+    (left / "staged").touch()
+    assert convert(folder, "safetensors", target, sign=keys[0]).signed
+    assert verify(target, key=keys[1]).ok and not left.exists()
+
+
 def test_the_time_of_a_release_is_that_of_its_complete_files(make_xp, export, tmp_path, monkeypatch, dora_dir):
     class Clock(provenance.datetime):
         @classmethod
