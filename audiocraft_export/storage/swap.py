@@ -150,10 +150,10 @@ def _replace_files(stage: Path, folder: Path, names: Sequence[str], stale: Colle
     for name in (*names, *stale):
         _back_up(folder / name, backup / name)
     try:
+        for name in stale:  # first: the next export finds them only by the manifest, which is replaced last
+            (folder / name).unlink(missing_ok=True)
         for name in names:
             os.replace(stage / name, folder / name)
-        for name in stale:
-            (folder / name).unlink(missing_ok=True)
     except BaseException as exc:
         restored = [_restore(folder / name, backup / name) for name in {*names, *stale} - {*os.listdir(stage)}]
         if not all(restored):

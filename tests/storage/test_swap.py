@@ -2,12 +2,13 @@
 
 import errno
 import os
+import signal
 import sys
 
 import pytest
-from helpers import SIG, load, model_state, same, with_cfg
+from helpers import SIG, load, model_state, run_python, same, with_cfg
 
-from audiocraft_export import ExportError, ExportOptions, convert, export_xp, verify
+from audiocraft_export import ExportError, ExportOptions, convert, export_checkpoint, export_xp, verify
 from audiocraft_export.storage import swap, writer
 
 
@@ -26,6 +27,32 @@ def test_other_files_stay_when_a_release_is_replaced(make_xp, dora_dir, samples)
     assert (folder / "README.md").stat().st_ino == before[1] and (folder / "README.md").stat().st_nlink == 1
     assert same(load(folder / "state_dict.bin")["best_state"], model_state(1))
     assert not [path.name for path in folder.parent.iterdir() if path.name.startswith(".export-")]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from audiocraft_export import ExportOptions, export_checkpoint
+call = {call}
+def kill(path, *args, **kwargs):
+    if {name!r} in str((path, *args)) and ".export-" not in str((path, *args)[-1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return call(path, *args, **kwargs)
+{call} = kill
+export_checkpoint(sys.argv[1], sys.argv[2], ExportOptions(card=False, format="safetensors"))
+"""
+
+
+@pytest.mark.parametrize(("call", "name"), [
+    ("Path.unlink", "state_dict.bin"), ("os.replace", "model.safetensors"), ("os.replace", "export.json")])
+def test_an_export_repairs_what_one_that_was_killed_between_two_files_left(make_xp, tmp_path, call, name):
+    checkpoint, folder = make_xp() / "checkpoint.th", tmp_path / "release"
+    (folder / "notes").mkdir(parents=True)  # a folder with subfolders is not exchanged
+    export_checkpoint(checkpoint, folder, card=False)
+    assert run_python("-c", KILLED.format(call=call, name=name), checkpoint, folder,
+                      cwd=tmp_path).returncode == -signal.SIGKILL
+    assert export_checkpoint(checkpoint, folder, card=False, format="safetensors").written
+    assert verify(folder).ok and not (folder / "state_dict.bin").exists()
 
 
 def test_a_compression_model_of_the_user_stays_where_a_release_has_none(make_xp, dora_dir):
