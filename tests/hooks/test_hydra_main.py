@@ -15,6 +15,25 @@ from audiocraft_export.hooks.hydra_main import ExportSearchPath
 
 from .solvers import OF_MIXIN
 
+STRUCTURED = """
+from dataclasses import dataclass, field
+from typing import Any, Optional
+from hydra.core.config_store import ConfigStore
+
+@dataclass
+class Exporter:
+    weights: str = "best"
+    sign: Optional[str] = {sign!r}
+
+@dataclass
+class Config:
+    lr: float = 0.5
+    epochs: int = 1
+    dora: dict = field(default_factory=lambda: {{"dir": "my outputs"}})
+    {keys}
+
+ConfigStore.instance().store(name="config", node=Config)
+"""
 GRID = """
     from dora import Explorer
 
@@ -238,21 +257,16 @@ def test_an_up_to_date_release_without_the_last_epochs_is_not_reported_without_a
     assert result.stderr.count("warning[") == 1
 
 
-def test_a_project_with_a_structured_root_configuration_runs_and_exports(project):
+def structured(project, keys="", sign=None):
+    """Write a project whose root configuration is a data class, with further keys; return its folder."""
     root = project(config_name="unused")
     train = root / "proj" / "train.py"
-    train.write_text(dedent("""
-        from dataclasses import dataclass, field
-        from hydra.core.config_store import ConfigStore
+    train.write_text(STRUCTURED.format(keys=keys, sign=sign) + train.read_text().replace("unused", "config"))
+    return root
 
-        @dataclass
-        class Config:
-            lr: float = 0.5
-            epochs: int = 1
-            dora: dict = field(default_factory=lambda: {"dir": "my outputs"})
 
-        ConfigStore.instance().store(name="config", node=Config)
-    """) + train.read_text().replace("unused", "config"))
+def test_a_project_with_a_structured_root_configuration_runs_and_exports(project):
+    root = structured(project)
     assert dora("run", "lr=0.75", cwd=root).returncode == 0
     # torch refuses to resume with the data class of the project
     result = dora("run", "lr=0.75", "export=true", "exporter=float16", cwd=root, TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1")
@@ -264,50 +278,18 @@ def test_a_project_with_a_structured_root_configuration_runs_and_exports(project
 
 @pytest.mark.parametrize("kind", ["Optional[Exporter]", "Optional[dict]", "Any"])
 def test_exporter_may_be_null_in_a_structured_root_configuration(project, kind):
-    root = project(config_name="unused")
-    train = root / "proj" / "train.py"
-    train.write_text(dedent(f"""
-        from dataclasses import dataclass, field
-        from typing import Any, Optional
-        from hydra.core.config_store import ConfigStore
-        @dataclass
-        class Exporter:
-            weights: str = "best"
-        @dataclass
-        class Config:
-            lr: float = 0.5
-            epochs: int = 1
-            dora: dict = field(default_factory=lambda: {{"dir": "outputs"}})
-            exporter: {kind} = None
-        ConfigStore.instance().store(name="config", node=Config)
-    """) + train.read_text().replace("unused", "config"))
+    root = structured(project, f"exporter: {kind} = None")
     assert dora("run", cwd=root).returncode == 0
+    (xp,) = (root / "my outputs" / "xps").iterdir()
     result = dora("run", "export=true", "exporter.weights=last", cwd=root, TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1")
     assert result.returncode == 0, result.stderr
-    assert json.loads((only_xp(root) / "export" / "export.json").read_text())["weights"] == "model"
+    assert json.loads((xp / "export" / "export.json").read_text())["weights"] == "model"
 
 
 @pytest.mark.parametrize("sign", [None, "no.pem"])
 def test_a_structured_root_configuration_may_have_typed_keys_of_ours(project, sign):
-    root = project(config_name="unused")
-    train = root / "proj" / "train.py"
-    train.write_text(dedent(f"""
-        from dataclasses import dataclass, field
-        from typing import Optional
-        from hydra.core.config_store import ConfigStore
-        @dataclass
-        class Exporter:
-            weights: str = "best"
-            sign: Optional[str] = {sign!r}
-        @dataclass
-        class Config:
-            lr: float = 0.5
-            epochs: int = 1
-            dora: dict = field(default_factory=lambda: {{"dir": "my outputs"}})
-            export: bool = False
-            exporter: Exporter = field(default_factory=Exporter)
-        ConfigStore.instance().store(name="config", node=Config)
-    """) + train.read_text().replace("unused", "config"))
+    keys = "export: bool = False\n    exporter: Exporter = field(default_factory=Exporter)"
+    root = structured(project, keys, sign)
     assert dora("run", cwd=root).returncode == 0
     (xp,) = (root / "my outputs" / "xps").iterdir()
     result = dora("run", "export=true", "exporter.weights=last", cwd=root, TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1")
@@ -413,21 +395,26 @@ def test_what_the_mixin_has_exported_is_not_exported_again_with_less_knowledge(p
     assert manifest["weights_epoch"] is None and "the training chose the best state by another rule" in result.stdout
 
 
+def run_two_ranks(root, train, *overrides):
+    """Run a training of two workers, whose main has the code `train`; return the results of rank 0 and rank 1."""
+    main = root / "proj" / "train.py"
+    main.write_text(main.read_text().replace("    Solver(cfg).run()\n", train))
+    env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2"}
+    argv = ["run", "export=true", "save_last=false", *overrides]
+    with ThreadPoolExecutor() as pool:
+        other = pool.submit(run, "dora", "-P", "proj", *argv, cwd=root, RANK="1", **env)
+        return dora(*argv, cwd=root, RANK="0", **env), other.result()
+
+
 def test_another_rank_that_fails_costs_no_state(project):
     root = project(solver=OF_MIXIN)
-    train = root / "proj" / "train.py"
-    train.write_text(train.read_text().replace("    Solver(cfg).run()\n", """    import torch.distributed
+    result, other = run_two_ranks(root, """    import torch.distributed
     torch.distributed.init_process_group("gloo")
     if torch.distributed.get_rank():
         raise SystemExit(5)
     Solver(cfg).run()
-"""))
-    env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2"}
-    argv = ["run", "export=true", "save_last=false"]
-    with ThreadPoolExecutor() as pool:
-        other = pool.submit(run, "dora", "-P", "proj", *argv, cwd=root, RANK="1", **env)
-        result = dora(*argv, cwd=root, RANK="0", **env)
-    assert other.result().returncode == 5
+""")
+    assert other.returncode == 5
     assert "Another rank of this training failed" in last_sentence(result) and "Traceback" not in result.stderr
     assert (only_xp(root) / "checkpoint.th").exists()
 
@@ -436,24 +423,18 @@ def test_another_rank_that_fails_costs_no_state(project):
 @pytest.mark.parametrize("weights", ["best", "last"])
 def test_rank_zero_never_waits_for_the_shards_of_the_other_ranks(project, weights):
     root = project(solver=OF_MIXIN)
-    train = root / "proj" / "train.py"
-    train.write_text(train.read_text().replace("    Solver(cfg).run()\n", """    import torch
+    result, other = run_two_ranks(root, """    import torch
     from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy
     torch.distributed.init_process_group("gloo")
     solver = Solver(cfg)
     solver.model = FullyShardedDataParallel(solver.model, sharding_strategy=ShardingStrategy.SHARD_GRAD_OP,
                                             device_id=torch.device("cpu"), use_orig_params=True)
     solver.run()
-"""))
-    env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2"}
-    argv = ["run", "export=true", "save_last=false", f"exporter.weights={weights}"]
-    with ThreadPoolExecutor() as pool:
-        other = pool.submit(run, "dora", "-P", "proj", *argv, cwd=root, RANK="1", **env)
-        result = dora(*argv, cwd=root, RANK="0", **env)
+""", f"exporter.weights={weights}")
     if weights == "best":  # gathered by the project
-        assert (result.returncode, other.result().returncode) == (0, 0) and verify(only_xp(root) / "export").ok
+        assert (result.returncode, other.returncode) == (0, 0) and verify(only_xp(root) / "export").ok
     else:
-        assert (result.returncode, other.result().returncode) == (1, 1)
+        assert (result.returncode, other.returncode) == (1, 1)
         assert "model of the solver is split over several ranks by FSDP" in last_sentence(result)
         assert not (only_xp(root) / "checkpoint.th").exists() and "Traceback" not in result.stderr
 

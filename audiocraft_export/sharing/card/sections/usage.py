@@ -12,14 +12,19 @@ DOWNLOADED, CONVERTED = "release", "converted"  # example folders; not inside a 
 
 def usage_section(source: CardSource) -> str:
     """Render the section `usage`; its first Python block runs unchanged in the release folder."""
-    where, introduction = source.repo or HERE, "In the release folder (`.` or its path)"
-    if source.repo and source.revision:  # AudioCraft loads no branch of a repository
-        where, download = DOWNLOADED, f"hf download {source.repo} --revision {source.revision} --local-dir {DOWNLOADED}"
-        introduction = f"Download the branch {code(source.revision)} of {code(source.repo)}:\n\n" \
-                       f"{block('sh', download)}\n\nThen load it"
-    elif source.repo:
-        introduction = f"Load {code(source.repo)}"
+    if not source.repo:
+        where, introduction = HERE, "In the release folder (`.` or its path)"
+    elif source.revision:  # AudioCraft loads no branch of a repository
+        where, introduction = DOWNLOADED, f"Download the branch {code(source.revision)} of {code(source.repo)}:\n\n" \
+                                          f"{block('sh', _download(source))}\n\nThen load it"
+    else:
+        where, introduction = source.repo, f"Load {code(source.repo)}"
     return f"## Usage\n\n{introduction}:\n\n{_usage(source, where)}"
+
+
+def _download(source: CardSource) -> str:
+    branch = f"--revision {source.revision} " if source.revision else ""
+    return f"hf download {source.repo} {branch}--local-dir {DOWNLOADED}"
 
 
 def _usage(source: CardSource, where: str) -> str:
@@ -38,7 +43,7 @@ def _safetensors(source: CardSource, where: str) -> str:
     elif where == source.repo:
         imported = f"from huggingface_hub import snapshot_download{NEXT}"
         folder = f"Path(snapshot_download({quoted(where)}))"
-        download, local = f"hf download {where} --local-dir {DOWNLOADED}\n", DOWNLOADED
+        download, local = f"{_download(source)}\n", DOWNLOADED
     load = f"""
         from pathlib import Path
 
