@@ -97,9 +97,10 @@ class OwnedFiles:
 
         A signature or an attestation is never valid for another release, even if it is changed.
         """
+        sig = Manifest.unverified(folder).get("sig")
         return {name for name in signing_files_in(folder) if os.path.lexists(folder / name)} | {
-            file.name for file in Manifest.unverified_files(folder)
-            if file.name not in self._names and self.owns(file.name) and matches_manifest(folder, file)}
+            file.name for file in Manifest.unverified_files(folder) if file.name not in self._names
+            and is_release_file(file.name, sig if isinstance(sig, str) else None) and matches_manifest(folder, file)}
 
     def replaced_release(self, folder: Path) -> Optional[str]:
         """Describe the release in a folder that the new release would replace; None without one."""
