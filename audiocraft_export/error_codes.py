@@ -341,7 +341,7 @@ WARNINGS: dict[str, str] = {
         The previous release in the folder was made with `scrub` patterns that the options of this export lack. The new
         release keeps them, so that removed values are not published by mistake. `force=true` drops them.""",
     "scrub-unmatched": """
-        A pattern of `scrub` matches no key of the configuration: probably a typo.""",
+        A pattern of `scrub` matches no key of the configuration: probably a typo. Later exports need not repeat it.""",
     "shared-storages": """
         Several tensors of the checkpoint share their storage, such as tied weights. The release also stores shared data
         only once.""",

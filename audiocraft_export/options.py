@@ -12,6 +12,7 @@ from typing import Any, Optional, Union
 
 from .errors import OptionError, alternatives, did_you_mean
 
+EXPORT, EXPORTER = "export", "exporter"  # the keys of a configuration: whether to export, and these options
 AUDIOCRAFT = "audiocraft"
 RELEASE_FOLDER = "export"  # default release folder, in the XP folder
 SIZE = re.compile(r"(?=[0.]*[1-9])\d+(\.\d+)?\s*[KMGT]B|[1-9]\d*", re.IGNORECASE)

@@ -120,12 +120,16 @@ def iter_elements(pieces: Iterable[Data], itemsize: int) -> Iterator[tuple[Data,
 
 def holds_tensor(state: Any) -> bool:
     """Return whether nested data has a tensor; the data may contain itself."""
+    return any(iter_tensors(state))
+
+
+def iter_tensors(state: Any) -> Iterator[LazyTensor]:
+    """Yield the tensors of nested data, in any order; the data may contain itself."""
     rest, seen = [state], set()
     while rest:
         value = rest.pop()
         if isinstance(value, LazyTensor):
-            return True
-        if isinstance(value, (dict, list, tuple)) and id(value) not in seen:
+            yield value
+        elif isinstance(value, (dict, list, tuple)) and id(value) not in seen:
             seen.add(id(value))
             rest.extend(value.values() if isinstance(value, dict) else value)
-    return False

@@ -14,7 +14,8 @@ from ..options import CHOICES, ExportOptions
 
 TARGET = re.compile(r"(?=.*\d)[0-9a-f]{1,7}|[0-9a-f]{8}|.*\.(th|bin|safetensors)")  # a signature or a file
 NO_VALUE = re.compile(r"argument (\S+): expected (?:one|at least one|\d+) arguments?")
-SYNONYMS = {"-f": "--force", "-j": "--jobs", "-n": "--dry-run", "-o": "--folder", "--output": "--folder"}
+SYNONYMS = {"-f": ["--force", "--folder"], "-j": ["--jobs"], "-n": ["--dry-run"], "-o": ["--folder"],
+            "--output": ["--folder"]}
 NOT_OFFERED = ("-h", "--help", "-V", "--version")
 PROG, COMMAND = "audiocraft-export", "COMMAND"
 
@@ -96,8 +97,10 @@ def _unknown_flag(flag: str, own: argparse.ArgumentParser, parser: argparse.Argu
 
 def _closest_flag(flag: str, own: argparse.ArgumentParser) -> str:
     flags = [known for known in own._option_string_actions if known not in NOT_OFFERED]
-    guesses = [SYNONYMS.get(flag), ExportOptions.flag_of(flag.lstrip("-")), *get_close_matches(flag, flags, 1, 0.75)]
-    return next((f"did you mean {guess}?" for guess in guesses if guess in flags), "")
+    guesses = (SYNONYMS.get(flag, []), [ExportOptions.flag_of(flag.lstrip("-"))],
+               get_close_matches(flag, flags, 1, 0.75))
+    found = ([guess for guess in group if guess in flags] for group in guesses)
+    return next((f"did you mean {alternatives(group)}?" for group in found if group), "")
 
 
 def _command_of(flag: str, own: argparse.ArgumentParser, parser: argparse.ArgumentParser) -> str:

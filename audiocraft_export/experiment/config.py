@@ -18,11 +18,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import AliasEvent, ScalarNode, YAMLError
 
 from ..errors import CheckpointError, permission_hint, reason
+from ..options import EXPORT, EXPORTER
 from .interpolation import is_endless, without_resolvers
 from .limits import MAX_INTERPOLATIONS, MAX_YAML_BRACKETS, MAX_YAML_CHARS, MAX_YAML_MARKS
 from .yaml_tags import without_tags
 
-OWN_KEYS = ("export", "exporter")  # keys of this package, which are never released
 # Exceptions of PyYAML for a value that does not match its tag, such as `!!int ''`, or a number with too many digits.
 YAML_ERRORS = (YAMLError, ValueError, AttributeError, LookupError, OverflowError, TypeError)
 _WRITE_VALUE = "write the value itself into the configuration of the training"
@@ -37,7 +37,8 @@ class Config:
     """
 
     def __init__(self, values: Mapping[Any, Any]) -> None:
-        self.values = {key: value for key, value in values.items() if key not in OWN_KEYS}
+        self.values = {key: value for key, value in values.items()
+                       if key not in (EXPORT, EXPORTER) and not str(key).startswith(f"{EXPORTER}.")}
         self._resolvers: Collection[str] = ("oc.env",)  # those that `get` runs
         self.choices: Mapping[str, str] = {}  # Hydra's choices for config groups; they are never released
         try:

@@ -27,15 +27,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ExperimentError, ExportError, OptionError, coded_warning, listing, show_warning
 from ..experiment.xp import Experiment
-from ..options import ExportOptions
+from ..options import EXPORT, EXPORTER, ExportOptions
 from ..requirements import transformers_problem
 from ..storage.file_version import file_version
 from .after_success import after_success
 from .distributed import barrier_is_rank_zero, is_rank_zero
 from .messages import fatal_errors, log, log_error
 from .overrides import (
-    EXPORT,
-    EXPORTER,
     MODES,
     exporter_values,
     is_override,

@@ -2,6 +2,7 @@
 
 import json
 import os
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
@@ -11,10 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ..errors import OptionError
-from ..experiment.config import OWN_KEYS, to_container
-from ..options import PATHS, ExportOptions
+from ..experiment.config import to_container
+from ..options import EXPORT, EXPORTER, PATHS, ExportOptions
 
-EXPORT, EXPORTER = OWN_KEYS
 Mode = Union[bool, str]  # value of `export`: false, true or only
 MODES: Mapping[str, Mode] = {  # overrides that are read without Hydra
     f"{plus}{EXPORT}={text}": mode
@@ -78,6 +78,13 @@ def exporter_values(node: Any) -> dict[Any, Any]:
         raise OptionError("invalid-option", f"Invalid value {values!r} for exporter: expected a mapping of options",
                           "rename the key, if the project uses exporter for something else")
     return values or {}
+
+
+def exporter_arguments(cfg: Any) -> dict[str, Any]:
+    """Return the options that are arguments of argparse, such as `--exporter.dtype`; None is the default of argparse."""
+    arguments = vars(cfg) if isinstance(cfg, Namespace) else {}
+    return {name.partition(".")[2]: value for name, value in arguments.items()
+            if name.startswith(f"{EXPORTER}.") and value is not None}
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -19,7 +19,7 @@ from ..checkpoint.tensor import SHARD_REMEDY
 from ..errors import CheckpointError, ExportError, OptionError, coded_warning, show_warning
 from ..experiment.config import Config, to_container
 from ..experiment.xp import Experiment
-from ..options import ExportOptions
+from ..options import EXPORT, EXPORTER, ExportOptions
 from ..pipeline.export import export_experiment, export_state
 from ..pipeline.preflight import check_before_training
 from ..pipeline.previous_scrub import keep_scrub
@@ -34,8 +34,8 @@ from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
 from .entry import COMMIT, RESTORE, accepts, is_library_method, named_entry, public_methods
 from .first_stage import check_first_stage
 from .messages import fatal_errors, is_main_running, log
-from .overrides import EXPORT, EXPORTER, exporter_values, with_absolute_paths
-from .recovery import failure_after_training, store_state
+from .overrides import exporter_arguments, exporter_values, with_absolute_paths
+from .recovery import export_command, failure_after_training, store_state
 from .safe_globals import allow_config_classes
 from .xp_state import xp_state
 
@@ -352,13 +352,15 @@ class ExportMixin:
             OptionError: if the value is neither true nor false.
         """
         wanted = self._export_key(EXPORT)
+        if wanted in ("true", "false"):  # from argparse
+            return bool(wanted == "true")
         if isinstance(wanted, (str, int, float)) and not isinstance(wanted, bool):
-            hint = "decorate the main function with @with_export" if wanted == "only" else ""
+            hint = f"to export without training: {export_command(self._export_xp)}" if wanted == "only" else ""
             raise OptionError("invalid-option", f"Invalid value {wanted!r} for export: expected true or false", hint)
         return wanted if isinstance(wanted, bool) else self.auto_export
 
     def _export_options(self, **options: Any) -> ExportOptions:
-        values = exporter_values(self._export_key(EXPORTER))
+        values = {**exporter_values(self._export_key(EXPORTER)), **exporter_arguments(self.xp.cfg)}
         if values.get("sign") is None:
             values.update(xp_state(self.xp).signing)
         chosen = ExportOptions.from_mapping(values).replace(**options)

@@ -18,6 +18,7 @@ from ..options import ExportOptions, expand_presets
 from ..release.content import Content
 from ..release.manifest import Manifest
 from ..release.owned_files import has_release, is_torch_file
+from ..release.provenance import unmatched_warning
 
 logger = logging.getLogger(__name__)
 _FORCE = "replace the release with force=true (--force)"
@@ -73,10 +74,12 @@ def _dropped_patterns(folder: Path, options: ExportOptions) -> list[str]:
 
 
 def _patterns(folder: Path) -> list[str]:
-    """Return the scrub patterns of the release in a folder, also if its manifest was changed."""
-    options = Manifest.unverified(folder).get("options")
+    """Return the scrub patterns that removed keys of the release in a folder, also if its manifest was changed."""
+    manifest = Manifest.unverified(folder)
+    options, warnings = manifest.get("options"), manifest.get("warnings")
     patterns = options.get("scrub") if isinstance(options, dict) else None
-    return [each for each in patterns if isinstance(each, str)] if isinstance(patterns, list) else []
+    return [each for each in (patterns if isinstance(patterns, list) else []) if isinstance(each, str)
+            and not (isinstance(warnings, list) and unmatched_warning(each) in warnings)]
 
 
 def _lacking_keys(folder: Path, contents: Mapping[str, Content]) -> Iterator[str]:

@@ -29,7 +29,7 @@ from .installed_audiocraft import UNKNOWN_VERSION, audiocraft_version
 from .manifest import Manifest
 from .metrics import BestRule, is_number
 from .model import ReleaseModel
-from .weights import SECTIONS
+from .weights import SECTIONS, has_latest_values
 
 _SCRUBBED = object()
 _SINCE_FORMAT_1 = ("weights", "dtype", "codec", "version")  # the options in each manifest
@@ -70,7 +70,7 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
         best=rule.describe(checkpoint.history, epoch) if rule and epoch and is_best else None,
         options=_recorded_options(options, model.version),
         warnings=[*notes, *_warnings(model, codec, options),
-                  *(_metric_warnings(checkpoint.history, options.metric) if is_best and epoch is None else ())],
+                  *(_epoch_warnings(model, rule, options.metric) if is_best and epoch is None else ())],
         versions={"audiocraft": model.version, "audiocraft-export": __version__, "python": platform.python_version(),
                   "torch": _package_version("torch"), "omegaconf": _package_version("omegaconf")},
         sig_source=checkpoint.sig_source,
@@ -201,7 +201,12 @@ def _warnings(model: ReleaseModel, codec: Optional[CompressionModel], options: E
     if codec is not None and codec.config is not None:
         unmatched = unmatched_patterns(codec.config, unmatched)
     for pattern in unmatched:
-        yield coded_warning("scrub-unmatched", f"scrub={pattern} matches no key of the configuration")
+        yield unmatched_warning(pattern)
+
+
+def unmatched_warning(pattern: str) -> str:
+    """Return the warning about a scrub pattern that has removed nothing."""
+    return coded_warning("scrub-unmatched", f"scrub={pattern} matches no key of the configuration")
 
 
 def _is_kept(note: Note, config: Config) -> bool:
@@ -216,8 +221,29 @@ def _weights_epoch(model: ReleaseModel, rule: Optional[BestRule]) -> Optional[in
     if checkpoint.is_unfinished:
         return None
     if section in BEST_SECTIONS:
-        return rule.epoch(checkpoint.history) if rule else None
+        return rule.epoch(checkpoint.history) if rule and _refuted_epoch(model, rule) is None else None
     return checkpoint.epochs or None if section in LATEST_SECTIONS and checkpoint.has_own_history else None
+
+
+def _refuted_epoch(model: ReleaseModel, rule: BestRule) -> Optional[int]:
+    """Return the best epoch by a rule, if it is not the last one but the best state has the latest weights."""
+    checkpoint = model.checkpoint
+    epoch = rule.epoch(checkpoint.history) if rule.metric is not None else None
+    is_earlier = epoch not in (None, checkpoint.epochs)
+    return epoch if is_earlier and has_latest_values(checkpoint, model.weights.section) else None
+
+
+def _epoch_warnings(model: ReleaseModel, rule: Optional[BestRule], metric: Optional[str]) -> Iterator[str]:
+    """Explain why the epoch of the best weights is unknown, if a metric should determine it."""
+    refuted = _refuted_epoch(model, rule) if rule else None
+    if rule is None or refuted is None:
+        yield from _metric_warnings(model.checkpoint.history, metric)
+    else:
+        lowest = "highest" if rule.maximize else "lowest"
+        yield coded_warning("unknown-epoch", f"the epoch of the weights is unknown: {rule.name} has its {lowest} value "
+                            f"in epoch {refuted}, but the best state has the weights of the last epoch, "
+                            f"{model.checkpoint.epochs}. If the {'lowest' if rule.maximize else 'highest'} value is "
+                            f"the best, set metric={rule.name}:{'min' if rule.maximize else 'max'}")
 
 
 def _metric_warnings(history: Sequence[Any], metric: Optional[str]) -> Iterator[str]:

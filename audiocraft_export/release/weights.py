@@ -16,7 +16,7 @@ from typing import Any, Optional
 from ..checkpoint.allowlist import UnknownGlobal, describe_type
 from ..checkpoint.checkpoint import EXPERIMENT_KEYS, Checkpoint
 from ..checkpoint.state_dict import compact, map_tensors, named_tensors, view_of
-from ..checkpoint.tensor import LazyTensor, holds_tensor
+from ..checkpoint.tensor import LazyTensor, holds_tensor, iter_tensors
 from ..checkpoint.wrappers import bare_names, strip_wrappers, wrapper_warnings
 from ..errors import CheckpointError, OptionError, alternatives, coded_warning, listing
 from ..experiment.config import Config
@@ -142,6 +142,16 @@ def available_weights(checkpoint: Checkpoint, of_audiocraft: bool = False) -> li
     if not found and _can_be_selected(checkpoint, "best", of_audiocraft):  # a bare state dict
         found = ["best"]
     return [*dict.fromkeys(found)]
+
+
+def has_latest_values(checkpoint: Checkpoint, section: str) -> bool:
+    """Return whether a checkpoint file has all tensors of a best state also in its latest model or EMA, by CRC-32."""
+    if checkpoint.file is None:
+        return False
+    best = checkpoint.state[section]
+    latest = {_content_of(tensor) for name in ("model", "ema", *best)
+              for tensor in iter_tensors(checkpoint.state.get(name))}
+    return all(_content_of(tensor) in latest for tensor in iter_tensors(best))
 
 
 def _select(checkpoint: Checkpoint, which: str, of_audiocraft: bool) -> Weights:
@@ -338,6 +348,11 @@ def _can_be_selected(checkpoint: Checkpoint, which: str, of_audiocraft: bool) ->
         return bool(_select(checkpoint, which, of_audiocraft))
     except CheckpointError:
         return False
+
+
+def _content_of(tensor: LazyTensor) -> tuple[Any, ...]:
+    """Return a key to compare tensors of one file: equal keys mean equal values."""
+    return tensor.blob.crc, tensor.blob.nbytes, tensor.dtype, tensor.offset, tensor.shape, tensor.stride
 
 
 def _is_sharded(checkpoint: Checkpoint) -> bool:

@@ -483,14 +483,14 @@ def test_the_group_of_options_is_found_by_hydra_behind_the_folders_of_a_project(
 @pytest.mark.parametrize("when", ["end", "1"])
 def test_the_export_of_a_training_keeps_the_scrub_of_the_previous_release(project, when):
     root = project()
-    assert dora("run", "export=true", "exporter.scrub=[optim]", cwd=root).returncode == 0
+    assert dora("run", "export=true", "exporter.scrub=[lr]", cwd=root).returncode == 0
     xp = only_xp(root)
     (xp / "checkpoint.th").unlink()
     (xp / "history.json").unlink()
     result = dora("run", "export=true", "exporter.weights=last", f"exporter.when={when}", cwd=root)
     assert result.returncode == 0 and "warning[scrub-kept]: " in result.stdout, result.stderr  # Hydra logs to stdout
     options = json.loads((xp / "export" / "export.json").read_text())["options"]
-    assert (options["scrub"], options["weights"]) == (["optim"], "last")
+    assert (options["scrub"], options["weights"]) == (["lr"], "last")
     assert "error[scrub-dropped]: " in dora("run", "export=only", cwd=root).stderr
 
 

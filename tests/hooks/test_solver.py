@@ -295,13 +295,13 @@ def test_a_state_in_memory_is_stored_if_its_export_fails_in_an_unexpected_way(xp
 
 
 @pytest.mark.parametrize("kind", [Inherited, type("Auto", (Inherited,), {"auto_export": True})])
-@pytest.mark.parametrize("value", ["yes", "true", "only", 1, 0])
+@pytest.mark.parametrize("value", ["yes", "only", 1, 0])
 def test_a_value_of_export_that_is_neither_true_nor_false_is_refused_before_the_training(xp, kind, value):
     here = xp(export=value)
     with here.enter(), pytest.raises(ExportError, match="for export: expected true or false") as error:
         kind().run()
     assert error.value.code == "invalid-option" and not (here.folder / "checkpoint.th").exists()
-    assert ("@with_export" in error.value.hint) is (value == "only")
+    assert (f"audiocraft-export run {here.sig} " in error.value.hint) is (value == "only")
 
 
 def test_a_state_in_memory_has_an_epoch_only_right_after_its_commit(xp):
@@ -502,8 +502,10 @@ ARGPARSE = """
     parser = argparse.ArgumentParser()
     for name, value in (("lr", 0.5), ("epochs", 2), ("fail", "")):
         parser.add_argument(f"--{name}", type=type(value), default=value)
+    parser.add_argument("--export")
+    parser.add_argument("--exporter.dtype")
 
-    @argparse_main(parser, dir="outputs")
+    @argparse_main(parser, dir="outputs", exclude=["export", "exporter.*"])
     def main():
         from dora import get_xp
         Solver(get_xp().cfg).run()
@@ -523,6 +525,23 @@ def test_a_training_over_argparse_resumes_and_is_exported_once(argparse_project)
     assert " exported: " in dora_command("run", "--", "--lr=0.25", cwd=argparse_project).stderr
     again = dora_command("run", "--", "--lr=0.25", cwd=argparse_project)
     assert again.returncode == 0 and " already exported: " in again.stderr, again.stderr
+
+
+@pytest.mark.parametrize(("argv", "dtype"), [
+    (["--export=false"], None), (["--export=true"], "float32"), (["--exporter.dtype=float16"], "float16")])
+def test_arguments_of_argparse_are_options(argparse_project, argv, dtype):
+    assert dora_command("run", "--", *argv, cwd=argparse_project).returncode == 0
+    release = only_xp(argparse_project) / "export" / "state_dict.bin"
+    assert release.exists() is (dtype is not None)
+    if dtype:
+        released = load(release)
+        assert str(released["best_state"]["weight"].dtype) == f"torch.{dtype}" and "export" not in released["xp.cfg"]
+
+
+def test_an_invalid_argument_of_argparse_is_refused_before_the_training(argparse_project):
+    result = dora_command("run", "--", "--exporter.dtype=half", cwd=argparse_project)
+    assert result.returncode == 1 and "error[invalid-option]: " in result.stderr, result.stderr
+    assert not (only_xp(argparse_project) / "checkpoint.th").exists()
 
 
 def test_a_failed_export_of_a_training_over_argparse_is_an_error_with_a_hint(argparse_project):

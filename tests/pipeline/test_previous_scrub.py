@@ -31,6 +31,16 @@ def test_an_export_with_fewer_patterns_is_refused(make_xp, dora_dir, previous, s
     assert [*forced.manifest.options.get("scrub", [])] == (scrub or [])
 
 
+def test_a_pattern_that_removed_nothing_is_neither_needed_nor_kept(make_xp, dora_dir, caplog):
+    folder = make_xp() / "export"
+    export_xp(SIG, dora_dir, scrub=["optm", "optim"])
+    assert with_previous_scrub(folder, ExportOptions()).patterns == ("optim",)
+    assert export_xp(SIG, dora_dir, scrub=["optim"]).manifest.options["scrub"] == ("optim",)
+    export_xp(SIG, dora_dir, scrub=["optm"], force=True)
+    assert keep_scrub(folder, ExportOptions()) == ExportOptions() and "scrub-kept" not in caplog.text
+    assert "scrub" not in export_xp(SIG, dora_dir).manifest.options
+
+
 def test_a_dry_run_refuses_it_too(make_xp, dora_dir, tmp_path):
     make_xp()
     export_xp(SIG, dora_dir, ExportOptions(scrub=["optim"]))
@@ -183,7 +193,7 @@ def test_a_training_starts_if_the_patterns_of_a_changed_manifest_are_kept(projec
 
 
 def test_the_export_of_a_solver_keeps_the_patterns_with_a_warning(tmp_path, caplog):
-    with xp_of(tmp_path).enter():
+    with xp_of(tmp_path, optim={"lr": 1}).enter():
         solver = Inherited()
         solver.run()
         solver.export(scrub=["optim"])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from helpers import SIG, with_cfg
+from helpers import SIG, model_state, with_cfg
 
 from audiocraft_export import ExportOptions, export_xp
 from audiocraft_export.errors import OptionError
@@ -18,8 +18,8 @@ MARKS = {"compression_model_checkpoint": "//sig/c0dec000", "compression_model": 
 HISTORY = [{"valid": {"loss": loss, "acc": acc}, "test": {"f1.5": acc}} for loss, acc in [(.3, .5), (.4, .9), (.5, .8)]]
 
 
-def valid(values):
-    return [{"valid": {"ce": value}} for value in values]
+def valid(values, metric="ce"):
+    return [{"valid": {metric: value}} for value in values]
 
 
 @pytest.mark.parametrize(("values", "epoch"), [
@@ -83,6 +83,21 @@ def test_a_release_has_an_epoch_only_if_it_is_known(make_xp, dora_dir, metric, e
     assert any("metrics of this stage: loss, acc" in text for text in manifest["warnings"]) == (metric == "accuracy")
     assert not export_xp(SIG, dora_dir, ExportOptions(metric=metric)).written
     assert not export_xp(SIG, dora_dir).written  # the metric does not affect the weights
+
+
+@pytest.mark.parametrize("parts", [("model",), ("model", "head")], ids=len)
+@pytest.mark.parametrize(("latest", "metric", "found"), [
+    ("model", "acc", None), ("model", "acc:max", 3), ("ema", "acc", None), ("other", "acc", 1)])
+def test_a_best_state_that_has_the_latest_weights_is_of_no_earlier_epoch(make_xp, dora_dir, parts, latest, metric,
+                                                                         found):
+    best = {part: model_state(index) for index, part in enumerate(parts, 3)}
+    sections = {"ema": {"state": best}} if latest == "ema" else best if latest == "model" else {}
+    make_xp(history=valid([.1, .2, .3], "acc"), best_state=best, **sections)
+    manifest = export_xp(SIG, dora_dir, metric=metric).manifest
+    assert manifest.weights_epoch == found
+    warning = ("unknown-epoch: the epoch of the weights is unknown: acc has its lowest value in epoch 1, but the best "
+               "state has the weights of the last epoch, 3. If the highest value is the best, set metric=acc:max")
+    assert (warning in manifest.warnings) == (found is None)
 
 
 @pytest.mark.parametrize(("solver", "history", "weights", "epoch", "metric"), [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import Field, dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from ... import progress
 from ...errors import CheckpointError, ExperimentError, ExportError, OptionError, printable
 from ...experiment.xp import Experiment, each_xp, grid_xps
-from ...options import AUDIOCRAFT, CHOICES, PATHS, ExportOptions
+from ...options import AUDIOCRAFT, CHOICES, EXPORT, EXPORTER, PATHS, ExportOptions
 from ..outdated import find_outdated, output_folder
 from ..output import print_json, print_note
 from ..parser import positive
@@ -61,6 +62,7 @@ SHAPES: dict[str, dict[str, Any]] = {  # of options that are neither values nor 
 }
 METAVARS = {"hub": "ORG/NAME", "revision": "BRANCH", "max_shard_size": "SIZE", "metric": "NAME[:max]", "family": "NAME",
             "weights": "SECTION[.PART]", "config": "FILE", "sign": "KEY"}
+OVERRIDE = re.compile(r"[+~]{0,2}([A-Za-z_][\w.@-]*)=(?!.*\.(?:th|ckpt|pt|pth|bin)$)(.*)", re.DOTALL)  # not a file
 LATEST = ("ema", "last")  # values of --weights that do not depend on --metric
 OPTIONS = {each.name: each for each in ExportOptions.export_fields()}
 _MAY_BE_REPEATED = "; may be repeated"
@@ -213,13 +215,20 @@ def _take_targets_from_slurm(args: argparse.Namespace) -> None:
 
 
 def _refuse_override(target: str) -> None:
-    """Refuse a target that sets an option as Hydra does, such as `weights=last` or `exporter.weights=last`."""
-    key, equals, value = target.partition("=")
-    name = key.rpartition(".")[2]
-    if equals and name in OPTIONS and not os.path.exists(target):
+    """Refuse a target that is an override of Hydra, such as `optim.lr=1` or `exporter.weights=last`."""
+    match = OVERRIDE.fullmatch(target)
+    if match is None or os.path.exists(target):
+        return
+    key, value = match.groups()
+    section, _, name = key.rpartition(".")
+    if name in OPTIONS and section in ("", EXPORTER):
         has_value = _shape(OPTIONS[name]).get("action", "append") == "append"
-        raise OptionError("invalid-arguments", f"'{target}' is neither a signature nor a path",
-                          f"did you mean {ExportOptions.flag_of(name)}{f' {value}' if has_value else ''}?")
+        hint = f"did you mean {ExportOptions.flag_of(name)}{f' {value}' if has_value else ''}?"
+    elif key in (EXPORT, EXPORTER):
+        hint = f"{key}= is for dora run; the options of this command are in audiocraft-export run --help"
+    else:
+        hint = f"give the signature that {shlex.join(['audiocraft-export', 'list', target.lstrip('+~')])} shows"
+    raise OptionError("invalid-arguments", f"'{target}' is an override, neither a signature nor a path", hint)
 
 
 def _refuse_idle_options(given: Mapping[str, Any], keeps_format: bool) -> None:

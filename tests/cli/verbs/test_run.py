@@ -172,6 +172,28 @@ def test_invalid_combinations_of_arguments_are_refused(tmp_path, argv, says):
     assert says in command("run", *argv, cwd=tmp_path, code=2).stderr
 
 
+@pytest.mark.parametrize(("override", "hint"), [
+    ("optim.lr=1e-2", "give the signature that audiocraft-export list optim.lr=1e-2 shows"),
+    ("+dim=2", "give the signature that audiocraft-export list dim=2 shows"),
+    ("exporter.weights=last", "did you mean --weights last?"), ("force=true", "did you mean --force?"),
+    ("optim.dtype=float16", "give the signature that audiocraft-export list optim.dtype=float16 shows"),
+    ("export=true", "export= is for dora run; "), ("exporter=float16", "exporter= is for dora run; ")])
+def test_an_override_is_refused_before_anything_is_exported(train, tmp_path, override, hint):
+    folder = train("11111111", [], [1.])
+    error = command("run", "11111111", override, cwd=tmp_path, code=2).stderr
+    assert f"'{override}' is an override, neither a signature nor a path\n  hint: {hint}" in error
+    assert not (folder / "export").exists()
+
+
+@pytest.mark.parametrize("target", ["epoch=3.ckpt", "folder/lr=1"])
+def test_a_path_may_have_an_equals_sign(train, tmp_path, target):
+    path = train("11111111", [], [1.]) / "checkpoint.th"
+    assert "is an override" not in command("run", target, cwd=tmp_path, code=1).stderr
+    (tmp_path / target).parent.mkdir(exist_ok=True)
+    path.rename(tmp_path / target)
+    command("run", target, "--folder", "release", cwd=tmp_path)
+
+
 @pytest.mark.parametrize("name", ["family", "metric", "config", "hub", "revision", "dtype", "folder"])
 def test_null_is_the_default_of_each_option_that_may_be_left_out(name):
     parser = argparse.ArgumentParser()
