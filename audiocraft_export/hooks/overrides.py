@@ -81,7 +81,7 @@ def exporter_values(node: Any) -> dict[Any, Any]:
 
 
 def exporter_arguments(cfg: Any) -> dict[str, Any]:
-    """Return the options that are arguments of argparse, such as `--exporter.dtype`; None is the default of argparse."""
+    """Return the options that are arguments of argparse, such as `--exporter.dtype`; None means not given."""
     arguments = vars(cfg) if isinstance(cfg, Namespace) else {}
     return {name.partition(".")[2]: value for name, value in arguments.items()
             if name.startswith(f"{EXPORTER}.") and value is not None}

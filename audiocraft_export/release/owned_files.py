@@ -17,6 +17,7 @@ from ..storage.durable_file import WrittenFile
 from .families import audioseal
 from .families.registry import FAMILIES, GENERAL_FAMILY, OWN_NAMES
 from .manifest import ATTESTATIONS, SIGNATURE, Manifest
+from .recorded_options import describe_options, other_options, with_default
 
 SIGNING_FILES = (SIGNATURE, *ATTESTATIONS)  # files that are valid for one release only
 _REPLACE = "choose another folder, or replace the release with force=true (--force)"
@@ -111,8 +112,11 @@ class OwnedFiles:
         is_same = _is_same_experiment(vars(previous), vars(self.manifest))
         what = "signed release" if os.path.isfile(folder / SIGNATURE) else "release"
         whose = "" if is_same else f" of another experiment ({previous.name})"
-        made = "" if previous.epoch is None else f" made after epoch {previous.epoch}"
-        return f"the {what}{whose}{made}"
+        made = "" if previous.epoch is None else f" after epoch {previous.epoch}"
+        others = other_options(previous.options, {**self.manifest.options, "version": previous.options.get("version")})
+        if dropped := {name: value for name, value in others.items() if value != with_default({}, name)}:
+            made += f" with {describe_options(dropped)}"
+        return f"the {what}{whose}{made and f' made{made}'}"
 
     def refuse_unrelated_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
         """Refuse to replace the release of another experiment, or a file that is not of a release (`config.yaml`).

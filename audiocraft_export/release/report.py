@@ -119,7 +119,7 @@ class DryRunReport:
         return "already exported" if self.is_current else "would be exported"
 
     def __str__(self) -> str:
-        is_silent = self.status.is_wanted or self.status.state == MISSING
+        is_silent = self.status.is_wanted or self.status.state == MISSING or self.replaced and self.status.options
         existing = "" if is_silent else f"; the existing release is {self.status}"
         is_described = self.status.state in (DAMAGED, UNREADABLE)  # by `existing`
         replacing = f", replacing {self.replaced}" if self.replaced and not is_described else ""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -17,11 +17,11 @@ from ..storage.writer import NONE
 from .content import Content, text_bytes
 from .installed_audiocraft import UNKNOWN_VERSION
 from .manifest import Manifest
+from .recorded_options import describe_options, other_options
 
 MISSING, UP_TO_DATE, STALE, DAMAGED = "none", "up to date", "stale", "damaged"
 UNREADABLE = "unreadable"  # its permissions do not allow it to be read
 UNKNOWN_EPOCH = "unknown-epoch"  # the code of the warning about the option `metric`
-_DEFAULTS = asdict(ExportOptions())
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def release_status(folder: Path, xp_folder: Path, *, opens: bool = True, name: O
         return ReleaseStatus(_state_without_manifest(folder), manifest)
     if _is_of_another_experiment(manifest, xp_folder):
         return ReleaseStatus(STALE, manifest)
-    options = _other_options(manifest, {"version": manifest.options.get("version")})  # any version is equal
+    options = other_options(manifest.options, {"version": manifest.options.get("version")})  # any version is equal
     made_of = name or _source_name(manifest)
     if made_of not in (name, CHECKPOINT_FILE):
         options["checkpoint"] = checkpoint_option(made_of) or made_of
@@ -116,7 +116,7 @@ def status_before_export(folder: Path, xp_folder: Path, wanted: Wanted) -> Relea
     identified = wanted.identify(manifest)
     if identified is None:
         return ReleaseStatus(STALE, manifest)
-    options = _other_options(identified, wanted.manifest.to_dict()["options"])
+    options = other_options(identified.options, wanted.manifest.to_dict()["options"])
     if wanted.metric and not _says_the_same_of_metrics(identified, wanted.manifest):
         options["metric"] = (identified.known_best or {}).get("metric")
     if not _is_of_another_file(identified, wanted.manifest):
@@ -141,17 +141,6 @@ def _state_without_manifest(folder: Path) -> str:
 def is_read_back(manifest: Manifest, options: ExportOptions) -> bool:
     """Return whether a release was read back when it was written, as far as the options ask for that."""
     return manifest.read_back != NONE or options.verify == NONE
-
-
-def with_default(options: Mapping[str, Any], name: str) -> Any:
-    """Return an option of a manifest, or its default value if the manifest leaves it out."""
-    return options.get(name, _DEFAULTS.get(name))
-
-
-def describe_options(options: Mapping[str, Any]) -> str:
-    """Format options as `name=value, ...`, for a message; None is the default of each option that can be None."""
-    shown = {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in options.items()}
-    return ", ".join(f"default {name}" if value is None else f"{name}={value}" for name, value in shown.items())
 
 
 def _is_of_another_experiment(manifest: Manifest, xp_folder: Path) -> bool:
@@ -202,12 +191,6 @@ def _has_size_and_time(source: Mapping[str, Any], nbytes: int, mtime_ns: int) ->
     """Return whether the recorded size and mtime of a source are equal to the given ones."""
     then = source.get("mtime_ns")
     return source.get("bytes") == nbytes and isinstance(then, int) and same_mtime(mtime_ns, then)
-
-
-def _other_options(existing: Manifest, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a release that are not the wanted ones, except `metric`: only its effect is compared."""
-    found = {name: with_default(existing.options, name) for name in {**existing.options, **wanted} if name != "metric"}
-    return {name: value for name, value in found.items() if value != with_default(wanted, name)}
 
 
 def _says_the_same_of_metrics(existing: Manifest, wanted: Manifest) -> bool:

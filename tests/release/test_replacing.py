@@ -55,9 +55,13 @@ def test_the_same_experiment_needs_no_force_for_other_epochs_weights_and_formats
     make_xp()
     options = ExportOptions(folder=tmp_path / "r", version="1", metric="ce")
     export_xp(SIG, dora_dir, options)
-    for changes in ({"weights": "last"}, {"format": "safetensors", "card": False}, {}):
+    dropped = ""
+    for changes, made_with in [({"weights": "last"}, " with weights=last"), ({}, ""), (
+            {"format": "safetensors", "dtype": "float16", "card": False}, " with dtype=float16, format=safetensors"),
+            ({}, "")]:
         report = export_xp(SIG, dora_dir, options.replace(**changes))
-        assert report.written and "replaced the release made after epoch 2" in str(report)
+        assert report.written and str(report).endswith(f", replaced the release made after epoch 2{dropped}")
+        dropped = made_with
     make_xp(history=[{"valid": {"ce": 1 / epoch}} for epoch in (1, 2, 3)])
     assert "replaced the release made after epoch 2" in str(export_xp(SIG, dora_dir, options))
 

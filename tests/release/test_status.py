@@ -16,7 +16,7 @@ from audiocraft_export.errors import ReleaseError
 from audiocraft_export.experiment.xp import checkpoint_name
 from audiocraft_export.pipeline.export import export, export_state, plan_export
 from audiocraft_export.release.manifest import Manifest
-from audiocraft_export.release.status import DAMAGED, MISSING, STALE, UP_TO_DATE, describe_options, release_status
+from audiocraft_export.release.status import DAMAGED, MISSING, STALE, UP_TO_DATE, release_status
 
 CODEC = "abcd0123"
 LM = with_cfg(solver="musicgen", compression_model_checkpoint=f"//sig/{CODEC}")
@@ -246,11 +246,6 @@ def test_an_identity_that_cannot_be_recorded_is_a_warning(make_xp, dora_dir, mon
         raise ReleaseError("write-failed", "Read-only file system")
     monkeypatch.setattr("audiocraft_export.pipeline.execute.replace_files", read_only)
     assert not export_xp(SIG, dora_dir).written and "compared with its checkpoint again next time" in caplog.text
-
-
-def test_an_option_without_a_value_is_the_default():
-    assert describe_options({"dtype": None, "weights": "last", "scrub": ["a", "b"]}) == \
-        "default dtype, weights=last, scrub=a b"
 
 
 def test_a_link_to_another_experiment_has_not_the_release_of_its_name(make_xp, dora_dir):

@@ -19,7 +19,7 @@ from ...errors import ExportError, OptionError, ReleaseError, listing, plural, p
 from ...options import ExportOptions
 from ...release.manifest import SIGNATURE, Manifest
 from ...release.metrics import DURATION, best_value, check_metric, durations, is_number
-from ...release.status import describe_options, with_default
+from ...release.recorded_options import describe_options, with_default
 from ..limits import MAX_TENSORS
 from ..output import Column, duration, print_json, print_table, print_target_error
 from ..targets import DoraDir, add_dora_dir, distinct, find_checkpoint, find_experiment, find_path

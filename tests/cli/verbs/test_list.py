@@ -212,7 +212,7 @@ def test_list_inspect_and_run_agree_on_the_status(train, tmp_path, dora_dir):
     assert "release     up to date, made with checkpoint=1; " in command("inspect", "11111111", cwd=tmp_path).stdout
     assert "Nothing to do" in command("run", "--all", cwd=tmp_path).stderr
     assert command("run", "11111111", "--dry-run", cwd=tmp_path).stdout.endswith(
-        "; the existing release is up to date, made with checkpoint=1\n")
+        ", replacing the release made after epoch 2\n")
     torch.save(solver_state(sig="11111111", best_state={"model": {"w": torch.zeros(1)}}), folder / "checkpoint_1.th")
     assert "release     stale; " in command("inspect", "11111111", cwd=tmp_path).stdout
     assert "the existing release is stale" in command("run", "--all", "--dry-run", cwd=tmp_path).stdout
