@@ -349,6 +349,9 @@ WARNINGS: dict[str, str] = {
         The release in the folder was signed or attested, and was written again without a key or without `attest`, so
         its signature or its attestations are not valid any more and were removed. With `sign=KEY.pem` (`--sign`) the
         new release is signed, and an export with `attest=true` (`--attest`) makes new attestations.""",
+    "unknown-best": """
+        With `exporter.when=best`, the metric that selects the best state is unknown, or the epochs do not have it, so
+        every epoch counts as the best so far and is exported. Set `exporter.metric`, such as `accuracy:max`.""",
     "unknown-epoch": """
         The epoch of the weights is unknown, so the manifest and the model card do not report its metrics.""",
     "unknown-globals": """

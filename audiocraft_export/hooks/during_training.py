@@ -11,13 +11,13 @@ from dora.link import Link
 
 from ..checkpoint.checkpoint import Checkpoint, open_checkpoint
 from ..checkpoint.numpy_scalars import plain_numbers
-from ..errors import ExportError, coded_warning, show_warning, unexpected_error
+from ..errors import ExportError, coded_warning, listing, show_warning, unexpected_error
 from ..experiment.xp import CHECKPOINT_FILE, Experiment
 from ..options import ExportOptions
 from ..pipeline.export import export
 from ..pipeline.previous_scrub import keep_scrub
 from ..release.families.registry import best_rule
-from ..release.metrics import BestRule
+from ..release.metrics import BestRule, is_number, metric_names
 from ..release.report import ExportReport
 from ..storage.file_version import file_version
 from .messages import log_error
@@ -40,6 +40,19 @@ def is_due(when: Union[str, int], history: Sequence[Any], rule: Optional[BestRul
         best = rule.best(history) if rule else None
         return best is None or best["epoch"] == len(history)
     return when != "end" and len(history) % int(when) == 0
+
+
+def explain_unknown_best(when: Union[str, int], history: Sequence[Any], rule: Optional[BestRule]) -> Optional[str]:
+    """Return the warning that `exporter.when=best` exports every epoch; None if a metric decides.
+
+    Args:
+        when, history, rule: as for `is_due`.
+    """
+    if when != "best" or rule and (rule.metric is None or any(map(is_number, rule.values(history)))):
+        return None
+    why = f"no epoch has the metric {rule.name} yet" if rule else "the metric of the best state is unknown"
+    return coded_warning("unknown-best", f"exporter.when=best exports each epoch: {why}. exporter.metric can be one "
+                         f"of: {listing(metric_names(history)) or 'none'}")
 
 
 def export_safely(export_if_due: Callable[[], Optional[ExportReport]], log: Callable[[str], None]) -> None:
@@ -170,6 +183,8 @@ class EpochExporter:
         """Return whether any epoch since the last checkpoint is due, because a training may not store every epoch."""
         history = plain_numbers(self._xp.link.history)[:len(checkpoint.history) or None]
         rule = best_rule(checkpoint.config, self._options.metric, self._options.family)
+        if not self._epochs and (warning := explain_unknown_best(self._options.when, history, rule)):
+            self._log(show_warning(warning))
         new_epochs = range(self._epochs + 1, len(history) + 1)
         self._epochs = len(history)
         return any(is_due(self._options.when, history[:epoch], rule) for epoch in new_epochs)

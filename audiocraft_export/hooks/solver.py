@@ -30,7 +30,7 @@ from ..storage.file_version import file_version
 from .after_success import after_success
 from .best_state import BestStateWatch
 from .distributed import barrier_is_rank_zero, is_rank_zero, is_sharded
-from .during_training import VERIFY_DURING_TRAINING, export_safely, is_due
+from .during_training import VERIFY_DURING_TRAINING, explain_unknown_best, export_safely, is_due
 from .entry import COMMIT, RESTORE, accepts, is_library_method, named_entry, public_methods
 from .first_stage import check_first_stage
 from .messages import fatal_errors, is_main_running, log
@@ -330,7 +330,10 @@ class ExportMixin:
             _unexported[self.xp.sig] = self._export_explain_missing()
         options = self._export_options()
         if is_best is None or options.metric is not None or options.when != "best":
-            due = is_due(options.when, plain_numbers(self.history), self._export_named_rule(options))
+            history, rule = plain_numbers(self.history), self._export_named_rule(options)
+            if len(history) == 1 and (warning := explain_unknown_best(options.when, history, rule)):
+                log(show_warning(warning))
+            due = is_due(options.when, history, rule)
         else:
             due = is_best
         return self.export(checkpoint=None, verify=VERIFY_DURING_TRAINING) if due else None

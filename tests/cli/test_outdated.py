@@ -107,15 +107,15 @@ def test_the_shard_size_of_another_format_is_not_kept(exported, tmp_path):
 
 
 def test_the_scrub_of_a_release_is_kept_unless_forced(exported, tmp_path, caplog):
-    folder = exported(scrub=["optim", "other"])
+    folder = exported(scrub=["optim", "user"])
     train_more(folder)
     command("run", "--all", "--scrub", "optim", cwd=tmp_path)
-    assert options_of(folder)["scrub"] == ["optim", "other"]
-    assert "warning[scrub-kept]: " in caplog.text and "scrub=other of the previous release is kept" in caplog.text
+    assert options_of(folder)["scrub"] == ["optim", "user"]
+    assert "warning[scrub-kept]: " in caplog.text and "scrub=user of the previous release is kept" in caplog.text
     path = folder / "export" / "export.json"
     path.write_text(path.read_text().replace('"tensors"', '"sensors"'))  # a damaged manifest
     assert command("run", "--all", cwd=tmp_path).stderr == "1 XP: 1 exported\n"
-    assert options_of(folder)["scrub"] == ["optim", "other"]
+    assert options_of(folder)["scrub"] == ["optim", "user"]
     command("run", "--all", "--scrub", "optim", "--force", cwd=tmp_path)
     assert options_of(folder)["scrub"] == ["optim"]
 

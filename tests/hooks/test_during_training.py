@@ -247,6 +247,18 @@ def test_mixin_and_hook_together_export_an_epoch_once(project):
     assert said == ["1", "2", "4"] and "already exported" not in result.stderr
 
 
+@pytest.mark.parametrize("mixin", [True, False])
+@pytest.mark.parametrize(("argv", "why"), [
+    (["exporter.metric=cee"], "no epoch has the metric cee yet"), ([], "the metric of the best state is unknown"),
+    (["exporter.metric=ce"], None)])
+def test_a_best_epoch_without_a_known_metric_is_warned_of_once(project, mixin, argv, why):
+    solver = VALIDATING.replace("import flashy\n", "import flashy\nfrom audiocraft_export import ExportMixin\n")
+    root = project(solver=solver.replace("class Solver(", "class Solver(ExportMixin, ") if mixin else VALIDATING)
+    said = dora("run", "epochs=3", "export=true", "exporter.when=best", "exporter.weights=last", *argv, cwd=root).stderr
+    warning = f"exporter.when=best exports each epoch: {why}. exporter.metric can be one of: ce, duration, train.duration"
+    assert said.count("warning[unknown-best]: ") == said.count(warning) == (why is not None), said
+
+
 def test_a_wrong_when_ends_the_run_before_it_trains(project):
     result = dora("run", "export=true", "exporter.when=sometimes", cwd=project())
     assert result.returncode == 1 and "for when: expected end, best or a number of epochs" in result.stderr
