@@ -254,8 +254,10 @@ def test_mixin_and_hook_together_export_an_epoch_once(project):
 def test_a_best_epoch_without_a_known_metric_is_warned_of_once(project, mixin, argv, why):
     solver = VALIDATING.replace("import flashy\n", "import flashy\nfrom audiocraft_export import ExportMixin\n")
     root = project(solver=solver.replace("class Solver(", "class Solver(ExportMixin, ") if mixin else VALIDATING)
-    said = dora("run", "epochs=3", "export=true", "exporter.when=best", "exporter.weights=last", *argv, cwd=root).stderr
-    warning = f"exporter.when=best exports each epoch: {why}. exporter.metric can be one of: ce, duration, train.duration"
+    argv = ["epochs=3", "export=true", "exporter.when=best", "exporter.weights=last", *argv]
+    said = dora("run", *argv, cwd=root).stderr
+    warning = (f"exporter.when=best exports each epoch: {why}. exporter.metric can be one of: ce, duration, "
+               "train.duration")
     assert said.count("warning[unknown-best]: ") == said.count(warning) == (why is not None), said
 
 

@@ -11,8 +11,10 @@ from hooks.solvers import Inherited, xp_of
 
 from audiocraft_export import ExportError, ExportOptions, export_checkpoint, export_lm, export_xp, verify
 from audiocraft_export.checkpoint.checkpoint import open_checkpoint
+from audiocraft_export.experiment.xp import Experiment
 from audiocraft_export.pipeline.convert import convert
 from audiocraft_export.pipeline.export import plan_export
+from audiocraft_export.pipeline.preflight import check_before_training
 from audiocraft_export.release.manifest import Manifest
 
 OTHER = "9357e12e"
@@ -252,6 +254,23 @@ def test_a_damaged_release_is_not_replaced_by_one_in_another_format_with_its_wei
     assert error.value.code == "file-exists" and (folder / "state_dict.bin").read_bytes() == data
     (folder / "state_dict.bin").unlink()
     assert verify(export_checkpoint(ours, folder, format="safetensors", card=False).folder).ok
+
+
+@pytest.mark.parametrize("family", ["general", "compression"])
+def test_weights_of_others_that_audiocraft_would_read_are_refused_beside_any_but_a_language_model(
+        make_xp, dora_dir, tmp_path, family):
+    cfg = {"solver": "compression", "compression_model": "encodec"} if family == "compression" else {}
+    xp = Experiment.from_folder(make_xp(**{"xp.cfg": with_cfg(**cfg)}))
+    other = tmp_path / "r" / ("state_dict.bin" if cfg else "compression_state_dict.bin")
+    other.parent.mkdir()
+    other.write_bytes(b"mine")
+    for check in (lambda: export_xp(SIG, dora_dir, folder=other.parent, force=True),
+                  lambda: check_before_training(xp, cfg, ExportOptions(folder=other.parent, force=True))):
+        with pytest.raises(ExportError, match=f"{other.name} exists .* a loader would read it. Move it"):
+            check()
+    assert os.listdir(other.parent) == [other.name] and other.read_bytes() == b"mine"
+    other.unlink()
+    assert verify(export_xp(SIG, dora_dir, folder=other.parent).folder).ok
 
 
 def test_a_changed_file_that_a_loader_of_the_new_release_would_read_is_refused(ours, tmp_path):
