@@ -193,10 +193,11 @@ class ExportOptions:
             OptionError: if a name is unknown; the hint offers the closest option, or lists all of them.
         """
         valid = [each.name for each in fields(cls)]
+        by_flag = {cls.flag_of(name)[2:].replace("-", "_"): name for name in valid}
         for name in names:
             if name not in valid:
-                raise OptionError("unknown-option", f"Unknown option {prefix}{name}",
-                                  did_you_mean(str(name), valid, f"choose one of {', '.join(valid)}"))
+                hint = did_you_mean(by_flag.get(name, str(name)), valid, f"choose one of {', '.join(valid)}")
+                raise OptionError("unknown-option", f"Unknown option {prefix}{name}", hint)
 
     @staticmethod
     def flag_of(name: str) -> str:
@@ -257,6 +258,9 @@ class ExportOptions:
         return replace(self, **values)
 
 
+_DEFAULTS = {each.name: each.default for each in fields(ExportOptions)}
+
+
 def parse_metric(text: str) -> re.Match[str]:
     """Return `stage`, `name` and `direction` of a value of the option `metric`; stage and direction may be None.
 
@@ -300,6 +304,23 @@ def check_repo(name: str) -> None:
         raise OptionError("invalid-option", f"Invalid Hub repository {name!r}: expected ORG/NAME",
                           "use letters, digits and single `-`, `_` or `.`, at most 96 characters in each part, and no "
                           "`.git` at the end")
+
+
+def with_default(options: Mapping[str, Any], name: str) -> Any:
+    """Return an option of a manifest, or its default value if the manifest leaves it out."""
+    return options.get(name, _DEFAULTS.get(name))
+
+
+def other_options(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a manifest that are not the wanted ones, except `metric`: only its effect is compared."""
+    found = {name: with_default(existing, name) for name in {**existing, **wanted} if name != "metric"}
+    return {name: value for name, value in found.items() if value != with_default(wanted, name)}
+
+
+def describe_options(options: Mapping[str, Any]) -> str:
+    """Format options as `name=value, ...`, for a message; None is the default of each option that can be None."""
+    shown = {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in options.items()}
+    return ", ".join(f"default {name}" if value is None else f"{name}={value}" for name, value in shown.items())
 
 
 def _closest(value: str, valid: Sequence[str]) -> str:

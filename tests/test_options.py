@@ -6,6 +6,7 @@ import pytest
 
 from audiocraft_export import ExportError, ExportOptions
 from audiocraft_export.errors import OptionError
+from audiocraft_export.options import describe_options, other_options
 
 
 @pytest.mark.parametrize("when", [0, -1, 1.5, True, None, "", "often", "-3"])
@@ -67,7 +68,8 @@ def test_no_other_dtype_is_offered_for_one_that_is_not_supported(dtype):
     assert refusal.value.hint == ""
 
 
-@pytest.mark.parametrize(("name", "hint"), [("wieghts", "did you mean weights?"), (3, "choose one of folder, weights,"),
+@pytest.mark.parametrize(("name", "hint"), [("wieghts", "did you mean weights?"),
+                                            ("push_to_hub", "did you mean hub?"), (3, "choose one of folder, weights,"),
                                             ("bogus", "choose one of folder, weights,")])
 def test_an_unknown_option_is_refused_with_the_closest_one_or_all(name, hint):
     with pytest.raises(OptionError, match=f"Unknown option exporter.{name}") as refusal:
@@ -116,3 +118,13 @@ def test_another_number_is_not_a_typo():
 def test_valid_values_are_not_compared_with_similar_ones(monkeypatch):
     monkeypatch.setattr("audiocraft_export.options.get_close_matches", None)  # `run --all` has options for every XP
     assert ExportOptions(dtype="float16", format="safetensors").replace(codec="none").codec == "none"
+
+
+def test_an_option_without_a_value_is_the_default():
+    assert describe_options({"dtype": None, "weights": "last", "scrub": ["a", "b"]}) == \
+        "default dtype, weights=last, scrub=a b"
+
+
+def test_options_at_their_defaults_are_the_same_if_they_are_left_out():
+    assert other_options({"weights": "last", "format": "audiocraft", "metric": "ce"}, {"dtype": "float16"}) == {
+        "weights": "last", "dtype": None}

@@ -12,7 +12,7 @@ from typing import Any, Optional
 from ..errors import OptionError, did_you_mean, readable_size, split_warning
 from ..inspection.short_names import short_names
 from ..inspection.xp_summary import XPSummary
-from ..release.recorded_options import describe_options
+from ..options import describe_options
 from .limits import MAX_SIG
 from .output import Cell, Column, cut, duration
 

@@ -244,6 +244,9 @@ class Experiment:
         if os.path.isfile(folder / RELEASE_FOLDER / MANIFEST):
             return ExperimentError("checkpoint-not-found",
                                    f"No {path.name} in {folder}: it has only a release ({RELEASE_FOLDER})")
+        if releases := releases_in(folder):
+            return ExperimentError("wrong-target", f"{folder} has releases in its subfolders, but no checkpoint",
+                                   f"name one of them: {listing(releases, 3)}")
         hint = ""
         if self.has_no_checkpoint:
             hint = "train the experiment " + ("first" if self.is_untrained else "with checkpoints")
@@ -257,6 +260,14 @@ def is_denied(path: AnyPath) -> bool:
         return not os.access(path, os.R_OK) and bool(os.stat(path))
     except (OSError, ValueError) as exc:
         return isinstance(exc, PermissionError)
+
+
+def releases_in(folder: Path) -> list[str]:
+    """Return the subfolders of a folder that have a release."""
+    with suppress(OSError):
+        return [path for name in sorted(os.listdir(folder))
+                if os.path.isfile(os.path.join(path := str(folder / name), MANIFEST))]
+    return []
 
 
 def permission_error(path: Path) -> Optional[PermissionError]:
@@ -277,8 +288,10 @@ def solver_in(config: str) -> Optional[str]:
 
 
 def checkpoint_name(name: Union[str, int, None]) -> str:
-    """Return the file name of a checkpoint: `checkpoint.th`, or `checkpoint_<name>.th`."""
-    return CHECKPOINT_FILE if name is None else f"checkpoint_{name}.th"
+    """Return the file name of a checkpoint: `checkpoint.th`, `checkpoint_<name>.th`, or a name that is one of these."""
+    if name is None:
+        return CHECKPOINT_FILE
+    return name if isinstance(name, str) and CHECKPOINT_NAME.fullmatch(name) else f"checkpoint_{name}.th"
 
 
 def checkpoint_option(file_name: str) -> Optional[str]:

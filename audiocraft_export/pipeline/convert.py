@@ -11,7 +11,7 @@ from .. import progress
 from ..checkpoint.checkpoint import can_open
 from ..checkpoint.zip_reader import refuse_lfs_pointer
 from ..errors import CheckpointError, ExportError, ReleaseError, listing, printable
-from ..experiment.xp import CHECKPOINT_NAME, MANIFEST, AnyPath, Experiment
+from ..experiment.xp import CHECKPOINT_NAME, MANIFEST, AnyPath, Experiment, releases_in
 from ..formats.decoders import CONVERTIBLE, SAFETENSORS, read_contents
 from ..formats.safetensors.layout import to_safetensors
 from ..options import AUDIOCRAFT, RELEASE_FOLDER, ExportOptions
@@ -49,15 +49,7 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
     Raises:
         ExportError: if the release is damaged or cannot be converted, or the new one cannot be written.
     """
-    refuse_other_paths(Path(folder), "a release folder")
-    if os.path.lexists(folder) and not os.path.isdir(folder):
-        kind = "file" if os.path.exists(folder) else "dangling symlink"
-        raise ReleaseError("wrong-target", f"{folder} is a {kind}, not a release folder",
-                           _folder_hint(Path(folder), to))
-    folder = resolve_output(Path(folder).absolute())
-    if not os.path.lexists(folder / MANIFEST):
-        raise ReleaseError("wrong-target", f"{folder} is not a release folder: {MANIFEST} is missing",
-                           "give a release folder, or export the experiment again")
+    folder = _find_release(Path(folder), to)
     options = ExportOptions(folder=into, format=to, max_shard_size=max_shard_size, card=False, sign=sign, force=force)
     version, manifest = file_version(folder / MANIFEST), Manifest.load(folder)
     if manifest.release_format not in CONVERTIBLE or to not in CONVERTIBLE:
@@ -128,6 +120,25 @@ def _read_verified_files(folder: Path, manifest: Manifest) -> Mapping[str, Conte
         raise ReleaseError("damaged-release", f"The files of {folder} do not match its manifest: {listing(wrong, 2)}",
                            "export the experiment again")
     return read_contents(folder, manifest)
+
+
+def _find_release(folder: Path, to: str) -> Path:
+    """Return a release folder without symlinks.
+
+    Raises:
+        ReleaseError: if it is something else; the hint names the release or the command that makes one.
+    """
+    refuse_other_paths(folder, "a release folder")
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        kind = "file" if os.path.exists(folder) else "dangling symlink"
+        raise ReleaseError("wrong-target", f"{folder} is a {kind}, not a release folder", _folder_hint(folder, to))
+    folder = resolve_output(folder.absolute())
+    if not os.path.lexists(folder / MANIFEST):
+        releases = releases_in(folder)
+        raise ReleaseError("wrong-target", f"{folder} is not a release folder: {MANIFEST} is missing",
+                           f"give one of {listing(releases, 3)}" if releases else
+                           "give a release folder, or export the experiment again")
+    return folder
 
 
 def _folder_hint(file: Path, to: str) -> str:

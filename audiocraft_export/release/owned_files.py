@@ -12,12 +12,12 @@ from ..checkpoint.checkpoint import CHECKPOINT, CONFIG_OPTION
 from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, ReleaseError
 from ..experiment.xp import ARGV, CHECKPOINT_NAME, HYDRA_CONFIG, MANIFEST, XPS, is_denied
+from ..options import describe_options, other_options, with_default
 from ..storage.checksum import chunks_of, sha256_of
 from ..storage.durable_file import WrittenFile
 from .families import audioseal
 from .families.registry import FAMILIES, GENERAL_FAMILY, OWN_NAMES
 from .manifest import ATTESTATIONS, SIGNATURE, Manifest
-from .recorded_options import describe_options, other_options, with_default
 
 SIGNING_FILES = (SIGNATURE, *ATTESTATIONS)  # files that are valid for one release only
 _REPLACE = "choose another folder, or replace the release with force=true (--force)"

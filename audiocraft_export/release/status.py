@@ -10,14 +10,13 @@ from typing import Any, Callable, Optional
 from ..checkpoint.zip_reader import TorchZipReader
 from ..errors import CheckpointError, split_warning
 from ..experiment.xp import CHECKPOINT_FILE, MANIFEST, XPS, AnyPath, Experiment, checkpoint_option, is_denied
-from ..options import ExportOptions
+from ..options import ExportOptions, describe_options, other_options
 from ..storage.durable_file import WrittenFile
 from ..storage.file_version import same_mtime
 from ..storage.writer import NONE
 from .content import Content, text_bytes
 from .installed_audiocraft import UNKNOWN_VERSION
 from .manifest import Manifest
-from .recorded_options import describe_options, other_options
 
 MISSING, UP_TO_DATE, STALE, DAMAGED = "none", "up to date", "stale", "damaged"
 UNREADABLE = "unreadable"  # its permissions do not allow it to be read

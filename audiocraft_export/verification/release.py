@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ..checkpoint.checkpoint import can_open
 from ..errors import CheckpointError, ReleaseError, listing, permission_hint, plural, printable, reason
-from ..experiment.xp import CHECKPOINT_NAME, DORA_SIGNATURE, MANIFEST, XPS, AnyPath, Experiment, each_xp
+from ..experiment.xp import CHECKPOINT_NAME, DORA_SIGNATURE, MANIFEST, XPS, AnyPath, Experiment, each_xp, releases_in
 from ..formats.decoders import released_weights
 from ..formats.registry import is_looked_for, require_loader, verify_loads
 from ..formats.safetensors.file import read_safetensors
@@ -183,6 +183,9 @@ def _refuse_folder_without_release(path: Path) -> None:
         found = [folder for folder in folders if os.path.isfile(os.path.join(folder, MANIFEST))]
         raise ReleaseError("wrong-target", f"{path} is a Dora folder, not a release",
                            f"give the release of an experiment: {listing(found, 3)}" if found else "")
+    if releases := releases_in(path):
+        raise ReleaseError("wrong-target", f"{path} has releases in its subfolders, but none itself",
+                           f"give their folders: {listing(releases, 3)}")
 
 
 def _export_hint(path: Path, xp: Experiment, checkpoint: Path) -> str:

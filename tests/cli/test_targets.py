@@ -33,6 +33,15 @@ def test_a_folder_that_is_not_an_experiment_is_described(train, tmp_path, dora_d
     assert says in command("run", target, cwd=tmp_path, code=1).stderr
 
 
+@pytest.mark.parametrize("verb", ["run", "verify", "convert --to audiocraft", "inspect"])
+def test_a_folder_of_releases_names_them(train, tmp_path, dora_dir, verb):
+    train("11111111", [])
+    for name in ("one", "two"):
+        export_xp("11111111", dora_dir, folder=tmp_path / "releases" / name)
+    said = command(*verb.split(), "releases", cwd=tmp_path, code=1).stderr
+    assert "error[wrong-target]: " in said and "releases/one, " in said and "releases/two\n" in said
+
+
 @pytest.fixture
 def experiments(train, dora_dir):
     """Two experiments, the first with a release, and a second release of it elsewhere."""

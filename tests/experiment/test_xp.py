@@ -87,6 +87,7 @@ def test_a_missing_checkpoint_is_an_error_that_lists_existing_ones(make_xp, name
     for file in ("checkpoint.th", "checkpoint_1.th", "checkpoint_best.th"):
         xp = Experiment.from_folder(make_xp(name=file))
     assert xp.checkpoint().name == "checkpoint.th" and xp.checkpoint(1).name == "checkpoint_1.th"
+    assert all(xp.checkpoint(each.name) == each for each in xp.checkpoints)
     if name is None:
         xp.checkpoint().rename(xp.folder / "else")
     with pytest.raises(ExperimentError) as error:

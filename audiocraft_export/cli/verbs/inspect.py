@@ -16,10 +16,9 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ...errors import ExportError, OptionError, ReleaseError, listing, plural, printable, readable_size, show_warning
-from ...options import ExportOptions
+from ...options import ExportOptions, describe_options, with_default
 from ...release.manifest import SIGNATURE, Manifest
 from ...release.metrics import DURATION, best_value, check_metric, durations, is_number
-from ...release.recorded_options import describe_options, with_default
 from ..limits import MAX_TENSORS
 from ..output import Column, duration, print_json, print_table, print_target_error
 from ..targets import DoraDir, add_dora_dir, distinct, find_checkpoint, find_experiment, find_path
