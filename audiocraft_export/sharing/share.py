@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Optional
 
 from .. import progress
+from ..errors import ReleaseError
 from ..experiment.xp import MANIFEST
 from ..options import ExportOptions
 from ..release.manifest import SIGNATURE
@@ -25,16 +26,24 @@ def share(report: ExportReport, prepared: PreparedRelease, options: ExportOption
     Raises:
         ReleaseError: if the card cannot be written or the push fails; the release on disk stays valid.
     """
-    card = CardUpdate.of(report, prepared, options) if options.has_card else None
-    if card:
-        card.write()
-    elif report.written:
+    card = _write_card(report, prepared, options) if options.has_card else None
+    if card is None and report.written:
         warn_of_stale_card(report.folder)
     if options.hub is None:
         return report
     with progress.hide():
         warn_of_private_values(prepared, options)
         return replace(report, url=_push(report, card, _push_command(report.folder, prepared, options), options))
+
+
+def _write_card(report: ExportReport, prepared: PreparedRelease, options: ExportOptions) -> CardUpdate:
+    try:
+        card = CardUpdate.of(report, prepared, options)
+        card.write()
+    except ReleaseError as exc:
+        raise ReleaseError(exc.code, f"The release in {report.folder} is complete, but its model card is not written: "
+                           f"{exc.message}", exc.hint) from exc
+    return card
 
 
 def _push(report: ExportReport, card: Optional[CardUpdate], later: str, options: ExportOptions) -> str:

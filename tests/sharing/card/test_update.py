@@ -76,7 +76,9 @@ def test_a_card_that_cannot_be_read_costs_no_release(make_xp, dora_dir, tmp_path
     folder.mkdir()
     (folder / CARD).write_bytes(b"\xff\xfe")
     result = command("run", SIG, "--dora-dir", dora_dir, "--format", "safetensors", cwd=tmp_path)
-    assert result.returncode == 1 and "is not valid UTF-8" in result.stderr and "Traceback" not in result.stderr
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert f"The release in {folder} is complete, but its model card is not written: " in result.stderr
+    assert "is not valid UTF-8" in result.stderr
     assert (folder / "model.safetensors").exists() and (folder / CARD).read_bytes() == b"\xff\xfe"
 
 
