@@ -1,12 +1,12 @@
 """Find private values (tokens, paths, names of users and machines) in data to be published."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ...errors import printable
 from ..walk import KeyPath, items_of
-from .detectors import TOKEN, KnownNames, find_in_text, is_secret_key, kind_by_key, mask, mask_tokens
+from .detectors import TOKEN, TOKENS, KnownNames, find_in_text, is_secret_key, kind_by_key, mask, mask_tokens
 
 MAX_SHOWN = 80  # characters of a value, so that a warning has one line per value
 SECTION = object()  # placeholder for the value of a section, of which only the key is examined
@@ -40,7 +40,18 @@ def find_private_values(values: Any, names: Optional[KnownNames] = None) -> list
     leaves = list(_leaves(values))
     texts = [text for path, leaf in leaves for text in (leaf, *path[-1:]) if isinstance(text, str)]
     names = (KnownNames.of_this_machine() if names is None else names).with_home_owners(texts)
-    return [exposure for path, leaf in leaves for exposure in _in_leaf(path, leaf, names)]
+    arguments = {*_secret_arguments(leaves)}
+    return [exposure for path, leaf in leaves for exposure in (
+        [Exposure(path, TOKEN, mask(leaf))] if path in arguments else _in_leaf(path, leaf, names))]
+
+
+def _secret_arguments(leaves: Sequence[tuple[KeyPath, Any]]) -> Iterator[KeyPath]:
+    """Yield the paths of elements that are a token together with the flag before them, as `[--password, hunter2]`."""
+    for (before, flag), (path, leaf) in zip(leaves, leaves[1:]):
+        are_strings = isinstance(leaf, str) and isinstance(flag, str) and flag.startswith("-")
+        if are_strings and before[:-1] == path[:-1] and "".join((*before[-1:], *path[-1:])).isdecimal() \
+                and TOKENS.search(f"{flag} {leaf}") and not TOKENS.search(flag):
+            yield path
 
 
 def _in_leaf(path: KeyPath, leaf: Any, names: KnownNames) -> list[Exposure]:

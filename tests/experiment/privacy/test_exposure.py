@@ -67,6 +67,23 @@ def test_a_value_is_a_token_by_its_key(key, value):
         assert str(value) not in str(find_private_values(values, NOBODY)[0])
 
 
+@pytest.mark.parametrize(("flag", "value"), [
+    ("--password", "hunter2"), ("--api-key", "hunter"), ("-u", "joe:hunter2"), ("--auth", "x1y2")])
+def test_an_argument_in_a_list_is_a_token_by_its_flag(flag, value):
+    command = ["curl", flag, value, "--verbose", "high"]
+    for values in ({"cmd": command}, {"cmd": [["ls", "-l"], command]}, [command]):
+        found = find_private_values(values, NOBODY)
+        assert [(each.kind, each.path[-1]) for each in found] == [(TOKEN, "2")] and value not in str(found[0])
+
+
+@pytest.mark.parametrize("command", [
+    ["--password", "--verbose"], ["--password", None], ["--token", "${oc.env:TOKEN}"], ["--user", "joe"],
+    ["--password=hunter2x", "names"], ["--key", "C"], {"a": "--password", "b": "hunter2"}], ids=str)
+def test_other_arguments_of_a_list_are_no_tokens(command):
+    last = "b" if isinstance(command, dict) else "1"
+    assert [each for each in find_private_values({"cmd": command}, NOBODY) if each.path[-1] == last] == []
+
+
 @pytest.mark.parametrize("section", ["credentials", "secrets", "db_password", "passwords", "api_keys"])
 def test_each_value_of_a_secret_section_is_a_token_at_any_depth(section):
     values = {section: {"wandb": {"prod": ["hunter2", {"deeper": 1234.5}]}}}
