@@ -344,7 +344,7 @@ class ExportMixin:
         if self.export_after and self.export_after not in _running(self):
             hint = f"correct its export_after ({self.export_after}() was not called), or {hint}"
         elif method not in (None, named_entry(type(self))):
-            hint = f'set export_after = "{method}" in it, or {hint}'
+            hint = f'{hint}, or set export_after = "{method}" in it to export after each call of {method}()'
         return coded_warning("epochs-not-exported", f"{type(self).__name__} committed epochs of XP {self.xp.sig} that "
                              f"were not exported, although export is on: {hint}")
 

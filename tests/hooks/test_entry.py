@@ -76,7 +76,8 @@ def test_a_method_called_once_per_epoch_does_not_export_but_warns(train_project)
     result = dora("run", "export=true", cwd=train_project("", CALLED_PER_EPOCH))
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("warning[epochs-not-exported]: Solver committed epochs of XP") == 1
-    assert 'set export_after = "step" in it, or call its export() after the training' in result.stderr
+    assert ('call its export() after the training, or set export_after = "step" in it to export after each call of '
+            'step()') in result.stderr
     result = dora("run", "export=false", cwd=train_project("", CALLED_PER_EPOCH))
     assert "committed epochs" not in result.stderr
 
@@ -109,7 +110,7 @@ def test_with_export_knows_the_rule_of_a_solver_whose_main_calls_a_method_once_p
 
 @pytest.mark.parametrize(("entry", "call", "attribute", "remedy"), [
     (f"def fit(self):{LOOP}", ".fit()", 'export_after = "fti"', "correct its export_after (fti() was not called), "),
-    ("", "for _ in range(3):\n        solver.step()", "pass", 'set export_after = "step" in it, ')],
+    ("", "for _ in range(3):\n        solver.step()", "pass", 'call its export() after the training, or set ')],
     ids=["wrong name", "per epoch"])
 def test_a_training_whose_last_epoch_is_not_exported_ends_with_a_warning(train_project, entry, call, attribute, remedy):
     root = train_project(entry, call, attribute=attribute)
