@@ -311,6 +311,9 @@ WARNINGS: dict[str, str] = {
     "manifest-not-updated": """
         The manifest of an older release has no identity of its checkpoint, and adding it failed for the reason in the
         message. The release is valid. The next export compares it with its checkpoint again.""",
+    "metric-direction": """
+        The option `metric` names a score, such as an accuracy, without a direction, so its lowest value counts as the
+        best. Add `:max` if the highest value is the best, or `:min`.""",
     "missing-history": """
         The checkpoint has no history, or no finished epoch, so the number of trained epochs is unknown.""",
     "missing-metrics": """

@@ -1,6 +1,7 @@
 """Find the epoch of a best state, and its metrics."""
 
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from .limits import MAX_METRIC_NAME, MAX_METRICS
 VALID = "valid"  # the default stage of the metric
 DURATION = "duration"  # Flashy stores the seconds of a stage under this name
 _LARGEST = sys.float_info.max
+_SCORE = re.compile(r"(?:^|[\W_])(?:acc|accuracy|auc|auroc|bleu|dice|f1|iou|map|mos|pesq|precision|psnr|recall|reward"
+                    r"|score|sdr|si_?sdr|si_?snr|snr|ssim|stoi|visqol)(?:$|[\W_])", re.IGNORECASE)
 LOSSES = ("ce", "loss")  # metrics that are shown if the metric of the solver is unknown
 
 
@@ -160,6 +163,12 @@ def durations(epoch: Any) -> list[float]:
     """Return the seconds of each stage of an epoch, as far as they are known."""
     stages = epoch.values() if isinstance(epoch, dict) else ()
     return [stage[DURATION] for stage in stages if isinstance(stage, dict) and is_number(stage.get(DURATION))]
+
+
+def looks_like_score(metric: str) -> bool:
+    """Return whether a value of the option `metric` has no direction, and names a score: the highest is best."""
+    match = parse_metric(metric)
+    return match["direction"] is None and bool(_SCORE.search(match["name"]))
 
 
 def best_value(best: Mapping[str, Any]) -> Any:

@@ -27,7 +27,7 @@ from .compression_model import CompressionModel
 from .families.registry import best_rule, family_name, family_notes, family_of, solver_of
 from .installed_audiocraft import UNKNOWN_VERSION, audiocraft_version
 from .manifest import Manifest
-from .metrics import BestRule, is_number
+from .metrics import BestRule, is_number, looks_like_score
 from .model import ReleaseModel
 from .weights import SECTIONS, has_latest_values
 
@@ -70,7 +70,7 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
         best=rule.describe(checkpoint.history, epoch) if rule and epoch and is_best else None,
         options=_recorded_options(options, model.version),
         warnings=[*notes, *_warnings(model, codec, options),
-                  *(_epoch_warnings(model, rule, options.metric) if is_best and epoch is None else ())],
+                  *(_epoch_warnings(model, rule, epoch, options.metric) if is_best else ())],
         versions={"audiocraft": model.version, "audiocraft-export": __version__, "python": platform.python_version(),
                   "torch": _package_version("torch"), "omegaconf": _package_version("omegaconf")},
         sig_source=checkpoint.sig_source,
@@ -233,10 +233,15 @@ def _refuted_epoch(model: ReleaseModel, rule: BestRule) -> Optional[int]:
     return epoch if is_earlier and has_latest_values(checkpoint, model.weights.section) else None
 
 
-def _epoch_warnings(model: ReleaseModel, rule: Optional[BestRule], metric: Optional[str]) -> Iterator[str]:
-    """Explain why the epoch of the best weights is unknown, if a metric should determine it."""
+def _epoch_warnings(model: ReleaseModel, rule: Optional[BestRule], epoch: Optional[int],
+                    metric: Optional[str]) -> Iterator[str]:
+    """Explain why the epoch of the best weights is unknown, if a metric should determine it, or may be wrong."""
     refuted = _refuted_epoch(model, rule) if rule else None
-    if rule is None or refuted is None:
+    if metric and epoch is not None:
+        if looks_like_score(metric):
+            yield coded_warning("metric-direction", f"metric={metric} takes the lowest value as the best one; use "
+                                f"metric={metric}:max if it is the highest, or metric={metric}:min")
+    elif rule is None or refuted is None:
         yield from _metric_warnings(model.checkpoint.history, metric)
     else:
         lowest = "highest" if rule.maximize else "lowest"

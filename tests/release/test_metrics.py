@@ -1,6 +1,7 @@
 """Find the epoch of a best state."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -98,6 +99,17 @@ def test_a_best_state_that_has_the_latest_weights_is_of_no_earlier_epoch(make_xp
     warning = ("unknown-epoch: the epoch of the weights is unknown: acc has its lowest value in epoch 1, but the best "
                "state has the weights of the last epoch, 3. If the highest value is the best, set metric=acc:max")
     assert (warning in manifest.warnings) == (found is None)
+
+
+@pytest.mark.parametrize(("metric", "is_warned"), [
+    ("acc", True), ("acc:min", False), ("acc:max", False), ("loss", False),
+    ("test.f1.5", True), ("test.f1.5:max", False)])
+def test_a_score_without_a_direction_is_warned_of(make_xp, dora_dir, metric, is_warned):
+    make_xp(history=HISTORY)
+    warnings = export_xp(SIG, dora_dir, metric=metric).manifest.warnings
+    warning = (f"metric-direction: metric={metric} takes the lowest value as the best one; use metric={metric}:max if "
+               f"it is the highest, or metric={metric}:min")
+    assert (warning in warnings) == any(map(re.compile("metric-direction").match, warnings)) == is_warned
 
 
 @pytest.mark.parametrize(("solver", "history", "weights", "epoch", "metric"), [
