@@ -89,8 +89,8 @@ class ExportOptions:
     revision: Optional[str] = field(default=None, metadata={
         "help": "push to this branch of the repository (default: main)"})
     metric: Optional[str] = field(default=None, metadata={
-        "help": "metric that selects the best state, as NAME or STAGE.NAME, with :max if the highest value is the "
-                "best (default: the metric of the solver, if known)"})
+        "help": "metric by which the training selects its best state, as NAME or STAGE.NAME, with :max if the highest "
+                "value is the best; it says which epoch is released (default: the metric of the solver, if known)"})
     family: Optional[str] = field(default=None, metadata={
         "help": "export as a model of this AudioCraft family, or as `general` (default: detected from the "
                 "configuration)"})
