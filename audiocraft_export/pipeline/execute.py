@@ -14,7 +14,6 @@ from ..experiment.xp import MANIFEST
 from ..formats.digest import release_digest
 from ..formats.encoders import encode
 from ..release.content import Content
-from ..release.families.registry import family_by_name
 from ..release.limits import MAX_MANIFEST_BYTES
 from ..release.manifest import PROVENANCE, SIGNATURE, Manifest
 from ..release.owned_files import SIGNING_FILES, OwnedFiles, matches_manifest
@@ -82,7 +81,7 @@ def write(folder: Path, files: Mapping[str, Content], manifest: Manifest, owned:
     def finish(stage: Path, written: Written) -> dict[str, Encoder]:
         check(stage)
         # A changed file of the previous release stays, because it may be of the user.
-        refuse_other_weights(folder, manifest.release_format, manifest.sig, family_by_name(manifest.family),
+        refuse_other_weights(folder, manifest.release_format, manifest.sig,
                              lambda: {*files, *owned.stale_files(folder)})
         nonfinite = {name: encoder.nonfinite for name, encoder in encoders.items()}
         complete = replace(with_files(manifest, written.files, nonfinite), read_back=written.read_back)

@@ -16,7 +16,7 @@ from ..experiment.xp import HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
 from ..formats.registry import FORMATS, is_looked_for, refuse_family, require_loader
 from ..options import AUDIOCRAFT, ExportOptions
 from ..release.content import Content, Tensors, has_bytes, text_bytes
-from ..release.families.registry import CODEC_FILE, OWN_NAMES, Family, family_by_name, family_of
+from ..release.families.registry import CODEC_FILE, OWN_NAMES, family_of
 from ..release.manifest import CARD_FILES, SIGNATURE, Manifest
 from ..release.owned_files import (
     SIGNING_FILES,
@@ -79,7 +79,7 @@ def check_before_training(xp: Experiment, cfg: Any, options: ExportOptions) -> N
     refuse_missing_weights(config, options.weights)
     refuse_family(options.format, config, family)
     names = family.names if options.format == AUDIOCRAFT else ()
-    refuse_other_weights(folder, options.format, xp.sig, family, lambda: {*names, *_listed(folder)})
+    refuse_other_weights(folder, options.format, xp.sig, lambda: {*names, *_listed(folder)})
     options = with_previous_scrub(folder, options)
     refuse_dropped_scrub(folder, options, {family.names[0]: {"xp.cfg": scrub_config(config, options.patterns).text}})
     if options.verify == "load":
@@ -104,17 +104,16 @@ def check_requirements(options: ExportOptions) -> None:
         read_private_key(options.sign)
 
 
-def refuse_other_weights(folder: Path, format: str, sig: Optional[str], family: Family,
+def refuse_other_weights(folder: Path, format: str, sig: Optional[str],
                          own: Callable[[], Collection[str]]) -> None:
     """Refuse a folder with files that a loader would read instead of the release, such as `model.fp16.safetensors`.
 
-    The user may add the compression model of a language model that is released without it (`codec=none`).
+    The user may add a compression model, as that of a language model that is released without it (`codec=none`).
 
     Args:
         folder: the release folder.
         format: the format of the release.
         sig: the signature of its experiment.
-        family: the family of its model.
         own: returns the names of the files of the new and of the previous release; called only if it matters.
 
     Raises:
@@ -124,7 +123,7 @@ def refuse_other_weights(folder: Path, format: str, sig: Optional[str], family: 
     with suppress(OSError):
         names = os.listdir(folder)
     read = {name for name in names if is_looked_for(format, name, sig)}
-    read -= {CODEC_FILE} if format == AUDIOCRAFT and family.needs_codec else set()
+    read -= {CODEC_FILE} if format == AUDIOCRAFT else set()
     found = sorted(read - {*own()}) if read else []
     if found:
         raise ReleaseError("file-exists", f"{folder / found[0]} exists and does not belong to the release, but a "
@@ -177,8 +176,7 @@ def check_folder(folder: Path, files: Mapping[str, Content], owned: OwnedFiles, 
     refuse_training_folder(folder, owned.xp_folders)
     refuse_non_files(folder, [*files, *_names_beside_model(has_card)])
     owned.refuse_unrelated_files(folder, lambda path: _may_hold(path, files[path.name]))
-    manifest = owned.manifest
-    refuse_other_weights(folder, manifest.release_format, manifest.sig, family_by_name(manifest.family),
+    refuse_other_weights(folder, owned.manifest.release_format, owned.manifest.sig,
                          lambda: {*files, *_listed(folder)})
     if signer.key is not None:
         refuse_unsigned_files(folder, signer.key, {*files, MANIFEST, *owned.stale_files(folder)})

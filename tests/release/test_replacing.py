@@ -256,12 +256,11 @@ def test_a_damaged_release_is_not_replaced_by_one_in_another_format_with_its_wei
     assert verify(export_checkpoint(ours, folder, format="safetensors", card=False).folder).ok
 
 
-@pytest.mark.parametrize("family", ["general", "compression"])
-def test_weights_of_others_that_audiocraft_would_read_are_refused_beside_any_but_a_language_model(
-        make_xp, dora_dir, tmp_path, family):
-    cfg = {"solver": "compression", "compression_model": "encodec"} if family == "compression" else {}
+@pytest.mark.parametrize("name", ["state_dict.bin", "diffusion_state_dict.bin"])
+def test_weights_of_others_that_audiocraft_would_read_are_refused(make_xp, dora_dir, tmp_path, name):
+    cfg = {"solver": "compression", "compression_model": "encodec"}
     xp = Experiment.from_folder(make_xp(**{"xp.cfg": with_cfg(**cfg)}))
-    other = tmp_path / "r" / ("state_dict.bin" if cfg else "compression_state_dict.bin")
+    other = tmp_path / "r" / name
     other.parent.mkdir()
     other.write_bytes(b"mine")
     for check in (lambda: export_xp(SIG, dora_dir, folder=other.parent, force=True),

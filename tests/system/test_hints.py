@@ -409,9 +409,9 @@ def a_format_with_a_typo(scene):
 @case("scrub-dropped")
 def the_scrub_patterns_of_the_previous_release(scene):
     scene.xp()
-    command("run", SIG, "--scrub", "wandb", "--scrub", "slurm.*", cwd=scene.home)
+    command("run", SIG, "--scrub", "user", "--scrub", "optim.*", cwd=scene.home)
     hint = yield ["run", SIG, "--dtype", "float16"]
-    assert "'slurm.*'" in hint  # quoted for a shell
+    assert "'optim.*'" in hint  # quoted for a shell
     yield ["run", SIG, "--dtype", "float16", *shlex.split(found(r"add (.*) \(exporter.scrub\)", hint))]
 
 
