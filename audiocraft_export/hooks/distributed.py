@@ -42,10 +42,11 @@ def is_sharded(source: Any) -> bool:
     """
     from flashy.state import AttributeWrapper, WriteOnlyWrapper  # here, because not every training uses Flashy
     source = source.source if isinstance(source, WriteOnlyWrapper) else source
-    module = getattr(source.owner, source.name) if isinstance(source, AttributeWrapper) else source
+    module = getattr(source.owner, source.name, None) if isinstance(source, AttributeWrapper) else source
     fsdp = sys.modules.get("torch.distributed.fsdp")
     return fsdp is not None and isinstance(module, torch.nn.Module) and any(
-        isinstance(each, fsdp.FullyShardedDataParallel) and each.world_size > 1 for each in module.modules())
+        isinstance(each, fsdp.FullyShardedDataParallel) and each.world_size > 1
+        and each.sharding_strategy is not fsdp.ShardingStrategy.NO_SHARD for each in module.modules())
 
 
 def _has_process_group() -> bool:

@@ -86,28 +86,30 @@ def _propagate_handler_errors() -> Iterator[None]:
     """
     is_main = threading.current_thread() is threading.main_thread()
     originals = {number: signal.getsignal(number) for number in (signal.valid_signals() if is_main else ())}
-    inside = threading.Event()
+    inside: list[bool] = []  # not an Event, whose lock a handler that raises would keep; empty outside of the context
     wrapped = {number: partial(_call_handler, handler, inside)
                for number, handler in originals.items() if callable(handler)}
     for number, handler in wrapped.items():
         signal.signal(number, handler)
     try:
-        inside.set()
-        yield
+        try:
+            inside.append(True)
+            yield
+        finally:
+            inside.clear()
     except _HandlerError as raised:
         raise raised.args[0] from None
     finally:
-        inside.clear()
         for number, handler in wrapped.items():
             if signal.getsignal(number) is handler:  # otherwise it was replaced meanwhile
                 signal.signal(number, originals[number])
 
 
-def _call_handler(handler: Callable[[int, Any], Any], inside: threading.Event, number: int, frame: Any) -> None:
+def _call_handler(handler: Callable[[int, Any], Any], inside: list[bool], number: int, frame: Any) -> None:
     try:
         handler(number, frame)
     except Exception as exc:
-        if not inside.is_set():
+        if not inside:
             raise
         raise _HandlerError(exc) from exc
 

@@ -411,8 +411,9 @@ def _wrap_method(cls: type, name: str) -> Callable[..., Any]:
             running[name], before = None, self._export_last_epoch
             try:
                 return method(*args, **kwargs)
-            except BaseException:
-                if self._export_last_epoch != before:  # the error explains why these epochs were not exported
+            except BaseException as exc:
+                is_success = isinstance(exc, SystemExit) and not exc.code
+                if self._export_last_epoch != before and not is_success:  # the error explains the missing export
                     _unexported.pop(self.xp.sig, None)
                 raise
             finally:

@@ -16,7 +16,7 @@ from ..checkpoint.tensor import LazyTensor
 from ..checkpoint.torch_file import TorchFile
 from ..errors import CheckpointError, ExperimentError, ExportError, ReleaseError, coded_warning, listing, plural
 from ..experiment.config import Config
-from ..experiment.xp import CHECKPOINT_FILE, HYDRA_CONFIG, HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
+from ..experiment.xp import HYDRA_CONFIG, HYDRA_SETTINGS, MANIFEST, AnyPath, Experiment
 from ..formats.decoders import CONVERTIBLE, read_contents, role_of
 from ..formats.digest import content_digest, tensor_digests
 from ..formats.registry import prepare_release
@@ -126,7 +126,7 @@ def release_files(path: Path) -> list[Path]:
     manifest = Manifest.load_or_none(folder)
     if manifest:
         return [folder / name for name in release_file_names(manifest) if is_weights_file(name)]
-    if os.path.isfile(folder / CHECKPOINT_FILE):
+    if os.path.isdir(folder) and Experiment(folder, None).checkpoints:
         return []
     files = [folder / name for name in OWN_NAMES if os.path.isfile(folder / name)]
     if not files and os.path.lexists(folder / MANIFEST):

@@ -61,9 +61,9 @@ def convert(folder: AnyPath, to: str, into: Optional[AnyPath] = None,
     has_same_shards = to == AUDIOCRAFT or manifest.options.get("max_shard_size") == options.max_shard_size
     check_requirements(options)
     signer = Signer(sign)
-    remove_stale(OwnedFiles.owns, target.parent, target)
     with progress.track(printable(manifest.name)):
         files = _read_files(folder, manifest, version)
+        remove_stale(OwnedFiles.owns, target.parent, target)  # not before: it may have the only copy of a damaged file
         refuse_dropped_scrub(target, options.replace(scrub=manifest.options.get("scrub")), files, can_scrub=False)
         is_same = manifest.release_format == to and target == folder and has_same_shards
         if is_same and not signer.invalid_files(folder, manifest):

@@ -132,8 +132,9 @@ class OwnedFiles:
         if not self._force:
             refuse_unreadable_release(folder)
             refuse_other_experiment(self._previous_values(folder), vars(self.manifest), folder, self.xp_folders)
-        listed = {file.name for file in Manifest.unverified_files(folder)}
-        owned = listed if Manifest.load_or_none(folder) else {*OWN_NAMES, *listed}
+        owned, manifest = {file.name for file in Manifest.unverified_files(folder)}, Manifest.load_or_none(folder)
+        if manifest is None or not manifest.is_complete(folder):  # a killed export may have left unlisted files
+            owned |= {*OWN_NAMES}
         for path in (folder / name for name in sorted(self._names - owned)):
             if os.path.lexists(path) and not (os.path.isfile(path) and may_be_same(path)):
                 raise ReleaseError("file-exists", f"{path} exists and does not belong to a release",

@@ -20,7 +20,8 @@ _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}
 StaleFiles = Callable[[Path], Collection[str]]
 
 
-def replace_folder(stage: Path, folder: Path, names: Sequence[str], stale_files: StaleFiles) -> None:
+def replace_folder(stage: Path, folder: Path, files: Sequence[str], last: Sequence[str],
+                   stale_files: StaleFiles) -> None:
     """Move a staged release into place.
 
     This is one atomic rename if the release folder is new, or if the system can exchange two folders (on Linux and
@@ -29,7 +30,8 @@ def replace_folder(stage: Path, folder: Path, names: Sequence[str], stale_files:
 
     Args:
         stage: the staged folder, in `folder` or in its parent.
-        names: the files in `stage`, in the order in which they are to appear.
+        files: the files in `stage`, except `last`.
+        last: the manifest and the files that depend on the others, in the order in which they are to appear.
         stale_files: returns the names of the previous release's files in a folder, which are removed. It is called as
             late as possible, because another process may export to the same folder.
 
@@ -37,10 +39,11 @@ def replace_folder(stage: Path, folder: Path, names: Sequence[str], stale_files:
         OSError: if a file cannot be replaced.
         ReleaseError: if the previous files cannot be restored.
     """
+    names = [*files, *last]
     if stage.parent == folder.parent and _rename_folder(stage, folder, names, stale_files):
         fsync_folder(folder.parent)
     else:
-        _replace_files(stage, folder, names, {*stale_files(folder)} - {*names})
+        _replace_files(stage, folder, files, last, {*stale_files(folder)} - {*names})
         fsync_folder(folder)
 
 
@@ -135,8 +138,12 @@ def _exchange(one: Path, other: Path, exchange: Exchange) -> bool:
     return not number
 
 
-def _replace_files(stage: Path, folder: Path, names: Sequence[str], stale: Collection[str]) -> None:
+def _replace_files(stage: Path, folder: Path, files: Sequence[str], last: Sequence[str],
+                   stale: Collection[str]) -> None:
     """Replace files one by one and remove the stale ones; restore all files after a failure.
+
+    The stale files are removed once the new ones are in place, so that a kill never leaves a folder without weights,
+    and before the manifest is replaced, by which the next export finds them.
 
     Raises:
         OSError: if a file cannot be replaced; the previous files are restored.
@@ -147,15 +154,18 @@ def _replace_files(stage: Path, folder: Path, names: Sequence[str], stale: Colle
         close_files(stage)
     backup = stage / BACKUP
     backup.mkdir()
-    for name in (*names, *stale):
+    for name in (*files, *last, *stale):
         _back_up(folder / name, backup / name)
     try:
-        for name in stale:  # first: the next export finds them only by the manifest, which is replaced last
+        for name in files:
+            os.replace(stage / name, folder / name)
+        for name in stale:
             (folder / name).unlink(missing_ok=True)
-        for name in names:
+        for name in last:
             os.replace(stage / name, folder / name)
     except BaseException as exc:
-        restored = [_restore(folder / name, backup / name) for name in {*names, *stale} - {*os.listdir(stage)}]
+        changed = {*files, *last, *stale} - {*os.listdir(stage)}
+        restored = [_restore(folder / name, backup / name) for name in changed]
         if not all(restored):
             kept = backup.rename(stage / _KEPT)
             raise ReleaseError("write-failed", f"Cannot replace the release in {folder}, nor restore all of its files: "

@@ -110,7 +110,7 @@ def write_release(folder: Path, files: Mapping[str, Encoder], ownership: Ownersh
             for name, content in last.items():
                 _write_staged(stage / name, content, checker)
             fsync_folder(stage)
-            replace_folder(stage, folder, [*files, *last], ownership.stale_files)
+            replace_folder(stage, folder, [*files], [*last], ownership.stale_files)
     return written
 
 

@@ -129,6 +129,14 @@ def test_an_exit_with_code_0_is_the_end_of_a_training(train_project, name, code,
     assert "epochs-not-exported" not in result.stderr
 
 
+def test_a_method_called_once_per_epoch_that_exits_with_code_0_does_not_hide_the_warning(train_project):
+    result = dora("run", "export=true", cwd=train_project("", f"{CALLED_PER_EPOCH}\n    raise SystemExit(0)"))
+    assert result.returncode == 0 and result.stderr.count("warning[epochs-not-exported]") == 1, result.stderr
+    ending = "def last(self): self.step(); raise SystemExit(0)"
+    result = dora("run", "export=true", cwd=train_project(ending, f"{CALLED_PER_EPOCH}\n    solver.last()"))
+    assert result.returncode == 0 and result.stderr.count("warning[epochs-not-exported]") == 1, result.stderr
+
+
 @pytest.mark.parametrize(("end", "code"), [("1 / 0", 1), ("raise KeyboardInterrupt", -signal.SIGINT),
                                            ("raise SystemExit(143)", 143)])
 def test_a_training_that_fails_or_is_stopped_shows_only_its_error(train_project, end, code):

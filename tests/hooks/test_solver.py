@@ -446,6 +446,17 @@ def test_a_solver_works_with_an_argparse_main(tmp_path):
     assert load(here.folder / "export" / "state_dict.bin")["xp.cfg"] == released["xp.cfg"]
 
 
+def test_a_registered_attribute_that_was_deleted_costs_no_export(xp):
+    here = xp()
+    with here.enter():
+        solver = Inherited(save=False)
+        solver.extra = {}
+        solver.register_stateful("extra")
+        solver.run()
+        del solver.extra
+        assert solver.export(weights="best").written
+
+
 def test_only_rank_zero_exports(xp, monkeypatch):
     here = xp(export=True)
     monkeypatch.setenv("WORLD_SIZE", "2")

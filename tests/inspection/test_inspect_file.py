@@ -28,6 +28,13 @@ def test_a_release_whose_files_only_its_damaged_manifest_could_name_is_refused(m
     assert "[invalid-manifest]" in last_sentence(command(*verb, folder / named, cwd=dora_dir))
 
 
+def test_a_checkpoint_is_shown_beside_an_unrelated_manifest(make_xp, dora_dir):
+    folder = make_xp(name="checkpoint_2.th")
+    (folder / "export.json").write_text("[1]")
+    assert release_files(folder) == []
+    assert command("inspect", folder, "--checkpoint", "2", cwd=dora_dir).returncode == 0
+
+
 def test_an_experiment_lacks_a_checkpoint_if_it_has_none_or_only_others_beside_a_release(make_xp, dora_dir):
     folder = make_xp()
     xp = Experiment(folder, SIG)

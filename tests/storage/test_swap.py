@@ -32,14 +32,17 @@ def test_other_files_stay_when_a_release_is_replaced(make_xp, dora_dir, samples)
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from audiocraft_export import ExportOptions, export_checkpoint
+from audiocraft_export import ExportOptions, convert, export_checkpoint
 call = {call}
 def kill(path, *args, **kwargs):
     if {name!r} in str((path, *args)) and ".export-" not in str((path, *args)[-1]):
         os.kill(os.getpid(), signal.SIGKILL)
     return call(path, *args, **kwargs)
 {call} = kill
-export_checkpoint(sys.argv[1], sys.argv[2], ExportOptions(card=False, format="safetensors"))
+if sys.argv[1] == "convert":
+    convert(*sys.argv[2:])
+else:
+    export_checkpoint(sys.argv[1], sys.argv[2], ExportOptions(card=False, format=sys.argv[3]))
 """
 
 
@@ -49,10 +52,31 @@ def test_an_export_repairs_what_one_that_was_killed_between_two_files_left(make_
     checkpoint, folder = make_xp() / "checkpoint.th", tmp_path / "release"
     (folder / "notes").mkdir(parents=True)  # a folder with subfolders is not exchanged
     export_checkpoint(checkpoint, folder, card=False)
-    assert run_python("-c", KILLED.format(call=call, name=name), checkpoint, folder,
+    assert run_python("-c", KILLED.format(call=call, name=name), checkpoint, folder, "safetensors",
                       cwd=tmp_path).returncode == -signal.SIGKILL
     assert export_checkpoint(checkpoint, folder, card=False, format="safetensors").written
     assert verify(folder).ok and not (folder / "state_dict.bin").exists()
+
+
+@pytest.mark.parametrize("call", ["Path.unlink", "os.replace"])
+@pytest.mark.parametrize("formats", [("audiocraft", "safetensors"), ("safetensors", "audiocraft")], ids=" to ".join)
+def test_a_conversion_that_is_killed_between_two_files_leaves_the_weights(make_xp, tmp_path, formats, call):
+    folder, (old, new) = tmp_path / "release", formats
+    (folder / "notes").mkdir(parents=True)
+    export_checkpoint(make_xp() / "checkpoint.th", folder, card=False, format=old)
+    assert run_python("-c", KILLED.format(call=call, name="release/"), "convert", folder, new,
+                      cwd=tmp_path).returncode == -signal.SIGKILL
+    assert convert(folder, new).written and verify(folder).ok
+
+
+def test_a_release_of_another_epoch_replaces_what_a_killed_export_left(make_xp, tmp_path):
+    folder = tmp_path / "release"
+    (folder / "notes").mkdir(parents=True)
+    export_checkpoint(make_xp() / "checkpoint.th", folder, card=False, format="safetensors")
+    assert run_python("-c", KILLED.format(call="os.replace", name="export.json"), make_xp() / "checkpoint.th", folder,
+                      "audiocraft", cwd=tmp_path).returncode == -signal.SIGKILL
+    checkpoint = make_xp(best_state={"model": model_state(7)}, history=[{}] * 5) / "checkpoint.th"
+    assert export_checkpoint(checkpoint, folder, card=False).written and verify(folder).ok
 
 
 def test_a_compression_model_of_the_user_stays_where_a_release_has_none(make_xp, dora_dir):
