@@ -193,9 +193,9 @@ class ExportOptions:
             OptionError: if a name is unknown; the hint offers the closest option, or lists all of them.
         """
         valid = [each.name for each in fields(cls)]
-        by_flag = {cls.flag_of(name)[2:].replace("-", "_"): name for name in valid}
         for name in names:
             if name not in valid:
+                by_flag = {cls.flag_of(each)[2:].replace("-", "_"): each for each in valid}
                 hint = did_you_mean(by_flag.get(name, str(name)), valid, f"choose one of {', '.join(valid)}")
                 raise OptionError("unknown-option", f"Unknown option {prefix}{name}", hint)
 
@@ -258,9 +258,6 @@ class ExportOptions:
         return replace(self, **values)
 
 
-_DEFAULTS = {each.name: each.default for each in fields(ExportOptions)}
-
-
 def parse_metric(text: str) -> re.Match[str]:
     """Return `stage`, `name` and `direction` of a value of the option `metric`; stage and direction may be None.
 
@@ -304,6 +301,9 @@ def check_repo(name: str) -> None:
         raise OptionError("invalid-option", f"Invalid Hub repository {name!r}: expected ORG/NAME",
                           "use letters, digits and single `-`, `_` or `.`, at most 96 characters in each part, and no "
                           "`.git` at the end")
+
+
+_DEFAULTS = {each.name: each.default for each in fields(ExportOptions)}
 
 
 def with_default(options: Mapping[str, Any], name: str) -> Any:

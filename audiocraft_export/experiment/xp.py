@@ -265,8 +265,7 @@ def is_denied(path: AnyPath) -> bool:
 def releases_in(folder: Path) -> list[str]:
     """Return the subfolders of a folder that have a release."""
     with suppress(OSError):
-        return [path for name in sorted(os.listdir(folder))
-                if os.path.isfile(os.path.join(path := str(folder / name), MANIFEST))]
+        return [str(folder / name) for name in sorted(os.listdir(folder)) if os.path.isfile(folder / name / MANIFEST)]
     return []
 
 

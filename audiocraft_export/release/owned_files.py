@@ -112,11 +112,11 @@ class OwnedFiles:
         is_same = _is_same_experiment(vars(previous), vars(self.manifest))
         what = "signed release" if os.path.isfile(folder / SIGNATURE) else "release"
         whose = "" if is_same else f" of another experiment ({previous.name})"
-        made = "" if previous.epoch is None else f" after epoch {previous.epoch}"
+        facts = [] if previous.epoch is None else [f"after epoch {previous.epoch}"]
         others = other_options(previous.options, {**self.manifest.options, "version": previous.options.get("version")})
         if dropped := {name: value for name, value in others.items() if value != with_default({}, name)}:
-            made += f" with {describe_options(dropped)}"
-        return f"the {what}{whose}{made and f' made{made}'}"
+            facts.append(f"with {describe_options(dropped)}")
+        return " ".join([f"the {what}{whose}", *(["made", *facts] if facts else [])])
 
     def refuse_unrelated_files(self, folder: Path, may_be_same: Callable[[Path], bool]) -> None:
         """Refuse to replace the release of another experiment, or a file that is not of a release (`config.yaml`).

@@ -12,7 +12,7 @@ from itertools import takewhile
 from typing import Any, Optional
 
 from .. import progress
-from ..checkpoint.checkpoint import CONFIG_OPTION
+from ..checkpoint.checkpoint import CONFIG_OPTION, Checkpoint
 from ..checkpoint.plain_config import Note
 from ..checkpoint.torch_file import TorchFile
 from ..errors import coded_warning, listing, printable, split_warning, warning_about
@@ -58,7 +58,8 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
     checkpoint = model.checkpoint
     rule = rule or best_rule(checkpoint.config, options.metric, options.family)
     is_best = model.weights.section in BEST_SECTIONS
-    epoch = _weights_epoch(model, rule)
+    refuted = _refuted_epoch(model, rule) if rule and is_best else None
+    epoch = _weights_epoch(model, rule) if refuted is None else None
     return Manifest(
         sig=checkpoint.sig, solver=solver_of(model.config), epoch=checkpoint.epochs,
         weights=model.weights.section, why=model.weights.reason,
@@ -70,7 +71,7 @@ def build_manifest(model: ReleaseModel, options: ExportOptions, codec: Optional[
         best=rule.describe(checkpoint.history, epoch) if rule and epoch and is_best else None,
         options=_recorded_options(options, model.version),
         warnings=[*notes, *_warnings(model, codec, options),
-                  *(_epoch_warnings(model, rule, epoch, options.metric) if is_best else ())],
+                  *(_epoch_warnings(checkpoint, rule, epoch, refuted, options.metric) if is_best else ())],
         versions={"audiocraft": model.version, "audiocraft-export": __version__, "python": platform.python_version(),
                   "torch": _package_version("torch"), "omegaconf": _package_version("omegaconf")},
         sig_source=checkpoint.sig_source,
@@ -221,7 +222,7 @@ def _weights_epoch(model: ReleaseModel, rule: Optional[BestRule]) -> Optional[in
     if checkpoint.is_unfinished:
         return None
     if section in BEST_SECTIONS:
-        return rule.epoch(checkpoint.history) if rule and _refuted_epoch(model, rule) is None else None
+        return rule.epoch(checkpoint.history) if rule else None
     return checkpoint.epochs or None if section in LATEST_SECTIONS and checkpoint.has_own_history else None
 
 
@@ -233,21 +234,20 @@ def _refuted_epoch(model: ReleaseModel, rule: BestRule) -> Optional[int]:
     return epoch if is_earlier and has_latest_values(checkpoint, model.weights.section) else None
 
 
-def _epoch_warnings(model: ReleaseModel, rule: Optional[BestRule], epoch: Optional[int],
+def _epoch_warnings(checkpoint: Checkpoint, rule: Optional[BestRule], epoch: Optional[int], refuted: Optional[int],
                     metric: Optional[str]) -> Iterator[str]:
     """Explain why the epoch of the best weights is unknown, if a metric should determine it, or may be wrong."""
-    refuted = _refuted_epoch(model, rule) if rule else None
     if metric and epoch is not None:
         if looks_like_score(metric):
             yield coded_warning("metric-direction", f"metric={metric} takes the lowest value as the best one; use "
                                 f"metric={metric}:max if it is the highest, or metric={metric}:min")
     elif rule is None or refuted is None:
-        yield from _metric_warnings(model.checkpoint.history, metric)
+        yield from _metric_warnings(checkpoint.history, metric)
     else:
         lowest = "highest" if rule.maximize else "lowest"
         yield coded_warning("unknown-epoch", f"the epoch of the weights is unknown: {rule.name} has its {lowest} value "
                             f"in epoch {refuted}, but the best state has the weights of the last epoch, "
-                            f"{model.checkpoint.epochs}. If the {'lowest' if rule.maximize else 'highest'} value is "
+                            f"{checkpoint.epochs}. If the {'lowest' if rule.maximize else 'highest'} value is "
                             f"the best, set metric={rule.name}:{'min' if rule.maximize else 'max'}")
 
 

@@ -49,7 +49,7 @@ def _secret_arguments(leaves: Sequence[tuple[KeyPath, Any]]) -> Iterator[KeyPath
     """Yield the paths of elements that are a token together with the flag before them, as `[--password, hunter2]`."""
     for (before, flag), (path, leaf) in zip(leaves, leaves[1:]):
         are_strings = isinstance(leaf, str) and isinstance(flag, str) and flag.startswith("-")
-        if are_strings and before[:-1] == path[:-1] and "".join((*before[-1:], *path[-1:])).isdecimal() \
+        if are_strings and before[:-1] == path[:-1] and before[-1].isdecimal() and path[-1].isdecimal() \
                 and TOKENS.search(f"{flag} {leaf}") and not TOKENS.search(flag):
             yield path
 
